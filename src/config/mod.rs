@@ -1,0 +1,1 @@
+//! Configuration: the option table, files, environment, checks.

@@ -1,0 +1,1 @@
+//! From ids to the state that views need.

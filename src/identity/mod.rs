@@ -1,0 +1,1 @@
+//! DID documents and handles, resolved and cached.

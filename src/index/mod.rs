@@ -1,0 +1,1 @@
+//! From events to batches of the store, one file for each kind of record.

@@ -1,0 +1,1 @@
+//! From upstream sockets to verified, ordered events.

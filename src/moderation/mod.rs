@@ -1,0 +1,1 @@
+//! Labels and takedowns: which label acts, and how.

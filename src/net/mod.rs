@@ -1,0 +1,1 @@
+//! Outgoing connections: HTTP client, WebSocket client, SSRF guard, throttling.

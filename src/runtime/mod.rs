@@ -1,0 +1,1 @@
+//! Start and stop order; which part talks to which.

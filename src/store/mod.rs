@@ -1,0 +1,1 @@
+//! The embedded store: keyspaces, codecs, the single writer, snapshots.

@@ -1,0 +1,1 @@
+//! Repositories fetched whole: resync and comparison with what is held.

@@ -1,0 +1,1 @@
+//! From state to response bodies. Pure functions.
