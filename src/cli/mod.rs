@@ -1,1 +1,118 @@
-//! The command line.
+//! The command line: parses arguments, loads the configuration, calls what does the work, prints the result.
+//!
+//! Each subcommand is one file with its arguments and a `run`. It knows no rules of its own, and it alone prints.
+//!
+//! Exit codes: 0 success, 1 failure, 2 wrong arguments, 78 (`EX_CONFIG`) an unusable configuration.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod config;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, Sources, load};
+
+/// sysexits(3): something in the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+
+/// Where the configuration is looked for when none is named.
+const DEFAULT_FILES: [&str; 2] = ["config.toml", "/etc/aerie/config.toml"];
+
+const AFTER_HELP: &str = "\
+Configuration:
+  Every option has a default, can be set in the file, and can be set in the environment, which wins:
+  the key network.plc_url is the variable AERIE_NETWORK__PLC_URL. `aerie config example` prints a file
+  with all keys explained, `aerie config show` what is in force and where each value came from.
+
+Exit codes:
+  0 success, 1 failure, 2 wrong arguments, 78 an unusable configuration";
+
+/// An AT Protocol AppView in one process: follows the network, indexes it, answers every app.bsky read.
+#[derive(Debug, Parser)]
+#[command(name = "aerie", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: ./config.toml, else /etc/aerie/config.toml, else none]
+    ///
+    /// Without a file, the built-in defaults and the environment apply.
+    #[arg(long, global = true, env = "AERIE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check, show or explain the configuration
+    Config(config::Args),
+}
+
+/// Why a subcommand failed; decides the exit code.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// Nothing was done.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Output could not be written.
+    #[error("cannot write output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let sources = Sources::from_process(config_file(cli.config));
+    let result = match cli.command {
+        Command::Config(args) => config::run(&args, &sources),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // `aerie config show | head` is no failure.
+        Err(CliError::Output(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            match error {
+                CliError::Config(_) => ExitCode::from(EX_CONFIG),
+                CliError::Output(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn config_file(named: Option<PathBuf>) -> Option<PathBuf> {
+    let default =
+        || DEFAULT_FILES.iter().map(Path::new).find(|path| path.exists()).map(PathBuf::from);
+    named.or_else(default)
+}
+
+/// The configuration, or its errors for exit code 78.
+fn configuration(sources: &Sources) -> Result<Config, CliError> {
+    Ok(load(sources)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn config_is_accepted_before_and_after_the_subcommand() {
+        for args in [
+            ["aerie", "--config", "x", "config", "check"],
+            ["aerie", "config", "check", "--config", "x"],
+        ] {
+            let cli = Cli::try_parse_from(args).unwrap();
+            assert_eq!(cli.config, Some("x".into()));
+        }
+    }
+}

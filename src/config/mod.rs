@@ -1,1 +1,244 @@
-//! Configuration: the option table, files, environment, checks.
+//! The configuration: a file, the environment and built-in defaults, made into one typed [`Config`].
+//!
+//! Everything comes from one table (`options`): parsing, defaults, environment names, `config.example.toml`, the output
+//! of `config show` and the errors of `config check`. The environment wins over the file, the file over the defaults. It
+//! does not know what the options do, and reads no file but the configuration and the password file.
+//!
+//! # Invariants
+//! - Each option is in the table once, and every consumer walks the table.
+//! - A [`Secret`] never appears in output, whatever formats it.
+//! - All errors are found in one pass, not only the first.
+
+mod example;
+mod load;
+mod options;
+mod parse;
+mod settings;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use example::example;
+pub use load::{ConfigError, ConfigErrors, Sources, load};
+pub use settings::{Origin, Setting};
+
+/// All options with their values. Made by [`load`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What clients see.
+    pub server: Server,
+    /// Access to the admin endpoints.
+    pub admin: Admin,
+    /// The index on disk.
+    pub store: Store,
+    /// Where data comes from.
+    pub network: Network,
+    /// Labelers.
+    pub labels: Labels,
+    /// Moderation and verification.
+    pub moderation: Moderation,
+    /// Caps on one request.
+    pub limits: Limits,
+    /// Logging.
+    pub log: Log,
+    settings: settings::Settings,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Scheme, host and port, without a trailing slash.
+    pub public_url: String,
+    /// This service's DID.
+    pub did: String,
+    /// Further accepted audiences.
+    pub alternative_dids: Vec<String>,
+    /// Hex of a secp256k1 private key; may not exist yet.
+    pub signing_key_file: PathBuf,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Admin {
+    /// From `password` or from the first line of `password_file`.
+    pub password: Option<Secret>,
+    password_file: Option<PathBuf>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    /// Folder of the index.
+    pub path: PathBuf,
+    /// Bytes for caches, buffers and queues.
+    pub memory_budget: u64,
+    /// Bytes of free disk under which ingest stops.
+    pub reserve: u64,
+}
+
+/// `[network]`. URLs have no trailing slash.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Network {
+    /// `ws` or `wss` URLs of relays and PDSes.
+    pub upstreams: Vec<String>,
+    /// `ws` or `wss` URLs of Jetstream servers: unverified.
+    pub jetstream: Vec<String>,
+    /// PLC directory.
+    pub plc_url: String,
+    /// Whether commits are verified.
+    pub verify: bool,
+    /// Whether private addresses and plain http are allowed.
+    pub allow_private_addresses: bool,
+    /// Where handles of certain suffixes are looked up.
+    pub handle_overrides: Vec<HandleOverride>,
+}
+
+/// One entry of `network.handle_overrides`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandleOverride {
+    /// Lower case, with its leading dot.
+    pub suffix: String,
+    /// Scheme, host and port that answer for it.
+    pub url: String,
+}
+
+/// `[labels]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labels {
+    /// Labelers to follow.
+    pub labelers: Vec<Labeler>,
+    /// DIDs that apply when a request names none.
+    pub default: Vec<String>,
+}
+
+/// One entry of `labels.labelers`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labeler {
+    /// The labeler's DID, of any method.
+    pub did: String,
+    /// `http(s)` or `ws(s)`; otherwise from the DID document.
+    pub url: Option<String>,
+    /// `did:key`; otherwise from the DID document.
+    pub signing_key: Option<String>,
+}
+
+/// `[moderation]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moderation {
+    /// DID whose tokens may call `com.atproto.admin.*`.
+    pub service_did: Option<String>,
+    /// DIDs whose verifications count.
+    pub trusted_verifiers: Vec<String>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Most parents above a post.
+    pub max_thread_parents: u32,
+    /// Most reply levels below a post.
+    pub max_thread_depth: u32,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    /// A level or a list of directives.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself. Compare it in constant time.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Config {
+    /// Before any option is applied. Every field is set by the table's defaults or by `load`.
+    fn blank() -> Self {
+        Self {
+            server: Server {
+                listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+                public_url: String::new(),
+                did: String::new(),
+                alternative_dids: Vec::new(),
+                signing_key_file: PathBuf::new(),
+            },
+            admin: Admin::default(),
+            store: Store::default(),
+            network: Network::default(),
+            labels: Labels::default(),
+            moderation: Moderation::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            settings: settings::Settings::default(),
+        }
+    }
+
+    /// Every option in the order of the table, with its value and where that came from; `None` is unset.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, Option<&Setting>)> {
+        options::OPTIONS.iter().map(|opt| (opt.key, self.settings.get(opt.key)))
+    }
+
+    /// The options that differ from `old` and take effect only at the next start.
+    pub fn requires_restart(&self, old: &Config) -> Vec<&'static str> {
+        let mut changed: Vec<_> = options::OPTIONS
+            .iter()
+            .filter(|opt| !opt.reload)
+            .filter(|opt| self.settings.value(opt.key) != old.settings.value(opt.key))
+            .map(|opt| opt.key)
+            .collect();
+        // The file may have another password in it although its name is the same.
+        if changed.iter().all(|key| !key.starts_with("admin.")) && self.admin != old.admin {
+            changed.push("admin.password_file");
+        }
+        changed
+    }
+}
+
+/// The valid name most like `given`.
+fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> &'a str {
+    let score = |name: &str| strsim::normalized_damerau_levenshtein(given, name);
+    valid.into_iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

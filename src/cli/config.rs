@@ -1,0 +1,121 @@
+//! `aerie config`: what the configuration is, whether it is valid, and what it could be.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use serde_json::{Map, json};
+
+use super::{CliError, configuration};
+use crate::config::{self, Config, Sources};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check the configuration and exit; prints every error
+    ///
+    /// Each error is one line: file and line (or environment variable), key, what is wrong, and for an
+    /// unknown key the nearest valid one. Exit code 78 when there is any.
+    Check,
+    /// Print every option in force and where its value comes from
+    ///
+    /// Prints TOML with the origin of each value as a comment: `default`, `file:line`, or the
+    /// environment variable. Secrets are printed as "***".
+    Show {
+        /// Print one JSON object: {"section.key": {"value": ..., "origin": "..."}}
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a configuration file with every key and its explanation
+    ///
+    /// To start with: aerie config example > config.toml
+    Example,
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match args.action {
+        Action::Check => {
+            configuration(sources)?;
+            match &sources.file {
+                Some(file) => writeln!(out, "{}: ok", file.display())?,
+                None => writeln!(out, "no configuration file: defaults and environment are ok")?,
+            }
+        }
+        Action::Show { json: true } => writeln!(out, "{:#}", show_json(&configuration(sources)?))?,
+        Action::Show { json: false } => out.write_all(show(&configuration(sources)?).as_bytes())?,
+        Action::Example => out.write_all(config::example().as_bytes())?,
+    }
+    Ok(())
+}
+
+/// TOML with origins as comments, in aligned columns within a section.
+fn show(config: &Config) -> String {
+    let rows: Vec<(&str, &str, String, String)> = config
+        .settings()
+        .filter_map(|(key, setting)| {
+            let (section, name) = key.split_once('.')?;
+            Some(match setting {
+                Some(set) => (section, "", format!("{name} = {set}"), set.origin.to_string()),
+                None => (section, "# ", name.to_owned(), "not set".to_owned()),
+            })
+        })
+        .collect();
+    let width =
+        rows.iter().map(|(_, hash, text, _)| hash.len() + text.len()).filter(|w| *w <= 60).max();
+    let width = width.unwrap_or(0);
+    let mut out = String::new();
+    let mut current = "";
+    for (section, hash, text, origin) in &rows {
+        if *section != current {
+            let gap = if current.is_empty() { "" } else { "\n" };
+            out += &format!("{gap}[{section}]\n");
+            current = section;
+        }
+        let line = format!("{hash}{text}");
+        out += &format!("{line:width$}  # {origin}\n");
+    }
+    out
+}
+
+fn show_json(config: &Config) -> serde_json::Value {
+    let entry = |(key, setting): (&str, Option<&config::Setting>)| {
+        let value = match setting {
+            Some(set) => json!({ "value": set.to_json(), "origin": set.origin.to_string() }),
+            None => json!({ "value": null, "origin": "not set" }),
+        };
+        (key.to_owned(), value)
+    };
+    config.settings().map(entry).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_show_prints_is_a_valid_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        let env = vec![("AERIE_ADMIN__PASSWORD".to_owned(), "hunter2".to_owned())];
+        let shown = show(&config::load(&Sources { file: None, env }).unwrap());
+        assert!(shown.contains("AERIE_ADMIN__PASSWORD") && !shown.contains("hunter2"), "{shown}");
+        std::fs::write(&file, &shown).unwrap();
+        let sources = Sources { file: Some(file), env: vec![] };
+        let again = config::load(&sources).unwrap();
+        assert_eq!(again.network, config::load(&Sources::default()).unwrap().network);
+    }
+
+    #[test]
+    fn json_has_every_key() {
+        let config = config::load(&Sources::default()).unwrap();
+        let json = show_json(&config);
+        assert_eq!(json["server.listen"]["value"], "127.0.0.1:2584");
+        assert_eq!(json["server.listen"]["origin"], "default");
+        assert_eq!(json["moderation.service_did"]["value"], serde_json::Value::Null);
+    }
+}

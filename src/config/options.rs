@@ -1,0 +1,313 @@
+//! The option table: every key, once. Parsing, defaults, the environment, the example file, `config show` and
+//! `config check` are all made from it.
+
+use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
+use super::value::Value;
+use super::{Config, HandleOverride, Labeler, LogFormat, Secret};
+
+/// How a value is read from the environment, which has only text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shape {
+    /// Taken as it is.
+    Text,
+    /// `true`, `false` or a number, as in TOML.
+    Plain,
+    /// A TOML list, or elements separated by commas.
+    List,
+    /// A TOML list of inline tables.
+    Rows,
+}
+
+/// One option.
+pub(crate) struct Opt {
+    /// `section.name`.
+    pub(crate) key: &'static str,
+    pub(crate) shape: Shape,
+    /// The default in TOML; `None` when the option is unset by default.
+    pub(crate) default: Option<&'static str>,
+    /// What the example file shows: `On` is active, `Off` commented out; without a value, the default.
+    pub(crate) example: Example,
+    /// Whether SIGHUP applies a change.
+    pub(crate) reload: bool,
+    /// Whether the value is never shown.
+    pub(crate) secret: bool,
+    pub(crate) doc: &'static str,
+    pub(crate) apply: fn(&mut Config, &Value) -> Parsed<()>,
+}
+
+/// How the example file shows an option.
+#[derive(Clone, Copy)]
+pub(crate) enum Example {
+    On,
+    OnWith(&'static str),
+    Off,
+    OffWith(&'static str),
+}
+
+/// The sections in the order of the example file, each with its headline.
+pub(crate) const SECTIONS: &[(&str, &str)] = &[
+    ("server", "What clients see."),
+    ("admin", "Who may look inside."),
+    ("store", "Where the index lives and what it may use."),
+    ("network", "Where the data comes from."),
+    ("labels", "Which labelers are followed."),
+    ("moderation", "Whom this server trusts to moderate and to verify."),
+    ("scope", "How much of the network is kept."),
+    ("limits", "How much one request may ask for."),
+    ("log", "What is written to standard error."),
+];
+
+/// An option that is neither secret nor reloaded, commented out in the example; rows of the table vary this.
+const BASE: Opt = Opt {
+    key: "",
+    shape: Shape::Text,
+    default: None,
+    example: Example::Off,
+    reload: false,
+    secret: false,
+    doc: "",
+    apply: |_, _| Ok(()),
+};
+
+/// The table.
+pub(crate) const OPTIONS: &[Opt] = &[
+    Opt {
+        key: "server.listen",
+        default: Some("\"127.0.0.1:2584\""),
+        example: Example::On,
+        doc: "Address and port to listen on. Put a reverse proxy with TLS in front of it.",
+        apply: |c, v| set(&mut c.server.listen, parse::address(v)),
+        ..BASE
+    },
+    Opt {
+        key: "server.public_url",
+        default: Some("\"http://localhost:2584\""),
+        example: Example::OnWith("\"https://appview.example\""),
+        doc: "The URL under which clients reach this server: scheme, host and port. Image URLs begin with it.",
+        apply: |c, v| set(&mut c.server.public_url, parse::origin(v)),
+        ..BASE
+    },
+    Opt {
+        key: "server.did",
+        example: Example::OffWith("\"did:web:appview.example\""),
+        doc: "This service's DID, the audience of every token. Default: did:web of public_url's host.",
+        apply: |c, v| set(&mut c.server.did, parse::did(v)),
+        ..BASE
+    },
+    Opt {
+        key: "server.alternative_dids",
+        shape: Shape::List,
+        default: Some("[]"),
+        doc: "Further DIDs accepted as a token's audience, for example of an earlier name.",
+        apply: |c, v| set(&mut c.server.alternative_dids, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "server.signing_key_file",
+        example: Example::OffWith("\"/var/lib/aerie/signing_key\""),
+        doc: "File with this service's secp256k1 private key in hex. Made at the first start, readable by its owner \
+              only. Default: `signing_key` in store.path.",
+        apply: |c, v| set(&mut c.server.signing_key_file, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "admin.password",
+        example: Example::OffWith("\"...\""),
+        secret: true,
+        doc: "Password of the user `admin` (HTTP Basic). Without one, the admin endpoints answer nobody.",
+        apply: |c, v| set(&mut c.admin.password, parse::text(v).map(|p| Some(Secret::new(p)))),
+        ..BASE
+    },
+    Opt {
+        key: "admin.password_file",
+        example: Example::OffWith("\"/etc/aerie/admin_password\""),
+        doc: "File whose first line is the password, instead of admin.password.",
+        apply: |c, v| set(&mut c.admin.password_file, parse::text(v).map(|p| Some(p.into()))),
+        ..BASE
+    },
+    Opt {
+        key: "store.path",
+        default: Some("\"data\""),
+        example: Example::On,
+        doc: "Folder of the index. A relative path starts from the working directory.",
+        apply: |c, v| set(&mut c.store.path, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "store.memory_budget",
+        default: Some("\"512MB\""),
+        example: Example::On,
+        doc: "Memory for caches, write buffers and queues together.",
+        apply: |c, v| set(&mut c.store.memory_budget, parse::bytes(v, 64_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "store.reserve",
+        default: Some("\"2GB\""),
+        example: Example::On,
+        doc: "When the disk has less free space than this, ingest stops and reads go on.",
+        apply: |c, v| set(&mut c.store.reserve, parse::bytes(v, 0)),
+        ..BASE
+    },
+    Opt {
+        key: "network.upstreams",
+        shape: Shape::List,
+        default: Some("[\"wss://bsky.network\"]"),
+        example: Example::On,
+        doc: "Firehoses to follow (com.atproto.sync.subscribeRepos), relays or single PDSes. Several are merged: \
+              each commit counts once.",
+        apply: |c, v| set(&mut c.network.upstreams, parse::list(v, |u| parse::url(u, WEBSOCKET))),
+        ..BASE
+    },
+    Opt {
+        key: "network.jetstream",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"wss://jetstream1.us-east.bsky.network\"]"),
+        doc: "Jetstream servers, for a tenth of the bandwidth. Nothing from them can be verified: you trust the \
+              server. Set upstreams = [] to use these alone.",
+        apply: |c, v| set(&mut c.network.jetstream, parse::list(v, |u| parse::url(u, WEBSOCKET))),
+        ..BASE
+    },
+    Opt {
+        key: "network.plc_url",
+        default: Some("\"https://plc.directory\""),
+        doc: "PLC directory or a mirror of it. Asked for every DID but did:web.",
+        apply: |c, v| set(&mut c.network.plc_url, parse::url(v, HTTP)),
+        ..BASE
+    },
+    Opt {
+        key: "network.verify",
+        shape: Shape::Plain,
+        default: Some("true"),
+        doc: "Check signatures and proofs of every commit. Turn off only for an upstream you own.",
+        apply: |c, v| set(&mut c.network.verify, parse::boolean(v)),
+        ..BASE
+    },
+    Opt {
+        key: "network.allow_private_addresses",
+        shape: Shape::Plain,
+        default: Some("false"),
+        doc: "Allow connections to loopback and private addresses, and plain http. For tests: with it, a DID \
+              document can point this server at your own network.",
+        apply: |c, v| set(&mut c.network.allow_private_addresses, parse::boolean(v)),
+        ..BASE
+    },
+    Opt {
+        key: "network.handle_overrides",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OffWith("[{ suffix = \".test\", url = \"http://localhost:2583\" }]"),
+        doc: "Handles that end in `suffix` are looked up at `url` (/.well-known/atproto-did with the handle as Host) \
+              instead of through DNS.",
+        apply: |c, v| set(&mut c.network.handle_overrides, parse::list(v, handle_override)),
+        ..BASE
+    },
+    Opt {
+        key: "labels.labelers",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OnWith("[{ did = \"did:plc:ar7c4by46qjdydhdevvrndac\" }]"),
+        reload: true,
+        doc: "Labelers whose labels are kept. `url` and `signing_key` default to the labeler's DID document. The one \
+              in the example is Bluesky's.",
+        apply: |c, v| set(&mut c.labels.labelers, parse::list(v, labeler)),
+        ..BASE
+    },
+    Opt {
+        key: "labels.default",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OnWith("[\"did:plc:ar7c4by46qjdydhdevvrndac\"]"),
+        reload: true,
+        doc: "Labelers that apply, with redaction, to a request that names none.",
+        apply: |c, v| set(&mut c.labels.default, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.service_did",
+        example: Example::OffWith("\"did:plc:ar7c4by46qjdydhdevvrndac\""),
+        reload: true,
+        doc: "The moderation service whose tokens may take content down (com.atproto.admin.*).",
+        apply: |c, v| set(&mut c.moderation.service_did, parse::did(v).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.trusted_verifiers",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"did:plc:z72i7hdynmk6r22z27h6tvur\"]"),
+        reload: true,
+        doc: "Accounts whose verifications of other accounts are shown.",
+        apply: |c, v| set(&mut c.moderation.trusted_verifiers, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "scope.mode",
+        default: Some("\"whole\""),
+        doc: "\"whole\" keeps everything. It is the only scope so far.",
+        // One value, so nothing to keep: the key is accepted because configurations name it.
+        apply: |_, v| parse::one_of(v, &["whole"]).map(drop),
+        ..BASE
+    },
+    Opt {
+        key: "limits.max_thread_parents",
+        shape: Shape::Plain,
+        default: Some("50"),
+        reload: true,
+        doc: "Most parents shown above a post.",
+        apply: |c, v| set(&mut c.limits.max_thread_parents, parse::integer(v, 0, 1000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.max_thread_depth",
+        shape: Shape::Plain,
+        default: Some("1000"),
+        reload: true,
+        doc: "Most levels of replies shown below a post, whatever depth the request asks for.",
+        apply: |c, v| set(&mut c.limits.max_thread_depth, parse::integer(v, 0, 1000)),
+        ..BASE
+    },
+    Opt {
+        key: "log.level",
+        default: Some("\"info\""),
+        example: Example::On,
+        reload: true,
+        doc: "error, warn, info, debug or trace, also by module: \"info,aerie::ingest=debug\". RUST_LOG wins.",
+        apply: |c, v| set(&mut c.log.level, parse::log_filter(v)),
+        ..BASE
+    },
+    Opt {
+        key: "log.format",
+        default: Some("\"text\""),
+        doc: "\"text\" or \"json\" (one object a line).",
+        apply: |c, v| {
+            let format = parse::one_of(v, &["text", "json"]);
+            set(
+                &mut c.log.format,
+                format.map(|f| if f == "json" { LogFormat::Json } else { LogFormat::Text }),
+            )
+        },
+        ..BASE
+    },
+];
+
+fn set<T>(slot: &mut T, parsed: Parsed<T>) -> Parsed<()> {
+    *slot = parsed?;
+    Ok(())
+}
+
+fn handle_override(value: &Value) -> Parsed<HandleOverride> {
+    let mut row = Row::new(value)?;
+    let suffix = row.required("suffix", parse::handle_suffix);
+    let url = row.required("url", parse::origin);
+    row.end(suffix.zip(url).map(|(suffix, url)| HandleOverride { suffix, url }))
+}
+
+fn labeler(value: &Value) -> Parsed<Labeler> {
+    let mut row = Row::new(value)?;
+    let did = row.required("did", parse::did);
+    let url = row.optional("url", |v| parse::url(v, &["https", "http", "wss", "ws"]));
+    let signing_key = row.optional("signing_key", parse::did_key);
+    row.end(did.map(|did| Labeler { did, url, signing_key }))
+}
