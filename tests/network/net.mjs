@@ -1,0 +1,84 @@
+// A real AT Protocol network on loopback, in this process: PLC directory, PDS, labeler, feed generator.
+// The PDS sends the app.bsky.* calls of its accounts to the AppView whose port is given.
+process.env.LOG_ENABLED ??= 'false'
+
+import { createServer } from 'node:net'
+import { AtpAgent } from '@atproto/api'
+import { startLabeler } from './labeler.mjs'
+import { register, transitive } from './plc.mjs'
+
+const { TestFeedGen, TestPds, TestPlc, mockNetworkUtilities } = await import('@atproto/dev-env')
+const { Secp256k1Keypair } = await transitive('@atproto/crypto')
+
+/** A port that was free a moment ago. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address()
+      probe.close(() => resolve(port))
+    })
+  })
+}
+
+/** Starts the network; ports that are left out are random. */
+export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
+  appviewPort ??= await freePort()
+  const plc = await TestPlc.create({ ...(plcPort && { port: plcPort }) })
+
+  const appviewUrl = `http://localhost:${appviewPort}`
+  const key = await Secp256k1Keypair.create({ exportable: true })
+  const appview = {
+    port: appviewPort,
+    url: appviewUrl,
+    signingKeyHex: Buffer.from(await key.export()).toString('hex'),
+    did: await register(plc.url, key, {
+      alsoKnownAs: ['at://appview.test'],
+      services: {
+        bsky_appview: { type: 'BskyAppView', endpoint: appviewUrl },
+        bsky_notif: { type: 'BskyNotificationService', endpoint: appviewUrl },
+      },
+    }),
+  }
+
+  const pds = await TestPds.create({
+    ...(pdsPort && { port: pdsPort }),
+    didPlcUrl: plc.url,
+    bskyAppViewUrl: appview.url,
+    bskyAppViewDid: appview.did,
+    bskyAppViewCdnUrlPattern: `${appview.url}/img/%s/plain/%s/%s`,
+  })
+  mockNetworkUtilities(pds)
+
+  const labeler = await startLabeler(plc.url)
+  const feeds = {}
+  const feedGen = await TestFeedGen.create(plc.url, feeds)
+
+  return {
+    plc: { url: plc.url },
+    pds: {
+      url: pds.url,
+      ws: pds.url.replace('http', 'ws'),
+      adminHeaders: pds.adminAuthHeaders(),
+      /** The last sequence number of the firehose. */
+      seq: async () => (await pds.ctx.sequencer.curr()) ?? 0,
+    },
+    appview,
+    labeler,
+    /** Feed URI to skeleton: `feeds[uri] = ({ params }) => ({ feed: [{ post }], cursor })`. */
+    feedGen: {
+      did: feedGen.did,
+      serve(uri, skeleton) {
+        feeds[uri] = (args) => ({ encoding: 'application/json', body: skeleton(args) })
+      },
+    },
+    /** A client without a session: of the PDS, or of another service. */
+    anonymous: (service = pds.url) => new AtpAgent({ service }),
+    async close() {
+      await Promise.allSettled([labeler.close(), feedGen.close()])
+      await pds.close()
+      await plc.close()
+    },
+  }
+}
