@@ -2,24 +2,24 @@
 //!
 //! Modules in pipeline order; a module may use those above it, see `tests/layers.rs`.
 
-pub mod syntax;
-pub mod crypto;
-pub mod lexicon;
-pub mod repo;
-pub mod event;
+pub mod admin;
+pub mod cli;
 pub mod config;
-pub mod telemetry;
-pub mod net;
-pub mod store;
-pub mod identity;
-pub mod moderation;
-pub mod ingest;
-pub mod sync;
-pub mod index;
+pub mod crypto;
+pub mod event;
 pub mod hydrate;
+pub mod identity;
+pub mod index;
+pub mod ingest;
+pub mod lexicon;
+pub mod moderation;
+pub mod net;
+pub mod ops;
+pub mod repo;
+pub mod runtime;
+pub mod store;
+pub mod sync;
+pub mod syntax;
+pub mod telemetry;
 pub mod view;
 pub mod xrpc;
-pub mod ops;
-pub mod admin;
-pub mod runtime;
-pub mod cli;
