@@ -1,1 +1,240 @@
 //! The embedded store: keyspaces, codecs, the single writer, snapshots.
+//!
+//! The only module that names the engine (fjall). One thread writes ([`writer`]): whoever wants to change
+//! something sends it a closure over a [`Tx`], and everything in one batch becomes visible at once, the
+//! upstream cursors included. Readers take a [`Snapshot`]. Both are a [`Reader`], so a rule that needs to look
+//! something up is written once.
+//!
+//! The store does not know what a record means: which rows an event touches is `index`' matter.
+//!
+//! # Invariants
+//! - One owner: the engine locks the folder; a second process fails to open with a message that says so.
+//! - After a crash the store holds a prefix of the committed batches; data and cursor in it agree.
+//! - What [`Writer::durable`] answered is on disk.
+
+pub mod cache;
+pub mod collections;
+pub mod ids;
+pub mod keyspaces;
+pub mod meta;
+mod names;
+mod packed;
+pub mod read;
+pub mod rows;
+mod tx;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use cache::ActorCache;
+pub use ids::{ActorId, CollId, Key, PostId, RecordId, Rkey, Target};
+pub use keyspaces::Ks;
+pub use read::{Reader, Snapshot};
+pub use tx::Tx;
+pub use writer::{Writer, WriterStats};
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine failed: disk, permissions, a damaged journal.
+    #[error("store: {0}")]
+    Engine(#[from] fjall::Error),
+    /// A row does not decode.
+    #[error("store: a row of {0} does not decode")]
+    Corrupt(&'static str),
+    /// A number space is used up.
+    #[error("store: out of {0}")]
+    Full(&'static str),
+    /// The folder was written by another version.
+    #[error("store: {path} has format {found}, this version reads format {expected}; {advice}")]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// What it has.
+        found: u32,
+        /// What this version reads.
+        expected: u32,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Another process has it open.
+    #[error("store: {0} is in use by another aerie process")]
+    Locked(PathBuf),
+    /// The folder cannot be made or read.
+    #[error("store: {0}: {1}")]
+    Folder(PathBuf, #[source] std::io::Error),
+    /// The writer has stopped.
+    #[error("store: the writer has stopped")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(ks: Ks) -> Self {
+        Self::Corrupt(ks.name())
+    }
+}
+
+/// A value of the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Slice(fjall::Slice);
+
+impl std::ops::Deref for Slice {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The format of keys and values on disk. Raised with a migration, never without.
+pub const FORMAT: u32 = 1;
+
+/// The open store; a cheap handle.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    keyspaces: Vec<fjall::Keyspace>,
+    names: names::NameCache,
+    /// Even: no commit is under way. Moves by two with each commit.
+    epoch: AtomicU64,
+    caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn cache::Forget>>>,
+    // Last, so that the keyspaces are dropped before it.
+    db: fjall::Database,
+}
+
+impl Store {
+    /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
+    /// cache (half), memtables and the name cache.
+    pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
+        let budget = memory_budget.max(64 << 20);
+        let db = fjall::Database::builder(path.join("db"))
+            .cache_size(budget / 2)
+            .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
+            .manual_journal_persist(true)
+            .worker_threads(2)
+            .open()
+            .map_err(|e| match e {
+                fjall::Error::Locked => StoreError::Locked(path.to_owned()),
+                e => e.into(),
+            })?;
+        // 45 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 4 / 90).max(256 << 10);
+        let keyspaces = Ks::ALL
+            .iter()
+            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names = names::NameCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
+        let inner = Inner { path: path.to_owned(), keyspaces, names, epoch: AtomicU64::new(0), caches: parking_lot::RwLock::default(), db };
+        let store = Self(Arc::new(inner));
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let meta = self.keyspace(Ks::Meta)?;
+        let Some(v) = meta.get(meta::FORMAT_KEY)? else {
+            meta.insert(meta::FORMAT_KEY, FORMAT.to_be_bytes())?;
+            return Ok(self.0.db.persist(fjall::PersistMode::SyncAll)?);
+        };
+        let found = u32::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?);
+        if found == FORMAT {
+            return Ok(());
+        }
+        let advice = if found > FORMAT { "start the newer version again" } else { "there is no migration from it" };
+        Err(StoreError::Version { path: self.0.path.clone(), found, expected: FORMAT, advice })
+    }
+
+    /// The state as of now, for one request.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.clone())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes `cache` forget what a commit changes, as long as it lives.
+    pub(crate) fn register(&self, cache: std::sync::Weak<dyn cache::Forget>) {
+        let mut caches = self.0.caches.write();
+        caches.retain(|c| c.strong_count() > 0);
+        caches.push(cache);
+    }
+
+    /// Changes with each commit, and is odd while one is under way.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Bytes on disk by keyspace, and of the journals.
+    pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
+        let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
+        Ok((by_keyspace, self.0.db.journal_disk_space()?))
+    }
+
+    /// About how many rows each keyspace has; shadowed versions and deletes count too.
+    #[must_use]
+    pub fn approximate_rows(&self) -> Vec<(Ks, usize)> {
+        Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.approximate_len())).collect()
+    }
+
+    /// Rewrites every keyspace into its smallest form. Minutes to hours on a big store.
+    pub fn compact(&self, mut progress: impl FnMut(Ks)) -> Result<(), StoreError> {
+        for (ks, k) in Ks::ALL.iter().zip(&self.0.keyspaces) {
+            progress(*ks);
+            k.rotate_memtable_and_wait()?;
+            k.major_compact()?;
+        }
+        Ok(())
+    }
+
+    fn db(&self) -> &fjall::Database {
+        &self.0.db
+    }
+
+    fn keyspace(&self, ks: Ks) -> Result<&fjall::Keyspace, StoreError> {
+        self.0.keyspaces.get(ks as usize).ok_or(StoreError::corrupt(ks))
+    }
+
+    fn names(&self) -> &names::NameCache {
+        &self.0.names
+    }
+
+    fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+        parts.batch.commit()?;
+        for cache in self.0.caches.read().iter().filter_map(std::sync::Weak::upgrade) {
+            cache.forget(&parts.touched);
+        }
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+        for f in parts.after {
+            f();
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.0.db.persist(fjall::PersistMode::SyncAll)?)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.path).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

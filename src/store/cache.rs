@@ -1,0 +1,61 @@
+//! Caches of what was derived from the store, kept right by the writer.
+//!
+//! # Invariants
+//! - An entry never outlives a commit that touched its account. A reader whose snapshot is older than the last
+//!   commit may not fill the cache: its value could be the one that the commit made stale.
+
+use std::sync::Arc;
+
+use super::ids::ActorId;
+use super::{Snapshot, StoreError};
+
+/// Told by the writer, after each commit, whose state changed.
+pub(crate) trait Forget: Send + Sync {
+    /// Drops what is held of these accounts.
+    fn forget(&self, actors: &[ActorId]);
+}
+
+struct Entries<T>(quick_cache::sync::Cache<u32, T>);
+
+impl<T: Clone + Send + Sync> Forget for Entries<T> {
+    fn forget(&self, actors: &[ActorId]) {
+        for a in actors {
+            self.0.remove(&a.0);
+        }
+    }
+}
+
+/// A bounded cache by account.
+pub struct ActorCache<T>(Arc<Entries<T>>);
+
+impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
+    /// A cache of up to `entries` values over `store`.
+    #[must_use]
+    pub fn new(store: &super::Store, entries: usize) -> Self {
+        let this = Arc::new(Entries(quick_cache::sync::Cache::new(entries)));
+        let weak: std::sync::Weak<dyn Forget> = Arc::downgrade(&this) as _;
+        store.register(weak);
+        Self(this)
+    }
+
+    /// The value for `actor`, loaded from `snapshot` if it is not held.
+    pub fn get(
+        &self,
+        snapshot: &Snapshot,
+        actor: ActorId,
+        load: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Some(v) = self.0.0.get(&actor.0) {
+            return Ok(v);
+        }
+        let v = load()?;
+        if snapshot.is_current() {
+            self.0.0.insert(actor.0, v.clone());
+            // A commit that began since the check may have forgotten the account before the insert.
+            if !snapshot.is_current() {
+                self.0.0.remove(&actor.0);
+            }
+        }
+        Ok(v)
+    }
+}

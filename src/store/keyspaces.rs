@@ -1,0 +1,86 @@
+//! The table of keyspaces: name and tuning, in one row each. Opening goes through it, so a keyspace cannot
+//! be half registered. Options are frozen by the engine when a keyspace is made: changed tuning needs a
+//! new name (the `_1` suffix) and a migration.
+
+use fjall::KeyspaceCreateOptions;
+use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+
+macro_rules! keyspaces {
+    ($($variant:ident $name:literal $tuning:expr, $doc:literal;)*) => {
+        /// A keyspace of the store.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(usize)]
+        pub enum Ks { $(#[doc = $doc] $variant,)* }
+
+        impl Ks {
+            /// Every keyspace, in the order of the table.
+            pub const ALL: &[Ks] = &[$(Ks::$variant,)*];
+            /// The name on disk.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Ks::$variant => $name,)* }
+            }
+            pub(super) fn tuning(self) -> Tuning {
+                match self { $(Ks::$variant => $tuning,)* }
+            }
+        }
+    };
+}
+
+keyspaces! {
+    Meta   "meta_1"     Tuning::small(),   "Cursors, schema version, sequences, repos waiting for a resync.";
+    Names  "names_1"    Tuning::point(8),  "DID, record key and collection strings, both ways.";
+    Actor  "actor_1"    Tuning::point(8),  "Per account: profile state, repo state, identity; handle to account.";
+    Post   "post_1"     Tuning::rows(),    "Post to flags, CID and packed record.";
+    Fwd    "edge_fwd_1" Tuning::edges(),   "kind, actor, rkey to target: deletes, own likes, follows in order.";
+    Rev    "edge_rev_1" Tuning::point(8),  "kind, target, actor to rkey: uniqueness, viewer state, fans.";
+    Order  "order_1"    Tuning::scan(),    "Replies, quotes, mentions, list items, and the fans of the popular, by time.";
+    Feed   "feed_1"     Tuning::scan(),    "actor, newest first, posts and reposts.";
+    Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject has it.";
+    Agg    "agg_1"      Tuning::point(4),  "Target to absolute counters.";
+    Record "record_1"   Tuning::rows(),    "Every other record.";
+    Label  "label_1"    Tuning::point(4),  "Target to its labels, negations included.";
+    Notif  "notif_1"    Tuning::scan(),    "viewer, newest first, author, reason, rkey to subject.";
+    Private "private_1" Tuning::small(),   "What exists nowhere else: mutes, seen times, takedowns, members.";
+}
+
+/// How a keyspace is laid out on disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    block: u32,
+    bloom: bool,
+    /// Share of the memtable budget.
+    weight: u64,
+}
+
+impl Tuning {
+    const fn small() -> Self {
+        Self { block: 4096, bloom: true, weight: 1 }
+    }
+    const fn point(kib: u32) -> Self {
+        Self { block: kib * 1024, bloom: true, weight: 4 }
+    }
+    const fn scan() -> Self {
+        Self { block: 8192, bloom: false, weight: 3 }
+    }
+    const fn edges() -> Self {
+        Self { block: 8192, bloom: true, weight: 4 }
+    }
+    const fn rows() -> Self {
+        Self { block: 16 * 1024, bloom: true, weight: 4 }
+    }
+
+    pub(super) fn options(self, memtable_unit: u64) -> KeyspaceCreateOptions {
+        let filter = if self.bloom {
+            FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0)))
+        } else {
+            FilterPolicy::disabled()
+        };
+        KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .max_memtable_size(memtable_unit * self.weight)
+            .data_block_size_policy(BlockSizePolicy::all(self.block))
+            .data_block_compression_policy(CompressionPolicy::all(fjall::CompressionType::Lz4))
+            .filter_policy(filter)
+    }
+}

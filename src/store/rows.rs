@@ -1,0 +1,853 @@
+//! Keys and values of the keyspaces: what a row holds and its bytes. Frozen once released: the saved
+//! database in `tests/fixtures` must open and read the same for ever.
+//!
+//! Times are milliseconds since the epoch. In values they are differences to the time in the record key
+//! (a TID), which is nearly always zero or small.
+
+use super::ids::{ActorId, ByteReader, CollId, Key, PostId, RecordId, Rkey, Target, push_blob, push_varint, push_zigzag};
+
+/// The kinds of edges: records that say little more than "this account, that subject".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EdgeKind {
+    /// `app.bsky.feed.like`
+    Like = 1,
+    /// `app.bsky.feed.repost`
+    Repost = 2,
+    /// `app.bsky.graph.follow`
+    Follow = 3,
+    /// `app.bsky.graph.block`
+    Block = 4,
+    /// `app.bsky.graph.listblock`; its record is in `record`.
+    ListBlock = 5,
+    /// `app.bsky.graph.listitem`: from the member (not the author) to the list; its record is in `record`.
+    ListItem = 6,
+    /// `app.bsky.graph.verification`; its record is in `record`.
+    Verification = 7,
+}
+
+impl EdgeKind {
+    /// The collection of the record.
+    #[must_use]
+    pub fn collection(self) -> CollId {
+        use super::collections as c;
+        match self {
+            Self::Like => c::LIKE,
+            Self::Repost => c::REPOST,
+            Self::Follow => c::FOLLOW,
+            Self::Block => c::BLOCK,
+            Self::ListBlock => c::LISTBLOCK,
+            Self::ListItem => c::LISTITEM,
+            Self::Verification => c::VERIFICATION,
+        }
+    }
+
+    /// The kind whose records are kept as edges only (see [`EdgeRow`]).
+    #[must_use]
+    pub fn compact(coll: CollId) -> Option<Self> {
+        use super::collections as c;
+        [(c::LIKE, Self::Like), (c::REPOST, Self::Repost), (c::FOLLOW, Self::Follow), (c::BLOCK, Self::Block)]
+            .into_iter()
+            .find_map(|(k, kind)| (k == coll).then_some(kind))
+    }
+}
+
+/// `edge_fwd` key.
+#[must_use]
+pub fn fwd_key(kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Key {
+    fwd_prefix(kind, actor).rkey(rkey)
+}
+/// Every edge of a kind that an actor made.
+#[must_use]
+pub fn fwd_prefix(kind: EdgeKind, actor: ActorId) -> Key {
+    Key::tag(kind as u8).actor(actor)
+}
+/// `edge_rev` key.
+#[must_use]
+pub fn rev_key(kind: EdgeKind, target: Target, actor: ActorId) -> Key {
+    rev_prefix(kind, target).actor(actor)
+}
+/// Every fan of a target.
+#[must_use]
+pub fn rev_prefix(kind: EdgeKind, target: Target) -> Key {
+    Key::tag(kind as u8).target(target)
+}
+/// A second record of the same actor on the same target, waiting to be promoted.
+#[must_use]
+pub fn duplicate_key(kind: EdgeKind, target: Target, actor: ActorId, rkey: Rkey) -> Key {
+    rev_key(kind, target, actor).rkey(rkey)
+}
+
+/// Account row key.
+#[must_use]
+pub fn actor_key(id: ActorId) -> Key {
+    Key::tag(b'a').actor(id)
+}
+/// Repo row key.
+#[must_use]
+pub fn repo_key(id: ActorId) -> Key {
+    Key::tag(b'r').actor(id)
+}
+/// Identity row key.
+#[must_use]
+pub fn identity_key(id: ActorId) -> Key {
+    Key::tag(b'i').actor(id)
+}
+/// Handle row key.
+#[must_use]
+pub fn handle_key(handle: &str) -> Key {
+    Key::tag(b'h').bytes(handle.as_bytes())
+}
+
+/// Hosting status of an account as its upstream says (`com.atproto.sync.subscribeRepos#account`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum AccountStatus {
+    /// Nothing else was said.
+    #[default]
+    Active = 0,
+    /// `deactivated`
+    Deactivated = 1,
+    /// `suspended`
+    Suspended = 2,
+    /// `takendown`
+    Takendown = 3,
+    /// `deleted`
+    Deleted = 4,
+}
+
+impl AccountStatus {
+    fn from_u8(v: u8) -> Option<Self> {
+        [Self::Active, Self::Deactivated, Self::Suspended, Self::Takendown, Self::Deleted]
+            .into_iter()
+            .find(|s| *s as u8 == v)
+    }
+}
+
+/// An account that was seen on the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActorRow {
+    /// Hosting status.
+    pub status: AccountStatus,
+    /// The handle, if it was verified in both directions.
+    pub handle: Option<String>,
+    /// When the handle was last checked; 0 never.
+    pub handle_checked: i64,
+    /// When the account was first seen.
+    pub indexed: i64,
+}
+
+impl ActorRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.status as u8];
+        push_zigzag(&mut out, self.indexed);
+        push_zigzag(&mut out, self.handle_checked);
+        push_blob(&mut out, self.handle.as_deref().unwrap_or_default().as_bytes());
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self {
+            status: AccountStatus::from_u8(r.u8()?)?,
+            indexed: r.zigzag()?,
+            handle_checked: r.zigzag()?,
+            handle: Some(r.str()?).filter(|s| !s.is_empty()).map(str::to_owned),
+        })
+    }
+}
+
+/// How far a repo is indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoRow {
+    /// The newest rev applied, as its TID number.
+    pub rev: u64,
+    /// SHA-256 of the MST root of that rev.
+    pub data: [u8; 32],
+    /// Set while the chain is broken: the repo must be fetched at this rev or a newer one.
+    pub resync: Option<u64>,
+}
+
+impl RepoRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48);
+        out.extend_from_slice(&self.rev.to_be_bytes());
+        out.extend_from_slice(&self.data);
+        if let Some(at_least) = self.resync {
+            out.extend_from_slice(&at_least.to_be_bytes());
+        }
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self { rev: r.u64()?, data: r.array()?, resync: if r.is_empty() { None } else { Some(r.u64()?) } })
+    }
+}
+
+/// What the DID document said when it was last read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentityRow {
+    /// When it was read.
+    pub checked: i64,
+    /// The `#atproto` key as did:key; empty if there is none.
+    pub key: String,
+    /// The `#atproto_pds` endpoint; empty if there is none.
+    pub pds: String,
+}
+
+impl IdentityRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_zigzag(&mut out, self.checked);
+        push_blob(&mut out, self.key.as_bytes());
+        push_blob(&mut out, self.pds.as_bytes());
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self { checked: r.zigzag()?, key: r.str()?.to_owned(), pds: r.str()?.to_owned() })
+    }
+}
+
+/// Bits of [`PostRow::flags`] and, the low eight, of feed entries.
+pub mod post_flags {
+    /// Has `reply`.
+    pub const REPLY: u16 = 1;
+    /// Images or a gallery.
+    pub const MEDIA: u16 = 1 << 1;
+    /// A video.
+    pub const VIDEO: u16 = 1 << 2;
+    /// Embeds another record.
+    pub const QUOTE: u16 = 1 << 3;
+    /// Against the thread gate of its root.
+    pub const VIOLATES_THREADGATE: u16 = 1 << 8;
+    /// Quotes a post whose post gate forbids it.
+    pub const VIOLATES_EMBEDDING: u16 = 1 << 9;
+    /// The root it names is not the root of its parent.
+    pub const INVALID_ROOT: u16 = 1 << 10;
+    /// A thread gate names this post.
+    pub const HAS_THREADGATE: u16 = 1 << 11;
+    /// A post gate names this post.
+    pub const HAS_POSTGATE: u16 = 1 << 12;
+}
+
+/// A post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostRow {
+    /// See [`post_flags`].
+    pub flags: u16,
+    /// SHA-256 of the record.
+    pub cid: [u8; 32],
+    /// `sortAt` less the time in the record key.
+    pub sort_delta: i64,
+    /// The packed record.
+    pub packed: Vec<u8>,
+}
+
+impl PostRow {
+    /// `sortAt`: the smaller of createdAt and the time of indexing.
+    #[must_use]
+    pub fn sort_ms(&self, rkey: Rkey) -> i64 {
+        rkey.millis().saturating_add(self.sort_delta)
+    }
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40 + self.packed.len());
+        out.extend_from_slice(&self.flags.to_be_bytes());
+        out.extend_from_slice(&self.cid);
+        push_zigzag(&mut out, self.sort_delta);
+        out.extend_from_slice(&self.packed);
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self {
+            flags: u16::from_be_bytes(r.array()?),
+            cid: r.array()?,
+            sort_delta: r.zigzag()?,
+            packed: r.rest().to_vec(),
+        })
+    }
+}
+
+/// A record that has no keyspace of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRow {
+    /// SHA-256 of the record.
+    pub cid: [u8; 32],
+    /// When it was indexed.
+    pub indexed: i64,
+    /// `sortAt`.
+    pub sort: i64,
+    /// Whether it passed its lexicon, or has none. Invalid records are given back, but have no effect.
+    pub valid: bool,
+    /// The packed record.
+    pub packed: Vec<u8>,
+}
+
+impl RecordRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48 + self.packed.len());
+        out.extend_from_slice(&self.cid);
+        out.push(u8::from(self.valid));
+        push_zigzag(&mut out, self.indexed);
+        push_zigzag(&mut out, self.indexed.saturating_sub(self.sort));
+        out.extend_from_slice(&self.packed);
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let cid = r.array()?;
+        let valid = r.u8()? != 0;
+        let indexed = r.zigzag()?;
+        let sort = indexed.saturating_sub(r.zigzag()?);
+        Some(Self { cid, indexed, sort, valid, packed: r.rest().to_vec() })
+    }
+}
+
+/// The CID in the subject of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectCid {
+    /// The subject is an account.
+    None,
+    /// The one in the `subject_cid` row of the target, else that of the held subject.
+    Shared,
+    /// Another one.
+    Own([u8; 32]),
+}
+
+/// A like, repost, follow or block: enough to rebuild its record bit for bit, unless `kept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeRow {
+    /// What it points at.
+    pub target: Target,
+    /// createdAt less the time in the record key.
+    pub created_delta: i64,
+    /// `sortAt` less createdAt; negative only if createdAt was in the future.
+    pub sort_delta: i64,
+    /// The CID in the subject.
+    pub cid: SubjectCid,
+    /// The record has more than can be rebuilt (`via`, odd dates), so it is in `record` too.
+    pub kept: bool,
+}
+
+impl EdgeRow {
+    /// `createdAt`.
+    #[must_use]
+    pub fn created_ms(&self, rkey: Rkey) -> i64 {
+        rkey.millis().saturating_add(self.created_delta)
+    }
+    /// `sortAt`.
+    #[must_use]
+    pub fn sort_ms(&self, rkey: Rkey) -> i64 {
+        self.created_ms(rkey).saturating_add(self.sort_delta)
+    }
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(20);
+        let own = matches!(self.cid, SubjectCid::Own(_));
+        let none = matches!(self.cid, SubjectCid::None);
+        out.push(
+            u8::from(self.kept)
+                | u8::from(own) << 1
+                | u8::from(none) << 2
+                | u8::from(self.created_delta != 0) << 3
+                | u8::from(self.sort_delta != 0) << 4,
+        );
+        out.extend_from_slice(&self.target.key());
+        if self.created_delta != 0 {
+            push_zigzag(&mut out, self.created_delta);
+        }
+        if self.sort_delta != 0 {
+            push_zigzag(&mut out, self.sort_delta);
+        }
+        if let SubjectCid::Own(c) = self.cid {
+            out.extend_from_slice(&c);
+        }
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let f = r.u8()?;
+        Some(Self {
+            kept: f & 1 != 0,
+            target: r.target()?,
+            created_delta: if f & 8 != 0 { r.zigzag()? } else { 0 },
+            sort_delta: if f & 16 != 0 { r.zigzag()? } else { 0 },
+            cid: match (f & 2 != 0, f & 4 != 0) {
+                (true, _) => SubjectCid::Own(r.array()?),
+                (_, true) => SubjectCid::None,
+                _ => SubjectCid::Shared,
+            },
+        })
+    }
+}
+
+/// The record that makes an actor a fan of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FanRow {
+    /// Its record key.
+    pub rkey: Rkey,
+    /// `sortAt` less the time in the record key.
+    pub sort_delta: i64,
+    /// Whether there are duplicates to promote.
+    pub duplicates: bool,
+}
+
+impl FanRow {
+    /// `sortAt`.
+    #[must_use]
+    pub fn sort_ms(&self) -> i64 {
+        self.rkey.millis().saturating_add(self.sort_delta)
+    }
+    /// The bytes: 8 when there is nothing to add.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(12);
+        out.extend_from_slice(&self.rkey.0.to_be_bytes());
+        if self.sort_delta != 0 || self.duplicates {
+            out.push(u8::from(self.duplicates));
+            push_zigzag(&mut out, self.sort_delta);
+        }
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let rkey = r.rkey()?;
+        if r.is_empty() {
+            return Some(Self { rkey, sort_delta: 0, duplicates: false });
+        }
+        let duplicates = r.u8()? != 0;
+        Some(Self { rkey, duplicates, sort_delta: r.zigzag()? })
+    }
+}
+
+/// Counters of a target. A slot means one thing for records and another for accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Counter {
+    /// Likes of a record.
+    Likes = 0,
+    /// Reposts of a post.
+    Reposts = 1,
+    /// Replies to a post that its thread gate allows.
+    Replies = 2,
+    /// Quotes of a post.
+    Quotes = 3,
+    /// Items of a list.
+    Items = 4,
+    /// Accounts that joined through a starter pack.
+    Joined = 5,
+    /// Accounts that follow this one.
+    Followers = 6,
+    /// Accounts that this one follows.
+    Follows = 7,
+    /// Posts of an account, replies included.
+    Posts = 8,
+    /// Lists of an account.
+    Lists = 9,
+    /// Feed generators of an account.
+    Feeds = 10,
+    /// Starter packs of an account.
+    StarterPacks = 11,
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = 12;
+
+/// The counters of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AggRow {
+    counts: [u64; COUNTERS],
+    /// Bit of each [`EdgeKind`] whose fans are also kept in order of time.
+    pub ordered: u8,
+}
+
+impl AggRow {
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, c: Counter) -> u64 {
+        self.counts.get(c as usize).copied().unwrap_or(0)
+    }
+    /// Adds to a counter; it never goes below zero.
+    pub fn add(&mut self, c: Counter, by: i64) {
+        if let Some(v) = self.counts.get_mut(c as usize) {
+            *v = v.saturating_add_signed(by);
+        }
+    }
+    /// Sets a counter.
+    pub fn set(&mut self, c: Counter, to: u64) {
+        if let Some(v) = self.counts.get_mut(c as usize) {
+            *v = to;
+        }
+    }
+    /// Whether everything is zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+    /// The bytes: a bit for each counter that is not zero, then those.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8);
+        let bits = self.counts.iter().zip(0u32..).filter(|(c, _)| **c != 0).fold(0u64, |b, (_, i)| b | 1 << i);
+        push_varint(&mut out, bits);
+        for c in self.counts.iter().filter(|c| **c != 0) {
+            push_varint(&mut out, *c);
+        }
+        if self.ordered != 0 {
+            out.push(self.ordered);
+        }
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let bits = r.varint()?;
+        let mut row = Self::default();
+        for (c, i) in row.counts.iter_mut().zip(0u32..) {
+            if bits & (1 << i) != 0 {
+                *c = r.varint()?;
+            }
+        }
+        row.ordered = r.u8().unwrap_or(0);
+        Some(row)
+    }
+}
+
+/// A label on a target (`com.atproto.label.defs#label`), as its labeler signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelRow {
+    /// The labeler.
+    pub src: ActorId,
+    /// The value.
+    pub val: String,
+    /// The version of the record it is meant for; empty for any.
+    pub cid: String,
+    /// When it was made, as written.
+    pub cts: String,
+    /// When it ends, as written; empty for never.
+    pub exp: String,
+    /// Takes the label back.
+    pub neg: bool,
+    /// The signature; empty if there was none.
+    pub sig: Vec<u8>,
+}
+
+impl LabelRow {
+    /// Reads all labels of a target.
+    #[must_use]
+    pub fn decode_all(b: &[u8]) -> Option<Vec<Self>> {
+        let mut r = ByteReader::new(b);
+        let mut out = Vec::new();
+        while !r.is_empty() {
+            out.push(Self {
+                src: r.actor()?,
+                neg: r.u8()? != 0,
+                val: r.str()?.to_owned(),
+                cid: r.str()?.to_owned(),
+                cts: r.str()?.to_owned(),
+                exp: r.str()?.to_owned(),
+                sig: r.blob()?.to_vec(),
+            });
+        }
+        Some(out)
+    }
+    /// The bytes of all labels of a target.
+    #[must_use]
+    pub fn encode_all(rows: &[Self]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for l in rows {
+            out.extend_from_slice(&l.src.0.to_be_bytes());
+            out.push(u8::from(l.neg));
+            for s in [&l.val, &l.cid, &l.cts, &l.exp] {
+                push_blob(&mut out, s.as_bytes());
+            }
+            push_blob(&mut out, &l.sig);
+        }
+        out
+    }
+}
+
+/// The lists of the `order` keyspace, each newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Order {
+    /// Replies to a post; member: post, value: low eight post flags.
+    Replies = 0x40,
+    /// Posts that embed a record; member: post.
+    Quotes = 0x41,
+    /// Posts that mention an account; member: post.
+    Mentions = 0x42,
+    /// Items of a list; member: record key of the item, value: account.
+    Items = 0x43,
+}
+
+/// All members of such a list.
+#[must_use]
+pub fn order_prefix(order: Order, target: Target) -> Key {
+    Key::tag(order as u8).target(target)
+}
+/// A post in such a list.
+#[must_use]
+pub fn order_post_key(order: Order, target: Target, sort: i64, post: PostId) -> Key {
+    order_prefix(order, target).newest_first(sort).post(post)
+}
+/// An item of a list.
+#[must_use]
+pub fn order_item_key(list: Target, sort: i64, rkey: Rkey) -> Key {
+    order_prefix(Order::Items, list).newest_first(sort).rkey(rkey)
+}
+/// All fans of a popular target in order of time.
+#[must_use]
+pub fn fans_prefix(kind: EdgeKind, target: Target) -> Key {
+    Key::tag(kind as u8).target(target)
+}
+/// One fan in order of time; value: the record key.
+#[must_use]
+pub fn fan_key(kind: EdgeKind, target: Target, sort: i64, actor: ActorId) -> Key {
+    fans_prefix(kind, target).newest_first(sort).actor(actor)
+}
+
+/// An entry of an account's feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FeedRow {
+    /// `sortAt` of the post or repost.
+    pub sort: i64,
+    /// The post or repost itself.
+    pub rkey: Rkey,
+    /// Posts: the low eight bits of the post's flags.
+    pub flags: u8,
+    /// Reposts: the post.
+    pub repost_of: Option<PostId>,
+}
+
+/// All entries of an account.
+#[must_use]
+pub fn feed_prefix(actor: ActorId) -> Key {
+    Key::new().actor(actor)
+}
+
+impl FeedRow {
+    /// The key.
+    #[must_use]
+    pub fn key(&self, actor: ActorId) -> Key {
+        feed_prefix(actor).newest_first(self.sort).u8(u8::from(self.repost_of.is_some())).rkey(self.rkey)
+    }
+    /// The value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self.repost_of {
+            Some(p) => p.to_bytes().to_vec(),
+            None => vec![self.flags],
+        }
+    }
+    /// Reads key and value.
+    #[must_use]
+    pub fn decode(key: &[u8], value: &[u8]) -> Option<(ActorId, Self)> {
+        let mut r = ByteReader::new(key);
+        let actor = r.actor()?;
+        let sort = r.newest_first()?;
+        let repost = r.u8()? != 0;
+        let rkey = r.rkey()?;
+        let repost_of = if repost { Some(PostId::from_bytes(value)?) } else { None };
+        let flags = if repost { 0 } else { value.first().copied()? };
+        Some((actor, Self { sort, rkey, flags, repost_of }))
+    }
+}
+
+/// Why somebody is notified (`app.bsky.notification.listNotifications#notification`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Reason {
+    /// `like`
+    Like = 1,
+    /// `repost`
+    Repost = 2,
+    /// `follow`
+    Follow = 3,
+    /// `mention`
+    Mention = 4,
+    /// `reply`
+    Reply = 5,
+    /// `quote`
+    Quote = 6,
+    /// `starterpack-joined`
+    StarterpackJoined = 7,
+    /// `verified`
+    Verified = 8,
+    /// `unverified`
+    Unverified = 9,
+    /// `like-via-repost`
+    LikeViaRepost = 10,
+    /// `repost-via-repost`
+    RepostViaRepost = 11,
+    /// `subscribed-post`
+    SubscribedPost = 12,
+}
+
+impl Reason {
+    const ALL: [(Self, &'static str); 12] = [
+        (Self::Like, "like"),
+        (Self::Repost, "repost"),
+        (Self::Follow, "follow"),
+        (Self::Mention, "mention"),
+        (Self::Reply, "reply"),
+        (Self::Quote, "quote"),
+        (Self::StarterpackJoined, "starterpack-joined"),
+        (Self::Verified, "verified"),
+        (Self::Unverified, "unverified"),
+        (Self::LikeViaRepost, "like-via-repost"),
+        (Self::RepostViaRepost, "repost-via-repost"),
+        (Self::SubscribedPost, "subscribed-post"),
+    ];
+    /// The name in the lexicon.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(r, _)| *r == self).map_or("", |(_, n)| n)
+    }
+    fn from_u8(v: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(r, _)| *r as u8 == v).map(|(r, _)| *r)
+    }
+    /// The collection of the record that notifies.
+    #[must_use]
+    pub fn collection(self) -> CollId {
+        use super::collections as c;
+        match self {
+            Self::Like | Self::LikeViaRepost => c::LIKE,
+            Self::Repost | Self::RepostViaRepost => c::REPOST,
+            Self::Follow => c::FOLLOW,
+            Self::Mention | Self::Reply | Self::Quote | Self::SubscribedPost => c::POST,
+            Self::StarterpackJoined => c::PROFILE,
+            Self::Verified | Self::Unverified => c::VERIFICATION,
+        }
+    }
+}
+
+/// A notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifRow {
+    /// `sortAt`.
+    pub sort: i64,
+    /// Who caused it.
+    pub author: ActorId,
+    /// Why.
+    pub reason: Reason,
+    /// The record that caused it, in [`Reason::collection`].
+    pub rkey: Rkey,
+    /// `reasonSubject`.
+    pub subject: Option<Target>,
+}
+
+/// All notifications of an account.
+#[must_use]
+pub fn notif_prefix(viewer: ActorId) -> Key {
+    Key::new().actor(viewer)
+}
+
+impl NotifRow {
+    /// The key, which is the uniqueness.
+    #[must_use]
+    pub fn key(&self, viewer: ActorId) -> Key {
+        notif_prefix(viewer).newest_first(self.sort).actor(self.author).u8(self.reason as u8).rkey(self.rkey)
+    }
+    /// The value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.subject.map(|s| s.key().to_vec()).unwrap_or_default()
+    }
+    /// The record that caused it.
+    #[must_use]
+    pub fn record(&self) -> RecordId {
+        RecordId { actor: self.author, coll: self.reason.collection(), rkey: self.rkey }
+    }
+    /// Reads key and value.
+    #[must_use]
+    pub fn decode(key: &[u8], value: &[u8]) -> Option<(ActorId, Self)> {
+        let mut r = ByteReader::new(key);
+        let viewer = r.actor()?;
+        let sort = r.newest_first()?;
+        let author = r.actor()?;
+        let reason = Reason::from_u8(r.u8()?)?;
+        let rkey = r.rkey()?;
+        let subject = if value.is_empty() { None } else { Some(ByteReader::new(value).target()?) };
+        Some((viewer, Self { sort, author, reason, rkey, subject }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back() {
+        let target = Target::Post(PostId { author: ActorId(5), rkey: Rkey(77) });
+        for cid in [SubjectCid::None, SubjectCid::Shared, SubjectCid::Own([9; 32])] {
+            for (created_delta, sort_delta) in [(0, 0), (-1500, 0), (20, -7)] {
+                let e = EdgeRow { target, created_delta, sort_delta, cid, kept: created_delta == 20 };
+                assert_eq!(EdgeRow::decode(&e.encode()), Some(e));
+            }
+        }
+        for (sort_delta, duplicates) in [(0, false), (0, true), (-3, false)] {
+            let f = FanRow { rkey: Rkey(4), sort_delta, duplicates };
+            assert_eq!(FanRow::decode(&f.encode()), Some(f));
+        }
+        let p = PostRow { flags: 0x0102, cid: [3; 32], sort_delta: -9, packed: vec![1, 2, 3] };
+        assert_eq!(PostRow::decode(&p.encode()), Some(p));
+        let r = RecordRow { cid: [3; 32], indexed: 1000, sort: 900, valid: true, packed: vec![1] };
+        assert_eq!(RecordRow::decode(&r.encode()), Some(r));
+        let a = ActorRow { status: AccountStatus::Deleted, handle: Some("a.b".into()), handle_checked: 5, indexed: 6 };
+        assert_eq!(ActorRow::decode(&a.encode()), Some(a));
+        for resync in [None, Some(8)] {
+            let r = RepoRow { rev: 7, data: [1; 32], resync };
+            assert_eq!(RepoRow::decode(&r.encode()), Some(r));
+        }
+        let mut g = AggRow::default();
+        g.add(Counter::Quotes, 300);
+        g.add(Counter::Followers, 2);
+        g.add(Counter::Likes, -1);
+        g.ordered = 6;
+        assert_eq!(AggRow::decode(&g.encode()), Some(g));
+        assert_eq!((g.get(Counter::Quotes), g.get(Counter::Likes)), (300, 0));
+        let n = NotifRow { sort: 9, author: ActorId(2), reason: Reason::Quote, rkey: Rkey(3), subject: Some(target) };
+        assert_eq!(NotifRow::decode(&n.key(ActorId(1)), &n.encode()), Some((ActorId(1), n)));
+        let f = FeedRow { sort: 9, rkey: Rkey(3), flags: 0, repost_of: Some(PostId { author: ActorId(5), rkey: Rkey(7) }) };
+        assert_eq!(FeedRow::decode(&f.key(ActorId(1)), &f.encode()), Some((ActorId(1), f)));
+    }
+
+    #[test]
+    fn every_reason_has_a_number_and_a_name() {
+        for (r, n) in Reason::ALL {
+            assert_eq!((Reason::from_u8(r as u8), r.name()), (Some(r), n));
+        }
+    }
+}

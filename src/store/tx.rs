@@ -1,0 +1,254 @@
+//! The writer's view: the store with an open batch laid over it.
+//!
+//! Writes go to the overlay, reads see them, and [`Tx::into_batch`] turns what is left into one atomic batch,
+//! so a counter that changes a thousand times in a batch is written once.
+//!
+//! # Invariants
+//! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays.
+
+use std::collections::BTreeMap;
+
+use super::ids::{ActorId, CollId, Rkey, Target};
+use super::keyspaces::Ks;
+use super::read::{Reader, Visit, visit};
+use super::rows::{AggRow, Counter};
+use super::{Slice, Store, StoreError, names, packed};
+use ipld_core::ipld::Ipld;
+
+type Overlay = BTreeMap<fjall::Slice, Option<fjall::Slice>>;
+
+/// What to put back: keyspace, key, and what the overlay had before.
+type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
+
+/// An open batch.
+pub struct Tx<'s> {
+    store: &'s Store,
+    overlays: Vec<Overlay>,
+    undo: Vec<Undo>,
+    bytes: usize,
+    after: Vec<Box<dyn FnOnce() + Send>>,
+    touched: Vec<ActorId>,
+}
+
+impl<'s> Tx<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self {
+            store,
+            overlays: Ks::ALL.iter().map(|_| Overlay::new()).collect(),
+            undo: Vec::new(),
+            bytes: 0,
+            after: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    fn overlay(&self, ks: Ks) -> Option<&Overlay> {
+        self.overlays.get(ks as usize)
+    }
+
+    fn write(&mut self, ks: Ks, key: &[u8], value: Option<&[u8]>, undoable: bool) {
+        let key = fjall::Slice::from(key);
+        let value = value.map(fjall::Slice::from);
+        self.bytes += key.len() + value.as_ref().map_or(0, |v| v.len());
+        let Some(overlay) = self.overlays.get_mut(ks as usize) else { return };
+        let old = overlay.insert(key.clone(), value);
+        if undoable {
+            self.undo.push((ks, key, old));
+        }
+    }
+
+    /// Writes a row.
+    pub fn put(&mut self, ks: Ks, key: &[u8], value: &[u8]) {
+        self.write(ks, key, Some(value), true);
+    }
+
+    /// Removes a row.
+    pub fn del(&mut self, ks: Ks, key: &[u8]) {
+        self.write(ks, key, None, true);
+    }
+
+    /// Writes a row that outlives a rollback.
+    pub(super) fn put_name(&mut self, ks: Ks, key: &[u8], value: &[u8]) {
+        self.write(ks, key, Some(value), false);
+    }
+
+    /// Starts an event: a rollback comes back to here.
+    pub fn mark(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes back every write since the last mark.
+    pub fn rollback(&mut self) {
+        for (ks, key, old) in std::mem::take(&mut self.undo).into_iter().rev() {
+            let Some(overlay) = self.overlays.get_mut(ks as usize) else { continue };
+            match old {
+                Some(v) => overlay.insert(key, v),
+                None => overlay.remove(&key),
+            };
+        }
+    }
+
+    /// Runs `f` once the batch is in the store and every cache forgot what it changed.
+    pub fn after_commit(&mut self, f: impl FnOnce() + Send + 'static) {
+        self.after.push(Box::new(f));
+    }
+
+    /// Cached state of this account is stale once the batch is in.
+    pub fn touch(&mut self, actor: ActorId) {
+        if self.touched.last() != Some(&actor) {
+            self.touched.push(actor);
+        }
+    }
+
+    /// The number of a DID, a new one if it has none.
+    pub fn intern_actor(&mut self, did: &str) -> Result<ActorId, StoreError> {
+        names::intern_actor(self, did)
+    }
+
+    /// The number of a collection, a new one if it has none.
+    pub fn intern_coll(&mut self, nsid: &str) -> Result<CollId, StoreError> {
+        names::intern_coll(self, nsid)
+    }
+
+    /// The form of a record key, a new one if it has none.
+    pub fn intern_rkey(&mut self, text: &str) -> Result<Rkey, StoreError> {
+        names::intern_rkey(self, text)
+    }
+
+    /// A DID or full record AT-URI as a target, its parts interned; `None` if it is neither.
+    pub fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError> {
+        if !subject.starts_with("at://") {
+            return Ok(if crate::syntax::is_did(subject) { Some(Target::Actor(self.intern_actor(subject)?)) } else { None });
+        }
+        let Some(uri) = crate::syntax::AtUriRef::parse(subject) else { return Ok(None) };
+        let (Some(coll), Some(rkey)) = (uri.collection, uri.rkey) else { return Ok(None) };
+        if !crate::syntax::is_did(uri.authority) {
+            return Ok(None);
+        }
+        let actor = self.intern_actor(uri.authority)?;
+        let (coll, rkey) = (self.intern_coll(coll)?, self.intern_rkey(rkey)?);
+        Ok(Some(Target::of(super::ids::RecordId { actor, coll, rkey })))
+    }
+
+    /// Packs a record.
+    pub fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError> {
+        packed::pack(value, &mut Interner(self))
+    }
+
+    /// Changes the counters of a target.
+    pub fn update_agg(&mut self, target: Target, f: impl FnOnce(&mut AggRow)) -> Result<AggRow, StoreError> {
+        let old = self.agg(target)?;
+        let mut row = old;
+        f(&mut row);
+        if row != old {
+            if row.is_empty() {
+                self.del(Ks::Agg, &target.key());
+            } else {
+                self.put(Ks::Agg, &target.key(), &row.encode());
+            }
+        }
+        Ok(row)
+    }
+
+    /// Adds to one counter.
+    pub fn count(&mut self, target: Target, counter: Counter, by: i64) -> Result<AggRow, StoreError> {
+        self.update_agg(target, |a| a.add(counter, by))
+    }
+
+    /// Bytes in the batch, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn into_parts(self) -> Result<Committable, StoreError> {
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.store.db().clone(), 1024).durability(None);
+        for (ks, overlay) in Ks::ALL.iter().zip(self.overlays) {
+            let keyspace = self.store.keyspace(*ks)?;
+            for (k, v) in overlay {
+                match v {
+                    Some(v) => batch.insert(keyspace, k, v),
+                    None => batch.remove(keyspace, k),
+                }
+            }
+        }
+        Ok(Committable { batch, after: self.after, touched: self.touched })
+    }
+}
+
+/// A batch on its way into the store.
+pub(super) struct Committable {
+    pub(super) batch: fjall::OwnedWriteBatch,
+    pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) touched: Vec<ActorId>,
+}
+
+struct Interner<'t, 's>(&'t mut Tx<'s>);
+
+impl packed::Intern for Interner<'_, '_> {
+    fn actor(&mut self, did: &str) -> Result<ActorId, StoreError> {
+        self.0.intern_actor(did)
+    }
+}
+
+impl Reader for Tx<'_> {
+    fn store(&self) -> &Store {
+        self.store
+    }
+
+    fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        if let Some(v) = self.overlay(ks).and_then(|o| o.get(key)) {
+            return Ok(v.clone().map(Slice));
+        }
+        Ok(self.store.keyspace(ks)?.get(key)?.map(Slice))
+    }
+
+    /// Merges the overlay with the store. Scans by the writer are short or chunked, so both sides of the merge
+    /// hold only what the range holds.
+    fn scan(&self, ks: Ks, lo: &[u8], hi: Option<&[u8]>, reverse: bool, f: Visit<'_>) -> Result<(), StoreError> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        if hi.is_some_and(|hi| lo >= hi) {
+            return Ok(());
+        }
+        let bounds = (Included(lo), hi.map_or(Unbounded, Excluded));
+        let own: Vec<(&fjall::Slice, &Option<fjall::Slice>)> = match self.overlay(ks) {
+            Some(o) if reverse => o.range::<[u8], _>(bounds).rev().collect(),
+            Some(o) => o.range::<[u8], _>(bounds).collect(),
+            None => Vec::new(),
+        };
+        let mut own = own.into_iter().peekable();
+        let before = |a: &[u8], b: &[u8]| if reverse { a > b } else { a < b };
+        let mut stopped = false;
+        let keyspace = self.store.keyspace(ks)?;
+        let iter = match hi {
+            Some(hi) => keyspace.range(lo..hi),
+            None => keyspace.range(lo..),
+        };
+        visit(iter, reverse, &mut |k, v| {
+            while let Some((ok, ov)) = own.next_if(|(ok, _)| before(ok, k)) {
+                if let Some(ov) = ov
+                    && !f(ok, ov)
+                {
+                    stopped = true;
+                    return false;
+                }
+            }
+            let go_on = match own.next_if(|(ok, _)| ***ok == *k) {
+                Some((ok, Some(ov))) => f(ok, ov),
+                Some((_, None)) => true,
+                None => f(k, v),
+            };
+            stopped = !go_on;
+            go_on
+        })?;
+        if !stopped {
+            for (ok, ov) in own {
+                if let Some(ov) = ov
+                    && !f(ok, ov)
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
