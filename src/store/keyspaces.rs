@@ -3,7 +3,9 @@
 //! new name (the `_1` suffix) and a migration.
 
 use fjall::KeyspaceCreateOptions;
-use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+};
 
 macro_rules! keyspaces {
     ($($variant:ident $name:literal $tuning:expr, $doc:literal;)*) => {

@@ -50,7 +50,11 @@ pub fn remove_resync(tx: &mut Tx<'_>, actor: ActorId) {
 }
 
 /// Up to `limit` repos of that list, those behind `after` first.
-pub fn resyncs<R: Reader>(r: &R, after: Option<ActorId>, limit: usize) -> Result<Vec<ActorId>, StoreError> {
+pub fn resyncs<R: Reader>(
+    r: &R,
+    after: Option<ActorId>,
+    limit: usize,
+) -> Result<Vec<ActorId>, StoreError> {
     let mut out = Vec::new();
     let lo = Key::tag(b'r').u32(after.map_or(0, |a| a.0.saturating_add(1)));
     r.scan(Ks::Meta, &lo, Some(&[b'r' + 1]), false, &mut |k, _| {

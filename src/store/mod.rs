@@ -134,7 +134,14 @@ impl Store {
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
             .collect::<Result<Vec<_>, _>>()?;
         let names = names::NameCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
-        let inner = Inner { path: path.to_owned(), keyspaces, names, epoch: AtomicU64::new(0), caches: parking_lot::RwLock::default(), db };
+        let inner = Inner {
+            path: path.to_owned(),
+            keyspaces,
+            names,
+            epoch: AtomicU64::new(0),
+            caches: parking_lot::RwLock::default(),
+            db,
+        };
         let store = Self(Arc::new(inner));
         store.check_format()?;
         Ok(store)
@@ -146,11 +153,16 @@ impl Store {
             meta.insert(meta::FORMAT_KEY, FORMAT.to_be_bytes())?;
             return Ok(self.0.db.persist(fjall::PersistMode::SyncAll)?);
         };
-        let found = u32::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?);
+        let found =
+            u32::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?);
         if found == FORMAT {
             return Ok(());
         }
-        let advice = if found > FORMAT { "start the newer version again" } else { "there is no migration from it" };
+        let advice = if found > FORMAT {
+            "start the newer version again"
+        } else {
+            "there is no migration from it"
+        };
         Err(StoreError::Version { path: self.0.path.clone(), found, expected: FORMAT, advice })
     }
 
@@ -180,7 +192,8 @@ impl Store {
 
     /// Bytes on disk by keyspace, and of the journals.
     pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
-        let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
+        let by_keyspace =
+            Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
         Ok((by_keyspace, self.0.db.journal_disk_space()?))
     }
 

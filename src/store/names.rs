@@ -22,7 +22,10 @@ pub(super) struct NameCache {
 
 impl NameCache {
     pub(super) fn new(entries: usize) -> Self {
-        Self { ids: quick_cache::sync::Cache::new(entries), dids: quick_cache::sync::Cache::new(entries) }
+        Self {
+            ids: quick_cache::sync::Cache::new(entries),
+            dids: quick_cache::sync::Cache::new(entries),
+        }
     }
 
     fn remember(&self, did: &Arc<str>, id: ActorId) {
@@ -63,13 +66,20 @@ fn did_text(bytes: &[u8]) -> Option<Arc<str>> {
 }
 
 /// Looks a DID's number up.
-pub(super) fn actor_id<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<ActorId>, StoreError> {
+pub(super) fn actor_id<R: Reader + ?Sized>(
+    r: &R,
+    did: &str,
+) -> Result<Option<ActorId>, StoreError> {
     let cache = &r.store().names();
     if let Some(id) = cache.ids.get(did) {
         return Ok(Some(id));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'd').bytes(&did_bytes(did)))? else { return Ok(None) };
-    let id = ActorId(u32::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?));
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'd').bytes(&did_bytes(did)))? else {
+        return Ok(None);
+    };
+    let id = ActorId(u32::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ));
     cache.remember(&Arc::from(did), id);
     Ok(Some(id))
 }
@@ -91,8 +101,12 @@ pub(super) fn rkey<R: Reader + ?Sized>(r: &R, text: &str) -> Result<Option<Rkey>
     if let Some(k) = fixed_rkey(text) {
         return Ok(Some(k));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()))? else { return Ok(None) };
-    Ok(Some(Rkey(u64::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?))))
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()))? else {
+        return Ok(None);
+    };
+    Ok(Some(Rkey(u64::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ))))
 }
 
 fn fixed_rkey(text: &str) -> Option<Rkey> {
@@ -105,7 +119,9 @@ fn fixed_rkey(text: &str) -> Option<Rkey> {
 /// The text of a record key.
 pub(super) fn rkey_text<R: Reader + ?Sized>(r: &R, k: Rkey) -> Result<String, StoreError> {
     if k.is_tid() {
-        return crate::syntax::Tid::from_u64(k.0).map(|t| t.to_string()).ok_or(StoreError::corrupt(Ks::Names));
+        return crate::syntax::Tid::from_u64(k.0)
+            .map(|t| t.to_string())
+            .ok_or(StoreError::corrupt(Ks::Names));
     }
     if k == Rkey::SELF {
         return Ok("self".to_owned());
@@ -119,8 +135,12 @@ pub(super) fn coll_id<R: Reader + ?Sized>(r: &R, nsid: &str) -> Result<Option<Co
     if let Some(c) = collections::fixed(nsid) {
         return Ok(Some(c));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()))? else { return Ok(None) };
-    Ok(Some(CollId(u32::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?))))
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()))? else {
+        return Ok(None);
+    };
+    Ok(Some(CollId(u32::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ))))
 }
 
 /// The NSID of a collection.
@@ -147,7 +167,9 @@ fn next(tx: &mut Tx<'_>, seq: Seq) -> Result<u64, StoreError> {
         Seq::Coll => (b"next-coll".as_slice(), u64::from(collections::FIRST_DYNAMIC)),
     };
     let n = match tx.get(Ks::Meta, tag)? {
-        Some(v) => u64::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?),
+        Some(v) => {
+            u64::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?)
+        }
         None => first,
     };
     tx.put_name(Ks::Meta, tag, &(n + 1).to_be_bytes());
@@ -159,7 +181,9 @@ pub(super) fn intern_actor(tx: &mut Tx<'_>, did: &str) -> Result<ActorId, StoreE
     if let Some(id) = actor_id(tx, did)? {
         return Ok(id);
     }
-    let id = ActorId(u32::try_from(next(tx, Seq::Actor)?).map_err(|_| StoreError::Full("account numbers"))?);
+    let id = ActorId(
+        u32::try_from(next(tx, Seq::Actor)?).map_err(|_| StoreError::Full("account numbers"))?,
+    );
     let text = did_bytes(did);
     tx.put_name(Ks::Names, &Key::tag(b'd').bytes(&text), &id.0.to_be_bytes());
     tx.put_name(Ks::Names, &Key::tag(b'D').actor(id), &text);
@@ -182,7 +206,9 @@ pub(super) fn intern_coll(tx: &mut Tx<'_>, nsid: &str) -> Result<CollId, StoreEr
     if let Some(c) = coll_id(tx, nsid)? {
         return Ok(c);
     }
-    let c = CollId(u32::try_from(next(tx, Seq::Coll)?).map_err(|_| StoreError::Full("collection numbers"))?);
+    let c = CollId(
+        u32::try_from(next(tx, Seq::Coll)?).map_err(|_| StoreError::Full("collection numbers"))?,
+    );
     tx.put_name(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()), &c.0.to_be_bytes());
     tx.put_name(Ks::Names, &Key::tag(b'C').u32(c.0), nsid.as_bytes());
     Ok(c)
@@ -194,7 +220,12 @@ mod tests {
 
     #[test]
     fn dids_come_back() {
-        for d in ["did:plc:z72i7hdynmk6r22z27h6tvur", "did:web:example.com", "did:plc:short", "did:plc:Z72i7hdynmk6r22z27h6tvur"] {
+        for d in [
+            "did:plc:z72i7hdynmk6r22z27h6tvur",
+            "did:web:example.com",
+            "did:plc:short",
+            "did:plc:Z72i7hdynmk6r22z27h6tvur",
+        ] {
             assert_eq!(did_text(&did_bytes(d)).as_deref(), Some(d));
         }
         assert_eq!(did_bytes("did:plc:z72i7hdynmk6r22z27h6tvur").len(), 16);

@@ -78,9 +78,8 @@ const WORDS: &[&str] = &[
     "chat.bsky.actor.declaration", "allowIncoming", "allowSubscriptions", "url", "value", "key", "order", "item",
 ];
 
-static WORD_INDEX: LazyLock<rustc_hash::FxHashMap<&'static str, u8>> = LazyLock::new(|| {
-    WORDS.iter().zip(tag::WORD..).map(|(w, i)| (*w, i)).collect()
-});
+static WORD_INDEX: LazyLock<rustc_hash::FxHashMap<&'static str, u8>> =
+    LazyLock::new(|| WORDS.iter().zip(tag::WORD..).map(|(w, i)| (*w, i)).collect());
 
 const CBOR: u64 = 0x71;
 const RAW: u64 = 0x55;
@@ -167,7 +166,11 @@ fn pack_link(c: &Cid, out: &mut Vec<u8>) {
 fn pack_plain(s: &str, out: &mut Vec<u8>) {
     if let Some(i) = WORD_INDEX.get(s) {
         out.push(*i);
-    } else if let Some(t) = u8::try_from(s.len()).ok().and_then(|n| n.checked_add(tag::SHORT)).filter(|t| *t < tag::SHORT_END) {
+    } else if let Some(t) = u8::try_from(s.len())
+        .ok()
+        .and_then(|n| n.checked_add(tag::SHORT))
+        .filter(|t| *t < tag::SHORT_END)
+    {
         out.push(t);
         out.extend_from_slice(s.as_bytes());
     } else {
@@ -177,7 +180,8 @@ fn pack_plain(s: &str, out: &mut Vec<u8>) {
 }
 
 fn pack_str(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<(), StoreError> {
-    if s.len() == 24 && s.ends_with('Z')
+    if s.len() == 24
+        && s.ends_with('Z')
         && let Some(ms) = datetime::parse_strict(s)
         && datetime::format_ms(ms) == s
     {
@@ -185,7 +189,8 @@ fn pack_str(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<(), S
         push_zigzag(out, ms);
         return Ok(());
     }
-    if s.len() == 59 && s.starts_with("baf")
+    if s.len() == 59
+        && s.starts_with("baf")
         && let Ok(c) = Cid::try_from(s)
         && let Some((codec @ (CBOR | RAW), d)) = sha256_digest(&c)
         && c.to_string() == s
@@ -208,7 +213,9 @@ fn pack_str(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<(), S
 
 fn pack_uri(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<bool, StoreError> {
     let Some(uri) = AtUriRef::parse(s) else { return Ok(false) };
-    let (Some(coll), Some(rkey)) = (uri.collection.and_then(collections::fixed), uri.rkey) else { return Ok(false) };
+    let (Some(coll), Some(rkey)) = (uri.collection.and_then(collections::fixed), uri.rkey) else {
+        return Ok(false);
+    };
     let Some(nsid) = collections::fixed_name(coll) else { return Ok(false) };
     let plain = "at://".len() + uri.authority.len() + 1 + nsid.len() + 1 + rkey.len() == s.len();
     if !plain || !is_did(uri.authority) {
@@ -234,7 +241,11 @@ pub(super) fn unpack(bytes: &[u8], names: &impl Resolve) -> Result<Ipld, StoreEr
 
 const BAD: StoreError = StoreError::Corrupt("packed record");
 
-fn unpack_value(r: &mut ByteReader<'_>, names: &impl Resolve, depth: u32) -> Result<Ipld, StoreError> {
+fn unpack_value(
+    r: &mut ByteReader<'_>,
+    names: &impl Resolve,
+    depth: u32,
+) -> Result<Ipld, StoreError> {
     if depth > 200 {
         return Err(BAD);
     }
@@ -362,8 +373,10 @@ mod tests {
             (-1e9..1e9f64).prop_map(Ipld::Float),
             prop::collection::vec(any::<u8>(), 0..60).prop_map(Ipld::Bytes),
             strings().prop_map(Ipld::String),
-            prop::collection::vec(any::<u8>(), 0..40).prop_map(|b| Ipld::Link(crate::syntax::cid::for_record(&b))),
-            prop::collection::vec(any::<u8>(), 0..40).prop_map(|b| Ipld::Link(crate::syntax::cid::for_raw(&b))),
+            prop::collection::vec(any::<u8>(), 0..40)
+                .prop_map(|b| Ipld::Link(crate::syntax::cid::for_record(&b))),
+            prop::collection::vec(any::<u8>(), 0..40)
+                .prop_map(|b| Ipld::Link(crate::syntax::cid::for_raw(&b))),
         ];
         leaf.prop_recursive(4, 40, 8, |v| {
             prop_oneof![
@@ -387,10 +400,15 @@ mod tests {
 
     #[test]
     fn a_reply_packs_small() {
-        let uri = |k: &str| Ipld::String(format!("at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.post/{k}"));
+        let uri = |k: &str| {
+            Ipld::String(format!("at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.post/{k}"))
+        };
         let cid = || Ipld::String(crate::syntax::cid::for_record(b"x").to_string());
         let strong = |k| Ipld::Map(BTreeMap::from([("cid".into(), cid()), ("uri".into(), uri(k))]));
-        let reply = Ipld::Map(BTreeMap::from([("root".into(), strong("3kf5pxmfdvk2h")), ("parent".into(), strong("3kf5pxmfdvk2j"))]));
+        let reply = Ipld::Map(BTreeMap::from([
+            ("root".into(), strong("3kf5pxmfdvk2h")),
+            ("parent".into(), strong("3kf5pxmfdvk2j")),
+        ]));
         let post = Ipld::Map(BTreeMap::from([
             ("$type".into(), Ipld::String("app.bsky.feed.post".into())),
             ("text".into(), Ipld::String("hello".into())),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::ids::{ActorId, CollId, PostId, RecordId, Rkey, Target, prefix_end};
 use super::keyspaces::Ks;
-use super::rows::{ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow, RepoRow};
+use super::rows::{
+    ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow, RepoRow,
+};
 use super::{Slice, Store, StoreError, names, packed, rows};
 use fjall::Readable as _;
 use ipld_core::ipld::Ipld;
@@ -28,7 +30,14 @@ pub trait Reader {
     }
 
     /// Visits `lo <= key < hi` (`None`: to the end) in order, or in reverse order.
-    fn scan(&self, ks: Ks, lo: &[u8], hi: Option<&[u8]>, reverse: bool, f: Visit<'_>) -> Result<(), StoreError>;
+    fn scan(
+        &self,
+        ks: Ks,
+        lo: &[u8],
+        hi: Option<&[u8]>,
+        reverse: bool,
+        f: Visit<'_>,
+    ) -> Result<(), StoreError>;
 
     /// Visits every key that begins with `prefix`, in order.
     fn scan_prefix(&self, ks: Ks, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError> {
@@ -62,7 +71,12 @@ pub trait Reader {
     }
     /// The AT-URI of a record.
     fn uri(&self, id: RecordId) -> Result<String, StoreError> {
-        Ok(format!("at://{}/{}/{}", self.did(id.actor)?, self.coll_text(id.coll)?, self.rkey_text(id.rkey)?))
+        Ok(format!(
+            "at://{}/{}/{}",
+            self.did(id.actor)?,
+            self.coll_text(id.coll)?,
+            self.rkey_text(id.rkey)?
+        ))
     }
     /// The AT-URI of a post.
     fn post_uri(&self, id: PostId) -> Result<String, StoreError> {
@@ -77,9 +91,13 @@ pub trait Reader {
         let Some(uri) = crate::syntax::AtUriRef::parse(subject) else { return Ok(None) };
         let Some(actor) = self.actor_id(uri.authority)? else { return Ok(None) };
         let (Some(coll), Some(rkey)) = (uri.collection, uri.rkey) else {
-            return Ok((uri.collection.is_none() && uri.rkey.is_none()).then_some(Target::Actor(actor)));
+            return Ok(
+                (uri.collection.is_none() && uri.rkey.is_none()).then_some(Target::Actor(actor))
+            );
         };
-        let (Some(coll), Some(rkey)) = (self.coll_id(coll)?, self.rkey(rkey)?) else { return Ok(None) };
+        let (Some(coll), Some(rkey)) = (self.coll_id(coll)?, self.rkey(rkey)?) else {
+            return Ok(None);
+        };
         Ok(Some(Target::of(RecordId { actor, coll, rkey })))
     }
     /// The text form of a target: a DID or an AT-URI.
@@ -122,11 +140,21 @@ pub trait Reader {
         packed::unpack(packed, &Names(self))
     }
     /// The edge that an actor's record is.
-    fn edge(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<Option<EdgeRow>, StoreError> {
+    fn edge(
+        &self,
+        kind: EdgeKind,
+        actor: ActorId,
+        rkey: Rkey,
+    ) -> Result<Option<EdgeRow>, StoreError> {
         self.row(Ks::Fwd, &rows::fwd_key(kind, actor, rkey), EdgeRow::decode)
     }
     /// The edge from `actor` to `target`, if there is one.
-    fn fan(&self, kind: EdgeKind, target: Target, actor: ActorId) -> Result<Option<FanRow>, StoreError> {
+    fn fan(
+        &self,
+        kind: EdgeKind,
+        target: Target,
+        actor: ActorId,
+    ) -> Result<Option<FanRow>, StoreError> {
         self.row(Ks::Rev, &rows::rev_key(kind, target, actor), FanRow::decode)
     }
     /// The counters of a target; all zero if there are none.
@@ -139,7 +167,12 @@ pub trait Reader {
     }
 
     /// One decoded row.
-    fn row<T>(&self, ks: Ks, key: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, StoreError> {
+    fn row<T>(
+        &self,
+        ks: Ks,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
         match self.get(ks, key)? {
             None => Ok(None),
             Some(v) => decode(&v).map(Some).ok_or(StoreError::corrupt(ks)),
@@ -188,7 +221,14 @@ impl Reader for Snapshot {
         Ok(self.inner.contains_key(self.store.keyspace(ks)?, key)?)
     }
 
-    fn scan(&self, ks: Ks, lo: &[u8], hi: Option<&[u8]>, reverse: bool, f: Visit<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        ks: Ks,
+        lo: &[u8],
+        hi: Option<&[u8]>,
+        reverse: bool,
+        f: Visit<'_>,
+    ) -> Result<(), StoreError> {
         let keyspace = self.store.keyspace(ks)?;
         let iter = match hi {
             Some(hi) if lo >= hi => return Ok(()),

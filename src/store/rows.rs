@@ -4,7 +4,10 @@
 //! Times are milliseconds since the epoch. In values they are differences to the time in the record key
 //! (a TID), which is nearly always zero or small.
 
-use super::ids::{ActorId, ByteReader, CollId, Key, PostId, RecordId, Rkey, Target, push_blob, push_varint, push_zigzag};
+use super::ids::{
+    ActorId, ByteReader, CollId, Key, PostId, RecordId, Rkey, Target, push_blob, push_varint,
+    push_zigzag,
+};
 
 /// The kinds of edges: records that say little more than "this account, that subject".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,9 +49,14 @@ impl EdgeKind {
     #[must_use]
     pub fn compact(coll: CollId) -> Option<Self> {
         use super::collections as c;
-        [(c::LIKE, Self::Like), (c::REPOST, Self::Repost), (c::FOLLOW, Self::Follow), (c::BLOCK, Self::Block)]
-            .into_iter()
-            .find_map(|(k, kind)| (k == coll).then_some(kind))
+        [
+            (c::LIKE, Self::Like),
+            (c::REPOST, Self::Repost),
+            (c::FOLLOW, Self::Follow),
+            (c::BLOCK, Self::Block),
+        ]
+        .into_iter()
+        .find_map(|(k, kind)| (k == coll).then_some(kind))
     }
 }
 
@@ -187,7 +195,11 @@ impl RepoRow {
     #[must_use]
     pub fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
-        Some(Self { rev: r.u64()?, data: r.array()?, resync: if r.is_empty() { None } else { Some(r.u64()?) } })
+        Some(Self {
+            rev: r.u64()?,
+            data: r.array()?,
+            resync: if r.is_empty() { None } else { Some(r.u64()?) },
+        })
     }
 }
 
@@ -518,7 +530,12 @@ impl AggRow {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(8);
-        let bits = self.counts.iter().zip(0u32..).filter(|(c, _)| **c != 0).fold(0u64, |b, (_, i)| b | 1 << i);
+        let bits = self
+            .counts
+            .iter()
+            .zip(0u32..)
+            .filter(|(c, _)| **c != 0)
+            .fold(0u64, |b, (_, i)| b | 1 << i);
         push_varint(&mut out, bits);
         for c in self.counts.iter().filter(|c| **c != 0) {
             push_varint(&mut out, *c);
@@ -661,7 +678,10 @@ impl FeedRow {
     /// The key.
     #[must_use]
     pub fn key(&self, actor: ActorId) -> Key {
-        feed_prefix(actor).newest_first(self.sort).u8(u8::from(self.repost_of.is_some())).rkey(self.rkey)
+        feed_prefix(actor)
+            .newest_first(self.sort)
+            .u8(u8::from(self.repost_of.is_some()))
+            .rkey(self.rkey)
     }
     /// The value.
     #[must_use]
@@ -778,7 +798,11 @@ impl NotifRow {
     /// The key, which is the uniqueness.
     #[must_use]
     pub fn key(&self, viewer: ActorId) -> Key {
-        notif_prefix(viewer).newest_first(self.sort).actor(self.author).u8(self.reason as u8).rkey(self.rkey)
+        notif_prefix(viewer)
+            .newest_first(self.sort)
+            .actor(self.author)
+            .u8(self.reason as u8)
+            .rkey(self.rkey)
     }
     /// The value.
     #[must_use]
@@ -813,7 +837,8 @@ mod tests {
         let target = Target::Post(PostId { author: ActorId(5), rkey: Rkey(77) });
         for cid in [SubjectCid::None, SubjectCid::Shared, SubjectCid::Own([9; 32])] {
             for (created_delta, sort_delta) in [(0, 0), (-1500, 0), (20, -7)] {
-                let e = EdgeRow { target, created_delta, sort_delta, cid, kept: created_delta == 20 };
+                let e =
+                    EdgeRow { target, created_delta, sort_delta, cid, kept: created_delta == 20 };
                 assert_eq!(EdgeRow::decode(&e.encode()), Some(e));
             }
         }
@@ -825,7 +850,12 @@ mod tests {
         assert_eq!(PostRow::decode(&p.encode()), Some(p));
         let r = RecordRow { cid: [3; 32], indexed: 1000, sort: 900, valid: true, packed: vec![1] };
         assert_eq!(RecordRow::decode(&r.encode()), Some(r));
-        let a = ActorRow { status: AccountStatus::Deleted, handle: Some("a.b".into()), handle_checked: 5, indexed: 6 };
+        let a = ActorRow {
+            status: AccountStatus::Deleted,
+            handle: Some("a.b".into()),
+            handle_checked: 5,
+            indexed: 6,
+        };
         assert_eq!(ActorRow::decode(&a.encode()), Some(a));
         for resync in [None, Some(8)] {
             let r = RepoRow { rev: 7, data: [1; 32], resync };
@@ -838,9 +868,20 @@ mod tests {
         g.ordered = 6;
         assert_eq!(AggRow::decode(&g.encode()), Some(g));
         assert_eq!((g.get(Counter::Quotes), g.get(Counter::Likes)), (300, 0));
-        let n = NotifRow { sort: 9, author: ActorId(2), reason: Reason::Quote, rkey: Rkey(3), subject: Some(target) };
+        let n = NotifRow {
+            sort: 9,
+            author: ActorId(2),
+            reason: Reason::Quote,
+            rkey: Rkey(3),
+            subject: Some(target),
+        };
         assert_eq!(NotifRow::decode(&n.key(ActorId(1)), &n.encode()), Some((ActorId(1), n)));
-        let f = FeedRow { sort: 9, rkey: Rkey(3), flags: 0, repost_of: Some(PostId { author: ActorId(5), rkey: Rkey(7) }) };
+        let f = FeedRow {
+            sort: 9,
+            rkey: Rkey(3),
+            flags: 0,
+            repost_of: Some(PostId { author: ActorId(5), rkey: Rkey(7) }),
+        };
         assert_eq!(FeedRow::decode(&f.key(ActorId(1)), &f.encode()), Some((ActorId(1), f)));
     }
 

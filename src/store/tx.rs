@@ -118,7 +118,11 @@ impl<'s> Tx<'s> {
     /// A DID or full record AT-URI as a target, its parts interned; `None` if it is neither.
     pub fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError> {
         if !subject.starts_with("at://") {
-            return Ok(if crate::syntax::is_did(subject) { Some(Target::Actor(self.intern_actor(subject)?)) } else { None });
+            return Ok(if crate::syntax::is_did(subject) {
+                Some(Target::Actor(self.intern_actor(subject)?))
+            } else {
+                None
+            });
         }
         let Some(uri) = crate::syntax::AtUriRef::parse(subject) else { return Ok(None) };
         let (Some(coll), Some(rkey)) = (uri.collection, uri.rkey) else { return Ok(None) };
@@ -136,7 +140,11 @@ impl<'s> Tx<'s> {
     }
 
     /// Changes the counters of a target.
-    pub fn update_agg(&mut self, target: Target, f: impl FnOnce(&mut AggRow)) -> Result<AggRow, StoreError> {
+    pub fn update_agg(
+        &mut self,
+        target: Target,
+        f: impl FnOnce(&mut AggRow),
+    ) -> Result<AggRow, StoreError> {
         let old = self.agg(target)?;
         let mut row = old;
         f(&mut row);
@@ -151,7 +159,12 @@ impl<'s> Tx<'s> {
     }
 
     /// Adds to one counter.
-    pub fn count(&mut self, target: Target, counter: Counter, by: i64) -> Result<AggRow, StoreError> {
+    pub fn count(
+        &mut self,
+        target: Target,
+        counter: Counter,
+        by: i64,
+    ) -> Result<AggRow, StoreError> {
         self.update_agg(target, |a| a.add(counter, by))
     }
 
@@ -161,7 +174,8 @@ impl<'s> Tx<'s> {
     }
 
     pub(super) fn into_parts(self) -> Result<Committable, StoreError> {
-        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.store.db().clone(), 1024).durability(None);
+        let mut batch =
+            fjall::OwnedWriteBatch::with_capacity(self.store.db().clone(), 1024).durability(None);
         for (ks, overlay) in Ks::ALL.iter().zip(self.overlays) {
             let keyspace = self.store.keyspace(*ks)?;
             for (k, v) in overlay {
@@ -204,7 +218,14 @@ impl Reader for Tx<'_> {
 
     /// Merges the overlay with the store. Scans by the writer are short or chunked, so both sides of the merge
     /// hold only what the range holds.
-    fn scan(&self, ks: Ks, lo: &[u8], hi: Option<&[u8]>, reverse: bool, f: Visit<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        ks: Ks,
+        lo: &[u8],
+        hi: Option<&[u8]>,
+        reverse: bool,
+        f: Visit<'_>,
+    ) -> Result<(), StoreError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         if hi.is_some_and(|hi| lo >= hi) {
             return Ok(());

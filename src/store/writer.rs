@@ -47,13 +47,16 @@ pub struct WriterStats {
 impl Writer {
     /// Starts the thread. It ends when every handle is gone, after a last fsync; the handle returned beside
     /// gives its result.
-    pub fn start(store: Store) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
+    pub fn start(
+        store: Store,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let (queue, jobs) = flume::bounded(QUEUE);
         let stats = Arc::new(WriterStats::default());
         let for_thread = Arc::clone(&stats);
-        let handle = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || Loop { store, jobs, stats: for_thread, synced: Instant::now(), dirty: false }.run())?;
+        let handle =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+                Loop { store, jobs, stats: for_thread, synced: Instant::now(), dirty: false }.run()
+            })?;
         Ok((Self { queue, stats }, handle))
     }
 
