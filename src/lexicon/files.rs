@@ -1,5 +1,6 @@
 //! Every document of `lexicons/`, embedded. Written by `scripts/lexicons`; do not edit.
 
+#[rustfmt::skip]
 pub(crate) const FILES: &[&str] = &[
     include_str!("../../lexicons/app/bsky/actor/contentVisibilityDeclaration.json"),
     include_str!("../../lexicons/app/bsky/actor/defs.json"),
