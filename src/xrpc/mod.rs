@@ -1,1 +1,54 @@
-//! The HTTP server: routing, authentication, parameters, handlers.
+//! The HTTP side: one table of methods, and what every call goes through before and after its handler.
+//!
+//! ```text
+//! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
+//!                                 \-> site: health, did.json, docs page, admin status
+//! ```
+//!
+//! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
+//! JSON Web Tokens: they get a [`Call`] and give a [`Reply`] or an [`XrpcError`].
+//!
+//! Does not know: how identities are resolved ([`KeySource`] is given), where records come from, ingest.
+//!
+//! # Invariants
+//! - A handler never runs on an I/O thread unless its row says [`Handler::Async`] (`dispatch` tests).
+//! - A panic costs its own request a 500 and nothing else (`dispatch` tests).
+//! - A bearer token is either good or answered with 401; it never falls back to anonymous (`auth` tests).
+
+pub mod api;
+mod app;
+mod auth;
+mod body;
+mod call;
+mod context;
+mod dispatch;
+mod encode;
+mod error;
+mod jwt;
+mod labelers;
+mod message;
+mod method;
+mod password;
+mod pool;
+mod reply;
+mod router;
+mod server;
+mod site;
+mod token_cache;
+
+#[cfg(test)]
+mod testing;
+
+pub use app::App;
+pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
+pub use call::{Access, Call, Credentials};
+pub use context::{AppCtx, Clock, ServerIdentity, StatusSource};
+pub use error::XrpcError;
+pub use labelers::{Labeler, ParsedLabelers};
+pub use message::{Body, Request, Response};
+pub use method::{AsyncFn, Auth, Handler, METHODS, Method, ReadFn, ReplyFuture, TokenRule};
+pub use password::AdminPassword;
+pub use pool::{PoolError, ReadPool};
+pub use reply::Reply;
+pub use router::{Router, TableError};
+pub use server::{ServerLimits, serve};

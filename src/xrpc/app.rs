@@ -1,0 +1,75 @@
+//! The entry: any request in, a response out, whatever happens in between.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::Method as Verb;
+
+use super::context::AppCtx;
+use super::dispatch;
+use super::encode;
+use super::error::XrpcError;
+use super::message::{Request, Response};
+use super::method::Method;
+use super::pool::{PoolError, panic_text};
+use super::router::{Router, TableError};
+use super::site::Site;
+
+/// Everything that answers requests.
+pub struct App {
+    pub(super) ctx: Arc<AppCtx>,
+    pub(super) router: Router,
+    pub(super) site: Site,
+}
+
+impl App {
+    /// An app that answers the methods of [`super::METHODS`].
+    ///
+    /// # Errors
+    /// The table does not fit the lexicons.
+    pub fn new(ctx: Arc<AppCtx>) -> Result<Self, TableError> {
+        Self::with_router(ctx, Router::new()?)
+    }
+
+    /// An app that answers the methods of another table.
+    ///
+    /// # Errors
+    /// The table does not fit the lexicons.
+    pub fn with_methods(ctx: Arc<AppCtx>, methods: &'static [Method]) -> Result<Self, TableError> {
+        Self::with_router(ctx, Router::of(methods)?)
+    }
+
+    fn with_router(ctx: Arc<AppCtx>, router: Router) -> Result<Self, TableError> {
+        let site = Site::new(&ctx.identity, &router);
+        Ok(Self { ctx, router, site })
+    }
+
+    /// Answers one request. Never panics, never fails.
+    pub async fn handle(&self, request: Request) -> Response {
+        let head = request.method == Verb::HEAD;
+        let answer = AssertUnwindSafe(self.answer(request)).catch_unwind().await;
+        let mut response = answer.unwrap_or_else(|panic| {
+            let cause = PoolError::Panicked(panic_text(panic.as_ref()));
+            encode::failure("", XrpcError::internal(cause))
+        });
+        if head {
+            response.headers.insert(http::header::CONTENT_LENGTH, response.body.len().into());
+            response.body = bytes::Bytes::new();
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if request.method == Verb::OPTIONS {
+            return encode::preflight(&request.headers);
+        }
+        if let Some(response) = self.site.answer(&self.ctx, &request) {
+            return response;
+        }
+        if request.uri.path().starts_with("/xrpc/") {
+            return dispatch::call(self, request).await;
+        }
+        super::site::not_found()
+    }
+}

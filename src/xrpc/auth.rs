@@ -1,0 +1,321 @@
+//! Who calls: service tokens and the operator's password.
+//!
+//! Follows the reference's order of checks, because the error name tells which one failed first: type, shape, expiry,
+//! (audience and trust for the moderation service), issuer, key, signature, method, audience. Keys come from a
+//! [`KeySource`]; how a DID is resolved is not known here.
+//!
+//! # Invariants
+//! - An `authorization: Bearer` header never ends as anonymous.
+//! - A bad signature is final only after the key was looked up past every cache (up to a ration per issuer).
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+use super::call::Credentials;
+use super::context::Clock;
+use super::error::XrpcError;
+use super::jwt::{self, Claims, Issuer, Token};
+use super::method::{Auth, TokenRule};
+use super::password::{self, AdminPassword, Role};
+use super::token_cache::TokenCache;
+use crate::crypto::PublicKey;
+use crate::syntax::Did;
+
+const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
+
+/// Why there is no key to check a token with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The DID does not exist, was deleted, or cannot be resolved by anyone.
+    #[error("identity unknown")]
+    Unknown,
+    /// The DID document has no such key, or not a readable one.
+    #[error("missing or bad key")]
+    NoKey,
+    /// Its directory or host did not answer: not the caller's fault.
+    #[error("identity lookup failed")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Gives the keys of DID documents.
+pub trait KeySource: Send + Sync {
+    /// The key `#fragment` of the document. `fresh` means: ask the directory, past every cache.
+    fn signing_key<'a>(
+        &'a self,
+        did: &'a Did,
+        fragment: &'a str,
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyError>>;
+}
+
+/// Whom tokens are for and who is trusted.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// Our DID; `did#bsky_appview` is accepted as an audience as well.
+    pub own_did: Did,
+    /// Other DIDs that tokens may be for.
+    pub alternative_dids: Vec<Did>,
+    /// The moderation service.
+    pub mod_service: Option<Did>,
+    /// Passwords of the user `admin`; none means that nobody is the operator.
+    pub admin_passwords: Vec<AdminPassword>,
+}
+
+/// Decides who makes a call.
+pub struct Authenticator {
+    config: AuthConfig,
+    own_service: String,
+    keys: Arc<dyn KeySource>,
+    clock: Clock,
+    cache: TokenCache,
+}
+
+/// What the verification of a token has to ask before the signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    AnyIssuer,
+    ModService,
+}
+
+impl Authenticator {
+    /// Makes an authenticator that looks up keys in `keys`.
+    pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>, clock: Clock) -> Self {
+        let own_service = format!("{}#bsky_appview", config.own_did);
+        Self { config, own_service, keys, clock, cache: TokenCache::new() }
+    }
+
+    /// The identity changed: its tokens are checked again with the key of then.
+    pub fn forget(&self, did: &Did) {
+        self.cache.forget(did);
+    }
+
+    /// Whether the headers carry the operator's password.
+    pub fn is_admin(&self, headers: &HeaderMap) -> bool {
+        self.role(headers) == Role::Admin
+    }
+
+    /// Finds out who makes a call of `nsid`.
+    ///
+    /// # Errors
+    /// 401 with the reference's error names; 502 when the issuer's directory does not answer.
+    pub async fn authenticate(
+        &self,
+        auth: Auth,
+        rule: TokenRule,
+        nsid: &str,
+        headers: &HeaderMap,
+    ) -> Result<Credentials, XrpcError> {
+        match auth {
+            Auth::None => Ok(Credentials::None),
+            Auth::Optional => self.standard(rule, nsid, headers).await,
+            Auth::Required => match self.standard(rule, nsid, headers).await? {
+                Credentials::None => Err(XrpcError::auth("AuthMissing", "")),
+                // Such a token is good, but no account has its private state.
+                Credentials::Service { .. } => {
+                    Err(XrpcError::auth("BadJwtIss", "jwt iss is not an account"))
+                }
+                credentials => Ok(credentials),
+            },
+            Auth::OptionalOrAdmin if bearer(headers).is_some() => {
+                self.standard(rule, nsid, headers).await
+            }
+            Auth::OptionalOrAdmin => match self.role(headers) {
+                Role::Admin => Ok(Credentials::Admin),
+                Role::Missing => Ok(Credentials::None),
+                Role::Invalid => Err(XrpcError::auth_required("")),
+            },
+            Auth::AdminOrModService => match bearer(headers) {
+                Some(token) => self.moderator(token, rule, nsid).await,
+                None if self.role(headers) == Role::Admin => Ok(Credentials::Admin),
+                None => Err(XrpcError::auth_required("")),
+            },
+        }
+    }
+
+    fn role(&self, headers: &HeaderMap) -> Role {
+        password::role(authorization(headers), &self.config.admin_passwords)
+    }
+
+    async fn standard(
+        &self,
+        rule: TokenRule,
+        nsid: &str,
+        headers: &HeaderMap,
+    ) -> Result<Credentials, XrpcError> {
+        if authorization(headers).is_some_and(|header| header.starts_with("Basic ")) {
+            return self.impersonated(headers);
+        }
+        let Some(token) = bearer(headers) else {
+            return Ok(Credentials::None);
+        };
+        if token.is_empty() {
+            return Err(XrpcError::auth("MissingJwt", "missing jwt"));
+        }
+        // Session tokens of an entryway are another kind of token altogether, and none is configured here.
+        if jwt::type_of(token).as_deref() == Some("at+jwt") {
+            return Err(XrpcError::auth("InvalidToken", "Malformed token"));
+        }
+        let claims = self.verified(token, Trust::AnyIssuer).await?;
+        check_method(&claims, rule, nsid)?;
+        if rule != TokenRule::FeedGenerator {
+            self.check_audience(&claims, true)?;
+        }
+        let issuer = issuer(&claims)?;
+        let mod_service = self.is_mod_service(issuer);
+        let did = issuer.did.clone();
+        Ok(match issuer.service {
+            None => Credentials::Viewer { did, mod_service },
+            Some(_) => Credentials::Service { did, mod_service },
+        })
+    }
+
+    /// The operator looks through the eyes of an account: password and `appview-as-did`.
+    fn impersonated(&self, headers: &HeaderMap) -> Result<Credentials, XrpcError> {
+        let did = headers
+            .get(AS_DID)
+            .and_then(|value| Did::parse(value.to_str().ok()?).ok())
+            .ok_or_else(|| XrpcError::auth_required("bad issuer"))?;
+        if !self.is_admin(headers) {
+            return Err(XrpcError::auth_required("bad credentials"));
+        }
+        Ok(Credentials::Viewer { did, mod_service: false })
+    }
+
+    async fn moderator(
+        &self,
+        token: &str,
+        rule: TokenRule,
+        nsid: &str,
+    ) -> Result<Credentials, XrpcError> {
+        if token.is_empty() {
+            return Err(XrpcError::auth("MissingJwt", "missing jwt"));
+        }
+        let claims = self.verified(token, Trust::ModService).await?;
+        check_method(&claims, rule, nsid)?;
+        let did = issuer(&claims)?.did.clone();
+        Ok(Credentials::ModService { did })
+    }
+
+    /// The claims of a token whose issuer signed them and which is not expired.
+    async fn verified(&self, text: &str, trust: Trust) -> Result<Arc<Claims>, XrpcError> {
+        let id = TokenCache::id(text);
+        if let Some(claims) = self.cache.get(&id) {
+            self.check_before_key(&claims, trust)?;
+            return Ok(claims);
+        }
+        let token = Token::parse(text)?;
+        self.check_before_key(&token.claims, trust)?;
+        let epoch = self.cache.epoch();
+        self.check_signature(&token).await?;
+        let claims = Arc::new(token.claims);
+        self.cache.remember(id, Arc::clone(&claims), epoch);
+        Ok(claims)
+    }
+
+    fn check_before_key(&self, claims: &Claims, trust: Trust) -> Result<(), XrpcError> {
+        let now_ms = (self.clock)();
+        // A double holds milliseconds exactly until the year 287396.
+        if now_ms as f64 / 1000.0 > claims.expires {
+            return Err(XrpcError::auth("JwtExpired", "jwt expired"));
+        }
+        if trust == Trust::ModService {
+            self.check_audience(claims, false)?;
+        }
+        let issuer = issuer(claims)?;
+        if trust == Trust::ModService && !self.is_mod_service(issuer) {
+            return Err(XrpcError::auth("UntrustedIss", "Untrusted issuer"));
+        }
+        Ok(())
+    }
+
+    async fn check_signature(&self, token: &Token<'_>) -> Result<(), XrpcError> {
+        let issuer = issuer(&token.claims)?;
+        let key = self.key(issuer, false).await?;
+        if fits(&key, token) {
+            return Ok(());
+        }
+        // The key may have been rotated since it was cached.
+        if self.cache.allow_fresh(&issuer.did, (self.clock)())
+            && fits(&self.key(issuer, true).await?, token)
+        {
+            return Ok(());
+        }
+        Err(XrpcError::auth("BadJwtSignature", "jwt signature does not match jwt issuer"))
+    }
+
+    async fn key(&self, issuer: &Issuer, fresh: bool) -> Result<PublicKey, XrpcError> {
+        let found = self.keys.signing_key(&issuer.did, issuer.key_fragment(), fresh).await;
+        found.map_err(|error| match error {
+            KeyError::Unknown => XrpcError::auth_required("identity unknown"),
+            KeyError::NoKey => XrpcError::auth_required("missing or bad key"),
+            KeyError::Unavailable(cause) => {
+                XrpcError::upstream("could not look up the token's issuer").with_cause(cause)
+            }
+        })
+    }
+
+    fn check_audience(&self, claims: &Claims, alternatives: bool) -> Result<(), XrpcError> {
+        let audience = claims.audience.as_str();
+        let known = self.config.own_did == *audience
+            || self.own_service == audience
+            || (alternatives && self.config.alternative_dids.iter().any(|did| *did == *audience));
+        if known {
+            return Ok(());
+        }
+        Err(XrpcError::auth("BadJwtAudience", "jwt audience does not match service did"))
+    }
+
+    fn is_mod_service(&self, issuer: &Issuer) -> bool {
+        (issuer.service.is_none() || issuer.is_labeler())
+            && self.config.mod_service.as_ref() == Some(&issuer.did)
+    }
+}
+
+fn issuer(claims: &Claims) -> Result<&Issuer, XrpcError> {
+    claims.issuer.as_ref().ok_or_else(|| XrpcError::auth("BadJwtIss", "jwt iss is not a valid did"))
+}
+
+fn fits(key: &PublicKey, token: &Token<'_>) -> bool {
+    // The reference takes either s here, unlike for commits and labels.
+    key.alg() == token.algorithm && key.verify_malleable(token.signed.as_bytes(), &token.signature)
+}
+
+fn check_method(claims: &Claims, rule: TokenRule, nsid: &str) -> Result<(), XrpcError> {
+    let fits = match (&claims.method, rule) {
+        // Labelers that do not name a method yet are let through, as the reference does.
+        (None, _) => issuer(claims)?.is_labeler(),
+        (Some(method), TokenRule::Own) => method == nsid,
+        (Some(method), TokenRule::OrChat) => method == nsid || method.starts_with("chat.bsky."),
+        (Some(method), TokenRule::FeedGenerator) => {
+            method == "app.bsky.feed.getFeedSkeleton" || method == "app.bsky.feed.getFeed"
+        }
+    };
+    if fits {
+        return Ok(());
+    }
+    let problem = if claims.method.is_some() { "bad" } else { "missing" };
+    Err(XrpcError::auth(
+        "BadJwtLexiconMethod",
+        format!("{problem} jwt lexicon method (\"lxm\"). must match: {nsid}"),
+    ))
+}
+
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()
+}
+
+/// The token of a bearer header. A header that cannot be read as text is not anonymous but an empty token.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?;
+    match value.to_str() {
+        Ok(text) => text.strip_prefix("Bearer ").map(str::trim),
+        Err(_) => value.as_bytes().starts_with(b"Bearer ").then_some(""),
+    }
+}
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! What a handler gets: checked parameters, checked input, and who asks.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
+use http::{HeaderMap, HeaderName};
+use serde_json::Value;
+
+use super::error::XrpcError;
+use super::labelers::ParsedLabelers;
+use crate::lexicon::Params;
+use crate::syntax::Did;
+
+const ACCEPT_LABELERS: HeaderName = HeaderName::from_static("atproto-accept-labelers");
+
+/// Who makes a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody in particular.
+    None,
+    /// An account, by a service token that it signed.
+    Viewer {
+        /// The account.
+        did: Did,
+        /// Whether it is the operator's moderation service.
+        mod_service: bool,
+    },
+    /// A service of an account, such as `did#atproto_labeler`: it sees what anonymous callers see.
+    Service {
+        /// The account that the service belongs to.
+        did: Did,
+        /// Whether it is the operator's moderation service.
+        mod_service: bool,
+    },
+    /// The operator, by password.
+    Admin,
+    /// The operator's moderation service on an admin method.
+    ModService {
+        /// Its DID.
+        did: Did,
+    },
+}
+
+/// What the credentials allow a call to see and do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Taken-down accounts and records are shown.
+    pub include_takedowns: bool,
+    /// Blocks between others are shown.
+    pub include_3p_blocks: bool,
+    /// May change the takedown status of a subject.
+    pub can_perform_takedown: bool,
+    /// The caller is the moderation service.
+    pub is_mod_service: bool,
+    /// The viewer's own blocks do not hide anything: a moderator has to see what blocks them.
+    pub skip_viewer_blocks: bool,
+}
+
+/// One call of a method.
+#[derive(Debug)]
+pub struct Call {
+    /// The parameters, checked against the lexicon, defaults filled in.
+    pub params: Params,
+    /// The input of a procedure, checked against the lexicon.
+    pub input: Option<Value>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// The headers as sent.
+    pub headers: HeaderMap,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+}
+
+impl Call {
+    /// The account that asks, if an account does.
+    pub fn viewer(&self) -> Option<&Did> {
+        match &self.credentials {
+            Credentials::Viewer { did, .. } => Some(did),
+            _ => None,
+        }
+    }
+
+    /// The account that asks; 401 `AuthMissing` without one. Methods with [`super::Auth::Required`] always have one.
+    pub fn require_viewer(&self) -> Result<&Did, XrpcError> {
+        self.viewer().ok_or_else(|| XrpcError::auth("AuthMissing", ""))
+    }
+
+    /// What the caller may see and do.
+    pub fn access(&self) -> Access {
+        let (privileged, takedown, mod_service) = match &self.credentials {
+            Credentials::None => (false, false, false),
+            Credentials::Admin => (true, true, false),
+            Credentials::ModService { .. } => (true, true, true),
+            Credentials::Viewer { mod_service, .. } | Credentials::Service { mod_service, .. } => {
+                (*mod_service, false, *mod_service)
+            }
+        };
+        Access {
+            include_takedowns: privileged,
+            include_3p_blocks: privileged,
+            can_perform_takedown: takedown,
+            is_mod_service: mod_service,
+            skip_viewer_blocks: mod_service && self.viewer().is_some(),
+        }
+    }
+
+    /// A header's value; `None` when absent or not text.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The labelers that the client names; `None` when it names none or not readably, so that the defaults apply.
+    pub fn accept_labelers(&self) -> Option<ParsedLabelers> {
+        ParsedLabelers::parse(&joined(&self.headers, &ACCEPT_LABELERS)?)
+    }
+
+    /// `accept-language`, which feed generators get too.
+    pub fn accept_language(&self) -> Option<&str> {
+        self.header(&ACCEPT_LANGUAGE)
+    }
+
+    /// The `authorization` header as sent: getFeed hands it on to the feed generator.
+    pub fn authorization(&self) -> Option<&str> {
+        self.header(&AUTHORIZATION)
+    }
+}
+
+/// A list header that was sent in several lines is one list (RFC 9110 section 5.3).
+fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut lines = headers.get_all(name).iter();
+    let mut out = Cow::Borrowed(lines.next()?.to_str().ok()?);
+    for line in lines {
+        out = Cow::Owned(format!("{out}, {}", line.to_str().ok()?));
+    }
+    Some(out)
+}

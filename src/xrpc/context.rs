@@ -1,0 +1,72 @@
+//! The state that all handlers share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+use super::auth::Authenticator;
+use super::call::Call;
+use super::error::XrpcError;
+use super::labelers::ParsedLabelers;
+use super::pool::{PoolError, ReadPool};
+use crate::syntax::Did;
+
+/// Milliseconds since 1970; a function so that tests can stop time.
+pub type Clock = fn() -> u64;
+
+/// Answers `GET /admin/status`. Runs on an I/O thread, so that it answers when the read pool is full: it must not
+/// block, only read counters.
+pub type StatusSource = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// What this server says about itself.
+#[derive(Debug, Clone)]
+pub struct ServerIdentity {
+    /// Our DID.
+    pub did: Did,
+    /// Where clients reach us, without a trailing slash.
+    pub public_url: String,
+    /// Our public key as multibase, if there is one.
+    pub signing_key: Option<String>,
+}
+
+/// State shared by all handlers, made once at the start.
+pub struct AppCtx {
+    /// Who calls.
+    pub auth: Authenticator,
+    /// Where store reads run.
+    pub reads: ReadPool,
+    /// What we say about ourselves.
+    pub identity: ServerIdentity,
+    /// Labelers for clients that name none; replaced when the configuration is reloaded.
+    pub default_labelers: ArcSwap<ParsedLabelers>,
+    /// The time.
+    pub clock: Clock,
+    /// The body of `GET /admin/status`.
+    pub status: StatusSource,
+}
+
+impl AppCtx {
+    /// Runs `work` on the read pool: for asynchronous handlers. Others are there already.
+    ///
+    /// # Errors
+    /// 503 when the queue is full, 500 when `work` panics.
+    pub async fn blocking<T, F>(&self, work: F) -> Result<T, XrpcError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.reads.run(work).await.map_err(|error| match error {
+            PoolError::Overloaded => XrpcError::overloaded(),
+            panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
+        })
+    }
+
+    /// The labelers to apply to a call: those of its header, or the defaults.
+    pub fn labelers(&self, call: &Call) -> Arc<ParsedLabelers> {
+        match call.accept_labelers() {
+            Some(labelers) => Arc::new(labelers),
+            None => self.default_labelers.load_full(),
+        }
+    }
+}

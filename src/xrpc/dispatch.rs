@@ -1,0 +1,106 @@
+//! One XRPC call: route, parameters, authentication, input, handler, answer, in the reference's order, because the
+//! first failure decides the answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::Method as Verb;
+
+use super::app::App;
+use super::body;
+use super::call::Call;
+use super::encode::{self, Accept};
+use super::error::XrpcError;
+use super::message::{Request, Response};
+use super::method::{AsyncFn, Handler};
+use super::pool::{PoolError, panic_text};
+use super::router::{self, Route};
+
+/// Answers a request whose path begins with `/xrpc/`.
+pub(super) async fn call(app: &App, request: Request) -> Response {
+    let accept = Accept::of(&request.method, &request.headers);
+    let route = match find(app, &request) {
+        Ok(route) => route,
+        Err(error) => return encode::failure("", error),
+    };
+    let nsid = route.method.nsid;
+    let call = match prepare(app, route, request).await {
+        Ok(call) => call,
+        Err(error) => return encode::failure(nsid, error),
+    };
+    match route.method.handler {
+        Handler::Read(handler) => {
+            let ctx = Arc::clone(&app.ctx);
+            let run = move || encode::respond(nsid, handler(&ctx, &call), &accept);
+            let response = app.ctx.reads.run(run).await;
+            response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+        }
+        Handler::Async(handler) => run_async(app, nsid, handler, call, accept).await,
+    }
+}
+
+async fn run_async(
+    app: &App,
+    nsid: &'static str,
+    handler: AsyncFn,
+    call: Call,
+    accept: Accept,
+) -> Response {
+    let ctx = Arc::clone(&app.ctx);
+    // The handler itself, not only its future, may panic: both are inside.
+    let handler = AssertUnwindSafe(async move { handler(ctx, call).await });
+    let result = match handler.catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(pool_error(PoolError::Panicked(panic_text(panic.as_ref())))),
+    };
+    match result {
+        Ok(reply) if accept.is_costly(reply.body.len()) => {
+            let response = app.ctx.reads.run(move || encode::success(reply, &accept)).await;
+            response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+        }
+        result => encode::respond(nsid, result, &accept),
+    }
+}
+
+fn pool_error(error: PoolError) -> XrpcError {
+    match error {
+        PoolError::Overloaded => XrpcError::overloaded(),
+        panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
+    }
+}
+
+fn find(app: &App, request: &Request) -> Result<Route, XrpcError> {
+    let Some(nsid) = router::nsid(request.uri.path()) else {
+        return Err(XrpcError::invalid_request("invalid xrpc path"));
+    };
+    let route = app.router.find(nsid).ok_or_else(XrpcError::not_implemented)?;
+    let expected = router::expected_verb(route.schema);
+    match (expected, &request.method) {
+        ("GET", &(Verb::GET | Verb::HEAD)) | ("POST", &Verb::POST) => Ok(route),
+        (_, &(Verb::GET | Verb::HEAD | Verb::POST)) => Err(XrpcError::invalid_request(format!(
+            "Incorrect HTTP method ({}) expected {expected}",
+            request.method
+        ))),
+        // The reference has no routes for other HTTP methods at all.
+        _ => Err(XrpcError::not_implemented()),
+    }
+}
+
+async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, XrpcError> {
+    let Route { method, schema } = route;
+    let params = schema
+        .parse_params(request.uri.query())
+        .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
+    let credentials = app
+        .ctx
+        .auth
+        .authenticate(method.auth, method.tokens, method.nsid, &request.headers)
+        .await?;
+    let input = body::input(schema, &request.headers, &request.body)?;
+    Ok(Call { params, input, credentials, headers: request.headers, peer: request.peer })
+}
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

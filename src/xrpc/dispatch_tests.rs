@@ -1,0 +1,242 @@
+//! Whole calls without a socket: routing, checks, panics, CORS, the pages beside XRPC.
+
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::xrpc::method::{Auth, Method, TokenRule};
+use crate::xrpc::testing::{ALICE, TokenSpec, app, basic, headers, json_of, request};
+use crate::xrpc::{AppCtx, Body, Reply};
+
+fn echo(ctx: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let labelers = ctx.labelers(call);
+    let body = json!({
+        "actor": call.params.str("actor"),
+        "limit": call.params.int("limit"),
+        "viewer": call.viewer().map(|did| did.as_str()),
+        "admin": call.access().can_perform_takedown,
+        "input": call.input,
+        "thread": std::thread::current().name(),
+    });
+    Ok(Reply::json(&body)?.with_labelers(&labelers).with_repo_rev(Some("3k")))
+}
+
+fn explode(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    panic!("secret of a reader")
+}
+
+fn failing(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    Err(XrpcError::named("NotFound", "Post not found: x").with_repo_rev(Some("3k")))
+}
+
+static METHODS: &[Method] = &[
+    Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, echo),
+    Method::read("app.bsky.feed.getTimeline", Auth::Required, echo),
+    Method::read("app.bsky.actor.getProfiles", Auth::Optional, echo).tokens(TokenRule::OrChat),
+    Method::read("app.bsky.graph.muteActor", Auth::Required, echo),
+    Method::read("app.bsky.feed.getPostThread", Auth::Optional, failing),
+    Method::read("app.bsky.feed.getLikes", Auth::Optional, explode),
+    Method::asynchronous("app.bsky.feed.getQuotes", Auth::Optional, |_, _| {
+        panic!("secret of a starter")
+    }),
+    Method::asynchronous("app.bsky.feed.getFeed", Auth::Optional, |ctx, _| {
+        Box::pin(async move {
+            let thread = ctx.blocking(|| std::thread::current().name().map(str::to_owned)).await?;
+            Reply::json(&json!({ "thread": thread, "text": "x".repeat(2000) }))
+        })
+    }),
+];
+
+async fn get(target: &str, authorization: Option<&str>) -> (u16, Value) {
+    let (app, _) = app(METHODS);
+    let mut request = request(Verb::GET, target);
+    if let Some(authorization) = authorization {
+        request.headers = headers(authorization);
+    }
+    let response = app.handle(request).await;
+    (response.status.as_u16(), json_of(&response))
+}
+
+#[tokio::test]
+async fn a_query_gets_parameters_and_answers_from_the_pool() {
+    let (app, _) = app(METHODS);
+    let response =
+        app.handle(request(Verb::GET, "/xrpc/app.bsky.actor.getProfile?actor=did%3Aplc%3Ax")).await;
+    assert_eq!(response.status, 200);
+    let body = json_of(&response);
+    assert_eq!(body["actor"], "did:plc:x");
+    assert!(body["thread"].as_str().unwrap().starts_with("read-"));
+    let header = |name: &str| response.headers.get(name).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(header("atproto-content-labelers"), "did:plc:default;redact");
+    assert_eq!(header("atproto-repo-rev"), "3k");
+    assert_eq!(header("access-control-allow-origin"), "*");
+    assert_eq!(header("content-type"), "application/json; charset=utf-8");
+}
+
+#[tokio::test]
+async fn the_clients_labelers_are_taken() {
+    let (app, _) = app(METHODS);
+    let cases = [
+        ("did:plc:a;redact, did:plc:b", "did:plc:a;redact,did:plc:b"),
+        ("", ""),
+        ("nonsense", "did:plc:default;redact"),
+    ];
+    for (sent, expect) in cases {
+        let mut request = request(Verb::GET, "/xrpc/app.bsky.actor.getProfile?actor=a.test");
+        request.headers.insert("atproto-accept-labelers", HeaderValue::from_static(sent));
+        let response = app.handle(request).await;
+        assert_eq!(response.headers.get("atproto-content-labelers").unwrap(), expect, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn errors_before_the_handler() {
+    let cases = [
+        (Verb::GET, "/xrpc/app.bsky.feed.nope", 501, "MethodNotImplemented"),
+        (Verb::GET, "/xrpc/hello", 501, "MethodNotImplemented"),
+        (Verb::GET, "/xrpc/", 400, "InvalidRequest"),
+        (Verb::GET, "/xrpc/a..b", 400, "InvalidRequest"),
+        (Verb::POST, "/xrpc/app.bsky.actor.getProfile?actor=a.test", 400, "InvalidRequest"),
+        (Verb::GET, "/xrpc/app.bsky.graph.muteActor", 400, "InvalidRequest"),
+        (Verb::PUT, "/xrpc/app.bsky.graph.muteActor", 501, "MethodNotImplemented"),
+        (Verb::GET, "/xrpc/app.bsky.actor.getProfile", 400, "InvalidRequest"),
+        (Verb::GET, "/xrpc/app.bsky.feed.getTimeline", 401, "AuthMissing"),
+        // Parameters are checked before the caller.
+        (Verb::GET, "/xrpc/app.bsky.feed.getTimeline?limit=0", 400, "InvalidRequest"),
+        (Verb::POST, "/xrpc/app.bsky.graph.muteActor", 401, "AuthMissing"),
+    ];
+    let (app, _) = app(METHODS);
+    for (verb, target, status, name) in cases {
+        let response = app.handle(request(verb.clone(), target)).await;
+        assert_eq!(response.status.as_u16(), status, "{verb} {target}");
+        assert_eq!(json_of(&response)["error"], name, "{verb} {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_handlers_error_keeps_its_headers() {
+    let (app, _) = app(METHODS);
+    let uri = "at%3A%2F%2Fdid%3Aplc%3Ax%2Fapp.bsky.feed.post%2F1";
+    let response = app
+        .handle(request(Verb::GET, &format!("/xrpc/app.bsky.feed.getPostThread?uri={uri}")))
+        .await;
+    assert_eq!(response.status, 400);
+    assert_eq!(json_of(&response), json!({ "error": "NotFound", "message": "Post not found: x" }));
+    assert_eq!(response.headers.get("atproto-repo-rev").unwrap(), "3k");
+}
+
+#[tokio::test]
+async fn a_panic_is_one_requests_500() {
+    let uri = "at%3A%2F%2Fdid%3Aplc%3Ax%2Fapp.bsky.feed.post%2F1";
+    for method in ["getLikes", "getQuotes"] {
+        let (status, body) = get(&format!("/xrpc/app.bsky.feed.{method}?uri={uri}"), None).await;
+        assert_eq!(status, 500);
+        assert_eq!(
+            body,
+            json!({ "error": "InternalServerError", "message": "Internal Server Error" })
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_async_handler_reads_on_the_pool_and_is_compressed_there() {
+    let (app, _) = app(METHODS);
+    let uri = "at%3A%2F%2Fdid%3Aplc%3Ax%2Fapp.bsky.feed.generator%2F1";
+    let target = format!("/xrpc/app.bsky.feed.getFeed?feed={uri}");
+    let plain = app.handle(request(Verb::GET, &target)).await;
+    assert!(json_of(&plain)["thread"].as_str().unwrap().starts_with("read-"));
+    let mut gzip = request(Verb::GET, &target);
+    gzip.headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
+    let response = app.handle(gzip).await;
+    assert_eq!(response.headers.get(CONTENT_ENCODING).unwrap(), "gzip");
+}
+
+#[tokio::test]
+async fn callers() {
+    let target = "/xrpc/app.bsky.actor.getProfile?actor=a.test";
+    let (_, body) = get(target, Some(&basic("admin:admin-pass"))).await;
+    assert_eq!(body["admin"], true);
+    let (status, _) = get(target, Some(&basic("admin:nope"))).await;
+    assert_eq!(status, 401);
+    let (status, body) = get(target, Some("Bearer garbage")).await;
+    assert_eq!((status, &body["error"]), (401, &json!("BadJwt")));
+}
+
+#[tokio::test]
+async fn inputs() {
+    let nsid = "app.bsky.graph.muteActor";
+    let (app, key) = app(METHODS);
+    let token = format!("Bearer {}", TokenSpec::new(nsid).sign(&key));
+    let bytes = |text: &'static str| Body::Bytes(text.into());
+    let json_type = Some("application/json; charset=utf-8");
+    let cases = [
+        (bytes(r#"{"actor":"did:plc:b"}"#), json_type, 200),
+        (bytes(r#"{}"#), json_type, 400),
+        (bytes(""), json_type, 400),
+        (bytes("{"), json_type, 400),
+        (bytes(r#"{"actor":"did:plc:b"}"#), Some("text/plain"), 400),
+        (bytes(r#"{"actor":"did:plc:b"}"#), None, 400),
+        (Body::Missing, None, 400),
+        (Body::TooLarge, json_type, 413),
+        (Body::Aborted, json_type, 400),
+    ];
+    for (body, content_type, status) in cases {
+        let mut request = request(Verb::POST, &format!("/xrpc/{nsid}"));
+        request.headers = headers(&token);
+        if let Some(content_type) = content_type {
+            request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        let shown = format!("{body:?} {content_type:?}");
+        request.body = body;
+        let response = app.handle(request).await;
+        assert_eq!(response.status.as_u16(), status, "{shown}");
+        if status == 200 {
+            assert_eq!(json_of(&response)["viewer"], ALICE);
+            assert_eq!(json_of(&response)["input"]["actor"], "did:plc:b");
+        }
+    }
+    let mut query = request(Verb::GET, "/xrpc/app.bsky.actor.getProfile?actor=a.test");
+    query.body = bytes("{}");
+    assert_eq!(app.handle(query).await.status, 400);
+}
+
+#[tokio::test]
+async fn preflight_and_head() {
+    let (app, _) = app(METHODS);
+    let mut options = request(Verb::OPTIONS, "/xrpc/app.bsky.actor.getProfile");
+    options.headers.insert(
+        "access-control-request-headers",
+        HeaderValue::from_static("atproto-accept-labelers"),
+    );
+    let response = app.handle(options).await;
+    assert_eq!(response.status, 204);
+    assert_eq!(
+        response.headers.get("access-control-allow-headers").unwrap(),
+        "atproto-accept-labelers"
+    );
+    assert_eq!(response.headers.get("access-control-max-age").unwrap(), "86400");
+    let response =
+        app.handle(request(Verb::HEAD, "/xrpc/app.bsky.actor.getProfile?actor=a.test")).await;
+    assert_eq!(response.status, 200);
+    assert!(response.body.is_empty());
+    assert_ne!(response.headers.get("content-length").unwrap(), "0");
+}
+
+#[tokio::test]
+async fn the_site() {
+    let (app, _) = app(METHODS);
+    let page = async |target: &str| app.handle(request(Verb::GET, target)).await;
+    assert!(String::from_utf8_lossy(&page("/").await.body).contains("app.bsky.graph.muteActor"));
+    assert!(page("/robots.txt").await.body.starts_with(b"# Hello Friends!"));
+    assert_eq!(json_of(&page("/xrpc/_health").await)["version"], env!("CARGO_PKG_VERSION"));
+    let document = json_of(&page("/.well-known/did.json").await);
+    assert_eq!(document["service"][1]["id"], "#bsky_appview");
+    assert_eq!(document["service"][0]["type"], "BskyNotificationService");
+    assert_eq!(document["verificationMethod"][0]["publicKeyMultibase"], "zKey");
+    assert_eq!(page("/nothing").await.status, 404);
+    assert_eq!(page("/admin/status").await.status, 401);
+    let mut status = request(Verb::GET, "/admin/status");
+    status.headers = headers(&basic("admin:admin-pass"));
+    assert_eq!(json_of(&app.handle(status).await), json!({ "upstreams": [] }));
+}

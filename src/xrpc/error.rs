@@ -1,0 +1,215 @@
+//! Protocol errors: the only place that knows error names and status codes.
+//!
+//! The external message and the internal cause are two things: a cause is logged once, when the answer is encoded,
+//! and never leaves the process.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::labelers::ParsedLabelers;
+
+type Text = Cow<'static, str>;
+
+/// What a call answers when it fails: `{"error": name, "message": message}` with a status.
+#[derive(Debug)]
+pub struct XrpcError {
+    status: StatusCode,
+    name: Text,
+    message: Text,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    error: &'a str,
+    message: &'a str,
+}
+
+impl XrpcError {
+    fn new(status: StatusCode, name: impl Into<Text>, message: impl Into<Text>) -> Self {
+        Self {
+            status,
+            name: name.into(),
+            message: message.into(),
+            cause: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// 400 `InvalidRequest`: parameters, cursors, bodies, and everything the lexicon names no error for.
+    pub fn invalid_request(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidRequest", message)
+    }
+
+    /// 400 with an error name of the method's lexicon, such as `NotFound` or `BlockedActor`.
+    pub fn named(name: impl Into<Text>, message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, name, message)
+    }
+
+    /// 401 `AuthenticationRequired`.
+    pub fn auth_required(message: impl Into<Text>) -> Self {
+        Self::auth("AuthenticationRequired", message)
+    }
+
+    /// 401 with a name, such as `JwtExpired`. An empty message becomes the standard one.
+    pub fn auth(name: &'static str, message: impl Into<Text>) -> Self {
+        let message = message.into();
+        let message =
+            if message.is_empty() { Cow::Borrowed("Authentication Required") } else { message };
+        Self::new(StatusCode::UNAUTHORIZED, name, message)
+    }
+
+    /// 403 `Forbidden`.
+    pub fn forbidden(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
+    /// 413 `PayloadTooLarge`.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "request entity too large")
+    }
+
+    /// 415 `UnsupportedMediaType`.
+    pub fn unsupported_encoding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "unsupported content-encoding",
+        )
+    }
+
+    /// 501 `MethodNotImplemented`: an unknown method, or one that needs a part which is not configured.
+    pub fn not_implemented() -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "Method Not Implemented")
+    }
+
+    /// 502 `UpstreamFailure`: another server did not do its part.
+    pub fn upstream(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "UpstreamFailure", message)
+    }
+
+    /// An error of another service, passed on as it came. A status outside 400..=599 becomes 502.
+    pub fn passed_on(status: u16, name: impl Into<Text>, message: impl Into<Text>) -> Self {
+        let status = match StatusCode::from_u16(status) {
+            Ok(status) if status.is_client_error() || status.is_server_error() => status,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, name, message)
+    }
+
+    /// 503 `NotEnoughResources` with `Retry-After: 1`: more is queued than can be served.
+    pub fn overloaded() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NotEnoughResources", "Not Enough Resources")
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// 500 `InternalServerError`: the cause is logged, the caller sees a fixed message.
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            "Internal Server Error",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// Attaches what went wrong inside; logged for answers of 500 and above.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds a response header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds `atproto-repo-rev`, which PDS read-after-write needs on errors of getPostThread too.
+    #[must_use]
+    pub fn with_repo_rev(self, rev: Option<&str>) -> Self {
+        match rev.and_then(|rev| HeaderValue::from_str(rev).ok()) {
+            Some(value) => self.with_header(super::reply::REPO_REV, value),
+            None => self,
+        }
+    }
+
+    /// Adds `atproto-content-labelers`.
+    #[must_use]
+    pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
+        match labelers.header_value() {
+            Some(value) => self.with_header(super::reply::CONTENT_LABELERS, value),
+            None => self,
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The protocol's error name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The message that the caller sees.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What went wrong inside, for the log.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+        self.cause.as_deref()
+    }
+
+    /// The JSON body and the extra headers.
+    pub(crate) fn into_wire(self) -> (StatusCode, Vec<u8>, Vec<(HeaderName, HeaderValue)>) {
+        let wire = Wire { error: &self.name, message: &self.message };
+        // Two strings always serialise; an empty body is still an error with the right status.
+        let body = serde_json::to_vec(&wire).unwrap_or_default();
+        (self.status, body, self.headers)
+    }
+}
+
+impl fmt::Display for XrpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.name, self.message)
+    }
+}
+
+impl Error for XrpcError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_error_hides_its_cause() {
+        let (status, body, _) = XrpcError::internal("disk on fire").into_wire();
+        assert_eq!(status, 500);
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            r#"{"error":"InternalServerError","message":"Internal Server Error"}"#
+        );
+    }
+
+    #[test]
+    fn a_passed_on_status_stays_an_error() {
+        assert_eq!(XrpcError::passed_on(200, "X", "y").status(), 502);
+        assert_eq!(XrpcError::passed_on(404, "X", "y").status(), 404);
+    }
+}

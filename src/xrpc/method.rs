@@ -1,0 +1,106 @@
+//! The method table: routing, authentication, parameter checks and the docs page all come from it.
+//!
+//! Query or procedure, parameters and input are not repeated here: they are the lexicon's.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::api;
+use super::call::Call;
+use super::context::AppCtx;
+use super::error::XrpcError;
+use super::reply::Reply;
+
+/// Runs on the read pool: it may block on the store, not on the network. The usual kind.
+pub type ReadFn = fn(&AppCtx, &Call) -> Result<Reply, XrpcError>;
+
+/// What an asynchronous handler returns.
+pub type ReplyFuture = Pin<Box<dyn Future<Output = Result<Reply, XrpcError>> + Send>>;
+
+/// Runs on the I/O threads: for methods that ask other servers or wait for the disk. Store reads inside it go through
+/// [`AppCtx::blocking`].
+pub type AsyncFn = fn(Arc<AppCtx>, Call) -> ReplyFuture;
+
+/// The function behind a method.
+#[derive(Debug, Clone, Copy)]
+pub enum Handler {
+    /// Skeleton, hydration, view and serialisation in one hop to the read pool.
+    Read(ReadFn),
+    /// `Handler::Async(|ctx, call| Box::pin(get_feed(ctx, call)))`
+    Async(AsyncFn),
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone; the `authorization` header is not looked at.
+    None,
+    /// Anyone; with a service token, as that account.
+    Optional,
+    /// As `Optional`; with the admin password, as the operator.
+    OptionalOrAdmin,
+    /// A service token is needed.
+    Required,
+    /// The admin password or a token of the moderation service is needed.
+    AdminOrModService,
+}
+
+impl Auth {
+    /// How the docs page calls it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::OptionalOrAdmin => "optional, admin",
+            Self::Required => "required",
+            Self::AdminOrModService => "admin",
+        }
+    }
+}
+
+/// Which service tokens fit a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRule {
+    /// `lxm` is the method, `aud` is us.
+    Own,
+    /// Tokens for `chat.bsky.*` fit too: the chat service asks with its caller's token.
+    OrChat,
+    /// Tokens for the feed generator: `lxm` getFeed or getFeedSkeleton, `aud` unchecked.
+    FeedGenerator,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Method {
+    /// The method's NSID.
+    pub nsid: &'static str,
+    /// Who may call.
+    pub auth: Auth,
+    /// Which tokens fit.
+    pub tokens: TokenRule,
+    /// The function.
+    pub handler: Handler,
+}
+
+impl Method {
+    /// A row with a handler that reads the store.
+    pub const fn read(nsid: &'static str, auth: Auth, handler: ReadFn) -> Self {
+        Self { nsid, auth, tokens: TokenRule::Own, handler: Handler::Read(handler) }
+    }
+
+    /// A row with an asynchronous handler.
+    pub const fn asynchronous(nsid: &'static str, auth: Auth, handler: AsyncFn) -> Self {
+        Self { nsid, auth, tokens: TokenRule::Own, handler: Handler::Async(handler) }
+    }
+
+    /// The same row with another token rule.
+    #[must_use]
+    pub const fn tokens(mut self, tokens: TokenRule) -> Self {
+        self.tokens = tokens;
+        self
+    }
+}
+
+/// Every method that this server answers.
+pub static METHODS: &[Method] =
+    &[Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels)];

@@ -1,0 +1,145 @@
+//! From a path to a row of the method table, with the lexicon's schema beside it.
+
+use rustc_hash::FxHashMap;
+
+use super::method::{METHODS, Method};
+use crate::lexicon::{MethodKind, MethodSchema, catalog};
+
+/// A table that does not fit the lexicons: a mistake in the program, found when it starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A row's NSID is in no lexicon.
+    #[error("{0} is not in the lexicons")]
+    Unknown(&'static str),
+    /// A row's NSID is a subscription or a type.
+    #[error("{0} is neither a query nor a procedure")]
+    NotCallable(&'static str),
+    /// Two rows have the same NSID.
+    #[error("{0} is in the method table twice")]
+    Twice(&'static str),
+}
+
+/// A row and its schema.
+#[derive(Clone, Copy)]
+pub(super) struct Route {
+    pub(super) method: &'static Method,
+    pub(super) schema: &'static MethodSchema,
+}
+
+/// The method table by NSID.
+pub struct Router {
+    routes: FxHashMap<&'static str, Route>,
+}
+
+impl Router {
+    /// The router of [`METHODS`].
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    pub fn new() -> Result<Self, TableError> {
+        Self::of(METHODS)
+    }
+
+    pub(super) fn of(methods: &'static [Method]) -> Result<Self, TableError> {
+        let mut routes = FxHashMap::default();
+        for method in methods {
+            let nsid = method.nsid;
+            let schema = catalog().method(nsid).ok_or(TableError::Unknown(nsid))?;
+            if schema.kind() == MethodKind::Subscription {
+                return Err(TableError::NotCallable(nsid));
+            }
+            if routes.insert(nsid, Route { method, schema }).is_some() {
+                return Err(TableError::Twice(nsid));
+            }
+        }
+        Ok(Self { routes })
+    }
+
+    pub(super) fn find(&self, nsid: &str) -> Option<Route> {
+        self.routes.get(nsid).copied()
+    }
+
+    /// The page at `/`: what can be called, and by whom.
+    pub(super) fn docs(&self) -> String {
+        let mut rows: Vec<&Route> = self.routes.values().collect();
+        rows.sort_by_key(|route| route.method.nsid);
+        let mut page = String::from(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>aerie</title>\n\
+             <h1>aerie</h1>\n<p>An AT Protocol AppView. Methods under <code>/xrpc/</code>:</p>\n\
+             <table>\n<tr><th>Method</th><th>HTTP</th><th>Parameters</th><th>Auth</th></tr>\n",
+        );
+        for route in rows {
+            let verb = expected_verb(route.schema);
+            let params: Vec<String> = route
+                .schema
+                .params()
+                .iter()
+                .map(|param| format!("{}{}", param.name(), if param.required() { "*" } else { "" }))
+                .collect();
+            page.push_str(&format!(
+                "<tr><td><code>{}</code></td><td>{verb}</td><td>{}</td><td>{}</td></tr>\n",
+                route.method.nsid,
+                params.join(", "),
+                route.method.auth.label(),
+            ));
+        }
+        page.push_str("</table>\n</html>\n");
+        page
+    }
+}
+
+/// The HTTP method that a lexicon method is called with.
+pub(super) fn expected_verb(schema: &MethodSchema) -> &'static str {
+    match schema.kind() {
+        MethodKind::Procedure => "POST",
+        MethodKind::Query | MethodKind::Subscription => "GET",
+    }
+}
+
+/// The NSID of `/xrpc/{nsid}`, with or without a trailing slash.
+///
+/// As loose as the reference: anything that may be a domain name is looked up, so that `/xrpc/hello` is a method
+/// that does not exist and `/xrpc/` a bad path.
+pub(super) fn nsid(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/xrpc/")?;
+    let nsid = rest.strip_suffix('/').unwrap_or(rest);
+    let well_formed = nsid
+        .split(['.', '-'])
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    (well_formed && nsid.len() >= 2).then_some(nsid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_a_callable_method_of_the_lexicons() {
+        let router = Router::new().unwrap();
+        assert_eq!(router.routes.len(), METHODS.len());
+        for row in METHODS {
+            assert!(router.docs().contains(row.nsid));
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let cases = [
+            ("/xrpc/app.bsky.feed.getPosts", Some("app.bsky.feed.getPosts")),
+            ("/xrpc/app.bsky.feed.getPosts/", Some("app.bsky.feed.getPosts")),
+            ("/xrpc/hello", Some("hello")),
+            ("/xrpc/", None),
+            ("/xrpc/a", None),
+            ("/xrpc/a..b", None),
+            ("/xrpc/.a.b", None),
+            ("/xrpc/a.b-", None),
+            ("/xrpc/a.b/c", None),
+            ("/xrpc/a.b//", None),
+            ("/xrpc/a%2eb", None),
+            ("/other", None),
+        ];
+        for (path, expect) in cases {
+            assert_eq!(nsid(path), expect, "{path}");
+        }
+    }
+}

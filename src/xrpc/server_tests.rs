@@ -1,0 +1,152 @@
+//! The server over real sockets: both versions of HTTP, shutdown, limits.
+
+use http::Method as Verb;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::xrpc::testing::app;
+use crate::xrpc::{AppCtx, Auth, Call, Method, Reply, XrpcError};
+
+fn who(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    Reply::json(
+        &serde_json::json!({ "loopback": call.peer.ip().is_loopback(), "input": call.input }),
+    )
+}
+
+static METHODS: &[Method] = &[
+    Method::read("app.bsky.actor.getProfile", Auth::Optional, who),
+    Method::read("app.bsky.graph.muteActor", Auth::None, who),
+    Method::asynchronous("app.bsky.feed.getTimeline", Auth::None, |_, _| {
+        Box::pin(async {
+            BEGUN.notify_one();
+            FINISH.notified().await;
+            Reply::json("slow")
+        })
+    }),
+    Method::asynchronous("app.bsky.graph.getMutes", Auth::None, |_, _| {
+        Box::pin(async {
+            STUCK.notify_one();
+            std::future::pending().await
+        })
+    }),
+];
+
+static BEGUN: Notify = Notify::const_new();
+static FINISH: Notify = Notify::const_new();
+static STUCK: Notify = Notify::const_new();
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<io::Result<()>>,
+}
+
+async fn start(limits: ServerLimits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let (app, _) = app(METHODS);
+    let task = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
+    Running { address, shutdown, task }
+}
+
+fn client(http2: bool) -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
+}
+
+async fn send(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    verb: Verb,
+    url: String,
+    body: impl Into<Bytes>,
+) -> (u16, Bytes) {
+    let request = http::Request::builder()
+        .method(verb)
+        .uri(url)
+        .header("content-type", "application/json")
+        .body(Full::new(body.into()))
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn both_versions_of_http() {
+    let server = start(ServerLimits::default()).await;
+    let base = format!("http://{}/xrpc", server.address);
+    for http2 in [false, true] {
+        let client = client(http2);
+        for _ in 0..3 {
+            let url = format!("{base}/app.bsky.actor.getProfile?actor=a.test");
+            let (status, body) = send(&client, Verb::GET, url, "").await;
+            assert_eq!((status, &body[..]), (200, &br#"{"input":null,"loopback":true}"#[..]));
+        }
+        let (status, body) = send(&client, Verb::HEAD, format!("{base}/_health"), "").await;
+        assert_eq!((status, body.len()), (200, 0));
+        let mute = format!("{base}/app.bsky.graph.muteActor");
+        let (status, _) = send(&client, Verb::POST, mute.clone(), r#"{"actor":"a.test"}"#).await;
+        assert_eq!(status, 200);
+        let (status, _) = send(&client, Verb::POST, mute, vec![b' '; MAX_BODY + 1]).await;
+        assert_eq!(status, 413);
+    }
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_finish_and_idle_connections_go() {
+    let server = start(ServerLimits::default()).await;
+    let idle = TcpStream::connect(server.address).await.unwrap();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /xrpc/app.bsky.feed.getTimeline HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    BEGUN.notified().await;
+    server.shutdown.cancel();
+    // The listener closes first, so the answer comes after the signal.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    FINISH.notify_one();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("\"slow\""), "{answer}");
+    server.task.await.unwrap().unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_deadline_cuts_what_does_not_end() {
+    let limits =
+        ServerLimits { shutdown_time: Duration::from_millis(10), ..ServerLimits::default() };
+    let server = start(limits).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /xrpc/app.bsky.graph.getMutes HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    STUCK.notified().await;
+    server.shutdown.cancel();
+    server.task.await.unwrap().unwrap();
+    let mut answer = Vec::new();
+    let _ = slow.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn a_silent_client_is_dropped_and_its_slot_reused() {
+    let limits = ServerLimits {
+        connections: 1,
+        header_time: Duration::from_millis(50),
+        ..ServerLimits::default()
+    };
+    let server = start(limits).await;
+    // The first bytes of the HTTP/2 preface, then nothing.
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    silent.write_all(b"PR").await.unwrap();
+    let url = format!("http://{}/xrpc/_health", server.address);
+    let (status, _) = send(&client(false), Verb::GET, url, "").await;
+    assert_eq!(status, 200);
+    assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0);
+}

@@ -1,0 +1,167 @@
+//! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use futures_util::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method as Verb};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::crypto::{PrivateKey, PublicKey};
+use crate::syntax::Did;
+
+pub(super) const OWN: &str = "did:web:appview.example";
+pub(super) const ALICE: &str = "did:plc:alice";
+pub(super) const MOD: &str = "did:plc:moderator";
+/// The stopped clock, in seconds.
+pub(super) const NOW: u64 = 1_700_000_000;
+
+pub(super) fn did(text: &str) -> Did {
+    Did::parse(text).unwrap()
+}
+
+/// `did#fragment` to its cached and its current key.
+#[derive(Default)]
+pub(super) struct Keys {
+    pub(super) known: Mutex<FxHashMap<String, (PublicKey, PublicKey)>>,
+    pub(super) fresh_lookups: Mutex<u32>,
+}
+
+impl Keys {
+    pub(super) fn set(&self, id: &str, key: &PublicKey) {
+        self.known.lock().insert(id.to_owned(), (key.clone(), key.clone()));
+    }
+
+    /// A rotation that no cache has seen yet.
+    pub(super) fn rotate(&self, id: &str, key: &PublicKey) {
+        self.known.lock().get_mut(id).unwrap().1 = key.clone();
+    }
+}
+
+impl KeySource for Keys {
+    fn signing_key<'a>(
+        &'a self,
+        did: &'a Did,
+        fragment: &'a str,
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        Box::pin(async move {
+            if fresh {
+                *self.fresh_lookups.lock() += 1;
+            }
+            if did.as_str() == "did:plc:down" {
+                return Err(KeyError::Unavailable("connection refused".into()));
+            }
+            let known = self.known.lock();
+            if !known.keys().any(|id| id.starts_with(did.as_str())) {
+                return Err(KeyError::Unknown);
+            }
+            let (cached, current) =
+                known.get(&format!("{did}#{fragment}")).ok_or(KeyError::NoKey)?;
+            Ok(if fresh { current.clone() } else { cached.clone() })
+        })
+    }
+}
+
+/// A token with everything right; tests then break one thing.
+pub(super) struct TokenSpec {
+    pub(super) header: Value,
+    pub(super) payload: Value,
+}
+
+impl TokenSpec {
+    pub(super) fn new(nsid: &str) -> Self {
+        Self {
+            header: json!({ "typ": "JWT", "alg": "ES256K" }),
+            payload: json!({ "iss": ALICE, "aud": OWN, "exp": NOW + 60, "lxm": nsid, "jti": "1" }),
+        }
+    }
+
+    pub(super) fn claim(mut self, name: &str, value: Value) -> Self {
+        self.payload[name] = value;
+        self
+    }
+
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.payload.as_object_mut().unwrap().remove(name);
+        self
+    }
+
+    pub(super) fn head(mut self, name: &str, value: Value) -> Self {
+        self.header[name] = value;
+        self
+    }
+
+    pub(super) fn unsigned(&self) -> String {
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        format!("{}.{}", part(&self.header), part(&self.payload))
+    }
+
+    pub(super) fn sign(&self, key: &PrivateKey) -> String {
+        let unsigned = self.unsigned();
+        let signature = BASE64URL_NOPAD.encode(&key.sign(unsigned.as_bytes()));
+        format!("{unsigned}.{signature}")
+    }
+}
+
+pub(super) fn headers(authorization: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
+    headers
+}
+
+pub(super) fn basic(credentials: &str) -> String {
+    format!("Basic {}", BASE64.encode(credentials.as_bytes()))
+}
+
+pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
+    let config = AuthConfig {
+        own_did: did(OWN),
+        alternative_dids: vec![did("did:web:old.example")],
+        mod_service: Some(did(MOD)),
+        admin_passwords: vec![AdminPassword::new("admin-pass")],
+    };
+    Authenticator::new(config, keys, || NOW * 1000)
+}
+
+pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
+    Arc::new(AppCtx {
+        auth: authenticator(keys),
+        reads: ReadPool::start(2, 16).unwrap(),
+        identity: ServerIdentity {
+            did: did(OWN),
+            public_url: "https://appview.example".to_owned(),
+            signing_key: Some("zKey".to_owned()),
+        },
+        default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults([did("did:plc:default")])),
+        clock: || NOW * 1000,
+        status: Box::new(|| json!({ "upstreams": [] })),
+    })
+}
+
+/// An app over `methods`, and the key of [`ALICE`].
+pub(super) fn app(methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
+    let keys = Arc::new(Keys::default());
+    let alice = PrivateKey::generate();
+    keys.set(&format!("{ALICE}#atproto"), &alice.public());
+    (Arc::new(App::with_methods(context(keys), methods).unwrap()), alice)
+}
+
+pub(super) fn request(method: Verb, target: &str) -> Request {
+    Request {
+        method,
+        uri: target.parse().unwrap(),
+        headers: HeaderMap::new(),
+        body: Body::Missing,
+        peer: ([127, 0, 0, 1], 4000).into(),
+    }
+}
+
+pub(super) fn json_of(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).unwrap()
+}
