@@ -1,0 +1,167 @@
+//! Politeness: how many requests run at one host at a time, and how long a host that said "later" is left alone.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+/// Hosts remembered before idle ones are forgotten.
+const MAX_HOSTS: usize = 4096;
+/// Longest time a host can make us wait.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// Pause after 429 or 503 without a time.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Limits requests by host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HostThrottle {
+    hosts: Arc<Mutex<FxHashMap<String, Arc<Host>>>>,
+    per_host: usize,
+}
+
+#[derive(Debug)]
+struct Host {
+    slots: Arc<Semaphore>,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+/// The right to run one request at a host; dropped when the request is over.
+#[derive(Debug)]
+pub struct HostPermit {
+    host: Arc<Host>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl HostThrottle {
+    /// At most `per_host` requests at a host at a time.
+    pub fn new(per_host: usize) -> Self {
+        Self { hosts: Arc::default(), per_host: per_host.max(1) }
+    }
+
+    /// Waits for a slot at `host` and for the end of its pause. Put a timeout around it when the caller cannot wait
+    /// minutes.
+    pub async fn acquire(&self, host: &str) -> HostPermit {
+        let host = self.host(host);
+        loop {
+            let pause = *host.paused_until.lock();
+            match pause.filter(|until| *until > Instant::now()) {
+                Some(until) => sleep_until(until).await,
+                // The semaphore is never closed.
+                None => {
+                    if let Ok(slot) = Arc::clone(&host.slots).acquire_owned().await {
+                        // The host may have asked for a pause while we waited.
+                        let pause = *host.paused_until.lock();
+                        if pause.is_none_or(|until| until <= Instant::now()) {
+                            return HostPermit { host, _slot: slot };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock();
+        if let Some(host) = hosts.get(name) {
+            return Arc::clone(host);
+        }
+        if hosts.len() >= MAX_HOSTS {
+            let now = Instant::now();
+            hosts.retain(|_, host| {
+                Arc::strong_count(host) > 1 || host.paused_until.lock().is_some_and(|t| t > now)
+            });
+        }
+        let host = Arc::new(Host {
+            slots: Arc::new(Semaphore::new(self.per_host)),
+            paused_until: Mutex::new(None),
+        });
+        hosts.insert(name.to_owned(), Arc::clone(&host));
+        host
+    }
+}
+
+impl HostPermit {
+    /// Takes note of what the answer says about rate limits.
+    pub fn observe(&self, status: StatusCode, headers: &HeaderMap) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(pause) = pause(status, headers, now) {
+            *self.host.paused_until.lock() = Some(Instant::now() + pause.min(MAX_PAUSE));
+        }
+    }
+}
+
+/// How long to leave a host alone after an answer. `Retry-After` is RFC 9110; `RateLimit-Reset` is seconds from now in the
+/// IETF draft and a Unix time at atproto's servers.
+fn pause(status: StatusCode, headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
+    let refused = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let spent = number("ratelimit-remaining") == Some(0);
+    if !refused && !spent {
+        return None;
+    }
+    let retry_after = || {
+        let at = httpdate::parse_http_date(text("retry-after")?).ok()?;
+        Some(at.duration_since(UNIX_EPOCH).ok()?.saturating_sub(now))
+    };
+    let reset = || {
+        let reset = Duration::from_secs(number("ratelimit-reset")?);
+        Some(if reset.as_secs() > 1_000_000_000 { reset.saturating_sub(now) } else { reset })
+    };
+    let seconds = number("retry-after").map(Duration::from_secs);
+    seconds.or_else(retry_after).or_else(reset).or(refused.then_some(DEFAULT_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Case = (u16, &'static [(&'static str, &'static str)], Option<Duration>);
+
+    #[test]
+    fn pauses() {
+        const NOW: Duration = Duration::from_secs(1_784_111_777);
+        let seconds = |n| Some(Duration::from_secs(n));
+        let table: [Case; 9] = [
+            (200, &[], None),
+            (200, &[("ratelimit-remaining", "5"), ("ratelimit-reset", "60")], None),
+            (200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "60")], seconds(60)),
+            (200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "1784111877")], seconds(100)),
+            (429, &[], Some(DEFAULT_PAUSE)),
+            (429, &[("retry-after", "7"), ("ratelimit-reset", "60")], seconds(7)),
+            (503, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], seconds(0)),
+            (429, &[("retry-after", "soon")], Some(DEFAULT_PAUSE)),
+            (500, &[("retry-after", "7")], None),
+        ];
+        for (status, headers, expect) in table {
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(k, v)| ((*k).parse().unwrap(), (*v).parse().unwrap()))
+                .collect();
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(pause(status, &headers, NOW), expect, "{status} {headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn slots_and_pauses_hold_requests_back() {
+        let throttle = HostThrottle::new(1);
+        let would_wait = async |host| {
+            let soon = Duration::from_millis(20);
+            tokio::time::timeout(soon, throttle.acquire(host)).await.is_err()
+        };
+        let first = throttle.acquire("a").await;
+        assert!(would_wait("a").await, "the only slot is taken");
+        assert!(!would_wait("b").await, "another host has its own slots");
+        let headers =
+            HeaderMap::from_iter([("retry-after".parse().unwrap(), "30".parse().unwrap())]);
+        first.observe(StatusCode::TOO_MANY_REQUESTS, &headers);
+        drop(first);
+        assert!(would_wait("a").await, "the host asked for a pause");
+        assert!(!would_wait("b").await);
+    }
+}
