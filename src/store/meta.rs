@@ -66,3 +66,28 @@ pub fn resyncs<R: Reader>(
     })?;
     Ok(out)
 }
+
+/// Puts a deleted account on the list of those whose records have to go.
+pub fn add_purge(tx: &mut Tx<'_>, actor: ActorId) {
+    tx.put(Ks::Meta, &Key::tag(b'p').actor(actor), &[]);
+}
+
+/// Takes an account off that list.
+pub fn remove_purge(tx: &mut Tx<'_>, actor: ActorId) {
+    tx.del(Ks::Meta, &Key::tag(b'p').actor(actor));
+}
+
+/// Whether the account is on that list.
+pub fn is_purging<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
+    r.has(Ks::Meta, &Key::tag(b'p').actor(actor))
+}
+
+/// Every account on that list.
+pub fn purges<R: Reader + ?Sized>(r: &R) -> Result<Vec<ActorId>, StoreError> {
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Meta, b"p", &mut |k, _| {
+        out.extend(k.get(1..).and_then(|a| ByteReader::new(a).actor()));
+        true
+    })?;
+    Ok(out)
+}

@@ -19,6 +19,7 @@ pub mod keyspaces;
 pub mod meta;
 mod names;
 mod packed;
+pub mod private;
 pub mod read;
 pub mod rows;
 mod tx;

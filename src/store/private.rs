@@ -1,0 +1,196 @@
+//! Rows of the `private` keyspace: what the network cannot give back. Written through
+//! [`super::Writer::durable`], so that a caller who heard yes finds it after a power cut.
+//!
+//! | tag | key | value |
+//! |---|---|---|
+//! | `m` | viewer, account | when it was muted |
+//! | `l` | viewer, list | when it was muted |
+//! | `t` | viewer, thread root | when it was muted |
+//! | `s` | viewer | up to when notifications were seen |
+//! | `b` | viewer | since when the account is a member |
+//! | `x` | account or record | when it was taken down, and the reference given |
+
+use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
+use super::keyspaces::Ks;
+use super::read::Reader;
+use super::{StoreError, Tx};
+
+/// The kinds that belong to one viewer, with a time as value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A muted account.
+    MutedActor = b'm',
+    /// A muted list.
+    MutedList = b'l',
+    /// A muted thread, by its root.
+    MutedThread = b't',
+    /// Notifications seen.
+    Seen = b's',
+    /// Called with a valid token before.
+    Member = b'b',
+}
+
+const ALL: [Kind; 5] = [Kind::MutedActor, Kind::MutedList, Kind::MutedThread, Kind::Seen, Kind::Member];
+
+fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
+    let key = Key::tag(kind as u8).actor(viewer);
+    match subject {
+        Some(t) => key.target(t),
+        None => key,
+    }
+}
+
+fn time(b: &[u8]) -> Option<i64> {
+    ByteReader::new(b).zigzag()
+}
+
+/// The time in a row, if it is there.
+pub fn get<R: Reader + ?Sized>(r: &R, kind: Kind, viewer: ActorId, subject: Option<Target>) -> Result<Option<i64>, StoreError> {
+    r.row(Ks::Private, &key(kind, viewer, subject), time)
+}
+
+/// Writes a row. A row that is there keeps its time, except [`Kind::Seen`].
+pub fn put(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Target>, at: i64) -> Result<(), StoreError> {
+    let key = key(kind, viewer, subject);
+    if kind != Kind::Seen && tx.has(Ks::Private, &key)? {
+        return Ok(());
+    }
+    let mut value = Vec::new();
+    push_zigzag(&mut value, at);
+    tx.put(Ks::Private, &key, &value);
+    tx.touch(viewer);
+    Ok(())
+}
+
+/// Removes a row.
+pub fn remove(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Target>) {
+    tx.del(Ks::Private, &key(kind, viewer, subject));
+    tx.touch(viewer);
+}
+
+/// All rows of a kind that a viewer has, in the order of the subjects' numbers.
+pub fn all<R: Reader + ?Sized>(r: &R, kind: Kind, viewer: ActorId) -> Result<Vec<(Target, i64)>, StoreError> {
+    let prefix = key(kind, viewer, None);
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Private, &prefix, &mut |k, v| {
+        let subject = k.get(prefix.len()..).and_then(|s| ByteReader::new(s).target());
+        out.extend(subject.zip(time(v)));
+        true
+    })?;
+    Ok(out)
+}
+
+/// Every member.
+pub fn members<R: Reader + ?Sized>(r: &R) -> Result<Vec<ActorId>, StoreError> {
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Private, &[Kind::Member as u8], &mut |k, _| {
+        out.extend(k.get(1..).and_then(|a| ByteReader::new(a).actor()));
+        true
+    })?;
+    Ok(out)
+}
+
+/// Removes everything of a viewer.
+pub fn forget(tx: &mut Tx<'_>, viewer: ActorId) -> Result<(), StoreError> {
+    for kind in ALL {
+        let mut keys = Vec::new();
+        tx.scan_prefix(Ks::Private, &key(kind, viewer, None), &mut |k, _| {
+            keys.push(k.to_vec());
+            true
+        })?;
+        for k in keys {
+            tx.del(Ks::Private, &k);
+        }
+    }
+    Ok(())
+}
+
+/// A takedown by the operator or the moderation service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Takedown {
+    /// When.
+    pub at: i64,
+    /// The reference given with it; empty if there was none.
+    pub reference: String,
+}
+
+impl Takedown {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_zigzag(&mut out, self.at);
+        push_blob(&mut out, self.reference.as_bytes());
+        out
+    }
+    fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self { at: r.zigzag()?, reference: r.str()?.to_owned() })
+    }
+}
+
+/// The takedown of an account or record.
+pub fn takedown<R: Reader + ?Sized>(r: &R, target: Target) -> Result<Option<Takedown>, StoreError> {
+    r.row(Ks::Private, &Key::tag(b'x').target(target), Takedown::decode)
+}
+
+/// Takes an account or record down, or lifts that.
+pub fn set_takedown(tx: &mut Tx<'_>, target: Target, takedown: Option<&Takedown>) {
+    let key = Key::tag(b'x').target(target);
+    match takedown {
+        Some(t) => tx.put(Ks::Private, &key, &t.encode()),
+        None => tx.del(Ks::Private, &key),
+    }
+    tx.touch(target.actor());
+}
+
+/// Everything that is taken down.
+pub fn takedowns<R: Reader + ?Sized>(r: &R) -> Result<Vec<Target>, StoreError> {
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Private, b"x", &mut |k, _| {
+        out.extend(k.get(1..).and_then(|t| ByteReader::new(t).target()));
+        true
+    })?;
+    Ok(out)
+}
+
+/// A list as the subject of a row.
+#[must_use]
+pub fn list(id: RecordId) -> Target {
+    Target::Record(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, Writer};
+
+    #[tokio::test]
+    async fn rows_of_one_viewer_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let (me, other) = (ActorId(1), Target::Actor(ActorId(2)));
+        writer
+            .durable(move |tx| {
+                put(tx, Kind::MutedActor, me, Some(other), 5)?;
+                put(tx, Kind::MutedActor, me, Some(other), 6)?;
+                put(tx, Kind::Seen, me, None, 7)?;
+                put(tx, Kind::Seen, me, None, 8)?;
+                put(tx, Kind::Member, me, None, 9)?;
+                set_takedown(tx, other, Some(&Takedown { at: 3, reference: "r".into() }));
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let s = store.snapshot();
+        assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), [(other, 5)]);
+        assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), Some(8));
+        assert_eq!(members(&s).unwrap(), [me]);
+        assert_eq!(takedowns(&s).unwrap(), [other]);
+        writer.durable(move |tx| forget(tx, me)).await.unwrap();
+        let s = store.snapshot();
+        assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), []);
+        assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), None);
+        assert_eq!(takedown(&s, other).unwrap().map(|t| t.reference), Some("r".into()));
+    }
+}
