@@ -31,7 +31,8 @@ pub enum Kind {
     Member = b'b',
 }
 
-const ALL: [Kind; 5] = [Kind::MutedActor, Kind::MutedList, Kind::MutedThread, Kind::Seen, Kind::Member];
+const ALL: [Kind; 5] =
+    [Kind::MutedActor, Kind::MutedList, Kind::MutedThread, Kind::Seen, Kind::Member];
 
 fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
     let key = Key::tag(kind as u8).actor(viewer);
@@ -46,12 +47,23 @@ fn time(b: &[u8]) -> Option<i64> {
 }
 
 /// The time in a row, if it is there.
-pub fn get<R: Reader + ?Sized>(r: &R, kind: Kind, viewer: ActorId, subject: Option<Target>) -> Result<Option<i64>, StoreError> {
+pub fn get<R: Reader + ?Sized>(
+    r: &R,
+    kind: Kind,
+    viewer: ActorId,
+    subject: Option<Target>,
+) -> Result<Option<i64>, StoreError> {
     r.row(Ks::Private, &key(kind, viewer, subject), time)
 }
 
 /// Writes a row. A row that is there keeps its time, except [`Kind::Seen`].
-pub fn put(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Target>, at: i64) -> Result<(), StoreError> {
+pub fn put(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    viewer: ActorId,
+    subject: Option<Target>,
+    at: i64,
+) -> Result<(), StoreError> {
     let key = key(kind, viewer, subject);
     if kind != Kind::Seen && tx.has(Ks::Private, &key)? {
         return Ok(());
@@ -70,7 +82,11 @@ pub fn remove(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Targ
 }
 
 /// All rows of a kind that a viewer has, in the order of the subjects' numbers.
-pub fn all<R: Reader + ?Sized>(r: &R, kind: Kind, viewer: ActorId) -> Result<Vec<(Target, i64)>, StoreError> {
+pub fn all<R: Reader + ?Sized>(
+    r: &R,
+    kind: Kind,
+    viewer: ActorId,
+) -> Result<Vec<(Target, i64)>, StoreError> {
     let prefix = key(kind, viewer, None);
     let mut out = Vec::new();
     r.scan_prefix(Ks::Private, &prefix, &mut |k, v| {
