@@ -52,7 +52,11 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
   mockNetworkUtilities(pds)
 
   const labeler = await startLabeler(plc.url)
+  const admin = pds.getAgent()
+  const asAdmin = { headers: pds.adminAuthHeaders(), encoding: 'application/json' }
   const feeds = {}
+  // Clients ask for this labeler's labels with redact, as the app does for its own moderation service.
+  AtpAgent.configure({ appLabelers: [labeler.did] })
   const feedGen = await TestFeedGen.create(plc.url, feeds)
 
   return {
@@ -60,7 +64,6 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     pds: {
       url: pds.url,
       ws: pds.url.replace('http', 'ws'),
-      adminHeaders: pds.adminAuthHeaders(),
       /** The last sequence number of the firehose. */
       seq: async () => (await pds.ctx.sequencer.curr()) ?? 0,
     },
@@ -75,6 +78,12 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     },
     /** A client without a session: of the PDS, or of another service. */
     anonymous: (service = pds.url) => new AtpAgent({ service }),
+    deleteAccount: (did) => admin.com.atproto.admin.deleteAccount({ did }, asAdmin),
+    takeDownAccount: (did) =>
+      admin.com.atproto.admin.updateSubjectStatus(
+        { subject: { $type: 'com.atproto.admin.defs#repoRef', did }, takedown: { applied: true, ref: 'test' } },
+        asAdmin,
+      ),
     async close() {
       await Promise.allSettled([labeler.close(), feedGen.close()])
       await pds.close()
