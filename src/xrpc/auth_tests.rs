@@ -1,5 +1,7 @@
 //! Each kind of token and password, with generated keys and a stopped clock.
 
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
 
 use super::*;
@@ -262,4 +264,25 @@ async fn the_operator_may_look_through_an_accounts_eyes() {
     assert_eq!(ask(as_alice("admin:nope", ALICE)).await.unwrap_err().status(), 401);
     assert_eq!(ask(as_alice("admin:admin-pass", "alice.test")).await.unwrap_err().status(), 401);
     assert_eq!(ask(headers(&basic("admin:admin-pass"))).await.unwrap_err().status(), 401);
+}
+
+#[tokio::test]
+async fn p256_keys_and_only_their_algorithm() {
+    let bench = bench();
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random);
+    let pair = pair.unwrap();
+    let point: [u8; 65] = pair.public_key().as_ref().try_into().unwrap();
+    let mut compressed = [0; 33];
+    compressed[0] = 2 + (point[64] & 1);
+    compressed[1..].copy_from_slice(&point[1..33]);
+    bench.keys.set(&format!("{ALICE}#atproto"), &PublicKey::P256(compressed, point));
+    let sign = |spec: TokenSpec| {
+        let unsigned = spec.unsigned();
+        let signature = pair.sign(&random, unsigned.as_bytes()).unwrap();
+        format!("{unsigned}.{}", data_encoding::BASE64URL_NOPAD.encode(signature.as_ref()))
+    };
+    assert_eq!(bench.token(&sign(spec().head("alg", json!("ES256")))).await.unwrap(), alice());
+    assert_eq!(bench.error(&sign(spec())).await, "BadJwtSignature");
 }

@@ -90,3 +90,50 @@ fn decoded(headers: &HeaderMap, bytes: &Bytes) -> Result<Bytes, XrpcError> {
         _ => Err(XrpcError::unsupported_encoding()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::lexicon::catalog;
+
+    fn gzip(bytes: &[u8]) -> Body {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        Body::Bytes(encoder.finish().unwrap().into())
+    }
+
+    #[test]
+    fn compressed_bodies_are_capped_after_decompression() {
+        let schema = catalog().method("app.bsky.graph.muteActor").unwrap();
+        let bomb = vec![b' '; 50 * MAX_BODY];
+        let cases = [
+            (gzip(br#"{"actor":"did:plc:b"}"#), "gzip", None),
+            (gzip(&bomb), "gzip", Some(413)),
+            (Body::Bytes(Bytes::from_static(b"{}")), "gzip", Some(400)),
+            (Body::Bytes(Bytes::from_static(b"{}")), "br", Some(415)),
+        ];
+        for (body, encoding, expect) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            let status = input(schema, &headers, &body).err().map(|error| error.status().as_u16());
+            assert_eq!(status, expect);
+        }
+    }
+
+    #[test]
+    fn deep_input_is_refused() {
+        let schema = catalog().method("app.bsky.graph.muteActor").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let deep = format!("{}{}", "[".repeat(40_000), "]".repeat(40_000));
+        let error = input(schema, &headers, &Body::Bytes(deep.into())).unwrap_err();
+        assert_eq!(error.status(), 400);
+    }
+}

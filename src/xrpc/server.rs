@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -34,6 +34,9 @@ const IDLE: Duration = Duration::from_secs(90);
 const PING: Duration = Duration::from_secs(20);
 const MAX_HEADERS: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
+/// Of a body that is too large this much is read and thrown away, so that its sender gets to see the 413 instead of a
+/// reset connection.
+const MAX_DISCARD: usize = 1024 * 1024;
 
 /// What a client may use up.
 #[derive(Debug, Clone, Copy)]
@@ -240,17 +243,29 @@ async fn read(request: http::Request<Incoming>, peer: SocketAddr, body_time: Dur
             true => Body::Bytes(Bytes::new()),
             false => Body::Missing,
         }
-    } else if incoming.size_hint().lower() > MAX_BODY as u64 {
+    } else if incoming.size_hint().lower() > MAX_DISCARD as u64 {
         // Not read at all: hyper closes the connection after the answer.
         Body::TooLarge
     } else {
-        match timeout(body_time, Limited::new(incoming, MAX_BODY).collect()).await {
-            Ok(Ok(collected)) => Body::Bytes(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Body::TooLarge,
-            Ok(Err(_)) | Err(_) => Body::Aborted,
-        }
+        timeout(body_time, collect(incoming)).await.unwrap_or(Body::Aborted)
     };
     Request { method: head.method, uri: head.uri, headers: head.headers, body, peer }
+}
+
+async fn collect(mut incoming: Incoming) -> Body {
+    let mut bytes = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = incoming.frame().await {
+        let Ok(frame) = frame else { return Body::Aborted };
+        let Some(data) = frame.data_ref() else { continue };
+        seen += data.len();
+        if seen <= MAX_BODY {
+            bytes.extend_from_slice(data);
+        } else if seen > MAX_DISCARD {
+            break;
+        }
+    }
+    if seen > MAX_BODY { Body::TooLarge } else { Body::Bytes(bytes.into()) }
 }
 
 fn write(response: Response) -> http::Response<Full<Bytes>> {

@@ -150,3 +150,20 @@ async fn a_silent_client_is_dropped_and_its_slot_reused() {
     assert_eq!(status, 200);
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_capped() {
+    let server = start(ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /xrpc/app.bsky.graph.muteActor HTTP/1.1\r\nhost: x\r\n\
+                content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    for _ in 0..30 {
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
