@@ -58,10 +58,8 @@ impl PublicKey {
         }
         let bytes = multibase::decode(text).ok_or(KeyError::Encoding)?;
         let (prefix, point) = bytes.split_first_chunk::<2>().ok_or(KeyError::Encoding)?;
-        if point.len() != COMPRESSED_LEN {
-            return Err(KeyError::Invalid);
-        }
         match *prefix {
+            K256_PREFIX | P256_PREFIX if point.len() != COMPRESSED_LEN => Err(KeyError::Invalid),
             K256_PREFIX => PublicKey::k256(point),
             P256_PREFIX => PublicKey::p256(point),
             _ => Err(KeyError::UnsupportedType),

@@ -1,0 +1,220 @@
+//! DAG-CBOR values as `Ipld`: strict decoding, canonical encoding, and the JSON form of the protocol.
+//!
+//! # Invariants
+//! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same.
+
+use std::collections::BTreeMap;
+
+pub use ipld_core::ipld::Ipld;
+
+pub use super::cbor::{CborError, MAX_DEPTH};
+use super::cbor::{Head, Reader, key_order, put_bytes, put_head, put_link, put_null, put_text};
+pub use super::json::{from_json, to_json, write_json};
+
+/// The protocol's limit on a record, in bytes.
+pub const MAX_RECORD_LEN: usize = 1_000_000;
+
+/// Decodes one value of at most [`MAX_RECORD_LEN`] bytes; anything but its canonical spelling is an error.
+pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
+    decode_within(bytes, MAX_RECORD_LEN)
+}
+
+/// As [`decode`], with another limit on the size.
+pub fn decode_within(bytes: &[u8], max_len: usize) -> Result<Ipld, CborError> {
+    if bytes.len() > max_len {
+        return Err(CborError::TooLarge);
+    }
+    let mut reader = Reader::new(bytes);
+    let value = read(&mut reader, MAX_DEPTH)?;
+    reader.end()?;
+    Ok(value)
+}
+
+fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
+    Ok(match reader.head()? {
+        Head::Uint(value) => Ipld::Integer(i128::from(value)),
+        Head::Negative(value) => Ipld::Integer(-1 - i128::from(value)),
+        Head::Bytes(len) => Ipld::Bytes(reader.raw(len)?.to_vec()),
+        Head::Text(len) => Ipld::String(reader.raw_text(len)?.to_owned()),
+        Head::Bool(value) => Ipld::Bool(value),
+        Head::Null => Ipld::Null,
+        Head::Float(value) => Ipld::Float(value),
+        Head::Link => Ipld::Link(reader.raw_link()?),
+        Head::Array(len) => {
+            let depth = depth.checked_sub(1).ok_or(CborError::TooDeep)?;
+            // A hostile length is bounded by the bytes left, but an `Ipld` is a hundred times a byte.
+            let mut list = Vec::with_capacity(len.min(64));
+            for _ in 0..len {
+                list.push(read(reader, depth)?);
+            }
+            Ipld::List(list)
+        }
+        Head::Map(len) => {
+            let depth = depth.checked_sub(1).ok_or(CborError::TooDeep)?;
+            let mut map = BTreeMap::new();
+            let mut last: Option<&str> = None;
+            for _ in 0..len {
+                let Head::Text(key_len) = reader.head()? else {
+                    return Err(CborError::Unsupported);
+                };
+                let key = reader.raw_text(key_len)?;
+                if last.is_some_and(|last| key_order(last, key).is_ge()) {
+                    return Err(CborError::KeyOrder);
+                }
+                last = Some(key);
+                map.insert(key.to_owned(), read(reader, depth)?);
+            }
+            Ipld::Map(map)
+        }
+    })
+}
+
+/// The canonical bytes of a value. Integers outside CBOR's 65 bits, which decoding never gives, saturate.
+pub fn encode(value: &Ipld) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    write(value, &mut out);
+    out
+}
+
+fn write(value: &Ipld, out: &mut Vec<u8>) {
+    match value {
+        Ipld::Null => put_null(out),
+        Ipld::Bool(value) => out.push(if *value { 0xf5 } else { 0xf4 }),
+        Ipld::Integer(value) if *value >= 0 => {
+            put_head(out, 0, u64::try_from(*value).unwrap_or(u64::MAX));
+        }
+        Ipld::Integer(value) => put_head(out, 1, u64::try_from(-1 - value).unwrap_or(u64::MAX)),
+        Ipld::Float(value) => {
+            out.push(0xfb);
+            out.extend(value.to_be_bytes());
+        }
+        Ipld::String(text) => put_text(out, text),
+        Ipld::Bytes(bytes) => put_bytes(out, bytes),
+        Ipld::Link(cid) => put_link(out, cid),
+        Ipld::List(list) => {
+            put_head(out, 4, list.len() as u64);
+            for item in list {
+                write(item, out);
+            }
+        }
+        Ipld::Map(map) => {
+            put_head(out, 5, map.len() as u64);
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by(|a, b| key_order(a.0, b.0));
+            for (key, item) in entries {
+                put_text(out, key);
+                write(item, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::cid;
+    use proptest::prelude::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(text.replace(' ', "").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn refuses_what_is_not_canonical() {
+        use CborError::*;
+        for (bytes, error, why) in [
+            ("", Truncated, "nothing"),
+            ("1801", NonCanonical, "one in two bytes"),
+            ("190001", NonCanonical, "one in three bytes"),
+            ("1a00000001", NonCanonical, "one in five bytes"),
+            ("1b0000000000000001", NonCanonical, "one in nine bytes"),
+            ("3801", NonCanonical, "minus two in two bytes"),
+            ("780161", NonCanonical, "text length in two bytes"),
+            ("9fff", NonCanonical, "indefinite array"),
+            ("bfff", NonCanonical, "indefinite map"),
+            ("5f4101ff", NonCanonical, "indefinite bytes"),
+            ("7f6161ff", NonCanonical, "indefinite text"),
+            ("a2616101616102", KeyOrder, "duplicate key"),
+            ("a2616201616102", KeyOrder, "keys swapped"),
+            ("a262616101616202", KeyOrder, "longer key first"),
+            ("a10101", Unsupported, "integer key"),
+            ("f90000", Unsupported, "half float"),
+            ("fa00000000", Unsupported, "single float"),
+            ("fb7ff8000000000000", Unsupported, "NaN"),
+            ("fb7ff0000000000000", Unsupported, "infinity"),
+            ("f7", Unsupported, "undefined"),
+            ("f0", Unsupported, "simple value"),
+            ("c101", Unsupported, "tag 1"),
+            ("d82b4100", Unsupported, "tag 43"),
+            ("d9002a4100", Unsupported, "tag 42 in three bytes"),
+            ("d82a4101", Link, "link without zero byte"),
+            ("d82a420000", Link, "link with garbage"),
+            ("6161 00", Trailing, "trailing byte"),
+            ("61ff", Utf8, "bad text"),
+            ("62c3", Truncated, "text ends early"),
+            ("5affffffff", Truncated, "four gigabytes of bytes"),
+            ("9bffffffffffffffff", Truncated, "endless array"),
+            ("bb7fffffffffffffff", Truncated, "endless map"),
+            ("8201", Truncated, "array ends early"),
+        ] {
+            assert_eq!(decode(&hex(bytes)), Err(error), "{why}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let nested = |n: usize| [vec![0x81; n], vec![0x80]].concat();
+        assert!(decode(&nested(MAX_DEPTH - 1)).is_ok());
+        assert_eq!(decode(&nested(MAX_DEPTH)), Err(CborError::TooDeep));
+        assert_eq!(decode(&nested(900_000)), Err(CborError::TooDeep));
+        assert_eq!(Reader::new(&nested(900_000)).skip(), Err(CborError::TooDeep));
+        let mut big = Vec::new();
+        put_bytes(&mut big, &vec![0; MAX_RECORD_LEN]);
+        assert_eq!(decode(&big), Err(CborError::TooLarge));
+        assert!(decode_within(&big, big.len()).is_ok());
+    }
+
+    fn values() -> impl Strategy<Value = Ipld> {
+        let leaf = prop_oneof![
+            Just(Ipld::Null),
+            any::<bool>().prop_map(Ipld::Bool),
+            any::<i64>().prop_map(|n| Ipld::Integer(n.into())),
+            (-40i64..300).prop_map(|n| Ipld::Integer(n.into())),
+            any::<u64>().prop_map(|n| Ipld::Integer(n.into())),
+            (-1e9..1e9).prop_map(Ipld::Float),
+            ".{0,30}".prop_map(Ipld::String),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Ipld::Bytes),
+            prop::collection::vec(any::<u8>(), 0..4).prop_map(|b| Ipld::Link(cid::for_raw(&b))),
+        ];
+        leaf.prop_recursive(5, 60, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Ipld::List),
+                prop::collection::btree_map("[a-z$é]{0,5}", inner, 0..8).prop_map(Ipld::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_another_encoder(value in values()) {
+            let bytes = encode(&value);
+            prop_assert_eq!(&bytes, &serde_ipld_dagcbor::to_vec(&value).unwrap());
+            prop_assert_eq!(decode(&bytes).unwrap(), value);
+        }
+
+        #[test]
+        fn decoded_bytes_are_canonical(mut bytes in values().prop_map(|v| encode(&v)), at: prop::sample::Index, by: u8) {
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            if let Ok(value) = decode(&bytes) {
+                prop_assert_eq!(encode(&value), bytes);
+            }
+        }
+
+        #[test]
+        fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+            let _ = Reader::new(&bytes).skip();
+        }
+    }
+}

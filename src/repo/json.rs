@@ -1,0 +1,170 @@
+//! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
+
+use data_encoding::BASE64_NOPAD;
+use ipld_core::ipld::Ipld;
+use serde_json::{Map, Number, Value};
+
+use crate::syntax::cid;
+
+/// The JSON of a value. Integers beyond 64 bits, which no lexicon allows, become floats.
+pub fn to_json(value: &Ipld) -> Value {
+    match value {
+        Ipld::Null => Value::Null,
+        Ipld::Bool(value) => Value::Bool(*value),
+        Ipld::Integer(value) => Value::Number(number(*value)),
+        Ipld::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
+        Ipld::String(text) => Value::String(text.clone()),
+        Ipld::Bytes(bytes) => special("$bytes", BASE64_NOPAD.encode(bytes)),
+        Ipld::Link(link) => special("$link", cid::to_base32(link)),
+        Ipld::List(list) => Value::Array(list.iter().map(to_json).collect()),
+        Ipld::Map(map) => Value::Object(map.iter().map(|(k, v)| (k.clone(), to_json(v))).collect()),
+    }
+}
+
+fn special(key: &str, text: String) -> Value {
+    Value::Object(Map::from_iter([(key.to_owned(), Value::String(text))]))
+}
+
+fn number(value: i128) -> Number {
+    if let Ok(value) = i64::try_from(value) {
+        return value.into();
+    }
+    match u64::try_from(value) {
+        Ok(value) => value.into(),
+        Err(_) => Number::from_f64(value as f64).unwrap_or_else(|| 0.into()),
+    }
+}
+
+/// The value of JSON. As in the reference, an object that only looks like a link or bytes stays an object.
+pub fn from_json(value: &Value) -> Ipld {
+    match value {
+        Value::Null => Ipld::Null,
+        Value::Bool(value) => Ipld::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(value), _) => Ipld::Integer(value.into()),
+            (_, Some(value)) => Ipld::Integer(value.into()),
+            _ => float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Ipld::String(text.clone()),
+        Value::Array(list) => Ipld::List(list.iter().map(from_json).collect()),
+        Value::Object(map) => special_from_json(map).unwrap_or_else(|| {
+            Ipld::Map(map.iter().map(|(k, v)| (k.clone(), from_json(v))).collect())
+        }),
+    }
+}
+
+/// JSON does not tell 1.0 from 1; neither does the reference's number type.
+fn float(value: f64) -> Ipld {
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    if value.fract() == 0.0 && value.abs() <= SAFE {
+        Ipld::Integer(value as i128)
+    } else {
+        Ipld::Float(value)
+    }
+}
+
+fn special_from_json(map: &Map<String, Value>) -> Option<Ipld> {
+    if map.len() != 1 {
+        return None;
+    }
+    let (key, Value::String(text)) = map.iter().next()? else { return None };
+    match key.as_str() {
+        "$link" if cid::is_cid(text) => {
+            let link = cid::parse_strict(text).or_else(|| text.as_str().try_into().ok())?;
+            Some(Ipld::Link(link))
+        }
+        "$bytes" => {
+            BASE64_NOPAD.decode(text.trim_end_matches('=').as_bytes()).ok().map(Ipld::Bytes)
+        }
+        _ => None,
+    }
+}
+
+/// Appends the JSON text of a value, without building a tree in between.
+pub fn write_json(value: &Ipld, out: &mut Vec<u8>) {
+    match value {
+        Ipld::Null => out.extend(b"null"),
+        Ipld::Bool(true) => out.extend(b"true"),
+        Ipld::Bool(false) => out.extend(b"false"),
+        Ipld::Integer(value) => write_serde(&number(*value), out),
+        Ipld::Float(value) => write_serde(value, out),
+        Ipld::String(text) => write_serde(text, out),
+        Ipld::Bytes(bytes) => {
+            out.extend(b"{\"$bytes\":\"");
+            out.extend(BASE64_NOPAD.encode(bytes).as_bytes());
+            out.extend(b"\"}");
+        }
+        Ipld::Link(link) => {
+            out.extend(b"{\"$link\":\"");
+            out.extend(cid::to_base32(link).as_bytes());
+            out.extend(b"\"}");
+        }
+        Ipld::List(list) => {
+            out.push(b'[');
+            for (i, item) in list.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_json(item, out);
+            }
+            out.push(b']');
+        }
+        Ipld::Map(map) => {
+            out.push(b'{');
+            for (i, (key, item)) in map.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_serde(key, out);
+                out.push(b':');
+                write_json(item, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn write_serde<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    let start = out.len();
+    // Numbers and text always serialize into memory; a failure must still leave valid JSON.
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(start);
+        out.extend(b"null");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const LINK: &str = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+
+    #[test]
+    fn json_round_trips() {
+        for value in [
+            json!(null),
+            json!([true, false, 0, -5, 9_007_199_254_740_991i64, u64::MAX, 1.5]),
+            json!({"$type": "app.bsky.feed.post", "text": "q\" \\ \u{1}\n é 👋", "": {}}),
+            json!({"ref": {"$link": LINK}, "b": {"$bytes": "nFERjvLLiw9qm45JrqH9QTzyC2Lu1Xb4ne6+sBrCzI0"}}),
+            json!({"$link": "nothing"}),
+            json!({"$link": LINK, "more": 1}),
+            json!({"$bytes": "!!"}),
+            json!({"$bytes": 5}),
+        ] {
+            let ipld = from_json(&value);
+            assert_eq!(to_json(&ipld), value);
+            let mut text = Vec::new();
+            write_json(&ipld, &mut text);
+            assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn special_objects() {
+        assert!(matches!(from_json(&json!({"$link": LINK})), Ipld::Link(_)));
+        assert_eq!(from_json(&json!({"$bytes": "aGk="})), Ipld::Bytes(b"hi".to_vec()));
+        assert_eq!(from_json(&json!({"$bytes": "aGk"})), Ipld::Bytes(b"hi".to_vec()));
+        assert_eq!(from_json(&json!(1.0)), Ipld::Integer(1));
+    }
+}
