@@ -238,7 +238,8 @@ impl<'a> Fields<'a> {
 
     fn commit(self) -> Decoded<Frame> {
         let (mut seq, mut repo, mut commit, mut rev, mut blocks) = (None, None, None, None, None);
-        let (mut since, mut prev_data, mut ops, mut too_big, mut time_ms) = (None, None, Vec::new(), false, 0);
+        let (mut since, mut prev_data, mut ops, mut too_big, mut time_ms) =
+            (None, None, Vec::new(), false, 0);
         self.each(|key, reader, data| {
             match key {
                 "seq" => seq = Some(reader.uint()?),
@@ -247,7 +248,9 @@ impl<'a> Fields<'a> {
                 "rev" => rev = Some(tid(reader, "rev")?),
                 "since" => {
                     let text = reader.nullable(Reader::text)?;
-                    since = text.map(|text| Tid::parse(text).ok_or(FrameCause::Field("since"))).transpose()?;
+                    since = text
+                        .map(|text| Tid::parse(text).ok_or(FrameCause::Field("since")))
+                        .transpose()?;
                 }
                 "blocks" => blocks = Some(data.slice_ref(reader.bytes()?)),
                 "ops" => ops = read_ops(reader)?,
@@ -301,7 +304,9 @@ impl<'a> Fields<'a> {
                 "seq" => seq = Some(reader.uint()?),
                 "did" => account = Some(did(reader, "did")?),
                 // A hint only, so one that is no handle is as good as none.
-                "handle" => handle = reader.nullable(Reader::text)?.and_then(|h| Handle::parse(h).ok()),
+                "handle" => {
+                    handle = reader.nullable(Reader::text)?.and_then(|h| Handle::parse(h).ok())
+                }
                 "time" => time_ms = time(reader)?,
                 _ => return Ok(false),
             }
@@ -316,7 +321,8 @@ impl<'a> Fields<'a> {
     }
 
     fn account(self) -> Decoded<Frame> {
-        let (mut seq, mut account, mut active, mut status, mut time_ms) = (None, None, None, None, 0);
+        let (mut seq, mut account, mut active, mut status, mut time_ms) =
+            (None, None, None, None, 0);
         self.each(|key, reader, _| {
             match key {
                 "seq" => seq = Some(reader.uint()?),
@@ -364,7 +370,11 @@ impl<'a> Fields<'a> {
 }
 
 /// A notice body: the text under `name_key`, and the message.
-pub(super) fn notice(data: &Bytes, body: &[u8], name_key: &str) -> Decoded<(Option<String>, String)> {
+pub(super) fn notice(
+    data: &Bytes,
+    body: &[u8],
+    name_key: &str,
+) -> Decoded<(Option<String>, String)> {
     Fields { data, reader: Reader::new(body) }.notice(name_key)
 }
 
@@ -402,7 +412,9 @@ fn read_op(reader: &mut Reader<'_>) -> Decoded<RepoOp> {
     let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
     for _ in 0..reader.map()? {
         match reader.text()? {
-            "action" => action = Some(OpAction::parse(reader.text()?).ok_or(FrameCause::Field("action"))?),
+            "action" => {
+                action = Some(OpAction::parse(reader.text()?).ok_or(FrameCause::Field("action"))?)
+            }
             "path" => path = Some(short(reader.text()?)),
             "cid" => cid = reader.nullable(Reader::link)?,
             "prev" => prev = reader.nullable(Reader::link)?,
@@ -448,39 +460,69 @@ mod tests {
 
     #[test]
     fn commits() {
-        let Frame::Commit(frame) = Frame::decode(message("#commit", commit())).unwrap() else { panic!() };
-        assert_eq!((frame.seq, frame.repo.as_str(), &frame.blocks[..]), (7, "did:plc:abc", &[1, 2, 3][..]));
-        assert_eq!((frame.since, frame.prev_data.is_some(), frame.time_ms), (None, true, 1_704_067_200_000));
+        let Frame::Commit(frame) = Frame::decode(message("#commit", commit())).unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            (frame.seq, frame.repo.as_str(), &frame.blocks[..]),
+            (7, "did:plc:abc", &[1, 2, 3][..])
+        );
+        assert_eq!(
+            (frame.since, frame.prev_data.is_some(), frame.time_ms),
+            (None, true, 1_704_067_200_000)
+        );
         assert_eq!(frame.ops.len(), 2);
         assert_eq!(frame.ops[1].action, OpAction::Delete);
-        assert!(frame.ops[0].prev.is_none() && frame.ops[1].cid.is_none() && frame.ops[1].prev.is_some());
+        assert!(
+            frame.ops[0].prev.is_none()
+                && frame.ops[1].cid.is_none()
+                && frame.ops[1].prev.is_some()
+        );
     }
 
     #[test]
     fn the_other_messages() {
         let decode = |kind, body| Frame::decode(message(kind, body)).unwrap();
-        let sync = decode("#sync", json!({
-            "seq": 8, "did": "did:plc:abc", "rev": "3jzfcijpj2z2a", "blocks": {"$bytes": ""}, "time": "never",
-        }));
+        let sync = decode(
+            "#sync",
+            json!({
+                "seq": 8, "did": "did:plc:abc", "rev": "3jzfcijpj2z2a", "blocks": {"$bytes": ""}, "time": "never",
+            }),
+        );
         assert!(matches!(&sync, Frame::Sync(f) if f.time_ms == 0));
         assert_eq!((sync.seq(), sync.did().unwrap().as_str()), (Some(8), "did:plc:abc"));
         let identity = |handle: Value| {
-            let frame = decode("#identity", json!({"seq": 9, "did": "did:plc:abc", "time": "", "handle": handle}));
+            let frame = decode(
+                "#identity",
+                json!({"seq": 9, "did": "did:plc:abc", "time": "", "handle": handle}),
+            );
             let Frame::Identity(frame) = frame else { panic!() };
             frame.handle
         };
         assert_eq!(identity(json!("Alice.Test")), Some(Handle::parse("alice.test").unwrap()));
         assert_eq!((identity(json!("nope")), identity(json!(null))), (None, None));
-        let account = decode("#account", json!({
-            "seq": 10, "did": "did:plc:abc", "time": "", "active": false, "status": "deleted",
-        }));
-        assert!(matches!(account, Frame::Account(f) if !f.active && f.status.as_deref() == Some("deleted")));
-        assert!(matches!(decode("#info", json!({"name": "OutdatedCursor"})), Frame::Info { name, .. } if name == "OutdatedCursor"));
+        let account = decode(
+            "#account",
+            json!({
+                "seq": 10, "did": "did:plc:abc", "time": "", "active": false, "status": "deleted",
+            }),
+        );
+        assert!(
+            matches!(account, Frame::Account(f) if !f.active && f.status.as_deref() == Some("deleted"))
+        );
+        assert!(
+            matches!(decode("#info", json!({"name": "OutdatedCursor"})), Frame::Info { name, .. } if name == "OutdatedCursor")
+        );
         assert!(matches!(decode("#mystery", json!({"seq": 11})), Frame::Unknown { seq: Some(11) }));
         assert!(matches!(decode("#mystery", json!({"what": 11})), Frame::Unknown { seq: None }));
         let error = frame(json!({"op": -1}), json!({"error": "FutureCursor", "message": "m"}));
-        assert!(matches!(Frame::decode(error).unwrap(), Frame::Error { error, message } if error == "FutureCursor" && message == "m"));
-        assert!(matches!(Frame::decode(frame(json!({"op": 2}), json!({"seq": 3}))).unwrap(), Frame::Unknown { seq: Some(3) }));
+        assert!(
+            matches!(Frame::decode(error).unwrap(), Frame::Error { error, message } if error == "FutureCursor" && message == "m")
+        );
+        assert!(matches!(
+            Frame::decode(frame(json!({"op": 2}), json!({"seq": 3}))).unwrap(),
+            Frame::Unknown { seq: Some(3) }
+        ));
     }
 
     #[test]
@@ -516,7 +558,10 @@ mod tests {
     #[test]
     fn hostile_frames() {
         assert_eq!(Frame::decode(Bytes::new()).unwrap_err().cause, FrameCause::Header);
-        assert_eq!(Frame::decode(vec![0; MAX_FRAME_LEN + 1].into()).unwrap_err().cause, FrameCause::TooLarge);
+        assert_eq!(
+            Frame::decode(vec![0; MAX_FRAME_LEN + 1].into()).unwrap_err().cause,
+            FrameCause::TooLarge
+        );
         let mut deep = encode(&from_json(&json!({"op": 1, "t": "#commit"})));
         deep.extend([0xa1, 0x61, b'x']);
         deep.extend(vec![0x81; 1_000_000]);
@@ -525,7 +570,9 @@ mod tests {
         assert_eq!(error.cause.cause(), "frame-too-deep");
         let mut body = commit();
         body["ops"] = Value::Array(vec![body["ops"][0].clone(); 5000]);
-        let Frame::Commit(frame) = Frame::decode(message("#commit", body)).unwrap() else { panic!() };
+        let Frame::Commit(frame) = Frame::decode(message("#commit", body)).unwrap() else {
+            panic!()
+        };
         assert_eq!(frame.ops.len(), MAX_OPS);
         let whole = message("#commit", commit());
         for end in 0..whole.len() {

@@ -124,7 +124,9 @@ impl Label {
             match reader.text()? {
                 "ver" => ver = reader.nullable(Reader::uint)?,
                 "src" => src = Did::parse(reader.text()?).ok(),
-                "uri" => uri = Some(reader.text()?).filter(|uri| uri.len() <= MAX_URI && is_uri(uri)),
+                "uri" => {
+                    uri = Some(reader.text()?).filter(|uri| uri.len() <= MAX_URI && is_uri(uri))
+                }
                 "cid" => cid = reader.nullable(|r| checked(r, is_cid))?,
                 "val" => val = Some(reader.text()?).filter(|val| val.len() <= MAX_VAL),
                 "neg" => neg = reader.nullable(Reader::bool)?,
@@ -230,13 +232,19 @@ mod tests {
     #[test]
     fn signing_bytes_are_the_label_without_sig() {
         let key = PrivateKey::generate();
-        let variants = [json!({}), json!({"neg": true}), json!({"neg": false}), json!({"exp": "2030-01-01T00:00:00Z"})];
+        let variants = [
+            json!({}),
+            json!({"neg": true}),
+            json!({"neg": false}),
+            json!({"exp": "2030-01-01T00:00:00Z"}),
+        ];
         for extra in variants {
             let mut unsigned = label();
             unsigned.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             let bytes = encode(&from_json(&unsigned));
             let mut signed = unsigned.clone();
-            signed["sig"] = json!({"$bytes": data_encoding::BASE64_NOPAD.encode(&key.sign(&bytes))});
+            signed["sig"] =
+                json!({"$bytes": data_encoding::BASE64_NOPAD.encode(&key.sign(&bytes))});
             let (labels, dropped) = decode(json!([signed]));
             assert_eq!((labels.len(), dropped), (1, 0));
             assert_eq!(labels[0].signing_bytes(), bytes);
@@ -274,7 +282,8 @@ mod tests {
     #[test]
     fn truncations_are_errors() {
         let header = encode(&from_json(&json!({"op": 1, "t": "#labels"})));
-        let whole: Bytes = [header, encode(&from_json(&json!({"seq": 4, "labels": [label()]})))].concat().into();
+        let whole: Bytes =
+            [header, encode(&from_json(&json!({"seq": 4, "labels": [label()]})))].concat().into();
         for end in 0..whole.len() {
             assert!(LabelFrame::decode(whole.slice(..end)).is_err());
         }

@@ -4,6 +4,9 @@
 //! checked as far as it can be without the store: signature, proof, CIDs, lexicon. What needs the store, the
 //! rev window against what is held and the chain of prevData, is checked when it is applied.
 
+pub mod frame;
+pub mod label;
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
