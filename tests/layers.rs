@@ -68,7 +68,7 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Files that may pass the line limit because they are one long table.
-const TABLES: &[&str] = &[];
+const TABLES: &[&str] = &["store/rows.rs"];
 const MAX_LINES: usize = 800;
 
 /// One source file: where it is, its text, and its code without comments, literals and test items.
