@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::document::Literal;
 use super::node::{Kind, Node};
 
-/// Characters of a string that a message shows.
+/// UTF-16 units of a string that a message shows.
 const PREVIEW: usize = 255;
 
 /// A value that does not conform to its schema: the first problem found.
@@ -135,7 +135,7 @@ fn show_nested<N: Node>(value: Option<&N>, depth: u8) -> String {
         Kind::Int(value) => value.to_string(),
         Kind::Float(value) => value.to_string(),
         Kind::Str(value) => quote(value),
-        Kind::Bytes(_) => "bytes".to_owned(),
+        Kind::Bytes(_) => "object".to_owned(),
         Kind::Link { .. } => "cid".to_owned(),
         Kind::List(_) if depth == 0 => "[...]".to_owned(),
         Kind::List(items) => {
@@ -156,10 +156,14 @@ fn show_nested<N: Node>(value: Option<&N>, depth: u8) -> String {
 /// A JSON string literal of bounded length.
 pub(crate) fn quote(text: &str) -> String {
     let literal = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    if text.chars().nth(PREVIEW).is_none() {
-        return literal(text);
+    let mut units = 0;
+    let fits = |c: &char| {
+        units += c.len_utf16();
+        units <= PREVIEW
+    };
+    let mut short: String = text.chars().take_while(fits).collect();
+    if short.len() < text.len() {
+        short.push('…');
     }
-    let mut short: String = text.chars().take(PREVIEW).collect();
-    short.push('…');
     literal(&short)
 }

@@ -60,7 +60,11 @@ impl Validator<'_> {
     }
 
     fn check_object<N: Node>(&self, def: &ObjectDef, node: &N, depth: u8) -> Checked {
-        check_type_name(&def.type_name, node)?;
+        if let TypeName::Optional(name) = &def.type_name
+            && let Some(found) = node.get("$type")
+        {
+            check_type_name(name, Some(found))?;
+        }
         for property in &def.properties {
             match node.get(property.name) {
                 None if property.required => return Problem::missing(property.name),
@@ -71,7 +75,10 @@ impl Validator<'_> {
                     .map_err(|problem| problem.inside(Segment::Key(property.name.to_owned())))?,
             }
         }
-        Ok(())
+        match &def.type_name {
+            TypeName::Required(name) => check_type_name(name, node.get("$type")),
+            TypeName::Any | TypeName::Optional(_) => Ok(()),
+        }
     }
 
     fn check_union<N: Node>(&self, def: &UnionDef, node: &N, depth: u8) -> Checked {
@@ -115,19 +122,8 @@ fn deeper(depth: u8) -> Result<u8, Box<Problem>> {
     depth.checked_sub(1).ok_or_else(|| Problem::new("Too many levels".to_owned()))
 }
 
-fn check_type_name<N: Node>(type_name: &TypeName, node: &N) -> Checked {
-    let (expected, required) = match type_name {
-        TypeName::Any => return Ok(()),
-        TypeName::Optional(name) => (name, false),
-        TypeName::Required(name) => (name, true),
-    };
-    let found = node.get("$type");
-    let matches = match found.map(Node::kind) {
-        None => !required,
-        Some(Kind::Str(name)) => *name == **expected,
-        Some(_) => false,
-    };
-    if matches {
+fn check_type_name<N: Node>(expected: &str, found: Option<&N>) -> Checked {
+    if matches!(found.map(Node::kind), Some(Kind::Str(name)) if name == expected) {
         return Ok(());
     }
     let reason = format!("Expected {} (got {})", quote(expected), show(found));
@@ -145,9 +141,9 @@ pub(crate) fn check_string(def: &StringDef, text: &str) -> Checked {
     }
 }
 
-/// A grapheme is at least one byte, so bytes usually decide without counting.
+/// A grapheme is at least one character of at least one byte, so those usually decide: finding graphemes is slow.
 fn check_graphemes(limits: Limits, text: &str) -> Checked {
-    if limits.min == 0 && text.len() <= limits.max {
+    if limits.min == 0 && (text.len() <= limits.max || text.chars().count() <= limits.max) {
         return Ok(());
     }
     // Without line breaks (CR LF is one grapheme) ASCII has as many graphemes as bytes.

@@ -22,7 +22,7 @@ fn ipld(value: &Value) -> Ipld {
         Value::String(text) => Ipld::String(text.clone()),
         Value::Array(items) => Ipld::List(items.iter().map(ipld).collect()),
         Value::Object(map) => match map.get("$link") {
-            Some(Value::String(cid)) if map.len() == 1 => {
+            Some(Value::String(cid)) if map.len() == 1 && Cid::try_from(cid.as_str()).is_ok() => {
                 Ipld::Link(Cid::try_from(cid.as_str()).unwrap())
             }
             _ => {
