@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cid::Cid;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use ipld_core::ipld::Ipld;
 use serde_json::Value;
 
-/// CID codec of blobs: raw bytes.
-const RAW: u64 = 0x55;
-/// Multihash code of the only hash that blobs use.
-const SHA2_256: u64 = 0x12;
+use crate::syntax::Cid;
+use crate::syntax::cid::{RAW, digest};
+
 /// Largest integer that every implementation keeps exact: 2^53 - 1.
 pub(crate) const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
@@ -135,8 +133,5 @@ fn float<'a, N: Node>(value: f64) -> Kind<'a, N> {
 }
 
 fn is_blob_cid(cid: &Cid) -> bool {
-    cid.version() == cid::Version::V1
-        && cid.codec() == RAW
-        && cid.hash().code() == SHA2_256
-        && cid.hash().size() == 32
+    cid.version() == cid::Version::V1 && cid.codec() == RAW && digest(cid).is_some()
 }
