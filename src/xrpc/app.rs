@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::Method as Verb;
+use http::{Method as Verb, StatusCode};
 
 use super::context::AppCtx;
 use super::dispatch;
@@ -15,6 +15,9 @@ use super::method::Method;
 use super::pool::{PoolError, panic_text};
 use super::router::{Router, TableError};
 use super::site::Site;
+use crate::telemetry::counters::Counters;
+
+static ANSWERS: Counters = Counters::new("xrpc.answers");
 
 /// Everything that answers requests.
 pub struct App {
@@ -53,6 +56,7 @@ impl App {
             let cause = PoolError::Panicked(panic_text(panic.as_ref()));
             encode::failure("", XrpcError::internal(cause))
         });
+        ANSWERS.inc(cause(response.status));
         if head {
             response.headers.insert(http::header::CONTENT_LENGTH, response.body.len().into());
             response.body = bytes::Bytes::new();
@@ -71,5 +75,18 @@ impl App {
             return dispatch::call(self, request).await;
         }
         super::site::not_found()
+    }
+}
+
+fn cause(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "ok",
+        304 => "unchanged",
+        401 => "unauthorized",
+        400..=499 => "refused",
+        501 => "not-implemented",
+        502 | 504 => "upstream",
+        503 => "overloaded",
+        _ => "failed",
     }
 }
