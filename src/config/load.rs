@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::options::{OPTIONS, Opt, Shape};
-use super::parse::Fault;
+use super::parse::{self, Fault};
 use super::settings::{Origin, Setting};
 use super::value::{Data, Value, line_of};
 use super::{Config, Secret, nearest};
@@ -65,7 +65,11 @@ impl fmt::Display for ConfigErrors {
 /// # Errors
 /// Every unknown key, wrong type, invalid value and unreadable file, together.
 pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
-    let mut loader = Loader { config: Config::blank(), errors: Vec::new() };
+    let blank = Config::blank().map_err(|cause| {
+        let message = format!("defaults: {cause}");
+        ConfigErrors(vec![ConfigError { place: "defaults".to_owned(), key: None, message }])
+    })?;
+    let mut loader = Loader { config: blank, errors: Vec::new() };
     loader.defaults();
     if let Some(path) = &sources.file {
         loader.file(path);
@@ -193,9 +197,16 @@ impl Loader {
 
     /// Defaults that come from other options, and what is read from files that options name.
     fn derive(&mut self) {
-        if self.config.server.did.is_empty() {
-            self.config.server.did = web_did(&self.config.server.public_url);
-            let value = Value::text(&self.config.server.did);
+        if self.config.settings.get("server.did").is_none() {
+            let value = Value::text(web_did(&self.config.server.public_url));
+            match parse::did(&value) {
+                Ok(did) => self.config.server.did = did,
+                Err(_) => {
+                    let message = format!("{value} is not valid: set server.did");
+                    let key = Some("server.did".to_owned());
+                    return self.error("server.public_url".to_owned(), key, message);
+                }
+            }
             self.derived("server.did", value, "server.public_url");
         }
         if self.config.server.signing_key_file.as_os_str().is_empty() {

@@ -20,6 +20,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::crypto::PublicKey;
+use crate::syntax::{Did, SyntaxError};
+
 pub use example::example;
 pub use load::{ConfigError, ConfigErrors, Sources, load};
 pub use settings::{Origin, Setting};
@@ -54,9 +57,9 @@ pub struct Server {
     /// Scheme, host and port, without a trailing slash.
     pub public_url: String,
     /// This service's DID.
-    pub did: String,
+    pub did: Did,
     /// Further accepted audiences.
-    pub alternative_dids: Vec<String>,
+    pub alternative_dids: Vec<Did>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
 }
@@ -112,27 +115,27 @@ pub struct Labels {
     /// Labelers to follow.
     pub labelers: Vec<Labeler>,
     /// DIDs that apply when a request names none.
-    pub default: Vec<String>,
+    pub default: Vec<Did>,
 }
 
 /// One entry of `labels.labelers`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labeler {
     /// The labeler's DID, of any method.
-    pub did: String,
+    pub did: Did,
     /// `http(s)` or `ws(s)`; otherwise from the DID document.
     pub url: Option<String>,
-    /// `did:key`; otherwise from the DID document.
-    pub signing_key: Option<String>,
+    /// Otherwise from the DID document.
+    pub signing_key: Option<PublicKey>,
 }
 
 /// `[moderation]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moderation {
     /// DID whose tokens may call `com.atproto.admin.*`.
-    pub service_did: Option<String>,
+    pub service_did: Option<Did>,
     /// DIDs whose verifications count.
-    pub trusted_verifiers: Vec<String>,
+    pub trusted_verifiers: Vec<Did>,
 }
 
 /// `[limits]`.
@@ -193,12 +196,12 @@ impl fmt::Display for Secret {
 
 impl Config {
     /// Before any option is applied. Every field is set by the table's defaults or by `load`.
-    fn blank() -> Self {
-        Self {
+    fn blank() -> Result<Self, SyntaxError> {
+        Ok(Self {
             server: Server {
                 listen: SocketAddr::from(([0, 0, 0, 0], 0)),
                 public_url: String::new(),
-                did: String::new(),
+                did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
                 signing_key_file: PathBuf::new(),
             },
@@ -210,7 +213,7 @@ impl Config {
             limits: Limits::default(),
             log: Log::default(),
             settings: settings::Settings::default(),
-        }
+        })
     }
 
     /// Every option in the order of the table, with its value and where that came from; `None` is unset.

@@ -188,8 +188,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         key: "network.allow_private_addresses",
         shape: Shape::Plain,
         default: Some("false"),
-        doc: "Allow connections to loopback and private addresses, and plain http. For tests: with it, a DID \
-              document can point this server at your own network.",
+        doc: "Allow connections to private addresses and plain http also where a stranger names the host, as in a DID \
+              document. Only for tests. URLs in this file may be private in any case.",
         apply: |c, v| set(&mut c.network.allow_private_addresses, parse::boolean(v)),
         ..BASE
     },

@@ -54,7 +54,7 @@ default = ["did:plc:a"]
 [[labels.labelers]]
 did = "did:plc:a"
 url = "http://localhost:1"
-signing_key = "did:key:zQ3shabc"
+signing_key = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
 [moderation]
 service_did = "did:plc:m"
 trusted_verifiers = ["did:plc:v"]
@@ -69,7 +69,7 @@ max_thread_parents = 10
     assert_eq!(config.server.public_url, "https://appview.example");
     assert_eq!(config.network.plc_url, "http://localhost:2582");
     assert_eq!(config.network.handle_overrides[0].suffix, ".test");
-    assert_eq!(config.labels.labelers[0].signing_key.as_deref(), Some("did:key:zQ3shabc"));
+    assert!(config.labels.labelers[0].signing_key.is_some());
     assert_eq!(config.admin.password.unwrap().expose(), "hunter2");
     assert_eq!(config.store.memory_budget, 128 << 20);
 }
@@ -218,7 +218,7 @@ fn only_what_cannot_reload_requires_a_restart() {
 
 #[test]
 fn the_table_is_consistent() {
-    let blank = Config::blank();
+    let blank = Config::blank().unwrap();
     for (i, opt) in OPTIONS.iter().enumerate() {
         let (section, _) = opt.key.split_once('.').unwrap();
         assert!(SECTIONS.iter().any(|(s, _)| *s == section), "{}", opt.key);

@@ -29,12 +29,14 @@ const MAX_ADDRESSES: usize = 4;
 
 /// Resolves names, checks addresses, connects. Cheap to clone.
 #[derive(Clone)]
-pub struct Dialer(Arc<Inner>);
+pub struct Dialer {
+    inner: Arc<Inner>,
+    allow_private: bool,
+}
 
 struct Inner {
     resolver: TokioResolver,
     tls: Arc<rustls::ClientConfig>,
-    allow_private: bool,
 }
 
 impl Dialer {
@@ -57,17 +59,22 @@ impl Dialer {
             .map_err(|cause| NetError::Tls(cause.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(Arc::new(Inner { resolver, tls: Arc::new(tls), allow_private })))
+        Ok(Self { inner: Arc::new(Inner { resolver, tls: Arc::new(tls) }), allow_private })
+    }
+
+    /// The same without the guard: for URLs that the operator configured, never for those that strangers name.
+    pub fn unguarded(&self) -> Self {
+        Self { allow_private: true, ..self.clone() }
     }
 
     /// Whether private addresses and plain text are allowed.
     pub fn allows_private(&self) -> bool {
-        self.0.allow_private
+        self.allow_private
     }
 
     /// TLS settings without ALPN.
     pub(super) fn tls(&self) -> &Arc<rustls::ClientConfig> {
-        &self.0.tls
+        &self.inner.tls
     }
 
     /// Connects to a checked address of `host`, which is a name or an address.
@@ -100,7 +107,7 @@ impl Dialer {
         let name = ServerName::try_from(unbracketed(host).to_owned());
         let name = name.map_err(|_| NetError::Url(host.to_owned()))?;
         let tcp = self.tcp(host, port).await?;
-        let handshake = TlsConnector::from(Arc::clone(&self.0.tls)).connect(name, tcp);
+        let handshake = TlsConnector::from(Arc::clone(&self.inner.tls)).connect(name, tcp);
         match timeout(CONNECT_TIMEOUT, handshake).await {
             Ok(stream) => stream.map_err(|cause| NetError::Tls(cause.to_string())),
             Err(_) => Err(NetError::Timeout("TLS handshake")),
@@ -113,12 +120,12 @@ impl Dialer {
         let mut found: Vec<IpAddr> = match host.parse() {
             Ok(ip) => vec![ip],
             Err(_) => {
-                let lookup = self.0.resolver.lookup_ip(absolute(host)).await;
+                let lookup = self.inner.resolver.lookup_ip(absolute(host)).await;
                 lookup.map_err(|cause| NetError::Dns(cause.to_string()))?.iter().collect()
             }
         };
         let refused = found.iter().copied().find(|ip| !is_public(*ip));
-        if !self.0.allow_private {
+        if !self.allow_private {
             found.retain(|ip| is_public(*ip));
         }
         match refused {
@@ -133,7 +140,7 @@ impl Dialer {
     /// # Errors
     /// [`NetError::Dns`] when the question could not be answered, [`NetError::Timeout`].
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, NetError> {
-        let lookup = self.0.resolver.txt_lookup(absolute(name));
+        let lookup = self.inner.resolver.txt_lookup(absolute(name));
         match timeout(CONNECT_TIMEOUT, lookup).await {
             Ok(Ok(answer)) => {
                 let texts = answer.answers().iter().filter_map(|record| match &record.data {

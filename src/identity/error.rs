@@ -1,0 +1,41 @@
+//! Why an identity could not be resolved.
+
+use crate::net::NetError;
+
+/// A failure, with [`IdentityError::cause`] for counting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The directory or host does not know the DID.
+    #[error("DID not found")]
+    NotFound,
+    /// The DID was deleted.
+    #[error("DID deleted")]
+    Tombstoned,
+    /// A DID that cannot be looked up, such as did:web with a path.
+    #[error("unsupported DID: {0}")]
+    Unsupported(&'static str),
+    /// The answer is not a document of this DID.
+    #[error("bad DID document: {0}")]
+    Malformed(&'static str),
+    /// No answer.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+impl IdentityError {
+    /// A short stable name to count by.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            IdentityError::NotFound => "did-not-found",
+            IdentityError::Tombstoned => "did-tombstoned",
+            IdentityError::Unsupported(_) => "did-unsupported",
+            IdentityError::Malformed(_) => "did-document",
+            IdentityError::Net(error) => error.cause(),
+        }
+    }
+
+    /// Whether another try later may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, IdentityError::Net(error) if error.is_transient())
+    }
+}

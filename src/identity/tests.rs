@@ -1,0 +1,155 @@
+//! The service against a PLC directory and a PDS in this process.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::Response;
+use http::header::{HOST, LOCATION};
+use serde_json::json;
+
+use super::*;
+use crate::config::HandleOverride;
+use crate::crypto::PrivateKey;
+use crate::net::testing::serve;
+
+fn did(text: &str) -> Did {
+    Did::parse(text).unwrap()
+}
+
+fn answer(status: u16, body: impl ToString) -> Response<String> {
+    Response::builder().status(status).body(body.to_string()).unwrap()
+}
+
+/// A directory and handle server: the number of its requests, and the service that asks it.
+async fn service() -> (Arc<AtomicU32>, String, Identity) {
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    let key = PrivateKey::generate().public().to_multibase();
+    let url = serve(move |request| {
+        let n = counted.fetch_add(1, Ordering::Relaxed);
+        let doc = |did: &str, handle: &str| {
+            answer(
+                200,
+                json!({
+                    "id": did,
+                    "alsoKnownAs": [format!("at://{handle}")],
+                    "verificationMethod": [{ "id": format!("{did}#atproto"), "type": "Multikey",
+                        "controller": did, "publicKeyMultibase": key }],
+                    "service": [{ "id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
+                        "serviceEndpoint": format!("https://pds{n}.example") }],
+                }),
+            )
+        };
+        let host = request.headers()[HOST].to_str().unwrap();
+        match request.uri().path() {
+            "/did:plc:alice" => doc("did:plc:alice", "alice.test"),
+            "/did:plc:thief" => doc("did:plc:thief", "alice.test"),
+            "/did:plc:nohandle" => doc("did:plc:nohandle", "not_a_handle"),
+            "/did:sim:x%2541" => doc("did:sim:x%41", "sim.test"),
+            "/did:plc:swapped" => doc("did:plc:alice", "alice.test"),
+            "/did:plc:gone" => answer(410, ""),
+            "/did:plc:broken" => answer(500, ""),
+            "/did:plc:moved" => {
+                let to = "/did:plc:alice";
+                Response::builder().status(302).header(LOCATION, to).body(String::new()).unwrap()
+            }
+            "/did:plc:huge" => answer(200, " ".repeat(300 << 10)),
+            "/.well-known/did.json" => {
+                doc(&format!("did:web:{}", host.replace(':', "%3A")), "w.test")
+            }
+            "/.well-known/atproto-did" if host == "alice.test" => answer(200, "did:plc:alice\n"),
+            _ => answer(404, ""),
+        }
+    })
+    .await;
+    let network = Network {
+        plc_url: url.clone(),
+        handle_overrides: vec![HandleOverride { suffix: ".test".into(), url: url.clone() }],
+        ..Network::default()
+    };
+    let dialer = Dialer::new(false).unwrap();
+    (count, url, Identity::new(&network, &dialer, "https://appview.example", 100))
+}
+
+#[tokio::test]
+async fn documents_and_failures_of_the_directory() {
+    let (_, _, identity) = service().await;
+    let table = [
+        ("did:plc:alice", Ok("alice.test")),
+        ("did:sim:x%41", Ok("sim.test")),
+        ("did:plc:unknown", Err("did-not-found")),
+        ("did:plc:gone", Err("did-tombstoned")),
+        ("did:plc:broken", Err("status")),
+        ("did:plc:moved", Err("status")),
+        ("did:plc:swapped", Err("did-document")),
+        ("did:plc:huge", Err("too-big")),
+        ("did:web:a.example:path", Err("did-unsupported")),
+        ("did:web:127.0.0.1", Err("refused-address")),
+        ("did:web:localhost", Err("insecure")),
+    ];
+    for (text, expect) in table {
+        let got = identity.resolve_did(&did(text), Freshness::Cached).await;
+        let got = got.as_ref().map(|doc| doc.handle.as_deref().unwrap());
+        assert_eq!(got.map_err(IdentityError::cause), expect, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn did_web_of_localhost_when_private_addresses_are_allowed() {
+    let (_, url, _) = service().await;
+    let port = url.rsplit(':').next().unwrap();
+    let dialer = Dialer::new(true).unwrap();
+    let identity = Identity::new(&Network::default(), &dialer, "https://appview.example", 10);
+    let web = did(&format!("did:web:localhost%3A{port}"));
+    let doc = identity.resolve_did(&web, Freshness::Cached).await.unwrap();
+    assert_eq!(doc.handle.as_deref(), Some("w.test"));
+    assert!(doc.signing_key().is_some());
+}
+
+#[tokio::test]
+async fn answers_are_asked_for_once_until_invalidated() {
+    let (count, _, identity) = service().await;
+    let alice = did("did:plc:alice");
+    let pds = async |freshness| {
+        let doc = identity.resolve_did(&alice, freshness).await.unwrap();
+        doc.pds().unwrap().to_owned()
+    };
+    let together = tokio::join!(pds(Freshness::Cached), pds(Freshness::Cached));
+    assert_eq!(together.0, together.1);
+    assert_eq!(pds(Freshness::Cached).await, together.0);
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    assert_eq!(pds(Freshness::Fresh).await, "https://pds1.example");
+    identity.invalidate(&alice);
+    assert_eq!(pds(Freshness::Cached).await, "https://pds2.example");
+    // Definite failures are remembered too.
+    for _ in 0..2 {
+        let gone = identity.resolve_did(&did("did:plc:gone"), Freshness::Cached).await;
+        assert_eq!(gone.unwrap_err(), IdentityError::Tombstoned);
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn handles_are_verified_in_both_directions() {
+    let (count, _, identity) = service().await;
+    let table = [
+        ("did:plc:alice", Some("alice.test")),
+        ("did:plc:thief", None),
+        ("did:plc:nohandle", None),
+    ];
+    for (text, expect) in table {
+        let got = identity.verify_handle(&did(text), Freshness::Cached).await.unwrap();
+        assert_eq!(got.as_deref(), expect, "{text}");
+    }
+    let before = count.load(Ordering::Relaxed);
+    let alice = Handle::parse("alice.test").unwrap();
+    let claimed = identity.resolve_handle(&alice, Freshness::Cached).await.unwrap();
+    assert_eq!(claimed, Some(did("did:plc:alice")));
+    assert_eq!(count.load(Ordering::Relaxed), before, "remembered");
+    identity.invalidate(&did("did:plc:alice"));
+    identity.resolve_handle(&alice, Freshness::Cached).await.unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), before + 1, "forgotten with its DID");
+    let nobody = Handle::parse("nobody.test").unwrap();
+    assert_eq!(identity.resolve_handle(&nobody, Freshness::Cached).await, Ok(None));
+    let invalid = Handle::parse("handle.invalid").unwrap();
+    assert_eq!(identity.resolve_handle(&invalid, Freshness::Cached).await, Ok(None));
+}
