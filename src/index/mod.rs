@@ -1,1 +1,197 @@
-//! From events to batches of the store, one file for each kind of record.
+//! From events to rows: the only place where the store's contents change because of the network.
+//!
+//! Every rule reads through [`Reader`] and writes to the writer's [`Tx`]; it opens no socket and keeps no clock
+//! (the event carries its time). One file for each family of records.
+//!
+//! # Invariants
+//! - Order of arrival does not matter: a like may come before its post, a reply before its parent, an item
+//!   before its list. What a late record changes about earlier ones is repaired when it comes.
+//! - A commit applies only if its rev is newer than what is held and it follows on it; a gap marks the repo for
+//!   a resync. While marked, commits of that repo only raise the rev that the resync has to reach, so nothing
+//!   needs to be buffered: the host is always at that rev or past it.
+//! - An event applies whole or not at all; one that fails is counted and dropped.
+
+mod account;
+mod fans;
+mod fields;
+mod gates;
+pub mod held;
+mod labels;
+pub mod members;
+mod notify;
+mod posts;
+mod records;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::event::{Body, Commit, Event};
+use crate::store::rows::RepoRow;
+use crate::store::{ActorId, Reader, Store, StoreError, Tx, meta};
+use crate::telemetry::counters;
+
+pub use account::purge_step;
+pub use labels::apply_labels;
+pub use members::Members;
+
+/// SHA-256 of an MST root that nobody told us: an unverified upstream.
+const UNKNOWN_DATA: [u8; 32] = [0; 32];
+
+/// The rules and what they remember between events.
+pub struct Index {
+    members: Members,
+    subject_cids: records::SubjectCids,
+    resync: flume::Sender<ActorId>,
+    purge: flume::Sender<ActorId>,
+}
+
+/// Where the index says what has to be done outside of it. Both are durable in the store too.
+pub struct Requests {
+    /// Repos to fetch again.
+    pub resync: flume::Receiver<ActorId>,
+    /// Accounts whose records have to go.
+    pub purge: flume::Receiver<ActorId>,
+}
+
+impl Index {
+    /// An index over `store`.
+    pub fn new(store: &Store) -> Result<(Self, Requests), StoreError> {
+        let (resync, resync_requests) = flume::unbounded();
+        let (purge, purge_requests) = flume::unbounded();
+        let members = Members::load(&store.snapshot())?;
+        let index = Self { members, subject_cids: records::SubjectCids::new(), resync, purge };
+        Ok((index, Requests { resync: resync_requests, purge: purge_requests }))
+    }
+
+    /// Accounts that notifications are kept for.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Applies events in order. An event that breaks a rule of ours is taken back, counted and passed over; an
+    /// error is the store's and final.
+    pub fn apply(&self, tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
+        for event in events {
+            tx.mark();
+            match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
+                Ok(Ok(())) => {}
+                Ok(Err(StoreError::Corrupt(row))) => {
+                    tx.rollback();
+                    counters::DROPPED.inc("corrupt-row");
+                    tracing::error!(did = %event.did, row, "event dropped: a row it needs does not decode");
+                }
+                Ok(Err(e)) => return Err(e),
+                Err(_) => {
+                    tx.rollback();
+                    counters::DROPPED.inc("index-panic");
+                    tracing::error!(did = %event.did, "event dropped: applying it panicked");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
+        let actor = tx.intern_actor(&event.did)?;
+        match &event.body {
+            Body::Commit(commit) => self.commit(tx, actor, commit, event.time),
+            Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
+            Body::Account(status) => self.account(tx, actor, *status, event.time),
+            Body::Identity(state) => self.identity(tx, actor, state, event.time),
+            Body::Part(ops) => {
+                self.seen(tx, actor, event.time)?;
+                for op in ops {
+                    self.op(tx, actor, op, event.time)?;
+                }
+                Ok(())
+            }
+            Body::Fetched { rev, data } => self.fetched(tx, actor, rev.as_u64(), *data),
+        }
+    }
+
+    fn commit(&self, tx: &mut Tx<'_>, actor: ActorId, commit: &Commit, time: i64) -> Result<(), StoreError> {
+        let rev = commit.rev.as_u64();
+        let mut row = match tx.repo(actor)? {
+            None => {
+                self.seen(tx, actor, time)?;
+                RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
+            }
+            Some(row) if rev <= row.rev => {
+                counters::EVENTS.inc("replayed");
+                return Ok(());
+            }
+            Some(row) => row,
+        };
+        if row.resync.is_some() {
+            return self.mark(tx, actor, row, rev);
+        }
+        if row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data) {
+            counters::EVENTS.inc("gap");
+            return self.mark(tx, actor, row, rev);
+        }
+        for op in &commit.ops {
+            self.op(tx, actor, op, time)?;
+        }
+        row.rev = rev;
+        row.data = commit.data.unwrap_or(UNKNOWN_DATA);
+        self.put_repo(tx, actor, &row);
+        counters::EVENTS.inc("applied");
+        Ok(())
+    }
+
+    fn sync(&self, tx: &mut Tx<'_>, actor: ActorId, rev: u64, data: [u8; 32], time: i64) -> Result<(), StoreError> {
+        let mut row = match tx.repo(actor)? {
+            None => {
+                self.seen(tx, actor, time)?;
+                RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
+            }
+            Some(row) if rev <= row.rev => return Ok(()),
+            Some(row) => row,
+        };
+        if row.resync.is_none() && row.data == data {
+            row.rev = rev;
+            self.put_repo(tx, actor, &row);
+            return Ok(());
+        }
+        counters::EVENTS.inc("sync");
+        self.mark(tx, actor, row, rev)
+    }
+
+    /// The repo has to be fetched at `rev` or newer.
+    fn mark(&self, tx: &mut Tx<'_>, actor: ActorId, mut row: RepoRow, rev: u64) -> Result<(), StoreError> {
+        let asked = row.resync.is_some();
+        row.resync = Some(row.resync.unwrap_or(0).max(rev));
+        self.put_repo(tx, actor, &row);
+        if !asked {
+            self.request_resync(tx, actor);
+        }
+        Ok(())
+    }
+
+    fn request_resync(&self, tx: &mut Tx<'_>, actor: ActorId) {
+        meta::add_resync(tx, actor);
+        let resync = self.resync.clone();
+        tx.after_commit(move || drop(resync.send(actor)));
+    }
+
+    fn fetched(&self, tx: &mut Tx<'_>, actor: ActorId, rev: u64, data: [u8; 32]) -> Result<(), StoreError> {
+        let wanted = tx.repo(actor)?.and_then(|r| r.resync);
+        let resync = wanted.filter(|at_least| rev < *at_least);
+        self.put_repo(tx, actor, &RepoRow { rev, data, resync });
+        counters::EVENTS.inc("fetched");
+        if resync.is_some() {
+            // More came meanwhile than the host showed.
+            self.request_resync(tx, actor);
+        } else {
+            meta::remove_resync(tx, actor);
+        }
+        Ok(())
+    }
+
+    fn put_repo(&self, tx: &mut Tx<'_>, actor: ActorId, row: &RepoRow) {
+        tx.put(crate::store::Ks::Actor, &crate::store::rows::repo_key(actor), &row.encode());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Accounts: first sight, hosting status, identity, and the removal of everything an account had.
+
+use super::Index;
+use crate::event::{HostingStatus, IdentityState};
+use crate::store::rows::{AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key, identity_key, notif_prefix, repo_key};
+use crate::store::{ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, StoreError, Tx, collections, ids::ByteReader, meta, private};
+
+impl Index {
+    /// The account exists, whatever else is known of it.
+    pub(super) fn seen(&self, tx: &mut Tx<'_>, actor: ActorId, time: i64) -> Result<(), StoreError> {
+        if !tx.has(Ks::Actor, &actor_key(actor))? {
+            tx.put(Ks::Actor, &actor_key(actor), &ActorRow { indexed: time, ..ActorRow::default() }.encode());
+            tx.touch(actor);
+        }
+        Ok(())
+    }
+
+    pub(super) fn account(&self, tx: &mut Tx<'_>, actor: ActorId, status: HostingStatus, time: i64) -> Result<(), StoreError> {
+        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        row.status = match status {
+            HostingStatus::Active => AccountStatus::Active,
+            HostingStatus::Deactivated => AccountStatus::Deactivated,
+            HostingStatus::Suspended => AccountStatus::Suspended,
+            HostingStatus::Takendown => AccountStatus::Takendown,
+            HostingStatus::Deleted => AccountStatus::Deleted,
+        };
+        if row.status == AccountStatus::Deleted {
+            if let Some(handle) = row.handle.take() {
+                release_handle(tx, &handle, actor)?;
+            }
+            // A repo of this DID that starts anew has nothing to follow on.
+            tx.del(Ks::Actor, &repo_key(actor));
+            meta::remove_resync(tx, actor);
+            meta::add_purge(tx, actor);
+            let purge = self.purge.clone();
+            tx.after_commit(move || drop(purge.send(actor)));
+        } else {
+            meta::remove_purge(tx, actor);
+        }
+        tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+        tx.touch(actor);
+        Ok(())
+    }
+
+    pub(super) fn identity(&self, tx: &mut Tx<'_>, actor: ActorId, state: &IdentityState, time: i64) -> Result<(), StoreError> {
+        let identity = IdentityRow {
+            checked: time,
+            key: state.key.clone().unwrap_or_default(),
+            pds: state.pds.clone().unwrap_or_default(),
+        };
+        tx.put(Ks::Actor, &identity_key(actor), &identity.encode());
+        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        if row.handle != state.handle {
+            if let Some(old) = &row.handle {
+                release_handle(tx, old, actor)?;
+            }
+            if let Some(new) = &state.handle {
+                take_handle(tx, new, actor)?;
+            }
+        }
+        row.handle.clone_from(&state.handle);
+        row.handle_checked = time;
+        tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+        tx.touch(actor);
+        Ok(())
+    }
+}
+
+fn release_handle(tx: &mut Tx<'_>, handle: &str, actor: ActorId) -> Result<(), StoreError> {
+    if tx.handle_owner(handle)? == Some(actor) {
+        tx.del(Ks::Actor, &handle_key(handle));
+    }
+    Ok(())
+}
+
+/// The newest proof wins: whoever held the handle before has none until its next check.
+fn take_handle(tx: &mut Tx<'_>, handle: &str, actor: ActorId) -> Result<(), StoreError> {
+    if let Some(other) = tx.handle_owner(handle)?
+        && other != actor
+        && let Some(mut row) = tx.actor(other)?
+    {
+        row.handle = None;
+        tx.put(Ks::Actor, &actor_key(other), &row.encode());
+        tx.touch(other);
+    }
+    tx.put(Ks::Actor, &handle_key(handle), &actor.0.to_be_bytes());
+    Ok(())
+}
+
+/// Records taken away in one step of a purge.
+const STEP: usize = 500;
+
+/// Takes away some of what a deleted account had; `true` when nothing is left or it came back.
+///
+/// Steps are separate jobs of the writer, so that an account with a million records does not hold the others up;
+/// the account is on a durable list until the last step.
+pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
+    if !meta::is_purging(tx, actor)? {
+        return Ok(true);
+    }
+    let records = some_records(tx, actor)?;
+    for id in &records {
+        index.delete(tx, *id, 0)?;
+    }
+    if !records.is_empty() {
+        return Ok(false);
+    }
+    let mut rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
+    let done = rest.len() < STEP;
+    for key in rest.drain(..) {
+        tx.del(Ks::Notif, &key);
+    }
+    if done {
+        private::forget(tx, actor)?;
+        index.members().remove(tx, actor);
+        tx.del(Ks::Actor, &identity_key(actor));
+        meta::remove_purge(tx, actor);
+        tx.touch(actor);
+    }
+    Ok(done)
+}
+
+fn collect_keys(tx: &Tx<'_>, ks: Ks, prefix: &Key) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys = Vec::new();
+    tx.scan_prefix(ks, prefix, &mut |k, _| {
+        keys.push(k.to_vec());
+        keys.len() < STEP
+    })?;
+    Ok(keys)
+}
+
+fn some_records(tx: &Tx<'_>, actor: ActorId) -> Result<Vec<RecordId>, StoreError> {
+    let mut out = Vec::new();
+    let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
+    for k in collect_keys(tx, Ks::Post, &Key::new().actor(actor))? {
+        out.extend(PostId::from_bytes(&k).map(|p| of(collections::POST, p.rkey)));
+    }
+    for kind in [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block] {
+        for k in collect_keys(tx, Ks::Fwd, &fwd_prefix(kind, actor))? {
+            let mut r = ByteReader::new(&k);
+            let (_, _, rkey) = (r.u8(), r.actor(), r.rkey());
+            out.extend(rkey.map(|rkey| of(kind.collection(), rkey)));
+        }
+    }
+    for k in collect_keys(tx, Ks::Record, &Key::new().actor(actor))? {
+        out.extend(RecordId::from_bytes(&k));
+    }
+    out.truncate(STEP);
+    Ok(out)
+}

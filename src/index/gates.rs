@@ -1,0 +1,133 @@
+//! Thread gates (who may reply) and post gates (who may quote).
+//!
+//! Whether a reply is against the gate of its thread is decided once, when both are there, and a gate made after
+//! the reply does not reach back.
+
+use ipld_core::ipld::Ipld;
+
+use super::{Index, fields, posts, records};
+use crate::store::rows::{EdgeKind, post_flags as f};
+use crate::store::{ActorId, PostId, Reader, RecordId, StoreError, Target, Tx};
+
+/// A gate must be under the record key of its post, in the same repo.
+fn gated_post(tx: &Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<PostId>, StoreError> {
+    let post = posts::post_id(id);
+    Ok(match fields::text(v, "post") {
+        Some(uri) if tx.target(uri)? == Some(Target::Post(post)) => Some(post),
+        _ => None,
+    })
+}
+
+/// `false` if the gate is not where it has to be.
+pub(super) fn put_threadgate(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<bool, StoreError> {
+    intern_post(tx, v)?;
+    let Some(post) = gated_post(tx, id, v)? else { return Ok(false) };
+    posts::set_flag(tx, post, f::HAS_THREADGATE, true)?;
+    Ok(true)
+}
+
+/// `false` if the gate is not where it has to be.
+pub(super) fn put_postgate(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<bool, StoreError> {
+    intern_post(tx, v)?;
+    let Some(post) = gated_post(tx, id, v)? else { return Ok(false) };
+    posts::set_flag(tx, post, f::HAS_POSTGATE, true)?;
+    Ok(true)
+}
+
+fn intern_post(tx: &mut Tx<'_>, v: &Ipld) -> Result<(), StoreError> {
+    if let Some(uri) = fields::text(v, "post") {
+        tx.intern_target(uri)?;
+    }
+    Ok(())
+}
+
+pub(super) fn gate_gone(tx: &mut Tx<'_>, id: RecordId, thread: bool) -> Result<(), StoreError> {
+    posts::set_flag(tx, posts::post_id(id), if thread { f::HAS_THREADGATE } else { f::HAS_POSTGATE }, false)
+}
+
+/// The gates that came before their post.
+pub(super) fn flags_of_post(tx: &Tx<'_>, post: PostId) -> Result<u16, StoreError> {
+    let mut flags = 0;
+    for (thread, flag) in [(true, f::HAS_THREADGATE), (false, f::HAS_POSTGATE)] {
+        if gate(tx, post, thread)?.is_some() {
+            flags |= flag;
+        }
+    }
+    Ok(flags)
+}
+
+fn gate(tx: &Tx<'_>, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreError> {
+    match tx.record(posts::gate_of(post, thread))? {
+        Some(row) if row.valid => tx.unpack(&row.packed).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Replies hidden by the owner of a thread.
+pub(super) fn hidden_replies(tx: &Tx<'_>, root: PostId) -> Result<Vec<Target>, StoreError> {
+    let Some(gate) = gate(tx, root, true)? else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    for uri in fields::list(&gate, "hiddenReplies") {
+        if let Ipld::String(uri) = uri {
+            out.extend(tx.target(uri)?);
+        }
+    }
+    Ok(out)
+}
+
+/// Whether the post gate of `quoted` keeps `author` from embedding it.
+pub(super) fn forbids_embedding(tx: &Tx<'_>, quoted: PostId, author: ActorId) -> Result<bool, StoreError> {
+    if quoted.author == author {
+        return Ok(false);
+    }
+    let Some(gate) = gate(tx, quoted, false)? else { return Ok(false) };
+    let rules = fields::list(&gate, "embeddingRules");
+    Ok(rules.iter().any(|r| fields::kind(r) == "app.bsky.feed.postgate#disableRule"))
+}
+
+/// Whether the thread gate of `root` keeps `author` from replying at `sort`.
+pub(super) fn forbids_reply(tx: &Tx<'_>, root: PostId, author: ActorId, sort: i64) -> Result<bool, StoreError> {
+    if root.author == author {
+        return Ok(false);
+    }
+    let Some(gate) = gate(tx, root, true)? else { return Ok(false) };
+    if fields::get(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
+        return Ok(false);
+    }
+    for rule in fields::list(&gate, "allow") {
+        if allows(tx, rule, root, author)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn allows(tx: &Tx<'_>, rule: &Ipld, root: PostId, author: ActorId) -> Result<bool, StoreError> {
+    match fields::kind(rule) {
+        "app.bsky.feed.threadgate#mentionRule" => {
+            let Some(row) = tx.post(root)? else { return Ok(false) };
+            let value = tx.unpack(&row.packed)?;
+            let author = tx.did(author)?;
+            Ok(posts::mentions(&value).any(|did| did == &*author))
+        }
+        "app.bsky.feed.threadgate#followingRule" => {
+            Ok(tx.fan(EdgeKind::Follow, Target::Actor(author), root.author)?.is_some())
+        }
+        "app.bsky.feed.threadgate#followerRule" => {
+            Ok(tx.fan(EdgeKind::Follow, Target::Actor(root.author), author)?.is_some())
+        }
+        "app.bsky.feed.threadgate#listRule" => match fields::text(rule, "list") {
+            Some(uri) => match tx.target(uri)? {
+                Some(list) => records::list_has(tx, list, author),
+                None => Ok(false),
+            },
+            None => Ok(false),
+        },
+        _ => Ok(false),
+    }
+}
+
+/// A gate that came after its thread had begun: replies made under it are looked at again.
+pub(super) fn reach_down(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
+    posts::recheck_thread(index, tx, posts::post_id(id))
+}

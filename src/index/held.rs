@@ -1,0 +1,51 @@
+//! What is held of a repo, for comparison with a fetched one.
+
+use crate::store::rows::{EdgeKind, fwd_prefix};
+use crate::store::{ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, StoreError, collections as c, ids::ByteReader};
+
+/// A record that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRecord {
+    /// `collection/rkey`
+    pub path: String,
+    /// SHA-256 of the record; `None` for an edge, which keeps none.
+    pub cid: Option<[u8; 32]>,
+}
+
+/// Every record held of a repo, ordered by path as an MST is.
+pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, StoreError> {
+    let mut ids: Vec<(RecordId, Option<[u8; 32]>)> = Vec::new();
+    let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
+    s.scan_prefix(Ks::Post, &Key::new().actor(actor), &mut |k, v| {
+        let cid = v.get(2..34).and_then(|c| c.try_into().ok());
+        ids.extend(PostId::from_bytes(k).map(|p| (of(c::POST, p.rkey), cid)));
+        true
+    })?;
+    s.scan_prefix(Ks::Record, &Key::new().actor(actor), &mut |k, v| {
+        let cid = v.get(..32).and_then(|c| c.try_into().ok());
+        // A kept edge has a row in both places; the one here has the CID.
+        ids.extend(RecordId::from_bytes(k).map(|id| (id, cid)));
+        true
+    })?;
+    ids.sort_unstable_by_key(|(id, _)| *id);
+    let own_rows = ids.len();
+    for kind in [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block] {
+        s.scan_prefix(Ks::Fwd, &fwd_prefix(kind, actor), &mut |k, _| {
+            let mut r = ByteReader::new(k);
+            if let (Some(_), Some(_), Some(rkey)) = (r.u8(), r.actor(), r.rkey()) {
+                let id = of(kind.collection(), rkey);
+                let kept = ids.get(..own_rows).is_some_and(|own| own.binary_search_by_key(&id, |(i, _)| *i).is_ok());
+                if !kept {
+                    ids.push((id, None));
+                }
+            }
+            true
+        })?;
+    }
+    let mut out = Vec::with_capacity(ids.len());
+    for (id, cid) in ids {
+        out.push(HeldRecord { path: format!("{}/{}", s.coll_text(id.coll)?, s.rkey_text(id.rkey)?), cid });
+    }
+    out.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(out)
+}

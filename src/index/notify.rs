@@ -1,0 +1,233 @@
+//! Who is notified of what. Rows are written for members only (see [`super::members`]).
+//!
+//! One notification for each recipient and post: mention before quote before reply. A reply notifies the authors of
+//! up to four posts above it, and stops above one that the thread's owner hid.
+
+use super::members::Members;
+use super::posts::{REPLY_NOTIF_DEPTH, Refs};
+use super::{Index, fields, gates, posts};
+use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
+use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private};
+use ipld_core::ipld::Ipld;
+
+fn write(tx: &mut Tx<'_>, members: &Members, to: ActorId, row: NotifRow, on: bool) -> Result<(), StoreError> {
+    if to == row.author || !members.contains(to) {
+        return Ok(());
+    }
+    if !on {
+        tx.del(Ks::Notif, &row.key(to));
+    } else if !muted_thread(tx, to, row.subject)? {
+        tx.put(Ks::Notif, &row.key(to), &row.encode());
+    }
+    Ok(())
+}
+
+/// Whether the recipient muted the thread that the subject is in.
+pub(super) fn muted_thread<R: Reader>(r: &R, viewer: ActorId, subject: Option<Target>) -> Result<bool, StoreError> {
+    let Some(Target::Post(post)) = subject else { return Ok(false) };
+    let Some(row) = r.post(post)? else { return Ok(false) };
+    let mut root = Target::Post(post);
+    if row.has(f::REPLY) {
+        let value = r.unpack(&row.packed)?;
+        if let Some(uri) = fields::get(&value, "reply").and_then(|reply| fields::ref_uri(reply, "root")) {
+            match r.target(uri)? {
+                Some(t) => root = t,
+                None => return Ok(false),
+            }
+        }
+    }
+    Ok(private::get(r, private::Kind::MutedThread, viewer, Some(root))?.is_some())
+}
+
+/// A like, repost or follow came (`on`) or went.
+#[expect(clippy::too_many_arguments, reason = "the parts of one edge")]
+pub(super) fn edge(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    kind: EdgeKind,
+    id: RecordId,
+    target: Target,
+    via: Option<&str>,
+    sort: i64,
+    on: bool,
+) -> Result<(), StoreError> {
+    let (reason, via_reason) = match kind {
+        EdgeKind::Like => (Reason::Like, Reason::LikeViaRepost),
+        EdgeKind::Repost => (Reason::Repost, Reason::RepostViaRepost),
+        EdgeKind::Follow => (Reason::Follow, Reason::Follow),
+        _ => return Ok(()),
+    };
+    let row = |reason, subject| NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: Some(subject) };
+    // No notice to oneself, nor to the one whose repost it came through.
+    if target.actor() == id.actor && kind != EdgeKind::Follow {
+        return Ok(());
+    }
+    write(tx, &index.members, target.actor(), row(reason, target), on)?;
+    if kind == EdgeKind::Follow {
+        return Ok(());
+    }
+    if let Some(via) = via
+        && let Some(t @ Target::Record(_)) = tx.intern_target(via)?
+    {
+        write(tx, &index.members, t.actor(), row(via_reason, t), on)?;
+    }
+    Ok(())
+}
+
+pub(super) fn verification(index: &Index, tx: &mut Tx<'_>, id: RecordId, subject: ActorId, sort: i64, on: bool) {
+    let reason = if on { Reason::Verified } else { Reason::Unverified };
+    let row = NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: None };
+    if subject != id.actor && index.members.contains(subject) {
+        tx.put(Ks::Notif, &row.key(subject), &row.encode());
+    }
+}
+
+pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target, time: i64) {
+    let row = NotifRow { sort: time, author: id.actor, reason: Reason::StarterpackJoined, rkey: id.rkey, subject: Some(pack) };
+    if pack.actor() != id.actor && index.members.contains(pack.actor()) {
+        tx.put(Ks::Notif, &row.key(pack.actor()), &row.encode());
+    }
+}
+
+/// A post came, or its surroundings changed.
+pub(super) fn post(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Refs, flags: u16, sort: i64) -> Result<(), StoreError> {
+    if index.members.is_empty() {
+        return Ok(());
+    }
+    for (to, reason, subject) in recipients(tx, post, refs, flags)? {
+        write(tx, &index.members, to, NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject }, true)?;
+    }
+    Ok(())
+}
+
+/// A post went; rows that cannot be found any more are passed over when they are read, as their record is missing.
+pub(super) fn post_gone(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Refs, sort: i64) -> Result<(), StoreError> {
+    if index.members.is_empty() {
+        return Ok(());
+    }
+    for (to, reason, subject) in recipients(tx, post, refs, 0)? {
+        write(tx, &index.members, to, NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject }, false)?;
+    }
+    Ok(())
+}
+
+type Recipient = (ActorId, Reason, Option<Target>);
+
+/// Everybody whom a post notifies, each once.
+fn recipients(tx: &Tx<'_>, post: PostId, refs: &Refs, flags: u16) -> Result<Vec<Recipient>, StoreError> {
+    let mut out: Vec<Recipient> = Vec::new();
+    let mut add = |to: ActorId, reason, subject| {
+        if to != post.author && !out.iter().any(|(a, ..)| *a == to) {
+            out.push((to, reason, subject));
+        }
+    };
+    for to in &refs.mentions {
+        add(*to, Reason::Mention, None);
+    }
+    if let Some(quoted) = refs.quoted()
+        && flags & f::VIOLATES_EMBEDDING == 0
+    {
+        add(quoted.author, Reason::Quote, Some(Target::Post(quoted)));
+    }
+    if flags & f::VIOLATES_THREADGATE == 0 && refs.parent.is_some() {
+        let hidden = match refs.root {
+            Some(root) => gates::hidden_replies(tx, root)?,
+            None => Vec::new(),
+        };
+        for above in ancestors(tx, refs)? {
+            add(above.author, Reason::Reply, Some(Target::Post(above)));
+            if hidden.contains(&Target::Post(above)) {
+                break;
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The posts above a reply that are held, nearest first.
+fn ancestors<R: Reader>(r: &R, refs: &Refs) -> Result<Vec<PostId>, StoreError> {
+    let mut out = Vec::new();
+    let mut next = refs.parent;
+    while let Some(post) = next.take() {
+        let Some(row) = r.post(post)? else { break };
+        out.push(post);
+        if out.len() + 1 >= REPLY_NOTIF_DEPTH || !row.has(f::REPLY) {
+            break;
+        }
+        next = parent_of(r, &r.unpack(&row.packed)?)?;
+    }
+    Ok(out)
+}
+
+fn parent_of<R: Reader>(r: &R, value: &Ipld) -> Result<Option<PostId>, StoreError> {
+    let uri = fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, "parent"));
+    Ok(match uri {
+        Some(uri) => match r.target(uri)? {
+            Some(Target::Post(p)) => Some(p),
+            _ => None,
+        },
+        None => None,
+    })
+}
+
+/// The notification that a held post makes for one account, by the same rules as [`recipients`].
+pub(super) fn of_post(s: &Snapshot, post: PostId, me: ActorId) -> Result<Option<NotifRow>, StoreError> {
+    if post.author == me {
+        return Ok(None);
+    }
+    let Some(row) = s.post(post)? else { return Ok(None) };
+    let value = s.unpack(&row.packed)?;
+    let found = |reason, subject| {
+        Ok(Some(NotifRow { sort: row.sort_ms(post.rkey), author: post.author, reason, rkey: post.rkey, subject }))
+    };
+    let own_did = s.did(me)?;
+    if posts::mentions(&value).any(|did| did == &*own_did) {
+        return found(Reason::Mention, None);
+    }
+    if !row.has(f::VIOLATES_EMBEDDING)
+        && let Some(Target::Post(quoted)) = quoted(s, &value)?
+        && quoted.author == me
+    {
+        return found(Reason::Quote, Some(Target::Post(quoted)));
+    }
+    if row.has(f::VIOLATES_THREADGATE) || !row.has(f::REPLY) {
+        return Ok(None);
+    }
+    let refs = Refs { parent: parent_of(s, &value)?, ..Refs::default() };
+    let hidden = hidden_in(s, &value)?;
+    for above in ancestors(s, &refs)? {
+        if above.author == me {
+            return found(Reason::Reply, Some(Target::Post(above)));
+        }
+        if hidden.contains(&Target::Post(above)) {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+fn quoted(s: &Snapshot, value: &Ipld) -> Result<Option<Target>, StoreError> {
+    let Some(embed) = fields::get(value, "embed") else { return Ok(None) };
+    let record = match fields::kind(embed) {
+        "app.bsky.embed.record" => Some(embed),
+        "app.bsky.embed.recordWithMedia" => fields::get(embed, "record"),
+        _ => None,
+    };
+    match record.and_then(|r| fields::ref_uri(r, "record")) {
+        Some(uri) => s.target(uri),
+        None => Ok(None),
+    }
+}
+
+fn hidden_in(s: &Snapshot, value: &Ipld) -> Result<Vec<Target>, StoreError> {
+    let uri = fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, "root"));
+    let root = match uri {
+        Some(uri) => s.target(uri)?,
+        None => None,
+    };
+    match root {
+        Some(Target::Post(root)) => gates::hidden_replies(s, root),
+        _ => Ok(Vec::new()),
+    }
+}
+

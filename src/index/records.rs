@@ -1,0 +1,402 @@
+//! One record in, one record out: dispatch by collection, compact edges, and records that keep their own row.
+
+use ipld_core::ipld::Ipld;
+
+use super::fans::{Linked, Unlinked, link, unlink};
+use super::{Index, fields, notify, posts};
+use crate::event::{Op, Record};
+use crate::store::rows::{Counter, EdgeKind, EdgeRow, FeedRow, Order, RecordRow, SubjectCid, fwd_key, order_item_key, order_prefix};
+use crate::store::{ActorId, CollId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
+use crate::syntax::{AtUriRef, cid, datetime, is_did};
+
+/// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
+pub(super) struct SubjectCids(quick_cache::sync::Cache<Target, [u8; 32]>);
+
+impl SubjectCids {
+    pub(super) fn new() -> Self {
+        Self(quick_cache::sync::Cache::new(50_000))
+    }
+
+    pub(super) fn forget(&self, target: Target) {
+        self.0.remove(&target);
+    }
+}
+
+impl Index {
+    pub(super) fn op(&self, tx: &mut Tx<'_>, actor: ActorId, op: &Op, time: i64) -> Result<(), StoreError> {
+        let coll = match &op.record {
+            Some(_) => tx.intern_coll(&op.collection)?,
+            None => match tx.coll_id(&op.collection)? {
+                Some(coll) => coll,
+                None => return Ok(()),
+            },
+        };
+        let rkey = match &op.record {
+            Some(_) => tx.intern_rkey(&op.rkey)?,
+            None => match tx.rkey(&op.rkey)? {
+                Some(rkey) => rkey,
+                None => return Ok(()),
+            },
+        };
+        let id = RecordId { actor, coll, rkey };
+        match &op.record {
+            None => self.delete(tx, id, time),
+            Some(record) => self.upsert(tx, id, record, time),
+        }
+    }
+
+    /// An update is a delete and an insert, so that each rule is written once.
+    fn upsert(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+        if let Some(held) = held_cid(tx, id)? {
+            if held == Held::Cid(record.cid) {
+                return Ok(());
+            }
+            self.delete_for_update(tx, id, time)?;
+        }
+        if !record.valid {
+            return put_record(tx, id, record, time, false);
+        }
+        match id.coll {
+            c::POST => posts::insert(self, tx, id, record, time),
+            c::LIKE | c::REPOST | c::FOLLOW | c::BLOCK => self.insert_edge(tx, id, record, time),
+            _ => self.insert_record(tx, id, record, time),
+        }
+    }
+
+    fn delete_for_update(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<(), StoreError> {
+        if id.coll == c::POST { posts::delete(self, tx, id, true) } else { self.delete(tx, id, time) }
+    }
+
+    /// Takes a record and its effects away. `time` dates the notification that a verification is gone.
+    pub(super) fn delete(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<(), StoreError> {
+        if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
+            return posts::delete(self, tx, id, false);
+        }
+        if let Some(kind) = EdgeKind::compact(id.coll)
+            && let Some(edge) = tx.edge(kind, id.actor, id.rkey)?
+        {
+            return self.delete_edge(tx, kind, id, &edge);
+        }
+        let Some(row) = tx.record(id)? else { return Ok(()) };
+        tx.del(Ks::Record, &id.to_bytes());
+        if row.valid {
+            let value = tx.unpack(&row.packed)?;
+            self.unindex_record(tx, id, &row, &value, time)?;
+            tx.touch(id.actor);
+        }
+        Ok(())
+    }
+
+    fn insert_edge(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+        let Some(kind) = EdgeKind::compact(id.coll) else { return Ok(()) };
+        let Some(subject) = subject(kind, &record.value) else { return put_record(tx, id, record, time, false) };
+        let Some(target) = tx.intern_target(subject.uri)? else { return put_record(tx, id, record, time, false) };
+        let created = fields::created_ms(&record.value);
+        let cid = match subject.cid {
+            None => SubjectCid::None,
+            Some(text) => match cid::parse_strict(text).and_then(|c| cid::digest(&c)) {
+                Some(digest) => self.agree(tx, target, digest)?,
+                None => SubjectCid::Shared,
+            },
+        };
+        let edge = EdgeRow {
+            target,
+            created_delta: created.saturating_sub(id.rkey.millis()),
+            sort_delta: created.min(time).saturating_sub(created),
+            cid,
+            kept: !rebuilds(kind, &record.value, created),
+        };
+        tx.put(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey), &edge.encode());
+        if edge.kept {
+            put_record(tx, id, record, time, true)?;
+        }
+        let sort = edge.sort_ms(id.rkey);
+        if kind == EdgeKind::Repost
+            && let Target::Post(post) = target
+        {
+            let row = FeedRow { sort, rkey: id.rkey, flags: 0, repost_of: Some(post) };
+            tx.put(Ks::Feed, &row.key(id.actor), &row.encode());
+            tx.touch(id.actor);
+        }
+        if link(tx, kind, target, id.actor, id.rkey, sort)? == Linked::New {
+            if kind == EdgeKind::Follow {
+                tx.count(Target::Actor(id.actor), Counter::Follows, 1)?;
+                tx.touch(id.actor);
+                tx.touch(target.actor());
+            }
+            notify::edge(self, tx, kind, id, target, fields::ref_uri(&record.value, "via"), sort, true)?;
+        }
+        if kind == EdgeKind::Block {
+            tx.touch(id.actor);
+        }
+        Ok(())
+    }
+
+    fn delete_edge(&self, tx: &mut Tx<'_>, kind: EdgeKind, id: RecordId, edge: &EdgeRow) -> Result<(), StoreError> {
+        let sort = edge.sort_ms(id.rkey);
+        let mut via = None;
+        if edge.kept {
+            if let Some(row) = tx.record(id)? {
+                let value = tx.unpack(&row.packed)?;
+                via = fields::ref_uri(&value, "via").map(str::to_owned);
+            }
+            tx.del(Ks::Record, &id.to_bytes());
+        }
+        tx.del(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey));
+        if kind == EdgeKind::Repost
+            && let Target::Post(post) = edge.target
+        {
+            tx.del(Ks::Feed, &FeedRow { sort, rkey: id.rkey, flags: 0, repost_of: Some(post) }.key(id.actor));
+            tx.touch(id.actor);
+        }
+        if unlink(tx, kind, edge.target, id.actor, id.rkey)? == Unlinked::Gone && kind == EdgeKind::Follow {
+            tx.count(Target::Actor(id.actor), Counter::Follows, -1)?;
+            tx.touch(id.actor);
+            tx.touch(edge.target.actor());
+        }
+        if kind == EdgeKind::Block {
+            tx.touch(id.actor);
+        }
+        notify::edge(self, tx, kind, id, edge.target, via.as_deref(), sort, false)
+    }
+
+    /// How an edge states the CID of its subject: shared with the others, or its own.
+    fn agree(&self, tx: &mut Tx<'_>, target: Target, digest: [u8; 32]) -> Result<SubjectCid, StoreError> {
+        let shared = match self.subject_cids.0.get(&target) {
+            Some(known) => Some(known),
+            None => shared_cid(tx, target)?,
+        };
+        match shared {
+            Some(known) => {
+                self.subject_cids.0.insert(target, known);
+                Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
+            }
+            None => {
+                tx.put(Ks::Cid, &target.key(), &digest);
+                Ok(SubjectCid::Shared)
+            }
+        }
+    }
+
+    fn insert_record(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+        let valid = self.index_record(tx, id, &record.value, fields::created_ms(&record.value).min(time), time)?;
+        tx.touch(id.actor);
+        put_record(tx, id, record, time, valid)
+    }
+
+    /// The effects of a record that has its own row; `false` if it breaks a rule that a lexicon cannot state.
+    fn index_record(&self, tx: &mut Tx<'_>, id: RecordId, v: &Ipld, sort: i64, time: i64) -> Result<bool, StoreError> {
+        let me = Target::Actor(id.actor);
+        let own = Target::of(id);
+        match id.coll {
+            c::LISTBLOCK => {
+                let Some(list) = text_target(tx, v, "subject")? else { return Ok(false) };
+                link(tx, EdgeKind::ListBlock, list, id.actor, id.rkey, sort)?;
+            }
+            c::LISTITEM => {
+                let Some((list, member)) = list_item(tx, id, v)? else { return Ok(false) };
+                link(tx, EdgeKind::ListItem, list, member, id.rkey, sort)?;
+                tx.put(Ks::Order, &order_item_key(list, sort, id.rkey), &member.0.to_be_bytes());
+                tx.touch(member);
+            }
+            c::VERIFICATION => {
+                let Some(subject) = text_target(tx, v, "subject")? else { return Ok(false) };
+                link(tx, EdgeKind::Verification, subject, id.actor, id.rkey, sort)?;
+                tx.touch(subject.actor());
+                notify::verification(self, tx, id, subject.actor(), sort, true);
+            }
+            c::THREADGATE => return super::gates::put_threadgate(tx, id, v),
+            c::POSTGATE => return super::gates::put_postgate(tx, id, v),
+            c::PROFILE if id.rkey == Rkey::SELF => {
+                if let Some(pack) = starter_pack(tx, v)? {
+                    tx.count(pack, Counter::Joined, 1)?;
+                    notify::joined(self, tx, id, pack, time);
+                }
+            }
+            c::LIST => drop(tx.count(me, Counter::Lists, 1)?),
+            c::GENERATOR => drop(tx.count(me, Counter::Feeds, 1)?),
+            c::STARTERPACK => drop(tx.count(me, Counter::StarterPacks, 1)?),
+            _ => {}
+        }
+        self.subject_cids.forget(own);
+        Ok(true)
+    }
+
+    fn unindex_record(&self, tx: &mut Tx<'_>, id: RecordId, row: &RecordRow, v: &Ipld, time: i64) -> Result<(), StoreError> {
+        let me = Target::Actor(id.actor);
+        match id.coll {
+            c::LISTBLOCK => {
+                if let Some(list) = text_target(tx, v, "subject")? {
+                    unlink(tx, EdgeKind::ListBlock, list, id.actor, id.rkey)?;
+                }
+            }
+            c::LISTITEM => {
+                if let Some((list, member)) = list_item(tx, id, v)? {
+                    unlink(tx, EdgeKind::ListItem, list, member, id.rkey)?;
+                    tx.del(Ks::Order, &order_item_key(list, row.sort, id.rkey));
+                    tx.touch(member);
+                }
+            }
+            c::VERIFICATION => {
+                if let Some(subject) = text_target(tx, v, "subject")? {
+                    unlink(tx, EdgeKind::Verification, subject, id.actor, id.rkey)?;
+                    tx.touch(subject.actor());
+                    notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false);
+                }
+            }
+            c::THREADGATE => super::gates::gate_gone(tx, id, true)?,
+            c::POSTGATE => super::gates::gate_gone(tx, id, false)?,
+            c::PROFILE if id.rkey == Rkey::SELF => {
+                if let Some(pack) = starter_pack(tx, v)? {
+                    tx.count(pack, Counter::Joined, -1)?;
+                }
+            }
+            c::LIST => drop(tx.count(me, Counter::Lists, -1)?),
+            c::GENERATOR => drop(tx.count(me, Counter::Feeds, -1)?),
+            c::STARTERPACK => drop(tx.count(me, Counter::StarterPacks, -1)?),
+            _ => {}
+        }
+        keep_subject_cid(tx, Target::of(id), row.cid)?;
+        self.subject_cids.forget(Target::of(id));
+        Ok(())
+    }
+}
+
+/// What is held under a record's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// A record with this CID.
+    Cid([u8; 32]),
+    /// An edge, whose CID would have to be computed.
+    Edge,
+}
+
+pub(super) fn held_cid<R: Reader + ?Sized>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
+    if id.coll == c::POST
+        && let Some(row) = r.row(Ks::Post, &posts::key(id), |b| b.get(2..34)?.try_into().ok())?
+    {
+        return Ok(Some(Held::Cid(row)));
+    }
+    if let Some(kind) = EdgeKind::compact(id.coll)
+        && r.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey))?
+    {
+        return Ok(Some(Held::Edge));
+    }
+    r.row(Ks::Record, &id.to_bytes(), |b| b.get(..32)?.try_into().ok().map(Held::Cid))
+}
+
+/// The CID that [`SubjectCid::Shared`] stands for.
+pub(super) fn shared_cid<R: Reader + ?Sized>(r: &R, target: Target) -> Result<Option<[u8; 32]>, StoreError> {
+    if let Some(cid) = r.row(Ks::Cid, &target.key(), |b| b.try_into().ok())? {
+        return Ok(Some(cid));
+    }
+    match target.record() {
+        Some(id) => Ok(match held_cid(r, id)? {
+            Some(Held::Cid(cid)) => Some(cid),
+            _ => None,
+        }),
+        None => Ok(None),
+    }
+}
+
+/// A subject goes or changes: edges that share its CID must still find it.
+pub(super) fn keep_subject_cid(tx: &mut Tx<'_>, target: Target, cid: [u8; 32]) -> Result<(), StoreError> {
+    let agg = tx.agg(target)?;
+    if (agg.get(Counter::Likes) > 0 || agg.get(Counter::Reposts) > 0) && !tx.has(Ks::Cid, &target.key())? {
+        tx.put(Ks::Cid, &target.key(), &cid);
+    }
+    Ok(())
+}
+
+fn put_record(tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64, valid: bool) -> Result<(), StoreError> {
+    let packed = tx.pack(&record.value)?;
+    let sort = if fields::text(&record.value, "createdAt").is_some() {
+        fields::created_ms(&record.value).min(time)
+    } else {
+        time
+    };
+    let row = RecordRow { cid: record.cid, indexed: time, sort, valid, packed };
+    tx.put(Ks::Record, &id.to_bytes(), &row.encode());
+    Ok(())
+}
+
+struct Subject<'a> {
+    uri: &'a str,
+    cid: Option<&'a str>,
+}
+
+fn subject(kind: EdgeKind, v: &Ipld) -> Option<Subject<'_>> {
+    match kind {
+        EdgeKind::Like | EdgeKind::Repost => {
+            let s = fields::get(v, "subject")?;
+            Some(Subject { uri: fields::text(s, "uri")?, cid: Some(fields::text(s, "cid")?) })
+        }
+        _ => fields::text(v, "subject").filter(|s| is_did(s)).map(|uri| Subject { uri, cid: None }),
+    }
+}
+
+/// Whether the record is exactly what `store::rebuild` would make of its edge.
+fn rebuilds(kind: EdgeKind, v: &Ipld, created: i64) -> bool {
+    let Ipld::Map(map) = v else { return false };
+    let created_text = fields::text(v, "createdAt").unwrap_or_default();
+    if map.len() != 3 || created_text.len() != 24 || datetime::format_ms(created) != created_text {
+        return false;
+    }
+    match kind {
+        EdgeKind::Like | EdgeKind::Repost => {
+            let Some(Ipld::Map(s)) = map.get("subject") else { return false };
+            let (Some(Ipld::String(uri)), Some(Ipld::String(text))) = (s.get("uri"), s.get("cid")) else { return false };
+            // The text of the URI comes back from interned parts, so it must have nothing else in it.
+            let plain = AtUriRef::parse(uri).is_some_and(|u| {
+                let len = u.collection.map_or(0, str::len) + u.rkey.map_or(0, str::len) + u.authority.len();
+                u.rkey.is_some() && len + "at:////".len() == uri.len()
+            });
+            s.len() == 2 && plain && text.starts_with("bafyrei") && text.len() == 59
+        }
+        _ => matches!(map.get("subject"), Some(Ipld::String(_))),
+    }
+}
+
+fn text_target(tx: &mut Tx<'_>, v: &Ipld, key: &str) -> Result<Option<Target>, StoreError> {
+    match fields::text(v, key) {
+        Some(text) => tx.intern_target(text),
+        None => Ok(None),
+    }
+}
+
+/// List and member of an item; `None` when the list is in another repo.
+fn list_item(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<(Target, ActorId)>, StoreError> {
+    let (Some(list), Some(member)) = (text_target(tx, v, "list")?, text_target(tx, v, "subject")?) else { return Ok(None) };
+    let own = matches!(list, Target::Record(l) if l.actor == id.actor && l.coll == c::LIST);
+    Ok((own && matches!(member, Target::Actor(_))).then(|| (list, member.actor())))
+}
+
+fn starter_pack(tx: &mut Tx<'_>, v: &Ipld) -> Result<Option<Target>, StoreError> {
+    match fields::ref_uri(v, "joinedViaStarterPack") {
+        Some(uri) => Ok(tx.intern_target(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::STARTERPACK))),
+        None => Ok(None),
+    }
+}
+
+/// Members of a list in the order of their items.
+pub(super) fn list_has<R: Reader + ?Sized>(r: &R, list: Target, member: ActorId) -> Result<bool, StoreError> {
+    Ok(r.fan(EdgeKind::ListItem, list, member)?.is_some())
+}
+
+/// Whether a list has any item.
+#[cfg(test)]
+pub(super) fn has_items<R: Reader>(r: &R, list: Target) -> bool {
+    let mut any = false;
+    r.scan_prefix(Ks::Order, &order_prefix(Order::Items, list), &mut |_, _| {
+        any = true;
+        false
+    })
+    .unwrap();
+    any
+}
+
+/// The collection of a record, known or not, for tests of dispatch.
+#[cfg(test)]
+pub(super) fn coll(tx: &mut Tx<'_>, nsid: &str) -> CollId {
+    tx.intern_coll(nsid).unwrap()
+}
