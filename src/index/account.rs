@@ -2,20 +2,41 @@
 
 use super::Index;
 use crate::event::{HostingStatus, IdentityState};
-use crate::store::rows::{AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key, identity_key, notif_prefix, repo_key};
-use crate::store::{ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, StoreError, Tx, collections, ids::ByteReader, meta, private};
+use crate::store::rows::{
+    AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key,
+    identity_key, notif_prefix, repo_key,
+};
+use crate::store::{
+    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, StoreError, Tx, collections,
+    ids::ByteReader, meta, private,
+};
 
 impl Index {
     /// The account exists, whatever else is known of it.
-    pub(super) fn seen(&self, tx: &mut Tx<'_>, actor: ActorId, time: i64) -> Result<(), StoreError> {
+    pub(super) fn seen(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        time: i64,
+    ) -> Result<(), StoreError> {
         if !tx.has(Ks::Actor, &actor_key(actor))? {
-            tx.put(Ks::Actor, &actor_key(actor), &ActorRow { indexed: time, ..ActorRow::default() }.encode());
+            tx.put(
+                Ks::Actor,
+                &actor_key(actor),
+                &ActorRow { indexed: time, ..ActorRow::default() }.encode(),
+            );
             tx.touch(actor);
         }
         Ok(())
     }
 
-    pub(super) fn account(&self, tx: &mut Tx<'_>, actor: ActorId, status: HostingStatus, time: i64) -> Result<(), StoreError> {
+    pub(super) fn account(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        status: HostingStatus,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
         row.status = match status {
             HostingStatus::Active => AccountStatus::Active,
@@ -33,7 +54,9 @@ impl Index {
             meta::remove_resync(tx, actor);
             meta::add_purge(tx, actor);
             let purge = self.purge.clone();
-            tx.after_commit(move || drop(purge.send(actor)));
+            tx.after_commit(move || {
+                let _ = purge.send(actor);
+            });
         } else {
             meta::remove_purge(tx, actor);
         }
@@ -42,7 +65,13 @@ impl Index {
         Ok(())
     }
 
-    pub(super) fn identity(&self, tx: &mut Tx<'_>, actor: ActorId, state: &IdentityState, time: i64) -> Result<(), StoreError> {
+    pub(super) fn identity(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        state: &IdentityState,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let identity = IdentityRow {
             checked: time,
             key: state.key.clone().unwrap_or_default(),

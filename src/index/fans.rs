@@ -79,7 +79,9 @@ fn order_all(tx: &mut Tx<'_>, kind: EdgeKind, target: Target) -> Result<(), Stor
     let mut rows: Vec<(Key, Rkey)> = Vec::new();
     tx.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
         // Longer keys are duplicates.
-        if let (Some(fan), Some(row)) = (k.get(prefix.len()..).and_then(actor_only), FanRow::decode(v)) {
+        if let (Some(fan), Some(row)) =
+            (k.get(prefix.len()..).and_then(actor_only), FanRow::decode(v))
+        {
             rows.push((fan_key(kind, target, row.sort_ms(), fan), row.rkey));
         }
         true
@@ -120,7 +122,11 @@ pub(super) fn unlink(
         tx.del(Ks::Rev, &duplicate_key(kind, target, fan, next.rkey));
         tx.put(Ks::Rev, &key, &FanRow { duplicates: true, ..next }.encode());
         if ordered {
-            tx.put(Ks::Order, &fan_key(kind, target, next.sort_ms(), fan), &next.rkey.0.to_be_bytes());
+            tx.put(
+                Ks::Order,
+                &fan_key(kind, target, next.sort_ms(), fan),
+                &next.rkey.0.to_be_bytes(),
+            );
         }
         return Ok(Unlinked::Still);
     }

@@ -42,7 +42,12 @@ fn intern_post(tx: &mut Tx<'_>, v: &Ipld) -> Result<(), StoreError> {
 }
 
 pub(super) fn gate_gone(tx: &mut Tx<'_>, id: RecordId, thread: bool) -> Result<(), StoreError> {
-    posts::set_flag(tx, posts::post_id(id), if thread { f::HAS_THREADGATE } else { f::HAS_POSTGATE }, false)
+    posts::set_flag(
+        tx,
+        posts::post_id(id),
+        if thread { f::HAS_THREADGATE } else { f::HAS_POSTGATE },
+        false,
+    )
 }
 
 /// The gates that came before their post.
@@ -56,7 +61,7 @@ pub(super) fn flags_of_post(tx: &Tx<'_>, post: PostId) -> Result<u16, StoreError
     Ok(flags)
 }
 
-fn gate(tx: &Tx<'_>, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreError> {
+fn gate<R: Reader>(tx: &R, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreError> {
     match tx.record(posts::gate_of(post, thread))? {
         Some(row) if row.valid => tx.unpack(&row.packed).map(Some),
         _ => Ok(None),
@@ -64,7 +69,7 @@ fn gate(tx: &Tx<'_>, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreEr
 }
 
 /// Replies hidden by the owner of a thread.
-pub(super) fn hidden_replies(tx: &Tx<'_>, root: PostId) -> Result<Vec<Target>, StoreError> {
+pub(super) fn hidden_replies<R: Reader>(tx: &R, root: PostId) -> Result<Vec<Target>, StoreError> {
     let Some(gate) = gate(tx, root, true)? else { return Ok(Vec::new()) };
     let mut out = Vec::new();
     for uri in fields::list(&gate, "hiddenReplies") {
@@ -76,7 +81,11 @@ pub(super) fn hidden_replies(tx: &Tx<'_>, root: PostId) -> Result<Vec<Target>, S
 }
 
 /// Whether the post gate of `quoted` keeps `author` from embedding it.
-pub(super) fn forbids_embedding(tx: &Tx<'_>, quoted: PostId, author: ActorId) -> Result<bool, StoreError> {
+pub(super) fn forbids_embedding(
+    tx: &Tx<'_>,
+    quoted: PostId,
+    author: ActorId,
+) -> Result<bool, StoreError> {
     if quoted.author == author {
         return Ok(false);
     }
@@ -86,7 +95,12 @@ pub(super) fn forbids_embedding(tx: &Tx<'_>, quoted: PostId, author: ActorId) ->
 }
 
 /// Whether the thread gate of `root` keeps `author` from replying at `sort`.
-pub(super) fn forbids_reply(tx: &Tx<'_>, root: PostId, author: ActorId, sort: i64) -> Result<bool, StoreError> {
+pub(super) fn forbids_reply(
+    tx: &Tx<'_>,
+    root: PostId,
+    author: ActorId,
+    sort: i64,
+) -> Result<bool, StoreError> {
     if root.author == author {
         return Ok(false);
     }

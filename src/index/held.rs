@@ -1,7 +1,10 @@
 //! What is held of a repo, for comparison with a fetched one.
 
 use crate::store::rows::{EdgeKind, fwd_prefix};
-use crate::store::{ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, StoreError, collections as c, ids::ByteReader};
+use crate::store::{
+    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, StoreError,
+    collections as c, ids::ByteReader,
+};
 
 /// A record that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,9 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
             let mut r = ByteReader::new(k);
             if let (Some(_), Some(_), Some(rkey)) = (r.u8(), r.actor(), r.rkey()) {
                 let id = of(kind.collection(), rkey);
-                let kept = ids.get(..own_rows).is_some_and(|own| own.binary_search_by_key(&id, |(i, _)| *i).is_ok());
+                let kept = ids
+                    .get(..own_rows)
+                    .is_some_and(|own| own.binary_search_by_key(&id, |(i, _)| *i).is_ok());
                 if !kept {
                     ids.push((id, None));
                 }
@@ -44,7 +49,10 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
     }
     let mut out = Vec::with_capacity(ids.len());
     for (id, cid) in ids {
-        out.push(HeldRecord { path: format!("{}/{}", s.coll_text(id.coll)?, s.rkey_text(id.rkey)?), cid });
+        out.push(HeldRecord {
+            path: format!("{}/{}", s.coll_text(id.coll)?, s.rkey_text(id.rkey)?),
+            cid,
+        });
     }
     out.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(out)

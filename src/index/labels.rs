@@ -1,10 +1,9 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::Index;
+use super::{DROPPED, EVENTS, Index};
 use crate::event::label::Label;
 use crate::store::rows::LabelRow;
 use crate::store::{Ks, Reader, StoreError, Tx};
-use crate::telemetry::counters;
 
 /// Labels kept on one subject.
 const MAX_PER_SUBJECT: usize = 1000;
@@ -13,7 +12,7 @@ const MAX_PER_SUBJECT: usize = 1000;
 pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
         let Some(target) = tx.intern_target(&label.uri)? else {
-            counters::DROPPED.inc("label-subject");
+            DROPPED.inc("label-subject");
             continue;
         };
         let src = tx.intern_actor(&label.src)?;
@@ -27,17 +26,18 @@ pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result
             neg: label.neg.unwrap_or(false),
             sig: label.sig.as_ref().map(|s| s.to_vec()).unwrap_or_default(),
         };
+        let full = rows.len() >= MAX_PER_SUBJECT;
         match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
             Some(old) => *old = new,
-            None if rows.len() >= MAX_PER_SUBJECT => {
-                counters::DROPPED.inc("label-limit");
+            None if full => {
+                DROPPED.inc("label-limit");
                 continue;
             }
             None => rows.push(new),
         }
         tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
         tx.touch(target.actor());
-        counters::EVENTS.inc("label");
+        EVENTS.inc("label");
     }
     Ok(())
 }

@@ -6,8 +6,13 @@
 use rustc_hash::FxHashSet;
 
 use super::{Index, fields, notify, posts};
-use crate::store::rows::{EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, Snapshot, Store, StoreError, Target, Tx, Writer, ids::ByteReader, private};
+use crate::store::rows::{
+    EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix,
+};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, Snapshot, Store, StoreError, Target, Tx, Writer, ids::ByteReader,
+    private,
+};
 
 /// The set of members, in memory.
 #[derive(Debug, Default)]
@@ -84,7 +89,8 @@ impl Index {
 /// The notifications that an account would have if it had been a member all along.
 fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     let mut out = Vec::new();
-    let row = |sort, author, reason, rkey, subject| NotifRow { sort, author, reason, rkey, subject };
+    let row =
+        |sort, author, reason, rkey, subject| NotifRow { sort, author, reason, rkey, subject };
     for (fan, f) in fans(s, EdgeKind::Follow, Target::Actor(me))? {
         out.push(row(f.sort_ms(), fan, Reason::Follow, f.rkey, Some(Target::Actor(me))));
     }
@@ -95,7 +101,9 @@ fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     for entry in feed(s, me)? {
         let Some(repost_of) = entry.repost_of else {
             let target = Target::Post(PostId { author: me, rkey: entry.rkey });
-            for (kind, reason) in [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)] {
+            for (kind, reason) in
+                [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)]
+            {
                 for (fan, f) in fans(s, kind, target)? {
                     out.push(row(f.sort_ms(), fan, reason, f.rkey, Some(target)));
                 }
@@ -121,7 +129,11 @@ fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     Ok(kept)
 }
 
-fn fans(s: &Snapshot, kind: EdgeKind, target: Target) -> Result<Vec<(ActorId, FanRow)>, StoreError> {
+fn fans(
+    s: &Snapshot,
+    kind: EdgeKind,
+    target: Target,
+) -> Result<Vec<(ActorId, FanRow)>, StoreError> {
     let prefix = rev_prefix(kind, target);
     let mut out = Vec::new();
     s.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
@@ -172,9 +184,17 @@ fn below(s: &Snapshot, post: PostId, out: &mut Vec<PostId>) -> Result<(), StoreE
 }
 
 /// Likes and reposts of a post that came through this account's repost of it.
-fn via(s: &Snapshot, me: ActorId, rkey: crate::store::Rkey, post: PostId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
-    let repost = crate::store::RecordId { actor: me, coll: crate::store::collections::REPOST, rkey };
-    let kinds = [(EdgeKind::Like, Reason::LikeViaRepost), (EdgeKind::Repost, Reason::RepostViaRepost)];
+fn via(
+    s: &Snapshot,
+    me: ActorId,
+    rkey: crate::store::Rkey,
+    post: PostId,
+    out: &mut Vec<NotifRow>,
+) -> Result<(), StoreError> {
+    let repost =
+        crate::store::RecordId { actor: me, coll: crate::store::collections::REPOST, rkey };
+    let kinds =
+        [(EdgeKind::Like, Reason::LikeViaRepost), (EdgeKind::Repost, Reason::RepostViaRepost)];
     for (kind, reason) in kinds {
         for (fan, f) in fans(s, kind, Target::Post(post))? {
             let id = crate::store::RecordId { actor: fan, coll: kind.collection(), rkey: f.rkey };
@@ -182,7 +202,13 @@ fn via(s: &Snapshot, me: ActorId, rkey: crate::store::Rkey, post: PostId, out: &
             let value = s.unpack(&row.packed)?;
             let Some(uri) = fields::ref_uri(&value, "via") else { continue };
             if s.target(uri)? == Some(Target::Record(repost)) {
-                out.push(NotifRow { sort: f.sort_ms(), author: fan, reason, rkey: f.rkey, subject: Some(Target::Record(repost)) });
+                out.push(NotifRow {
+                    sort: f.sort_ms(),
+                    author: fan,
+                    reason,
+                    rkey: f.rkey,
+                    subject: Some(Target::Record(repost)),
+                });
             }
         }
     }

@@ -27,11 +27,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::event::{Body, Commit, Event};
 use crate::store::rows::RepoRow;
 use crate::store::{ActorId, Reader, Store, StoreError, Tx, meta};
-use crate::telemetry::counters;
+use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
 pub use labels::apply_labels;
 pub use members::Members;
+
+/// What became of events.
+static EVENTS: Counters = Counters::new("index.events");
+/// What was dropped here, by cause.
+static DROPPED: Counters = Counters::new("index.dropped");
 
 /// SHA-256 of an MST root that nobody told us: an unverified upstream.
 const UNKNOWN_DATA: [u8; 32] = [0; 32];
@@ -77,13 +82,13 @@ impl Index {
                 Ok(Ok(())) => {}
                 Ok(Err(StoreError::Corrupt(row))) => {
                     tx.rollback();
-                    counters::DROPPED.inc("corrupt-row");
+                    DROPPED.inc("corrupt-row");
                     tracing::error!(did = %event.did, row, "event dropped: a row it needs does not decode");
                 }
                 Ok(Err(e)) => return Err(e),
                 Err(_) => {
                     tx.rollback();
-                    counters::DROPPED.inc("index-panic");
+                    DROPPED.inc("index-panic");
                     tracing::error!(did = %event.did, "event dropped: applying it panicked");
                 }
             }
@@ -109,7 +114,13 @@ impl Index {
         }
     }
 
-    fn commit(&self, tx: &mut Tx<'_>, actor: ActorId, commit: &Commit, time: i64) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        commit: &Commit,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let rev = commit.rev.as_u64();
         let mut row = match tx.repo(actor)? {
             None => {
@@ -117,7 +128,7 @@ impl Index {
                 RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
             }
             Some(row) if rev <= row.rev => {
-                counters::EVENTS.inc("replayed");
+                EVENTS.inc("replayed");
                 return Ok(());
             }
             Some(row) => row,
@@ -126,7 +137,7 @@ impl Index {
             return self.mark(tx, actor, row, rev);
         }
         if row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data) {
-            counters::EVENTS.inc("gap");
+            EVENTS.inc("gap");
             return self.mark(tx, actor, row, rev);
         }
         for op in &commit.ops {
@@ -135,11 +146,18 @@ impl Index {
         row.rev = rev;
         row.data = commit.data.unwrap_or(UNKNOWN_DATA);
         self.put_repo(tx, actor, &row);
-        counters::EVENTS.inc("applied");
+        EVENTS.inc("applied");
         Ok(())
     }
 
-    fn sync(&self, tx: &mut Tx<'_>, actor: ActorId, rev: u64, data: [u8; 32], time: i64) -> Result<(), StoreError> {
+    fn sync(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        rev: u64,
+        data: [u8; 32],
+        time: i64,
+    ) -> Result<(), StoreError> {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
@@ -153,12 +171,18 @@ impl Index {
             self.put_repo(tx, actor, &row);
             return Ok(());
         }
-        counters::EVENTS.inc("sync");
+        EVENTS.inc("sync");
         self.mark(tx, actor, row, rev)
     }
 
     /// The repo has to be fetched at `rev` or newer.
-    fn mark(&self, tx: &mut Tx<'_>, actor: ActorId, mut row: RepoRow, rev: u64) -> Result<(), StoreError> {
+    fn mark(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        mut row: RepoRow,
+        rev: u64,
+    ) -> Result<(), StoreError> {
         let asked = row.resync.is_some();
         row.resync = Some(row.resync.unwrap_or(0).max(rev));
         self.put_repo(tx, actor, &row);
@@ -171,14 +195,22 @@ impl Index {
     fn request_resync(&self, tx: &mut Tx<'_>, actor: ActorId) {
         meta::add_resync(tx, actor);
         let resync = self.resync.clone();
-        tx.after_commit(move || drop(resync.send(actor)));
+        tx.after_commit(move || {
+            let _ = resync.send(actor);
+        });
     }
 
-    fn fetched(&self, tx: &mut Tx<'_>, actor: ActorId, rev: u64, data: [u8; 32]) -> Result<(), StoreError> {
+    fn fetched(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        rev: u64,
+        data: [u8; 32],
+    ) -> Result<(), StoreError> {
         let wanted = tx.repo(actor)?.and_then(|r| r.resync);
         let resync = wanted.filter(|at_least| rev < *at_least);
         self.put_repo(tx, actor, &RepoRow { rev, data, resync });
-        counters::EVENTS.inc("fetched");
+        EVENTS.inc("fetched");
         if resync.is_some() {
             // More came meanwhile than the host showed.
             self.request_resync(tx, actor);

@@ -7,10 +7,18 @@ use super::members::Members;
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
 use super::{Index, fields, gates, posts};
 use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
-use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private,
+};
 use ipld_core::ipld::Ipld;
 
-fn write(tx: &mut Tx<'_>, members: &Members, to: ActorId, row: NotifRow, on: bool) -> Result<(), StoreError> {
+fn write(
+    tx: &mut Tx<'_>,
+    members: &Members,
+    to: ActorId,
+    row: NotifRow,
+    on: bool,
+) -> Result<(), StoreError> {
     if to == row.author || !members.contains(to) {
         return Ok(());
     }
@@ -23,13 +31,19 @@ fn write(tx: &mut Tx<'_>, members: &Members, to: ActorId, row: NotifRow, on: boo
 }
 
 /// Whether the recipient muted the thread that the subject is in.
-pub(super) fn muted_thread<R: Reader>(r: &R, viewer: ActorId, subject: Option<Target>) -> Result<bool, StoreError> {
+pub(super) fn muted_thread<R: Reader>(
+    r: &R,
+    viewer: ActorId,
+    subject: Option<Target>,
+) -> Result<bool, StoreError> {
     let Some(Target::Post(post)) = subject else { return Ok(false) };
     let Some(row) = r.post(post)? else { return Ok(false) };
     let mut root = Target::Post(post);
     if row.has(f::REPLY) {
         let value = r.unpack(&row.packed)?;
-        if let Some(uri) = fields::get(&value, "reply").and_then(|reply| fields::ref_uri(reply, "root")) {
+        if let Some(uri) =
+            fields::get(&value, "reply").and_then(|reply| fields::ref_uri(reply, "root"))
+        {
             match r.target(uri)? {
                 Some(t) => root = t,
                 None => return Ok(false),
@@ -57,7 +71,13 @@ pub(super) fn edge(
         EdgeKind::Follow => (Reason::Follow, Reason::Follow),
         _ => return Ok(()),
     };
-    let row = |reason, subject| NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: Some(subject) };
+    let row = |reason, subject| NotifRow {
+        sort,
+        author: id.actor,
+        reason,
+        rkey: id.rkey,
+        subject: Some(subject),
+    };
     // No notice to oneself, nor to the one whose repost it came through.
     if target.actor() == id.actor && kind != EdgeKind::Follow {
         return Ok(());
@@ -74,7 +94,14 @@ pub(super) fn edge(
     Ok(())
 }
 
-pub(super) fn verification(index: &Index, tx: &mut Tx<'_>, id: RecordId, subject: ActorId, sort: i64, on: bool) {
+pub(super) fn verification(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    subject: ActorId,
+    sort: i64,
+    on: bool,
+) {
     let reason = if on { Reason::Verified } else { Reason::Unverified };
     let row = NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: None };
     if subject != id.actor && index.members.contains(subject) {
@@ -83,30 +110,61 @@ pub(super) fn verification(index: &Index, tx: &mut Tx<'_>, id: RecordId, subject
 }
 
 pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target, time: i64) {
-    let row = NotifRow { sort: time, author: id.actor, reason: Reason::StarterpackJoined, rkey: id.rkey, subject: Some(pack) };
+    let row = NotifRow {
+        sort: time,
+        author: id.actor,
+        reason: Reason::StarterpackJoined,
+        rkey: id.rkey,
+        subject: Some(pack),
+    };
     if pack.actor() != id.actor && index.members.contains(pack.actor()) {
         tx.put(Ks::Notif, &row.key(pack.actor()), &row.encode());
     }
 }
 
 /// A post came, or its surroundings changed.
-pub(super) fn post(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Refs, flags: u16, sort: i64) -> Result<(), StoreError> {
+pub(super) fn post(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    flags: u16,
+    sort: i64,
+) -> Result<(), StoreError> {
     if index.members.is_empty() {
         return Ok(());
     }
     for (to, reason, subject) in recipients(tx, post, refs, flags)? {
-        write(tx, &index.members, to, NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject }, true)?;
+        write(
+            tx,
+            &index.members,
+            to,
+            NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
+            true,
+        )?;
     }
     Ok(())
 }
 
 /// A post went; rows that cannot be found any more are passed over when they are read, as their record is missing.
-pub(super) fn post_gone(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Refs, sort: i64) -> Result<(), StoreError> {
+pub(super) fn post_gone(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    sort: i64,
+) -> Result<(), StoreError> {
     if index.members.is_empty() {
         return Ok(());
     }
     for (to, reason, subject) in recipients(tx, post, refs, 0)? {
-        write(tx, &index.members, to, NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject }, false)?;
+        write(
+            tx,
+            &index.members,
+            to,
+            NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
+            false,
+        )?;
     }
     Ok(())
 }
@@ -114,7 +172,12 @@ pub(super) fn post_gone(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Ref
 type Recipient = (ActorId, Reason, Option<Target>);
 
 /// Everybody whom a post notifies, each once.
-fn recipients(tx: &Tx<'_>, post: PostId, refs: &Refs, flags: u16) -> Result<Vec<Recipient>, StoreError> {
+fn recipients(
+    tx: &Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    flags: u16,
+) -> Result<Vec<Recipient>, StoreError> {
     let mut out: Vec<Recipient> = Vec::new();
     let mut add = |to: ActorId, reason, subject| {
         if to != post.author && !out.iter().any(|(a, ..)| *a == to) {
@@ -171,14 +234,24 @@ fn parent_of<R: Reader>(r: &R, value: &Ipld) -> Result<Option<PostId>, StoreErro
 }
 
 /// The notification that a held post makes for one account, by the same rules as [`recipients`].
-pub(super) fn of_post(s: &Snapshot, post: PostId, me: ActorId) -> Result<Option<NotifRow>, StoreError> {
+pub(super) fn of_post(
+    s: &Snapshot,
+    post: PostId,
+    me: ActorId,
+) -> Result<Option<NotifRow>, StoreError> {
     if post.author == me {
         return Ok(None);
     }
     let Some(row) = s.post(post)? else { return Ok(None) };
     let value = s.unpack(&row.packed)?;
     let found = |reason, subject| {
-        Ok(Some(NotifRow { sort: row.sort_ms(post.rkey), author: post.author, reason, rkey: post.rkey, subject }))
+        Ok(Some(NotifRow {
+            sort: row.sort_ms(post.rkey),
+            author: post.author,
+            reason,
+            rkey: post.rkey,
+            subject,
+        }))
     };
     let own_did = s.did(me)?;
     if posts::mentions(&value).any(|did| did == &*own_did) {
@@ -230,4 +303,3 @@ fn hidden_in(s: &Snapshot, value: &Ipld) -> Result<Vec<Target>, StoreError> {
         _ => Ok(Vec::new()),
     }
 }
-

@@ -4,8 +4,13 @@ use ipld_core::ipld::Ipld;
 
 use super::{Index, fields, gates, notify, records};
 use crate::event::Record;
-use crate::store::rows::{Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f};
-use crate::store::{ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, Tx, collections as c, ids::ByteReader};
+use crate::store::rows::{
+    Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f,
+};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, Tx, collections as c,
+    ids::ByteReader,
+};
 
 /// How far up a thread a reply notifies.
 pub(super) const REPLY_NOTIF_DEPTH: usize = 5;
@@ -36,7 +41,10 @@ pub(super) struct Refs {
 impl Refs {
     fn flags(&self) -> u16 {
         let on = |set: bool, flag: u16| if set { flag } else { 0 };
-        on(self.is_reply, f::REPLY) | on(self.media, f::MEDIA) | on(self.video, f::VIDEO) | on(self.embed.is_some(), f::QUOTE)
+        on(self.is_reply, f::REPLY)
+            | on(self.media, f::MEDIA)
+            | on(self.video, f::VIDEO)
+            | on(self.embed.is_some(), f::QUOTE)
     }
 
     pub(super) fn quoted(&self) -> Option<PostId> {
@@ -58,7 +66,9 @@ pub(super) fn refs(tx: &mut Tx<'_>, v: &Ipld) -> Result<Refs, StoreError> {
     if let Some(embed) = fields::get(v, "embed") {
         let (record, media) = match fields::kind(embed) {
             "app.bsky.embed.record" => (Some(embed), None),
-            "app.bsky.embed.recordWithMedia" => (fields::get(embed, "record"), fields::get(embed, "media")),
+            "app.bsky.embed.recordWithMedia" => {
+                (fields::get(embed, "record"), fields::get(embed, "media"))
+            }
             _ => (None, Some(embed)),
         };
         if let Some(uri) = record.and_then(|r| fields::ref_uri(r, "record")) {
@@ -97,7 +107,13 @@ fn post_ref(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<PostId>, StoreE
     })
 }
 
-pub(super) fn insert(index: &Index, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+pub(super) fn insert(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    record: &Record,
+    time: i64,
+) -> Result<(), StoreError> {
     let post = post_id(id);
     let refs = refs(tx, &record.value)?;
     let sort = fields::created_ms(&record.value).min(time);
@@ -112,7 +128,12 @@ pub(super) fn insert(index: &Index, tx: &mut Tx<'_>, id: RecordId, record: &Reco
         flags |= f::VIOLATES_EMBEDDING;
     }
     let packed = tx.pack(&record.value)?;
-    let row = PostRow { flags, cid: record.cid, sort_delta: sort.saturating_sub(id.rkey.millis()), packed };
+    let row = PostRow {
+        flags,
+        cid: record.cid,
+        sort_delta: sort.saturating_sub(id.rkey.millis()),
+        packed,
+    };
     tx.put(Ks::Post, &post.to_bytes(), &row.encode());
     forget_shared_cid(index, tx, post, record.cid)?;
     place(tx, post, &refs, flags, sort)?;
@@ -131,7 +152,13 @@ pub(super) fn insert(index: &Index, tx: &mut Tx<'_>, id: RecordId, record: &Reco
 }
 
 /// Feed entry and entries in the lists of others.
-fn place(tx: &mut Tx<'_>, post: PostId, refs: &Refs, flags: u16, sort: i64) -> Result<(), StoreError> {
+fn place(
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    flags: u16,
+    sort: i64,
+) -> Result<(), StoreError> {
     let [_, low] = flags.to_be_bytes();
     let feed = FeedRow { sort, rkey: post.rkey, flags: low, repost_of: None };
     tx.put(Ks::Feed, &feed.key(post.author), &feed.encode());
@@ -149,7 +176,12 @@ fn lists(refs: &Refs) -> impl Iterator<Item = (Order, Target)> + '_ {
 }
 
 /// An edge that came before the post agreed on a CID; if it is the post's own, the row has served.
-fn forget_shared_cid(index: &Index, tx: &mut Tx<'_>, post: PostId, cid: [u8; 32]) -> Result<(), StoreError> {
+fn forget_shared_cid(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    cid: [u8; 32],
+) -> Result<(), StoreError> {
     let target = Target::Post(post);
     if tx.get(Ks::Cid, &target.key())?.is_some_and(|v| *v == cid) {
         tx.del(Ks::Cid, &target.key());
@@ -159,14 +191,22 @@ fn forget_shared_cid(index: &Index, tx: &mut Tx<'_>, post: PostId, cid: [u8; 32]
 }
 
 /// `update`: another version follows, so what others hold of this address stays.
-pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId, update: bool) -> Result<(), StoreError> {
+pub(super) fn delete(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    update: bool,
+) -> Result<(), StoreError> {
     let post = post_id(id);
     let Some(row) = tx.post(post)? else { return Ok(()) };
     let value = tx.unpack(&row.packed)?;
     let refs = refs(tx, &value)?;
     let sort = row.sort_ms(id.rkey);
     tx.del(Ks::Post, &post.to_bytes());
-    tx.del(Ks::Feed, &FeedRow { sort, rkey: post.rkey, flags: 0, repost_of: None }.key(post.author));
+    tx.del(
+        Ks::Feed,
+        &FeedRow { sort, rkey: post.rkey, flags: 0, repost_of: None }.key(post.author),
+    );
     for (order, target) in lists(&refs) {
         tx.del(Ks::Order, &order_post_key(order, target, sort, post));
     }
@@ -222,7 +262,11 @@ fn invalid_root(tx: &Tx<'_>, refs: &Refs) -> Result<bool, StoreError> {
 }
 
 /// Direct replies to a post that are held.
-pub(super) fn children<R: Reader>(r: &R, post: PostId, limit: usize) -> Result<Vec<PostId>, StoreError> {
+pub(super) fn children<R: Reader>(
+    r: &R,
+    post: PostId,
+    limit: usize,
+) -> Result<Vec<PostId>, StoreError> {
     let prefix = order_prefix(Order::Replies, Target::Post(post));
     let mut out = Vec::new();
     r.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
@@ -236,7 +280,12 @@ pub(super) fn children<R: Reader>(r: &R, post: PostId, limit: usize) -> Result<V
 }
 
 /// Replies that came before their parent: their flags and notifications could not be right.
-fn repair_children(index: &Index, tx: &mut Tx<'_>, post: PostId, refs: &Refs) -> Result<(), StoreError> {
+fn repair_children(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+) -> Result<(), StoreError> {
     let below = children(tx, post, REPAIR_LIMIT)?;
     if below.is_empty() {
         return Ok(());
@@ -290,7 +339,11 @@ pub(super) fn recheck(index: &Index, tx: &mut Tx<'_>, post: PostId) -> Result<bo
 }
 
 /// Every reply below a root, the gate of which came late.
-pub(super) fn recheck_thread(index: &Index, tx: &mut Tx<'_>, root: PostId) -> Result<(), StoreError> {
+pub(super) fn recheck_thread(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    root: PostId,
+) -> Result<(), StoreError> {
     let mut queue = children(tx, root, REPAIR_LIMIT)?;
     let mut left = REPAIR_LIMIT;
     while let Some(post) = queue.pop() {
@@ -305,7 +358,12 @@ pub(super) fn recheck_thread(index: &Index, tx: &mut Tx<'_>, root: PostId) -> Re
 }
 
 /// The author's flags on a post when one of its gates comes or goes.
-pub(super) fn set_flag(tx: &mut Tx<'_>, post: PostId, flag: u16, on: bool) -> Result<(), StoreError> {
+pub(super) fn set_flag(
+    tx: &mut Tx<'_>,
+    post: PostId,
+    flag: u16,
+    on: bool,
+) -> Result<(), StoreError> {
     let Some(mut row) = tx.post(post)? else { return Ok(()) };
     let flags = if on { row.flags | flag } else { row.flags & !flag };
     if flags != row.flags {
@@ -317,5 +375,9 @@ pub(super) fn set_flag(tx: &mut Tx<'_>, post: PostId, flag: u16, on: bool) -> Re
 
 /// The gate record of a post.
 pub(super) fn gate_of(post: PostId, thread: bool) -> RecordId {
-    RecordId { actor: post.author, coll: if thread { c::THREADGATE } else { c::POSTGATE }, rkey: post.rkey }
+    RecordId {
+        actor: post.author,
+        coll: if thread { c::THREADGATE } else { c::POSTGATE },
+        rkey: post.rkey,
+    }
 }

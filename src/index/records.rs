@@ -5,8 +5,10 @@ use ipld_core::ipld::Ipld;
 use super::fans::{Linked, Unlinked, link, unlink};
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FeedRow, Order, RecordRow, SubjectCid, fwd_key, order_item_key, order_prefix};
-use crate::store::{ActorId, CollId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
+use crate::store::rows::{
+    Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
+};
+use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
 
 /// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
@@ -23,7 +25,13 @@ impl SubjectCids {
 }
 
 impl Index {
-    pub(super) fn op(&self, tx: &mut Tx<'_>, actor: ActorId, op: &Op, time: i64) -> Result<(), StoreError> {
+    pub(super) fn op(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        op: &Op,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let coll = match &op.record {
             Some(_) => tx.intern_coll(&op.collection)?,
             None => match tx.coll_id(&op.collection)? {
@@ -46,7 +54,13 @@ impl Index {
     }
 
     /// An update is a delete and an insert, so that each rule is written once.
-    fn upsert(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+    fn upsert(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        record: &Record,
+        time: i64,
+    ) -> Result<(), StoreError> {
         if let Some(held) = held_cid(tx, id)? {
             if held == Held::Cid(record.cid) {
                 return Ok(());
@@ -63,12 +77,26 @@ impl Index {
         }
     }
 
-    fn delete_for_update(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<(), StoreError> {
-        if id.coll == c::POST { posts::delete(self, tx, id, true) } else { self.delete(tx, id, time) }
+    fn delete_for_update(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        if id.coll == c::POST {
+            posts::delete(self, tx, id, true)
+        } else {
+            self.delete(tx, id, time)
+        }
     }
 
     /// Takes a record and its effects away. `time` dates the notification that a verification is gone.
-    pub(super) fn delete(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<(), StoreError> {
+    pub(super) fn delete(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        time: i64,
+    ) -> Result<(), StoreError> {
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
             return posts::delete(self, tx, id, false);
         }
@@ -87,10 +115,20 @@ impl Index {
         Ok(())
     }
 
-    fn insert_edge(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
+    fn insert_edge(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        record: &Record,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let Some(kind) = EdgeKind::compact(id.coll) else { return Ok(()) };
-        let Some(subject) = subject(kind, &record.value) else { return put_record(tx, id, record, time, false) };
-        let Some(target) = tx.intern_target(subject.uri)? else { return put_record(tx, id, record, time, false) };
+        let Some(subject) = subject(kind, &record.value) else {
+            return put_record(tx, id, record, time, false);
+        };
+        let Some(target) = tx.intern_target(subject.uri)? else {
+            return put_record(tx, id, record, time, false);
+        };
         let created = fields::created_ms(&record.value);
         let cid = match subject.cid {
             None => SubjectCid::None,
@@ -124,7 +162,16 @@ impl Index {
                 tx.touch(id.actor);
                 tx.touch(target.actor());
             }
-            notify::edge(self, tx, kind, id, target, fields::ref_uri(&record.value, "via"), sort, true)?;
+            notify::edge(
+                self,
+                tx,
+                kind,
+                id,
+                target,
+                fields::ref_uri(&record.value, "via"),
+                sort,
+                true,
+            )?;
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);
@@ -132,7 +179,13 @@ impl Index {
         Ok(())
     }
 
-    fn delete_edge(&self, tx: &mut Tx<'_>, kind: EdgeKind, id: RecordId, edge: &EdgeRow) -> Result<(), StoreError> {
+    fn delete_edge(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: EdgeKind,
+        id: RecordId,
+        edge: &EdgeRow,
+    ) -> Result<(), StoreError> {
         let sort = edge.sort_ms(id.rkey);
         let mut via = None;
         if edge.kept {
@@ -146,10 +199,15 @@ impl Index {
         if kind == EdgeKind::Repost
             && let Target::Post(post) = edge.target
         {
-            tx.del(Ks::Feed, &FeedRow { sort, rkey: id.rkey, flags: 0, repost_of: Some(post) }.key(id.actor));
+            tx.del(
+                Ks::Feed,
+                &FeedRow { sort, rkey: id.rkey, flags: 0, repost_of: Some(post) }.key(id.actor),
+            );
             tx.touch(id.actor);
         }
-        if unlink(tx, kind, edge.target, id.actor, id.rkey)? == Unlinked::Gone && kind == EdgeKind::Follow {
+        if unlink(tx, kind, edge.target, id.actor, id.rkey)? == Unlinked::Gone
+            && kind == EdgeKind::Follow
+        {
             tx.count(Target::Actor(id.actor), Counter::Follows, -1)?;
             tx.touch(id.actor);
             tx.touch(edge.target.actor());
@@ -161,7 +219,12 @@ impl Index {
     }
 
     /// How an edge states the CID of its subject: shared with the others, or its own.
-    fn agree(&self, tx: &mut Tx<'_>, target: Target, digest: [u8; 32]) -> Result<SubjectCid, StoreError> {
+    fn agree(
+        &self,
+        tx: &mut Tx<'_>,
+        target: Target,
+        digest: [u8; 32],
+    ) -> Result<SubjectCid, StoreError> {
         let shared = match self.subject_cids.0.get(&target) {
             Some(known) => Some(known),
             None => shared_cid(tx, target)?,
@@ -178,14 +241,38 @@ impl Index {
         }
     }
 
-    fn insert_record(&self, tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64) -> Result<(), StoreError> {
-        let valid = self.index_record(tx, id, &record.value, fields::created_ms(&record.value).min(time), time)?;
+    fn insert_record(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        record: &Record,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        let valid = self.index_record(
+            tx,
+            id,
+            &record.value,
+            fields::created_ms(&record.value).min(time),
+            time,
+        )?;
         tx.touch(id.actor);
-        put_record(tx, id, record, time, valid)
+        put_record(tx, id, record, time, valid)?;
+        if valid && id.coll == c::THREADGATE {
+            super::gates::reach_down(self, tx, id)
+        } else {
+            Ok(())
+        }
     }
 
     /// The effects of a record that has its own row; `false` if it breaks a rule that a lexicon cannot state.
-    fn index_record(&self, tx: &mut Tx<'_>, id: RecordId, v: &Ipld, sort: i64, time: i64) -> Result<bool, StoreError> {
+    fn index_record(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        v: &Ipld,
+        sort: i64,
+        time: i64,
+    ) -> Result<bool, StoreError> {
         let me = Target::Actor(id.actor);
         let own = Target::of(id);
         match id.coll {
@@ -222,7 +309,14 @@ impl Index {
         Ok(true)
     }
 
-    fn unindex_record(&self, tx: &mut Tx<'_>, id: RecordId, row: &RecordRow, v: &Ipld, time: i64) -> Result<(), StoreError> {
+    fn unindex_record(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        row: &RecordRow,
+        v: &Ipld,
+        time: i64,
+    ) -> Result<(), StoreError> {
         let me = Target::Actor(id.actor);
         match id.coll {
             c::LISTBLOCK => {
@@ -271,7 +365,10 @@ pub(super) enum Held {
     Edge,
 }
 
-pub(super) fn held_cid<R: Reader + ?Sized>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
+pub(super) fn held_cid<R: Reader + ?Sized>(
+    r: &R,
+    id: RecordId,
+) -> Result<Option<Held>, StoreError> {
     if id.coll == c::POST
         && let Some(row) = r.row(Ks::Post, &posts::key(id), |b| b.get(2..34)?.try_into().ok())?
     {
@@ -286,7 +383,10 @@ pub(super) fn held_cid<R: Reader + ?Sized>(r: &R, id: RecordId) -> Result<Option
 }
 
 /// The CID that [`SubjectCid::Shared`] stands for.
-pub(super) fn shared_cid<R: Reader + ?Sized>(r: &R, target: Target) -> Result<Option<[u8; 32]>, StoreError> {
+pub(super) fn shared_cid<R: Reader + ?Sized>(
+    r: &R,
+    target: Target,
+) -> Result<Option<[u8; 32]>, StoreError> {
     if let Some(cid) = r.row(Ks::Cid, &target.key(), |b| b.try_into().ok())? {
         return Ok(Some(cid));
     }
@@ -300,15 +400,27 @@ pub(super) fn shared_cid<R: Reader + ?Sized>(r: &R, target: Target) -> Result<Op
 }
 
 /// A subject goes or changes: edges that share its CID must still find it.
-pub(super) fn keep_subject_cid(tx: &mut Tx<'_>, target: Target, cid: [u8; 32]) -> Result<(), StoreError> {
+pub(super) fn keep_subject_cid(
+    tx: &mut Tx<'_>,
+    target: Target,
+    cid: [u8; 32],
+) -> Result<(), StoreError> {
     let agg = tx.agg(target)?;
-    if (agg.get(Counter::Likes) > 0 || agg.get(Counter::Reposts) > 0) && !tx.has(Ks::Cid, &target.key())? {
+    if (agg.get(Counter::Likes) > 0 || agg.get(Counter::Reposts) > 0)
+        && !tx.has(Ks::Cid, &target.key())?
+    {
         tx.put(Ks::Cid, &target.key(), &cid);
     }
     Ok(())
 }
 
-fn put_record(tx: &mut Tx<'_>, id: RecordId, record: &Record, time: i64, valid: bool) -> Result<(), StoreError> {
+fn put_record(
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    record: &Record,
+    time: i64,
+    valid: bool,
+) -> Result<(), StoreError> {
     let packed = tx.pack(&record.value)?;
     let sort = if fields::text(&record.value, "createdAt").is_some() {
         fields::created_ms(&record.value).min(time)
@@ -345,10 +457,15 @@ fn rebuilds(kind: EdgeKind, v: &Ipld, created: i64) -> bool {
     match kind {
         EdgeKind::Like | EdgeKind::Repost => {
             let Some(Ipld::Map(s)) = map.get("subject") else { return false };
-            let (Some(Ipld::String(uri)), Some(Ipld::String(text))) = (s.get("uri"), s.get("cid")) else { return false };
+            let (Some(Ipld::String(uri)), Some(Ipld::String(text))) = (s.get("uri"), s.get("cid"))
+            else {
+                return false;
+            };
             // The text of the URI comes back from interned parts, so it must have nothing else in it.
             let plain = AtUriRef::parse(uri).is_some_and(|u| {
-                let len = u.collection.map_or(0, str::len) + u.rkey.map_or(0, str::len) + u.authority.len();
+                let len = u.collection.map_or(0, str::len)
+                    + u.rkey.map_or(0, str::len)
+                    + u.authority.len();
                 u.rkey.is_some() && len + "at:////".len() == uri.len()
             });
             s.len() == 2 && plain && text.starts_with("bafyrei") && text.len() == 59
@@ -365,38 +482,33 @@ fn text_target(tx: &mut Tx<'_>, v: &Ipld, key: &str) -> Result<Option<Target>, S
 }
 
 /// List and member of an item; `None` when the list is in another repo.
-fn list_item(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<(Target, ActorId)>, StoreError> {
-    let (Some(list), Some(member)) = (text_target(tx, v, "list")?, text_target(tx, v, "subject")?) else { return Ok(None) };
+fn list_item(
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    v: &Ipld,
+) -> Result<Option<(Target, ActorId)>, StoreError> {
+    let (Some(list), Some(member)) = (text_target(tx, v, "list")?, text_target(tx, v, "subject")?)
+    else {
+        return Ok(None);
+    };
     let own = matches!(list, Target::Record(l) if l.actor == id.actor && l.coll == c::LIST);
     Ok((own && matches!(member, Target::Actor(_))).then(|| (list, member.actor())))
 }
 
 fn starter_pack(tx: &mut Tx<'_>, v: &Ipld) -> Result<Option<Target>, StoreError> {
     match fields::ref_uri(v, "joinedViaStarterPack") {
-        Some(uri) => Ok(tx.intern_target(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::STARTERPACK))),
+        Some(uri) => Ok(tx
+            .intern_target(uri)?
+            .filter(|t| matches!(t, Target::Record(r) if r.coll == c::STARTERPACK))),
         None => Ok(None),
     }
 }
 
-/// Members of a list in the order of their items.
-pub(super) fn list_has<R: Reader + ?Sized>(r: &R, list: Target, member: ActorId) -> Result<bool, StoreError> {
+/// Whether an account is on a list.
+pub(super) fn list_has<R: Reader + ?Sized>(
+    r: &R,
+    list: Target,
+    member: ActorId,
+) -> Result<bool, StoreError> {
     Ok(r.fan(EdgeKind::ListItem, list, member)?.is_some())
-}
-
-/// Whether a list has any item.
-#[cfg(test)]
-pub(super) fn has_items<R: Reader>(r: &R, list: Target) -> bool {
-    let mut any = false;
-    r.scan_prefix(Ks::Order, &order_prefix(Order::Items, list), &mut |_, _| {
-        any = true;
-        false
-    })
-    .unwrap();
-    any
-}
-
-/// The collection of a record, known or not, for tests of dispatch.
-#[cfg(test)]
-pub(super) fn coll(tx: &mut Tx<'_>, nsid: &str) -> CollId {
-    tx.intern_coll(nsid).unwrap()
 }

@@ -1,0 +1,496 @@
+//! What the store holds after events, in whatever order they come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipld_core::ipld::Ipld;
+
+use super::*;
+use crate::event::{HostingStatus, IdentityState, Op, Record};
+use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
+use crate::store::{Ks, PostId, RecordId, Rkey, Target, Writer, collections, private};
+use crate::syntax::{Did, Tid, cid};
+
+const NOW: i64 = 1_800_000_000_000;
+
+struct World {
+    store: Store,
+    writer: Writer,
+    index: Arc<Index>,
+    requests: Requests,
+    revs: u64,
+    _dir: tempfile::TempDir,
+}
+
+fn did(name: &str) -> Did {
+    Did::parse(&format!("did:web:{name}.example")).unwrap()
+}
+
+fn tid(n: u64) -> String {
+    Tid::from_micros(1_700_000_000_000_000 + n * 1_000_000, 1).to_string()
+}
+
+fn at(n: u64) -> String {
+    crate::syntax::datetime::format_ms(1_700_000_000_000 + i64::try_from(n).unwrap() * 1000)
+}
+
+fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
+    Ipld::Map(fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<_, _>>())
+}
+
+fn text(s: impl Into<String>) -> Ipld {
+    Ipld::String(s.into())
+}
+
+fn uri(who: &str, coll: &str, n: u64) -> String {
+    format!("at://{}/{coll}/{}", did(who), tid(n))
+}
+
+const POST: &str = "app.bsky.feed.post";
+const LIKE: &str = "app.bsky.feed.like";
+const FOLLOW: &str = "app.bsky.graph.follow";
+
+fn strong(uri: &str) -> Ipld {
+    map([("uri", text(uri)), ("cid", text(cid::for_record(uri.as_bytes()).to_string()))])
+}
+
+fn op(coll: &str, n: u64, value: Ipld) -> Op {
+    let bytes = crate::repo::dag_cbor::encode(&value);
+    let record = Record { cid: cid::digest(&cid::for_record(&bytes)).unwrap(), value, valid: true };
+    Op { collection: coll.into(), rkey: tid(n).into(), record: Some(record) }
+}
+
+fn gone(coll: &str, n: u64) -> Op {
+    Op { collection: coll.into(), rkey: tid(n).into(), record: None }
+}
+
+fn post(n: u64) -> Op {
+    op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", text(at(n)))]))
+}
+
+fn reply(n: u64, root: &str, parent: &str) -> Op {
+    let refs = map([("root", strong(root)), ("parent", strong(parent))]);
+    op(
+        POST,
+        n,
+        map([
+            ("$type", text(POST)),
+            ("text", text("re")),
+            ("createdAt", text(at(n))),
+            ("reply", refs),
+        ]),
+    )
+}
+
+fn quote(n: u64, of: &str) -> Op {
+    let embed = map([("$type", text("app.bsky.embed.record")), ("record", strong(of))]);
+    op(
+        POST,
+        n,
+        map([
+            ("$type", text(POST)),
+            ("text", text("q")),
+            ("createdAt", text(at(n))),
+            ("embed", embed),
+        ]),
+    )
+}
+
+fn like(n: u64, of: &str) -> Op {
+    op(LIKE, n, map([("$type", text(LIKE)), ("subject", strong(of)), ("createdAt", text(at(n)))]))
+}
+
+fn follow(n: u64, whom: &str) -> Op {
+    op(
+        FOLLOW,
+        n,
+        map([
+            ("$type", text(FOLLOW)),
+            ("subject", text(did(whom).as_str())),
+            ("createdAt", text(at(n))),
+        ]),
+    )
+}
+
+fn gate_nobody(n: u64, who: &str) -> Op {
+    let coll = "app.bsky.feed.threadgate";
+    let v = [
+        ("$type", text(coll)),
+        ("post", text(uri(who, POST, n))),
+        ("createdAt", text(at(n))),
+        ("allow", Ipld::List(vec![])),
+    ];
+    op(coll, n, map(v))
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let (index, requests) = Index::new(&store).unwrap();
+        Self { store, writer, index: Arc::new(index), requests, revs: 0, _dir: dir }
+    }
+
+    async fn event(&self, who: &str, body: Body) {
+        let index = Arc::clone(&self.index);
+        let events = [Event { did: did(who), time: NOW, body }];
+        self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
+    }
+
+    async fn commit(&mut self, who: &str, ops: impl Into<Vec<Op>>) {
+        self.revs += 1;
+        let rev = Tid::parse(&tid(self.revs)).unwrap();
+        self.event(who, Body::Commit(Commit { rev, data: None, prev_data: None, ops: ops.into() }))
+            .await;
+    }
+
+    fn actor(&self, who: &str) -> ActorId {
+        self.store.snapshot().actor_id(&did(who)).unwrap().unwrap()
+    }
+
+    fn post(&self, who: &str, n: u64) -> PostId {
+        PostId { author: self.actor(who), rkey: Rkey(Tid::parse(&tid(n)).unwrap().as_u64()) }
+    }
+
+    fn count(&self, t: Target, c: Counter) -> u64 {
+        self.store.snapshot().agg(t).unwrap().get(c)
+    }
+
+    fn flags(&self, p: PostId) -> u16 {
+        self.store.snapshot().post(p).unwrap().unwrap().flags
+    }
+
+    fn notifs(&self, who: &str) -> Vec<(String, &'static str)> {
+        let s = self.store.snapshot();
+        let mut out = Vec::new();
+        s.scan_prefix(
+            Ks::Notif,
+            &crate::store::rows::notif_prefix(self.actor(who)),
+            &mut |k, v| {
+                out.push(crate::store::rows::NotifRow::decode(k, v).unwrap().1);
+                true
+            },
+        )
+        .unwrap();
+        out.iter().map(|n| (s.did(n.author).unwrap().to_string(), n.reason.name())).collect()
+    }
+
+    async fn join(&self, who: &str) {
+        self.index.ensure_member(&self.store, &self.writer, self.actor(who), NOW).await.unwrap();
+    }
+
+    fn rows(&self) -> BTreeMap<(Ks, Vec<u8>), Vec<u8>> {
+        let s = self.store.snapshot();
+        let mut out = BTreeMap::new();
+        for ks in [Ks::Post, Ks::Fwd, Ks::Rev, Ks::Order, Ks::Feed, Ks::Agg, Ks::Record, Ks::Notif]
+        {
+            s.scan(ks, &[], None, false, &mut |k, v| {
+                out.insert((ks, k.to_vec()), v.to_vec());
+                true
+            })
+            .unwrap();
+        }
+        out
+    }
+}
+
+#[tokio::test]
+async fn counts_are_right_whatever_comes_first() {
+    for late_post in [false, true] {
+        let mut w = World::new();
+        w.commit("seen", []).await;
+        let target = uri("a", POST, 1);
+        if !late_post {
+            w.commit("a", [post(1)]).await;
+        }
+        w.commit(
+            "b",
+            [like(2, &target), like(3, &target), reply(4, &target, &target), quote(5, &target)],
+        )
+        .await;
+        w.commit("c", [like(6, &target), follow(7, "b")]).await;
+        if late_post {
+            w.commit("a", [post(1)]).await;
+        }
+        let p = Target::Post(w.post("a", 1));
+        let counts = [Counter::Likes, Counter::Replies, Counter::Quotes].map(|c| w.count(p, c));
+        assert_eq!(counts, [2, 1, 1]);
+        assert_eq!(w.count(Target::Actor(w.actor("b")), Counter::Followers), 1);
+        assert_eq!(w.count(Target::Actor(w.actor("c")), Counter::Follows), 1);
+        assert_eq!(
+            w.flags(w.post("b", 4)) & post_flags::INVALID_ROOT,
+            0,
+            "repaired when the parent came"
+        );
+        // The winner goes, its duplicate stays; then that goes too.
+        w.commit("b", [gone(LIKE, 2)]).await;
+        assert_eq!(w.count(p, Counter::Likes), 2);
+        w.commit("b", [gone(LIKE, 3)]).await;
+        assert_eq!(w.count(p, Counter::Likes), 1);
+        w.commit("b", [gone(POST, 4), gone(POST, 5)]).await;
+        assert_eq!([Counter::Replies, Counter::Quotes].map(|c| w.count(p, c)), [0, 0]);
+        assert_eq!(w.count(Target::Actor(w.actor("b")), Counter::Posts), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_no_row() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    w.join("a").await;
+    let before = w.rows();
+    let target = uri("a", POST, 1);
+    let gate = gate_nobody(9, "b");
+    let ops = [
+        like(2, &target),
+        reply(4, &target, &target),
+        quote(5, &target),
+        follow(7, "a"),
+        post(9),
+        gate,
+    ];
+    w.commit("b", ops.clone()).await;
+    assert!(w.rows().len() > before.len() + 10);
+    let deletes: Vec<Op> = ops.iter().map(|o| Op { record: None, ..o.clone() }).collect();
+    w.commit("b", deletes).await;
+    assert_eq!(w.rows(), before);
+}
+
+#[tokio::test]
+async fn replays_change_nothing() {
+    let mut w = World::new();
+    let rev = Tid::parse(&tid(50)).unwrap();
+    let body = Body::Commit(Commit {
+        rev,
+        data: None,
+        prev_data: None,
+        ops: vec![post(1), like(2, &uri("a", POST, 1))],
+    });
+    w.event("a", body.clone()).await;
+    let once = w.rows();
+    w.event("a", body).await;
+    assert_eq!(w.rows(), once);
+    w.revs = 60;
+    w.commit("a", [post(1), like(2, &uri("a", POST, 1))]).await;
+    assert_eq!(w.rows(), once, "the same records under a newer rev");
+}
+
+#[tokio::test]
+async fn a_gap_marks_the_repo_until_it_was_fetched() {
+    let w = World::new();
+    let rev = |n| Tid::parse(&tid(n)).unwrap();
+    let commit = |n, prev: u8, data: u8, ops: Vec<Op>| {
+        Body::Commit(Commit {
+            rev: rev(n),
+            data: Some([data; 32]),
+            prev_data: Some([prev; 32]),
+            ops,
+        })
+    };
+    w.event("a", commit(1, 9, 1, vec![post(1)])).await;
+    w.event("a", commit(2, 1, 2, vec![post(2)])).await;
+    w.event("a", commit(4, 3, 4, vec![post(4)])).await;
+    let a = w.actor("a");
+    assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    w.event("a", commit(5, 4, 5, vec![post(5)])).await;
+    assert!(w.requests.resync.try_recv().is_err(), "asked once");
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 2);
+    assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), [a]);
+    // The host was behind: once more.
+    w.event("a", Body::Part(vec![post(3), post(4), gone(POST, 1)])).await;
+    w.event("a", Body::Fetched { rev: rev(4), data: [4; 32] }).await;
+    assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    w.event("a", Body::Part(vec![post(5)])).await;
+    w.event("a", Body::Fetched { rev: rev(5), data: [5; 32] }).await;
+    assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), []);
+    w.event("a", commit(6, 5, 6, vec![post(6)])).await;
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 5);
+    // A #sync with what is held is no gap, another one is.
+    w.event("a", Body::Sync { rev: rev(7), data: [6; 32] }).await;
+    assert!(w.requests.resync.try_recv().is_err());
+    w.event("a", Body::Sync { rev: rev(8), data: [8; 32] }).await;
+    assert_eq!(w.requests.resync.try_recv(), Ok(a));
+}
+
+#[tokio::test]
+async fn a_thread_gate_holds_for_replies_before_and_after_it_arrives() {
+    for late in [false, true] {
+        let mut w = World::new();
+        let root = uri("a", POST, 1);
+        let gated: Vec<Op> = vec![post(1), gate_nobody(1, "a")];
+        if !late {
+            w.commit("a", gated.clone()).await;
+        }
+        w.commit("b", [reply(4, &root, &root)]).await;
+        if late {
+            w.commit("a", gated).await;
+        }
+        assert_ne!(w.flags(w.post("b", 4)) & post_flags::VIOLATES_THREADGATE, 0, "late: {late}");
+        assert_eq!(w.count(Target::Post(w.post("a", 1)), Counter::Replies), 0);
+        assert_ne!(w.flags(w.post("a", 1)) & post_flags::HAS_THREADGATE, 0);
+        w.commit("b", [gone(POST, 4)]).await;
+        assert_eq!(w.count(Target::Post(w.post("a", 1)), Counter::Replies), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_new_member_gets_what_an_old_one_got_live() {
+    let mut live = World::new();
+    let mut late = World::new();
+    let mut mentioned = post(6);
+    if let Some(Ipld::Map(m)) = mentioned.record.as_mut().map(|r| &mut r.value) {
+        let feature = map([
+            ("$type", text("app.bsky.richtext.facet#mention")),
+            ("did", text(did("a").as_str())),
+        ]);
+        m.insert("facets".into(), Ipld::List(vec![map([("features", Ipld::List(vec![feature]))])]));
+    }
+    let root = uri("a", POST, 1);
+    let first = uri("b", POST, 3);
+    for w in [&mut live, &mut late] {
+        w.commit("a", [post(1)]).await;
+    }
+    live.join("a").await;
+    for w in [&mut live, &mut late] {
+        w.commit("b", [like(2, &root), reply(3, &root, &root), follow(4, "a")]).await;
+        w.commit(
+            "c",
+            [reply(5, &root, &first), mentioned.clone(), quote(7, &root), like(8, &root)],
+        )
+        .await;
+        w.commit("a", [like(9, &root), reply(10, &root, &first)]).await;
+    }
+    late.join("a").await;
+    let expect = live.notifs("a");
+    assert_eq!(late.notifs("a"), expect);
+    let reasons: Vec<_> = expect.iter().map(|(_, r)| *r).collect();
+    assert_eq!(reasons, ["like", "quote", "mention", "reply", "follow", "reply", "like"]);
+}
+
+#[tokio::test]
+async fn muted_threads_and_hidden_replies_do_not_notify() {
+    let mut w = World::new();
+    let root = uri("a", POST, 1);
+    w.commit("a", [post(1), post(2)]).await;
+    w.join("a").await;
+    let (me, muted) = (w.actor("a"), Target::Post(w.post("a", 1)));
+    w.writer
+        .durable(move |tx| private::put(tx, private::Kind::MutedThread, me, Some(muted), 1))
+        .await
+        .unwrap();
+    let other = uri("a", POST, 2);
+    w.commit("b", [like(3, &root), reply(4, &root, &root), like(5, &other)]).await;
+    assert_eq!(w.notifs("a").len(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_nothing() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let target = uri("a", POST, 1);
+    let before = w.rows();
+    let mut ops: Vec<Op> = (10..700).map(post).collect();
+    ops.extend([
+        like(2, &target),
+        reply(3, &target, &target),
+        follow(4, "a"),
+        gate_nobody(10, "b"),
+    ]);
+    w.commit("b", ops).await;
+    w.event(
+        "b",
+        Body::Identity(IdentityState { handle: Some("b.example".into()), key: None, pds: None }),
+    )
+    .await;
+    w.event("b", Body::Account(HostingStatus::Deleted)).await;
+    let b = w.actor("b");
+    assert_eq!(w.requests.purge.try_recv(), Ok(b));
+    assert_eq!(w.store.snapshot().handle_owner("b.example").unwrap(), None);
+    let mut steps = 0;
+    loop {
+        let index = Arc::clone(&w.index);
+        steps += 1;
+        if w.writer.durable(move |tx| purge_step(&index, tx, b)).await.unwrap() {
+            break;
+        }
+    }
+    assert!(steps > 1, "in bounded steps");
+    assert_eq!(w.rows(), before);
+    assert_eq!(w.store.snapshot().actor(b).unwrap().unwrap().status, AccountStatus::Deleted);
+    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_newest_proof_of_a_handle_wins() {
+    let w = World::new();
+    let proof =
+        |h: &str| Body::Identity(IdentityState { handle: Some(h.into()), key: None, pds: None });
+    w.event("a", proof("x.example")).await;
+    w.event("b", proof("x.example")).await;
+    let s = w.store.snapshot();
+    assert_eq!(s.handle_owner("x.example").unwrap(), Some(w.actor("b")));
+    assert_eq!(s.actor(w.actor("a")).unwrap().unwrap().handle, None);
+    w.event("b", proof("y.example")).await;
+    assert_eq!(w.store.snapshot().handle_owner("x.example").unwrap(), None);
+}
+
+#[tokio::test]
+async fn many_fans_are_kept_in_order_of_time() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let target = uri("a", POST, 1);
+    let n = fans::ORDERED_FROM + 3;
+    for i in 0..n {
+        w.commit(&format!("f{i}"), [like(10 + i, &target)]).await;
+    }
+    let t = Target::Post(w.post("a", 1));
+    let ordered = |w: &World| {
+        let s = w.store.snapshot();
+        let mut keys = Vec::new();
+        s.scan_prefix(
+            Ks::Order,
+            &crate::store::rows::fans_prefix(EdgeKind::Like, t),
+            &mut |k, _| {
+                keys.push(k.to_vec());
+                true
+            },
+        )
+        .unwrap();
+        keys.len() as u64
+    };
+    assert_eq!(ordered(&w), n);
+    w.commit("f7", [gone(LIKE, 17)]).await;
+    assert_eq!((ordered(&w), w.count(t, Counter::Likes)), (n - 1, n - 1));
+}
+
+#[tokio::test]
+async fn list_items_of_other_peoples_lists_have_no_effect() {
+    let mut w = World::new();
+    let coll = "app.bsky.graph.listitem";
+    let item = |n, list: &str| {
+        op(
+            coll,
+            n,
+            map([
+                ("$type", text(coll)),
+                ("list", text(list)),
+                ("subject", text(did("m").as_str())),
+                ("createdAt", text(at(n))),
+            ]),
+        )
+    };
+    let list = uri("a", "app.bsky.graph.list", 1);
+    w.commit("a", [item(2, &list)]).await;
+    w.commit("b", [item(3, &list)]).await;
+    let id = RecordId { actor: w.actor("a"), coll: collections::LIST, rkey: w.post("a", 1).rkey };
+    assert_eq!(w.count(Target::Record(id), Counter::Items), 1);
+    let s = w.store.snapshot();
+    let mut items = 0;
+    s.scan_prefix(Ks::Order, &order_prefix(Order::Items, Target::Record(id)), &mut |_, _| {
+        items += 1;
+        true
+    })
+    .unwrap();
+    assert_eq!(items, 1);
+}
