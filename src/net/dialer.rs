@@ -46,13 +46,21 @@ impl Dialer {
     /// # Errors
     /// When the resolver or TLS cannot be set up at all.
     pub fn new(allow_private: bool) -> Result<Self, NetError> {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self::with_roots(allow_private, roots)
+    }
+
+    /// As [`Dialer::new`], trusting `roots` instead of Mozilla's.
+    pub(super) fn with_roots(
+        allow_private: bool,
+        roots: rustls::RootCertStore,
+    ) -> Result<Self, NetError> {
         // A machine without a resolv.conf can still use addresses and its hosts file.
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
             let none = ResolverConfig::default();
             TokioResolver::builder_with_config(none, TokioRuntimeProvider::default())
         });
         let resolver = builder.build().map_err(|cause| NetError::Dns(cause.to_string()))?;
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! A server in this process for tests: HTTP through a closure, or raw bytes.
+//! Servers in this process for tests: HTTP through a closure, raw bytes, TLS with a certificate of `localhost`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Answers each request with what `answer` gives; returns the URL of the server.
 pub(crate) async fn serve(
@@ -50,4 +52,42 @@ pub(crate) async fn serve_raw(head: &'static [u8], rest: &'static [u8]) -> Socke
         }
     });
     address
+}
+
+/// Self-signed for `localhost`, P-256, valid for a hundred years; trusted by nobody but [`tls_roots`].
+const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.cert.der");
+const KEY: &[u8] = include_bytes!("testdata/localhost.key.der");
+
+/// Roots that trust [`serve_tls`].
+pub(crate) fn tls_roots() -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CERTIFICATE.into()).unwrap();
+    roots
+}
+
+/// Accepts TLS connections with these ALPN protocols and gives each to `handle`; returns the port.
+pub(crate) async fn serve_tls<F>(
+    alpn: &[&str],
+    handle: impl Fn(TlsStream<TcpStream>) -> F + Send + 'static,
+) -> u16
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(KEY).into();
+    let mut config = builder.with_single_cert(vec![CERTIFICATE.into()], key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(handle(stream));
+            }
+        }
+    });
+    port
 }

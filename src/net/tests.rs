@@ -8,7 +8,7 @@ use http::header::{HOST, LOCATION};
 use http::{HeaderMap, Response as HttpResponse};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
-use super::testing::{serve, serve_raw};
+use super::testing::{serve, serve_raw, serve_tls, tls_roots};
 use super::*;
 
 fn client(allow_private: bool) -> HttpClient {
@@ -117,6 +117,63 @@ async fn nobody_listening_and_no_tls_have_their_own_causes() {
     let plain = serve_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n", b"").await;
     let error = client(true).get(&format!("https://{plain}"), &short()).await.unwrap_err();
     assert_eq!(error.cause(), "tls", "{error}");
+}
+
+/// Answers with the protocol version and the host that the request names.
+async fn https_server(alpn: &[&str]) -> u16 {
+    let service =
+        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+            let host = host.or(request.uri().host()).unwrap_or_default();
+            let text = format!("{:?} {host}", request.version());
+            Ok::<_, std::convert::Infallible>(HttpResponse::new(http_body_util::Full::new(
+                Bytes::from(text),
+            )))
+        });
+    serve_tls(alpn, move |stream| async move {
+        let builder =
+            hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn https_uses_http2_where_it_can_and_checks_certificates() {
+    let trusting = Dialer::with_roots(true, tls_roots()).unwrap();
+    let trusting = HttpClient::new(&trusting, "https://appview.example");
+    let port = https_server(&["h2", "http/1.1"]).await;
+    let url = format!("https://localhost:{port}/");
+    assert_eq!(trusting.get(&url, &short()).await.unwrap().body, "HTTP/2.0 localhost");
+    let headers = HeaderMap::from_iter([(HOST, "alice.test".parse().unwrap())]);
+    let named = trusting.get_with(&url, &headers, &short()).await.unwrap();
+    assert_eq!(named.body, "HTTP/1.1 alice.test", "HTTP/2 has no Host to replace");
+    let old = https_server(&[]).await;
+    let old = trusting.get(&format!("https://localhost:{old}/"), &short()).await.unwrap();
+    assert!(old.body.starts_with(b"HTTP/1.1"));
+    let wrong_name = trusting.get(&format!("https://127.0.0.1:{port}/"), &short()).await;
+    assert_eq!(wrong_name.unwrap_err().cause(), "tls");
+    assert_eq!(
+        client(true).get(&url, &short()).await.unwrap_err().cause(),
+        "tls",
+        "unknown issuer"
+    );
+}
+
+#[tokio::test]
+async fn websocket_over_tls() {
+    let port = serve_tls(&[], |stream| async move {
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        socket.send(WsMessage::text("hello")).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let url = format!("wss://localhost:{port}/");
+    let dialer = Dialer::with_roots(true, tls_roots()).unwrap();
+    let mut socket =
+        WsStream::connect(&dialer, &url, "https://appview.example", 1000).await.unwrap();
+    assert_eq!(socket.next().await, Ok(Message::Text(Bytes::from("hello"))));
+    assert_eq!(websocket(&url, true).await.unwrap_err().cause(), "tls", "unknown issuer");
 }
 
 #[tokio::test]
