@@ -31,7 +31,7 @@ export const settingsFor = (net, dir) => ({
   admin: { password: ADMIN_PASSWORD },
   store: { path: path.join(dir, 'data'), memory_budget: '256MB' },
   network: {
-    upstreams: [net.pds.ws],
+    upstreams: [net.firehose.url],
     plc_url: net.plc.url,
     allow_private_addresses: true,
     handle_overrides: [{ suffix: '.test', url: net.pds.url }],
@@ -54,8 +54,17 @@ export function configure(net, { dir, change = () => {} }) {
 
 export const temporaryDir = () => fs.mkdtempSync(path.join(os.tmpdir(), 'aerie-test-'))
 
-/** Starts aerie on `net` and waits until it answers. Its log goes to `dir`/aerie.log. */
-export async function startAerie(net, { dir = temporaryDir(), change, binary = BINARY } = {}) {
+/** Runs another command of the binary on the same configuration, to its end. */
+export async function command(config, ...args) {
+  const child = spawn(BINARY, [...args, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data))
+  const [code] = await once(child, 'close')
+  return { code, output }
+}
+
+/** Starts aerie on `net` and, unless `ready` is false, waits until it answers. Its log goes to `dir`/aerie.log. */
+export async function startAerie(net, { dir = temporaryDir(), change, binary = BINARY, ready = true } = {}) {
   const { config, settings } = configure(net, { dir, change })
   const url = net.appview.url
   const logFile = path.join(dir, 'aerie.log')
@@ -88,10 +97,13 @@ export async function startAerie(net, { dir = temporaryDir(), change, binary = B
     return exited
   }
 
-  await until('GET /xrpc/_health', async () => (await fetch(`${url}/xrpc/_health`)).ok, 30_000).catch(async (error) => {
-    await stop('SIGKILL')
-    throw error
-  })
+  if (ready) {
+    const healthy = async () => (await fetch(`${url}/xrpc/_health`)).ok
+    await until('GET /xrpc/_health', healthy, 30_000).catch(async (error) => {
+      await stop('SIGKILL')
+      throw error
+    })
+  }
 
   return {
     url,
@@ -104,9 +116,9 @@ export async function startAerie(net, { dir = temporaryDir(), change, binary = B
     until,
     stop,
     logText: () => fs.readFileSync(logFile, 'utf8'),
-    /** Waits until every read shows all that PDS and labeler have sent so far. */
+    /** Waits until every read shows all that firehose and labeler have sent so far. */
     async caughtUp(timeoutMs = 30_000) {
-      const seq = await net.pds.seq()
+      const seq = await net.firehose.seq()
       const labels = net.labeler.seq
       await until(
         `caught up to ${seq}`,

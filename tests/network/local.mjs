@@ -56,7 +56,7 @@ async function main() {
   progress(`aerie ${aerie.url}, its log and data in ${dir}`)
   const cast = await createCast(net)
   const refs = await seed(net, cast)
-  progress(`12 accounts seeded, firehose at ${await net.pds.seq()}`)
+  progress(`12 accounts seeded, firehose at ${await net.firehose.seq()}`)
   await aerie.caughtUp()
   progress('indexed')
   console.log(commands(cast, refs))

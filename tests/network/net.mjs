@@ -2,6 +2,7 @@
 // The PDS sends the app.bsky.* calls of its accounts to the AppView whose port is given.
 process.env.LOG_ENABLED ??= 'false'
 
+import fs from 'node:fs'
 import { createServer } from 'node:net'
 import { AtpAgent } from '@atproto/api'
 import { startLabeler } from './labeler.mjs'
@@ -63,8 +64,16 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     plc: { url: plc.url },
     pds: {
       url: pds.url,
-      ws: pds.url.replace('http', 'ws'),
-      /** The last sequence number of the firehose. */
+      /** The key that an account signs its commits and service tokens with. */
+      async signingKey(did) {
+        const { keyLocation } = await pds.ctx.actorStore.getLocation(did)
+        return Secp256k1Keypair.import(fs.readFileSync(keyLocation))
+      },
+    },
+    /** What aerie follows: the PDS itself, unless a test puts something between. */
+    firehose: {
+      url: pds.url.replace('http', 'ws'),
+      /** The last sequence number sent. */
       seq: async () => (await pds.ctx.sequencer.curr()) ?? 0,
     },
     appview,

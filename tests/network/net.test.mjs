@@ -39,9 +39,9 @@ test('the AppView has a DID document that points to it', async () => {
 
 test('the PDS proxies a reading call with a service token for the AppView', async () => {
   const agent = net.anonymous()
-  const before = await net.pds.seq()
+  const before = await net.firehose.seq()
   await agent.createAccount({ handle: 'zoe.test', email: 'zoe@test.com', password: 'zoe-pass' })
-  assert.ok((await net.pds.seq()) > before)
+  assert.ok((await net.firehose.seq()) > before)
   await agent.getTimeline()
   const request = calls.at(-1)
   const claims = JSON.parse(Buffer.from(request.headers.authorization.split('.')[1], 'base64url'))
