@@ -1,1 +1,55 @@
-//! From ids to the state that views need.
+//! Hydration: from ids to everything that views need to show them.
+//!
+//! A [`Hydrator`] reads one [`Snapshot`] on a read-pool thread and fills a [`State`]; views are pure functions over
+//! that. What does not depend on who asks is cached by account ([`Shared`]) and forgotten with the commit that
+//! changes it. Reads are point reads for the ids at hand; nothing here scans more than a page.
+//!
+//! Does not know: JSON, HTTP, where ids come from (skeletons, in `xrpc::api`).
+//!
+//! # Invariants
+//! - An entry `None` in a map of [`State`] means "looked for and not to be shown"; absent means "not asked for".
+//! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
+
+pub mod actor;
+mod blocks;
+mod context;
+pub mod fields;
+pub mod graph;
+mod known;
+mod labels;
+mod profiles;
+pub mod record;
+mod rules;
+mod shared;
+pub mod state;
+mod viewer;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Actor, Profile, Status, Verification};
+pub use context::HydrateCtx;
+pub use record::{Json, JsonRef, Record};
+pub use shared::{Lists, Settings, Shared};
+pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
+
+pub use crate::store::rows::{AccountStatus, AggRow, Counter};
+pub use crate::store::{ActorId, PostId, RecordId, Rkey, Target};
+
+use crate::store::{Snapshot, StoreError};
+
+/// What hydration answers: the store is the only thing that can fail.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Reads one snapshot for one request.
+#[derive(Clone, Copy)]
+pub struct Hydrator<'a> {
+    /// The store as of the beginning of the request.
+    pub snapshot: &'a Snapshot,
+    /// Who asks, and what they may see.
+    pub ctx: &'a HydrateCtx,
+    /// Caches and settings.
+    pub shared: &'a Shared,
+}

@@ -38,6 +38,11 @@ impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
         Self(this)
     }
 
+    /// Drops everything: what values are derived from besides the store has changed.
+    pub fn clear(&self) {
+        self.0.0.clear();
+    }
+
     /// The value for `actor`, loaded from `snapshot` if it is not held.
     pub fn get(
         &self,

@@ -3,12 +3,13 @@
 //!
 //! | tag | key | value |
 //! |---|---|---|
-//! | `m` | viewer, account | when it was muted |
+//! | `m` | viewer, account | when it was muted, and what of it |
 //! | `l` | viewer, list | when it was muted |
 //! | `t` | viewer, thread root | when it was muted |
 //! | `s` | viewer | up to when notifications were seen |
 //! | `b` | viewer | since when the account is a member |
 //! | `x` | account or record | when it was taken down, and the reference given |
+//! | `y` | account, CID of a blob | the same |
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
@@ -73,6 +74,80 @@ pub fn put(
     tx.put(Ks::Private, &key, &value);
     tx.touch(viewer);
     Ok(())
+}
+
+/// A muted account, and what of it is muted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mute {
+    /// When it was muted first.
+    pub at: i64,
+    /// Its reposts, not all of it.
+    pub only_reposts: bool,
+    /// Its quote posts, not all of it.
+    pub only_quoteposts: bool,
+}
+
+impl Mute {
+    /// All of the account is muted.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        !self.only_reposts && !self.only_quoteposts
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_zigzag(&mut out, self.at);
+        if !self.is_full() {
+            out.push(u8::from(self.only_reposts) | u8::from(self.only_quoteposts) << 1);
+        }
+        out
+    }
+
+    fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let at = r.zigzag()?;
+        let scope = if r.is_empty() { 0 } else { r.u8()? };
+        Some(Self { at, only_reposts: scope & 1 != 0, only_quoteposts: scope & 2 != 0 })
+    }
+}
+
+/// A viewer's mute of an account.
+pub fn mute<R: Reader + ?Sized>(
+    r: &R,
+    viewer: ActorId,
+    subject: ActorId,
+) -> Result<Option<Mute>, StoreError> {
+    let key = key(Kind::MutedActor, viewer, Some(Target::Actor(subject)));
+    r.row(Ks::Private, &key, Mute::decode)
+}
+
+/// Mutes an account. One that is muted keeps its time and gets the new scope.
+pub fn put_mute(
+    tx: &mut Tx<'_>,
+    viewer: ActorId,
+    subject: ActorId,
+    mute: Mute,
+) -> Result<(), StoreError> {
+    let key = key(Kind::MutedActor, viewer, Some(Target::Actor(subject)));
+    let at = tx.row(Ks::Private, &key, time)?.unwrap_or(mute.at);
+    tx.put(Ks::Private, &key, &Mute { at, ..mute }.encode());
+    tx.touch(viewer);
+    Ok(())
+}
+
+/// Every account that a viewer muted, in the order of their numbers.
+pub fn mutes<R: Reader + ?Sized>(
+    r: &R,
+    viewer: ActorId,
+) -> Result<Vec<(ActorId, Mute)>, StoreError> {
+    let prefix = key(Kind::MutedActor, viewer, None);
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Private, &prefix, &mut |k, v| {
+        let subject = k.get(prefix.len()..).and_then(|s| ByteReader::new(s).target());
+        out.extend(subject.map(Target::actor).zip(Mute::decode(v)));
+        true
+    })?;
+    Ok(out)
 }
 
 /// Removes a row.
@@ -167,6 +242,27 @@ pub fn takedowns<R: Reader + ?Sized>(r: &R) -> Result<Vec<Target>, StoreError> {
         true
     })?;
     Ok(out)
+}
+
+fn blob_key(owner: ActorId, cid: &str) -> Key {
+    Key::tag(b'y').actor(owner).bytes(cid.as_bytes())
+}
+
+/// The takedown of a blob.
+pub fn blob_takedown<R: Reader + ?Sized>(
+    r: &R,
+    owner: ActorId,
+    cid: &str,
+) -> Result<Option<Takedown>, StoreError> {
+    r.row(Ks::Private, &blob_key(owner, cid), Takedown::decode)
+}
+
+/// Takes a blob down, or lifts that.
+pub fn set_blob_takedown(tx: &mut Tx<'_>, owner: ActorId, cid: &str, takedown: Option<&Takedown>) {
+    match takedown {
+        Some(t) => tx.put(Ks::Private, &blob_key(owner, cid), &t.encode()),
+        None => tx.del(Ks::Private, &blob_key(owner, cid)),
+    }
 }
 
 /// A list as the subject of a row.

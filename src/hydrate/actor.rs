@@ -1,0 +1,235 @@
+//! An account: what is the same for every viewer, from half a dozen point reads, cached in [`super::Shared`].
+
+use std::sync::Arc;
+
+use ipld_core::ipld::Ipld;
+
+use super::Result;
+use super::fields;
+use super::record::{Json, Record};
+use super::shared::Settings;
+use crate::store::rows::{AccountStatus, EdgeKind, RecordRow};
+use crate::store::{
+    ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,
+};
+use crate::syntax::datetime;
+
+/// An account that the network showed us, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Its number.
+    pub id: ActorId,
+    /// Its DID.
+    pub did: Arc<str>,
+    /// Its handle, if it is valid in both directions.
+    pub handle: Option<Arc<str>>,
+    /// Hosting status upstream.
+    pub status: AccountStatus,
+    /// Taken down by the operator.
+    pub taken_down: bool,
+    /// `createdAt` of the profile record, milliseconds.
+    pub created: Option<i64>,
+    /// The profile record.
+    pub profile: Option<Profile>,
+    /// The status record (`app.bsky.actor.status`).
+    pub live: Option<Status>,
+    /// Whether it has a labeler service record.
+    pub is_labeler: bool,
+    /// Whose chat messages it takes: `allowIncoming` and `allowGroupInvites`.
+    pub chat: Option<(String, Option<String>)>,
+    /// `messageMe` of its Germ declaration.
+    pub germ: Option<Json>,
+    /// The Germ declaration is taken down.
+    pub germ_taken_down: bool,
+    /// Who may subscribe to its activity: `followers`, `mutuals` or `none`.
+    pub allow_subscriptions: &'static str,
+    /// Its verifications by trusted verifiers, the oldest first.
+    pub verifications: Vec<Verification>,
+    /// Whether its own verifications count.
+    pub trusted_verifier: bool,
+}
+
+/// A profile record (`app.bsky.actor.profile`).
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The record itself.
+    pub record: Record,
+    /// Taken down by the operator.
+    pub taken_down: bool,
+    /// CID of the avatar.
+    pub avatar: Option<String>,
+    /// CID of the banner.
+    pub banner: Option<String>,
+}
+
+impl Profile {
+    /// A text field of the record.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        fields::text(&self.record.value, key)
+    }
+}
+
+/// A status record, "live" being the only status so far.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The record itself.
+    pub record: Record,
+    /// Taken down by the operator: its owner sees that it is.
+    pub taken_down: bool,
+}
+
+/// A verification by a trusted verifier.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// The verifier.
+    pub issuer: ActorId,
+    /// Its DID.
+    pub issuer_did: Arc<str>,
+    /// The record.
+    pub uri: String,
+    /// The subject's handle when it was verified.
+    pub handle: String,
+    /// The subject's display name when it was verified.
+    pub display_name: String,
+    /// `sortAt`, milliseconds.
+    pub sort: i64,
+}
+
+impl Actor {
+    /// Whether views may show it to anybody.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        !self.taken_down && self.status == AccountStatus::Active
+    }
+
+    pub(super) fn load(
+        s: &Snapshot,
+        id: ActorId,
+        settings: &Settings,
+    ) -> Result<Option<Arc<Self>>> {
+        let Some(row) = s.actor(id)? else { return Ok(None) };
+        if row.status == AccountStatus::Deleted {
+            return Ok(None);
+        }
+        let did = s.did(id)?;
+        let taken_down = |target| private::takedown(s, target).map(|t| t.is_some());
+        let profile = own(s, id, c::PROFILE)?;
+        let created = profile
+            .as_ref()
+            .and_then(|p| fields::text(&p.value, "createdAt").map(datetime::normalize_ms));
+        let profile = match profile {
+            Some(record) => Some(Profile {
+                taken_down: taken_down(Target::Record(record.id))?,
+                avatar: fields::blob(&record.value, "avatar"),
+                banner: fields::blob(&record.value, "banner"),
+                record,
+            }),
+            None => None,
+        };
+        let live = match own(s, id, c::STATUS)? {
+            Some(record) => {
+                Some(Status { taken_down: taken_down(Target::Record(record.id))?, record })
+            }
+            None => None,
+        };
+        let germ = own(s, id, c::GERM_DECLARATION)?;
+        let germ_taken_down = match &germ {
+            Some(record) => taken_down(Target::Record(record.id))?,
+            None => false,
+        };
+        let labeler = self_id(id, c::LABELER);
+        Ok(Some(Arc::new(Self {
+            id,
+            handle: row.handle.map(Arc::from),
+            status: row.status,
+            taken_down: taken_down(Target::Actor(id))?,
+            created,
+            profile,
+            live,
+            is_labeler: s.record(labeler)?.is_some_and(|row| row.valid),
+            chat: own_value(s, id, c::CHAT_DECLARATION)?.and_then(|v| chat(&v)),
+            germ: germ.and_then(|g| fields::field(&g.value, "messageMe").cloned().map(Json::from)),
+            germ_taken_down,
+            allow_subscriptions: own_value(s, id, c::NOTIFICATION_DECLARATION)?
+                .map_or("followers", |v| allow_subscriptions(&v)),
+            verifications: verifications(s, id, settings)?,
+            trusted_verifier: settings.trusted_verifiers.contains(&did),
+            did,
+        })))
+    }
+
+    /// The account as somebody sees it who may not see records that are taken down.
+    pub(super) fn without_taken_down_records(self: &Arc<Self>) -> Arc<Self> {
+        let hide_profile = self.profile.as_ref().is_some_and(|p| p.taken_down);
+        if !hide_profile && !self.germ_taken_down {
+            return Arc::clone(self);
+        }
+        let mut seen = Self::clone(self);
+        if hide_profile {
+            seen.profile = None;
+        }
+        if self.germ_taken_down {
+            seen.germ = None;
+        }
+        Arc::new(seen)
+    }
+}
+
+/// The record of a collection that has one under `self`.
+pub(super) fn self_id(actor: ActorId, coll: CollId) -> RecordId {
+    RecordId { actor, coll, rkey: Rkey::SELF }
+}
+
+fn own(s: &Snapshot, actor: ActorId, coll: CollId) -> Result<Option<Record>> {
+    let id = self_id(actor, coll);
+    match s.record(id)? {
+        Some(row) => Record::load(s, id, &row),
+        None => Ok(None),
+    }
+}
+
+fn own_value(s: &Snapshot, actor: ActorId, coll: CollId) -> Result<Option<Ipld>> {
+    let id = self_id(actor, coll);
+    match s.row(Ks::Record, &id.to_bytes(), RecordRow::decode)? {
+        Some(row) if row.valid => Ok(Some(s.unpack(&row.packed)?)),
+        _ => Ok(None),
+    }
+}
+
+fn chat(value: &Ipld) -> Option<(String, Option<String>)> {
+    let incoming = fields::string(value, "allowIncoming").filter(|text| !text.is_empty())?;
+    Some((incoming, fields::string(value, "allowGroupInvites").filter(|text| !text.is_empty())))
+}
+
+fn allow_subscriptions(value: &Ipld) -> &'static str {
+    match fields::text(value, "allowSubscriptions") {
+        Some("mutuals") => "mutuals",
+        Some("none") => "none",
+        _ => "followers",
+    }
+}
+
+fn verifications(s: &Snapshot, subject: ActorId, settings: &Settings) -> Result<Vec<Verification>> {
+    let mut out = Vec::new();
+    for did in &settings.trusted_verifiers {
+        let Some(issuer) = s.actor_id(did)? else { continue };
+        let fan = s.fan(EdgeKind::Verification, Target::Actor(subject), issuer)?;
+        let Some(fan) = fan else { continue };
+        let id = RecordId { actor: issuer, coll: c::VERIFICATION, rkey: fan.rkey };
+        let Some(row) = s.record(id)? else { continue };
+        let value = s.unpack(&row.packed)?;
+        let handle = fields::string(&value, "handle").filter(|handle| !handle.is_empty());
+        let Some(handle) = handle else { continue };
+        out.push(Verification {
+            issuer,
+            issuer_did: Arc::clone(did),
+            uri: s.uri(id)?,
+            handle,
+            display_name: fields::string(&value, "displayName").unwrap_or_default(),
+            sort: row.sort,
+        });
+    }
+    out.sort_by_key(|v| v.sort);
+    Ok(out)
+}

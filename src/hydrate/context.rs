@@ -1,0 +1,24 @@
+//! Who asks, and what they may see.
+
+use crate::moderation::Labelers;
+use crate::store::ActorId;
+
+/// The part of a request that decides what is shown.
+#[derive(Debug, Clone, Default)]
+pub struct HydrateCtx {
+    /// The account that asks. `None` for anonymous callers, and for accounts that the network never showed us: nothing
+    /// can relate to them.
+    pub viewer: Option<ActorId>,
+    /// Somebody asks, even if [`Self::viewer`] has no number.
+    pub signed_in: bool,
+    /// The labelers that apply.
+    pub labelers: Labelers,
+    /// Taken-down accounts and records are shown: for the operator.
+    pub include_takedowns: bool,
+    /// Blocks between others do not hide.
+    pub include_3p_blocks: bool,
+    /// The viewer's own blocks do not hide.
+    pub skip_viewer_blocks: bool,
+    /// The time, milliseconds since the epoch.
+    pub now: i64,
+}

@@ -1,0 +1,135 @@
+//! Lists, starter packs, feed generators and labelers: records that have a view of their own.
+
+use super::actor::self_id;
+use super::record::Record;
+use super::state::{ListViewer, State};
+use super::{Hydrator, Result, fields};
+use crate::store::rows::EdgeKind;
+use crate::store::{ActorId, Reader, RecordId, Target, collections as c};
+
+/// `purpose` of a list that can be blocked or muted.
+pub const MODLIST: &str = "app.bsky.graph.defs#modlist";
+
+impl Hydrator<'_> {
+    /// What `listView` needs.
+    pub fn lists(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+        self.lists_basic(state, ids)?;
+        self.profiles(state, &owners(ids))
+    }
+
+    /// What `listViewBasic` needs: the list, its size, its labels and the viewer's relation to it.
+    pub fn lists_basic(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+        for &id in ids {
+            if state.list_viewers.contains_key(&id) {
+                continue;
+            }
+            self.view_record(state, id)?;
+            state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
+            if let Some(viewer) = self.ctx.viewer {
+                let relation = ListViewer {
+                    muted: self.lists_of(viewer)?.muted.contains(&id),
+                    blocked: self.fan_uri(EdgeKind::ListBlock, Target::Record(id), viewer)?,
+                };
+                state.list_viewers.insert(id, relation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a list exists, is a moderation list, and neither it nor its owner is taken down.
+    pub fn is_live_mod_list(&self, state: &mut State, id: RecordId) -> Result<bool> {
+        if let Some(known) = state.mod_lists.get(&id) {
+            return Ok(*known);
+        }
+        self.view_record(state, id)?;
+        let is_mod_list =
+            state.record(id).is_some_and(|r| fields::text(&r.value, "purpose") == Some(MODLIST));
+        let live = is_mod_list && self.owner_is_live(state, id.actor)?;
+        state.mod_lists.insert(id, live);
+        Ok(live)
+    }
+
+    fn owner_is_live(&self, state: &mut State, owner: ActorId) -> Result<bool> {
+        let account = Target::Actor(owner);
+        self.labels(state, [account])?;
+        let hosted = self.actor(owner)?.is_some_and(|a| a.is_hosted());
+        Ok(hosted && !state.labels.get(&account).is_some_and(|l| l.takedown))
+    }
+
+    /// What `starterPackViewBasic` needs.
+    pub fn starter_packs_basic(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+        for &id in ids {
+            self.view_record(state, id)?;
+            state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
+        }
+        self.profiles(state, &owners(ids))
+    }
+
+    /// What `generatorView` needs.
+    pub fn feed_generators(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+        for &id in ids {
+            self.view_record(state, id)?;
+            self.likeable(state, id)?;
+        }
+        self.profiles(state, &owners(ids))
+    }
+
+    /// What `labelerView` and `labelerViewDetailed` need.
+    pub fn labelers(&self, state: &mut State, accounts: &[ActorId]) -> Result<()> {
+        for &account in accounts {
+            let id = self_id(account, c::LABELER);
+            self.view_record(state, id)?;
+            self.likeable(state, id)?;
+        }
+        self.profiles(state, accounts)?;
+        for &account in accounts {
+            // A label on the account takes the service down even for the operator.
+            if state.labels.get(&Target::Actor(account)).is_some_and(|l| l.takedown) {
+                state.records.insert(self_id(account, c::LABELER), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn likeable(&self, state: &mut State, id: RecordId) -> Result<()> {
+        let target = Target::Record(id);
+        state.aggs.insert(target, self.snapshot.agg(target)?);
+        if let Some(viewer) = self.ctx.viewer {
+            let like = self.fan_uri(EdgeKind::Like, target, viewer)?;
+            state.likes.insert(target, like);
+        }
+        Ok(())
+    }
+
+    /// Adds a record and the labels on it, unless it is taken down.
+    pub fn view_record(&self, state: &mut State, id: RecordId) -> Result<()> {
+        if state.records.contains_key(&id) {
+            return Ok(());
+        }
+        let target = Target::Record(id);
+        self.labels(state, [target])?;
+        let hidden = self.label_hides(state, target)
+            || (!self.ctx.include_takedowns && self.shared.takedowns.contains(target));
+        let record = if hidden { None } else { self.load_record(id)? };
+        state.records.insert(id, record);
+        Ok(())
+    }
+
+    /// A valid record of the `record` keyspace.
+    pub fn load_record(&self, id: RecordId) -> Result<Option<Record>> {
+        match self.snapshot.record(id)? {
+            Some(row) => Record::load(self.snapshot, id, &row),
+            None => Ok(None),
+        }
+    }
+}
+
+fn owners(ids: &[RecordId]) -> Vec<ActorId> {
+    ids.iter().map(|id| id.actor).collect()
+}
+
+/// Where the labeler service record of an account is.
+#[must_use]
+pub fn labeler_id(account: ActorId) -> RecordId {
+    self_id(account, c::LABELER)
+}

@@ -1,0 +1,117 @@
+//! Profiles in their three sizes (`app.bsky.actor.defs`).
+
+use std::sync::Arc;
+
+use super::actor::{Actor, self_id};
+use super::state::State;
+use super::{Hydrator, Result, fields};
+use crate::store::{ActorId, Reader, Target, collections as c};
+
+impl Hydrator<'_> {
+    /// What `profileViewBasic` and `profileView` need.
+    pub fn profiles(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+        self.profiles_seen(state, ids, self.ctx.include_takedowns)
+    }
+
+    /// What `profileViewDetailed` needs. With `whatever_status` those who are not hosted are there too, for callers
+    /// that answer with the reason.
+    pub fn profiles_detailed(
+        &self,
+        state: &mut State,
+        ids: &[ActorId],
+        whatever_status: bool,
+    ) -> Result<()> {
+        let include = self.ctx.include_takedowns || whatever_status;
+        self.known_followers(state, ids)?;
+        let mut all = ids.to_vec();
+        for id in ids {
+            if let Some(known) = state.known_followers.get(id) {
+                all.extend(&known.sample);
+            }
+        }
+        let pairs: Vec<_> = ids
+            .iter()
+            .flat_map(|id| {
+                let known = state.known_followers.get(id);
+                known.into_iter().flat_map(|k| &k.sample).map(|other| (*id, *other))
+            })
+            .collect();
+        self.profiles_seen(state, &all, include)?;
+        self.blocks(state, pairs)?;
+        for &id in ids {
+            let agg = self.snapshot.agg(Target::Actor(id))?;
+            state.profile_aggs.insert(id, agg);
+        }
+        self.joined_via(state, ids)
+    }
+
+    fn joined_via(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+        let uris: Vec<String> = ids
+            .iter()
+            .filter_map(|id| state.actor(*id)?.profile.as_ref())
+            .filter_map(|p| fields::ref_uri(&p.record.value, "joinedViaStarterPack"))
+            .map(str::to_owned)
+            .collect();
+        let mut packs = Vec::new();
+        for uri in uris {
+            if let Some(Target::Record(id)) = self.snapshot.target(&uri)?
+                && id.coll == c::STARTERPACK
+            {
+                packs.push(id);
+                state.starter_packs.insert(uri, id);
+            }
+        }
+        self.starter_packs_basic(state, &packs)
+    }
+
+    fn profiles_seen(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+        self.actors(state, ids, include)?;
+        self.profile_viewers(state, ids)?;
+        let issuers: Vec<ActorId> = ids
+            .iter()
+            .filter_map(|id| state.actor(*id))
+            .flat_map(|actor| actor.verifications.iter().map(|v| v.issuer))
+            .filter(|issuer| !state.actors.contains_key(issuer))
+            .collect();
+        for issuer in issuers {
+            let actor = self.visible(issuer, include)?;
+            state.actors.entry(issuer).or_insert(actor);
+        }
+        Ok(())
+    }
+
+    /// Accounts and the labels on them, without the viewer's relation.
+    pub(super) fn actors(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+        for &id in ids {
+            let account = Target::Actor(id);
+            if state.actors.contains_key(&id)
+                && (self.ctx.labelers.is_empty() || state.labels.contains_key(&account))
+            {
+                continue;
+            }
+            let actor = self.visible(id, include)?;
+            self.labels(state, label_subjects(id, actor.as_ref()))?;
+            let hidden = !include && self.label_hides(state, account);
+            state.actors.insert(id, actor.filter(|_| !hidden));
+        }
+        Ok(())
+    }
+
+    /// An account, if the caller may see it.
+    fn visible(&self, id: ActorId, include: bool) -> Result<Option<Arc<Actor>>> {
+        Ok(self
+            .actor(id)?
+            .filter(|actor| include || actor.is_hosted())
+            .map(|actor| if include { actor } else { actor.without_taken_down_records() }))
+    }
+}
+
+/// The account, its profile and its status.
+fn label_subjects(id: ActorId, actor: Option<&Arc<Actor>>) -> impl Iterator<Item = Target> + use<> {
+    let profile = actor.is_some_and(|a| a.profile.is_some());
+    let live = actor.is_some_and(|a| a.live.is_some());
+    let records = [(profile, c::PROFILE), (live, c::STATUS)];
+    let records = records.into_iter().filter(|(has, _)| *has);
+    std::iter::once(Target::Actor(id))
+        .chain(records.map(move |(_, coll)| Target::Record(self_id(id, coll))))
+}

@@ -1,0 +1,132 @@
+//! A record as views need it: address, version, value and times.
+
+use std::sync::Arc;
+
+use ipld_core::ipld::Ipld;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::fields;
+use crate::moderation::Label;
+use crate::store::rows::RecordRow;
+use crate::store::{Reader, RecordId, Snapshot, StoreError};
+use crate::syntax::{cid, datetime};
+
+/// A record that is shown.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Which record.
+    pub id: RecordId,
+    /// Its AT-URI.
+    pub uri: Arc<str>,
+    /// Its CID as text.
+    pub cid: String,
+    /// Its value.
+    pub value: Json,
+    /// `sortAt`: what views call `indexedAt`, milliseconds.
+    pub sort: i64,
+    /// When it was indexed, milliseconds.
+    pub indexed: i64,
+}
+
+impl Record {
+    /// Builds it from its row; `None` if the record is not valid.
+    pub fn load(s: &Snapshot, id: RecordId, row: &RecordRow) -> Result<Option<Self>, StoreError> {
+        if !row.valid {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            id,
+            uri: s.uri(id)?.into(),
+            cid: record_cid(&row.cid),
+            value: Json(Arc::new(s.unpack(&row.packed)?)),
+            sort: row.sort,
+            indexed: row.indexed,
+        }))
+    }
+
+    /// The labels that the author put on it.
+    pub fn self_labels(&self, author: &Arc<str>) -> impl Iterator<Item = Label> {
+        self_labels(author, &self.uri, &self.cid, &self.value.0)
+    }
+}
+
+/// The labels in a record's value as label objects.
+pub fn self_labels(
+    author: &Arc<str>,
+    uri: &Arc<str>,
+    cid: &str,
+    value: &Ipld,
+) -> impl Iterator<Item = Label> + use<> {
+    let cts = match fields::text(value, "createdAt") {
+        Some(created) => datetime::normalize(created),
+        None => datetime::format_ms(0),
+    };
+    let (author, uri, cid) = (Arc::clone(author), Arc::clone(uri), cid.to_owned());
+    fields::self_labels(value).into_iter().map(move |val| Label {
+        src: Arc::clone(&author),
+        uri: Arc::clone(&uri),
+        cid: Some(cid.clone()),
+        val,
+        cts: cts.clone(),
+        exp: None,
+    })
+}
+
+/// The text of a record's CID.
+#[must_use]
+pub fn record_cid(digest: &[u8; 32]) -> String {
+    cid::to_base32(&cid::for_digest(cid::DAG_CBOR, digest))
+}
+
+/// A value that serializes to the protocol's JSON: links as `$link`, bytes as `$bytes`.
+#[derive(Debug, Clone)]
+pub struct Json(pub Arc<Ipld>);
+
+impl std::ops::Deref for Json {
+    type Target = Ipld;
+    fn deref(&self) -> &Ipld {
+        &self.0
+    }
+}
+
+impl From<Ipld> for Json {
+    fn from(value: Ipld) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        JsonRef(&self.0).serialize(to)
+    }
+}
+
+/// The same for a borrowed part of a record.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonRef<'a>(pub &'a Ipld);
+
+impl Serialize for JsonRef<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Ipld::Null => to.serialize_unit(),
+            Ipld::Bool(value) => to.serialize_bool(*value),
+            Ipld::Integer(value) => match (i64::try_from(*value), u64::try_from(*value)) {
+                (Ok(value), _) => to.serialize_i64(value),
+                (_, Ok(value)) => to.serialize_u64(value),
+                _ => to.serialize_f64(*value as f64),
+            },
+            Ipld::Float(value) => to.serialize_f64(*value),
+            Ipld::String(text) => to.serialize_str(text),
+            Ipld::Bytes(bytes) => single(to, "$bytes", &data_encoding::BASE64_NOPAD.encode(bytes)),
+            Ipld::Link(link) => single(to, "$link", &cid::to_base32(link)),
+            Ipld::List(list) => to.collect_seq(list.iter().map(JsonRef)),
+            Ipld::Map(map) => to.collect_map(map.iter().map(|(key, value)| (key, JsonRef(value)))),
+        }
+    }
+}
+
+fn single<S: Serializer>(to: S, key: &str, value: &str) -> Result<S::Ok, S::Error> {
+    let mut map = to.serialize_map(Some(1))?;
+    map.serialize_entry(key, value)?;
+    map.end()
+}

@@ -1,0 +1,188 @@
+//! Who sees what: relations, lists, blocks, takedowns and labels over a real store.
+
+use super::testing::{Fixture, NOW, seen_by};
+use super::*;
+use crate::store::Reader;
+use crate::store::rows::EdgeKind;
+use serde_json::json;
+
+const CURATE: &str = "app.bsky.graph.defs#curatelist";
+
+fn relation(f: &Fixture, viewer: ActorId, other: ActorId) -> (State, ProfileViewer) {
+    f.hydrate(&seen_by(Some(viewer)), |h| {
+        let mut state = h.state();
+        h.profiles(&mut state, &[other]).unwrap();
+        let relation = state.profile_viewers[&other].clone();
+        (state, relation)
+    })
+}
+
+#[test]
+fn direct_relations() {
+    let f = Fixture::new();
+    let (alice, bob, carol) = (f.account("alice"), f.account("bob"), f.account("carol"));
+    f.follow(alice, bob);
+    f.follow(bob, alice);
+    f.block(carol, alice);
+    f.mute(alice, carol);
+    let (state, bobs) = relation(&f, alice, bob);
+    assert!(bobs.following.unwrap().starts_with("at://did:plc:alice/app.bsky.graph.follow/"));
+    assert!(bobs.followed_by.unwrap().starts_with("at://did:plc:bob/app.bsky.graph.follow/"));
+    assert!(!state.viewer_block_exists(bob));
+    let (state, carols) = relation(&f, alice, carol);
+    assert!(carols.blocked_by.is_some() && carols.blocking.is_none() && carols.muted);
+    assert!(state.viewer_block_exists(carol) && state.viewer_mute_exists(carol));
+    assert_eq!(relation(&f, alice, alice).1, ProfileViewer::default());
+}
+
+#[test]
+fn lists_count_while_they_are_live_moderation_lists() {
+    let f = Fixture::new();
+    let (alice, owner, bad) = (f.account("alice"), f.account("owner"), f.account("bad"));
+    let curated = f.list(owner, "3kcurated", CURATE, &[bad]);
+    let modlist = f.list(owner, "3kmod", graph::MODLIST, &[bad, alice]);
+    for (list, rkey) in [(curated, "lb1"), (modlist, "lb2")] {
+        let uri = f.snapshot().uri(list).unwrap();
+        let block = json!({ "$type": "app.bsky.graph.listblock", "subject": uri });
+        f.record(alice, "app.bsky.graph.listblock", rkey, block.clone());
+        f.record(bad, "app.bsky.graph.listblock", rkey, block);
+    }
+    f.mute_list(alice, modlist);
+    let (state, bads) = relation(&f, alice, bad);
+    assert_eq!(bads.blocking_by_list, Some(modlist));
+    assert_eq!(bads.blocked_by_list, Some(modlist));
+    assert_eq!(bads.muted_by_list, Some(modlist));
+    assert!(state.record(modlist).is_some() && state.list_viewers[&modlist].muted);
+    f.hydrate(&seen_by(None), |h| {
+        let mut state = h.state();
+        h.blocks(&mut state, [(bad, alice), (bad, owner)]).unwrap();
+        assert!(state.blocked(alice, bad) && !state.blocked(owner, bad));
+    });
+    f.take_down(Target::Actor(owner));
+    let (state, bads) = relation(&f, alice, bad);
+    assert_eq!(bads, ProfileViewer::default());
+    assert!(!state.viewer_block_exists(bad));
+}
+
+#[test]
+fn who_is_not_hosted_is_not_there() {
+    let f = Fixture::new();
+    let (alice, bob, labeler) = (f.account("alice"), f.account("bob"), f.account("labeler"));
+    let anonymous = seen_by(None);
+    let shown = |ctx: &HydrateCtx, whatever| {
+        f.hydrate(ctx, |h| {
+            let mut state = h.state();
+            h.profiles_detailed(&mut state, &[bob], whatever).unwrap();
+            (state.actor(bob).is_some(), state.is_taken_down(bob), state.is_deactivated(bob))
+        })
+    };
+    assert_eq!(shown(&anonymous, false), (true, false, false));
+    f.update(bob, |row| row.status = AccountStatus::Deactivated);
+    assert_eq!(shown(&anonymous, false), (false, false, false));
+    assert_eq!(shown(&anonymous, true), (true, false, true));
+    f.update(bob, |row| row.status = AccountStatus::Suspended);
+    assert_eq!(shown(&anonymous, true), (true, true, false));
+    f.update(bob, |row| row.status = AccountStatus::Deleted);
+    assert_eq!(shown(&anonymous, true), (false, false, false));
+    f.update(bob, |row| row.status = AccountStatus::Active);
+    f.label(labeler, Target::Actor(bob), "!takedown");
+    assert_eq!(shown(&anonymous, false), (true, false, false));
+    let labels = |redact| HydrateCtx {
+        labelers: [(labeler, redact)].into_iter().collect(),
+        ..seen_by(Some(alice))
+    };
+    assert_eq!(shown(&labels(false), false), (true, false, false));
+    assert_eq!(shown(&labels(true), false), (false, true, false));
+    assert_eq!(shown(&labels(true), true), (true, true, false));
+    f.take_down(Target::Actor(bob));
+    assert_eq!(shown(&anonymous, false), (false, false, false));
+    let operator = HydrateCtx { include_takedowns: true, ..seen_by(None) };
+    assert_eq!(shown(&operator, false), (true, true, false));
+}
+
+#[test]
+fn a_taken_down_profile_record_leaves_the_account() {
+    let f = Fixture::new();
+    let bob = f.account("bob");
+    let profile = f.hydrate(&seen_by(None), |h| h.actor(bob).unwrap().unwrap());
+    f.take_down(Target::Record(profile.profile.as_ref().unwrap().record.id));
+    for (include_takedowns, shown) in [(false, false), (true, true)] {
+        f.hydrate(&HydrateCtx { include_takedowns, ..seen_by(None) }, |h| {
+            let mut state = h.state();
+            h.profiles(&mut state, &[bob]).unwrap();
+            let actor = state.actor(bob).unwrap();
+            assert_eq!(actor.profile.is_some(), shown);
+            assert!(actor.created.is_some());
+        });
+    }
+}
+
+#[test]
+fn needs_review_is_seen_by_author_and_followers() {
+    let f = Fixture::new();
+    let (alice, bob, labeler) = (f.account("alice"), f.account("bob"), f.account("labeler"));
+    f.label(labeler, Target::Actor(bob), "needs-review");
+    f.follow(alice, bob);
+    for (viewer, sees) in
+        [(None, false), (Some(alice), true), (Some(bob), true), (Some(labeler), false)]
+    {
+        let ctx =
+            HydrateCtx { labelers: [(labeler, true)].into_iter().collect(), ..seen_by(viewer) };
+        f.hydrate(&ctx, |h| {
+            let mut state = h.state();
+            h.profiles(&mut state, &[bob]).unwrap();
+            assert_eq!(state.viewer_sees_needs_review(Target::Actor(bob)), sees, "{viewer:?}");
+        });
+    }
+}
+
+#[test]
+fn known_followers_by_either_way_of_reading() {
+    let f = Fixture::new();
+    let (alice, star) = (f.account("alice"), f.account("star"));
+    let others: Vec<_> = (0..9).map(|i| f.account(&format!("user{i}"))).collect();
+    let known = |viewer| {
+        f.hydrate(&seen_by(Some(viewer)), |h| {
+            let mut state = h.state();
+            h.profiles_detailed(&mut state, &[star], false).unwrap();
+            state.known_followers.get(&star).map(|k| (k.count, k.sample.len()))
+        })
+    };
+    assert_eq!(known(alice), None);
+    for other in &others {
+        f.follow(*other, star);
+    }
+    f.follow(alice, others[0]);
+    // One follow against nine followers: point reads.
+    assert_eq!(known(alice), Some((1, 1)));
+    for other in &others[1..7] {
+        f.edge(EdgeKind::Follow, alice, Target::Actor(*other), NOW + i64::from(other.0));
+    }
+    assert_eq!(known(alice), Some((7, 5)));
+    f.hydrate(&seen_by(Some(alice)), |h| {
+        assert_eq!(h.all_known_followers(alice, star).unwrap().len(), 7);
+    });
+}
+
+#[test]
+fn verifications_of_trusted_verifiers_count() {
+    let settings = Settings {
+        trusted_verifiers: vec!["did:plc:trusted".into()],
+        ..Settings::new("https://appview.example")
+    };
+    let f = Fixture::with(settings);
+    let (bob, trusted, other) = (f.account("bob"), f.account("trusted"), f.account("other"));
+    let record = json!({
+        "$type": "app.bsky.graph.verification", "subject": "did:plc:bob", "handle": "bob.test",
+        "displayName": "BOB", "createdAt": "2023-03-01T00:00:00.000Z",
+    });
+    f.record(other, "app.bsky.graph.verification", "v1", record.clone());
+    let verified = || f.hydrate(&seen_by(None), |h| h.actor(bob).unwrap().unwrap());
+    assert_eq!(verified().verifications.len(), 0);
+    f.record(trusted, "app.bsky.graph.verification", "v1", record);
+    let actor = verified();
+    assert_eq!(actor.verifications[0].issuer, trusted);
+    assert_eq!(actor.verifications[0].uri, "at://did:plc:trusted/app.bsky.graph.verification/v1");
+    f.shared.reload(Settings::new("https://appview.example"));
+    assert_eq!(verified().verifications.len(), 0);
+}

@@ -1,0 +1,107 @@
+//! How the viewer and accounts relate: point reads on the edges between the two, and on the few lists that either
+//! of them blocks or mutes.
+
+use super::state::{ProfileViewer, State};
+use super::{Hydrator, Result};
+use crate::store::rows::EdgeKind;
+use crate::store::{ActorId, Reader, RecordId, Target, private};
+
+impl Hydrator<'_> {
+    /// Adds the viewer's relation to `ids`.
+    pub fn profile_viewers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+        let Some(viewer) = self.ctx.viewer else { return Ok(()) };
+        for &id in ids {
+            if state.profile_viewers.contains_key(&id) {
+                continue;
+            }
+            let mut relation = self.direct_relation(viewer, id)?;
+            if id != viewer {
+                self.list_relation(state, viewer, id, &mut relation)?;
+            }
+            state.profile_viewers.insert(id, relation);
+        }
+        Ok(())
+    }
+
+    /// The relation without lists; nobody relates to themselves.
+    pub fn direct_relation(&self, viewer: ActorId, id: ActorId) -> Result<ProfileViewer> {
+        let mut out = ProfileViewer::default();
+        if id == viewer {
+            return Ok(out);
+        }
+        if let Some(mute) = private::mute(self.snapshot, viewer, id)? {
+            out.muted_only_reposts = mute.only_reposts;
+            out.muted_only_quoteposts = mute.only_quoteposts;
+            out.muted = !mute.only_reposts && !mute.only_quoteposts;
+        }
+        out.blocking = self.edge_uri(EdgeKind::Block, viewer, id)?;
+        out.blocked_by = self.edge_uri(EdgeKind::Block, id, viewer)?;
+        out.following = self.edge_uri(EdgeKind::Follow, viewer, id)?;
+        out.followed_by = self.edge_uri(EdgeKind::Follow, id, viewer)?;
+        Ok(out)
+    }
+
+    fn list_relation(
+        &self,
+        state: &mut State,
+        viewer: ActorId,
+        id: ActorId,
+        out: &mut ProfileViewer,
+    ) -> Result<()> {
+        let own = self.lists_of(viewer)?;
+        out.muted_by_list = self.live_list_with(state, &own.muted, id)?;
+        out.blocking_by_list = self.live_list_with(state, &own.blocked, id)?;
+        let theirs = self.lists_of(id)?;
+        out.blocked_by_list = self.live_list_with(state, &theirs.blocked, viewer)?;
+        // Views name these two.
+        let named: Vec<RecordId> =
+            [out.muted_by_list, out.blocking_by_list].into_iter().flatten().collect();
+        self.lists_basic(state, &named)
+    }
+
+    /// The first of `lists` that has `member` on it and is a live moderation list.
+    pub(super) fn live_list_with(
+        &self,
+        state: &mut State,
+        lists: &[RecordId],
+        member: ActorId,
+    ) -> Result<Option<RecordId>> {
+        for &list in lists {
+            if self.is_member(list, member)? && self.is_live_mod_list(state, list)? {
+                return Ok(Some(list));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an account is on a list.
+    pub fn is_member(&self, list: RecordId, member: ActorId) -> Result<bool> {
+        Ok(self.snapshot.fan(EdgeKind::ListItem, Target::Record(list), member)?.is_some())
+    }
+
+    /// The first of `lists` that has `member` on it, live or not.
+    pub fn any_list_with(&self, lists: &[RecordId], member: ActorId) -> Result<Option<RecordId>> {
+        for &list in lists {
+            if self.is_member(list, member)? {
+                return Ok(Some(list));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The AT-URI of the edge from one account to another.
+    fn edge_uri(&self, kind: EdgeKind, from: ActorId, to: ActorId) -> Result<Option<String>> {
+        self.fan_uri(kind, Target::Actor(to), from)
+    }
+
+    /// The AT-URI of an account's record on a target.
+    pub fn fan_uri(&self, kind: EdgeKind, target: Target, fan: ActorId) -> Result<Option<String>> {
+        match self.snapshot.fan(kind, target, fan)? {
+            Some(row) => {
+                let id = RecordId { actor: fan, coll: kind.collection(), rkey: row.rkey };
+                self.snapshot.uri(id).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What the operator took down, held in memory so that looking at a record costs no read.
+//!
+//! # Invariants
+//! - The set follows the rows of `private`: it changes after the commit that changed them and before the caller of
+//!   [`set`] is answered.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustc_hash::FxHashSet;
+
+use crate::store::private::{self, Takedown};
+use crate::store::{Reader, StoreError, Target, Writer};
+
+/// The accounts and records that are taken down; a cheap handle.
+#[derive(Debug, Clone, Default)]
+pub struct Takedowns(Arc<RwLock<FxHashSet<Target>>>);
+
+impl Takedowns {
+    /// Reads the set from the store.
+    pub fn load(r: &impl Reader) -> Result<Self, StoreError> {
+        let set = private::takedowns(r)?.into_iter().collect();
+        Ok(Self(Arc::new(RwLock::new(set))))
+    }
+
+    /// Whether an account or record is taken down itself; a record is not because its account is.
+    #[must_use]
+    pub fn contains(&self, target: Target) -> bool {
+        self.0.read().contains(&target)
+    }
+
+    /// Takes a subject (a DID or AT-URI) down, or lifts that. `false` if it is neither.
+    pub async fn set(
+        &self,
+        writer: &Writer,
+        subject: String,
+        takedown: Option<Takedown>,
+    ) -> Result<bool, StoreError> {
+        let set = Arc::clone(&self.0);
+        writer
+            .durable(move |tx| {
+                let Some(target) = tx.intern_target(&subject)? else { return Ok(false) };
+                private::set_takedown(tx, target, takedown.as_ref());
+                tx.after_commit(move || {
+                    let mut set = set.write();
+                    if takedown.is_some() {
+                        set.insert(target);
+                    } else {
+                        set.remove(&target);
+                    }
+                });
+                Ok(true)
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn the_set_follows_the_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let takedowns = Takedowns::load(&store.snapshot()).unwrap();
+        let uri = "at://did:plc:a/app.bsky.feed.post/3kaaaaaaaaa2a";
+        let row = Takedown { at: 1, reference: "r".into() };
+        assert!(takedowns.set(&writer, uri.into(), Some(row)).await.unwrap());
+        assert!(!takedowns.set(&writer, "nobody".into(), None).await.unwrap());
+        let target = store.snapshot().target(uri).unwrap().unwrap();
+        assert!(takedowns.contains(target));
+        assert!(!takedowns.contains(Target::Actor(target.actor())));
+        assert!(Takedowns::load(&store.snapshot()).unwrap().contains(target));
+        takedowns.set(&writer, uri.into(), None).await.unwrap();
+        assert!(!takedowns.contains(target));
+    }
+}
