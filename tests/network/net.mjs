@@ -3,25 +3,13 @@
 process.env.LOG_ENABLED ??= 'false'
 
 import fs from 'node:fs'
-import { createServer } from 'node:net'
 import { AtpAgent } from '@atproto/api'
 import { startLabeler } from './labeler.mjs'
 import { register, transitive } from './plc.mjs'
+import { freePort } from './port.mjs'
 
 const { TestFeedGen, TestPds, TestPlc, mockNetworkUtilities } = await import('@atproto/dev-env')
 const { Secp256k1Keypair } = await transitive('@atproto/crypto')
-
-/** A port that was free a moment ago. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address()
-      probe.close(() => resolve(port))
-    })
-  })
-}
 
 /** Starts the network; ports that are left out are random. */
 export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {

@@ -87,6 +87,13 @@ export async function createCast(net) {
   return cast
 }
 
+/** What alice's timeline shows then, newest first. */
+export const ALICE_TIMELINE = [
+  'detachedQuote', 'badQuote', 'unquotable', 'hidden', 'hiding', 'followedCarol', 'followed', 'nobodyAlice', 'nobodyBob',
+  'nobody', 'wide5', 'wide0', 'deep7', 'deep6', 'deep5', 'deep4', 'deep3', 'deep2', 'deep1', 'deep0', 'root',
+  'rich by carol', 'hello by bob', 'quoteWithMedia', 'carolPost', 'rich', 'pictures', 'early', 'hello',
+]
+
 /** Writes the world's records, and gives the named ones as `{ uri, cid }`. */
 export async function seed(net, cast) {
   const { alice, bob, carol, dan, eve, fred, greta, hank, ivy, judy, kim, leo } = cast

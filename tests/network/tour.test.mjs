@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { adminHeaders, startAerie } from './aerie.mjs'
 import { startNetwork } from './net.mjs'
-import { createCast, seed } from './seed.mjs'
+import { ALICE_TIMELINE, createCast, seed } from './seed.mjs'
 
 let net, aerie, cast, refs, anonymous
 let alice, bob, carol, dan, eve, fred, greta, hank, ivy, judy, kim, leo
@@ -91,12 +91,6 @@ test('accounts that are gone, suspended, deactivated or renamed', async () => {
   await fails(anonymous.resolveHandle({ handle: 'kim.test' }), 400)
   assert.deepEqual(posts((await alice.agent.getPosts({ uris: [refs.hankPost.uri, refs.ivyPost.uri, refs.gone.uri] })).data.posts), [])
 })
-
-const ALICE_TIMELINE = [
-  'detachedQuote', 'badQuote', 'unquotable', 'hidden', 'hiding', 'followedCarol', 'followed', 'nobodyAlice', 'nobodyBob',
-  'nobody', 'wide5', 'wide0', 'deep7', 'deep6', 'deep5', 'deep4', 'deep3', 'deep2', 'deep1', 'deep0', 'root',
-  'rich by carol', 'hello by bob', 'quoteWithMedia', 'carolPost', 'rich', 'pictures', 'early', 'hello',
-]
 
 test('timeline: order, reposts, pages', async () => {
   assert.deepEqual(await timeline(alice), ALICE_TIMELINE)

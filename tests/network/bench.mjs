@@ -1,0 +1,215 @@
+// `scripts/bench`: runs aerie against the simulator and prints what is measured beside what is aimed at.
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { command, startAerie } from './aerie.mjs'
+import { freePort } from './port.mjs'
+
+const { ATSIM, BENCH_DIR } = process.env
+const EVENTS = Number(process.env.BENCH_EVENTS ?? 500_000)
+const RECORDS = Number(process.env.BENCH_RECORDS ?? 2_000_000)
+// The cursor belongs to the upstream's URL, so a store that is used again must find it at the same port.
+const SIMULATOR_PORT = process.env.BENCH_PORT ?? '2590'
+const TICKS_PER_SECOND = Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
+fs.mkdirSync(BENCH_DIR, { recursive: true })
+
+const rows = []
+const note = (text) => console.log(`  ${text}`)
+/** Records a figure; `at` is '<=' or '>='. */
+function figure(name, value, unit, at, target) {
+  const reached = at === '<=' ? value <= target : value >= target
+  rows.push({ name, value: `${format(value)} ${unit}`, target: `${at} ${format(target)} ${unit}`, reached })
+  note(`${name}: ${format(value)} ${unit} (${at} ${format(target)}) ${reached ? 'ok' : 'SHORT'}`)
+}
+const format = (n) => n.toLocaleString('en', { maximumFractionDigits: n < 100 ? 2 : 0 })
+
+/** A world file of the simulator, made once; `shape` names its options. */
+function world(name, events, options = []) {
+  const file = path.join(BENCH_DIR, `${name}-${events}.bin`)
+  const facts = `${file}.json`
+  if (!fs.existsSync(facts)) {
+    note(`making the world ${name} of ${format(events)} events`)
+    const made = spawnSync(ATSIM, ['gen', '--out', file, '--events', String(events), ...options], { encoding: 'utf8' })
+    if (made.status !== 0) throw new Error(`atsim gen: ${made.stderr}`)
+    fs.writeFileSync(facts, made.stdout.trim().split('\n').at(-1))
+  }
+  return { file, ...JSON.parse(fs.readFileSync(facts, 'utf8')) }
+}
+
+/** The simulator serving a world, in the shape of a network that `startAerie` knows. */
+async function simulate({ file }, rate = 'max') {
+  const url = `http://127.0.0.1:${SIMULATOR_PORT}`
+  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle']
+  const child = spawn(ATSIM, args, { stdio: 'ignore' })
+  let state
+  while (!state) {
+    await sleep(100)
+    if (child.exitCode !== null) throw new Error('atsim serve ended')
+    state = await fetch(`${url}/sim/state`).then((r) => r.json(), () => undefined)
+  }
+  const appviewPort = await freePort()
+  return {
+    plc: { url },
+    pds: { url },
+    firehose: { url: url.replace('http', 'ws'), seq: async () => state.lastSeq },
+    labeler: { did: state.labeler, url, seq: 0 },
+    appview: {
+      port: appviewPort,
+      url: `http://127.0.0.1:${appviewPort}`,
+      did: 'did:web:appview.example',
+      signingKeyHex: '01'.repeat(32),
+    },
+    lastSeq: state.lastSeq,
+    async close() {
+      child.kill()
+      await once(child, 'exit')
+    },
+  }
+}
+
+const folder = () => fs.mkdtempSync(path.join(BENCH_DIR, 'run-'))
+const memory = '512MB'
+const settings = (verify) => (s) => {
+  s.store.memory_budget = memory
+  s.network.verify = verify
+}
+const proc = (pid, file) => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
+const peakMb = (pid) => Number(proc(pid, 'status').match(/VmHWM:\s+(\d+)/)[1]) / 1024
+const cpuSeconds = (pid) => {
+  const fields = proc(pid, 'stat').split(') ')[1].split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}
+const position = async (aerie) => (await aerie.status()).upstreams[0].seq ?? 0
+const diskBytes = (dir) =>
+  fs.readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + fs.statSync(path.join(entry.parentPath, entry.name)).blocks * 512, 0)
+
+/** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
+async function catchUp(shape, { verify = true, dir = folder() } = {}) {
+  const net = await simulate(shape)
+  const aerie = await startAerie(net, { dir, change: settings(verify) })
+  let first
+  let seq = 0
+  while (seq < net.lastSeq) {
+    await sleep(20)
+    seq = await position(aerie)
+    if (seq > 0) first ??= { at: performance.now(), seq, cpu: cpuSeconds(aerie.pid) }
+  }
+  const seconds = (performance.now() - first.at) / 1000
+  const rate = (seq - first.seq) / seconds
+  const peak = peakMb(aerie.pid)
+  note(`${format(seq)} events in ${format(seconds)} s, ${format(cpuSeconds(aerie.pid) - first.cpu)} s of CPU`)
+  return { net, aerie, dir, rate, peak }
+}
+
+async function finish({ net, aerie }) {
+  await aerie.stop()
+  await net.close()
+}
+const remove = (dir) => fs.rmSync(dir, { recursive: true, force: true })
+
+const mixed = (events) => world('mixed', events, ['--actors', String(Math.max(1000, events / 50))])
+
+const sections = {
+  async catchup() {
+    const run = await catchUp(mixed(EVENTS))
+    figure('catch-up, verified', run.rate, 'events/s', '>=', 20_000)
+    figure('peak memory while catching up', run.peak, 'MB', '<=', 600)
+    await finish(run)
+    remove(run.dir)
+  },
+
+  async unverified() {
+    const run = await catchUp(mixed(EVENTS), { verify: false })
+    figure('catch-up, unverified', run.rate, 'events/s', '>=', 40_000)
+    await finish(run)
+    remove(run.dir)
+  },
+
+  async live() {
+    const net = await simulate(mixed(EVENTS), 1000)
+    const dir = folder()
+    const aerie = await startAerie(net, { dir, change: settings(true) })
+    await sleep(10_000)
+    const before = { cpu: cpuSeconds(aerie.pid), at: performance.now(), seq: await position(aerie) }
+    await sleep(30_000)
+    const seconds = (performance.now() - before.at) / 1000
+    const cpu = cpuSeconds(aerie.pid) - before.cpu
+    note(`${format(((await position(aerie)) - before.seq) / seconds)} events/s came in`)
+    figure('live at 1,000 events/s, share of one core', (100 * cpu) / seconds, '%', '<=', 15)
+    await finish({ net, aerie })
+    remove(dir)
+  },
+
+  // Worlds of nearly one kind of record; what the few others take is known from the world of posts.
+  async disk() {
+    const actors = ['--actors', '2000', '--initial', '1', '--labels', '0']
+    const size = async (name, mix) => {
+      const shape = world(name, EVENTS, [...actors, '--mix', mix])
+      const run = await catchUp(shape, { verify: false })
+      await finish(run)
+      const compacted = await command(run.aerie.config, 'db', 'compact')
+      if (compacted.code !== 0) throw new Error(`db compact: ${compacted.output}`)
+      const bytes = diskBytes(run.aerie.store)
+      remove(run.dir)
+      return { bytes, posts: shape.posts, others: shape.frames - shape.posts - 3 * shape.accounts }
+    }
+    const zero = 'like=0,follow=0,repost=0,delete=0,block=0,list=0,listitem=0,listblock=0,threadgate=0,postgate=0,generator=0,starterpack=0,custom=0,profile=0'
+    const posts = await size('posts', `${zero},post=1`)
+    const post = posts.bytes / posts.posts
+    figure('disk per post', post, 'B', '<=', 250)
+    for (const [kind, target] of [['like', 42], ['follow', 32]]) {
+      const share = { like: 97, follow: 97 }[kind]
+      const { bytes, posts: few, others } = await size(kind, `${zero.replace(`${kind}=0`, `${kind}=${share}`)},post=3`)
+      figure(`disk per ${kind}`, (bytes - few * post) / others, 'B', '<=', target)
+    }
+  },
+
+  async startup() {
+    const run = await loaded()
+    await run.aerie.stop()
+    const started = performance.now()
+    const aerie = await startAerie(run.net, { dir: run.dir, change: settings(true) })
+    figure(`ready after start with ${format(RECORDS)} events`, (performance.now() - started) / 1000, 's', '<=', 2)
+    await finish({ net: run.net, aerie })
+  },
+
+  async load() {
+    const run = await loaded()
+    const mix = path.join(BENCH_DIR, 'mix.json')
+    fs.writeFileSync(mix, JSON.stringify({ getProfile: 20, getPosts: 20, getPostThread: 20, getAuthorFeed: 20, getTimeline: 20 }))
+    const args = ['load', '--appview', run.net.appview.url, '--from', mixed(RECORDS).file, '--aud', run.net.appview.did]
+    const out = spawnSync(ATSIM, [...args, '--concurrency', '8', '--duration', '20', '--limit', '25', '--mix', mix], { encoding: 'utf8' })
+    if (out.status !== 0) throw new Error(`atsim load: ${out.stderr}`)
+    const { total, endpoints } = JSON.parse(out.stdout)
+    if (Object.keys(total.errors).length > 0) note(`errors: ${JSON.stringify(total.errors)}`)
+    figure('requests in the mix', total.perSecond, '/s', '>=', 3000)
+    for (const [nsid, { p99Ms }] of Object.entries(endpoints)) {
+      const method = nsid.split('.').at(-1)
+      figure(`${method} p99`, p99Ms, 'ms', '<=', method === 'getTimeline' ? 20 : 5)
+    }
+    await finish(run)
+  },
+}
+
+/** aerie with the load world in it; kept between runs, since filling it takes long. */
+async function loaded() {
+  const dir = path.join(BENCH_DIR, `loaded-${RECORDS}`)
+  return catchUp(mixed(RECORDS), { dir })
+}
+
+const chosen = process.argv.slice(2)
+for (const name of chosen) if (!(name in sections)) throw new Error(`no section ${name}; there are ${Object.keys(sections).join(', ')}`)
+for (const name of chosen.length ? chosen : Object.keys(sections)) {
+  console.log(`\n== ${name}`)
+  await sections[name]()
+}
+console.log(`\n${os.cpus().length} x ${os.cpus()[0].model}\n`)
+const width = Math.max(...rows.map((row) => row.name.length))
+for (const { name, value, target, reached } of rows) {
+  console.log(`${name.padEnd(width)}  ${value.padStart(18)}  target ${target.padEnd(18)} ${reached ? 'reached' : 'SHORT'}`)
+}
