@@ -1,1 +1,225 @@
-//! From upstream sockets to verified, ordered events.
+//! From the network to events: firehoses, Jetstreams and labelers, read, checked, and put in order.
+//!
+//! ```text
+//! socket -> upstream (slots, bytes) -> lanes (decode, key, verify) -> sequencer (order) -> Sink
+//!                                        |  key miss, #identity                             ^
+//!                                        +--> checks (DID documents, handles) --------------+
+//! ```
+//!
+//! Every frame takes a slot of its upstream and a share of that upstream's byte budget; when the budget is used
+//! up the socket is not read. Lanes are threads, each with its share of the DIDs, so the order within a repo
+//! holds; the [`sequencer`] lets the contiguous prefix of slots through. What an event does to the store is
+//! `index`' matter: this folder ends at [`Sink`].
+//!
+//! # Invariants
+//! - A batch holds every event of its upstream up to its `seq`; a frame that gives no event fills its slot.
+//! - Nothing is dropped without being counted by cause. What cannot be checked now, because its DID document
+//!   cannot be had, becomes a [`crate::event::Body::Sync`]: a claim that makes the index ask for the whole repo.
+//! - After `#identity` no key read before it is used again.
+
+mod backoff;
+mod checks;
+pub mod directory;
+mod feed;
+mod jetstream;
+mod judge;
+pub mod labels;
+mod lanes;
+mod recheck;
+mod sequencer;
+mod status;
+mod tasks;
+mod upstream;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Event;
+use crate::net::{Dialer, NetError};
+use crate::store::meta::CursorOf;
+use crate::store::{Snapshot, Store, StoreError};
+use crate::syntax::Did;
+use directory::Directory;
+
+pub use backoff::Timing;
+pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+
+/// A contiguous run of an upstream.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose cursor.
+    pub cursor: CursorOf,
+    /// The cursor after this batch.
+    pub seq: i64,
+    /// What happened, in order; empty when nothing but the cursor moved.
+    pub events: Vec<Event>,
+}
+
+/// The store is gone; ingest ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing takes events any more")]
+pub struct SinkClosed;
+
+/// Where events go. Waiting for an answer is backpressure; an answer does not mean durable.
+pub trait Sink: Send + Sync + 'static {
+    /// Applies a batch and moves the cursor with it.
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>>;
+    /// Applies events that belong to no place of a stream: what a DID document or a PDS says now.
+    fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>>;
+}
+
+/// What ingest needs.
+pub struct Options {
+    /// `ws` or `wss` URLs of relays and PDSes.
+    pub upstreams: Vec<String>,
+    /// URLs of Jetstream servers.
+    pub jetstream: Vec<String>,
+    /// Whether signatures and proofs are checked. Without, no DID document is read for them.
+    pub verify: bool,
+    /// For the `User-Agent`.
+    pub public_url: String,
+    /// Verify threads; 0 for one each core.
+    pub lanes: usize,
+    /// Bytes of frames held at most, shared evenly between the upstreams.
+    pub queue_bytes: usize,
+    /// Timeouts and intervals.
+    pub timing: Timing,
+}
+
+impl Options {
+    /// As configured.
+    #[must_use]
+    pub fn from_config(config: &crate::config::Config) -> Self {
+        Self {
+            upstreams: config.network.upstreams.clone(),
+            jetstream: config.network.jetstream.clone(),
+            verify: config.network.verify,
+            public_url: config.server.public_url.clone(),
+            lanes: 0,
+            queue_bytes: 32 << 20,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Why ingest did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The cursor could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No thread could be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The network cannot be used at all.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+/// Running ingest.
+pub struct Ingest {
+    feeds: Vec<Arc<feed::Feed>>,
+    checks: Arc<checks::Checks>,
+    lanes: lanes::Lanes,
+    group: tasks::Group,
+}
+
+impl Ingest {
+    /// Starts readers, lanes and sequencers. Needs a tokio runtime.
+    pub fn start(
+        options: Options,
+        dialer: &Dialer,
+        store: &Store,
+        directory: Arc<dyn Directory>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let group = tasks::Group::new(stop.clone());
+        let tasks = group.tasks();
+        let checks = checks::Checks::start(
+            directory,
+            store.clone(),
+            Arc::clone(&sink),
+            options.timing,
+            stop.clone(),
+            &tasks,
+        );
+        let judge = judge::Judge { verify: options.verify };
+        let lanes = lanes::Lanes::start(options.lanes, judge, store, &checks)?;
+        let snapshot = store.snapshot();
+        let count = (options.upstreams.len() + options.jetstream.len()).max(1);
+        let budget = (options.queue_bytes / count).max(1 << 20);
+        let mut feeds = Vec::new();
+        let firehoses = options.upstreams.iter().map(|url| (url, false));
+        for (url, jetstream) in firehoses.chain(options.jetstream.iter().map(|url| (url, true))) {
+            let setup = feed::Setup {
+                url,
+                kind: UpstreamKind::of(jetstream, options.verify),
+                budget,
+                cursor: stored_cursor(&snapshot, url, jetstream)?,
+            };
+            let (feed, done) = feed::Feed::new(&setup);
+            let reader = upstream::Reader {
+                feed: Arc::clone(&feed),
+                lanes: lanes.inboxes(),
+                dialer: dialer.clone(),
+                public_url: options.public_url.clone(),
+                timing: options.timing,
+            };
+            tasks.spawn(reader.run(setup.cursor));
+            let (to, failed) = (Arc::clone(&sink), stop.clone());
+            tasks.spawn(sequencer::run(Arc::clone(&feed), done, to, failed));
+            feeds.push(feed);
+        }
+        tasks.spawn(recheck::run(store.clone(), Arc::clone(&checks)));
+        Ok(Self { feeds, checks, lanes, group })
+    }
+
+    /// Where each upstream is, in the order of the configuration.
+    #[must_use]
+    pub fn status(&self) -> Vec<UpstreamStatus> {
+        self.feeds.iter().map(|feed| feed.status.snapshot(feed)).collect()
+    }
+
+    /// DID documents, handles and account states that are being looked up or wait for it.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.checks.pending()
+    }
+
+    /// Looks the handle of an account up again soon: a reader found it old.
+    pub fn check_handle(&self, did: &Did) {
+        self.checks.check_handle(did, directory::Freshness::Fresh);
+    }
+
+    /// Stops reading and ends. What was read but not applied is read again at the next start.
+    pub async fn stop(self) {
+        self.group.stop().await;
+        self.lanes.stop();
+    }
+}
+
+fn stored_cursor(
+    snapshot: &Snapshot,
+    url: &str,
+    jetstream: bool,
+) -> Result<Option<i64>, StoreError> {
+    crate::store::meta::cursor(snapshot, &cursor_of(url, jetstream))
+}
+
+fn cursor_of(url: &str, jetstream: bool) -> CursorOf {
+    if jetstream { CursorOf::Jetstream(url.to_owned()) } else { CursorOf::Upstream(url.to_owned()) }
+}
+
+/// Milliseconds since the epoch.
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}

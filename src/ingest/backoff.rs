@@ -1,0 +1,149 @@
+//! When to try again, and how long to wait for a sign of life.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::Instant;
+
+/// Intervals and timeouts of a subscription.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Between two pings.
+    pub ping: Duration,
+    /// Without any sign of life for this long, the connection is given up.
+    pub alive: Duration,
+    /// Without a frame for this long, the connection is given up: a stream can stall behind a live socket.
+    pub stall: Duration,
+    /// The first wait before a new connection.
+    pub retry_min: Duration,
+    /// The longest wait before a new connection.
+    pub retry_max: Duration,
+    /// How long frames wait for the key of a did:web, on a host that anybody can name.
+    pub web_patience: Duration,
+    /// How long frames wait for the key of another DID, from the directory.
+    pub plc_patience: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_secs(30),
+            alive: Duration::from_secs(75),
+            stall: Duration::from_secs(120),
+            retry_min: Duration::from_millis(200),
+            retry_max: Duration::from_secs(30),
+            web_patience: Duration::from_secs(4),
+            plc_patience: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Waits that double, each cut by up to a quarter so that many clients do not come back at once.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    timing: Timing,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(timing: Timing) -> Self {
+        Self { timing, next: timing.retry_min }
+    }
+
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(self.timing.retry_max);
+        wait.mul_f64(rand::rng().random_range(0.75..=1.0))
+    }
+
+    /// After success the first wait is short again.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.timing.retry_min;
+    }
+}
+
+/// A connection that was given up.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no {what} for {seconds} s")]
+pub(crate) struct Silent {
+    what: &'static str,
+    seconds: u64,
+}
+
+/// Signs of life of a connection.
+pub(crate) struct Watch {
+    timing: Timing,
+    alive: Instant,
+    frame: Instant,
+    pinged: Instant,
+}
+
+impl Watch {
+    pub(crate) fn new(timing: Timing) -> Self {
+        let now = Instant::now();
+        Self { timing, alive: now, frame: now, pinged: now }
+    }
+
+    pub(crate) fn alive(&mut self) {
+        self.alive = Instant::now();
+    }
+
+    pub(crate) fn frame(&mut self) {
+        self.alive();
+        self.frame = self.alive;
+    }
+
+    /// When to look again.
+    pub(crate) fn next(&self) -> Instant {
+        self.next_alive().min(self.frame + self.timing.stall)
+    }
+
+    /// When to look again at a stream that may be silent.
+    pub(crate) fn next_alive(&self) -> Instant {
+        (self.pinged + self.timing.ping).min(self.alive + self.timing.alive)
+    }
+
+    /// Whether the peer is still there.
+    pub(crate) fn look_alive(&self) -> Result<(), Silent> {
+        if self.alive.elapsed() < self.timing.alive {
+            return Ok(());
+        }
+        Err(Silent { what: "sign of life", seconds: self.timing.alive.as_secs() })
+    }
+
+    /// Whether the peer is still there and the stream goes on.
+    pub(crate) fn look(&self) -> Result<(), Silent> {
+        self.look_alive()?;
+        if self.frame.elapsed() >= self.timing.stall {
+            return Err(Silent { what: "frame", seconds: self.timing.stall.as_secs() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn ping_due(&mut self) -> bool {
+        let due = self.pinged.elapsed() >= self.timing.ping;
+        if due {
+            self.pinged = Instant::now();
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_the_limit_and_starts_again() {
+        let mut backoff = Backoff::new(Timing::default());
+        let mut waits: Vec<u64> =
+            (0..10).map(|_| u64::try_from(backoff.next().as_millis()).unwrap()).collect();
+        let expect = [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
+        backoff.reset();
+        waits.push(u64::try_from(backoff.next().as_millis()).unwrap());
+        for (got, want) in waits.into_iter().zip(expect.into_iter().chain([200])) {
+            assert!((want * 3 / 4..=want).contains(&got), "{got} of {want}");
+        }
+    }
+}

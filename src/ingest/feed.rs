@@ -1,0 +1,158 @@
+//! What reader, lanes and sequencer of one upstream share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::cursor_of;
+use super::status::{FeedStatus, UpstreamKind};
+use crate::event::{Event, HostingStatus};
+use crate::repo::{CommitFrame, SyncFrame};
+use crate::store::meta::CursorOf;
+use crate::syntax::Did;
+
+/// Memory that a frame takes beside its bytes, about.
+const FRAME_OVERHEAD: usize = 512;
+
+/// One upstream.
+pub(crate) struct Feed {
+    pub(crate) url: String,
+    pub(crate) kind: UpstreamKind,
+    pub(crate) cursor: CursorOf,
+    /// Free bytes.
+    pub(crate) budget: Semaphore,
+    pub(crate) budget_total: usize,
+    pub(crate) done: flume::Sender<Vec<Done>>,
+    pub(crate) status: FeedStatus,
+    /// Slots below this are with the sink.
+    delivered: AtomicU64,
+}
+
+/// How a feed begins.
+pub(crate) struct Setup<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) kind: UpstreamKind,
+    pub(crate) budget: usize,
+    pub(crate) cursor: Option<i64>,
+}
+
+impl Feed {
+    pub(crate) fn new(setup: &Setup<'_>) -> (Arc<Self>, flume::Receiver<Vec<Done>>) {
+        // Not bounded here: the byte budget is the bound.
+        let (done, receiver) = flume::unbounded();
+        let feed = Self {
+            url: setup.url.to_owned(),
+            kind: setup.kind,
+            cursor: cursor_of(setup.url, setup.kind == UpstreamKind::Jetstream),
+            budget: Semaphore::new(setup.budget),
+            budget_total: setup.budget,
+            done,
+            status: FeedStatus::new(setup.cursor),
+            delivered: AtomicU64::new(0),
+        };
+        (Arc::new(feed), receiver)
+    }
+
+    /// What a frame of this many bytes takes of the budget.
+    pub(crate) fn weight(&self, len: usize) -> u32 {
+        u32::try_from((len + FRAME_OVERHEAD).min(self.budget_total)).unwrap_or(u32::MAX)
+    }
+
+    /// Hands results over. After the sequencer has ended there is nobody to miss them.
+    pub(crate) fn send(&self, done: Vec<Done>) {
+        if !done.is_empty() {
+            let _ = self.done.send(done);
+        }
+    }
+
+    /// Every slot below `slot` is with the sink.
+    pub(crate) fn delivered(&self, slot: u64) {
+        self.delivered.store(slot, Ordering::Release);
+    }
+
+    /// Whether the event of a slot is with the sink.
+    pub(crate) fn settled(&self, slot: u64) -> bool {
+        self.delivered.load(Ordering::Acquire) > slot
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn queued(&self) -> usize {
+        self.budget_total.saturating_sub(self.budget.available_permits())
+    }
+}
+
+/// A frame's place in its upstream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Order of arrival, without gaps.
+    pub(crate) slot: u64,
+    /// What the upstream calls it.
+    pub(crate) seq: Seq,
+    /// Of the budget.
+    pub(crate) weight: u32,
+    /// When it came, milliseconds since the epoch.
+    pub(crate) received: i64,
+    /// When the upstream sent it, milliseconds since the epoch; 0 if it does not say.
+    pub(crate) sent: i64,
+}
+
+/// How a frame moves the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seq {
+    /// Not at all.
+    Same,
+    /// To here, if that is ahead.
+    At(i64),
+    /// The upstream counts from a new beginning after this.
+    Restart,
+}
+
+impl Seq {
+    pub(crate) fn number(self) -> Option<i64> {
+        match self {
+            Self::At(seq) => Some(seq),
+            Self::Same | Self::Restart => None,
+        }
+    }
+}
+
+/// A frame that has to be checked.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) place: Place,
+    pub(crate) payload: Payload,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Commit(Box<CommitFrame>),
+    Sync(Box<SyncFrame>),
+    Identity(Did),
+    Account(Did, HostingStatus),
+    /// A Jetstream commit and its account, still JSON.
+    Jetstream(Did, bytes::Bytes),
+}
+
+impl Payload {
+    pub(crate) fn did(&self) -> &Did {
+        match self {
+            Self::Commit(frame) => &frame.repo,
+            Self::Sync(frame) => &frame.did,
+            Self::Identity(did) | Self::Account(did, _) | Self::Jetstream(did, _) => did,
+        }
+    }
+}
+
+/// Frames of one upstream for one lane.
+pub(crate) struct Chunk {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// A slot that is settled.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) place: Place,
+    pub(crate) event: Option<Event>,
+}

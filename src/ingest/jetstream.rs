@@ -1,0 +1,186 @@
+//! Jetstream v1 messages (<https://github.com/bluesky-social/jetstream>): the firehose as JSON, without proofs.
+//!
+//! Only what the message itself allows is checked: that a record has the CID that is claimed for it.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::judge::is_valid;
+use crate::event::{Commit, HostingStatus, Op, Record};
+use crate::repo::dag_cbor;
+use crate::syntax::{Did, Nsid, RecordKey, Tid, cid};
+
+/// The envelope of a message.
+pub(crate) struct Message {
+    pub(crate) did: Did,
+    /// Microseconds since the epoch; the cursor.
+    pub(crate) time_us: i64,
+    pub(crate) kind: Kind,
+}
+
+/// What a message is about. Commits are read later, see [`commit`].
+pub(crate) enum Kind {
+    Commit,
+    Identity,
+    /// `None` for a status that says nothing about the account.
+    Account(Option<HostingStatus>),
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    did: std::borrow::Cow<'a, str>,
+    time_us: i64,
+    kind: &'a str,
+    account: Option<Account<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Account<'a> {
+    active: bool,
+    status: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct WithCommit<'a> {
+    #[serde(borrow)]
+    commit: CommitText<'a>,
+}
+
+#[derive(Deserialize)]
+struct CommitText<'a> {
+    rev: &'a str,
+    operation: &'a str,
+    collection: &'a str,
+    rkey: &'a str,
+    #[serde(borrow)]
+    record: Option<&'a RawValue>,
+    cid: Option<&'a str>,
+}
+
+/// Reads the envelope; the error is the cause to count.
+pub(crate) fn read(text: &[u8]) -> Result<Message, &'static str> {
+    let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|_| "jetstream-json")?;
+    let did = Did::parse(&envelope.did).map_err(|_| "jetstream-did")?;
+    let kind = match (envelope.kind, envelope.account) {
+        ("commit", _) => Kind::Commit,
+        ("identity", _) => Kind::Identity,
+        ("account", Some(account)) => Kind::Account(status(&account)),
+        _ => Kind::Other,
+    };
+    Ok(Message { did, time_us: envelope.time_us, kind })
+}
+
+fn status(account: &Account<'_>) -> Option<HostingStatus> {
+    match (account.active, account.status) {
+        (true, _) => Some(HostingStatus::Active),
+        (false, None | Some("deactivated")) => Some(HostingStatus::Deactivated),
+        (false, Some("deleted")) => Some(HostingStatus::Deleted),
+        (false, Some("takendown")) => Some(HostingStatus::Takendown),
+        (false, Some("suspended")) => Some(HostingStatus::Suspended),
+        (false, Some(_)) => None,
+    }
+}
+
+/// Reads a commit message: one operation of it. The error is the cause to count.
+pub(crate) fn commit(text: &[u8]) -> Result<Commit, &'static str> {
+    let WithCommit { commit } = serde_json::from_slice(text).map_err(|_| "jetstream-commit")?;
+    let rev = Tid::parse(commit.rev).ok_or("jetstream-rev")?;
+    let collection = Nsid::parse(commit.collection).map_err(|_| "op-path")?;
+    let rkey = RecordKey::parse(commit.rkey).map_err(|_| "op-path")?;
+    let record = match commit.operation {
+        "create" | "update" => Some(record(&commit)?),
+        "delete" => None,
+        _ => return Err("op-shape"),
+    };
+    let op = Op { collection: Arc::from(&*collection), rkey: Arc::from(&*rkey), record };
+    Ok(Commit { rev, data: None, prev_data: None, ops: vec![op] })
+}
+
+fn record(commit: &CommitText<'_>) -> Result<Record, &'static str> {
+    let (Some(record), Some(claimed)) = (commit.record, commit.cid) else {
+        return Err("op-shape");
+    };
+    let json: serde_json::Value =
+        serde_json::from_str(record.get()).map_err(|_| "record-invalid")?;
+    let value = dag_cbor::from_json(&json);
+    let bytes = dag_cbor::encode(&value);
+    if bytes.len() > dag_cbor::MAX_RECORD_LEN {
+        return Err("record-too-large");
+    }
+    let cid = cid::for_record(&bytes);
+    // Also what JSON cannot say, such as 1.0 beside 1, ends here rather than under a wrong CID.
+    if cid::parse_strict(claimed) != Some(cid) {
+        return Err("record-cid");
+    }
+    let valid = is_valid(commit.collection, commit.rkey, &value);
+    Ok(Record { cid: cid::digest(&cid).ok_or("record-cid")?, value, valid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn like() -> serde_json::Value {
+        json!({
+            "$type": "app.bsky.feed.like",
+            "createdAt": "2026-01-01T00:00:00.000Z",
+            "subject": {
+                "cid": "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a",
+                "uri": "at://did:web:b.example/app.bsky.feed.post/3kaaaaaaaaa2a"
+            }
+        })
+    }
+
+    fn message(record: &serde_json::Value, cid: &str) -> Vec<u8> {
+        json!({
+            "did": "did:web:a.example", "time_us": 1_725_911_162_329_308_i64, "kind": "commit",
+            "commit": {
+                "rev": "3l3qo2vutsw2b", "operation": "create", "collection": "app.bsky.feed.like",
+                "rkey": "3l3qo2vuowo2b", "record": record, "cid": cid
+            }
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    #[test]
+    fn reads_a_commit_and_checks_its_cid() {
+        let cid =
+            cid::to_base32(&cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&like()))));
+        let text = message(&like(), &cid);
+        let envelope = read(&text).unwrap();
+        assert_eq!(envelope.time_us, 1_725_911_162_329_308);
+        assert!(matches!(envelope.kind, Kind::Commit));
+        let commit_read = commit(&text).unwrap();
+        assert!(commit_read.ops[0].record.as_ref().unwrap().valid);
+        assert_eq!((commit_read.data, &*commit_read.ops[0].rkey), (None, "3l3qo2vuowo2b"));
+        let other = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+        assert_eq!(commit(&message(&like(), other)).unwrap_err(), "record-cid");
+    }
+
+    #[test]
+    fn reads_the_other_kinds_and_refuses_garbage() {
+        let account = |active: bool, status: &str| {
+            let text = json!({"did": "did:web:a.example", "time_us": 5, "kind": "account",
+                "account": {"active": active, "did": "did:web:a.example", "seq": 1, "status": status}});
+            read(text.to_string().as_bytes()).unwrap().kind
+        };
+        assert!(matches!(account(false, "deleted"), Kind::Account(Some(HostingStatus::Deleted))));
+        assert!(matches!(account(true, "x"), Kind::Account(Some(HostingStatus::Active))));
+        assert!(matches!(account(false, "throttled"), Kind::Account(None)));
+        let identity =
+            br#"{"did":"did:web:a.example","time_us":5,"kind":"identity","identity":{}}"#;
+        assert!(matches!(read(identity).unwrap().kind, Kind::Identity));
+        assert_eq!(read(b"{").err(), Some("jetstream-json"));
+        assert_eq!(
+            read(br#"{"did":"x","time_us":5,"kind":"commit"}"#).err(),
+            Some("jetstream-did")
+        );
+        assert_eq!(commit(identity).unwrap_err(), "jetstream-commit");
+    }
+}

@@ -1,0 +1,475 @@
+//! Subscriptions to labelers (`com.atproto.label.subscribeLabels`): signatures checked, negations kept.
+//!
+//! Labels are few, so each labeler is one task that reads, checks and hands over; waiting for the sink is what
+//! holds the socket back. The set of labelers changes at run time ([`Labelers::set`]).
+//!
+//! # Invariants
+//! - A label that reaches the sink is signed by its labeler.
+//! - A batch holds every good label up to its `seq`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::SinkClosed;
+use super::backoff::{Backoff, Silent, Timing, Watch};
+use super::directory::{Directory, Freshness};
+use super::tasks::{Group, Tasks};
+use crate::config::Labeler as Config;
+use crate::crypto::PublicKey;
+use crate::event::frame::{FrameError, MAX_FRAME_LEN};
+use crate::event::label::{Label, LabelFrame};
+use crate::identity::IdentityError;
+use crate::net::{Dialer, Message, NetError, WsStream};
+use crate::store::meta::{CursorOf, cursor};
+use crate::store::{Store, StoreError};
+use crate::syntax::Did;
+use crate::telemetry::counters::Counters;
+
+static DROPPED: Counters = Counters::new("labels.dropped");
+
+/// Labels of one batch, about.
+const BATCH: usize = 256;
+/// More labels than this are checked on a thread that may take its time.
+const INLINE: usize = 8;
+/// Between two looks at a DID document because of a signature.
+const FORCED_AGAIN: Duration = Duration::from_secs(10);
+const NONE: i64 = i64::MIN;
+
+/// Labels of one labeler, in order.
+#[derive(Debug)]
+pub struct LabelBatch {
+    /// Who signed them.
+    pub labeler: Did,
+    /// The cursor after this batch.
+    pub seq: i64,
+    /// The labels; empty when nothing but the cursor moved.
+    pub labels: Vec<Label>,
+}
+
+/// Where labels go. Waiting for an answer is backpressure.
+pub trait LabelSink: Send + Sync + 'static {
+    /// Applies a batch and moves the labeler's cursor with it.
+    fn apply_labels(&self, batch: LabelBatch) -> BoxFuture<'_, Result<(), SinkClosed>>;
+}
+
+/// Where a labeler's stream is.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LabelerStatus {
+    /// The labeler.
+    pub did: String,
+    /// The service that is connected to, once it is known.
+    pub url: Option<String>,
+    /// Whether the socket is open.
+    pub connected: bool,
+    /// The last sequence number handed to the sink and taken by it.
+    pub seq: Option<i64>,
+    /// Labels applied since start.
+    pub labels: u64,
+    /// Labels and frames dropped since start, by cause.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// Why the last connection ended or could not be made.
+    pub last_error: Option<String>,
+}
+
+/// What the subscriptions need.
+pub struct Setup {
+    /// For the connections.
+    pub dialer: Dialer,
+    /// For the `User-Agent`.
+    pub public_url: String,
+    /// Has the cursors.
+    pub store: Store,
+    /// Has the labelers' documents.
+    pub directory: Arc<dyn Directory>,
+    /// Takes the labels.
+    pub sink: Arc<dyn LabelSink>,
+    /// Timeouts and intervals.
+    pub timing: Timing,
+}
+
+/// The running subscriptions.
+pub struct Labelers {
+    setup: Arc<Setup>,
+    running: Mutex<Vec<Running>>,
+    tasks: Tasks,
+    group: Group,
+    stop: CancellationToken,
+}
+
+struct Running {
+    config: Config,
+    state: Arc<State>,
+    stop: CancellationToken,
+}
+
+impl Labelers {
+    /// Without any labeler yet. Needs a tokio runtime.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let stop = CancellationToken::new();
+        let group = Group::new(stop.clone());
+        let tasks = group.tasks();
+        Self { setup: Arc::new(setup), running: Mutex::default(), tasks, group, stop }
+    }
+
+    /// Follows these labelers and no others. One whose entry is the same goes on undisturbed.
+    ///
+    /// # Errors
+    /// When a cursor cannot be read; nothing has changed then.
+    pub fn set(&self, labelers: Vec<Config>) -> Result<(), StoreError> {
+        let mut running = self.running.lock();
+        let snapshot = self.setup.store.snapshot();
+        let mut next: Vec<Running> = Vec::with_capacity(labelers.len());
+        for config in labelers {
+            if next.iter().any(|other| other.config.did == config.did) {
+                continue;
+            }
+            if let Some(at) = running.iter().position(|running| running.config == config) {
+                let kept = running.get(at).map(|kept| Running {
+                    config,
+                    state: Arc::clone(&kept.state),
+                    stop: kept.stop.clone(),
+                });
+                next.extend(kept);
+                continue;
+            }
+            let seq = cursor(&snapshot, &CursorOf::Labeler(config.did.to_string()))?;
+            let state = Arc::new(State::new(config.did.clone(), seq));
+            next.push(Running { config, state, stop: self.stop.child_token() });
+        }
+        for old in running.iter() {
+            if !next.iter().any(|kept| Arc::ptr_eq(&kept.state, &old.state)) {
+                old.stop.cancel();
+            }
+        }
+        for new in &next {
+            if !running.iter().any(|old| Arc::ptr_eq(&old.state, &new.state)) {
+                let subscription = Subscription {
+                    config: new.config.clone(),
+                    state: Arc::clone(&new.state),
+                    setup: Arc::clone(&self.setup),
+                };
+                let stop = new.stop.clone();
+                self.tasks.spawn(async move {
+                    stop.run_until_cancelled(subscription.run()).await;
+                });
+            }
+        }
+        *running = next;
+        Ok(())
+    }
+
+    /// Where each subscription is, in the order of the configuration.
+    #[must_use]
+    pub fn status(&self) -> Vec<LabelerStatus> {
+        self.running.lock().iter().map(|running| running.state.snapshot()).collect()
+    }
+
+    /// Stops reading and ends.
+    pub async fn stop(self) {
+        self.group.stop().await;
+    }
+}
+
+/// The live side of [`LabelerStatus`].
+struct State {
+    did: Did,
+    url: Mutex<Option<String>>,
+    connected: AtomicBool,
+    connections: AtomicU64,
+    seq: AtomicI64,
+    labels: AtomicU64,
+    dropped: Mutex<BTreeMap<&'static str, u64>>,
+    error: Mutex<Option<String>>,
+}
+
+impl State {
+    fn new(did: Did, seq: Option<i64>) -> Self {
+        Self {
+            did,
+            url: Mutex::default(),
+            connected: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+            seq: AtomicI64::new(seq.unwrap_or(NONE)),
+            labels: AtomicU64::new(0),
+            dropped: Mutex::default(),
+            error: Mutex::default(),
+        }
+    }
+
+    fn seq(&self) -> Option<i64> {
+        Some(self.seq.load(Ordering::Acquire)).filter(|seq| *seq != NONE)
+    }
+
+    fn dropped(&self, cause: &'static str, count: u64) {
+        if count > 0 {
+            DROPPED.add(cause, count);
+            *self.dropped.lock().entry(cause).or_default() += count;
+        }
+    }
+
+    fn snapshot(&self) -> LabelerStatus {
+        LabelerStatus {
+            did: self.did.as_str().to_owned(),
+            url: self.url.lock().clone(),
+            connected: self.connected.load(Ordering::Relaxed),
+            seq: self.seq(),
+            labels: self.labels.load(Ordering::Relaxed),
+            dropped: self.dropped.lock().clone(),
+            reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
+            last_error: self.error.lock().clone(),
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the store takes no labels any more")]
+    Sink(#[from] SinkClosed),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("the labeler's DID document: {0}")]
+    Document(#[from] IdentityError),
+    #[error("the labeler has no {0}, in the configuration or in its DID document")]
+    Lacks(&'static str),
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    #[error("closed by the labeler: {0:?} {1}")]
+    Closed(Option<u16>, String),
+    #[error("the labeler says {0}: {1}")]
+    Refused(String, String),
+    #[error("the labeler does not know our cursor any more; reading all of its labels again")]
+    Restart,
+    #[error("the check of signatures was cut off")]
+    Cut,
+}
+
+struct Target {
+    url: String,
+    key: PublicKey,
+    /// The document was asked because of a bad signature then.
+    forced: Option<Instant>,
+}
+
+struct Subscription {
+    config: Config,
+    state: Arc<State>,
+    setup: Arc<Setup>,
+}
+
+impl Subscription {
+    async fn run(self) {
+        let mut backoff = Backoff::new(self.setup.timing);
+        let (mut freshness, mut restart) = (Freshness::Cached, false);
+        loop {
+            let mut frames = 0;
+            // What was read but not delivered is read again.
+            let start = self.state.seq().filter(|_| !restart);
+            let Err(end) = self.read(start, freshness, &mut frames).await;
+            self.state.connected.store(false, Ordering::Relaxed);
+            *self.state.error.lock() = Some(end.to_string());
+            tracing::info!(labeler = %self.state.did, "labels: {end}");
+            if matches!(end, End::Sink(_)) {
+                return;
+            }
+            restart = matches!(end, End::Restart);
+            if frames > 0 {
+                backoff.reset();
+            }
+            // What was remembered of the labeler did not lead to labels.
+            freshness = if frames > 0 { Freshness::Cached } else { Freshness::Fresh };
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn target(&self, freshness: Freshness) -> Result<Target, End> {
+        let key = self.config.signing_key.clone();
+        if let (Some(url), Some(key)) = (&self.config.url, &key) {
+            return Ok(Target { url: url.clone(), key: key.clone(), forced: None });
+        }
+        let doc = self.setup.directory.document(&self.state.did, freshness).await?;
+        let url = self.config.url.as_deref().or_else(|| doc.labeler());
+        let key = key.or_else(|| doc.key("atproto_label").cloned());
+        Ok(Target {
+            url: url.ok_or(End::Lacks("labeler service"))?.to_owned(),
+            key: key.ok_or(End::Lacks("label signing key"))?,
+            forced: None,
+        })
+    }
+
+    async fn read(
+        &self,
+        mut cursor: Option<i64>,
+        freshness: Freshness,
+        frames: &mut u64,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut target = self.target(freshness).await?;
+        *self.state.url.lock() = Some(target.url.clone());
+        let url = subscription_url(&target.url, cursor.unwrap_or(0));
+        let setup = &self.setup;
+        let mut socket =
+            WsStream::connect(&setup.dialer, &url, &setup.public_url, MAX_FRAME_LEN).await?;
+        self.state.connected.store(true, Ordering::Relaxed);
+        self.state.connections.fetch_add(1, Ordering::Relaxed);
+        let mut watch = Watch::new(setup.timing);
+        let mut batch = Vec::new();
+        loop {
+            let message = match socket.next().now_or_never() {
+                Some(message) => message?,
+                None => {
+                    self.deliver(&mut batch, cursor, &mut target).await?;
+                    tokio::select! {
+                        message = socket.next() => message?,
+                        // A labeler may have nothing to say for days, so only pongs count.
+                        () = sleep_until(watch.next_alive()) => {
+                            watch.look_alive()?;
+                            if watch.ping_due() {
+                                socket.ping().await?;
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            watch.frame();
+            match message {
+                Message::Binary(bytes) => {
+                    *frames += 1;
+                    self.frame(bytes, &mut cursor, &mut batch)?;
+                }
+                Message::Closed(code, reason) => return Err(End::Closed(code, reason)),
+                Message::Alive | Message::Text(_) => {}
+            }
+            if batch.len() >= BATCH {
+                self.deliver(&mut batch, cursor, &mut target).await?;
+            }
+        }
+    }
+
+    fn frame(
+        &self,
+        bytes: Bytes,
+        cursor: &mut Option<i64>,
+        batch: &mut Vec<Label>,
+    ) -> Result<(), End> {
+        let seq = match LabelFrame::decode(bytes) {
+            Ok(LabelFrame::Labels { seq, labels, dropped }) => {
+                self.state.dropped("malformed", dropped as u64);
+                batch.extend(labels);
+                Some(seq)
+            }
+            Ok(LabelFrame::Info { name, message }) => {
+                *self.state.error.lock() = Some(format!("the labeler says {name}: {message}"));
+                None
+            }
+            Ok(LabelFrame::Error { error, .. })
+                if error == "FutureCursor" && cursor.is_some_and(|cursor| cursor > 0) =>
+            {
+                return Err(End::Restart);
+            }
+            Ok(LabelFrame::Error { error, message }) => return Err(End::Refused(error, message)),
+            Ok(LabelFrame::Unknown { seq }) => seq,
+            Err(FrameError { seq, cause }) => {
+                self.state.dropped(cause.cause(), 1);
+                seq
+            }
+        };
+        if let Some(seq) = seq.and_then(|seq| i64::try_from(seq).ok()) {
+            *cursor = Some(cursor.map_or(seq, |cursor| cursor.max(seq)));
+        }
+        Ok(())
+    }
+
+    /// Hands over what was read, if the cursor moved.
+    async fn deliver(
+        &self,
+        batch: &mut Vec<Label>,
+        cursor: Option<i64>,
+        target: &mut Target,
+    ) -> Result<(), End> {
+        let Some(seq) = cursor.filter(|seq| self.state.seq() != Some(*seq)) else { return Ok(()) };
+        let unchecked = std::mem::take(batch).into_iter().map(|label| (label, false)).collect();
+        let mut labels = self.check(unchecked, target).await?;
+        let forced = target.forced.is_some_and(|at| at.elapsed() < FORCED_AGAIN);
+        let bad = labels.iter().any(|(_, good)| !good);
+        if bad && self.config.signing_key.is_none() && !forced {
+            target.forced = Some(Instant::now());
+            if let Ok(renewed) = self.target(Freshness::Fresh).await {
+                target.key = renewed.key;
+                labels = self.check(labels, target).await?;
+            }
+        }
+        let read = labels.len();
+        let labels: Vec<Label> =
+            labels.into_iter().filter(|(_, good)| *good).map(|(label, _)| label).collect();
+        self.state.dropped("bad-signature", (read - labels.len()) as u64);
+        let count = labels.len() as u64;
+        let labeler = self.state.did.clone();
+        self.setup.sink.apply_labels(LabelBatch { labeler, seq, labels }).await?;
+        self.state.labels.fetch_add(count, Ordering::Relaxed);
+        self.state.seq.store(seq, Ordering::Release);
+        Ok(())
+    }
+
+    /// Checks the labels that are not yet found good.
+    async fn check(
+        &self,
+        labels: Vec<(Label, bool)>,
+        target: &Target,
+    ) -> Result<Vec<(Label, bool)>, End> {
+        let (did, key) = (self.state.did.clone(), target.key.clone());
+        let few = labels.len() <= INLINE;
+        let check = move || {
+            let good = |label: &Label| label.src == did && label.verify_signature(&key);
+            let each = labels.into_iter().map(|(label, known)| {
+                let good = known || good(&label);
+                (label, good)
+            });
+            each.collect::<Vec<_>>()
+        };
+        if few {
+            return Ok(check());
+        }
+        tokio::task::spawn_blocking(check).await.map_err(|_| End::Cut)
+    }
+}
+
+/// The WebSocket URL of a labeler that is known by its HTTP or WebSocket URL.
+fn subscription_url(service: &str, cursor: i64) -> String {
+    let service = service.trim_end_matches('/');
+    let service = match service.split_once("://") {
+        Some(("http", rest)) => format!("ws://{rest}"),
+        Some(("https", rest)) => format!("wss://{rest}"),
+        _ => service.to_owned(),
+    };
+    format!("{service}/xrpc/com.atproto.label.subscribeLabels?cursor={cursor}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscription_urls() {
+        let path = "xrpc/com.atproto.label.subscribeLabels?cursor=0";
+        for (service, want) in [
+            ("https://mod.example", format!("wss://mod.example/{path}")),
+            ("http://127.0.0.1:5/", format!("ws://127.0.0.1:5/{path}")),
+            ("wss://mod.example/x", format!("wss://mod.example/x/{path}")),
+        ] {
+            assert_eq!(subscription_url(service, 0), want);
+        }
+    }
+}

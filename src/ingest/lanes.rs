@@ -1,0 +1,381 @@
+//! Verify threads. Each has its share of the DIDs, so what happens to one repo is checked in order.
+//!
+//! A frame whose key is not known is parked, with everything of that DID that comes after it, while the DID
+//! document is asked for; other DIDs of the lane go on.
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use super::checks::{Checks, KeyAnswer};
+use super::directory::Freshness;
+use super::feed::{Chunk, Done, Feed, Job, Payload};
+use super::judge::{Judge, Verdict};
+use super::{jetstream, now_ms};
+use crate::crypto::PublicKey;
+use crate::event::{Body, Event};
+use crate::store::{Reader as _, Store};
+use crate::syntax::Did;
+
+/// Keys kept in memory by all lanes.
+const KEYS: usize = 200_000;
+/// Frames of one DID that are parked at most; more, and the repo is rather fetched whole.
+const MAX_PARKED: usize = 512;
+/// After a key was asked for because a signature did not fit, the next bad signature is simply bad.
+const FORCED_AGAIN: Duration = Duration::from_secs(10);
+/// How long a DID that gave no key is not asked for again.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// A key read from the store that is older is used, and looked up again beside.
+const KEY_AGE_MS: i64 = 24 * 3600 * 1000;
+
+/// What a lane is told.
+pub(crate) enum Message {
+    Chunk(Chunk),
+    Key { did: Did, ticket: u64, answer: KeyAnswer },
+    Stop,
+}
+
+/// The way into the lanes.
+#[derive(Clone)]
+pub(crate) struct Inboxes(Arc<[flume::Sender<Message>]>);
+
+impl Inboxes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Which lane a DID belongs to.
+    pub(crate) fn lane_of(&self, did: &Did) -> usize {
+        let mut hasher = FxHasher::default();
+        did.hash(&mut hasher);
+        // The high bits are the good ones.
+        usize::try_from(hasher.finish() >> 40).unwrap_or(0) % self.0.len().max(1)
+    }
+
+    pub(crate) fn send(&self, lane: usize, message: Message) {
+        if let Some(inbox) = self.0.get(lane) {
+            // A lane ends only when ingest does.
+            let _ = inbox.send(message);
+        }
+    }
+}
+
+/// The threads.
+pub(crate) struct Lanes {
+    inboxes: Inboxes,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Lanes {
+    pub(crate) fn start(
+        count: usize,
+        judge: Judge,
+        store: &Store,
+        checks: &Arc<Checks>,
+    ) -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let count = if count == 0 { cores } else { count };
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| flume::unbounded()).unzip();
+        let inboxes = Inboxes(inboxes.into());
+        let mut threads = Vec::with_capacity(count);
+        for (index, inbox) in receivers.into_iter().enumerate() {
+            let mut lane = Lane {
+                index,
+                judge,
+                inboxes: inboxes.clone(),
+                store: store.clone(),
+                checks: Arc::clone(checks),
+                keys: quick_cache::unsync::Cache::new((KEYS / count).max(1000)),
+                stale: FxHashSet::default(),
+                refused: FxHashMap::default(),
+                parked: FxHashMap::default(),
+                tickets: 0,
+            };
+            let name = format!("verify-{index}");
+            let thread = std::thread::Builder::new().name(name);
+            threads.push(thread.spawn(move || lane.run(&inbox))?);
+        }
+        Ok(Self { inboxes, threads })
+    }
+
+    pub(crate) fn inboxes(&self) -> Inboxes {
+        self.inboxes.clone()
+    }
+
+    pub(crate) fn stop(self) {
+        for lane in 0..self.inboxes.len() {
+            self.inboxes.send(lane, Message::Stop);
+        }
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Lane {
+    index: usize,
+    judge: Judge,
+    inboxes: Inboxes,
+    store: Store,
+    checks: Arc<Checks>,
+    keys: quick_cache::unsync::Cache<Did, CachedKey>,
+    /// DIDs whose stored key was read before their last `#identity`.
+    stale: FxHashSet<Did>,
+    refused: FxHashMap<Did, (KeyAnswer, Instant)>,
+    parked: FxHashMap<Did, Parked>,
+    tickets: u64,
+}
+
+#[derive(Clone)]
+struct CachedKey {
+    key: PublicKey,
+    /// When it was asked for because a signature did not fit.
+    forced: Option<Instant>,
+}
+
+struct Parked {
+    /// Which answer is waited for; others are outdated.
+    ticket: u64,
+    forced: bool,
+    jobs: Vec<(Arc<Feed>, Job)>,
+}
+
+/// What is known of a key without asking.
+enum Known {
+    Key(CachedKey),
+    Refused(KeyAnswer),
+    Ask(Freshness),
+}
+
+impl Lane {
+    fn run(&mut self, inbox: &flume::Receiver<Message>) {
+        while let Ok(message) = inbox.recv() {
+            match message {
+                Message::Chunk(Chunk { feed, jobs }) => {
+                    let mut done = Vec::with_capacity(jobs.len());
+                    for job in jobs {
+                        done.extend(self.take(&feed, job));
+                    }
+                    feed.send(done);
+                }
+                Message::Key { did, ticket, answer } => self.answered(&did, ticket, answer),
+                Message::Stop => return,
+            }
+        }
+    }
+
+    /// Settles a frame, or parks it behind those of its DID that wait.
+    fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
+        if let Payload::Identity(did) = &job.payload {
+            self.identity_changed(did);
+            return Some(Done { place: job.place, event: None });
+        }
+        if let Some(parked) = self.parked.get_mut(job.payload.did()) {
+            let did = job.payload.did().clone();
+            parked.jobs.push((Arc::clone(feed), job));
+            if parked.jobs.len() > MAX_PARKED {
+                let ticket = parked.ticket;
+                self.answered(&did, ticket, KeyAnswer::Later);
+            }
+            return None;
+        }
+        self.settle(feed, job)
+    }
+
+    fn settle(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
+        match &job.payload {
+            Payload::Account(did, status) => {
+                let did = did.clone();
+                let status = self.checks.account(feed, job.place.slot, &did, *status);
+                Some(done(job, did, Body::Account(status)))
+            }
+            Payload::Jetstream(did, text) => match jetstream::commit(text) {
+                Ok(commit) => {
+                    let did = did.clone();
+                    Some(done(job, did, Body::Commit(commit)))
+                }
+                Err(cause) => Some(drop_job(feed, &job, cause)),
+            },
+            Payload::Identity(_) => Some(Done { place: job.place, event: None }),
+            Payload::Commit(_) | Payload::Sync(_) => self.signed(feed, job),
+        }
+    }
+
+    fn signed(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
+        if !self.judge.verify {
+            let verdict = self.judge.judge(&job.payload, None, job.place.received);
+            return Some(settled(feed, job, verdict));
+        }
+        let did = job.payload.did().clone();
+        match self.known(&did) {
+            Known::Key(cached) => {
+                let verdict = self.judge.judge(&job.payload, Some(&cached.key), job.place.received);
+                if matches!(verdict, Verdict::BadSignature)
+                    && cached.forced.is_none_or(|at| at.elapsed() > FORCED_AGAIN)
+                {
+                    self.park(feed, job, did, Freshness::Fresh, true);
+                    return None;
+                }
+                Some(settled(feed, job, verdict))
+            }
+            Known::Refused(KeyAnswer::Later) => {
+                let verdict = self.judge.claim(&job.payload, job.place.received);
+                Some(settled(feed, job, verdict))
+            }
+            Known::Refused(_) => Some(drop_job(feed, &job, "no-signing-key")),
+            Known::Ask(freshness) => {
+                self.park(feed, job, did, freshness, false);
+                None
+            }
+        }
+    }
+
+    fn known(&mut self, did: &Did) -> Known {
+        if let Some(cached) = self.keys.get(did) {
+            return Known::Key(cached.clone());
+        }
+        if let Some((answer, until)) = self.refused.get(did) {
+            if *until > Instant::now() {
+                return Known::Refused(answer.clone());
+            }
+            self.refused.remove(did);
+        }
+        if self.stale.contains(did) {
+            return Known::Ask(Freshness::Fresh);
+        }
+        let Some((key, checked)) = self.stored_key(did) else {
+            return Known::Ask(Freshness::Cached);
+        };
+        if now_ms().saturating_sub(checked) > KEY_AGE_MS {
+            self.checks.check_handle(did, Freshness::Fresh);
+        }
+        let cached = CachedKey { key, forced: None };
+        self.keys.insert(did.clone(), cached.clone());
+        Known::Key(cached)
+    }
+
+    /// An unreadable store is not decided on here: the writer sees it too, and stops the process.
+    fn stored_key(&self, did: &Did) -> Option<(PublicKey, i64)> {
+        let snapshot = self.store.snapshot();
+        let actor = snapshot.actor_id(did).ok()??;
+        let row = snapshot.identity(actor).ok()??;
+        Some((PublicKey::from_did_key(&row.key).ok()?, row.checked))
+    }
+
+    fn park(&mut self, feed: &Arc<Feed>, job: Job, did: Did, freshness: Freshness, forced: bool) {
+        let ticket = self.ask(&did, freshness);
+        let job = (Arc::clone(feed), job);
+        match self.parked.entry(did) {
+            MapEntry::Occupied(mut parked) => {
+                let parked = parked.get_mut();
+                (parked.ticket, parked.forced) = (ticket, forced);
+                parked.jobs.push(job);
+            }
+            MapEntry::Vacant(slot) => {
+                slot.insert(Parked { ticket, forced, jobs: vec![job] });
+            }
+        }
+    }
+
+    fn ask(&mut self, did: &Did, freshness: Freshness) -> u64 {
+        self.tickets += 1;
+        let (ticket, lane, inboxes) = (self.tickets, self.index, self.inboxes.clone());
+        let asked = did.clone();
+        self.checks.find_key(did, freshness, move |answer| {
+            inboxes.send(lane, Message::Key { did: asked, ticket, answer });
+        });
+        ticket
+    }
+
+    fn identity_changed(&mut self, did: &Did) {
+        self.keys.remove(did);
+        self.refused.remove(did);
+        self.checks.identity_changed(did);
+        if self.judge.verify {
+            self.stale.insert(did.clone());
+        }
+        if self.parked.contains_key(did) {
+            // The answer under way may be from before the change.
+            let ticket = self.ask(did, Freshness::Fresh);
+            if let Some(parked) = self.parked.get_mut(did) {
+                parked.ticket = ticket;
+            }
+        }
+    }
+
+    /// Goes on with what waited for a key.
+    fn answered(&mut self, did: &Did, ticket: u64, answer: KeyAnswer) {
+        if self.parked.get(did).is_none_or(|parked| parked.ticket != ticket) {
+            return;
+        }
+        let Some(parked) = self.parked.remove(did) else { return };
+        match answer {
+            KeyAnswer::Key(key) => {
+                let forced = parked.forced.then(Instant::now);
+                self.stale.remove(did);
+                self.keys.insert(did.clone(), CachedKey { key: *key, forced });
+                for (feed, job) in parked.jobs {
+                    let done = self.take(&feed, job);
+                    feed.send(done.into_iter().collect());
+                }
+            }
+            KeyAnswer::None => {
+                self.refuse(did, KeyAnswer::None);
+                for (feed, job) in parked.jobs {
+                    let done = self.settle(&feed, job);
+                    feed.send(done.into_iter().collect());
+                }
+            }
+            KeyAnswer::Later => {
+                self.refuse(did, KeyAnswer::Later);
+                self.give_up(parked.jobs);
+            }
+        }
+    }
+
+    fn refuse(&mut self, did: &Did, answer: KeyAnswer) {
+        let now = Instant::now();
+        if self.refused.len() >= KEYS {
+            self.refused.retain(|_, (_, until)| *until > now);
+        }
+        self.keys.remove(did);
+        self.refused.insert(did.clone(), (answer, now + REFUSED_AGAIN));
+    }
+
+    /// The newest claim stands for all: the repo will be fetched whole.
+    fn give_up(&mut self, jobs: Vec<(Arc<Feed>, Job)>) {
+        let signed = |job: &Job| matches!(job.payload, Payload::Commit(_) | Payload::Sync(_));
+        let last = jobs.iter().rposition(|(_, job)| signed(job));
+        for (at, (feed, job)) in jobs.into_iter().enumerate() {
+            let done = if signed(&job) && Some(at) != last {
+                Some(Done { place: job.place, event: None })
+            } else {
+                self.settle(&feed, job)
+            };
+            feed.send(done.into_iter().collect());
+        }
+    }
+}
+
+fn done(job: Job, did: Did, body: Body) -> Done {
+    Done { place: job.place, event: Some(Event { did, time: job.place.received, body }) }
+}
+
+fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {
+    match verdict {
+        Verdict::Event(body) => {
+            let did = job.payload.did().clone();
+            done(job, did, body)
+        }
+        Verdict::Drop(cause) => drop_job(feed, &job, cause),
+        Verdict::BadSignature => drop_job(feed, &job, "bad-signature"),
+    }
+}
+
+fn drop_job(feed: &Feed, job: &Job, cause: &'static str) -> Done {
+    feed.status.dropped(cause, Some(job.payload.did()), job.place.seq.number());
+    Done { place: job.place, event: None }
+}

@@ -1,0 +1,108 @@
+//! Slow rounds over all accounts: a handle is looked up again after a day, a missing one after an hour.
+//!
+//! Bounded on purpose. Accounts that are seen or read are checked when that happens; this is for the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::checks::Checks;
+use super::directory::Freshness;
+use super::now_ms;
+use crate::store::ids::ByteReader;
+use crate::store::rows::{ActorRow, actor_key};
+use crate::store::{ActorId, Ks, Reader, Store, StoreError};
+use crate::syntax::Did;
+
+const HOUR_MS: i64 = 3600 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Accounts looked at in one step, and checks begun from it.
+const ROWS: usize = 2000;
+const DUE: usize = 20;
+const STEP: Duration = Duration::from_secs(1);
+/// After a round.
+const PAUSE: Duration = Duration::from_secs(300);
+/// No more is added while this many checks wait.
+const BUSY: usize = 100;
+
+/// Runs until it is dropped.
+pub(crate) async fn run(store: Store, checks: Arc<Checks>) {
+    let mut next = ActorId(0);
+    loop {
+        sleep(STEP).await;
+        if checks.pending() > BUSY {
+            continue;
+        }
+        let (store, now) = (store.clone(), now_ms());
+        let page = tokio::task::spawn_blocking(move || due(&store.snapshot(), next, now)).await;
+        // An unreadable store stops the writer, and with it the process.
+        let Ok(Ok((dids, after))) = page else { return };
+        for did in dids {
+            checks.check_handle(&did, Freshness::Fresh);
+        }
+        match after {
+            Some(after) => next = after,
+            None => {
+                next = ActorId(0);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Accounts from `next` on whose handle is due, and where to go on; `None` at the end.
+fn due(
+    reader: &impl Reader,
+    next: ActorId,
+    now: i64,
+) -> Result<(Vec<Did>, Option<ActorId>), StoreError> {
+    let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
+    reader.scan(Ks::Actor, &actor_key(next), Some(b"b"), false, &mut |key, row| {
+        let mut key = ByteReader::new(key);
+        let (Some(_), Some(actor)) = (key.u8(), key.actor()) else { return true };
+        if seen >= ROWS || found.len() >= DUE {
+            after = Some(actor);
+            return false;
+        }
+        seen += 1;
+        if ActorRow::decode(row).is_some_and(|row| is_due(&row, now)) {
+            found.push(actor);
+        }
+        true
+    })?;
+    let mut dids = Vec::with_capacity(found.len());
+    for actor in found {
+        dids.extend(Did::parse(&reader.did(actor)?).ok());
+    }
+    Ok((dids, after))
+}
+
+fn is_due(row: &ActorRow, now: i64) -> bool {
+    let age = if row.handle.is_some() { DAY_MS } else { HOUR_MS };
+    now.saturating_sub(row.handle_checked) > age
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_due_after_a_day_and_none_after_an_hour() {
+        let row = |handle: Option<&str>, handle_checked| ActorRow {
+            handle: handle.map(str::to_owned),
+            handle_checked,
+            ..ActorRow::default()
+        };
+        let now = 100 * DAY_MS;
+        for (handle, age, want) in [
+            (Some("a.example"), HOUR_MS * 23, false),
+            (Some("a.example"), HOUR_MS * 25, true),
+            (None, HOUR_MS / 2, false),
+            (None, HOUR_MS * 2, true),
+            (None, now, true),
+        ] {
+            assert_eq!(is_due(&row(handle, now - age), now), want, "{handle:?} {age}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! One reader for each upstream: connects, gives every frame its place, deals frames out to the lanes.
+//!
+//! The byte budget is taken before the next read, so a slow index stops the socket and nothing is dropped. After
+//! a broken connection it goes on behind the last frame it read, since what was read is still on its way.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::time::{sleep, sleep_until};
+
+use super::backoff::{Backoff, Silent, Timing, Watch};
+use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
+use super::lanes::{Inboxes, Message as LaneMessage};
+use super::status::UpstreamKind;
+use super::{jetstream, now_ms};
+use crate::event::HostingStatus;
+use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
+use crate::net::{Dialer, Message, NetError, WsStream};
+
+/// Frames that are dealt out at once.
+const CHUNK: usize = 64;
+
+/// Reads one upstream.
+pub(crate) struct Reader {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) lanes: Inboxes,
+    pub(crate) dialer: Dialer,
+    pub(crate) public_url: String,
+    pub(crate) timing: Timing,
+}
+
+/// Where to begin reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Behind this sequence number; 0 is the oldest that the upstream has.
+    After(i64),
+    /// With what comes next.
+    Live,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("closed by the upstream: {0:?} {1}")]
+    Closed(Option<u16>, String),
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    #[error("the upstream says {0}: {1}")]
+    Refused(String, String),
+    #[error("the upstream does not know our cursor any more; reading on from its newest event")]
+    Restart,
+}
+
+/// What a message amounts to.
+enum Read {
+    /// For the lane of its DID.
+    Job(Payload),
+    Nothing,
+    End(End),
+}
+
+impl Reader {
+    /// Reads until it is dropped.
+    pub(crate) async fn run(self, cursor: Option<i64>) {
+        let mut state = State {
+            slot: 0,
+            start: Start::After(cursor.unwrap_or(0)),
+            chunks: (0..self.lanes.len()).map(|_| Vec::new()).collect(),
+            own: Vec::new(),
+            held: 0,
+            frames: 0,
+        };
+        let mut backoff = Backoff::new(self.timing);
+        loop {
+            let before = state.frames;
+            let end = self.connection(&mut state).await;
+            state.flush(&self.feed, &self.lanes);
+            self.feed.status.connected(false);
+            match end {
+                End::Restart => {
+                    let weight = self.feed.weight(0);
+                    self.reserve(weight, &mut state).await;
+                    state.place(Seq::Restart, weight, 0);
+                    state.flush(&self.feed, &self.lanes);
+                    state.start = Start::Live;
+                    tracing::warn!(url = %self.feed.url, "{}", End::Restart);
+                }
+                ref other => tracing::info!(url = %self.feed.url, "disconnected: {other}"),
+            }
+            self.feed.status.error(end.to_string());
+            if state.frames > before {
+                backoff.reset();
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn connection(&self, state: &mut State) -> End {
+        let url = subscription_url(&self.feed.url, self.feed.kind, state.start);
+        let connect = WsStream::connect(&self.dialer, &url, &self.public_url, MAX_FRAME_LEN);
+        let mut socket = match connect.await {
+            Ok(socket) => socket,
+            Err(error) => return error.into(),
+        };
+        self.feed.status.connected(true);
+        tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
+        let mut watch = Watch::new(self.timing);
+        loop {
+            let message = match socket.next().now_or_never() {
+                Some(message) => message,
+                None => {
+                    state.flush(&self.feed, &self.lanes);
+                    tokio::select! {
+                        message = socket.next() => message,
+                        () = sleep_until(watch.next()) => {
+                            if let Err(silent) = watch.look() {
+                                return silent.into();
+                            }
+                            if watch.ping_due() && let Err(error) = socket.ping().await {
+                                return error.into();
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            let bytes = match message {
+                Ok(Message::Binary(bytes) | Message::Text(bytes)) => bytes,
+                Ok(Message::Alive) => {
+                    watch.alive();
+                    continue;
+                }
+                Ok(Message::Closed(code, reason)) => return End::Closed(code, reason),
+                Err(error) => return error.into(),
+            };
+            let weight = self.feed.weight(bytes.len());
+            self.reserve(weight, state).await;
+            // Nothing was read while waiting, so nothing was missed either.
+            watch.frame();
+            if let Some(end) = self.deal(bytes, weight, state) {
+                return end;
+            }
+        }
+    }
+
+    /// Takes from the budget, waiting for it.
+    async fn reserve(&self, weight: u32, state: &mut State) {
+        if let Ok(permit) = self.feed.budget.try_acquire_many(weight) {
+            permit.forget();
+            return;
+        }
+        // What the lanes have not got yet can free nothing.
+        state.flush(&self.feed, &self.lanes);
+        // The semaphore is never closed.
+        if let Ok(permit) = self.feed.budget.acquire_many(weight).await {
+            permit.forget();
+        }
+    }
+
+    fn deal(&self, bytes: bytes::Bytes, weight: u32, state: &mut State) -> Option<End> {
+        state.frames += 1;
+        let received = now_ms();
+        let (seq, sent, read) = match self.feed.kind {
+            UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
+            _ => self.read_frame(bytes, received, state.start),
+        };
+        if let Seq::At(seq) = seq {
+            self.feed.status.received(seq);
+            if state.start == Start::Live || state.start < Start::After(seq) {
+                state.start = Start::After(seq);
+            }
+        }
+        match read {
+            Read::Job(payload) => {
+                let lane = self.lanes.lane_of(payload.did());
+                let place = state.next_place(seq, weight, sent, received);
+                state.held += 1;
+                if let Some(chunk) = state.chunks.get_mut(lane) {
+                    chunk.push(Job { place, payload });
+                }
+            }
+            Read::Nothing => state.place(seq, weight, sent),
+            Read::End(end) => {
+                state.place(seq, weight, sent);
+                return Some(end);
+            }
+        }
+        if state.held >= CHUNK {
+            state.flush(&self.feed, &self.lanes);
+        }
+        None
+    }
+
+    fn read_frame(&self, bytes: bytes::Bytes, received: i64, start: Start) -> (Seq, i64, Read) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let seq = error.seq.and_then(|seq| i64::try_from(seq).ok());
+                self.feed.status.dropped(error.cause.cause(), None, seq);
+                return (seq.map_or(Seq::Same, Seq::At), 0, Read::Nothing);
+            }
+        };
+        let seq = frame.seq().and_then(|seq| i64::try_from(seq).ok()).map_or(Seq::Same, Seq::At);
+        let time = |sent: i64| if sent > 0 { sent } else { received };
+        match frame {
+            Frame::Commit(frame) => (seq, time(frame.time_ms), Read::Job(Payload::Commit(frame))),
+            Frame::Sync(frame) => {
+                (seq, time(frame.time_ms), Read::Job(Payload::Sync(Box::new(frame))))
+            }
+            Frame::Identity(frame) => {
+                (seq, time(frame.time_ms), Read::Job(Payload::Identity(frame.did)))
+            }
+            Frame::Account(frame) => {
+                let sent = time(frame.time_ms);
+                match hosting_status(&frame) {
+                    Some(status) => (seq, sent, Read::Job(Payload::Account(frame.did, status))),
+                    None => (seq, sent, Read::Nothing),
+                }
+            }
+            Frame::Info { name, message } => {
+                self.feed.status.dropped(known_notice(&name), None, None);
+                self.feed.status.error(format!("the upstream says {name}: {message}"));
+                tracing::warn!(url = %self.feed.url, %name, %message, "notice");
+                (Seq::Same, 0, Read::Nothing)
+            }
+            Frame::Error { error, message } => {
+                self.feed.status.dropped(known_notice(&error), None, None);
+                let end = match (error.as_str(), start) {
+                    ("FutureCursor", Start::After(_)) => End::Restart,
+                    _ => End::Refused(error, message),
+                };
+                (Seq::Same, 0, Read::End(end))
+            }
+            Frame::Unknown { .. } => {
+                self.feed.status.dropped("unknown-frame", None, seq.number());
+                (seq, 0, Read::Nothing)
+            }
+        }
+    }
+
+    fn read_jetstream(&self, bytes: bytes::Bytes, received: i64) -> (Seq, i64, Read) {
+        match jetstream::read(&bytes) {
+            Ok(message) => {
+                let (did, sent) = (message.did, message.time_us / 1000);
+                let seq = Seq::At(message.time_us);
+                let read = match message.kind {
+                    jetstream::Kind::Commit => Read::Job(Payload::Jetstream(did, bytes)),
+                    jetstream::Kind::Identity => Read::Job(Payload::Identity(did)),
+                    jetstream::Kind::Account(Some(status)) => {
+                        Read::Job(Payload::Account(did, status))
+                    }
+                    jetstream::Kind::Account(None) | jetstream::Kind::Other => Read::Nothing,
+                };
+                (seq, if sent > 0 { sent } else { received }, read)
+            }
+            Err(cause) => {
+                self.feed.status.dropped(cause, None, None);
+                (Seq::Same, 0, Read::Nothing)
+            }
+        }
+    }
+}
+
+/// Counters take names, not what an upstream says.
+fn known_notice(name: &str) -> &'static str {
+    match name {
+        "FutureCursor" => "future-cursor",
+        "OutdatedCursor" => "outdated-cursor",
+        "ConsumerTooSlow" => "consumer-too-slow",
+        _ => "notice",
+    }
+}
+
+/// `None` for a status that says nothing about the account, such as `throttled` or `desynchronized`.
+fn hosting_status(frame: &AccountFrame) -> Option<HostingStatus> {
+    if frame.active {
+        return Some(HostingStatus::Active);
+    }
+    match frame.status.as_deref() {
+        Some("deleted") => Some(HostingStatus::Deleted),
+        Some("takendown") => Some(HostingStatus::Takendown),
+        Some("suspended") => Some(HostingStatus::Suspended),
+        Some("deactivated") | None => Some(HostingStatus::Deactivated),
+        Some(_) => None,
+    }
+}
+
+fn subscription_url(base: &str, kind: UpstreamKind, start: Start) -> String {
+    let base = base.trim_end_matches('/');
+    let path = match kind {
+        UpstreamKind::Jetstream => "/subscribe",
+        _ => "/xrpc/com.atproto.sync.subscribeRepos",
+    };
+    let path = if base.ends_with(path) { "" } else { path };
+    match start {
+        Start::After(cursor) => format!("{base}{path}?cursor={cursor}"),
+        Start::Live => format!("{base}{path}"),
+    }
+}
+
+impl PartialOrd for Start {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        match (self, other) {
+            (Self::After(a), Self::After(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+}
+
+/// What lasts over connections.
+struct State {
+    slot: u64,
+    start: Start,
+    /// Not yet given to the lanes, by lane.
+    chunks: Vec<Vec<Job>>,
+    /// Settled here, not yet given to the sequencer.
+    own: Vec<Done>,
+    held: usize,
+    /// Ever read.
+    frames: u64,
+}
+
+impl State {
+    fn next_place(&mut self, seq: Seq, weight: u32, sent: i64, received: i64) -> Place {
+        let slot = self.slot;
+        self.slot += 1;
+        Place { slot, seq, weight, received, sent }
+    }
+
+    /// Fills a slot with nothing.
+    fn place(&mut self, seq: Seq, weight: u32, sent: i64) {
+        let place = self.next_place(seq, weight, sent, 0);
+        self.own.push(Done { place, event: None });
+        self.held += 1;
+    }
+
+    fn flush(&mut self, feed: &Arc<Feed>, lanes: &Inboxes) {
+        if self.held == 0 {
+            return;
+        }
+        self.held = 0;
+        for (lane, chunk) in self.chunks.iter_mut().enumerate() {
+            if !chunk.is_empty() {
+                let chunk = Chunk { feed: Arc::clone(feed), jobs: std::mem::take(chunk) };
+                lanes.send(lane, LaneMessage::Chunk(chunk));
+            }
+        }
+        feed.send(std::mem::take(&mut self.own));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscription_urls() {
+        use UpstreamKind::{Firehose, Jetstream};
+        let path = "/xrpc/com.atproto.sync.subscribeRepos";
+        for (base, kind, start, want) in [
+            (
+                "wss://r.example",
+                Firehose,
+                Start::After(0),
+                format!("wss://r.example{path}?cursor=0"),
+            ),
+            ("wss://r.example/", Firehose, Start::Live, format!("wss://r.example{path}")),
+            ("ws://h/x", Firehose, Start::After(7), format!("ws://h/x{path}?cursor=7")),
+            ("wss://j", Jetstream, Start::After(5), "wss://j/subscribe?cursor=5".to_owned()),
+            ("wss://j/subscribe", Jetstream, Start::Live, "wss://j/subscribe".to_owned()),
+        ] {
+            assert_eq!(subscription_url(base, kind, start), want);
+        }
+    }
+
+    #[test]
+    fn hosting_states() {
+        let frame = |active, status: Option<&str>| AccountFrame {
+            seq: 1,
+            did: crate::syntax::Did::parse("did:web:a.example").unwrap(),
+            active,
+            status: status.map(str::to_owned),
+            time_ms: 0,
+        };
+        for (active, status, want) in [
+            (true, None, Some(HostingStatus::Active)),
+            (true, Some("throttled"), Some(HostingStatus::Active)),
+            (false, None, Some(HostingStatus::Deactivated)),
+            (false, Some("deleted"), Some(HostingStatus::Deleted)),
+            (false, Some("takendown"), Some(HostingStatus::Takendown)),
+            (false, Some("suspended"), Some(HostingStatus::Suspended)),
+            (false, Some("desynchronized"), None),
+        ] {
+            assert_eq!(hosting_status(&frame(active, status)), want, "{active} {status:?}");
+        }
+    }
+}
