@@ -13,19 +13,29 @@
 pub mod actor;
 mod blocks;
 mod context;
+pub mod fans;
+pub mod feed;
 pub mod fields;
 pub mod graph;
 mod known;
 mod labels;
 mod profiles;
+pub mod notification;
+pub mod page;
+pub mod post;
+pub mod post_record;
 pub mod record;
 mod rules;
 mod shared;
 pub mod state;
+pub mod thread;
+pub mod timeline;
 mod viewer;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod tests;
 

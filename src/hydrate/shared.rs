@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::actor::Actor;
+use super::post::PostCache;
+use super::timeline::Activity;
 use super::{Hydrator, Result};
 use crate::moderation::Takedowns;
 use crate::store::rows::EdgeKind;
@@ -54,6 +56,8 @@ pub struct Shared {
     settings: ArcSwap<Settings>,
     actors: ActorCache<Option<Arc<Actor>>>,
     lists: ActorCache<Arc<Lists>>,
+    pub(super) posts: PostCache,
+    pub(super) activity: Activity,
 }
 
 impl Shared {
@@ -64,6 +68,8 @@ impl Shared {
             settings: ArcSwap::from_pointee(settings),
             actors: ActorCache::new(store, entries),
             lists: ActorCache::new(store, entries),
+            posts: PostCache::new(entries),
+            activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }
 

@@ -6,11 +6,13 @@ use super::{HydrateCtx, Hydrator, Settings, Shared};
 use crate::repo::dag_cbor;
 use crate::store::private::{self, Kind, Mute, Takedown};
 use crate::store::rows::{
-    ActorRow, Counter, EdgeKind, EdgeRow, FanRow, LabelRow, RecordRow, SubjectCid, actor_key,
-    fwd_key, handle_key, order_item_key, rev_key,
+    ActorRow, Counter, EdgeKind, EdgeRow, FanRow, FeedRow, LabelRow, Order, PostRow, RecordRow,
+    SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key, post_flags,
+    rev_key,
 };
 use crate::store::{
-    ActorId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target, Tx, Writer, collections as c,
+    ActorId, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, Target, Tx, Writer,
+    collections as c,
 };
 use crate::syntax::{cid, datetime};
 
@@ -173,6 +175,68 @@ impl Fixture {
             }
             tx.touch(from);
             Ok(rkey)
+        })
+    }
+
+    /// A post made at `sort` milliseconds, with what the index keeps of it. `value` holds more fields, or none.
+    pub(crate) fn post(&self, author: ActorId, sort: i64, value: Value) -> PostId {
+        self.write(move |tx| {
+            let micros = u64::try_from(sort).unwrap() * 1000;
+            let rkey = Rkey(crate::syntax::Tid::from_micros(micros, 0).as_u64());
+            let id = PostId { author, rkey };
+            let mut record = serde_json::json!({
+                "$type": "app.bsky.feed.post", "text": "hello",
+                "createdAt": datetime::format_ms(sort),
+            });
+            for (key, field) in value.as_object().into_iter().flatten() {
+                record[key] = field.clone();
+            }
+            let value = dag_cbor::from_json(&record);
+            let parent = record["reply"]["parent"]["uri"].as_str().unwrap_or_default();
+            let quoted = record["embed"]["record"]["uri"].as_str().unwrap_or_default();
+            let mut flags = record["testFlags"].as_u64().map_or(0, |f| u16::try_from(f).unwrap());
+            if let Some(parent @ Target::Post(p)) = tx.intern_target(parent)? {
+                flags |= post_flags::REPLY;
+                tx.put(Ks::Order, &order_post_key(Order::Replies, parent, sort, id), &[0]);
+                tx.count(Target::Post(p), Counter::Replies, 1)?;
+            }
+            if let Some(quoted) = tx.intern_target(quoted)? {
+                tx.put(Ks::Order, &order_post_key(Order::Quotes, quoted, sort, id), &[]);
+            }
+            let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
+            let row = PostRow { flags, cid: digest, sort_delta: 0, packed: tx.pack(&value)? };
+            tx.put(Ks::Post, &id.to_bytes(), &row.encode());
+            let low = flags.to_be_bytes()[1];
+            let entry = FeedRow { sort, rkey, flags: low, repost_of: None };
+            tx.put(Ks::Feed, &entry.key(author), &entry.encode());
+            tx.touch(author);
+            Ok(id)
+        })
+    }
+
+    /// A reference to a post as records hold it.
+    pub(crate) fn strong_ref(&self, post: PostId) -> Value {
+        let s = self.snapshot();
+        let row = s.post(post).unwrap().unwrap();
+        let cid = cid::to_base32(&cid::for_digest(cid::DAG_CBOR, &row.cid));
+        serde_json::json!({ "uri": s.post_uri(post).unwrap(), "cid": cid })
+    }
+
+    /// A reply to `parent` in the thread of `root`.
+    pub(crate) fn reply(&self, author: ActorId, sort: i64, root: PostId, parent: PostId) -> PostId {
+        let reply =
+            serde_json::json!({ "root": self.strong_ref(root), "parent": self.strong_ref(parent) });
+        self.post(author, sort, serde_json::json!({ "reply": reply }))
+    }
+
+    /// A repost with its feed entry.
+    pub(crate) fn repost(&self, from: ActorId, post: PostId, sort: i64) -> RecordId {
+        let rkey = self.edge(EdgeKind::Repost, from, Target::Post(post), sort);
+        self.write(move |tx| {
+            let entry = FeedRow { sort, rkey, flags: 0, repost_of: Some(post) };
+            tx.put(Ks::Feed, &entry.key(from), &entry.encode());
+            tx.touch(from);
+            Ok(RecordId { actor: from, coll: c::REPOST, rkey })
         })
     }
 

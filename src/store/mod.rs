@@ -21,6 +21,7 @@ mod names;
 mod packed;
 pub mod private;
 pub mod read;
+pub mod rebuild;
 pub mod rows;
 mod tx;
 mod writer;

@@ -1,0 +1,124 @@
+//! The accounts with a record on a target, the latest first: likers, reposters, followers.
+//!
+//! Popular targets have them in order of time; of others, all are read and sorted.
+
+use super::page::{Collector, Page, TimeCursor};
+use super::record::record_cid;
+use super::{Hydrator, Result};
+use crate::store::ids::{ByteReader, prefix_end};
+use crate::store::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
+use crate::store::{ActorId, Ks, Reader, Rkey, Target, rebuild};
+
+/// Fans of a target without an order of its own that are looked at: the index orders them long before.
+const MAX_UNORDERED: usize = 20_000;
+
+/// An account with a record on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fan {
+    /// The account.
+    pub actor: ActorId,
+    /// The key of its record.
+    pub rkey: Rkey,
+    /// `sortAt` of its record, milliseconds.
+    pub sort: i64,
+}
+
+impl Hydrator<'_> {
+    /// A page of the fans of a target. Fans of the same millisecond come in the order of their records' CIDs.
+    pub fn fans(
+        &self,
+        kind: EdgeKind,
+        target: Target,
+        limit: usize,
+        cursor: Option<&TimeCursor>,
+    ) -> Result<Page<Fan>> {
+        let mut page = Collector::new(limit, cursor);
+        self.each_fan(kind, target, cursor.map(|c| c.ms), &mut |fan| page.push(fan.sort, fan))?;
+        page.page(|fan| self.edge_cid(kind, fan.actor, fan.rkey))
+    }
+
+    /// Visits the fans of a target, the latest first, those newer than `from` left out.
+    pub fn each_fan(
+        &self,
+        kind: EdgeKind,
+        target: Target,
+        from: Option<i64>,
+        visit: &mut dyn FnMut(Fan) -> bool,
+    ) -> Result<()> {
+        let ordered = self.snapshot.agg(target)?.ordered & (1 << (kind as u8 & 7)) != 0;
+        if !ordered {
+            let mut fans = self.unordered_fans(kind, target)?;
+            fans.sort_unstable_by_key(|fan| (std::cmp::Reverse(fan.sort), fan.actor));
+            let mut shown = fans.into_iter().filter(|fan| from.is_none_or(|ms| fan.sort <= ms));
+            while shown.next().is_some_and(&mut *visit) {}
+            return Ok(());
+        }
+        let prefix = fans_prefix(kind, target);
+        let (end, skip) = (prefix_end(&prefix), prefix.len());
+        let lo = match from {
+            Some(ms) => prefix.newest_first(ms),
+            None => prefix,
+        };
+        self.snapshot.scan(Ks::Order, &lo, end.as_deref(), false, &mut |k, v| {
+            let mut key = ByteReader::new(k.get(skip..).unwrap_or_default());
+            match (key.newest_first(), key.actor(), ByteReader::new(v).rkey()) {
+                (Some(sort), Some(actor), Some(rkey)) => visit(Fan { actor, rkey, sort }),
+                _ => true,
+            }
+        })
+    }
+
+    fn unordered_fans(&self, kind: EdgeKind, target: Target) -> Result<Vec<Fan>> {
+        let mut fans = Vec::new();
+        let prefix = rev_prefix(kind, target);
+        self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
+            let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
+            // Longer keys are duplicates.
+            if let (Some(actor), true, Some(row)) = (key.actor(), key.is_empty(), FanRow::decode(v))
+            {
+                fans.push(Fan { actor, rkey: row.rkey, sort: row.sort_ms() });
+            }
+            fans.len() < MAX_UNORDERED
+        })?;
+        Ok(fans)
+    }
+
+    /// The CID of a like, repost, follow or block; "0" if its record cannot be rebuilt, so that it still has a place in
+    /// an order.
+    pub fn edge_cid(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<String> {
+        let Some(edge) = self.snapshot.edge(kind, actor, rkey)? else { return Ok("0".to_owned()) };
+        let record = rebuild::edge_record(self.snapshot, kind, actor, rkey, &edge)?;
+        Ok(record.map_or_else(|| "0".to_owned(), |(_, digest)| record_cid(&digest)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, NOW, seen_by};
+    use super::*;
+
+    #[test]
+    fn the_latest_come_first_and_pages_miss_nobody() {
+        let f = Fixture::new();
+        let star = f.account("star");
+        let fans: Vec<ActorId> = (0..7).map(|i| f.account(&format!("fan{i}"))).collect();
+        for (i, fan) in fans.iter().enumerate() {
+            // The last two in the same millisecond.
+            let at = NOW - 1000 + i64::try_from(i.min(5)).unwrap();
+            f.edge(EdgeKind::Follow, *fan, Target::Actor(star), at);
+        }
+        f.hydrate(&seen_by(None), |h| {
+            let (mut got, mut cursor) = (Vec::new(), None);
+            loop {
+                let page =
+                    h.fans(EdgeKind::Follow, Target::Actor(star), 2, cursor.as_ref()).unwrap();
+                got.extend(page.items.iter().map(|fan| fan.actor));
+                let Some(next) = page.cursor else { break };
+                cursor = TimeCursor::parse(&next);
+            }
+            let newest: Vec<ActorId> = got.drain(..2).collect();
+            assert!(newest.contains(&fans[5]) && newest.contains(&fans[6]), "{newest:?}");
+            assert_eq!(got, [fans[4], fans[3], fans[2], fans[1], fans[0]]);
+        });
+    }
+}

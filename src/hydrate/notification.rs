@@ -1,0 +1,249 @@
+//! Notifications: which ones a page has, the records behind them, and what hides them.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::post::PostState;
+use super::record::{Json, record_cid};
+use super::{Hydrator, Result};
+use crate::store::ids::prefix_end;
+use crate::store::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, collections, private, rebuild,
+};
+
+/// Rows read for one page, and for one count.
+const MAX_READ: usize = 20_000;
+
+/// A page of notifications.
+#[derive(Debug, Clone, Default)]
+pub struct NotifPage {
+    /// The latest first.
+    pub rows: Vec<NotifRow>,
+    /// Time of the last row if there is more.
+    pub cursor: Option<i64>,
+}
+
+/// The record behind a notification.
+#[derive(Debug, Clone)]
+pub struct NotifRecord {
+    /// Its CID.
+    pub cid: String,
+    /// Its value.
+    pub value: Json,
+    /// The starter pack that a follow came through.
+    pub via: Option<RecordId>,
+}
+
+/// What notification views need.
+pub struct NotifState {
+    /// Posts and accounts.
+    pub posts: PostState,
+    /// Records that are not posts or profiles; absent if they are gone.
+    pub records: FxHashMap<RecordId, NotifRecord>,
+}
+
+impl NotifState {
+    /// A state that holds nothing yet.
+    #[must_use]
+    pub fn new(h: &Hydrator<'_>) -> Self {
+        Self { posts: PostState::new(h), records: FxHashMap::default() }
+    }
+}
+
+fn post_of(row: &NotifRow) -> Option<PostId> {
+    (row.reason.collection() == collections::POST)
+        .then_some(PostId { author: row.author, rkey: row.rkey })
+}
+
+impl Hydrator<'_> {
+    /// The viewer's notifications older than `before`. Those whose subject is gone are not there; with `priority`, only
+    /// those by accounts that the viewer follows.
+    pub fn notifications(
+        &self,
+        viewer: ActorId,
+        priority: bool,
+        limit: usize,
+        before: i64,
+    ) -> Result<NotifPage> {
+        let prefix = notif_prefix(viewer);
+        let end = prefix_end(&prefix);
+        let lo = prefix.newest_first(before.saturating_sub(1));
+        let (mut page, mut read, mut failed) = (NotifPage::default(), 0, Ok(()));
+        self.snapshot.scan(Ks::Notif, &lo, end.as_deref(), false, &mut |k, v| {
+            let Some((_, row)) = NotifRow::decode(k, v) else { return true };
+            read += 1;
+            match self.is_listed(viewer, priority, &row) {
+                Ok(true) => page.rows.push(row),
+                Ok(false) => {}
+                Err(e) => {
+                    failed = Err(e);
+                    return false;
+                }
+            }
+            if read >= MAX_READ && page.rows.len() <= limit {
+                page.cursor = Some(row.sort);
+            }
+            page.rows.len() <= limit && read < MAX_READ
+        })?;
+        failed?;
+        if page.rows.len() > limit {
+            page.rows.truncate(limit);
+            page.cursor = page.rows.last().map(|row| row.sort);
+        }
+        Ok(page)
+    }
+
+    fn is_listed(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
+        let subject = match row.subject {
+            Some(subject) => self.exists(subject)?,
+            None => true,
+        };
+        Ok(subject && (!priority || self.is_following(viewer, row.author)?))
+    }
+
+    fn is_following(&self, viewer: ActorId, other: ActorId) -> Result<bool> {
+        Ok(self.snapshot.fan(EdgeKind::Follow, Target::Actor(other), viewer)?.is_some())
+    }
+
+    /// Whether the store holds a record; accounts always exist.
+    fn exists(&self, target: Target) -> Result<bool> {
+        match target {
+            Target::Actor(_) => Ok(true),
+            Target::Post(id) => self.snapshot.has(Ks::Post, &id.to_bytes()),
+            Target::Record(id) => match EdgeKind::compact(id.coll) {
+                Some(kind) => Ok(self.snapshot.edge(kind, id.actor, id.rkey)?.is_some()),
+                None => self.snapshot.has(Ks::Record, &id.to_bytes()),
+            },
+        }
+    }
+
+    /// How many notifications are newer than the seen time.
+    pub fn unread(&self, viewer: ActorId, priority: bool) -> Result<u64> {
+        let account = self.actor(viewer)?;
+        if account.is_none_or(|a| a.taken_down) {
+            return Ok(0);
+        }
+        let seen = self.seen(viewer)?.unwrap_or(i64::MIN);
+        let (mut count, mut read, mut failed) = (0, 0, Ok(()));
+        self.snapshot.scan_prefix(Ks::Notif, &notif_prefix(viewer), &mut |k, v| {
+            let Some((_, row)) = NotifRow::decode(k, v) else { return true };
+            if row.sort <= seen {
+                return false;
+            }
+            read += 1;
+            match self.is_counted(viewer, priority, &row) {
+                Ok(counts) => count += u64::from(counts),
+                Err(e) => failed = Err(e),
+            }
+            failed.is_ok() && read < MAX_READ
+        })?;
+        failed.map(|()| count)
+    }
+
+    fn is_counted(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
+        let record = Target::of(row.record());
+        Ok(self.exists(record)?
+            && !self.shared.takedowns.contains(record)
+            && (!priority || self.is_following(viewer, row.author)?))
+    }
+
+    /// Up to when the viewer has seen notifications, milliseconds.
+    pub fn seen(&self, viewer: ActorId) -> Result<Option<i64>> {
+        private::get(self.snapshot, private::Kind::Seen, viewer, None)
+    }
+
+    /// Hydrates `rows` as `app.bsky.notification.listNotifications#notification`.
+    pub fn notified(&self, state: &mut NotifState, rows: &[NotifRow]) -> Result<()> {
+        let posts: Vec<PostId> = rows.iter().filter_map(post_of).collect();
+        self.load_posts(&mut state.posts, posts.iter().copied())?;
+        let base = &mut state.posts.base;
+        let actors: Vec<ActorId> = rows.iter().map(|r| r.author).collect();
+        self.profiles(base, &actors)?;
+        self.labels(base, rows.iter().map(|r| Target::of(r.record())))?;
+        for id in posts {
+            if base.labels.get(&Target::Post(id)).is_some_and(|l| l.takedown) {
+                state.posts.posts.insert(id, None);
+            }
+        }
+        let mut packs = FxHashSet::default();
+        for row in rows {
+            let id = row.record();
+            if !state.records.contains_key(&id)
+                && let Some(record) = self.notif_record(id)?
+            {
+                packs.extend(record.via);
+                state.records.insert(id, record);
+            }
+        }
+        let packs: Vec<RecordId> = packs.into_iter().collect();
+        self.starter_packs_basic(&mut state.posts.base, &packs)?;
+        self.viewers_gates(&mut state.posts, rows)
+    }
+
+    /// Gates of the viewer's own threads, in which replies may be hidden.
+    fn viewers_gates(&self, state: &mut PostState, rows: &[NotifRow]) -> Result<()> {
+        for row in rows.iter().filter(|r| r.reason == Reason::Reply) {
+            let root = post_of(row).and_then(|id| state.post(id)).and_then(|p| p.root());
+            let Some(root) = root.filter(|r| Some(r.author) == self.ctx.viewer) else { continue };
+            if !state.threadgates.contains_key(&root)
+                && let Some(gate) = self.threadgate(root)?
+            {
+                state.threadgates.insert(root, gate);
+            }
+        }
+        Ok(())
+    }
+
+    fn notif_record(&self, id: RecordId) -> std::result::Result<Option<NotifRecord>, StoreError> {
+        if matches!(id.coll, collections::POST | collections::PROFILE)
+            || self.shared.takedowns.contains(Target::Record(id))
+        {
+            return Ok(None);
+        }
+        let s = self.snapshot;
+        let found = match EdgeKind::compact(id.coll) {
+            Some(kind) => match s.edge(kind, id.actor, id.rkey)? {
+                Some(edge) => rebuild::edge_record(s, kind, id.actor, id.rkey, &edge)?,
+                None => None,
+            },
+            None => match s.record(id)?.filter(|row| row.valid) {
+                Some(row) => Some((s.unpack(&row.packed)?, row.cid)),
+                None => None,
+            },
+        };
+        let Some((value, digest)) = found else { return Ok(None) };
+        let via = match super::fields::ref_uri(&value, "via") {
+            Some(uri) if id.coll == collections::FOLLOW => s.target(uri)?,
+            _ => None,
+        };
+        let via = via.and_then(Target::record).filter(|r| r.coll == collections::STARTERPACK);
+        Ok(Some(NotifRecord { cid: record_cid(&digest), value: value.into(), via }))
+    }
+}
+
+impl NotifState {
+    /// Whether rules leave a notification out: blocks, mutes, replies that the viewer hides, content that waits for
+    /// review.
+    #[must_use]
+    pub fn is_hidden(&self, row: &NotifRow) -> bool {
+        let base = &self.posts.base;
+        if base.viewer_block_exists(row.author) || base.viewer_mute_exists(row.author) {
+            return true;
+        }
+        let needs_review =
+            [Reason::Reply, Reason::Quote, Reason::Mention, Reason::Like, Reason::Follow];
+        if needs_review.contains(&row.reason)
+            && !base.viewer_sees_needs_review(Target::of(row.record()))
+        {
+            return true;
+        }
+        row.reason == Reason::Reply && self.is_hidden_reply(row)
+    }
+
+    fn is_hidden_reply(&self, row: &NotifRow) -> bool {
+        let Some(post) = post_of(row).and_then(|id| self.posts.post(id)) else { return false };
+        let root = post.root().filter(|r| Some(r.author) == self.posts.base.ctx.viewer);
+        let gate = root.and_then(|r| self.posts.threadgates.get(&r));
+        gate.is_some_and(|g| g.hidden.iter().any(|uri| **uri == *post.record.uri))
+    }
+}

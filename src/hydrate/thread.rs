@@ -1,0 +1,182 @@
+//! Threads: the posts above and below one, and the line of its author's own replies.
+//!
+//! # Invariants
+//! - However large a thread is, a bounded number of posts is read, those nearest to the anchor first; cycles, which
+//!   references by URI allow, end.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::post::{KnownLikers, PostState};
+use super::{Hydrator, Result};
+use crate::store::ids::{ByteReader, prefix_end};
+use crate::store::rows::{EdgeKind, Order, order_prefix};
+use crate::store::{ActorId, Ks, PostId, Reader, Target};
+
+/// Posts below an anchor.
+const MAX_BELOW: usize = 4_000;
+/// Replies to one post that are looked through for the author's own.
+const MAX_REPLIES: usize = 20_000;
+/// Posts in the line of the author's own replies.
+const MAX_OP_THREAD: usize = 1_000;
+/// How many likers are known to the viewer: looked for among so many, so many shown.
+const KNOWN_LIKERS: (usize, usize) = (500, 5);
+
+/// Which posts a thread has.
+#[derive(Debug, Clone)]
+pub struct ThreadSkeleton {
+    /// The post in question.
+    pub anchor: PostId,
+    /// Every post: above and below.
+    pub posts: Vec<PostId>,
+    /// Replies by parent, the newest first.
+    pub children: FxHashMap<PostId, Vec<PostId>>,
+}
+
+impl Hydrator<'_> {
+    /// The posts up to `above` levels above and `below` levels below `anchor`.
+    pub fn thread_skeleton(
+        &self,
+        state: &mut PostState,
+        anchor: PostId,
+        above: usize,
+        below: usize,
+    ) -> Result<ThreadSkeleton> {
+        let mut posts = vec![anchor];
+        let mut seen: FxHashSet<PostId> = [anchor].into_iter().collect();
+        let mut at = anchor;
+        for _ in 0..above {
+            self.load_posts(state, [at])?;
+            let parent = state.post(at).and_then(|p| p.parent()).filter(|p| seen.insert(*p));
+            let Some(parent) = parent else { break };
+            posts.push(parent);
+            at = parent;
+        }
+        let mut children = FxHashMap::default();
+        let mut seen: FxHashSet<PostId> = [anchor].into_iter().collect();
+        let mut level = vec![anchor];
+        for _ in 0..below {
+            let mut next = Vec::new();
+            for parent in std::mem::take(&mut level) {
+                let room = MAX_BELOW.saturating_sub(seen.len());
+                if room == 0 {
+                    break;
+                }
+                let replies: Vec<PostId> =
+                    self.replies(parent, room)?.into_iter().filter(|p| seen.insert(*p)).collect();
+                next.extend_from_slice(&replies);
+                if !replies.is_empty() {
+                    children.insert(parent, replies);
+                }
+            }
+            posts.extend_from_slice(&next);
+            level = next;
+            if level.is_empty() {
+                break;
+            }
+        }
+        Ok(ThreadSkeleton { anchor, posts, children })
+    }
+
+    fn replies(&self, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
+        let mut out = Vec::new();
+        let prefix = order_prefix(Order::Replies, Target::Post(parent));
+        self.snapshot.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
+            let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
+            out.extend(key.newest_first().and_then(|_| key.post()));
+            out.len() < limit
+        })?;
+        Ok(out)
+    }
+
+    /// Hydrates the posts of a thread, and which of them the author of their root likes.
+    pub fn thread_posts(&self, state: &mut PostState, thread: &ThreadSkeleton) -> Result<()> {
+        self.posts(state, &thread.posts)?;
+        for id in &thread.posts {
+            let root_author = state.post(*id).and_then(|p| match &p.record.reply {
+                Some(reply) => reply.root.actor,
+                None => Some(p.id.author),
+            });
+            let Some(author) = root_author else { continue };
+            if let Some(like) = self.fan_uri(EdgeKind::Like, Target::Post(*id), author)? {
+                state.root_author_likes.insert(*id, like);
+            }
+        }
+        Ok(())
+    }
+
+    /// The unbroken line of a thread's author's replies to themselves, root first, whichever post is the anchor. `None`
+    /// if there is only the root.
+    pub fn op_thread(&self, state: &mut PostState, anchor: PostId) -> Result<Option<Vec<PostId>>> {
+        self.load_posts(state, [anchor])?;
+        let root = match state.post(anchor) {
+            Some(post) => post.root(),
+            None => Some(anchor),
+        };
+        let Some(root) = root else { return Ok(None) };
+        let root_uri = self.snapshot.post_uri(root)?;
+        let mut line = vec![root];
+        while let Some(&last) = line.last() {
+            let mut next: Option<(String, PostId)> = None;
+            for id in self.replies_by(last, root.author)? {
+                self.load_posts(state, [id])?;
+                let Some(post) = state.post(id) else { continue };
+                if **post.root_uri() != *root_uri {
+                    continue;
+                }
+                let uri = post.record.uri.to_string();
+                if next.as_ref().is_none_or(|(first, _)| uri < *first) {
+                    next = Some((uri, id));
+                }
+            }
+            match next {
+                None => break,
+                // Replies in a circle are no line.
+                Some((_, id)) if line.contains(&id) => return Ok(None),
+                Some((_, id)) => line.push(id),
+            }
+            if line.len() >= MAX_OP_THREAD {
+                break;
+            }
+        }
+        Ok((line.len() > 1).then_some(line))
+    }
+
+    fn replies_by(&self, parent: PostId, author: ActorId) -> Result<Vec<PostId>> {
+        let (mut out, mut read) = (Vec::new(), 0);
+        let prefix = order_prefix(Order::Replies, Target::Post(parent));
+        let end = prefix_end(&prefix);
+        self.snapshot.scan(Ks::Order, &prefix, end.as_deref(), true, &mut |k, _| {
+            let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
+            out.extend(key.newest_first().and_then(|_| key.post()).filter(|p| p.author == author));
+            read += 1;
+            read < MAX_REPLIES
+        })?;
+        Ok(out)
+    }
+
+    /// Who of the latest likers of a post the viewer follows.
+    pub fn known_likers(&self, state: &mut PostState, post: PostId) -> Result<()> {
+        let Some(viewer) = self.ctx.viewer else { return Ok(()) };
+        let (latest, shown) = KNOWN_LIKERS;
+        let mut fans = Vec::with_capacity(latest);
+        self.each_fan(EdgeKind::Like, Target::Post(post), None, &mut |fan| {
+            fans.push(fan.actor);
+            fans.len() < latest
+        })?;
+        let mut known = Vec::new();
+        for fan in fans {
+            if self.snapshot.fan(EdgeKind::Follow, Target::Actor(fan), viewer)?.is_some() {
+                known.push(fan);
+            }
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        let count = known.len() as u64;
+        known.truncate(shown);
+        self.blocks(&mut state.base, known.iter().map(|a| (post.author, *a)))?;
+        self.profiles(&mut state.base, &known)?;
+        state.known_likers = Some(KnownLikers { post, count, actors: known });
+        Ok(())
+    }
+}
