@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod config;
+mod db;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, Sources, load};
+use crate::store::StoreError;
 
 /// sysexits(3): something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -48,6 +50,8 @@ struct Cli {
 enum Command {
     /// Check, show or explain the configuration
     Config(config::Args),
+    /// Check, measure or repair the store while the server is stopped
+    Db(db::Args),
 }
 
 /// Why a subcommand failed; decides the exit code.
@@ -59,6 +63,15 @@ enum CliError {
     /// Output could not be written.
     #[error("cannot write output: {0}")]
     Output(#[from] std::io::Error),
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Anything else that stopped it, said in full.
+    #[error("{0}")]
+    Failed(String),
+    /// A check found differences and has printed them.
+    #[error("the store has differences")]
+    Differs,
 }
 
 /// Runs the command line of this process.
@@ -67,6 +80,7 @@ pub fn main() -> ExitCode {
     let sources = Sources::from_process(config_file(cli.config));
     let result = match cli.command {
         Command::Config(args) => config::run(&args, &sources),
+        Command::Db(args) => db::run(&args, &sources),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +92,7 @@ pub fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 CliError::Config(_) => ExitCode::from(EX_CONFIG),
-                CliError::Output(_) => ExitCode::FAILURE,
+                _ => ExitCode::FAILURE,
             }
         }
     }

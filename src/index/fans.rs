@@ -28,7 +28,7 @@ pub(super) enum Unlinked {
 }
 
 /// The counter of a kind at its target, and whether fans in order of time are of use for it.
-fn counter(kind: EdgeKind) -> Option<(Counter, bool)> {
+pub(super) fn counter(kind: EdgeKind) -> Option<(Counter, bool)> {
     match kind {
         EdgeKind::Like => Some((Counter::Likes, true)),
         EdgeKind::Repost => Some((Counter::Reposts, true)),
@@ -38,7 +38,7 @@ fn counter(kind: EdgeKind) -> Option<(Counter, bool)> {
     }
 }
 
-fn ordered_bit(kind: EdgeKind) -> u8 {
+pub(super) fn ordered_bit(kind: EdgeKind) -> u8 {
     1u8 << (kind as u8 & 7)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn link(
 }
 
 /// Writes the fans of a target in order of time, once.
-fn order_all(tx: &mut Tx<'_>, kind: EdgeKind, target: Target) -> Result<(), StoreError> {
+pub(super) fn order_all(tx: &mut Tx<'_>, kind: EdgeKind, target: Target) -> Result<(), StoreError> {
     let prefix = rev_prefix(kind, target);
     let mut rows: Vec<(Key, Rkey)> = Vec::new();
     tx.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {

@@ -51,7 +51,7 @@ pub(super) fn gate_gone(tx: &mut Tx<'_>, id: RecordId, thread: bool) -> Result<(
 }
 
 /// The gates that came before their post.
-pub(super) fn flags_of_post(tx: &Tx<'_>, post: PostId) -> Result<u16, StoreError> {
+pub(super) fn flags_of_post<R: Reader>(tx: &R, post: PostId) -> Result<u16, StoreError> {
     let mut flags = 0;
     for (thread, flag) in [(true, f::HAS_THREADGATE), (false, f::HAS_POSTGATE)] {
         if gate(tx, post, thread)?.is_some() {

@@ -12,12 +12,14 @@
 //! - An event applies whole or not at all; one that fails is counted and dropped.
 
 mod account;
+pub mod check;
 mod fans;
 mod fields;
 mod gates;
 pub mod held;
 mod labels;
 pub mod members;
+mod names;
 mod notify;
 mod posts;
 mod records;
@@ -225,5 +227,7 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

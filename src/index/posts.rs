@@ -2,6 +2,7 @@
 
 use ipld_core::ipld::Ipld;
 
+use super::names::Names;
 use super::{Index, fields, gates, notify, records};
 use crate::event::Record;
 use crate::store::rows::{
@@ -39,7 +40,7 @@ pub(super) struct Refs {
 }
 
 impl Refs {
-    fn flags(&self) -> u16 {
+    pub(super) fn flags(&self) -> u16 {
         let on = |set: bool, flag: u16| if set { flag } else { 0 };
         on(self.is_reply, f::REPLY)
             | on(self.media, f::MEDIA)
@@ -55,13 +56,13 @@ impl Refs {
     }
 }
 
-/// Reads the references out of a post, interning what they name.
-pub(super) fn refs(tx: &mut Tx<'_>, v: &Ipld) -> Result<Refs, StoreError> {
+/// Reads the references out of a post.
+pub(super) fn refs(names: &mut impl Names, v: &Ipld) -> Result<Refs, StoreError> {
     let mut out = Refs::default();
     if let Some(reply) = fields::get(v, "reply") {
         out.is_reply = true;
-        out.root = post_ref(tx, fields::ref_uri(reply, "root"))?;
-        out.parent = post_ref(tx, fields::ref_uri(reply, "parent"))?;
+        out.root = post_ref(names, fields::ref_uri(reply, "root"))?;
+        out.parent = post_ref(names, fields::ref_uri(reply, "parent"))?;
     }
     if let Some(embed) = fields::get(v, "embed") {
         let (record, media) = match fields::kind(embed) {
@@ -72,14 +73,14 @@ pub(super) fn refs(tx: &mut Tx<'_>, v: &Ipld) -> Result<Refs, StoreError> {
             _ => (None, Some(embed)),
         };
         if let Some(uri) = record.and_then(|r| fields::ref_uri(r, "record")) {
-            out.embed = tx.intern_target(uri)?.filter(|t| t.record().is_some());
+            out.embed = names.subject(uri)?.filter(|t| t.record().is_some());
         }
         let media = media.map(fields::kind).unwrap_or_default();
         out.media = matches!(media, "app.bsky.embed.images" | "app.bsky.embed.gallery");
         out.video = media == "app.bsky.embed.video";
     }
     for did in mentions(v) {
-        let actor = tx.intern_actor(did)?;
+        let Some(actor) = names.account(did)? else { continue };
         if !out.mentions.contains(&actor) {
             out.mentions.push(actor);
         }
@@ -97,9 +98,9 @@ pub(super) fn mentions(v: &Ipld) -> impl Iterator<Item = &str> {
         .filter(|did| crate::syntax::is_did(did))
 }
 
-fn post_ref(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<PostId>, StoreError> {
+fn post_ref(names: &mut impl Names, uri: Option<&str>) -> Result<Option<PostId>, StoreError> {
     Ok(match uri {
-        Some(uri) => match tx.intern_target(uri)? {
+        Some(uri) => match names.subject(uri)? {
             Some(Target::Post(p)) => Some(p),
             _ => None,
         },
@@ -168,7 +169,7 @@ fn place(
     Ok(())
 }
 
-fn lists(refs: &Refs) -> impl Iterator<Item = (Order, Target)> + '_ {
+pub(super) fn lists(refs: &Refs) -> impl Iterator<Item = (Order, Target)> + '_ {
     let parent = refs.parent.map(|p| (Order::Replies, Target::Post(p)));
     let quoted = refs.quoted().map(|p| (Order::Quotes, Target::Post(p)));
     let mentioned = refs.mentions.iter().map(|a| (Order::Mentions, Target::Actor(*a)));

@@ -3,6 +3,7 @@
 use ipld_core::ipld::Ipld;
 
 use super::fans::{Linked, Unlinked, link, unlink};
+use super::names::Names;
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
 use crate::store::rows::{
@@ -474,20 +475,25 @@ fn rebuilds(kind: EdgeKind, v: &Ipld, created: i64) -> bool {
     }
 }
 
-fn text_target(tx: &mut Tx<'_>, v: &Ipld, key: &str) -> Result<Option<Target>, StoreError> {
+pub(super) fn text_target(
+    names: &mut impl Names,
+    v: &Ipld,
+    key: &str,
+) -> Result<Option<Target>, StoreError> {
     match fields::text(v, key) {
-        Some(text) => tx.intern_target(text),
+        Some(text) => names.subject(text),
         None => Ok(None),
     }
 }
 
 /// List and member of an item; `None` when the list is in another repo.
-fn list_item(
-    tx: &mut Tx<'_>,
+pub(super) fn list_item(
+    names: &mut impl Names,
     id: RecordId,
     v: &Ipld,
 ) -> Result<Option<(Target, ActorId)>, StoreError> {
-    let (Some(list), Some(member)) = (text_target(tx, v, "list")?, text_target(tx, v, "subject")?)
+    let (Some(list), Some(member)) =
+        (text_target(names, v, "list")?, text_target(names, v, "subject")?)
     else {
         return Ok(None);
     };
@@ -495,10 +501,10 @@ fn list_item(
     Ok((own && matches!(member, Target::Actor(_))).then(|| (list, member.actor())))
 }
 
-fn starter_pack(tx: &mut Tx<'_>, v: &Ipld) -> Result<Option<Target>, StoreError> {
+pub(super) fn starter_pack(names: &mut impl Names, v: &Ipld) -> Result<Option<Target>, StoreError> {
     match fields::ref_uri(v, "joinedViaStarterPack") {
-        Some(uri) => Ok(tx
-            .intern_target(uri)?
+        Some(uri) => Ok(names
+            .subject(uri)?
             .filter(|t| matches!(t, Target::Record(r) if r.coll == c::STARTERPACK))),
         None => Ok(None),
     }

@@ -1,199 +1,15 @@
 //! What the store holds after events, in whatever order they come.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
+use super::testing::*;
 use super::*;
-use crate::event::{HostingStatus, IdentityState, Op, Record};
+use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
-use crate::store::{Ks, PostId, RecordId, Rkey, Target, Writer, collections, private};
-use crate::syntax::{Did, Tid, cid};
-
-const NOW: i64 = 1_800_000_000_000;
-
-struct World {
-    store: Store,
-    writer: Writer,
-    index: Arc<Index>,
-    requests: Requests,
-    revs: u64,
-    _dir: tempfile::TempDir,
-}
-
-fn did(name: &str) -> Did {
-    Did::parse(&format!("did:web:{name}.example")).unwrap()
-}
-
-fn tid(n: u64) -> String {
-    Tid::from_micros(1_700_000_000_000_000 + n * 1_000_000, 1).to_string()
-}
-
-fn at(n: u64) -> String {
-    crate::syntax::datetime::format_ms(1_700_000_000_000 + i64::try_from(n).unwrap() * 1000)
-}
-
-fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
-    Ipld::Map(fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<_, _>>())
-}
-
-fn text(s: impl Into<String>) -> Ipld {
-    Ipld::String(s.into())
-}
-
-fn uri(who: &str, coll: &str, n: u64) -> String {
-    format!("at://{}/{coll}/{}", did(who), tid(n))
-}
-
-const POST: &str = "app.bsky.feed.post";
-const LIKE: &str = "app.bsky.feed.like";
-const FOLLOW: &str = "app.bsky.graph.follow";
-
-fn strong(uri: &str) -> Ipld {
-    map([("uri", text(uri)), ("cid", text(cid::for_record(uri.as_bytes()).to_string()))])
-}
-
-fn op(coll: &str, n: u64, value: Ipld) -> Op {
-    let bytes = crate::repo::dag_cbor::encode(&value);
-    let record = Record { cid: cid::digest(&cid::for_record(&bytes)).unwrap(), value, valid: true };
-    Op { collection: coll.into(), rkey: tid(n).into(), record: Some(record) }
-}
-
-fn gone(coll: &str, n: u64) -> Op {
-    Op { collection: coll.into(), rkey: tid(n).into(), record: None }
-}
-
-fn post(n: u64) -> Op {
-    op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", text(at(n)))]))
-}
-
-fn reply(n: u64, root: &str, parent: &str) -> Op {
-    let refs = map([("root", strong(root)), ("parent", strong(parent))]);
-    op(
-        POST,
-        n,
-        map([
-            ("$type", text(POST)),
-            ("text", text("re")),
-            ("createdAt", text(at(n))),
-            ("reply", refs),
-        ]),
-    )
-}
-
-fn quote(n: u64, of: &str) -> Op {
-    let embed = map([("$type", text("app.bsky.embed.record")), ("record", strong(of))]);
-    op(
-        POST,
-        n,
-        map([
-            ("$type", text(POST)),
-            ("text", text("q")),
-            ("createdAt", text(at(n))),
-            ("embed", embed),
-        ]),
-    )
-}
-
-fn like(n: u64, of: &str) -> Op {
-    op(LIKE, n, map([("$type", text(LIKE)), ("subject", strong(of)), ("createdAt", text(at(n)))]))
-}
-
-fn follow(n: u64, whom: &str) -> Op {
-    op(
-        FOLLOW,
-        n,
-        map([
-            ("$type", text(FOLLOW)),
-            ("subject", text(did(whom).as_str())),
-            ("createdAt", text(at(n))),
-        ]),
-    )
-}
-
-fn gate_nobody(n: u64, who: &str) -> Op {
-    let coll = "app.bsky.feed.threadgate";
-    let v = [
-        ("$type", text(coll)),
-        ("post", text(uri(who, POST, n))),
-        ("createdAt", text(at(n))),
-        ("allow", Ipld::List(vec![])),
-    ];
-    op(coll, n, map(v))
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        let (index, requests) = Index::new(&store).unwrap();
-        Self { store, writer, index: Arc::new(index), requests, revs: 0, _dir: dir }
-    }
-
-    async fn event(&self, who: &str, body: Body) {
-        let index = Arc::clone(&self.index);
-        let events = [Event { did: did(who), time: NOW, body }];
-        self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
-    }
-
-    async fn commit(&mut self, who: &str, ops: impl Into<Vec<Op>>) {
-        self.revs += 1;
-        let rev = Tid::parse(&tid(self.revs)).unwrap();
-        self.event(who, Body::Commit(Commit { rev, data: None, prev_data: None, ops: ops.into() }))
-            .await;
-    }
-
-    fn actor(&self, who: &str) -> ActorId {
-        self.store.snapshot().actor_id(&did(who)).unwrap().unwrap()
-    }
-
-    fn post(&self, who: &str, n: u64) -> PostId {
-        PostId { author: self.actor(who), rkey: Rkey(Tid::parse(&tid(n)).unwrap().as_u64()) }
-    }
-
-    fn count(&self, t: Target, c: Counter) -> u64 {
-        self.store.snapshot().agg(t).unwrap().get(c)
-    }
-
-    fn flags(&self, p: PostId) -> u16 {
-        self.store.snapshot().post(p).unwrap().unwrap().flags
-    }
-
-    fn notifs(&self, who: &str) -> Vec<(String, &'static str)> {
-        let s = self.store.snapshot();
-        let mut out = Vec::new();
-        s.scan_prefix(
-            Ks::Notif,
-            &crate::store::rows::notif_prefix(self.actor(who)),
-            &mut |k, v| {
-                out.push(crate::store::rows::NotifRow::decode(k, v).unwrap().1);
-                true
-            },
-        )
-        .unwrap();
-        out.iter().map(|n| (s.did(n.author).unwrap().to_string(), n.reason.name())).collect()
-    }
-
-    async fn join(&self, who: &str) {
-        self.index.ensure_member(&self.store, &self.writer, self.actor(who), NOW).await.unwrap();
-    }
-
-    fn rows(&self) -> BTreeMap<(Ks, Vec<u8>), Vec<u8>> {
-        let s = self.store.snapshot();
-        let mut out = BTreeMap::new();
-        for ks in [Ks::Post, Ks::Fwd, Ks::Rev, Ks::Order, Ks::Feed, Ks::Agg, Ks::Record, Ks::Notif]
-        {
-            s.scan(ks, &[], None, false, &mut |k, v| {
-                out.insert((ks, k.to_vec()), v.to_vec());
-                true
-            })
-            .unwrap();
-        }
-        out
-    }
-}
+use crate::store::{Ks, RecordId, Target, collections, private};
+use crate::syntax::Tid;
 
 #[tokio::test]
 async fn counts_are_right_whatever_comes_first() {
@@ -441,9 +257,7 @@ async fn many_fans_are_kept_in_order_of_time() {
     w.commit("a", [post(1)]).await;
     let target = uri("a", POST, 1);
     let n = fans::ORDERED_FROM + 3;
-    for i in 0..n {
-        w.commit(&format!("f{i}"), [like(10 + i, &target)]).await;
-    }
+    w.crowd(n, &target).await;
     let t = Target::Post(w.post("a", 1));
     let ordered = |w: &World| {
         let s = w.store.snapshot();

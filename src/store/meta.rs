@@ -39,6 +39,16 @@ pub fn set_cursor(tx: &mut Tx<'_>, of: &CursorOf, seq: i64) {
     tx.put_name(Ks::Meta, &of.key(), &seq.cast_unsigned().to_be_bytes());
 }
 
+/// Whether a row of this keyspace is whole; rows that this module does not know are.
+pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
+    match key.split_first() {
+        _ if key == FORMAT_KEY => value.len() == 4,
+        Some((b'n' | b'u' | b'j' | b'l', _)) => value.len() == 8,
+        Some((b'r' | b'p', rest)) => rest.len() == 4,
+        first => first.is_some(),
+    }
+}
+
 /// Puts a repo on the list of those to fetch again.
 pub fn add_resync(tx: &mut Tx<'_>, actor: ActorId) {
     tx.put(Ks::Meta, &Key::tag(b'r').actor(actor), &[]);

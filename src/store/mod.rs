@@ -23,6 +23,7 @@ pub mod private;
 pub mod read;
 pub mod rebuild;
 pub mod rows;
+pub mod stats;
 mod tx;
 mod writer;
 
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use cache::ActorCache;
 pub use ids::{ActorId, CollId, Key, PostId, RecordId, Rkey, Target};
 pub use keyspaces::Ks;
+pub(crate) use names::counterpart as name_counterpart;
 pub use read::{Reader, Snapshot};
 pub use tx::Tx;
 pub use writer::{Writer, WriterStats};
@@ -166,6 +168,12 @@ impl Store {
             "there is no migration from it"
         };
         Err(StoreError::Version { path: self.0.path.clone(), found, expected: FORMAT, advice })
+    }
+
+    /// Whether there is a store in the folder.
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
+        path.join("db").is_dir()
     }
 
     /// The state as of now, for one request.

@@ -65,6 +65,20 @@ fn did_text(bytes: &[u8]) -> Option<Arc<str>> {
     }
 }
 
+/// The row that must be there beside this one: a name's for a number's, and the reverse. `None` if it is neither.
+pub(crate) fn counterpart(key: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (tag, name) = key.split_first()?;
+    let number = if tag.is_ascii_lowercase() { value } else { name };
+    let fits = match tag.to_ascii_lowercase() {
+        b'd' | b'c' => number.len() == 4,
+        b'k' => number.len() == 8,
+        _ => false,
+    };
+    let mut other = vec![tag ^ 0x20];
+    other.extend_from_slice(value);
+    fits.then(|| (other, name.to_vec()))
+}
+
 /// Looks a DID's number up.
 pub(super) fn actor_id<R: Reader + ?Sized>(
     r: &R,

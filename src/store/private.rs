@@ -265,6 +265,23 @@ pub fn set_blob_takedown(tx: &mut Tx<'_>, owner: ActorId, cid: &str, takedown: O
     }
 }
 
+/// Whether a row of this keyspace is whole; rows that this module does not know are.
+pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
+    let mut r = ByteReader::new(key);
+    let Some(tag) = r.u8() else { return false };
+    if tag == b'x' {
+        return r.target().is_some() && r.is_empty() && Takedown::decode(value).is_some();
+    }
+    if tag == b'y' {
+        return r.actor().is_some() && !r.is_empty() && Takedown::decode(value).is_some();
+    }
+    if !ALL.iter().any(|k| *k as u8 == tag) {
+        return true;
+    }
+    let subject = r.actor().is_some() && (r.is_empty() || r.target().is_some());
+    subject && r.is_empty() && time(value).is_some()
+}
+
 /// A list as the subject of a row.
 #[must_use]
 pub fn list(id: RecordId) -> Target {

@@ -1,0 +1,142 @@
+//! `aerie db`: looks after the store while the server is stopped.
+
+mod check;
+mod stats;
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+
+use super::{CliError, configuration};
+use crate::config::Sources;
+use crate::store::{Ks, Store, StoreError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Read every row and report what does not fit together
+    ///
+    /// Exit code 0 when everything fits, 1 when something differs or the store cannot be read. Progress goes to
+    /// standard error.
+    Check(check::Args),
+    /// Show what the store takes on disk, and what of it a like, a follow or a post costs
+    ///
+    /// Reads every row once. Bytes on disk of each keyspace are shared out by the length of its rows; run it with
+    /// --compact for figures without leftovers.
+    Stats(stats::Args),
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
+    let config = configuration(sources)?;
+    let path = &config.store.path;
+    if !Store::exists(path) {
+        return Err(CliError::Failed(format!("there is no store in {}", path.display())));
+    }
+    let store = Store::open(path, config.store.memory_budget).map_err(|e| match e {
+        StoreError::Locked(path) => CliError::Failed(format!(
+            "the store in {} is in use by a running aerie: stop it first, or copy the folder \
+             while it is stopped and look at the copy",
+            path.display()
+        )),
+        e => e.into(),
+    })?;
+    match &args.action {
+        Action::Check(args) => check::run(args, store),
+        Action::Stats(args) => stats::run(args, &store),
+    }
+}
+
+/// Progress of a scan over all keyspaces, a line on standard error every few seconds.
+struct Meter {
+    expected: Vec<(Ks, usize)>,
+    total: u64,
+    /// Rows of the keyspaces that are done, and where the current one is.
+    done: u64,
+    current: Option<(Ks, u64)>,
+    begun: Instant,
+    said: Instant,
+    every: Duration,
+}
+
+impl Meter {
+    fn new(store: &Store) -> Self {
+        let expected = store.approximate_rows();
+        let total = expected.iter().map(|(_, n)| *n as u64).sum();
+        let every = Duration::from_secs(if std::io::stderr().is_terminal() { 1 } else { 10 });
+        let now = Instant::now();
+        Self { expected, total, done: 0, current: None, begun: now, said: now, every }
+    }
+
+    fn at(&mut self, ks: Ks, rows: u64) {
+        match self.current {
+            Some((same, _)) if same == ks => {}
+            Some((_, rows)) => self.done += rows,
+            None => {}
+        }
+        self.current = Some((ks, rows));
+        if self.said.elapsed() >= self.every {
+            self.said = Instant::now();
+            eprintln!("{}", self.line(ks, rows, self.begun.elapsed()));
+        }
+    }
+
+    fn line(&self, ks: Ks, rows: u64, elapsed: Duration) -> String {
+        let all = self.done + rows;
+        let speed =
+            all.saturating_mul(1000) / u64::try_from(elapsed.as_millis()).unwrap_or(1).max(1);
+        let left = self.total.saturating_sub(all) / speed.max(1);
+        let of = self.expected.iter().find(|(k, _)| *k == ks).map_or(0, |(_, n)| *n);
+        format!(
+            "{}: {rows} of about {of} rows, {speed} rows/s, about {} left",
+            ks.name(),
+            span(left)
+        )
+    }
+}
+
+/// Seconds for people.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_what_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let mut meter = Meter { total: 400, ..Meter::new(&store) };
+        meter.at(Ks::Post, 0);
+        meter.at(Ks::Post, 100);
+        meter.at(Ks::Fwd, 0);
+        let line = meter.line(Ks::Fwd, 100, Duration::from_secs(2));
+        assert!(line.ends_with("100 rows/s, about 2 s left"), "{line}");
+    }
+
+    #[test]
+    fn a_store_in_use_or_absent_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let env = vec![("AERIE_STORE__PATH".to_owned(), path.display().to_string())];
+        let sources = Sources { file: None, env };
+        let args = Args { action: Action::Check(check::Args::default()) };
+        let error = run(&args, &sources).unwrap_err().to_string();
+        assert!(error.contains("there is no store"), "{error}");
+        assert!(!path.exists(), "nothing is made");
+        let _open = Store::open(&path, 64 << 20).unwrap();
+        let error = run(&args, &sources).unwrap_err().to_string();
+        assert!(error.contains("stop it first"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Lists in order of time: replies, quotes, mentions, items, the fans of the popular, and feeds.
+
+use super::super::fans::ordered_bit;
+use super::super::names::Known;
+use super::super::posts::{self, Refs};
+use super::{Check, edge_kind, lenient};
+use crate::store::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c,
+    ids::ByteReader,
+};
+
+/// Posts listed under one target, as they go by.
+struct Listed {
+    order: Order,
+    target: Target,
+    count: u64,
+}
+
+/// A row of `order`.
+enum Entry {
+    Fan(EdgeKind, Target, i64, ActorId),
+    Post(Order, Target, i64, PostId),
+    Item(Target, i64, Rkey),
+}
+
+impl Check<'_> {
+    pub(super) fn order(&mut self) -> Result<(), StoreError> {
+        let mut group: Option<Listed> = None;
+        self.rows(Ks::Order, |this, k, v| {
+            match entry(k) {
+                None => return Ok(None),
+                Some(Entry::Fan(kind, target, sort, fan)) => {
+                    let Ok(rkey) = v.try_into().map(u64::from_be_bytes) else { return Ok(None) };
+                    this.ordered_fan(k, kind, target, sort, fan, Rkey(rkey))?;
+                }
+                Some(Entry::Post(order, target, sort, post)) => {
+                    if group.as_ref().is_none_or(|g| (g.order, g.target) != (order, target)) {
+                        this.listed(group.take())?;
+                        group = Some(Listed { order, target, count: 0 });
+                    }
+                    let Some(low) = v.first().copied() else { return Ok(None) };
+                    let counts = this.listed_post(order, target, sort, post, low)?;
+                    if let Some(g) = group.as_mut() {
+                        g.count += u64::from(counts);
+                    }
+                }
+                Some(Entry::Item(list, sort, rkey)) => {
+                    let Some(member) = ByteReader::new(v).actor() else { return Ok(None) };
+                    let id = RecordId { actor: list.actor(), coll: c::LISTITEM, rkey };
+                    let row = lenient(this.s.record(id))?;
+                    let held = row.is_some_and(|r| r.valid && r.sort == sort)
+                        && this.s.has(
+                            Ks::Rev,
+                            &crate::store::rows::rev_key(EdgeKind::ListItem, list, member),
+                        )?;
+                    this.expect(held, "list-row-without-item", |t| t.record_name(id));
+                }
+            }
+            Ok(Some(()))
+        })?;
+        self.listed(group)
+    }
+
+    fn listed(&mut self, group: Option<Listed>) -> Result<(), StoreError> {
+        match group {
+            Some(Listed { order: Order::Replies, target, count }) => {
+                self.counter(target, Counter::Replies, count)
+            }
+            Some(Listed { order: Order::Quotes, target, count }) => {
+                self.counter(target, Counter::Quotes, count)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The post must be there and say so; says whether it counts.
+    fn listed_post(
+        &mut self,
+        order: Order,
+        target: Target,
+        sort: i64,
+        post: PostId,
+        low: u8,
+    ) -> Result<bool, StoreError> {
+        let Some(row) = lenient(self.s.post(post))? else {
+            self.found("list-row-without-post", self.name(Target::Post(post)));
+            return Ok(false);
+        };
+        // What does not unpack is counted where posts are read.
+        let refs = match self.s.unpack(&row.packed) {
+            Ok(value) => posts::refs(&mut Known(self.s), &value)?,
+            Err(StoreError::Corrupt(_)) => Refs::default(),
+            Err(e) => return Err(e),
+        };
+        let says_so = posts::lists(&refs).any(|l| l == (order, target));
+        let same = row.sort_ms(post.rkey) == sort && row.flags.to_be_bytes()[1] == low;
+        self.expect(says_so && same, "list-row-differs-from-post", |t| {
+            format!("{} under {}", t.name(Target::Post(post)), t.name(target))
+        });
+        Ok(order != Order::Replies || !row.has(f::VIOLATES_THREADGATE))
+    }
+
+    fn ordered_fan(
+        &mut self,
+        key: &[u8],
+        kind: EdgeKind,
+        target: Target,
+        sort: i64,
+        fan: ActorId,
+        rkey: Rkey,
+    ) -> Result<(), StoreError> {
+        let kept = lenient(self.s.agg(target))?.ordered & ordered_bit(kind) != 0;
+        let row = lenient(self.s.fan(kind, target, fan))?;
+        if kept && row.is_some_and(|r| r.rkey == rkey && r.sort_ms() == sort) {
+            return Ok(());
+        }
+        self.found(
+            "stray-in-order",
+            format!("{} of {}", self.name(Target::Actor(fan)), self.name(target)),
+        );
+        let key = key.to_vec();
+        self.fix(move |tx| {
+            tx.del(Ks::Order, &key);
+            Ok(())
+        })
+    }
+
+    pub(super) fn feed(&mut self) -> Result<(), StoreError> {
+        self.rows(Ks::Feed, |this, k, v| {
+            let Some((actor, row)) = FeedRow::decode(k, v) else { return Ok(None) };
+            if let Some(post) = row.repost_of {
+                let edge = lenient(this.s.edge(EdgeKind::Repost, actor, row.rkey))?;
+                let same = edge.is_some_and(|e| {
+                    e.target == Target::Post(post) && e.sort_ms(row.rkey) == row.sort
+                });
+                let id = RecordId { actor, coll: c::REPOST, rkey: row.rkey };
+                this.expect(same, "feed-row-without-repost", |t| t.record_name(id));
+                return Ok(Some(()));
+            }
+            let id = PostId { author: actor, rkey: row.rkey };
+            let post = lenient(this.s.post(id))?;
+            let same = post.is_some_and(|p| {
+                p.sort_ms(row.rkey) == row.sort && p.flags.to_be_bytes()[1] == row.flags
+            });
+            this.expect(same, "feed-row-without-post", |t| t.name(Target::Post(id)));
+            Ok(Some(()))
+        })
+    }
+}
+
+fn entry(k: &[u8]) -> Option<Entry> {
+    let mut r = ByteReader::new(k);
+    let tag = r.u8()?;
+    let (target, sort) = (r.target()?, r.newest_first()?);
+    let order = [Order::Replies, Order::Quotes, Order::Mentions, Order::Items]
+        .into_iter()
+        .find(|o| *o as u8 == tag);
+    let entry = match order {
+        Some(Order::Items) => Entry::Item(target, sort, r.rkey()?),
+        Some(order) => Entry::Post(order, target, sort, r.post()?),
+        None => Entry::Fan(edge_kind(tag)?, target, sort, r.actor()?),
+    };
+    r.is_empty().then_some(entry)
+}

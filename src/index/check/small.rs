@@ -1,0 +1,175 @@
+//! Keyspaces that depend on little else: names, accounts, labels, notifications, private rows; and, last of all,
+//! counters that nothing counts towards.
+
+use super::{Check, hex, lenient};
+use crate::store::rows::{
+    ActorRow, AggRow, Counter, EdgeKind, IdentityRow, LabelRow, NotifRow, Order, RepoRow,
+    handle_key, order_prefix, rev_prefix,
+};
+use crate::store::{
+    ActorId, CollId, Key, Ks, Reader, StoreError, Target, collections as c, ids::ByteReader, meta,
+    name_counterpart, private,
+};
+
+impl Check<'_> {
+    pub(super) fn small(&mut self) -> Result<(), StoreError> {
+        self.rows(Ks::Meta, |_, k, v| Ok(meta::decodes(k, v).then_some(())))?;
+        self.rows(Ks::Private, |_, k, v| Ok(private::decodes(k, v).then_some(())))?;
+        self.rows(Ks::Names, Self::name_row)?;
+        self.rows(Ks::Actor, Self::actor_row)?;
+        self.rows(Ks::Label, Self::label_row)?;
+        self.rows(Ks::Notif, |_, k, v| Ok(NotifRow::decode(k, v).map(drop)))?;
+        self.rows(Ks::Cid, |_, k, v| {
+            Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
+        })
+    }
+
+    fn name_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
+        let Some((key, value)) = name_counterpart(k, v) else { return Ok(None) };
+        let other = self.s.get(Ks::Names, &key)?;
+        self.expect(other.is_some_and(|o| *o == value), "name-one-way", |_| hex(k));
+        Ok(Some(()))
+    }
+
+    fn actor_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
+        let Some((tag, rest)) = k.split_first() else { return Ok(None) };
+        if *tag == b'h' {
+            let Some(owner) = ByteReader::new(v).actor() else { return Ok(None) };
+            let row = lenient(self.s.actor(owner))?;
+            let held = row.and_then(|r| r.handle);
+            let same = held.as_deref().is_some_and(|h| h.as_bytes() == rest);
+            self.expect(same, "handle-without-account", |_| {
+                String::from_utf8_lossy(rest).into_owned()
+            });
+            return Ok(Some(()));
+        }
+        let Some(id) = ByteReader::new(rest).actor() else { return Ok(None) };
+        match tag {
+            b'a' => {
+                let Some(row) = ActorRow::decode(v) else { return Ok(None) };
+                self.named(id)?;
+                if let Some(handle) = row.handle {
+                    let owner =
+                        self.s.row(Ks::Actor, &handle_key(&handle), |b| ByteReader::new(b).actor());
+                    let same = lenient(owner)? == Some(id);
+                    self.expect(same, "account-without-handle-row", |_| handle);
+                }
+                Ok(Some(()))
+            }
+            b'r' => Ok(RepoRow::decode(v).map(drop)),
+            b'i' => Ok(IdentityRow::decode(v).map(drop)),
+            _ => Ok(Some(())),
+        }
+    }
+
+    fn label_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
+        let (Some(_), Some(labels)) = (ByteReader::new(k).target(), LabelRow::decode_all(v)) else {
+            return Ok(None);
+        };
+        for label in labels {
+            self.named(label.src)?;
+        }
+        Ok(Some(()))
+    }
+
+    /// The account must have a DID.
+    pub(super) fn named(&mut self, id: ActorId) -> Result<(), StoreError> {
+        self.resolves(Target::Actor(id))
+    }
+
+    /// Every number in the target must have a name.
+    pub(super) fn resolves(&mut self, target: Target) -> Result<(), StoreError> {
+        match self.s.target_text(target) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Corrupt(_)) => {
+                self.found("number-without-name", format!("{target:?}"));
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The groups that there are were counted where their rows lie; here are those that there are not.
+    pub(super) fn agg(&mut self) -> Result<(), StoreError> {
+        let joined = std::mem::take(&mut self.joined);
+        for (pack, count) in &joined {
+            self.counter(*pack, Counter::Joined, *count)?;
+        }
+        self.rows(Ks::Agg, |this, k, v| {
+            let mut key = ByteReader::new(k);
+            let (Some(target), true) = (key.target(), key.is_empty()) else { return Ok(None) };
+            let Some(row) = AggRow::decode(v) else {
+                this.fix(move |tx| {
+                    if matches!(tx.agg(target), Err(StoreError::Corrupt(_))) {
+                        tx.del(Ks::Agg, &target.key());
+                    }
+                    Ok(())
+                })?;
+                return Ok(None);
+            };
+            for counter in ALL {
+                if row.get(counter) == 0 {
+                    continue;
+                }
+                let counted = match (counter, group(counter, target)) {
+                    (Counter::Joined, _) => joined.contains_key(&target),
+                    (_, Some((ks, prefix))) => this.any(ks, &prefix)?,
+                    (_, None) => false,
+                };
+                if !counted {
+                    this.counter(target, counter, 0)?;
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
+    fn any(&self, ks: Ks, prefix: &[u8]) -> Result<bool, StoreError> {
+        let mut any = false;
+        self.s.scan_prefix(ks, prefix, &mut |_, _| {
+            any = true;
+            false
+        })?;
+        Ok(any)
+    }
+}
+
+const ALL: [Counter; 12] = [
+    Counter::Likes,
+    Counter::Reposts,
+    Counter::Replies,
+    Counter::Quotes,
+    Counter::Items,
+    Counter::Joined,
+    Counter::Followers,
+    Counter::Follows,
+    Counter::Posts,
+    Counter::Lists,
+    Counter::Feeds,
+    Counter::StarterPacks,
+];
+
+/// Where the rows lie that a counter counts.
+fn group(counter: Counter, target: Target) -> Option<(Ks, Key)> {
+    let rev = |kind| Some((Ks::Rev, rev_prefix(kind, target)));
+    let own = |coll: CollId| match target {
+        Target::Actor(a) => Some((Ks::Record, Key::new().actor(a).u32(coll.0))),
+        _ => None,
+    };
+    match (counter, target) {
+        (Counter::Likes, _) => rev(EdgeKind::Like),
+        (Counter::Reposts, _) => rev(EdgeKind::Repost),
+        (Counter::Followers, _) => rev(EdgeKind::Follow),
+        (Counter::Items, _) => rev(EdgeKind::ListItem),
+        (Counter::Replies, _) => Some((Ks::Order, order_prefix(Order::Replies, target))),
+        (Counter::Quotes, _) => Some((Ks::Order, order_prefix(Order::Quotes, target))),
+        (Counter::Follows, Target::Actor(a)) => {
+            Some((Ks::Fwd, crate::store::rows::fwd_prefix(EdgeKind::Follow, a)))
+        }
+        (Counter::Posts, Target::Actor(a)) => Some((Ks::Post, Key::new().actor(a))),
+        (Counter::Lists, _) => own(c::LIST),
+        (Counter::Feeds, _) => own(c::GENERATOR),
+        (Counter::StarterPacks, _) => own(c::STARTERPACK),
+        (Counter::Joined | Counter::Follows | Counter::Posts, _) => None,
+    }
+}

@@ -1,0 +1,325 @@
+//! A filled store is clean, and each kind of damage is found.
+
+use ipld_core::ipld::Ipld;
+
+use super::super::fans::ORDERED_FROM;
+use super::super::testing::*;
+use super::*;
+use crate::event::{Body, IdentityState, Op};
+use crate::store::rows::{
+    FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_prefix, post_flags, rev_key,
+};
+use crate::store::{RecordId, collections as c};
+
+const FULL: Options<'_> = Options { full: true, repair: None };
+
+fn in_list(coll: &str, n: u64, key: &str, subject: &str) -> Op {
+    let v = [
+        ("$type", text(coll)),
+        (key, text(subject)),
+        (
+            "subject",
+            text(if key == "list" { did("c").as_str().to_owned() } else { subject.into() }),
+        ),
+        ("createdAt", text(at(n))),
+    ];
+    op(coll, n, map(v))
+}
+
+/// One of everything, late ones included.
+async fn filled() -> World {
+    let mut w = World::new();
+    let root = uri("a", POST, 1);
+    w.commit("b", [like(2, &root), like(3, &root), reply(4, &root, &root), quote(5, &root)]).await;
+    w.commit("a", [post(1), gate_nobody(1, "a"), post(20), follow(21, "b"), follow(22, "b")]).await;
+    w.join("a").await;
+    let list = uri("a", "app.bsky.graph.list", 30);
+    let pack = uri("a", "app.bsky.graph.starterpack", 31);
+    let named = |coll: &str, n| {
+        let v = [("$type", text(coll)), ("name", text("n")), ("createdAt", text(at(n)))];
+        op(coll, n, map(v))
+    };
+    let item = in_list("app.bsky.graph.listitem", 32, "list", &list);
+    let ops = [
+        named("app.bsky.graph.list", 30),
+        named("app.bsky.graph.starterpack", 31),
+        named("app.bsky.feed.generator", 33),
+        named("com.example.other", 34),
+        item,
+    ];
+    w.commit("a", ops).await;
+    let mut profile =
+        op("app.bsky.actor.profile", 1, map([("joinedViaStarterPack", strong(&pack))]));
+    profile.rkey = "self".into();
+    let mut via = like(40, &root);
+    if let Some(Ipld::Map(m)) = via.record.as_mut().map(|r| &mut r.value) {
+        m.insert("via".into(), strong(&root));
+    }
+    let via = op(LIKE, 40, via.record.unwrap().value);
+    let repost = {
+        let coll = "app.bsky.feed.repost";
+        let v = [("$type", text(coll)), ("subject", strong(&root)), ("createdAt", text(at(41)))];
+        op(coll, 41, map(v))
+    };
+    let block = in_list("app.bsky.graph.listblock", 42, "unused", &list);
+    w.commit(
+        "c",
+        [profile, via, repost, block, reply(43, &uri("a", POST, 20), &uri("a", POST, 20))],
+    )
+    .await;
+    let proof = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
+    w.event("a", Body::Identity(proof)).await;
+    w
+}
+
+fn run(w: &World, options: &Options<'_>) -> Report {
+    check(&w.store, options, &mut |_| {}).unwrap()
+}
+
+fn kinds(r: &Report) -> Vec<&'static str> {
+    r.findings.keys().copied().collect()
+}
+
+async fn change(w: &World, f: impl FnOnce(&mut Tx<'_>) + Send + 'static) {
+    w.writer
+        .durable(move |tx| {
+            f(tx);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_events_made_is_clean() {
+    let mut w = filled().await;
+    let report = run(&w, &FULL);
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    assert!(report.rebuilt > 10);
+    assert_eq!(report.rows.len(), Ks::ALL.len());
+    w.commit("b", [gone(LIKE, 2), gone(POST, 4), post(5)]).await;
+    w.commit("a", [gone(POST, 1), gone("app.bsky.feed.threadgate", 1)]).await;
+    let report = run(&w, &FULL);
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+type Damage = Box<dyn FnOnce(&mut Tx<'_>) + Send>;
+
+/// Each damage and the kinds that it must be found as.
+fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
+    let (a, b, cc) = (w.actor("a"), w.actor("b"), w.actor("c"));
+    let rkey = |n| w.post("a", n).rkey;
+    let p = w.post("a", 1);
+    let root = Target::Post(p);
+    let like = fwd_key(EdgeKind::Like, b, rkey(2));
+    let duplicate = fwd_key(EdgeKind::Like, b, rkey(3));
+    let fan = rev_key(EdgeKind::Like, root, cc);
+    let record = |actor, coll, n| RecordId { actor, coll, rkey: rkey(n) };
+    let list = record(a, c::LIST, 30);
+    let item = record(a, c::LISTITEM, 32);
+    let del = |ks, key: &[u8]| -> Damage {
+        let key = key.to_vec();
+        Box::new(move |tx| {
+            assert!(tx.has(ks, &key).unwrap());
+            tx.del(ks, &key);
+        })
+    };
+    let put = |ks, key: &[u8], value: &[u8]| -> Damage {
+        let (key, value) = (key.to_vec(), value.to_vec());
+        Box::new(move |tx| tx.put(ks, &key, &value))
+    };
+    let count = |t: Target, counter| -> Damage {
+        Box::new(move |tx| assert!(tx.count(t, counter, 7).is_ok()))
+    };
+    let alter = |ks, key: &[u8], f: fn(&mut Vec<u8>)| -> Damage {
+        let key = key.to_vec();
+        Box::new(move |tx| {
+            let mut v = tx.get(ks, &key).unwrap().unwrap().to_vec();
+            f(&mut v);
+            tx.put(ks, &key, &v);
+        })
+    };
+    let first = |ks, prefix: &[u8]| {
+        let mut found = Vec::new();
+        w.store
+            .snapshot()
+            .scan_prefix(ks, prefix, &mut |k, _| {
+                found = k.to_vec();
+                false
+            })
+            .unwrap();
+        found
+    };
+    let me = Target::Actor(a);
+    vec![
+        (del(Ks::Fwd, &like), &["fan-without-edge"]),
+        (del(Ks::Fwd, &duplicate), &["fan-without-edge"]),
+        (del(Ks::Rev, &fan), &["count-likes", "edge-without-fan"]),
+        (
+            del(Ks::Rev, &rev_key(EdgeKind::Like, root, b)),
+            &["count-likes", "duplicate-out-of-place", "edge-without-fan"],
+        ),
+        (
+            del(Ks::Fwd, &fwd_key(EdgeKind::Repost, cc, rkey(41))),
+            &["fan-without-edge", "feed-row-without-repost"],
+        ),
+        (del(Ks::Record, &record(cc, c::LIKE, 40).to_bytes()), &["edge-without-record"]),
+        (
+            del(Ks::Fwd, &fwd_key(EdgeKind::Like, cc, rkey(40))),
+            &["fan-without-edge", "record-without-edge"],
+        ),
+        (del(Ks::Record, &record(cc, c::LISTBLOCK, 42).to_bytes()), &["fan-without-edge"]),
+        (
+            del(Ks::Rev, &rev_key(EdgeKind::ListItem, Target::Record(list), cc)),
+            &["count-items", "edge-without-fan", "list-row-without-item"],
+        ),
+        (del(Ks::Record, &item.to_bytes()), &["fan-without-edge", "list-row-without-item"]),
+        (
+            del(Ks::Order, &first(Ks::Order, &order_prefix(Order::Items, Target::Record(list)))),
+            &["item-without-list-row"],
+        ),
+        (
+            del(Ks::Order, &first(Ks::Order, &order_prefix(Order::Quotes, root))),
+            &["count-quotes", "post-without-list-row"],
+        ),
+        (
+            del(Ks::Post, &w.post("b", 5).to_bytes()),
+            &["count-posts", "count-quotes", "feed-row-without-post", "list-row-without-post"],
+        ),
+        (del(Ks::Feed, &first(Ks::Feed, &a.0.to_be_bytes())), &["post-without-feed-row"]),
+        (
+            put(
+                Ks::Feed,
+                &FeedRow { sort: 5, rkey: rkey(99), flags: 0, repost_of: None }.key(a),
+                &[0],
+            ),
+            &["feed-row-without-post"],
+        ),
+        (del(Ks::Record, &record(a, c::THREADGATE, 1).to_bytes()), &["gate-flags-differ"]),
+        (alter(Ks::Post, &p.to_bytes(), |v| v[10] ^= 1), &["record-differs-from-cid"]),
+        (
+            alter(Ks::Post, &p.to_bytes(), |v| v[1] ^= post_flags::VIDEO.to_be_bytes()[1]),
+            &["feed-row-without-post", "post-flags-differ", "post-without-feed-row"],
+        ),
+        (alter(Ks::Record, &list.to_bytes(), |v| drop(v.pop())), &["record-does-not-unpack"]),
+        (alter(Ks::Record, &list.to_bytes(), |v| v.truncate(20)), &["count-lists", "undecodable"]),
+        (alter(Ks::Fwd, &like, |v| v.truncate(3)), &["fan-without-edge", "undecodable"]),
+        (
+            put(Ks::Agg, &root.key(), &[0xff]),
+            &["count-likes", "count-quotes", "count-replies", "undecodable"],
+        ),
+        (del(Ks::Actor, &handle_key("a.example")), &["account-without-handle-row"]),
+        (put(Ks::Actor, &handle_key("b.example"), &a.0.to_be_bytes()), &["handle-without-account"]),
+        (del(Ks::Names, &[&b"D"[..], &cc.0.to_be_bytes()].concat()), &["name-one-way"]),
+        (put(Ks::Private, b"m1", b""), &["undecodable"]),
+        (put(Ks::Meta, b"u1", b""), &["undecodable"]),
+        (put(Ks::Label, b"1", b""), &["undecodable"]),
+        (put(Ks::Notif, b"1", b""), &["undecodable"]),
+        (put(Ks::Cid, b"1", b""), &["undecodable"]),
+        (count(root, Counter::Likes), &["count-likes"]),
+        (count(root, Counter::Reposts), &["count-reposts"]),
+        (count(root, Counter::Replies), &["count-replies"]),
+        (count(root, Counter::Quotes), &["count-quotes"]),
+        (count(Target::Record(list), Counter::Items), &["count-items"]),
+        (count(Target::Record(record(a, c::STARTERPACK, 31)), Counter::Joined), &["count-joined"]),
+        (count(Target::Record(list), Counter::Joined), &["count-joined"]),
+        (count(me, Counter::Followers), &["count-followers"]),
+        (count(me, Counter::Follows), &["count-follows"]),
+        (count(me, Counter::Posts), &["count-posts"]),
+        (count(me, Counter::Lists), &["count-lists"]),
+        (count(me, Counter::Feeds), &["count-feeds"]),
+        (count(me, Counter::StarterPacks), &["count-starter-packs"]),
+    ]
+}
+
+/// The rows as they were.
+fn restore(before: Vec<(Ks, Vec<u8>, Vec<u8>)>) -> Damage {
+    Box::new(move |tx| {
+        for ks in Ks::ALL {
+            let mut keys = Vec::new();
+            tx.scan(*ks, &[], None, false, &mut |k, _| {
+                keys.push(k.to_vec());
+                true
+            })
+            .unwrap();
+            keys.iter().for_each(|k| tx.del(*ks, k));
+        }
+        before.iter().for_each(|(ks, k, v)| tx.put(*ks, k, v));
+    })
+}
+
+fn all_rows(w: &World) -> Vec<(Ks, Vec<u8>, Vec<u8>)> {
+    let s = w.store.snapshot();
+    let mut out = Vec::new();
+    for ks in Ks::ALL {
+        s.scan(*ks, &[], None, false, &mut |k, v| {
+            out.push((*ks, k.to_vec(), v.to_vec()));
+            true
+        })
+        .unwrap();
+    }
+    out
+}
+
+#[tokio::test]
+async fn each_damage_is_found_as_what_it_is_and_counters_are_repaired() {
+    let w = filled().await;
+    let before = all_rows(&w);
+    let mut wrong = Vec::new();
+    for (i, (damage, expected)) in damages(&w).into_iter().enumerate() {
+        change(&w, damage).await;
+        let report = run(&w, &Options { full: true, repair: Some(&w.writer) });
+        if kinds(&report) != expected {
+            wrong.push(format!("damage {i}: {expected:?} but {:#?}", report.findings));
+        }
+        // Whatever waits in the writer's queue is done when this is.
+        change(&w, |_| ()).await;
+        let counts = |r: &Report| kinds(r).iter().filter(|k| k.starts_with("count")).count();
+        let again = run(&w, &FULL);
+        assert_eq!(counts(&again), 0, "damage {i}: {:#?}", again.findings);
+        if counts(&report) == expected.len() {
+            assert!(all_rows(&w) == before, "damage {i}");
+        }
+        change(&w, restore(before.clone())).await;
+    }
+    assert_eq!(wrong, [] as [String; 0]);
+    assert!(run(&w, &FULL).is_clean());
+}
+
+#[tokio::test]
+async fn the_fans_of_the_popular_are_put_back_in_order() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let target = uri("a", POST, 1);
+    w.crowd(ORDERED_FROM + 3, &target).await;
+    let t = Target::Post(w.post("a", 1));
+    assert!(run(&w, &FULL).is_clean());
+    let before = all_rows(&w);
+    let mut keys = Vec::new();
+    w.store
+        .snapshot()
+        .scan_prefix(Ks::Order, &fans_prefix(EdgeKind::Like, t), &mut |k, _| {
+            keys.push(k.to_vec());
+            true
+        })
+        .unwrap();
+    let stray = fan_key(EdgeKind::Like, t, 5, w.actor("f3"));
+    change(&w, move |tx| {
+        tx.del(Ks::Order, &keys[5]);
+        tx.put(Ks::Order, &stray, &[0; 8]);
+    })
+    .await;
+    let repair = Options { full: false, repair: Some(&w.writer) };
+    let report = run(&w, &repair);
+    assert_eq!(kinds(&report), ["fan-not-in-order", "stray-in-order"]);
+    assert_eq!(report.repaired, 2);
+    change(&w, |_| ()).await;
+    assert!(all_rows(&w) == before);
+    // The counters are lost, and with them that the fans are in order.
+    change(&w, move |tx| tx.del(Ks::Agg, &t.key())).await;
+    let report = run(&w, &repair);
+    assert_eq!(kinds(&report), ["count-likes", "fans-not-ordered", "stray-in-order"]);
+    assert_eq!(report.findings["stray-in-order"].samples.len(), 10);
+    change(&w, |_| ()).await;
+    assert!(all_rows(&w) == before);
+}

@@ -1,0 +1,206 @@
+//! A store that is filled through events, and the records to fill it with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipld_core::ipld::Ipld;
+
+use super::{Index, Requests};
+use crate::event::{Body, Commit, Event, Op, Record};
+use crate::store::rows::{Counter, NotifRow, notif_prefix};
+use crate::store::{ActorId, Ks, PostId, Reader, Rkey, Store, Target, Writer};
+use crate::syntax::{Did, Tid, cid};
+
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) writer: Writer,
+    pub(crate) index: Arc<Index>,
+    pub(crate) requests: Requests,
+    pub(crate) revs: u64,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) fn did(name: &str) -> Did {
+    Did::parse(&format!("did:web:{name}.example")).unwrap()
+}
+
+pub(crate) fn tid(n: u64) -> String {
+    Tid::from_micros(1_700_000_000_000_000 + n * 1_000_000, 1).to_string()
+}
+
+pub(crate) fn at(n: u64) -> String {
+    crate::syntax::datetime::format_ms(1_700_000_000_000 + i64::try_from(n).unwrap() * 1000)
+}
+
+pub(crate) fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
+    Ipld::Map(fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<_, _>>())
+}
+
+pub(crate) fn text(s: impl Into<String>) -> Ipld {
+    Ipld::String(s.into())
+}
+
+pub(crate) fn uri(who: &str, coll: &str, n: u64) -> String {
+    format!("at://{}/{coll}/{}", did(who), tid(n))
+}
+
+pub(crate) const POST: &str = "app.bsky.feed.post";
+pub(crate) const LIKE: &str = "app.bsky.feed.like";
+pub(crate) const FOLLOW: &str = "app.bsky.graph.follow";
+
+pub(crate) fn strong(uri: &str) -> Ipld {
+    map([("uri", text(uri)), ("cid", text(cid::for_record(uri.as_bytes()).to_string()))])
+}
+
+pub(crate) fn op(coll: &str, n: u64, value: Ipld) -> Op {
+    let bytes = crate::repo::dag_cbor::encode(&value);
+    let record = Record { cid: cid::digest(&cid::for_record(&bytes)).unwrap(), value, valid: true };
+    Op { collection: coll.into(), rkey: tid(n).into(), record: Some(record) }
+}
+
+pub(crate) fn gone(coll: &str, n: u64) -> Op {
+    Op { collection: coll.into(), rkey: tid(n).into(), record: None }
+}
+
+pub(crate) fn post(n: u64) -> Op {
+    op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", text(at(n)))]))
+}
+
+pub(crate) fn reply(n: u64, root: &str, parent: &str) -> Op {
+    let refs = map([("root", strong(root)), ("parent", strong(parent))]);
+    op(
+        POST,
+        n,
+        map([
+            ("$type", text(POST)),
+            ("text", text("re")),
+            ("createdAt", text(at(n))),
+            ("reply", refs),
+        ]),
+    )
+}
+
+pub(crate) fn quote(n: u64, of: &str) -> Op {
+    let embed = map([("$type", text("app.bsky.embed.record")), ("record", strong(of))]);
+    op(
+        POST,
+        n,
+        map([
+            ("$type", text(POST)),
+            ("text", text("q")),
+            ("createdAt", text(at(n))),
+            ("embed", embed),
+        ]),
+    )
+}
+
+pub(crate) fn like(n: u64, of: &str) -> Op {
+    op(LIKE, n, map([("$type", text(LIKE)), ("subject", strong(of)), ("createdAt", text(at(n)))]))
+}
+
+pub(crate) fn follow(n: u64, whom: &str) -> Op {
+    op(
+        FOLLOW,
+        n,
+        map([
+            ("$type", text(FOLLOW)),
+            ("subject", text(did(whom).as_str())),
+            ("createdAt", text(at(n))),
+        ]),
+    )
+}
+
+pub(crate) fn gate_nobody(n: u64, who: &str) -> Op {
+    let coll = "app.bsky.feed.threadgate";
+    let v = [
+        ("$type", text(coll)),
+        ("post", text(uri(who, POST, n))),
+        ("createdAt", text(at(n))),
+        ("allow", Ipld::List(vec![])),
+    ];
+    op(coll, n, map(v))
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let (index, requests) = Index::new(&store).unwrap();
+        Self { store, writer, index: Arc::new(index), requests, revs: 0, _dir: dir }
+    }
+
+    pub(crate) async fn event(&self, who: &str, body: Body) {
+        let index = Arc::clone(&self.index);
+        let events = [Event { did: did(who), time: NOW, body }];
+        self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
+    }
+
+    pub(crate) async fn commit(&mut self, who: &str, ops: impl Into<Vec<Op>>) {
+        self.revs += 1;
+        let rev = Tid::parse(&tid(self.revs)).unwrap();
+        self.event(who, Body::Commit(Commit { rev, data: None, prev_data: None, ops: ops.into() }))
+            .await;
+    }
+
+    /// Likes of so many accounts, `f0` and on, under the record keys 10 and on.
+    pub(crate) async fn crowd(&mut self, n: u64, of: &str) {
+        self.revs += 1;
+        let rev = Tid::parse(&tid(self.revs)).unwrap();
+        let of = of.to_owned();
+        let commit =
+            move |i| Commit { rev, data: None, prev_data: None, ops: vec![like(10 + i, &of)] };
+        let event =
+            move |i| Event { did: did(&format!("f{i}")), time: NOW, body: Body::Commit(commit(i)) };
+        let events: Vec<Event> = (0..n).map(event).collect();
+        let index = Arc::clone(&self.index);
+        self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
+    }
+
+    pub(crate) fn actor(&self, who: &str) -> ActorId {
+        self.store.snapshot().actor_id(&did(who)).unwrap().unwrap()
+    }
+
+    pub(crate) fn post(&self, who: &str, n: u64) -> PostId {
+        PostId { author: self.actor(who), rkey: Rkey(Tid::parse(&tid(n)).unwrap().as_u64()) }
+    }
+
+    pub(crate) fn count(&self, t: Target, c: Counter) -> u64 {
+        self.store.snapshot().agg(t).unwrap().get(c)
+    }
+
+    pub(crate) fn flags(&self, p: PostId) -> u16 {
+        self.store.snapshot().post(p).unwrap().unwrap().flags
+    }
+
+    pub(crate) fn notifs(&self, who: &str) -> Vec<(String, &'static str)> {
+        let s = self.store.snapshot();
+        let mut out = Vec::new();
+        s.scan_prefix(Ks::Notif, &notif_prefix(self.actor(who)), &mut |k, v| {
+            out.push(NotifRow::decode(k, v).unwrap().1);
+            true
+        })
+        .unwrap();
+        out.iter().map(|n| (s.did(n.author).unwrap().to_string(), n.reason.name())).collect()
+    }
+
+    pub(crate) async fn join(&self, who: &str) {
+        self.index.ensure_member(&self.store, &self.writer, self.actor(who), NOW).await.unwrap();
+    }
+
+    pub(crate) fn rows(&self) -> BTreeMap<(Ks, Vec<u8>), Vec<u8>> {
+        let s = self.store.snapshot();
+        let mut out = BTreeMap::new();
+        for ks in [Ks::Post, Ks::Fwd, Ks::Rev, Ks::Order, Ks::Feed, Ks::Agg, Ks::Record, Ks::Notif]
+        {
+            s.scan(ks, &[], None, false, &mut |k, v| {
+                out.insert((ks, k.to_vec()), v.to_vec());
+                true
+            })
+            .unwrap();
+        }
+        out
+    }
+}
