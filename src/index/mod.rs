@@ -228,6 +228,8 @@ impl Index {
 }
 
 #[cfg(test)]
+mod saved;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 
 use super::{Index, Requests};
-use crate::event::{Body, Commit, Event, Op, Record};
+use crate::event::{Body, Commit, Event, IdentityState, Op, Record};
 use crate::store::rows::{Counter, NotifRow, notif_prefix};
 use crate::store::{ActorId, Ks, PostId, Reader, Rkey, Store, Target, Writer};
 use crate::syntax::{Did, Tid, cid};
@@ -203,4 +203,70 @@ impl World {
         }
         out
     }
+}
+
+fn in_list(coll: &str, n: u64, key: &str, subject: &str) -> Op {
+    let v = [
+        ("$type", text(coll)),
+        (key, text(subject)),
+        (
+            "subject",
+            text(if key == "list" { did("c").as_str().to_owned() } else { subject.into() }),
+        ),
+        ("createdAt", text(at(n))),
+    ];
+    op(coll, n, map(v))
+}
+
+/// A store with one of everything, late ones included.
+pub(crate) async fn filled() -> World {
+    let mut w = World::new();
+    let root = uri("a", POST, 1);
+    w.commit("b", [like(2, &root), like(3, &root), reply(4, &root, &root), quote(5, &root)]).await;
+    w.commit("a", [post(1), gate_nobody(1, "a"), post(20), follow(21, "b"), follow(22, "b")]).await;
+    w.join("a").await;
+    let list = uri("a", "app.bsky.graph.list", 30);
+    let pack = uri("a", "app.bsky.graph.starterpack", 31);
+    let named = |coll: &str, n| {
+        let v = [("$type", text(coll)), ("name", text("n")), ("createdAt", text(at(n)))];
+        op(coll, n, map(v))
+    };
+    let item = in_list("app.bsky.graph.listitem", 32, "list", &list);
+    let ops = [
+        named("app.bsky.graph.list", 30),
+        named("app.bsky.graph.starterpack", 31),
+        named("app.bsky.feed.generator", 33),
+        named("com.example.other", 34),
+        item,
+    ];
+    w.commit("a", ops).await;
+    let mut profile =
+        op("app.bsky.actor.profile", 1, map([("joinedViaStarterPack", strong(&pack))]));
+    profile.rkey = "self".into();
+    let mut via = like(40, &root);
+    if let Some(Ipld::Map(m)) = via.record.as_mut().map(|r| &mut r.value) {
+        m.insert("via".into(), strong(&root));
+    }
+    let via = op(LIKE, 40, via.record.unwrap().value);
+    let repost = {
+        let coll = "app.bsky.feed.repost";
+        let v = [("$type", text(coll)), ("subject", strong(&root)), ("createdAt", text(at(41)))];
+        op(coll, 41, map(v))
+    };
+    let block = in_list("app.bsky.graph.listblock", 42, "unused", &list);
+    w.commit(
+        "c",
+        [
+            profile,
+            via,
+            repost,
+            like(44, &uri("nobody", POST, 9)),
+            block,
+            reply(43, &uri("a", POST, 20), &uri("a", POST, 20)),
+        ],
+    )
+    .await;
+    let proof = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
+    w.event("a", Body::Identity(proof)).await;
+    w
 }

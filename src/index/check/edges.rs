@@ -1,11 +1,10 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
 use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
-use super::super::records::shared_cid;
+use super::super::fields;
 use super::{Check, edge_kind, lenient};
-use crate::store::rows::{
-    Counter, EdgeKind, EdgeRow, FanRow, FeedRow, SubjectCid, duplicate_key, fan_key,
-};
+use crate::store::rebuild::edge_record;
+use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, ids::ByteReader};
 
 /// The follows of one account, as they go by.
@@ -106,20 +105,21 @@ impl Check<'_> {
         Ok(wins)
     }
 
-    /// The record that an edge stands for must be there to be given back.
+    /// The record that an edge stands for can be given back.
     fn rebuild(&mut self, kind: EdgeKind, id: RecordId, edge: &EdgeRow) -> Result<(), StoreError> {
         if edge.kept {
             return Ok(());
         }
         self.report.rebuilt += 1;
-        let dated = id.rkey.is_tid() || edge.created_delta != 0;
-        let needs_cid = matches!(kind, EdgeKind::Like | EdgeKind::Repost);
-        let has_cid = match edge.cid {
-            SubjectCid::Own(_) => needs_cid,
-            SubjectCid::None => !needs_cid,
-            SubjectCid::Shared => lenient(shared_cid(self.s, edge.target))?.is_some(),
+        let record = lenient(edge_record(self.s, kind, id.actor, id.rkey, edge))?;
+        let subject = record.as_ref().and_then(|(v, _)| {
+            fields::ref_uri(v, "subject").or_else(|| fields::text(v, "subject"))
+        });
+        let same = match subject {
+            Some(text) => self.s.target(text)? == Some(edge.target),
+            None => false,
         };
-        self.expect(dated && has_cid, "edge-does-not-rebuild", |t| t.record_name(id));
+        self.expect(same, "edge-does-not-rebuild", |t| t.record_name(id));
         Ok(())
     }
 

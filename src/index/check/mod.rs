@@ -190,7 +190,7 @@ fn counter_kind(counter: Counter) -> &'static str {
     }
 }
 
-fn edge_kind(tag: u8) -> Option<EdgeKind> {
+pub(super) fn edge_kind(tag: u8) -> Option<EdgeKind> {
     use EdgeKind::{Block, Follow, Like, ListBlock, ListItem, Repost, Verification};
     [Like, Repost, Follow, Block, ListBlock, ListItem, Verification]
         .into_iter()
