@@ -2,7 +2,6 @@
 //!
 //! Popular targets have them in order of time; of others, all are read and sorted.
 
-use super::page::{Collector, Page, TimeCursor};
 use super::record::record_cid;
 use super::{Hydrator, Result};
 use crate::store::ids::{ByteReader, prefix_end};
@@ -24,19 +23,6 @@ pub struct Fan {
 }
 
 impl Hydrator<'_> {
-    /// A page of the fans of a target. Fans of the same millisecond come in the order of their records' CIDs.
-    pub fn fans(
-        &self,
-        kind: EdgeKind,
-        target: Target,
-        limit: usize,
-        cursor: Option<&TimeCursor>,
-    ) -> Result<Page<Fan>> {
-        let mut page = Collector::new(limit, cursor);
-        self.each_fan(kind, target, cursor.map(|c| c.ms), &mut |fan| page.push(fan.sort, fan))?;
-        page.page(|fan| self.edge_cid(kind, fan.actor, fan.rkey))
-    }
-
     /// Visits the fans of a target, the latest first, those newer than `from` left out.
     pub fn each_fan(
         &self,
@@ -85,40 +71,9 @@ impl Hydrator<'_> {
 
     /// The CID of a like, repost, follow or block; "0" if its record cannot be rebuilt, so that it still has a place in
     /// an order.
-    pub fn edge_cid(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<String> {
+    pub fn tie_cid(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<String> {
         let Some(edge) = self.snapshot.edge(kind, actor, rkey)? else { return Ok("0".to_owned()) };
         let record = rebuild::edge_record(self.snapshot, kind, actor, rkey, &edge)?;
         Ok(record.map_or_else(|| "0".to_owned(), |(_, digest)| record_cid(&digest)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::{Fixture, NOW, seen_by};
-    use super::*;
-
-    #[test]
-    fn the_latest_come_first_and_pages_miss_nobody() {
-        let f = Fixture::new();
-        let star = f.account("star");
-        let fans: Vec<ActorId> = (0..7).map(|i| f.account(&format!("fan{i}"))).collect();
-        for (i, fan) in fans.iter().enumerate() {
-            // The last two in the same millisecond.
-            let at = NOW - 1000 + i64::try_from(i.min(5)).unwrap();
-            f.edge(EdgeKind::Follow, *fan, Target::Actor(star), at);
-        }
-        f.hydrate(&seen_by(None), |h| {
-            let (mut got, mut cursor) = (Vec::new(), None);
-            loop {
-                let page =
-                    h.fans(EdgeKind::Follow, Target::Actor(star), 2, cursor.as_ref()).unwrap();
-                got.extend(page.items.iter().map(|fan| fan.actor));
-                let Some(next) = page.cursor else { break };
-                cursor = TimeCursor::parse(&next);
-            }
-            let newest: Vec<ActorId> = got.drain(..2).collect();
-            assert!(newest.contains(&fans[5]) && newest.contains(&fans[6]), "{newest:?}");
-            assert_eq!(got, [fans[4], fans[3], fans[2], fans[1], fans[0]]);
-        });
     }
 }

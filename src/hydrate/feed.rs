@@ -7,15 +7,11 @@ use super::post::PostState;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::store::ids::{ByteReader, prefix_end};
-use crate::store::rows::{
-    EdgeKind, EdgeRow, FeedRow, Order, feed_prefix, fwd_prefix, order_prefix, post_flags,
-};
-use crate::store::{ActorId, Ks, PostId, Reader, Rkey, Target};
+use crate::store::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
+use crate::store::{ActorId, Ks, PostId, Reader, Target};
 
 /// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor.
 const MAX_PASSED: usize = 10_000;
-/// Likes of one account that are put in order.
-const MAX_LIKES: usize = 20_000;
 
 /// `filter` of `app.bsky.feed.getAuthorFeed`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,44 +136,6 @@ impl Hydrator<'_> {
             }
         })?;
         posts.page(|post| self.feed_item_cid(&FeedItem::post(*post)))
-    }
-
-    /// A page of what an account likes, the latest like first. Only its newest 20,000 likes are reached.
-    pub fn likes_of(
-        &self,
-        actor: ActorId,
-        limit: usize,
-        cursor: Option<&TimeCursor>,
-    ) -> Result<Page<PostId>> {
-        let mut likes: Vec<(i64, Rkey, Target)> = Vec::new();
-        let prefix = fwd_prefix(EdgeKind::Like, actor);
-        let end = prefix_end(&prefix);
-        self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |k, v| {
-            let rkey = k.get(prefix.len()..).and_then(|r| ByteReader::new(r).rkey());
-            if let (Some(rkey), Some(edge)) = (rkey, EdgeRow::decode(v)) {
-                likes.push((edge.sort_ms(rkey), rkey, edge.target));
-            }
-            likes.len() < MAX_LIKES
-        })?;
-        likes.sort_unstable_by_key(|(ms, rkey, _)| std::cmp::Reverse((*ms, *rkey)));
-        let mut page = Collector::new(limit, cursor);
-        for (ms, rkey, target) in likes {
-            if cursor.is_some_and(|c| ms > c.ms) {
-                continue;
-            }
-            // A second like of the same post does not count.
-            let counts =
-                self.snapshot.fan(EdgeKind::Like, target, actor)?.is_some_and(|f| f.rkey == rkey);
-            if counts && !page.push(ms, (rkey, target)) {
-                break;
-            }
-        }
-        let page = page.page(|(rkey, _)| self.edge_cid(EdgeKind::Like, actor, *rkey))?;
-        let items = page.items.into_iter().filter_map(|(_, target)| match target {
-            Target::Post(post) => Some(post),
-            _ => None,
-        });
-        Ok(Page { items: items.collect(), cursor: page.cursor })
     }
 
     /// Hydrates `items` as `app.bsky.feed.defs#feedViewPost`.

@@ -267,7 +267,7 @@ impl Hydrator<'_> {
     /// The CID that decides among entries of the same millisecond: the repost's, or the post's.
     pub fn feed_item_cid(&self, item: &FeedItem) -> Result<String> {
         if let Some(id) = item.repost {
-            return self.edge_cid(EdgeKind::Repost, id.actor, id.rkey);
+            return self.tie_cid(EdgeKind::Repost, id.actor, id.rkey);
         }
         let row = self.snapshot.post(item.post)?;
         Ok(row.map_or_else(|| "0".to_owned(), |row| super::record::record_cid(&row.cid)))
