@@ -108,16 +108,7 @@ fn digest(cid: &Cid) -> Result<[u8; 32], &'static str> {
     cid::digest(cid).ok_or("bad-cid")
 }
 
-/// Whether a record passes the lexicon of its collection; counts if not. What has no lexicon passes.
+/// Whether a record passes the lexicon of its collection; counts if not.
 pub(crate) fn is_valid(collection: &str, rkey: &str, value: &Ipld) -> bool {
-    // The reference does not check this one.
-    if collection == "chat.bsky.actor.declaration" {
-        return true;
-    }
-    let Some(schema) = catalog().record(collection) else { return true };
-    let valid = schema.accepts_key(rkey) && schema.validate(value).is_ok();
-    if !valid {
-        INVALID.inc(schema.nsid());
-    }
-    valid
+    catalog().check_record(collection, rkey, value).inspect_err(|nsid| INVALID.inc(nsid)).is_ok()
 }

@@ -46,6 +46,22 @@ impl Catalog {
         self.records.get(nsid)
     }
 
+    /// Whether a record may be in its collection; the error is the collection's name. What has no lexicon here may,
+    /// and what the reference does not check.
+    pub fn check_record(
+        &self,
+        collection: &str,
+        rkey: &str,
+        record: &Ipld,
+    ) -> Result<(), &'static str> {
+        if collection == "chat.bsky.actor.declaration" {
+            return Ok(());
+        }
+        let Some(schema) = self.record(collection) else { return Ok(()) };
+        let valid = schema.accepts_key(rkey) && schema.validate(record).is_ok();
+        if valid { Ok(()) } else { Err(schema.nsid) }
+    }
+
     /// The schema of a query, procedure or subscription.
     pub fn method(&self, nsid: &str) -> Option<&MethodSchema> {
         self.methods.get(nsid)

@@ -1,0 +1,129 @@
+//! Blocks of one repo: in memory up to a limit, then in a file that has no name any more.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+/// The largest repositories have about two million records.
+const MAX_BLOCKS: usize = 6_000_000;
+
+static NAMES: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) struct Blocks {
+    index: FxHashMap<[u8; 32], Place>,
+    memory: usize,
+    limit: usize,
+    folder: PathBuf,
+    spilled: Option<Spill>,
+}
+
+enum Place {
+    Memory(Box<[u8]>),
+    File { at: u64, len: u32 },
+}
+
+struct Spill {
+    out: BufWriter<File>,
+    len: u64,
+}
+
+/// Why a block was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlocksError {
+    #[error("the repository has too many blocks")]
+    TooMany,
+    #[error("the spill file: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Blocks {
+    /// Keeps `limit` bytes in memory and the rest in a file in `folder`.
+    pub(crate) fn new(folder: &Path, limit: usize) -> Self {
+        let folder = folder.to_owned();
+        Self { index: FxHashMap::default(), memory: 0, limit, folder, spilled: None }
+    }
+
+    pub(crate) fn insert(&mut self, digest: [u8; 32], block: &[u8]) -> Result<(), BlocksError> {
+        if self.index.len() >= MAX_BLOCKS {
+            return Err(BlocksError::TooMany);
+        }
+        if self.index.contains_key(&digest) {
+            return Ok(());
+        }
+        let place = if self.memory + block.len() <= self.limit {
+            self.memory += block.len();
+            Place::Memory(block.into())
+        } else {
+            self.spill(block)?
+        };
+        self.index.insert(digest, place);
+        Ok(())
+    }
+
+    fn spill(&mut self, block: &[u8]) -> Result<Place, BlocksError> {
+        let spill = match &mut self.spilled {
+            Some(spill) => spill,
+            none => none.insert(Spill { out: BufWriter::new(unnamed(&self.folder)?), len: 0 }),
+        };
+        spill.out.write_all(block)?;
+        let at = spill.len;
+        spill.len += block.len() as u64;
+        Ok(Place::File { at, len: u32::try_from(block.len()).unwrap_or(u32::MAX) })
+    }
+
+    /// Makes everything readable; nothing is inserted after this.
+    pub(crate) fn finish(&mut self) -> Result<(), BlocksError> {
+        if let Some(spill) = &mut self.spilled {
+            spill.out.flush()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Bytes> {
+        match self.index.get(digest)? {
+            Place::Memory(block) => Some(Bytes::copy_from_slice(block)),
+            Place::File { at, len } => {
+                let mut block = vec![0; *len as usize];
+                // A block that cannot be read back is missing, and the fetch fails by that.
+                self.spilled.as_ref()?.out.get_ref().read_exact_at(&mut block, *at).ok()?;
+                Some(block.into())
+            }
+        }
+    }
+}
+
+fn unnamed(folder: &Path) -> std::io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let number = NAMES.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!("repo-{}-{number}.tmp", std::process::id()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_back_from_memory_and_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut blocks = Blocks::new(dir.path(), 250);
+        for n in 0..10u8 {
+            blocks.insert([n; 32], &[n; 100]).unwrap();
+        }
+        blocks.insert([3; 32], &[3; 100]).unwrap();
+        blocks.finish().unwrap();
+        for n in 0..10u8 {
+            assert_eq!(blocks.get(&[n; 32]).as_deref(), Some(&[n; 100][..]), "{n}");
+        }
+        assert_eq!(blocks.get(&[11; 32]), None);
+        assert_eq!(blocks.memory, 200);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left behind");
+    }
+}

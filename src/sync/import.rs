@@ -1,0 +1,237 @@
+//! One repo from its CAR: checked, walked in order beside what is held, told as puts and deletes.
+//!
+//! Runs on a thread that may block; pieces come in through a channel and events go out through another.
+
+use std::cmp::Ordering;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blocks::{Blocks, BlocksError};
+use super::car::{CarError, CarParser};
+use super::{HeldRecord, INVALID};
+use crate::crypto::PublicKey;
+use crate::event::{Body, Op, Record};
+use crate::lexicon::catalog;
+use crate::net::NetError;
+use crate::repo::cbor::CborError;
+use crate::repo::mst::{MstError, Walk};
+use crate::repo::{Commit, dag_cbor};
+use crate::store::StoreError;
+use crate::syntax::{Did, cid, is_nsid, is_rkey};
+
+/// Records of one event.
+const PART_OPS: usize = 500;
+/// Bytes of records of one event, about.
+const PART_BYTES: usize = 4 << 20;
+/// How far a clock may be ahead of ours, microseconds.
+const MAX_AHEAD_US: u64 = 5 * 60 * 1_000_000;
+
+/// Why a repo could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("the PDS sent no CAR: {0}")]
+    Car(#[from] CarError),
+    #[error("the CAR ends early")]
+    Cut,
+    #[error(transparent)]
+    Blocks(#[from] BlocksError),
+    #[error("the commit block is invalid: {0}")]
+    Commit(CborError),
+    #[error("the commit is of another repository")]
+    WrongDid,
+    #[error("the commit lies in the future")]
+    Future,
+    #[error("the commit is not signed with the account's key")]
+    Signature,
+    #[error("the tree: {0}")]
+    Tree(#[from] MstError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl ImportError {
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            Self::Net(error) => error.cause(),
+            Self::Car(_) => "bad-car",
+            Self::Cut | Self::Tree(MstError::MissingBlock(_)) => "car-cut",
+            Self::Blocks(_) => "spill",
+            Self::Commit(_) => "commit-invalid",
+            Self::WrongDid => "wrong-did",
+            Self::Future => "rev-future",
+            Self::Signature => "bad-signature",
+            Self::Tree(_) => "bad-tree",
+            Self::Store(_) => "store",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Pieces of a CAR.
+pub(crate) type Pieces = flume::Receiver<Result<Bytes, NetError>>;
+
+/// What a repo is checked against.
+pub(crate) struct Expected {
+    pub(crate) did: Did,
+    pub(crate) key: PublicKey,
+    pub(crate) now_us: u64,
+}
+
+/// Reads pieces to the end and hands the changes to `emit`, which answers whether to go on.
+pub(crate) fn import(
+    pieces: &Pieces,
+    mut blocks: Blocks,
+    expected: &Expected,
+    held: impl FnOnce() -> Result<Vec<HeldRecord>, StoreError>,
+    mut emit: impl FnMut(Body) -> bool,
+) -> Result<(), ImportError> {
+    let root = read(pieces, &mut blocks)?;
+    let commit = blocks.get(&root).ok_or(ImportError::Cut)?;
+    let commit = Commit::decode(&commit).map_err(ImportError::Commit)?;
+    if commit.did != expected.did {
+        return Err(ImportError::WrongDid);
+    }
+    if commit.rev.micros() > expected.now_us.saturating_add(MAX_AHEAD_US) {
+        return Err(ImportError::Future);
+    }
+    if !commit.verify_signature(&expected.key) {
+        return Err(ImportError::Signature);
+    }
+    compare(&commit, &blocks, held()?, &mut emit)?;
+    let data = cid::digest(&commit.data).ok_or(MstError::Key)?;
+    let end = Body::Fetched { rev: commit.rev, data };
+    if emit(end) { Ok(()) } else { Err(ImportError::Stopped) }
+}
+
+fn read(pieces: &Pieces, blocks: &mut Blocks) -> Result<[u8; 32], ImportError> {
+    let mut parser = CarParser::default();
+    while let Ok(piece) = pieces.recv() {
+        parser.push(&piece?);
+        while let Some((digest, block)) = parser.next()? {
+            blocks.insert(digest, &block)?;
+        }
+    }
+    blocks.finish()?;
+    if !parser.is_at_boundary() {
+        return Err(ImportError::Cut);
+    }
+    parser.root().as_ref().and_then(cid::digest).ok_or(ImportError::Cut)
+}
+
+/// Held records by path, in the order of the tree.
+type HeldPaths = Peekable<std::vec::IntoIter<(String, Option<[u8; 32]>)>>;
+
+fn compare(
+    commit: &Commit,
+    blocks: &Blocks,
+    held: Vec<HeldRecord>,
+    emit: &mut impl FnMut(Body) -> bool,
+) -> Result<(), ImportError> {
+    let path = |record: HeldRecord| (format!("{}/{}", record.collection, record.rkey), record.cid);
+    let mut held: Vec<_> = held.into_iter().map(path).collect();
+    held.sort_unstable();
+    let mut held: HeldPaths = held.into_iter().peekable();
+    let mut parts = Parts { emit, ops: Vec::new(), bytes: 0 };
+    for entry in Walk::new(commit.data, |cid| blocks.get(&cid::digest(cid)?)) {
+        let (path, cid) = entry?;
+        let digest = cid::digest(&cid).ok_or(MstError::Key)?;
+        let known = catch_up(&mut held, &path, &mut parts)?;
+        if known == Some(Some(digest)) {
+            continue;
+        }
+        let block = blocks.get(&digest).ok_or_else(|| MstError::MissingBlock(Box::new(cid)))?;
+        match put(&path, digest, &block) {
+            Some(op) => parts.push(op, block.len())?,
+            // In the tree, but not a record: nothing is known of it, and what was there is gone.
+            None if known.is_some() => parts.push(delete(&path), 0)?,
+            None => {}
+        }
+    }
+    for (path, _) in held {
+        parts.push(delete(&path), 0)?;
+    }
+    parts.flush()
+}
+
+/// Deletes what is held before `path`, and gives what is held at it.
+fn catch_up<F: FnMut(Body) -> bool>(
+    held: &mut HeldPaths,
+    path: &str,
+    parts: &mut Parts<'_, F>,
+) -> Result<Option<Option<[u8; 32]>>, ImportError> {
+    while let Some((next, cid)) = held.peek() {
+        match next.as_str().cmp(path) {
+            Ordering::Less => {
+                let op = delete(next);
+                held.next();
+                parts.push(op, 0)?;
+            }
+            Ordering::Equal => {
+                let cid = *cid;
+                held.next();
+                return Ok(Some(cid));
+            }
+            Ordering::Greater => break,
+        }
+    }
+    Ok(None)
+}
+
+fn put(path: &str, digest: [u8; 32], block: &[u8]) -> Option<Op> {
+    let (collection, rkey) = path.split_once('/')?;
+    if !is_nsid(collection) || !is_rkey(rkey) {
+        INVALID.inc("path");
+        return None;
+    }
+    let Ok(value) = dag_cbor::decode(block) else {
+        INVALID.inc("cbor");
+        return None;
+    };
+    let valid = match catalog().check_record(collection, rkey, &value) {
+        Ok(()) => true,
+        Err(nsid) => {
+            INVALID.inc(nsid);
+            false
+        }
+    };
+    let record = Some(Record { cid: digest, value, valid });
+    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record })
+}
+
+fn delete(path: &str) -> Op {
+    let (collection, rkey) = path.split_once('/').unwrap_or((path, ""));
+    Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record: None }
+}
+
+struct Parts<'e, F> {
+    emit: &'e mut F,
+    ops: Vec<Op>,
+    bytes: usize,
+}
+
+impl<F: FnMut(Body) -> bool> Parts<'_, F> {
+    fn push(&mut self, op: Op, bytes: usize) -> Result<(), ImportError> {
+        self.ops.push(op);
+        self.bytes += bytes;
+        if self.ops.len() >= PART_OPS || self.bytes >= PART_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ImportError> {
+        self.bytes = 0;
+        let ops = std::mem::take(&mut self.ops);
+        if ops.is_empty() || (self.emit)(Body::Part(ops)) {
+            Ok(())
+        } else {
+            Err(ImportError::Stopped)
+        }
+    }
+}
