@@ -8,6 +8,8 @@
 
 mod config;
 mod db;
+mod serve;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +50,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server: follow the network, index it, answer
+    ///
+    /// Runs until SIGTERM or Ctrl-C. SIGHUP reads the configuration again and applies what can change while
+    /// running (labelers, moderation, limits, log level); what cannot is named in the log.
+    Serve(serve::Args),
+    /// Show what the running server is doing
+    ///
+    /// Each upstream (connected, sequence number, lag, events a second, drops by cause), labelers, resyncs,
+    /// counts, disk and memory. Asks through a Unix socket in the store's folder, so run it as the same user.
+    Status(status::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Check, measure or repair the store while the server is stopped
@@ -63,6 +75,15 @@ enum CliError {
     /// Output could not be written.
     #[error("cannot write output: {0}")]
     Output(#[from] std::io::Error),
+    /// The server did not start, or ended by itself.
+    #[error(transparent)]
+    Serve(#[from] crate::runtime::ServeError),
+    /// The running server gave no answer.
+    #[error(transparent)]
+    Ask(#[from] crate::admin::AskError),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Log(#[from] crate::telemetry::LogError),
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,6 +100,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let sources = Sources::from_process(config_file(cli.config));
     let result = match cli.command {
+        Command::Serve(args) => serve::run(&args, &sources),
+        Command::Status(args) => status::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
     };

@@ -1,1 +1,9 @@
-//! Status and health of the running process.
+//! Status and health of the running process: what is measured, and its shape for the operator.
+//!
+//! Knows the store and the machine; what the upstreams say is put in by `runtime`, which alone may know ingest.
+
+mod host;
+mod status;
+
+pub use host::{Memory, free_space, memory};
+pub use status::{Disk, Status, StoreStatus};

@@ -1,1 +1,16 @@
-//! Start and stop order; which part talks to which.
+//! Start and stop: which part is made when, and which channel leads where. No rule of the protocol is here.
+//!
+//! Order of the start: store, index, writer, server (it answers from what is held), operator's socket, then
+//! whatever brings new data. The stop is the other way round: nothing new comes in, answers under way go out, the
+//! writer ends after its last fsync.
+
+mod disk;
+mod keys;
+mod purge;
+mod serve;
+mod signing_key;
+mod sink;
+mod sources;
+mod status;
+
+pub use serve::{ServeError, run};

@@ -1,0 +1,170 @@
+//! `aerie status`: what the running server says about itself.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::{CliError, configuration};
+use crate::admin;
+use crate::config::Sources;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print the whole status as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
+    let config = configuration(sources)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let status =
+        runtime.block_on(admin::ask(&config.store.path, &json!({ "command": "status" })))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{status:#}")?;
+    } else {
+        out.write_all(page(&status).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn number(v: &Value, key: &str) -> f64 {
+    v.get(key).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v.get(key).and_then(Value::as_str).unwrap_or("-")
+}
+
+fn list<'a>(v: &'a Value, key: &str) -> &'a [Value] {
+    v.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn bytes(n: f64) -> String {
+    let mut n = n;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if n < 1000.0 {
+            return if unit == "B" { format!("{n:.0} B") } else { format!("{n:.1} {unit}") };
+        }
+        n /= 1000.0;
+    }
+    format!("{n:.1} TB")
+}
+
+fn whole(v: &Value, key: &str) -> String {
+    v.get(key).and_then(Value::as_i64).map_or_else(|| "-".to_owned(), |n| n.to_string())
+}
+
+/// The status for people.
+fn page(s: &Value) -> String {
+    let mut lines = Vec::new();
+    let uptime = s.get("uptime_s").and_then(Value::as_u64).unwrap_or(0);
+    let (days, hours, minutes) = (uptime / 86_400, uptime / 3600 % 24, uptime / 60 % 60);
+    lines.push(format!(
+        "aerie {}, up {days}d {hours}h {minutes}m, ingest: {}",
+        text(s, "version"),
+        text(s, "ingest")
+    ));
+    for u in list(s, "upstreams") {
+        let connected = if u.get("connected") == Some(&Value::Bool(true)) {
+            "connected"
+        } else {
+            "NOT connected"
+        };
+        lines.push(format!(
+            "upstream {} ({}): {connected}, seq {}, lag {} ms, {:.0} events/s, queue {}, reconnects {}",
+            text(u, "url"),
+            text(u, "kind"),
+            whole(u, "seq"),
+            whole(u, "lag_ms"),
+            number(u, "events_per_s"),
+            bytes(number(u, "queue_bytes")),
+            whole(u, "reconnects"),
+        ));
+        if let Some(error) = u.get("last_error").and_then(Value::as_str) {
+            lines.push(format!("  last error: {error}"));
+        }
+        lines.extend(counts("  dropped", u.get("dropped")));
+    }
+    for l in list(s, "labelers") {
+        let connected = if l.get("connected") == Some(&Value::Bool(true)) {
+            "connected"
+        } else {
+            "NOT connected"
+        };
+        lines.push(format!("labeler {}: {connected}, seq {}", text(l, "did"), whole(l, "seq")));
+        if let Some(error) = l.get("last_error").and_then(Value::as_str) {
+            lines.push(format!("  last error: {error}"));
+        }
+    }
+    lines.push(format!(
+        "pending {}, members {}, reloads {}",
+        whole(s, "pending"),
+        whole(s, "members"),
+        whole(s, "reloads")
+    ));
+    if let Some(Value::Object(resync)) = s.get("resync") {
+        let parts: Vec<String> =
+            resync.iter().filter(|(_, v)| v.is_number()).map(|(k, v)| format!("{k} {v}")).collect();
+        lines.push(format!("resync: {}", parts.join(", ")));
+    }
+    if let Some(disk) = s.get("disk") {
+        lines.push(format!(
+            "disk: {} used, {} free, ingest stops below {}",
+            bytes(number(disk, "used")),
+            bytes(number(disk, "free")),
+            bytes(number(disk, "reserve"))
+        ));
+    }
+    if let Some(memory) = s.get("memory") {
+        lines.push(format!(
+            "memory: {}, peak {}",
+            bytes(number(memory, "resident")),
+            bytes(number(memory, "peak"))
+        ));
+    }
+    lines.extend(counts("rows (about)", s.get("store").and_then(|x| x.get("rows"))));
+    if let Some(Value::Object(families)) = s.get("counters") {
+        lines.extend(families.iter().filter_map(|(name, family)| counts(name, Some(family))));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn counts(name: &str, v: Option<&Value>) -> Option<String> {
+    let Some(Value::Object(map)) = v else { return None };
+    let parts: Vec<String> = map.iter().map(|(k, n)| format!("{k} {n}")).collect();
+    (!parts.is_empty()).then(|| format!("{name}: {}", parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_what_is_wrong() {
+        let status = json!({
+            "version": "0.1.0", "uptime_s": 90061, "ingest": "running", "pending": 2, "members": 1, "reloads": 0,
+            "upstreams": [{"url": "wss://r", "kind": "verified", "connected": false, "seq": 7, "lag_ms": null,
+                "events_per_s": 12.4, "queue_bytes": 2_000_000, "reconnects": 3, "last_error": "refused",
+                "dropped": {"bad-signature": 4}}],
+            "resync": {"queued": 1, "failed": {"x": 1}}, "disk": {"used": 1500, "free": 5, "reserve": 1},
+        });
+        let page = page(&status);
+        for part in [
+            "up 1d 1h 1m",
+            "NOT connected",
+            "seq 7",
+            "lag - ms",
+            "12 events/s",
+            "2.0 MB",
+            "refused",
+            "bad-signature 4",
+            "queued 1",
+            "1.5 kB used",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The status document: `GET /admin/status`, `aerie status --json`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::host::{Memory, memory};
+use crate::store::{Ks, Store, WriterStats};
+
+/// Everything an operator asks for. Parts that other folders know come as JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether ingest runs, or why not.
+    pub ingest: String,
+    /// Each firehose and Jetstream; `seq` is the last whose effects every read shows.
+    pub upstreams: Vec<Value>,
+    /// Each labeler; `seq` likewise.
+    pub labelers: Vec<Value>,
+    /// What else is under way: identity checks, resyncs, accounts being removed.
+    pub pending: usize,
+    /// Repos that are fetched again.
+    pub resync: Value,
+    /// Accounts that called, for whom notifications are kept.
+    pub members: usize,
+    /// Times that a reload was applied.
+    pub reloads: u64,
+    /// Requests that wait for a read thread.
+    pub requests_waiting: usize,
+    /// The store.
+    pub store: StoreStatus,
+    /// Space.
+    pub disk: Disk,
+    /// Resident memory.
+    pub memory: Memory,
+    /// Counters by family and cause.
+    pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}
+
+/// Space on disk in bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Disk {
+    /// Used by the store.
+    pub used: u64,
+    /// Free where it is.
+    pub free: u64,
+    /// Ingest stops below this.
+    pub reserve: u64,
+}
+
+/// What the store holds and how writing goes.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StoreStatus {
+    /// About how many rows each keyspace has.
+    pub rows: BTreeMap<&'static str, usize>,
+    /// Batches committed.
+    pub commits: u64,
+    /// Mean time of a commit in microseconds.
+    pub commit_mean_us: u64,
+    /// The longest commit in microseconds.
+    pub commit_worst_us: u64,
+    /// Times that was written through to the disk.
+    pub syncs: u64,
+    /// Changes that wait for the writer.
+    pub waiting: usize,
+}
+
+impl StoreStatus {
+    /// Reads what is cheap to read.
+    #[must_use]
+    pub fn of(store: &Store, writer: &WriterStats, waiting: usize) -> Self {
+        let commits = writer.commits.load(Ordering::Relaxed);
+        Self {
+            rows: store
+                .approximate_rows()
+                .into_iter()
+                .map(|(ks, n): (Ks, usize)| (ks.name(), n))
+                .collect(),
+            commits,
+            commit_mean_us: writer
+                .commit_us
+                .load(Ordering::Relaxed)
+                .checked_div(commits)
+                .unwrap_or(0),
+            commit_worst_us: writer.worst_commit_us.load(Ordering::Relaxed),
+            syncs: writer.syncs.load(Ordering::Relaxed),
+            waiting,
+        }
+    }
+}
+
+impl Status {
+    /// Memory and counters as of now.
+    #[must_use]
+    pub fn measured(mut self) -> Self {
+        self.memory = memory();
+        self.counters = crate::telemetry::counters::snapshot();
+        self
+    }
+}

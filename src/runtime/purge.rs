@@ -1,0 +1,46 @@
+//! Takes away what deleted accounts had, one bounded step of the writer at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::index::{Index, purge_step};
+use crate::store::{ActorId, Store, StoreError, Writer, meta};
+
+/// Works off the accounts that an earlier run left and those that come.
+pub(super) async fn run(
+    store: Store,
+    writer: Writer,
+    index: Arc<Index>,
+    requests: flume::Receiver<ActorId>,
+    waiting: Arc<AtomicUsize>,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let mut left = meta::purges(&store.snapshot())?;
+    loop {
+        waiting.store(left.len() + requests.len(), Ordering::Relaxed);
+        let actor = match left.pop() {
+            Some(actor) => actor,
+            None => tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                request = requests.recv_async() => match request {
+                    Ok(actor) => {
+                        waiting.store(1 + requests.len(), Ordering::Relaxed);
+                        actor
+                    }
+                    Err(_) => return Ok(()),
+                },
+            },
+        };
+        loop {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let index = Arc::clone(&index);
+            if writer.durable(move |tx| purge_step(&index, tx, actor)).await? {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `aerie serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::disk::{self, Verdict};
+use super::keys::FromDocuments;
+use super::sink::{Applied, ToWriter};
+use super::sources::{Parts, Sources};
+use super::status::Board;
+use super::{purge, signing_key};
+use crate::admin::{Ask, Socket};
+use crate::config::{self, Config};
+use crate::identity::Identity;
+use crate::index::{Index, Requests};
+use crate::ingest::directory::Network;
+use crate::ingest::{self};
+use crate::net::{Dialer, HttpClient, NetError};
+use crate::store::{Store, StoreError, Writer};
+use crate::telemetry::LogControl;
+use crate::xrpc::{
+    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ParsedLabelers, ReadPool,
+    ServerIdentity, ServerLimits,
+};
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The operator's socket cannot be made.
+    #[error("cannot make the operator's socket in {0}: {1}")]
+    Socket(String, #[source] std::io::Error),
+    /// The signing key.
+    #[error(transparent)]
+    SigningKey(#[from] signing_key::SigningKeyError),
+    /// Outgoing connections cannot be set up.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Sources of data did not start.
+    #[error(transparent)]
+    Ingest(#[from] ingest::StartError),
+    /// The method table does not fit the lexicons.
+    #[error(transparent)]
+    Table(#[from] xrpc::TableError),
+    /// Threads or signals cannot be had.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// The writer thread ended while the server ran.
+    #[error("the store's writer stopped")]
+    WriterGone,
+}
+
+/// How many accounts the caches hold for a memory budget.
+fn cache_entries(budget: u64) -> usize {
+    usize::try_from(budget / 8192).unwrap_or(100_000).clamp(4096, 500_000)
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: Config, sources: config::Sources, log: LogControl) -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("net").build()?;
+    let result = runtime.block_on(serve(config, sources, log));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(
+    config: Config,
+    config_sources: config::Sources,
+    log: LogControl,
+) -> Result<(), ServeError> {
+    // Before the first answer, so that nobody's SIGHUP ends us.
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let key = signing_key::load_or_make(&config.server.signing_key_file)?;
+    let store = Store::open(&config.store.path, config.store.memory_budget)?;
+    let (writer, writer_thread) = Writer::start(store.clone())?;
+    let (index, requests) = Index::new(&store)?;
+    let index = Arc::new(index);
+    let dialer = Dialer::new(config.network.allow_private_addresses)?;
+    let public_url = config.server.public_url.clone();
+    let identity = Identity::new(
+        &config.network,
+        &dialer,
+        &public_url,
+        cache_entries(config.store.memory_budget),
+    );
+    let auth =
+        Authenticator::new(auth_config(&config), Arc::new(FromDocuments(identity.clone())), now_ms);
+
+    let applied = Arc::new(Applied::default());
+    let auth_slot: Arc<std::sync::OnceLock<Arc<AppCtx>>> = Arc::default();
+    let forget = {
+        let slot = Arc::clone(&auth_slot);
+        Arc::new(move |did: &crate::syntax::Did| {
+            if let Some(ctx) = slot.get() {
+                ctx.auth.forget(did);
+            }
+        })
+    };
+    let sink = Arc::new(ToWriter {
+        writer: writer.clone(),
+        index: Arc::clone(&index),
+        applied: Arc::clone(&applied),
+        forget,
+    });
+    let http = HttpClient::new(&dialer, &public_url);
+    let directory = Arc::new(Network { identity: identity.clone(), http: http.clone() });
+    let sources = Arc::new(Sources::new(Parts {
+        store: store.clone(),
+        dialer: dialer.clone(),
+        directory,
+        sink,
+        applied,
+    }));
+    let purging = Arc::new(AtomicUsize::new(0));
+    let board = Arc::new(Board {
+        started: Instant::now(),
+        store: store.clone(),
+        writer: writer.clone(),
+        index: Arc::clone(&index),
+        sources: Arc::clone(&sources),
+        purging: Arc::clone(&purging),
+        reloads: AtomicU64::new(0),
+        reserve: config.store.reserve,
+    });
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    let status_board = Arc::clone(&board);
+    let ctx = Arc::new(AppCtx {
+        auth,
+        reads: ReadPool::start(threads, 1024)?,
+        identity: ServerIdentity {
+            did: config.server.did.clone(),
+            public_url,
+            signing_key: Some(key.public().to_multibase()),
+        },
+        default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults(
+            config.labels.default.clone(),
+        )),
+        clock: now_ms,
+        status: Box::new(move || status_board.read()),
+    });
+    let _ = auth_slot.set(Arc::clone(&ctx));
+    let app = Arc::new(App::new(Arc::clone(&ctx))?);
+
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|e| ServeError::Listen(listen, e))?;
+    let socket = Socket::bind(&config.store.path)
+        .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
+    let for_socket = Arc::clone(&board);
+    let answer: Arc<Ask> =
+        Arc::new(move |command, _| (command == "status").then(|| for_socket.read()));
+    tokio::spawn(socket.serve(answer, stop.clone()));
+    let Requests { resync: _resync, purge: purge_requests } = requests;
+    let purge_task = tokio::spawn(purge::run(
+        store.clone(),
+        writer.clone(),
+        Arc::clone(&index),
+        purge_requests,
+        purging,
+        stop.clone(),
+    ));
+    tracing::info!(%listen, did = %config.server.did, store = %config.store.path.display(), "serving");
+
+    let mut current = config;
+    let mut tick = tokio::time::interval(disk::EVERY);
+    let mut writer_thread = Some(writer_thread);
+    let result = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => reload(&mut current, &config_sources, &log, &ctx, &sources, &board),
+            _ = tick.tick() => {
+                if writer_thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished) {
+                    break Err(ServeError::WriterGone);
+                }
+                if let Err(e) = watch_disk(&current, &sources).await {
+                    break Err(e);
+                }
+            }
+        }
+    };
+    tracing::info!("stopping");
+    sources.stop().await;
+    stop.cancel();
+    let _ = server.await;
+    let _ = purge_task.await;
+    drop((ctx, auth_slot, board, sources, index));
+    drop(writer);
+    let written = tokio::task::spawn_blocking(move || {
+        writer_thread.take().map(std::thread::JoinHandle::join)
+    })
+    .await;
+    match written {
+        Ok(Some(Ok(Err(e)))) => Err(e.into()),
+        _ => result,
+    }
+}
+
+async fn watch_disk(config: &Config, sources: &Sources) -> Result<(), ServeError> {
+    let running = sources.is_running();
+    let free = disk::free(&config.store.path);
+    match disk::judge(free, config.store.reserve, running) {
+        Verdict::Run if !running => {
+            sources.start(config)?;
+            tracing::info!("ingest runs");
+        }
+        Verdict::Stop if running => {
+            tracing::error!(
+                free,
+                reserve = config.store.reserve,
+                "ingest stopped: free space is below store.reserve; reads go on. Make room, it resumes by itself"
+            );
+            sources.stop().await;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn reload(
+    current: &mut Config,
+    config_sources: &config::Sources,
+    log: &LogControl,
+    ctx: &AppCtx,
+    sources: &Sources,
+    board: &Board,
+) {
+    let new = match config::load(config_sources) {
+        Ok(new) => new,
+        Err(errors) => {
+            tracing::error!(%errors, "reload: the configuration has errors, the old one stays in force");
+            return;
+        }
+    };
+    let waiting = new.requires_restart(current);
+    if !waiting.is_empty() {
+        tracing::warn!(keys = ?waiting, "reload: these take effect at the next start");
+    }
+    if let Err(error) = log.set_filter(&new.log.level) {
+        tracing::warn!(%error, "reload: log.level");
+    }
+    ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
+    current.labels = new.labels;
+    current.moderation = new.moderation;
+    current.limits = new.limits;
+    if let Err(error) = sources.reload(current) {
+        tracing::error!(%error, "reload: labelers");
+    }
+    board.reloads.fetch_add(1, Ordering::Relaxed);
+    tracing::info!("configuration reloaded");
+}
+
+fn auth_config(config: &Config) -> AuthConfig {
+    AuthConfig {
+        own_did: config.server.did.clone(),
+        alternative_dids: config.server.alternative_dids.clone(),
+        mod_service: config.moderation.service_did.clone(),
+        admin_passwords: config
+            .admin
+            .password
+            .iter()
+            .map(|p| AdminPassword::new(p.expose()))
+            .collect(),
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,91 @@
+//! Where ingest, label streams and resyncs meet the writer.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::event::Event;
+use crate::index::{Index, apply_labels};
+use crate::ingest::labels::{LabelBatch, LabelSink};
+use crate::ingest::{Batch, Sink, SinkClosed};
+use crate::store::meta::{self, CursorOf};
+use crate::store::{Snapshot, StoreError, Writer};
+
+/// The last cursor of each source whose effects every read shows.
+#[derive(Debug, Default)]
+pub(super) struct Applied(Mutex<FxHashMap<CursorOf, i64>>);
+
+impl Applied {
+    pub(super) fn get(&self, of: &CursorOf) -> Option<i64> {
+        self.0.lock().get(of).copied()
+    }
+
+    pub(super) fn set(&self, of: CursorOf, seq: i64) {
+        self.0.lock().insert(of, seq);
+    }
+
+    /// Takes over what an earlier run left.
+    pub(super) fn load(&self, snapshot: &Snapshot, of: CursorOf) -> Result<(), StoreError> {
+        if let Some(seq) = meta::cursor(snapshot, &of)? {
+            self.set(of, seq);
+        }
+        Ok(())
+    }
+}
+
+/// Events into the store.
+pub(super) struct ToWriter {
+    pub(super) writer: Writer,
+    pub(super) index: Arc<Index>,
+    pub(super) applied: Arc<Applied>,
+    /// Told of accounts whose documents or keys changed.
+    pub(super) forget: Arc<dyn Fn(&crate::syntax::Did) + Send + Sync>,
+}
+
+impl ToWriter {
+    /// Tokens of an account that were accepted under its old keys are not accepted again.
+    fn forget_keys(&self, events: &[Event]) {
+        for event in events {
+            if matches!(event.body, crate::event::Body::Identity(_)) {
+                (self.forget)(&event.did);
+            }
+        }
+    }
+}
+
+impl Sink for ToWriter {
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        self.forget_keys(&batch.events);
+        let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
+        let job = self.writer.submit(move |tx| {
+            index.apply(tx, &batch.events)?;
+            meta::set_cursor(tx, &batch.cursor, batch.seq);
+            tx.after_commit(move || applied.set(batch.cursor, batch.seq));
+            Ok(())
+        });
+        Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+
+    fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        self.forget_keys(&events);
+        let index = Arc::clone(&self.index);
+        let job = self.writer.submit(move |tx| index.apply(tx, &events));
+        Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+}
+
+impl LabelSink for ToWriter {
+    fn apply_labels(&self, batch: LabelBatch) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
+        let job = self.writer.submit(move |tx| {
+            let cursor = CursorOf::Labeler(batch.labeler.to_string());
+            apply_labels(&index, tx, &batch.labels)?;
+            meta::set_cursor(tx, &cursor, batch.seq);
+            tx.after_commit(move || applied.set(cursor, batch.seq));
+            Ok(())
+        });
+        Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+}

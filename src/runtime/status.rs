@@ -1,0 +1,58 @@
+//! Puts the status document together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::disk;
+use super::sources::Sources;
+use crate::index::Index;
+use crate::ops::{Disk, Status, StoreStatus};
+use crate::store::{Store, Writer};
+
+/// Where the status comes from.
+pub(super) struct Board {
+    pub(super) started: Instant,
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) index: Arc<Index>,
+    pub(super) sources: Arc<Sources>,
+    pub(super) purging: Arc<AtomicUsize>,
+    pub(super) reloads: AtomicU64,
+    pub(super) reserve: u64,
+}
+
+impl Board {
+    /// The document as of now.
+    pub(super) fn read(&self) -> Value {
+        let (upstreams, labelers, pending) = self.sources.status();
+        let ingest = if self.sources.is_running() {
+            "running"
+        } else {
+            "stopped: free space is below store.reserve; reads go on, and it resumes by itself"
+        };
+        let used = self
+            .store
+            .disk()
+            .map_or(0, |(rows, journal)| journal + rows.iter().map(|(_, n)| n).sum::<u64>());
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: self.started.elapsed().as_secs(),
+            ingest: ingest.to_owned(),
+            upstreams,
+            labelers,
+            pending: pending + self.purging.load(Ordering::Relaxed),
+            resync: Value::Null,
+            members: self.index.members().len(),
+            reloads: self.reloads.load(Ordering::Relaxed),
+            requests_waiting: 0,
+            store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
+            disk: Disk { used, free: disk::free(self.store.path()), reserve: self.reserve },
+            memory: crate::ops::Memory::default(),
+            counters: Default::default(),
+        };
+        serde_json::to_value(status.measured()).unwrap_or_default()
+    }
+}
