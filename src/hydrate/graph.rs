@@ -25,11 +25,14 @@ impl Hydrator<'_> {
             }
             self.view_record(state, id)?;
             state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
-            if let Some(viewer) = self.ctx.viewer {
-                let relation = ListViewer {
+            let relation = match self.ctx.viewer {
+                Some(viewer) => ListViewer {
                     muted: self.lists_of(viewer)?.muted.contains(&id),
                     blocked: self.fan_uri(EdgeKind::ListBlock, Target::Record(id), viewer)?,
-                };
+                },
+                None => ListViewer::default(),
+            };
+            if self.ctx.signed_in {
                 state.list_viewers.insert(id, relation);
             }
         }
@@ -94,8 +97,11 @@ impl Hydrator<'_> {
     fn likeable(&self, state: &mut State, id: RecordId) -> Result<()> {
         let target = Target::Record(id);
         state.aggs.insert(target, self.snapshot.agg(target)?);
-        if let Some(viewer) = self.ctx.viewer {
-            let like = self.fan_uri(EdgeKind::Like, target, viewer)?;
+        if self.ctx.signed_in {
+            let like = match self.ctx.viewer {
+                Some(viewer) => self.fan_uri(EdgeKind::Like, target, viewer)?,
+                None => None,
+            };
             state.likes.insert(target, like);
         }
         Ok(())

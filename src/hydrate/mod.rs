@@ -15,6 +15,7 @@ mod blocks;
 mod context;
 pub mod fans;
 pub mod feed;
+pub mod edges;
 pub mod fields;
 pub mod graph;
 mod known;
@@ -41,6 +42,9 @@ mod tests;
 
 pub use actor::{Actor, Profile, Status, Verification};
 pub use context::HydrateCtx;
+pub use edges::{Edge, ListItem};
+pub use fans::Fan;
+pub use page::{Collector, Page, TimeCursor};
 pub use record::{Json, JsonRef, Record};
 pub use shared::{Lists, Settings, Shared};
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};

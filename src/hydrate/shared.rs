@@ -23,8 +23,6 @@ pub struct Settings {
     pub videos: Arc<str>,
     /// DIDs whose verifications count.
     pub trusted_verifiers: Vec<Arc<str>>,
-    /// DIDs of the labelers that apply when a client names none; they need no account here.
-    pub default_labelers: Vec<Arc<str>>,
 }
 
 impl Settings {

@@ -1,5 +1,7 @@
 //! A small store for tests: rows are written as the index writes them, one call for each fact.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{HydrateCtx, Hydrator, Settings, Shared};
@@ -23,7 +25,7 @@ pub(crate) const NOW: i64 = 1_700_000_000_000;
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) writer: Writer,
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
     _dir: tempfile::TempDir,
 }
@@ -37,7 +39,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        let shared = Shared::new(&store, 100, settings).unwrap();
+        let shared = Arc::new(Shared::new(&store, 100, settings).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { store, writer, shared, runtime, _dir: dir }
     }

@@ -9,11 +9,17 @@ use crate::store::{ActorId, Reader, RecordId, Target, private};
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
     pub fn profile_viewers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
-        let Some(viewer) = self.ctx.viewer else { return Ok(()) };
+        if !self.ctx.signed_in {
+            return Ok(());
+        }
         for &id in ids {
             if state.profile_viewers.contains_key(&id) {
                 continue;
             }
+            let Some(viewer) = self.ctx.viewer else {
+                state.profile_viewers.insert(id, ProfileViewer::default());
+                continue;
+            };
             let mut relation = self.direct_relation(viewer, id)?;
             if id != viewer {
                 self.list_relation(state, viewer, id, &mut relation)?;

@@ -1,1 +1,69 @@
-//! From state to response bodies. Pure functions.
+//! Views: pure functions from a hydrated [`crate::hydrate::State`] to what goes out as JSON.
+//!
+//! Each is `None` when there is nothing to show. No reads, no clock: the time is the request's.
+
+pub mod actor;
+pub mod feedgen;
+pub mod graph;
+pub mod labeler;
+
+use std::sync::Arc;
+
+use crate::hydrate::{Record, State, Target};
+use crate::moderation::Label;
+use crate::syntax::datetime;
+
+/// The handle of an account that has no valid one.
+pub const INVALID_HANDLE: &str = "handle.invalid";
+
+/// The sizes of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Profile and list pictures.
+    Avatar,
+    /// Profile banners.
+    Banner,
+    /// Pictures in a feed.
+    FeedThumbnail,
+    /// Pictures on their own.
+    FeedFullsize,
+}
+
+impl Preset {
+    /// The name in the path.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avatar => "avatar",
+            Self::Banner => "banner",
+            Self::FeedThumbnail => "feed_thumbnail",
+            Self::FeedFullsize => "feed_fullsize",
+        }
+    }
+}
+
+/// The URL of an image: `{images}/{preset}/plain/{did}/{cid}`.
+#[must_use]
+pub fn image_url(state: &State, preset: Preset, did: &str, cid: &str) -> String {
+    format!("{}/{}/plain/{did}/{cid}", state.images, preset.name())
+}
+
+/// A time as views write it.
+#[must_use]
+pub fn time(ms: i64) -> String {
+    datetime::format_ms(ms)
+}
+
+/// The labels on a subject that clients see.
+#[must_use]
+pub fn labels(state: &State, target: Target) -> Vec<Label> {
+    state.labels.get(&target).map(|labels| labels.shown.clone()).unwrap_or_default()
+}
+
+/// The labels on a record, those of its author included.
+#[must_use]
+pub fn labels_with_own(state: &State, record: &Record, author: &Arc<str>) -> Vec<Label> {
+    let mut out = labels(state, Target::of(record.id));
+    out.extend(record.self_labels(author));
+    out
+}

@@ -10,6 +10,8 @@ use super::call::Call;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::pool::{PoolError, ReadPool};
+use crate::hydrate::Shared;
+use crate::store::{Store, Writer};
 use crate::syntax::Did;
 
 /// Milliseconds since 1970; a function so that tests can stop time.
@@ -38,7 +40,13 @@ pub struct AppCtx {
     pub reads: ReadPool,
     /// What we say about ourselves.
     pub identity: ServerIdentity,
-    /// Labelers for clients that name none; replaced when the configuration is reloaded.
+    /// What is read.
+    pub store: Store,
+    /// What is written: private state, takedowns.
+    pub writer: Writer,
+    /// Caches and settings of hydration, the takedown set.
+    pub hydration: Arc<Shared>,
+    /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.
     pub default_labelers: ArcSwap<ParsedLabelers>,
     /// The time.
     pub clock: Clock,

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::labelers::ParsedLabelers;
+use crate::store::StoreError;
 
 type Text = Cow<'static, str>;
 
@@ -178,6 +179,12 @@ impl XrpcError {
         // Two strings always serialise; an empty body is still an error with the right status.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
         (self.status, body, self.headers)
+    }
+}
+
+impl From<StoreError> for XrpcError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error)
     }
 }
 

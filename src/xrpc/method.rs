@@ -102,5 +102,29 @@ impl Method {
 }
 
 /// Every method that this server answers.
-pub static METHODS: &[Method] =
-    &[Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels)];
+#[rustfmt::skip]
+pub static METHODS: &[Method] = &[
+    Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, api::actor::get_profile),
+    Method::read("app.bsky.actor.getProfiles", Auth::Optional, api::actor::get_profiles).tokens(TokenRule::OrChat),
+    Method::read("app.bsky.graph.getBlocks", Auth::Required, api::graph::get_blocks),
+    Method::read("app.bsky.graph.getFollowers", Auth::OptionalOrAdmin, api::graph::get_followers),
+    Method::read("app.bsky.graph.getFollows", Auth::OptionalOrAdmin, api::graph::get_follows),
+    Method::read("app.bsky.graph.getKnownFollowers", Auth::Required, api::graph::get_known_followers),
+    Method::read("app.bsky.graph.getList", Auth::Optional, api::graph::get_list),
+    Method::read("app.bsky.graph.getLists", Auth::OptionalOrAdmin, api::graph::get_lists),
+    Method::read("app.bsky.graph.getMutes", Auth::Required, api::graph::get_mutes),
+    Method::read("app.bsky.graph.getRelationships", Auth::None, api::graph::get_relationships),
+    Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))),
+    Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))),
+    Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))),
+    Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))),
+    Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))),
+    Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))),
+    Method::read("app.bsky.labeler.getServices", Auth::Optional, api::labeler::get_services),
+    Method::read("com.atproto.admin.getSubjectStatus", Auth::AdminOrModService, api::admin::get_subject_status),
+    Method::asynchronous("com.atproto.admin.updateSubjectStatus", Auth::AdminOrModService, |ctx, call| Box::pin(api::admin::update_subject_status(ctx, call))),
+    Method::read("com.atproto.identity.resolveHandle", Auth::None, api::identity::resolve_handle),
+    Method::read("com.atproto.label.queryLabels", Auth::None, api::label::query_labels),
+    Method::read("com.atproto.repo.getRecord", Auth::OptionalOrAdmin, api::repo::get_record),
+    Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels),
+];

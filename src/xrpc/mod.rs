@@ -33,6 +33,7 @@ mod pool;
 mod reply;
 mod router;
 mod server;
+mod session;
 mod site;
 mod token_cache;
 

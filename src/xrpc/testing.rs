@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::crypto::{PrivateKey, PublicKey};
+use crate::hydrate::{Settings, Shared};
+use crate::store::{Store, Writer};
 use crate::syntax::Did;
 
 pub(super) const OWN: &str = "did:web:appview.example";
@@ -129,8 +131,27 @@ pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
     Authenticator::new(config, keys, || NOW * 1000)
 }
 
+/// A context over an empty store. Its folder stays until the process ends: the store outlives any guard here.
 pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
+    let dir = tempfile::tempdir().unwrap().keep();
+    let store = Store::open(&dir, 64 << 20).unwrap();
+    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    let settings = Settings::new("https://appview.example");
+    let hydration = Arc::new(Shared::new(&store, 100, settings).unwrap());
+    context_over(keys, store, writer, hydration)
+}
+
+/// A context over a store that a test filled.
+pub(super) fn context_over(
+    keys: Arc<Keys>,
+    store: Store,
+    writer: Writer,
+    hydration: Arc<Shared>,
+) -> Arc<AppCtx> {
     Arc::new(AppCtx {
+        store,
+        writer,
+        hydration,
         auth: authenticator(keys),
         reads: ReadPool::start(2, 16).unwrap(),
         identity: ServerIdentity {

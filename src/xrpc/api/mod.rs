@@ -1,4 +1,18 @@
 //! The handlers, one file per part of a namespace. Each is a function that [`super::METHODS`] points to and follows
 //! the same order: skeleton, hydrate, rules, view.
 
+pub(super) mod actor;
+pub(super) mod admin;
+pub(super) mod graph;
+pub(super) mod identity;
+pub(super) mod label;
+pub(super) mod labeler;
+pub(super) mod mute;
+pub(super) mod page;
+pub(super) mod repo;
 pub(super) mod temp;
+
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Pages of edges and records, newest first: fans of a target, what an account follows or blocks, items of a list,
+//! records of a collection, mutes. Skeletons of the graph and like methods.
+//!
+//! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
+//! record, so it is only asked where it decides or goes into a cursor.
+
+use super::fans::Fan;
+use super::page::{Collector, Page, TimeCursor, page};
+use super::record::record_cid;
+use super::{Hydrator, Result};
+use crate::store::ids::ByteReader;
+use crate::store::rows::{EdgeKind, EdgeRow, Order, RecordRow, fwd_prefix, order_prefix};
+use crate::store::{
+    ActorId, CollId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
+    private,
+};
+
+/// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
+const MAX_SORTED: usize = 10_000;
+
+/// What an account has a record on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// What.
+    pub target: Target,
+    /// Key of the record.
+    pub rkey: Rkey,
+}
+
+/// A member of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListItem {
+    /// Who.
+    pub member: ActorId,
+    /// Key of the item.
+    pub rkey: Rkey,
+}
+
+impl Hydrator<'_> {
+    /// Who has a record of `kind` on `target`, once each.
+    pub fn fans(
+        &self,
+        kind: EdgeKind,
+        target: Target,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<Fan>> {
+        let mut out = Collector::new(limit, cursor);
+        let from = cursor.map(|c| c.ms);
+        self.each_fan(kind, target, from, &mut |fan| out.push(fan.sort, fan))?;
+        out.page(|fan| self.tie_cid(kind, fan.actor, fan.rkey))
+    }
+
+    /// What an account has records of `kind` on, once each: its follows, its blocks.
+    pub fn edges(
+        &self,
+        kind: EdgeKind,
+        actor: ActorId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<Edge>> {
+        let mut all = Vec::new();
+        self.scan_edges(kind, actor, None, &mut |sort, edge| {
+            all.push((sort, edge));
+            all.len() <= MAX_SORTED
+        })?;
+        if all.len() > MAX_SORTED {
+            return self.edges_by_key(kind, actor, cursor, limit);
+        }
+        all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
+        let mut out = Collector::new(limit, cursor);
+        for (sort, edge) in all {
+            let behind = cursor.is_none_or(|c| sort <= c.ms);
+            if behind && self.is_winner(kind, actor, &edge)? && !out.push(sort, edge) {
+                break;
+            }
+        }
+        out.page(|edge| self.tie_cid(kind, actor, edge.rkey))
+    }
+
+    /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.
+    fn edges_by_key(
+        &self,
+        kind: EdgeKind,
+        actor: ActorId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<Edge>> {
+        let below = cursor.map_or(Rkey::SELF, |c| {
+            let micros = u64::try_from(c.ms.saturating_add(1)).unwrap_or(0).saturating_mul(1000);
+            Rkey((micros << 10).min(Rkey::SELF.0))
+        });
+        let mut rows = Vec::new();
+        let enough = limit.saturating_mul(2) + 64;
+        self.scan_edges(kind, actor, Some(below), &mut |_, edge| {
+            rows.push(edge);
+            rows.len() < enough
+        })?;
+        let mut out = Collector::new(limit, cursor);
+        for edge in rows {
+            if self.is_winner(kind, actor, &edge)? && !out.push(edge.rkey.millis(), edge) {
+                break;
+            }
+        }
+        out.page(|edge| self.tie_cid(kind, actor, edge.rkey))
+    }
+
+    /// Visits the edges of an account, the newest record key first, from below `below`.
+    fn scan_edges(
+        &self,
+        kind: EdgeKind,
+        actor: ActorId,
+        below: Option<Rkey>,
+        visit: &mut dyn FnMut(i64, Edge) -> bool,
+    ) -> Result<()> {
+        let prefix = fwd_prefix(kind, actor);
+        let end = match below {
+            Some(rkey) => Some(prefix.clone().rkey(rkey).to_vec()),
+            None => ids::prefix_end(&prefix).map(|end| end.to_vec()),
+        };
+        self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |key, value| {
+            let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
+            let Some((rkey, row)) = rkey.zip(EdgeRow::decode(value)) else { return true };
+            visit(row.sort_ms(rkey), Edge { target: row.target, rkey })
+        })
+    }
+
+    /// A second record on the same target has no effect of its own.
+    fn is_winner(&self, kind: EdgeKind, actor: ActorId, edge: &Edge) -> Result<bool> {
+        let fan = self.snapshot.fan(kind, edge.target, actor)?;
+        Ok(fan.is_some_and(|fan| fan.rkey == edge.rkey))
+    }
+
+    fn row_cid(&self, id: RecordId) -> Result<String> {
+        Ok(self.snapshot.record(id)?.map(|row| record_cid(&row.cid)).unwrap_or_default())
+    }
+
+    /// The members of a list.
+    pub fn list_items(
+        &self,
+        list: RecordId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<ListItem>> {
+        let target = Target::Record(list);
+        let mut out = Collector::new(limit, cursor);
+        let prefix = order_prefix(Order::Items, target);
+        let mut failed = None;
+        newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
+            let item = rest.rkey().zip(ByteReader::new(value).actor());
+            let Some((rkey, member)) = item else { return true };
+            match self.snapshot.fan(EdgeKind::ListItem, target, member) {
+                // A second item for the same member has no effect of its own.
+                Ok(fan) if fan.is_none_or(|fan| fan.rkey != rkey) => true,
+                Ok(_) => out.push(sort, ListItem { member, rkey }),
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        out.page(|item| {
+            self.row_cid(RecordId { actor: list.actor, coll: c::LISTITEM, rkey: item.rkey })
+        })
+    }
+
+    /// The valid records that an account has in a collection with rows of its own: lists, feed generators.
+    pub fn records_of(
+        &self,
+        actor: ActorId,
+        coll: CollId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<RecordId>> {
+        let mut all: Vec<(i64, (RecordId, [u8; 32]))> = Vec::new();
+        let prefix = Key::new().actor(actor).u32(coll.0);
+        self.snapshot.scan_prefix(Ks::Record, &prefix, &mut |key, value| {
+            let row = RecordRow::decode(value).filter(|row| row.valid);
+            all.extend(RecordId::from_bytes(key).zip(row).map(|(id, r)| (r.sort, (id, r.cid))));
+            all.len() < MAX_SORTED
+        })?;
+        let sorted = sorted(all, cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
+        let items = sorted.items.into_iter().map(|(id, _)| id).collect();
+        Ok(Page { items, cursor: sorted.cursor })
+    }
+
+    /// The accounts that a viewer muted entirely, the last muted first. Others are on the page without being shown.
+    pub fn mutes(
+        &self,
+        viewer: ActorId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<ActorId>> {
+        let mutes = private::mutes(self.snapshot, viewer)?;
+        let all = mutes.into_iter().map(|(id, mute)| (mute.at, (id, mute))).collect();
+        let sorted = sorted(all, cursor, limit, |(id, _)| {
+            self.snapshot.did(*id).map(|did| did.to_string())
+        })?;
+        let full = sorted.items.into_iter().filter(|(_, mute)| mute.is_full());
+        Ok(Page { items: full.map(|(id, _)| id).collect(), cursor: sorted.cursor })
+    }
+}
+
+fn sorted<T>(
+    mut all: Vec<(i64, T)>,
+    cursor: Option<&TimeCursor>,
+    limit: usize,
+    tie: impl Fn(&T) -> Result<String>,
+) -> Result<Page<T>> {
+    all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
+    let mut out = Collector::new(limit, cursor);
+    for (sort, row) in all {
+        if !out.push(sort, row) {
+            break;
+        }
+    }
+    page(out.rows(&tie)?, limit, tie)
+}
+
+/// Visits the rows of `order` under `prefix` from the cursor's millisecond on; the key's rest is behind the time.
+fn newest_first(
+    s: &Snapshot,
+    prefix: &Key,
+    cursor: Option<&TimeCursor>,
+    mut visit: impl FnMut(i64, ByteReader<'_>, &[u8]) -> bool,
+) -> Result<()> {
+    let lo = match cursor {
+        Some(cursor) => prefix.clone().newest_first(cursor.ms),
+        None => prefix.clone(),
+    };
+    let end = ids::prefix_end(prefix);
+    s.scan(Ks::Order, &lo, end.as_deref(), false, &mut |key, value| {
+        let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
+        match rest.newest_first() {
+            Some(sort) => visit(sort, rest, value),
+            None => true,
+        }
+    })
+}

@@ -1,0 +1,415 @@
+//! Profiles, their viewer state, verification and status (`app.bsky.actor.defs`).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basic};
+use super::{INVALID_HANDLE, Preset, image_url, labels, time};
+use crate::hydrate::{
+    Actor, ActorId, Counter, Json, JsonRef, Profile, State, Status, Target, fields,
+};
+use crate::moderation::Label;
+
+/// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.
+#[derive(Debug, Clone, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ProfileView {
+    pub did: Arc<str>,
+    pub handle: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pronouns: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followers_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posts_count: Option<u64>,
+    pub associated: Associated,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined_via_starter_pack: Option<Box<StarterPackViewBasic>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub indexed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<Box<ViewerState>>,
+    pub labels: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned_post: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Box<StatusView>>,
+}
+
+/// `profileAssociated`.
+#[derive(Debug, Clone, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct Associated {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feedgens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starter_packs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labeler: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<AssociatedChat>,
+    pub activity_subscription: AssociatedActivitySubscription,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub germ: Option<AssociatedGerm>,
+}
+
+/// `profileAssociatedChat`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct AssociatedChat {
+    pub allow_incoming: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_group_invites: Option<String>,
+}
+
+/// `profileAssociatedActivitySubscription`.
+#[derive(Debug, Clone, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct AssociatedActivitySubscription {
+    pub allow_subscriptions: &'static str,
+}
+
+/// `profileAssociatedGerm`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct AssociatedGerm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show_button_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_me_url: Option<String>,
+}
+
+/// `viewerState`.
+#[derive(Debug, Clone, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ViewerState {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted_only_reposts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted_only_quoteposts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted_by_list: Option<ListView>,
+    pub blocked_by: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocking: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocking_by_list: Option<ListView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub following: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_followers: Option<KnownFollowersView>,
+}
+
+/// `knownFollowers`.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct KnownFollowersView {
+    pub count: u64,
+    pub followers: Vec<ProfileView>,
+}
+
+/// `verificationState`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct VerificationState {
+    pub verifications: Vec<VerificationView>,
+    pub verified_status: &'static str,
+    pub trusted_verifier_status: &'static str,
+}
+
+/// `verificationView`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct VerificationView {
+    pub issuer: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_handle: Option<Arc<str>>,
+    pub uri: String,
+    pub is_valid: bool,
+    pub created_at: String,
+}
+
+/// `statusView`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StatusView {
+    pub uri: Arc<str>,
+    pub cid: String,
+    pub record: Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed: Option<serde_json::Value>,
+    pub labels: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_disabled: Option<bool>,
+}
+
+/// `profileViewBasic`.
+#[must_use]
+pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
+    let actor = state.actor(id)?;
+    let profile = actor.profile.as_ref();
+    let mut all_labels = labels(state, Target::Actor(id));
+    if let Some(profile) = profile {
+        all_labels.extend(labels(state, Target::Record(profile.record.id)));
+        all_labels.extend(profile.record.self_labels(&actor.did));
+    }
+    let image = |cid: &String| image_url(state, Preset::Avatar, &actor.did, cid);
+    Some(ProfileView {
+        did: Arc::clone(&actor.did),
+        handle: actor.handle.clone().unwrap_or_else(|| INVALID_HANDLE.into()),
+        display_name: own_text(profile, "displayName"),
+        pronouns: own_text(profile, "pronouns"),
+        avatar: profile.and_then(|p| p.avatar.as_ref()).map(image),
+        associated: associated(actor),
+        viewer: viewer_state(state, id).map(Box::new),
+        labels: all_labels,
+        created_at: actor.created.map(time),
+        verification: verification(state, actor),
+        status: status(state, actor).map(Box::new),
+        ..ProfileView::default()
+    })
+}
+
+/// `profileView`.
+#[must_use]
+pub fn profile(state: &State, id: ActorId) -> Option<ProfileView> {
+    let mut view = profile_basic(state, id)?;
+    let own = state.actor(id)?.profile.as_ref();
+    view.description = own_text(own, "description").filter(|text| !text.is_empty());
+    view.indexed_at = own.map(|own| time(own.record.sort));
+    Some(view)
+}
+
+/// `profileViewDetailed`.
+#[must_use]
+pub fn profile_detailed(state: &State, id: ActorId) -> Option<ProfileView> {
+    let mut view = profile(state, id)?;
+    let actor = state.actor(id)?;
+    let own = actor.profile.as_ref();
+    let agg = state.profile_aggs.get(&id).copied().unwrap_or_default();
+    // Any scheme is valid in the record; clients get to see only this one.
+    view.website = own_text(own, "website").filter(|url| url.starts_with("https://"));
+    view.banner = own
+        .and_then(|own| own.banner.as_ref())
+        .map(|cid| image_url(state, Preset::Banner, &actor.did, cid));
+    view.followers_count = Some(agg.get(Counter::Followers));
+    view.follows_count = Some(agg.get(Counter::Follows));
+    view.posts_count = Some(agg.get(Counter::Posts));
+    view.associated.lists = Some(agg.get(Counter::Lists));
+    view.associated.feedgens = Some(agg.get(Counter::Feeds));
+    view.associated.starter_packs = Some(agg.get(Counter::StarterPacks));
+    view.associated.labeler = Some(actor.is_labeler);
+    if let Some(viewer) = &mut view.viewer {
+        viewer.known_followers = known_followers(state, id);
+    }
+    view.joined_via_starter_pack = own
+        .and_then(|own| fields::ref_uri(&own.record.value, "joinedViaStarterPack"))
+        .and_then(|uri| state.starter_packs.get(uri))
+        .and_then(|pack| starter_pack_basic(state, *pack))
+        .map(Box::new);
+    view.pinned_post = own
+        .and_then(|own| fields::field(&own.record.value, "pinnedPost"))
+        .filter(|pin| is_strong_ref(JsonRef(pin)))
+        .map(|pin| Json::from(pin.clone()));
+    Some(view)
+}
+
+fn own_text(profile: Option<&Profile>, key: &str) -> Option<String> {
+    profile.and_then(|profile| profile.text(key)).map(str::to_owned)
+}
+
+/// Pinned posts were written unchecked for a while.
+fn is_strong_ref(JsonRef(value): JsonRef<'_>) -> bool {
+    fields::text(value, "uri").is_some_and(crate::syntax::is_at_uri)
+        && fields::text(value, "cid").is_some_and(crate::syntax::cid::is_cid)
+}
+
+fn associated(actor: &Actor) -> Associated {
+    Associated {
+        labeler: actor.is_labeler.then_some(true),
+        chat: actor.chat.as_ref().map(|(incoming, invites)| AssociatedChat {
+            allow_incoming: incoming.clone(),
+            allow_group_invites: invites.clone(),
+        }),
+        activity_subscription: AssociatedActivitySubscription {
+            allow_subscriptions: actor.allow_subscriptions,
+        },
+        germ: actor.germ.as_ref().map(|germ| AssociatedGerm {
+            show_button_to: fields::string(germ, "showButtonTo"),
+            message_me_url: fields::string(germ, "messageMeUrl"),
+        }),
+        ..Associated::default()
+    }
+}
+
+fn viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
+    let viewer = state.profile_viewers.get(&id)?;
+    let block = viewer.blocks();
+    let muted = viewer.muted || viewer.muted_by_list.is_some();
+    let uri = |list| state.record(list).map(|record| record.uri.to_string());
+    Some(ViewerState {
+        muted: Some(muted),
+        // A scoped mute under a full one says nothing more.
+        muted_only_reposts: Some(!muted && viewer.muted_only_reposts),
+        muted_only_quoteposts: Some(!muted && viewer.muted_only_quoteposts),
+        muted_by_list: viewer.muted_by_list.and_then(|list| list_basic(state, list)),
+        blocked_by: viewer.blocked_by.is_some() || viewer.blocked_by_list.is_some(),
+        blocking: viewer.blocking.clone().or_else(|| viewer.blocking_by_list.and_then(uri)),
+        blocking_by_list: viewer.blocking_by_list.and_then(|list| list_basic(state, list)),
+        following: viewer.following.clone().filter(|_| !block),
+        followed_by: viewer.followed_by.clone().filter(|_| !block),
+        known_followers: None,
+    })
+}
+
+/// The `viewer` of a `blockedAuthor`: only what concerns the block.
+#[must_use]
+pub fn blocked_viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
+    let full = viewer_state(state, id)?;
+    Some(ViewerState {
+        blocked_by: full.blocked_by,
+        blocking: full.blocking,
+        ..ViewerState::default()
+    })
+}
+
+fn known_followers(state: &State, id: ActorId) -> Option<KnownFollowersView> {
+    let known = state.known_followers.get(&id)?;
+    let followers = known
+        .sample
+        .iter()
+        .filter(|other| !state.viewer_block_exists(**other))
+        .filter(|other| !state.blocked(id, **other) && !state.is_no_hosted(**other))
+        .filter_map(|other| profile_basic(state, *other))
+        .collect();
+    Some(KnownFollowersView { count: known.count, followers })
+}
+
+fn verification(state: &State, actor: &Actor) -> Option<VerificationState> {
+    let handle = actor.handle.as_deref()?;
+    let display_name = actor.profile.as_ref().and_then(|p| p.text("displayName"));
+    let impersonation =
+        state.labels.get(&Target::Actor(actor.id)).is_some_and(|labels| labels.impersonation);
+    if actor.verifications.is_empty() && !actor.trusted_verifier {
+        return None;
+    }
+    let verifications: Vec<VerificationView> = actor
+        .verifications
+        .iter()
+        .map(|v| {
+            let issuer = state.actor(v.issuer);
+            VerificationView {
+                issuer: Arc::clone(&v.issuer_did),
+                issuer_display_name: own_text(
+                    issuer.and_then(|issuer| issuer.profile.as_ref()),
+                    "displayName",
+                ),
+                issuer_handle: issuer.and_then(|issuer| issuer.handle.clone()),
+                uri: v.uri.clone(),
+                is_valid: !v.display_name.is_empty()
+                    && Some(v.display_name.as_str()) == display_name
+                    && v.handle == handle,
+                created_at: time(v.sort),
+            }
+        })
+        .collect();
+    let verdict = |is_valid: bool| if is_valid && !impersonation { "valid" } else { "invalid" };
+    Some(VerificationState {
+        verified_status: match verifications.is_empty() {
+            true => "none",
+            false => verdict(verifications.iter().any(|v| v.is_valid)),
+        },
+        trusted_verifier_status: if actor.trusted_verifier { verdict(true) } else { "none" },
+        verifications,
+    })
+}
+
+const MINUTE: i64 = 60_000;
+
+fn status(state: &State, actor: &Actor) -> Option<StatusView> {
+    let Status { record, taken_down } = actor.live.as_ref()?;
+    let own = state.ctx.viewer == Some(actor.id);
+    if *taken_down && !own {
+        return None;
+    }
+    let expires =
+        fields::int(&record.value, "durationMinutes").filter(|m| *m != 0).map(|minutes| {
+            record.sort + minutes.saturating_mul(MINUTE).clamp(5 * MINUTE, 240 * MINUTE)
+        });
+    Some(StatusView {
+        uri: Arc::clone(&record.uri),
+        cid: record.cid.clone(),
+        record: record.value.clone(),
+        status: fields::string(&record.value, "status"),
+        embed: external(state, actor, record),
+        labels: labels(state, Target::Record(record.id)),
+        expires_at: expires.map(time),
+        is_active: expires.map(|at| at > state.ctx.now),
+        is_disabled: own.then_some(*taken_down),
+    })
+}
+
+/// The link of a status (`app.bsky.embed.external#view`).
+fn external(
+    state: &State,
+    actor: &Actor,
+    record: &crate::hydrate::Record,
+) -> Option<serde_json::Value> {
+    let embed = fields::field(&record.value, "embed")
+        .filter(|embed| fields::kind(embed) == "app.bsky.embed.external")?;
+    let link = fields::field(embed, "external")?;
+    let mut view = serde_json::Map::new();
+    for key in ["uri", "title", "description"] {
+        view.insert(key.to_owned(), fields::text(link, key).into());
+    }
+    if let Some(thumb) = fields::blob(link, "thumb") {
+        let url = image_url(state, Preset::FeedThumbnail, &actor.did, &thumb);
+        view.insert("thumb".to_owned(), url.into());
+    }
+    if let Some(refs) = fields::field(link, "associatedRefs")
+        && let Ok(refs) = serde_json::to_value(JsonRef(refs))
+    {
+        view.insert("associatedRefs".to_owned(), refs);
+    }
+    Some(serde_json::json!({ "$type": "app.bsky.embed.external#view", "external": view }))
+}

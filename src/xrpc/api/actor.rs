@@ -1,0 +1,51 @@
+//! `app.bsky.actor.*`
+
+use serde::Serialize;
+
+use crate::view::actor::{ProfileView, profile_detailed};
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// `app.bsky.actor.getProfile`
+pub(crate) fn get_profile(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let not_found = || XrpcError::invalid_request("Profile not found");
+    let actor = call.params.str("actor").unwrap_or_default();
+    let id = session.actor(actor)?.ok_or_else(not_found)?;
+
+    let h = session.hydrator();
+    let mut state = h.state();
+    h.profiles_detailed(&mut state, &[id], true)?;
+
+    let profile = profile_detailed(&state, id).ok_or_else(not_found)?;
+    if !session.ctx.include_takedowns {
+        if state.is_taken_down(id) {
+            return Err(XrpcError::named("AccountTakedown", "Account has been suspended"));
+        }
+        if state.is_deactivated(id) {
+            return Err(XrpcError::named("AccountDeactivated", "Account is deactivated"));
+        }
+    }
+    Ok(session.reply(&profile)?.with_repo_rev(session.repo_rev()?.as_deref()))
+}
+
+#[derive(Serialize)]
+struct Profiles {
+    profiles: Vec<ProfileView>,
+}
+
+/// `app.bsky.actor.getProfiles`
+pub(crate) fn get_profiles(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let mut ids = Vec::new();
+    for actor in call.params.strs("actors") {
+        ids.extend(session.actor(actor)?);
+    }
+
+    let h = session.hydrator();
+    let mut state = h.state();
+    h.profiles_detailed(&mut state, &ids, false)?;
+
+    let profiles = ids.iter().filter_map(|id| profile_detailed(&state, *id)).collect();
+    Ok(session.reply(&Profiles { profiles })?.with_repo_rev(session.repo_rev()?.as_deref()))
+}

@@ -1,0 +1,107 @@
+//! `com.atproto.admin.*`: takedowns by the operator or their moderation service.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::store::private::{self, Takedown};
+use crate::store::{Reader, Target};
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// What a takedown without a reference is called.
+const UNNAMED: &str = "TAKEDOWN";
+
+const REPO: &str = "com.atproto.admin.defs#repoRef";
+const RECORD: &str = "com.atproto.repo.strongRef";
+const BLOB: &str = "com.atproto.admin.defs#repoBlobRef";
+
+/// `com.atproto.admin.getSubjectStatus`
+pub(crate) fn get_subject_status(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let s = &session.snapshot;
+    let (did, uri) = (call.params.str("did"), call.params.str("uri"));
+    let missing = || XrpcError::named("NotFound", "Subject not found");
+    let (subject, takedown) = if let Some(cid) = call.params.str("blob") {
+        let did = did.ok_or_else(|| {
+            XrpcError::invalid_request("Must provide a did to request blob state")
+        })?;
+        let takedown = match s.actor_id(did)? {
+            Some(owner) => private::blob_takedown(s, owner, cid)?,
+            None => None,
+        };
+        let takedown = takedown.map(|t| Takedown { reference: UNNAMED.to_owned(), ..t });
+        (json!({ "$type": BLOB, "did": did, "cid": cid }), takedown)
+    } else if let Some(uri) = uri {
+        let record = s.target(uri)?.and_then(Target::record).ok_or_else(missing)?;
+        let (cid, _) = super::repo::held(s, record)?.ok_or_else(missing)?;
+        let takedown = private::takedown(s, Target::of(record))?;
+        (json!({ "$type": RECORD, "uri": uri, "cid": cid }), takedown)
+    } else if let Some(did) = did {
+        let id = s.actor_id(did)?.ok_or_else(missing)?;
+        session.hydrator().actor(id)?.ok_or_else(missing)?;
+        (json!({ "$type": REPO, "did": did }), private::takedown(s, Target::Actor(id))?)
+    } else {
+        return Err(XrpcError::invalid_request("No provided subject"));
+    };
+    let mut status = json!({ "applied": takedown.is_some() });
+    if let (Some(takedown), Some(status)) = (takedown, status.as_object_mut()) {
+        status.insert("ref".to_owned(), takedown.reference.into());
+    }
+    Reply::json(&json!({ "subject": subject, "takedown": status }))
+}
+
+/// `com.atproto.admin.updateSubjectStatus`: answered once it is on disk and every read shows it.
+pub(crate) async fn update_subject_status(
+    app: Arc<AppCtx>,
+    call: Call,
+) -> Result<Reply, XrpcError> {
+    if !call.access().can_perform_takedown {
+        return Err(XrpcError::auth_required("Must be a full moderator to update subject state"));
+    }
+    let input = call.input.unwrap_or_default();
+    let subject = input.get("subject").cloned().unwrap_or_default();
+    let asked = input.get("takedown").cloned();
+    if let Some(asked) = &asked {
+        let applied = asked.get("applied").and_then(Value::as_bool).unwrap_or(false);
+        let reference = asked.get("ref").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let takedown = applied.then(|| Takedown {
+            at: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+            reference: reference.unwrap_or(UNNAMED).to_owned(),
+        });
+        apply(&app, &subject, takedown).await?;
+    }
+    let mut out = json!({ "subject": subject });
+    if let (Some(asked), Some(out)) = (asked, out.as_object_mut()) {
+        out.insert("takedown".to_owned(), asked);
+    }
+    Reply::json(&out)
+}
+
+async fn apply(app: &AppCtx, subject: &Value, takedown: Option<Takedown>) -> Result<(), XrpcError> {
+    let text = |key: &str| subject.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = text("$type");
+    let target = match kind.as_str() {
+        REPO => text("did"),
+        RECORD => text("uri"),
+        BLOB => {
+            let (did, cid) = (text("did"), text("cid"));
+            return Ok(app
+                .writer
+                .durable(move |tx| {
+                    let owner = tx.intern_actor(&did)?;
+                    private::set_blob_takedown(tx, owner, &cid, takedown.as_ref());
+                    Ok(())
+                })
+                .await?);
+        }
+        _ => {
+            return Err(XrpcError::invalid_request(format!("Invalid subject type: {kind}")));
+        }
+    };
+    if app.hydration.takedowns.set(&app.writer, target, takedown).await? {
+        Ok(())
+    } else {
+        Err(XrpcError::invalid_request("Invalid subject"))
+    }
+}

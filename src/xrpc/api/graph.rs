@@ -1,0 +1,320 @@
+//! `app.bsky.graph.*`, the reading side.
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use super::page::{Cursor, Fetched, fill, limit};
+use crate::hydrate::{ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST};
+use crate::store::rows::EdgeKind;
+use crate::store::{Reader, Target, collections as c};
+use crate::syntax::AtUriRef;
+use crate::view::actor::{ProfileView, profile};
+use crate::view::graph::{ListItemView, ListView, Relationship, RelationshipView, list, list_item};
+use crate::xrpc::session::{Identified, Session};
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
+
+/// Hydrates `ids` as profiles, drops those that rules hide, and shows the rest.
+fn profiles(
+    h: &Hydrator<'_>,
+    ids: &[ActorId],
+    hidden: impl Fn(&State, ActorId) -> bool,
+) -> Result<Vec<ProfileView>, XrpcError> {
+    let mut state = h.state();
+    h.profiles(&mut state, ids)?;
+    let shown = ids.iter().filter(|id| !hidden(&state, **id));
+    Ok(shown.filter_map(|id| profile(&state, *id)).collect())
+}
+
+#[derive(Serialize)]
+struct Follows {
+    subject: ProfileView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followers: Option<Vec<ProfileView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follows: Option<Vec<ProfileView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.graph.getFollowers`
+pub(crate) fn get_followers(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let (subject, page) = follow_page(&session, call, |h, id, cursor, limit| {
+        let page = h.fans(EdgeKind::Follow, Target::Actor(id), cursor, limit)?;
+        Ok((page.items.iter().map(|fan| fan.actor).collect(), page.cursor))
+    })?;
+    let Fetched { items, cursor } = page;
+    session.reply(&Follows { subject, followers: Some(items), follows: None, cursor })
+}
+
+/// `app.bsky.graph.getFollows`
+pub(crate) fn get_follows(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let (subject, page) = follow_page(&session, call, |h, id, cursor, limit| {
+        let page = h.edges(EdgeKind::Follow, id, cursor, limit)?;
+        Ok((page.items.iter().map(|edge| edge.target.actor()).collect(), page.cursor))
+    })?;
+    let Fetched { items, cursor } = page;
+    session.reply(&Follows { subject, followers: None, follows: Some(items), cursor })
+}
+
+type Skeleton = (Vec<ActorId>, Option<String>);
+
+fn follow_page(
+    session: &Session,
+    call: &Call,
+    skeleton: impl Fn(&Hydrator<'_>, ActorId, Option<&TimeCursor>, usize) -> Result<Skeleton, XrpcError>,
+) -> Result<(ProfileView, Fetched<ProfileView>), XrpcError> {
+    let actor = call.params.str("actor").unwrap_or_default();
+    let not_found = || XrpcError::invalid_request(format!("Actor not found: {actor}"));
+    let id = session.actor(actor)?.ok_or_else(not_found)?;
+    let h = session.hydrator();
+    let include_takedowns = session.ctx.include_takedowns;
+
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let (ids, cursor) = skeleton(&h, id, cursor.as_ref(), limit)?;
+        let mut blocks = h.state();
+        h.blocks(&mut blocks, ids.iter().map(|other| (id, *other)))?;
+        let items = profiles(&h, &ids, |state, other| {
+            blocks.blocked(id, other)
+                || state.viewer_block_exists(other)
+                || (!include_takedowns && state.is_no_hosted(other))
+        })?;
+        Ok(Fetched { items, cursor })
+    })?;
+
+    let subject = profiles(&h, &[id], |state, id| !include_takedowns && state.is_no_hosted(id))?;
+    let subject = subject.into_iter().next().ok_or_else(not_found)?;
+    Ok((subject, page))
+}
+
+/// `app.bsky.graph.getKnownFollowers`
+pub(crate) fn get_known_followers(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let actor = call.params.str("actor").unwrap_or_default();
+    let not_found = || XrpcError::invalid_request(format!("Actor not found: {actor}"));
+    let id = session.actor(actor)?.ok_or_else(not_found)?;
+    let h = session.hydrator();
+
+    let mut ids = match (Cursor::parse(call.params.str("cursor")), session.ctx.viewer) {
+        (Ok(Cursor::Outdated), _) | (_, None) => Vec::new(),
+        (_, Some(viewer)) => h.all_known_followers(viewer, id)?,
+    };
+    ids.truncate(limit(call));
+
+    let followers = profiles(&h, &ids, State::viewer_block_exists)?;
+    let subject = profiles(&h, &[id], |_, _| false)?.into_iter().next().ok_or_else(not_found)?;
+    session.reply(&Follows { subject, followers: Some(followers), follows: None, cursor: None })
+}
+
+#[derive(Serialize)]
+struct Blocks {
+    blocks: Vec<ProfileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.graph.getBlocks`
+pub(crate) fn get_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.edges(EdgeKind::Block, viewer, cursor.as_ref(), limit)?;
+        let ids: Vec<ActorId> = page.items.iter().map(|edge| edge.target.actor()).collect();
+        Ok(Fetched { items: profiles(&h, &ids, |_, _| false)?, cursor: page.cursor })
+    })?;
+    session.reply(&Blocks { blocks: page.items, cursor: page.cursor })
+}
+
+#[derive(Serialize)]
+struct Mutes {
+    mutes: Vec<ProfileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.graph.getMutes`: only accounts that are muted entirely.
+pub(crate) fn get_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.mutes(viewer, cursor.as_ref(), limit)?;
+        Ok(Fetched { items: profiles(&h, &page.items, |_, _| false)?, cursor: page.cursor })
+    })?;
+    session.reply(&Mutes { mutes: page.items, cursor: page.cursor })
+}
+
+#[derive(Serialize)]
+struct Lists {
+    lists: Vec<ListView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.graph.getLists`
+pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let actor = call.params.str("actor").unwrap_or_default();
+    let purposes = call.params.strs("purposes");
+    let accepts = |list: &str| {
+        let short = list.rsplit('#').next().unwrap_or_default();
+        [MODLIST, CURATELIST].contains(&list)
+            && (purposes.is_empty() || purposes.iter().any(|p| p == list || p == short))
+    };
+
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let owner = match session.identify(actor)? {
+            Identified::Known(id) => id,
+            Identified::UnknownDid => return Ok(Fetched::empty()),
+            Identified::UnknownHandle => {
+                return Err(XrpcError::invalid_request("Profile not found"));
+            }
+        };
+        let page = h.records_of(owner, c::LIST, cursor.as_ref(), limit)?;
+        let mut state = h.state();
+        h.lists(&mut state, &page.items)?;
+        let purpose =
+            |id: &RecordId| state.record(*id).and_then(|list| fields::text(&list.value, "purpose"));
+        let shown = page.items.iter().filter(|id| purpose(id).is_some_and(accepts));
+        let items = shown.filter_map(|id| list(&state, *id)).collect();
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    session.reply(&Lists { lists: page.items, cursor: page.cursor })
+}
+
+#[derive(Serialize)]
+struct List {
+    list: ListView,
+    items: Vec<ListItemView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.graph.getList`
+pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let not_found = || XrpcError::invalid_request("List not found");
+    let uri = call.params.str("list").unwrap_or_default();
+    let Some(Target::Record(id)) = session.snapshot.target(uri)?.filter(is_list) else {
+        Cursor::parse(call.params.str("cursor"))?;
+        return Err(not_found());
+    };
+
+    let mut state = h.state();
+    h.lists(&mut state, &[id])?;
+    let view = list(&state, id);
+    // Who was put on a moderation list need not get on with its owner; elsewhere blocks hide.
+    let hide_blocked = session.ctx.viewer != Some(id.actor)
+        && state.record(id).is_none_or(|l| fields::text(&l.value, "purpose") != Some(MODLIST));
+
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let page = h.list_items(id, cursor.as_ref(), limit)?;
+        let members: Vec<ActorId> = page.items.iter().map(|item| item.member).collect();
+        h.profiles(&mut state, &members)?;
+        if hide_blocked {
+            h.blocks(&mut state, members.iter().map(|member| (id.actor, *member)))?;
+        }
+        let mut items = Vec::with_capacity(page.items.len());
+        for item in &page.items {
+            if hide_blocked && state.blocked(id.actor, item.member) {
+                continue;
+            }
+            let uri = session.snapshot.uri(RecordId {
+                actor: id.actor,
+                coll: c::LISTITEM,
+                rkey: item.rkey,
+            })?;
+            items.extend(list_item(&state, uri, item.member));
+        }
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    let list = view.ok_or_else(not_found)?;
+    session.reply(&List { list, items: page.items, cursor: page.cursor })
+}
+
+fn is_list(target: &Target) -> bool {
+    target.record().is_some_and(|record| record.coll == c::LIST)
+}
+
+#[derive(Serialize)]
+struct Relationships {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    relationships: Vec<RelationshipView>,
+}
+
+/// `app.bsky.graph.getRelationships`: the bare edges, lists that are no moderation lists included.
+pub(crate) fn get_relationships(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let identifier = call.params.str("actor").unwrap_or_default();
+    let others = call.params.strs("others");
+    let (actor, did) = match session.identify(identifier)? {
+        Identified::Known(id) => (Some(id), Some(session.snapshot.did(id)?.to_string())),
+        Identified::UnknownDid => (None, Some(identifier.to_owned())),
+        Identified::UnknownHandle => (None, None),
+    };
+    let mut known: FxHashMap<&str, RelationshipView> = FxHashMap::default();
+    for other in others {
+        let view = match (&did, crate::syntax::is_did(other)) {
+            (Some(_), true) => {
+                RelationshipView::Relationship(Box::new(relationship(&session, actor, other)?))
+            }
+            // As in the reference, handles are not resolved here.
+            _ => RelationshipView::NotFound { actor: other.clone(), not_found: true },
+        };
+        known.insert(other, view);
+    }
+    let relationships = others.iter().filter_map(|o| known.get(o.as_str()).cloned()).collect();
+    Reply::json(&Relationships { actor: did, relationships })
+}
+
+fn relationship(
+    session: &Session,
+    actor: Option<ActorId>,
+    other: &str,
+) -> Result<Relationship, XrpcError> {
+    let mut out = Relationship { did: other.to_owned(), ..Relationship::default() };
+    let (Some(actor), Some(id)) = (actor, session.snapshot.actor_id(other)?) else {
+        return Ok(out);
+    };
+    let h = session.hydrator();
+    if actor == id || h.actor(id)?.is_none() {
+        return Ok(out);
+    }
+    let direct = h.direct_relation(actor, id)?;
+    let by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
+        let list = h.any_list_with(&h.lists_of(from)?.blocked, to)?;
+        Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
+    };
+    out.following = direct.following;
+    out.followed_by = direct.followed_by;
+    out.blocking = direct.blocking;
+    out.blocked_by = direct.blocked_by;
+    out.blocking_by_list = by_list(actor, id)?;
+    out.blocked_by_list = by_list(id, actor)?;
+    Ok(out)
+}
+
+/// Whether a text is the AT-URI of a record in `collection`, its authority a DID.
+pub(super) fn is_record_uri(text: &str, collection: &str) -> bool {
+    AtUriRef::parse(text).is_some_and(|uri| {
+        uri.collection == Some(collection)
+            && uri.rkey.is_some()
+            && crate::syntax::is_did(uri.authority)
+    })
+}

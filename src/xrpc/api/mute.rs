@@ -1,0 +1,138 @@
+//! `app.bsky.graph.mute*` and `unmute*`: private state, answered once it is on disk.
+
+use std::sync::Arc;
+
+use super::graph::is_record_uri;
+use crate::store::private::{self, Kind, Mute};
+use crate::store::{Reader, Target, Tx};
+use crate::xrpc::session::{Identified, identify};
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+fn text<'a>(call: &'a Call, key: &str) -> &'a str {
+    call.input.as_ref().and_then(|input| input.get(key)?.as_str()).unwrap_or_default()
+}
+
+fn flag(call: &Call, key: &str) -> bool {
+    call.input.as_ref().and_then(|input| input.get(key)?.as_bool()).unwrap_or(false)
+}
+
+fn now(app: &AppCtx) -> i64 {
+    i64::try_from((app.clock)()).unwrap_or(i64::MAX)
+}
+
+/// The DID behind the `actor` of the input.
+async fn subject(app: &AppCtx, call: &Call) -> Result<String, XrpcError> {
+    let identifier = text(call, "actor").to_owned();
+    if crate::syntax::is_did(&identifier) {
+        return Ok(identifier);
+    }
+    let store = app.store.clone();
+    let did = app
+        .blocking(move || {
+            let snapshot = store.snapshot();
+            match identify(&snapshot, &identifier)? {
+                Identified::Known(id) => snapshot.did(id).map(|did| Some(did.to_string())),
+                Identified::UnknownDid | Identified::UnknownHandle => Ok(None),
+            }
+        })
+        .await??;
+    did.ok_or_else(|| XrpcError::invalid_request("Actor not found"))
+}
+
+/// `app.bsky.graph.muteActor`
+pub(crate) async fn mute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let subject = subject(&app, &call).await?;
+    if subject == viewer {
+        return Err(XrpcError::invalid_request("Actor cannot mute themselves"));
+    }
+    let mute = Mute {
+        at: now(&app),
+        only_reposts: flag(&call, "onlyReposts"),
+        only_quoteposts: flag(&call, "onlyQuoteposts"),
+    };
+    app.writer
+        .durable(move |tx| {
+            let (viewer, subject) = (tx.intern_actor(&viewer)?, tx.intern_actor(&subject)?);
+            private::put_mute(tx, viewer, subject, mute)
+        })
+        .await?;
+    Ok(Reply::empty())
+}
+
+/// `app.bsky.graph.unmuteActor`
+pub(crate) async fn unmute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let subject = subject(&app, &call).await?;
+    unmute(app, &call, Kind::MutedActor, subject).await
+}
+
+/// `app.bsky.graph.muteActorList`
+pub(crate) async fn mute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    mute_record(app, &call, Kind::MutedList, "list", "app.bsky.graph.list").await
+}
+
+/// `app.bsky.graph.unmuteActorList`
+pub(crate) async fn unmute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let list = text(&call, "list").to_owned();
+    unmute(app, &call, Kind::MutedList, list).await
+}
+
+/// `app.bsky.graph.muteThread`
+pub(crate) async fn mute_thread(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    mute_record(app, &call, Kind::MutedThread, "root", "app.bsky.feed.post").await
+}
+
+/// `app.bsky.graph.unmuteThread`
+pub(crate) async fn unmute_thread(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let root = text(&call, "root").to_owned();
+    unmute(app, &call, Kind::MutedThread, root).await
+}
+
+async fn mute_record(
+    app: Arc<AppCtx>,
+    call: &Call,
+    kind: Kind,
+    key: &str,
+    collection: &str,
+) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let uri = text(call, key).to_owned();
+    if !is_record_uri(&uri, collection) {
+        return Err(XrpcError::invalid_request(format!("{key} must be the URI of a {collection}")));
+    }
+    let at = now(&app);
+    app.writer
+        .durable(move |tx| {
+            let viewer = tx.intern_actor(&viewer)?;
+            let target = tx.intern_target(&uri)?;
+            match target {
+                Some(target) => private::put(tx, kind, viewer, Some(target), at),
+                None => Ok(()),
+            }
+        })
+        .await?;
+    Ok(Reply::empty())
+}
+
+/// Unmuting what was not muted is fine.
+async fn unmute(
+    app: Arc<AppCtx>,
+    call: &Call,
+    kind: Kind,
+    subject: String,
+) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let known = move |tx: &Tx<'_>| -> Result<_, crate::store::StoreError> {
+        let target: Option<Target> = tx.target(&subject)?;
+        Ok(tx.actor_id(&viewer)?.zip(target))
+    };
+    app.writer
+        .durable(move |tx| {
+            if let Some((viewer, target)) = known(tx)? {
+                private::remove(tx, kind, viewer, Some(target));
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(Reply::empty())
+}

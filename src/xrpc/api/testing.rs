@@ -1,0 +1,91 @@
+//! Handlers over a filled store: parameters and answers are checked against the lexicon as on the wire.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::hydrate::testing::Fixture;
+use crate::lexicon::catalog;
+use crate::store::{ActorId, Reader};
+use crate::syntax::Did;
+use crate::xrpc::testing::context_over;
+use crate::xrpc::{AppCtx, Call, Credentials, Handler, METHODS, XrpcError};
+
+/// A filled store and the handlers over it.
+pub(in crate::xrpc) struct Server {
+    pub(in crate::xrpc) fixture: Fixture,
+    ctx: Arc<AppCtx>,
+}
+
+impl Server {
+    pub(in crate::xrpc) fn new(fixture: Fixture) -> Self {
+        let Fixture { store, writer, shared, .. } = &fixture;
+        let keys = Arc::default();
+        let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared));
+        Self { fixture, ctx }
+    }
+
+    fn viewer(&self, viewer: Option<ActorId>) -> Credentials {
+        match viewer {
+            None => Credentials::None,
+            Some(id) => {
+                let did = self.fixture.snapshot().did(id).unwrap();
+                Credentials::Viewer { did: Did::parse(&did).unwrap(), mod_service: false }
+            }
+        }
+    }
+
+    /// Calls a query.
+    pub(in crate::xrpc) fn get(
+        &self,
+        nsid: &str,
+        query: &str,
+        viewer: Option<ActorId>,
+    ) -> Result<Value, XrpcError> {
+        self.call(nsid, Some(query), None, self.viewer(viewer), HeaderMap::new())
+    }
+
+    /// Calls a procedure.
+    pub(in crate::xrpc) fn post(
+        &self,
+        nsid: &str,
+        input: Value,
+        viewer: ActorId,
+    ) -> Result<Value, XrpcError> {
+        self.call(nsid, None, Some(input), self.viewer(Some(viewer)), HeaderMap::new())
+    }
+
+    /// Calls anything as anybody.
+    pub(in crate::xrpc) fn call(
+        &self,
+        nsid: &str,
+        query: Option<&str>,
+        input: Option<Value>,
+        credentials: Credentials,
+        headers: HeaderMap,
+    ) -> Result<Value, XrpcError> {
+        let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
+        let schema = catalog().method(nsid).unwrap();
+        let params = schema
+            .parse_params(query)
+            .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
+        if let Some(input) = &input {
+            schema.validate_input(input).unwrap();
+        }
+        let peer = ([127, 0, 0, 1], 4000).into();
+        let call = Call { params, input, credentials, headers, peer };
+        let reply = match method.handler {
+            Handler::Read(handler) => handler(&self.ctx, &call)?,
+            Handler::Async(handler) => self.fixture.wait(handler(Arc::clone(&self.ctx), call))?,
+        };
+        if reply.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        let body = serde_json::from_slice(&reply.body).unwrap();
+        if let Err(invalid) = schema.validate_output(&body) {
+            panic!("{nsid}: {invalid}\n{body:#}");
+        }
+        Ok(body)
+    }
+}

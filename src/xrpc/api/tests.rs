@@ -1,0 +1,424 @@
+//! Accounts, graph, labels, records and takedowns, call by call.
+
+use serde_json::{Value, json};
+
+use super::testing::Server;
+use crate::hydrate::testing::{Fixture, NOW};
+use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
+use crate::store::Reader;
+use crate::store::rows::EdgeKind;
+use crate::xrpc::{Credentials, XrpcError};
+
+const PROFILE: &str = "app.bsky.actor.getProfile";
+const CURATE: &str = "app.bsky.graph.defs#curatelist";
+
+fn handles(body: &Value, key: &str) -> Vec<String> {
+    let names = body[key].as_array().unwrap().iter().map(|p| p["handle"].as_str().unwrap());
+    names.map(|handle| handle.trim_end_matches(".test").to_owned()).collect()
+}
+
+fn error(result: Result<Value, XrpcError>) -> String {
+    let error = result.unwrap_err();
+    format!("{} {}", error.name(), error.message())
+}
+
+#[test]
+fn a_profile_as_everybody_sees_it() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, bob) = (f.account("alice"), f.account("bob"));
+    f.record(
+        alice,
+        "app.bsky.actor.profile",
+        "self",
+        json!({
+            "$type": "app.bsky.actor.profile", "displayName": "Alice", "description": "",
+            "website": "http://plain.example", "createdAt": "2023-01-01T00:00:00Z",
+            "avatar": { "$type": "blob", "mimeType": "image/png", "size": 3,
+                "ref": { "$link": "bafkreicb24vbd4glfh5nrqb5m6ufohzyzxz4rqvvyfsrmzyxgzx3pkzwqi" } },
+            "labels": { "$type": "com.atproto.label.defs#selfLabels", "values": [{ "val": "porn" }] },
+            "pinnedPost": { "uri": "nonsense", "cid": "x" },
+        }),
+    );
+    f.follow(bob, alice);
+    let view = s.get(PROFILE, "actor=ALICE.test", None).unwrap();
+    assert_eq!(view["did"], "did:plc:alice");
+    assert_eq!(view["createdAt"], "2023-01-01T00:00:00.000Z");
+    assert_eq!(view["followersCount"], 1);
+    assert_eq!(view["associated"]["activitySubscription"]["allowSubscriptions"], "followers");
+    assert_eq!(view["associated"]["labeler"], false);
+    assert_eq!(view["labels"][0]["val"], "porn");
+    assert_eq!(view["labels"][0]["src"], "did:plc:alice");
+    let avatar = view["avatar"].as_str().unwrap();
+    assert!(avatar.starts_with("https://appview.example/img/avatar/plain/did:plc:alice/bafkrei"));
+    for absent in ["viewer", "description", "website", "pinnedPost", "banner", "verification"] {
+        assert_eq!(view.get(absent), None, "{absent}");
+    }
+    let seen = s.get(PROFILE, "actor=did:plc:alice", Some(bob)).unwrap();
+    assert_eq!(seen["viewer"]["muted"], false);
+    assert!(seen["viewer"]["following"].is_string());
+}
+
+#[test]
+fn a_profile_that_is_not_there() {
+    let s = Server::new(Fixture::new());
+    let bob = s.fixture.account("bob");
+    for (status, expect) in [
+        (AccountStatus::Deactivated, "AccountDeactivated Account is deactivated"),
+        (AccountStatus::Takendown, "AccountTakedown Account has been suspended"),
+        (AccountStatus::Deleted, "InvalidRequest Profile not found"),
+    ] {
+        s.fixture.update(bob, move |row| row.status = status);
+        assert_eq!(error(s.get(PROFILE, "actor=bob.test", None)), expect);
+        assert!(
+            s.get("app.bsky.actor.getProfiles", "actors=bob.test", None).unwrap()["profiles"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+    }
+    for nobody in ["nobody.test", "did:plc:nobody"] {
+        let got = error(s.get(PROFILE, &format!("actor={nobody}"), None));
+        assert_eq!(got, "InvalidRequest Profile not found");
+    }
+}
+
+#[test]
+fn blocks_hide_follows_and_followers() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let names = ["star", "a", "b", "c", "viewer"];
+    let [star, a, b, c, viewer] = names.map(|name| f.account(name));
+    for fan in [a, b, c] {
+        f.follow(fan, star);
+        f.edge(EdgeKind::Follow, star, Target::Actor(fan), NOW - i64::from(fan.0));
+    }
+    f.block(a, star);
+    f.block(viewer, b);
+    for (method, key) in [("getFollowers", "followers"), ("getFollows", "follows")] {
+        let nsid = format!("app.bsky.graph.{method}");
+        let all = s.get(&nsid, "actor=star.test", None).unwrap();
+        assert_eq!(handles(&all, key), ["b", "c"], "{method}");
+        assert_eq!(all["subject"]["handle"], "star.test");
+        assert_eq!(handles(&s.get(&nsid, "actor=star.test", Some(viewer)).unwrap(), key), ["c"]);
+        // A page that rules made short is filled up.
+        let first = s.get(&nsid, "actor=star.test&limit=1", None).unwrap();
+        assert_eq!(handles(&first, key), ["b"]);
+        let cursor = first["cursor"].as_str().unwrap();
+        let query = format!("actor=star.test&limit=1&cursor={cursor}");
+        let second = s.get(&nsid, &query, None).unwrap();
+        assert_eq!((handles(&second, key), second.get("cursor")), (vec!["c".to_owned()], None));
+        let old = s.get(&nsid, "actor=star.test&cursor=1::2", None).unwrap();
+        assert!(handles(&old, key).is_empty());
+        let bad = error(s.get(&nsid, "actor=star.test&cursor=x", None));
+        assert_eq!(bad, "InvalidRequest Malformed cursor");
+        let unknown = error(s.get(&nsid, "actor=no.test", None));
+        assert_eq!(unknown, "InvalidRequest Actor not found: no.test");
+    }
+    f.follow(viewer, c);
+    f.edge(EdgeKind::Follow, viewer, Target::Actor(b), NOW);
+    let known = "app.bsky.graph.getKnownFollowers";
+    let known = s.get(known, "actor=star.test", Some(viewer)).unwrap();
+    assert_eq!(handles(&known, "followers"), ["c"]);
+}
+
+#[test]
+fn fans_of_the_popular_come_from_the_time_order() {
+    use crate::store::Ks;
+    use crate::store::rows::{Counter, fan_key};
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let star = f.account("star");
+    let fans: Vec<_> = (0..7).map(|i| f.account(&format!("fan{i}"))).collect();
+    for fan in &fans {
+        let rkey = f.follow(*fan, star);
+        let fan = *fan;
+        f.write(move |tx| {
+            let key = fan_key(EdgeKind::Follow, Target::Actor(star), NOW - i64::from(fan.0), fan);
+            tx.put(Ks::Order, &key, &rkey.0.to_be_bytes());
+            Ok(())
+        });
+    }
+    let read = || {
+        let (mut got, mut query) = (Vec::new(), "actor=star.test&limit=3".to_owned());
+        loop {
+            let page = s.get("app.bsky.graph.getFollowers", &query, None).unwrap();
+            got.extend(handles(&page, "followers"));
+            let Some(cursor) = page.get("cursor") else { return got };
+            query = format!("actor=star.test&limit=3&cursor={}", cursor.as_str().unwrap());
+        }
+    };
+    let sorted = read();
+    assert_eq!(sorted.len(), 7);
+    f.write(move |tx| {
+        tx.update_agg(Target::Actor(star), |agg| {
+            agg.ordered = 1 << EdgeKind::Follow as u8;
+            agg.set(Counter::Followers, 7);
+        })?;
+        Ok(())
+    });
+    assert_eq!(read(), sorted);
+}
+
+#[test]
+fn mutes_are_private_and_come_and_go() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, bob) = (f.account("alice"), f.account("bob"));
+    f.account("carol");
+    let list = f.list(bob, "3kmod", MODLIST, &[bob]);
+    let uri = f.snapshot().uri(list).unwrap();
+    let mutes =
+        |viewer| handles(&s.get("app.bsky.graph.getMutes", "", Some(viewer)).unwrap(), "mutes");
+    let mute = |input: Value| s.post("app.bsky.graph.muteActor", input, alice);
+    mute(json!({ "actor": "bob.test" })).unwrap();
+    mute(json!({ "actor": "did:plc:carol", "onlyReposts": true })).unwrap();
+    assert_eq!(
+        error(mute(json!({ "actor": "alice.test" }))),
+        "InvalidRequest Actor cannot mute themselves"
+    );
+    assert_eq!(error(mute(json!({ "actor": "nobody.test" }))), "InvalidRequest Actor not found");
+    assert_eq!((mutes(alice), mutes(bob)), (vec!["bob".to_owned()], vec![]));
+    let carol = s.get(PROFILE, "actor=carol.test", Some(alice)).unwrap();
+    assert_eq!(carol["viewer"]["mutedOnlyReposts"], true);
+    assert_eq!(carol["viewer"]["muted"], false);
+    s.post("app.bsky.graph.unmuteActor", json!({ "actor": "bob.test" }), alice).unwrap();
+    assert!(mutes(alice).is_empty());
+
+    s.post("app.bsky.graph.muteActorList", json!({ "list": uri }), alice).unwrap();
+    let bob_seen = || s.get(PROFILE, "actor=bob.test", Some(alice)).unwrap()["viewer"].clone();
+    assert_eq!(bob_seen()["mutedByList"]["uri"], uri);
+    assert_eq!(bob_seen()["mutedByList"]["viewer"]["muted"], true);
+    s.post("app.bsky.graph.unmuteActorList", json!({ "list": uri }), alice).unwrap();
+    assert_eq!(bob_seen()["muted"], false);
+    let not_a_list = json!({ "list": "at://did:plc:bob/app.bsky.feed.post/3k" });
+    assert!(s.post("app.bsky.graph.muteActorList", not_a_list, alice).is_err());
+
+    let root = "at://did:plc:bob/app.bsky.feed.post/3kaaaaaaaaa2a";
+    s.post("app.bsky.graph.muteThread", json!({ "root": root }), alice).unwrap();
+    let muted = || {
+        let snapshot = f.snapshot();
+        let root = snapshot.target(root).unwrap();
+        let kind = crate::store::private::Kind::MutedThread;
+        crate::store::private::get(&snapshot, kind, alice, root).unwrap()
+    };
+    assert_eq!(muted(), Some(NOW));
+    s.post("app.bsky.graph.unmuteThread", json!({ "root": root }), alice).unwrap();
+    assert_eq!(muted(), None);
+}
+
+#[test]
+fn lists_and_their_items() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [owner, a, b, c] = ["owner", "a", "b", "c"].map(|name| f.account(name));
+    let curated = f.list(owner, "3kcur", CURATE, &[a, b, c]);
+    let modlist = f.list(owner, "3kmod", MODLIST, &[a, b]);
+    f.block(b, owner);
+    let uri = |list| f.snapshot().uri(list).unwrap();
+    let items = |list, viewer| {
+        let query = format!("limit=1&list={}", uri(list));
+        let (mut out, mut next) = (Vec::new(), query.clone());
+        loop {
+            let page = s.get("app.bsky.graph.getList", &next, viewer).unwrap();
+            for item in page["items"].as_array().unwrap() {
+                out.push(item["subject"]["handle"].as_str().unwrap().replace(".test", ""));
+            }
+            let Some(cursor) = page.get("cursor") else { return out };
+            next = format!("{query}&cursor={}", cursor.as_str().unwrap());
+        }
+    };
+    assert_eq!(items(curated, None), ["c", "a"]);
+    assert_eq!(items(curated, Some(owner)), ["c", "b", "a"]);
+    assert_eq!(items(modlist, None), ["b", "a"]);
+    let lists = |query: &str| {
+        let query = format!("actor=owner.test{query}");
+        let body = s.get("app.bsky.graph.getLists", &query, None).unwrap();
+        body["lists"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|l| l["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lists("").len(), 2);
+    assert_eq!(lists("&purposes=modlist"), ["3kmod"]);
+    assert_eq!(lists("&purposes=curatelist"), ["3kcur"]);
+    let view = s.get("app.bsky.graph.getList", &format!("list={}", uri(curated)), None).unwrap();
+    assert_eq!(view["list"]["listItemCount"], 3);
+    f.take_down(Target::Record(curated));
+    let gone = error(s.get("app.bsky.graph.getList", &format!("list={}", uri(curated)), None));
+    assert_eq!(gone, "InvalidRequest List not found");
+}
+
+#[test]
+fn relationships() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, bob) = (f.account("alice"), f.account("bob"));
+    f.follow(alice, bob);
+    f.block(bob, alice);
+    let query = "actor=alice.test&others=did:plc:bob&others=did:plc:ghost&others=bob.test&others=did:plc:alice";
+    let body = s.get("app.bsky.graph.getRelationships", query, None).unwrap();
+    assert_eq!(body["actor"], "did:plc:alice");
+    let [bobs, ghost, handle, own] = body["relationships"].as_array().unwrap().as_slice() else {
+        panic!("{body}")
+    };
+    assert_eq!(bobs["$type"], "app.bsky.graph.defs#relationship");
+    assert!(bobs["following"].is_string() && bobs["blockedBy"].is_string());
+    assert_eq!(bobs.get("blocking"), None);
+    assert_eq!(
+        *ghost,
+        json!({ "$type": "app.bsky.graph.defs#relationship", "did": "did:plc:ghost" })
+    );
+    assert_eq!(handle["$type"], "app.bsky.graph.defs#notFoundActor");
+    assert_eq!(handle["notFound"], true);
+    assert_eq!(own["did"], "did:plc:alice");
+    let unknown =
+        s.get("app.bsky.graph.getRelationships", "actor=no.test&others=did:plc:bob", None);
+    let unknown = unknown.unwrap();
+    assert_eq!(unknown.get("actor"), None);
+    assert_eq!(unknown["relationships"][0]["actor"], "did:plc:bob");
+}
+
+#[test]
+fn records_are_given_back_with_their_cid() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, bob) = (f.account("alice"), f.account("bob"));
+    let rkey = f.follow(alice, bob);
+    let rkey = f.snapshot().rkey_text(rkey).unwrap();
+    let get = |collection: &str, rkey: &str, more: &str| {
+        let query = format!("repo=alice.test&collection={collection}&rkey={rkey}{more}");
+        s.get("com.atproto.repo.getRecord", &query, None)
+    };
+    for (collection, rkey) in
+        [("app.bsky.graph.follow", rkey.as_str()), ("app.bsky.actor.profile", "self")]
+    {
+        let found = get(collection, rkey, "").unwrap();
+        let value = crate::repo::dag_cbor::from_json(&found["value"]);
+        let cid = crate::syntax::cid::for_record(&crate::repo::dag_cbor::encode(&value));
+        assert_eq!(found["cid"], cid.to_string());
+        let same = format!("&cid={}", found["cid"].as_str().unwrap());
+        assert!(get(collection, rkey, &same).is_ok());
+    }
+    let other = "&cid=bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+    for missing in [get("app.bsky.actor.profile", "self", other), get("com.example.none", "x", "")]
+    {
+        assert_eq!(missing.unwrap_err().name(), "RecordNotFound");
+    }
+    f.update(alice, |row| row.status = AccountStatus::Deactivated);
+    let gone = error(get("app.bsky.actor.profile", "self", ""));
+    assert_eq!(gone, "InvalidRequest Could not find repo: alice.test");
+}
+
+#[test]
+fn labels_by_source() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, labeler) = (f.account("alice"), f.account("labeler"));
+    f.label(labeler, Target::Actor(alice), "spam");
+    let query = |query: &str| s.get("com.atproto.label.queryLabels", query, None);
+    let found = query("uriPatterns=did:plc:alice&sources=did:plc:labeler").unwrap();
+    assert_eq!(found["labels"][0]["val"], "spam");
+    assert_eq!(found["labels"][0]["src"], "did:plc:labeler");
+    let other = query("uriPatterns=did:plc:alice&sources=did:plc:alice").unwrap();
+    assert_eq!(other, json!({ "labels": [] }));
+    for (bad, message) in [
+        ("uriPatterns=did:plc:alice", "source dids are required"),
+        ("uriPatterns=*&sources=did:plc:labeler", "wildcards not supported"),
+        ("uriPatterns=alice&sources=did:plc:labeler", "invalid uri pattern"),
+    ] {
+        assert_eq!(query(bad).unwrap_err().message(), message);
+    }
+}
+
+#[test]
+fn labelers_show_their_policies() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, labeler) = (f.account("alice"), f.account("labeler"));
+    let id = f.record(
+        labeler,
+        "app.bsky.labeler.service",
+        "self",
+        json!({
+            "$type": "app.bsky.labeler.service", "createdAt": "2023-01-01T00:00:00.000Z",
+            "policies": { "labelValues": ["spam"] },
+        }),
+    );
+    f.edge(EdgeKind::Like, alice, Target::Record(id), NOW);
+    let get = |query: &str| {
+        let query = format!("dids=did:plc:labeler&dids=did:plc:alice&dids=did:plc:ghost{query}");
+        s.get("app.bsky.labeler.getServices", &query, Some(alice)).unwrap()
+    };
+    let views = get("");
+    assert_eq!(views["views"].as_array().unwrap().len(), 1);
+    assert_eq!(views["views"][0]["$type"], "app.bsky.labeler.defs#labelerView");
+    assert_eq!(views["views"][0]["likeCount"], 1);
+    assert!(views["views"][0]["viewer"]["like"].is_string());
+    let detailed = get("&detailed=true");
+    assert_eq!(detailed["views"][0]["policies"]["labelValues"][0], "spam");
+    assert_eq!(detailed["views"][0]["creator"]["associated"]["labeler"], true);
+}
+
+#[test]
+fn takedowns_of_accounts_records_and_blobs() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let bob = f.account("bob");
+    let profile = "at://did:plc:bob/app.bsky.actor.profile/self";
+    let cid = s
+        .get(
+            "com.atproto.repo.getRecord",
+            "repo=bob.test&collection=app.bsky.actor.profile&rkey=self",
+            None,
+        )
+        .unwrap()["cid"]
+        .clone();
+    let admin = |nsid: &str, query: Option<&str>, input: Option<Value>| {
+        s.call(nsid, query, input, Credentials::Admin, http::HeaderMap::new())
+    };
+    let status = |query: &str| {
+        admin("com.atproto.admin.getSubjectStatus", Some(query), None)
+            .map(|body| body["takedown"].clone())
+    };
+    let set = |subject: &Value, takedown: Value| {
+        let input = json!({ "subject": subject, "takedown": takedown });
+        let body = admin("com.atproto.admin.updateSubjectStatus", None, Some(input)).unwrap();
+        assert_eq!(body["subject"], *subject);
+    };
+    let blob = "bafkreicb24vbd4glfh5nrqb5m6ufohzyzxz4rqvvyfsrmzyxgzx3pkzwqi";
+    for (subject, query) in [
+        (
+            json!({ "$type": "com.atproto.admin.defs#repoRef", "did": "did:plc:bob" }),
+            "did=did:plc:bob".to_owned(),
+        ),
+        (
+            json!({ "$type": "com.atproto.repo.strongRef", "uri": profile, "cid": cid }),
+            format!("uri={profile}"),
+        ),
+        (
+            json!({ "$type": "com.atproto.admin.defs#repoBlobRef", "did": "did:plc:bob", "cid": blob }),
+            format!("did=did:plc:bob&blob={blob}"),
+        ),
+    ] {
+        assert_eq!(status(&query).unwrap(), json!({ "applied": false }));
+        set(&subject, json!({ "applied": true }));
+        assert_eq!(status(&query).unwrap(), json!({ "applied": true, "ref": "TAKEDOWN" }));
+        set(&subject, json!({ "applied": false }));
+        assert_eq!(status(&query).unwrap(), json!({ "applied": false }));
+    }
+    let repo = json!({ "$type": "com.atproto.admin.defs#repoRef", "did": "did:plc:bob" });
+    set(&repo, json!({ "applied": true, "ref": "case 7" }));
+    assert_eq!(status("did=did:plc:bob").unwrap()["ref"], "case 7");
+    assert_eq!(s.get(PROFILE, "actor=bob.test", None).unwrap_err().name(), "AccountTakedown");
+    assert!(admin(PROFILE, Some("actor=bob.test"), None).is_ok());
+    assert_eq!(status("did=did:plc:nobody").unwrap_err().name(), "NotFound");
+    let as_viewer = s.post(
+        "com.atproto.admin.updateSubjectStatus",
+        json!({ "subject": repo, "takedown": { "applied": false } }),
+        bob,
+    );
+    assert_eq!(as_viewer.unwrap_err().status(), 401);
+}

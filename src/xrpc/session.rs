@@ -1,0 +1,116 @@
+//! One call's view of the store: a snapshot, who asks, and the labelers that apply.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::context::AppCtx;
+use super::error::XrpcError;
+use super::labelers::ParsedLabelers;
+use super::reply::Reply;
+use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
+use crate::store::{Reader, Snapshot, StoreError};
+use crate::syntax::{Tid, is_did};
+
+/// What every reading handler opens first.
+pub(crate) struct Session {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) ctx: HydrateCtx,
+    labelers: ParsedLabelers,
+    shared: Arc<Shared>,
+}
+
+impl Session {
+    /// Takes a snapshot. Labelers without an account that may be shown do not apply, the operator's defaults always.
+    pub(crate) fn open(app: &AppCtx, call: &Call) -> Result<Self, XrpcError> {
+        let access = call.access();
+        let snapshot = app.store.snapshot();
+        let viewer = match call.viewer() {
+            Some(did) => snapshot.actor_id(did.as_str())?,
+            None => None,
+        };
+        let ctx = HydrateCtx {
+            viewer,
+            signed_in: call.viewer().is_some(),
+            include_takedowns: access.include_takedowns,
+            include_3p_blocks: access.include_3p_blocks,
+            skip_viewer_blocks: access.skip_viewer_blocks,
+            now: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+            ..HydrateCtx::default()
+        };
+        let shared = Arc::clone(&app.hydration);
+        let mut this = Self { snapshot, ctx, labelers: ParsedLabelers::default(), shared };
+        this.accept(app, &app.labelers(call))?;
+        Ok(this)
+    }
+
+    fn accept(&mut self, app: &AppCtx, asked: &ParsedLabelers) -> Result<(), StoreError> {
+        let defaults = app.default_labelers.load();
+        let mut ids = Vec::with_capacity(asked.labelers.len());
+        for labeler in &asked.labelers {
+            let id = self.snapshot.actor_id(labeler.did.as_str())?;
+            let is_default = defaults.labelers.iter().any(|known| known.did == labeler.did);
+            if !is_default && !self.has_account(id)? {
+                continue;
+            }
+            ids.extend(id.map(|id| (id, labeler.redact)));
+            self.labelers.labelers.push(labeler.clone());
+        }
+        self.ctx.labelers = ids.into_iter().collect();
+        Ok(())
+    }
+
+    fn has_account(&self, id: Option<ActorId>) -> Result<bool, StoreError> {
+        let Some(id) = id else { return Ok(false) };
+        let actor = self.hydrator().actor(id)?;
+        Ok(actor.is_some_and(|actor| self.ctx.include_takedowns || actor.is_hosted()))
+    }
+
+    pub(crate) fn hydrator(&self) -> Hydrator<'_> {
+        Hydrator { snapshot: &self.snapshot, ctx: &self.ctx, shared: &self.shared }
+    }
+
+    /// The account behind a DID or handle. A DID that the store never saw has no number, but is a DID all the same.
+    pub(crate) fn identify(&self, identifier: &str) -> Result<Identified, StoreError> {
+        identify(&self.snapshot, identifier)
+    }
+
+    /// The number of the account behind a DID or handle.
+    pub(crate) fn actor(&self, identifier: &str) -> Result<Option<ActorId>, StoreError> {
+        Ok(match self.identify(identifier)? {
+            Identified::Known(id) => Some(id),
+            Identified::UnknownDid | Identified::UnknownHandle => None,
+        })
+    }
+
+    /// The rev of the viewer's repo that this snapshot includes.
+    pub(crate) fn repo_rev(&self) -> Result<Option<String>, StoreError> {
+        let Some(viewer) = self.ctx.viewer else { return Ok(None) };
+        let row = self.snapshot.repo(viewer)?;
+        Ok(row.and_then(|row| Tid::from_u64(row.rev)).map(|rev| rev.to_string()))
+    }
+
+    /// A reply with the labelers that were applied.
+    pub(crate) fn reply<T: serde::Serialize>(&self, body: &T) -> Result<Reply, XrpcError> {
+        Ok(Reply::json(body)?.with_labelers(&self.labelers))
+    }
+}
+
+/// What a DID or handle names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identified {
+    /// A DID with a number, or the handle of one.
+    Known(ActorId),
+    /// A DID that the store never saw.
+    UnknownDid,
+    /// A handle that nobody has.
+    UnknownHandle,
+}
+
+/// Looks a DID or handle up.
+pub(crate) fn identify(s: &Snapshot, identifier: &str) -> Result<Identified, StoreError> {
+    if is_did(identifier) {
+        return Ok(s.actor_id(identifier)?.map_or(Identified::UnknownDid, Identified::Known));
+    }
+    let owner = s.handle_owner(&identifier.to_ascii_lowercase())?;
+    Ok(owner.map_or(Identified::UnknownHandle, Identified::Known))
+}
