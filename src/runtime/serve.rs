@@ -18,6 +18,7 @@ use super::status::Board;
 use super::{purge, signing_key};
 use crate::admin::{Ask, Socket};
 use crate::config::{self, Config};
+use crate::hydrate::{Settings, Shared};
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
@@ -139,8 +140,13 @@ async fn serve(
     });
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let status_board = Arc::clone(&board);
+    let entries = cache_entries(config.store.memory_budget);
+    let hydration = Shared::new(&store, entries, hydration_settings(&config))?;
     let ctx = Arc::new(AppCtx {
         auth,
+        store: store.clone(),
+        writer: writer.clone(),
+        hydration: Arc::new(hydration),
         reads: ReadPool::start(threads, 1024)?,
         identity: ServerIdentity {
             did: config.server.did.clone(),
@@ -212,6 +218,14 @@ async fn serve(
     }
 }
 
+fn hydration_settings(config: &Config) -> Settings {
+    let trusted = config.moderation.trusted_verifiers.iter();
+    Settings {
+        trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
+        ..Settings::new(&config.server.public_url)
+    }
+}
+
 async fn watch_disk(config: &Config, sources: &Sources) -> Result<(), ServeError> {
     let running = sources.is_running();
     let free = disk::free(&config.store.path);
@@ -258,6 +272,7 @@ fn reload(
     ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
     current.labels = new.labels;
     current.moderation = new.moderation;
+    ctx.hydration.reload(hydration_settings(current));
     current.limits = new.limits;
     if let Err(error) = sources.reload(current) {
         tracing::error!(%error, "reload: labelers");
