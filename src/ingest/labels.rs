@@ -263,6 +263,15 @@ struct Target {
     forced: Option<Instant>,
 }
 
+/// Where a connection is.
+struct Reading<'f> {
+    cursor: Option<i64>,
+    /// Read and not handed over.
+    batch: Vec<Label>,
+    target: Target,
+    frames: &'f mut u64,
+}
+
 struct Subscription {
     config: Config,
     state: Arc<State>,
@@ -277,7 +286,7 @@ impl Subscription {
             let mut frames = 0;
             // What was read but not delivered is read again.
             let start = self.state.seq().filter(|_| !restart);
-            let Err(end) = self.read(start, freshness, &mut frames).await;
+            let Err(end) = self.connection(start, freshness, &mut frames).await;
             self.state.connected.store(false, Ordering::Relaxed);
             *self.state.error.lock() = Some(end.to_string());
             tracing::info!(labeler = %self.state.did, "labels: {end}");
@@ -309,27 +318,40 @@ impl Subscription {
         })
     }
 
-    async fn read(
+    /// One connection, from the document to its end.
+    async fn connection(
         &self,
-        mut cursor: Option<i64>,
+        start: Option<i64>,
         freshness: Freshness,
         frames: &mut u64,
     ) -> Result<std::convert::Infallible, End> {
-        let mut target = self.target(freshness).await?;
+        let target = self.target(freshness).await?;
         *self.state.url.lock() = Some(target.url.clone());
-        let url = subscription_url(&target.url, cursor.unwrap_or(0));
-        let setup = &self.setup;
-        let mut socket =
-            WsStream::connect(&setup.dialer, &url, &setup.public_url, MAX_FRAME_LEN).await?;
+        let url = subscription_url(&target.url, start.unwrap_or(0));
+        let (dialer, name) = (&self.setup.dialer, &self.setup.public_url);
+        let mut socket = WsStream::connect(dialer, &url, name, MAX_FRAME_LEN).await?;
         self.state.connected.store(true, Ordering::Relaxed);
         self.state.connections.fetch_add(1, Ordering::Relaxed);
-        let mut watch = Watch::new(setup.timing);
-        let mut batch = Vec::new();
+        let mut reading = Reading { cursor: start, batch: Vec::new(), target, frames };
+        let Err(end) = self.read(&mut socket, &mut reading).await;
+        // What came before the end counts, unless it was being handed over when that failed.
+        if !matches!(end, End::Sink(_) | End::Cut) {
+            self.deliver(&mut reading).await?;
+        }
+        Err(end)
+    }
+
+    async fn read(
+        &self,
+        socket: &mut WsStream,
+        reading: &mut Reading<'_>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut watch = Watch::new(self.setup.timing);
         loop {
             let message = match socket.next().now_or_never() {
                 Some(message) => message?,
                 None => {
-                    self.deliver(&mut batch, cursor, &mut target).await?;
+                    self.deliver(reading).await?;
                     tokio::select! {
                         message = socket.next() => message?,
                         // A labeler may have nothing to say for days, so only pongs count.
@@ -346,14 +368,14 @@ impl Subscription {
             watch.frame();
             match message {
                 Message::Binary(bytes) => {
-                    *frames += 1;
-                    self.frame(bytes, &mut cursor, &mut batch)?;
+                    *reading.frames += 1;
+                    self.frame(bytes, &mut reading.cursor, &mut reading.batch)?;
                 }
                 Message::Closed(code, reason) => return Err(End::Closed(code, reason)),
                 Message::Alive | Message::Text(_) => {}
             }
-            if batch.len() >= BATCH {
-                self.deliver(&mut batch, cursor, &mut target).await?;
+            if reading.batch.len() >= BATCH {
+                self.deliver(reading).await?;
             }
         }
     }
@@ -393,12 +415,8 @@ impl Subscription {
     }
 
     /// Hands over what was read, if the cursor moved.
-    async fn deliver(
-        &self,
-        batch: &mut Vec<Label>,
-        cursor: Option<i64>,
-        target: &mut Target,
-    ) -> Result<(), End> {
+    async fn deliver(&self, reading: &mut Reading<'_>) -> Result<(), End> {
+        let Reading { cursor, batch, target, .. } = reading;
         let Some(seq) = cursor.filter(|seq| self.state.seq() != Some(*seq)) else { return Ok(()) };
         let unchecked = std::mem::take(batch).into_iter().map(|label| (label, false)).collect();
         let mut labels = self.check(unchecked, target).await?;
@@ -459,7 +477,141 @@ fn subscription_url(service: &str, cursor: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{
+        Account, Documents, Relay, Step, error_frame, message, store, timing, until,
+    };
     use super::*;
+    use crate::crypto::PrivateKey;
+    use crate::repo::dag_cbor::Ipld;
+    use crate::repo::testing::entry;
+
+    #[derive(Default)]
+    struct Collected(Mutex<Vec<LabelBatch>>);
+
+    impl LabelSink for Collected {
+        fn apply_labels(&self, batch: LabelBatch) -> BoxFuture<'_, Result<(), SinkClosed>> {
+            self.0.lock().push(batch);
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    impl Collected {
+        /// Value and negation of each label.
+        fn labels(&self) -> Vec<(String, bool)> {
+            let batches = self.0.lock();
+            let labels = batches.iter().flat_map(|batch| &batch.labels);
+            labels.map(|label| (label.val.clone(), label.is_negation())).collect()
+        }
+    }
+
+    fn label(src: &Did, val: &str, neg: bool) -> Label {
+        Label {
+            ver: Some(1),
+            src: src.clone(),
+            uri: "did:plc:subject".to_owned(),
+            cid: None,
+            val: val.to_owned(),
+            neg: neg.then_some(true),
+            cts: "2026-01-01T00:00:00.000Z".to_owned(),
+            exp: None,
+            sig: None,
+        }
+    }
+
+    fn signed(mut label: Label, key: &PrivateKey) -> Label {
+        label.sig = Some(key.sign(&label.signing_bytes()).to_vec());
+        label
+    }
+
+    fn frame(seq: i64, labels: &[Label]) -> Bytes {
+        let text = |text: &str| Ipld::String(text.to_owned());
+        let each = |label: &Label| {
+            let mut map = BTreeMap::from([
+                entry("ver", Ipld::Integer(1)),
+                entry("src", text(&label.src)),
+                entry("uri", text(&label.uri)),
+                entry("val", text(&label.val)),
+                entry("cts", text(&label.cts)),
+            ]);
+            map.extend(label.neg.map(|neg| entry("neg", Ipld::Bool(neg))));
+            map.extend(label.sig.clone().map(|sig| entry("sig", Ipld::Bytes(sig))));
+            Ipld::Map(map)
+        };
+        let labels = Ipld::List(labels.iter().map(each).collect());
+        let seq = entry("seq", Ipld::Integer(seq.into()));
+        message("#labels", Ipld::Map([seq, entry("labels", labels)].into()))
+    }
+
+    fn config(account: &Account, service: &Relay, key: Option<PublicKey>) -> Config {
+        Config { did: account.did.clone(), url: Some(service.url.clone()), signing_key: key }
+    }
+
+    fn labelers(store: &Store, directory: Arc<Documents>, sink: &Arc<Collected>) -> Labelers {
+        Labelers::new(Setup {
+            dialer: Dialer::new(true).unwrap(),
+            public_url: "https://appview.example".to_owned(),
+            store: store.clone(),
+            directory,
+            sink: Arc::clone(sink) as Arc<dyn LabelSink>,
+            timing: timing(),
+        })
+    }
+
+    #[tokio::test]
+    async fn only_what_the_labeler_signed_passes() {
+        let account = Account::new("did:plc:labeler");
+        let (did, key) = (account.did.clone(), &account.key);
+        let other = Did::parse("did:plc:other").unwrap();
+        let bad = [
+            label(&did, "unsigned", false),
+            signed(label(&did, "forged", false), &PrivateKey::generate()),
+            signed(label(&other, "foreign", false), key),
+        ];
+        let good = |val: &str, neg| signed(label(&did, val, neg), key);
+        let relay = Relay::of(vec![
+            (1, frame(1, &[good("a", false), bad[0].clone()])),
+            (2, Bytes::from_static(b"garbage")),
+            (3, frame(3, &bad[1..])),
+            (4, frame(4, &[good("a", true)])),
+        ])
+        .await;
+        let ((_dir, store), sink) = (store(), Arc::new(Collected::default()));
+        // Neither document nor anything else is asked for when URL and key are given.
+        let directory = Documents::of([]);
+        let labelers = labelers(&store, Arc::clone(&directory), &sink);
+        labelers.set(vec![config(&account, &relay, Some(key.public()))]).unwrap();
+        until("all", || labelers.status()[0].seq == Some(4)).await;
+        assert_eq!(sink.labels(), [("a".to_owned(), false), ("a".to_owned(), true)]);
+        let status = labelers.status().remove(0);
+        assert_eq!((status.labels, status.dropped["bad-signature"]), (2, 3));
+        assert!(directory.asked.lock().is_empty() && status.connected);
+        // The same entry is not disturbed, another one ends it.
+        labelers.set(vec![config(&account, &relay, Some(key.public()))]).unwrap();
+        assert_eq!(relay.cursors.lock().len(), 1);
+        labelers.set(vec![]).unwrap();
+        assert!(labelers.status().is_empty());
+        labelers.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_labeler_that_starts_anew_is_read_from_its_beginning() {
+        let account = Account::new("did:plc:labeler");
+        let good = |val| signed(label(&account.did, val, false), &account.key);
+        let frames = [frame(9, &[good("old")]), frame(1, &[good("new")])];
+        let relay = Relay::start(move |number, cursor| match (number, cursor) {
+            (0, _) => vec![Step::Send(frames[0].clone()), Step::Close],
+            (_, Some(9)) => vec![Step::Send(error_frame("FutureCursor")), Step::Close],
+            _ => vec![Step::Send(frames[1].clone())],
+        })
+        .await;
+        let ((_dir, store), sink) = (store(), Arc::new(Collected::default()));
+        let labelers = labelers(&store, Documents::of([]), &sink);
+        labelers.set(vec![config(&account, &relay, Some(account.key.public()))]).unwrap();
+        until("the new one", || labelers.status()[0].seq == Some(1)).await;
+        assert_eq!(relay.cursors.lock()[..], [Some(0), Some(9), Some(0)]);
+        assert_eq!(sink.labels().len(), 2);
+        labelers.stop().await;
+    }
 
     #[test]
     fn subscription_urls() {
