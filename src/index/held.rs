@@ -1,5 +1,7 @@
 //! What is held of a repo, for comparison with a fetched one.
 
+use std::sync::Arc;
+
 use crate::store::rows::{EdgeKind, fwd_prefix};
 use crate::store::{
     ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, StoreError,
@@ -9,13 +11,15 @@ use crate::store::{
 /// A record that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRecord {
-    /// `collection/rkey`
-    pub path: String,
+    /// NSID.
+    pub collection: Arc<str>,
+    /// Record key.
+    pub rkey: String,
     /// SHA-256 of the record; `None` for an edge, which keeps none.
     pub cid: Option<[u8; 32]>,
 }
 
-/// Every record held of a repo, ordered by path as an MST is.
+/// Every record held of a repo, in no order.
 pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, StoreError> {
     let mut ids: Vec<(RecordId, Option<[u8; 32]>)> = Vec::new();
     let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
@@ -50,10 +54,10 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
     let mut out = Vec::with_capacity(ids.len());
     for (id, cid) in ids {
         out.push(HeldRecord {
-            path: format!("{}/{}", s.coll_text(id.coll)?, s.rkey_text(id.rkey)?),
+            collection: s.coll_text(id.coll)?,
+            rkey: s.rkey_text(id.rkey)?,
             cid,
         });
     }
-    out.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(out)
 }

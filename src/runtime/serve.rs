@@ -89,7 +89,7 @@ async fn serve(
     let key = signing_key::load_or_make(&config.server.signing_key_file)?;
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, writer_thread) = Writer::start(store.clone())?;
-    let (index, requests) = Index::new(&store)?;
+    let (index, Requests { resync, purge: purge_requests }) = Index::new(&store)?;
     let index = Arc::new(index);
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let public_url = config.server.public_url.clone();
@@ -124,6 +124,9 @@ async fn serve(
         store: store.clone(),
         dialer: dialer.clone(),
         directory,
+        identity,
+        http,
+        resync,
         sink,
         applied,
     }));
@@ -172,7 +175,6 @@ async fn serve(
     let answer: Arc<Ask> =
         Arc::new(move |command, _| (command == "status").then(|| for_socket.read()));
     tokio::spawn(socket.serve(answer, stop.clone()));
-    let Requests { resync: _resync, purge: purge_requests } = requests;
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
         writer.clone(),

@@ -12,6 +12,8 @@ use crate::ingest::labels::{LabelBatch, LabelSink};
 use crate::ingest::{Batch, Sink, SinkClosed};
 use crate::store::meta::{self, CursorOf};
 use crate::store::{Snapshot, StoreError, Writer};
+use crate::sync::{self, RepoSink};
+use crate::syntax::Did;
 
 /// The last cursor of each source whose effects every read shows.
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ pub(super) struct ToWriter {
     pub(super) index: Arc<Index>,
     pub(super) applied: Arc<Applied>,
     /// Told of accounts whose documents or keys changed.
-    pub(super) forget: Arc<dyn Fn(&crate::syntax::Did) + Send + Sync>,
+    pub(super) forget: Arc<dyn Fn(&Did) + Send + Sync>,
 }
 
 impl ToWriter {
@@ -87,5 +89,17 @@ impl LabelSink for ToWriter {
             Ok(())
         });
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+}
+
+impl RepoSink for ToWriter {
+    fn apply_parts(
+        &self,
+        _did: Did,
+        events: Vec<Event>,
+    ) -> BoxFuture<'_, Result<(), sync::SinkClosed>> {
+        let index = Arc::clone(&self.index);
+        let job = self.writer.submit(move |tx| index.apply(tx, &events));
+        Box::pin(async move { job.await.map_err(|_| sync::SinkClosed) })
     }
 }

@@ -8,18 +8,27 @@ use serde_json::Value;
 
 use super::sink::{Applied, ToWriter};
 use crate::config::Config;
+use crate::identity::Identity;
+use crate::index::held::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing};
-use crate::net::Dialer;
+use crate::net::{Dialer, HostThrottle, HttpClient};
 use crate::store::meta::CursorOf;
-use crate::store::{Store, StoreError};
+use crate::store::{ActorId, Reader, Store, StoreError};
+use crate::sync::{self, Resync};
+use crate::syntax::Did;
 
 /// What the sources need.
 pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) dialer: Dialer,
     pub(super) directory: Arc<dyn Directory>,
+    pub(super) identity: Identity,
+    /// Guarded: asks PDSes.
+    pub(super) http: HttpClient,
+    /// Repos that the index wants fetched.
+    pub(super) resync: flume::Receiver<ActorId>,
     pub(super) sink: Arc<ToWriter>,
     pub(super) applied: Arc<Applied>,
 }
@@ -33,6 +42,52 @@ pub(super) struct Sources {
 struct Running {
     ingest: Ingest,
     labelers: Labelers,
+    resync: Resync,
+    /// Ends the task that hands requests on.
+    forward: tokio::task::JoinHandle<()>,
+}
+
+/// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
+const RESYNCS: usize = 4;
+const RESYNC_MEMORY: usize = 16 << 20;
+
+/// What the index has, in the form that sync compares with.
+struct FromIndex(Store);
+
+impl sync::Held for FromIndex {
+    fn held(&self, did: &Did) -> Result<Vec<sync::HeldRecord>, StoreError> {
+        let snapshot = self.0.snapshot();
+        let Some(actor) = snapshot.actor_id(did)? else { return Ok(Vec::new()) };
+        let held = held_records(&snapshot, actor)?;
+        let record = |h: crate::index::held::HeldRecord| sync::HeldRecord {
+            collection: h.collection,
+            rkey: h.rkey.into(),
+            cid: h.cid,
+        };
+        Ok(held.into_iter().map(record).collect())
+    }
+}
+
+/// Requests name accounts by number, sync by DID.
+async fn forward(store: Store, requests: flume::Receiver<ActorId>, to: flume::Sender<Did>) {
+    while let Ok(actor) = requests.recv_async().await {
+        let did = store.snapshot().did(actor).ok().and_then(|did| Did::parse(&did).ok());
+        if let Some(did) = did
+            && to.send_async(did).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Parts of the status document.
+#[derive(Debug, Default)]
+pub(super) struct SourcesStatus {
+    pub(super) upstreams: Vec<Value>,
+    pub(super) labelers: Vec<Value>,
+    /// Lookups and repos under way.
+    pub(super) pending: usize,
+    pub(super) resync: Value,
 }
 
 impl Sources {
@@ -71,8 +126,26 @@ impl Sources {
             Arc::clone(&p.directory),
             Arc::clone(&p.sink) as _,
         )?;
-        *self.running.lock() = Some(Running { ingest, labelers });
+        let (to, requests) = flume::unbounded();
+        let forward = tokio::spawn(forward(p.store.clone(), p.resync.clone(), to));
+        let resync = Resync::start(self.resync_setup(), requests);
+        *self.running.lock() = Some(Running { ingest, labelers, resync, forward });
         Ok(())
+    }
+
+    fn resync_setup(&self) -> sync::Setup {
+        let p = &self.parts;
+        sync::Setup {
+            identity: p.identity.clone(),
+            http: p.http.clone(),
+            throttle: HostThrottle::new(2),
+            store: p.store.clone(),
+            held: Arc::new(FromIndex(p.store.clone())),
+            sink: Arc::clone(&p.sink) as _,
+            spill: p.store.path().to_owned(),
+            memory: RESYNC_MEMORY,
+            concurrency: RESYNCS,
+        }
     }
 
     fn set_labelers(&self, labelers: &Labelers, config: &Config) -> Result<(), StoreError> {
@@ -95,15 +168,17 @@ impl Sources {
     pub(super) async fn stop(&self) {
         let running = self.running.lock().take();
         if let Some(running) = running {
+            running.forward.abort();
+            running.resync.stop().await;
             running.ingest.stop().await;
             running.labelers.stop().await;
         }
     }
 
-    /// Status of the upstreams and of the labelers, and what else is pending.
-    pub(super) fn status(&self) -> (Vec<Value>, Vec<Value>, usize) {
+    /// Where everything is.
+    pub(super) fn status(&self) -> SourcesStatus {
         let running = self.running.lock();
-        let Some(running) = running.as_ref() else { return (Vec::new(), Vec::new(), 0) };
+        let Some(running) = running.as_ref() else { return SourcesStatus::default() };
         let upstreams = running.ingest.status().into_iter().map(|u| {
             let applied = self
                 .parts
@@ -116,7 +191,16 @@ impl Sources {
             let applied = self.parts.applied.get(&CursorOf::Labeler(l.did.clone()));
             with_seq(&l, applied)
         });
-        (upstreams.collect(), labelers.collect(), running.ingest.pending())
+        let resync = running.resync.status();
+        SourcesStatus {
+            upstreams: upstreams.collect(),
+            labelers: labelers.collect(),
+            pending: running.ingest.pending()
+                + resync.queued
+                + resync.parked
+                + resync.running.len(),
+            resync: serde_json::to_value(resync).unwrap_or_default(),
+        }
     }
 }
 

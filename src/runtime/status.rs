@@ -27,7 +27,7 @@ pub(super) struct Board {
 impl Board {
     /// The document as of now.
     pub(super) fn read(&self) -> Value {
-        let (upstreams, labelers, pending) = self.sources.status();
+        let sources = self.sources.status();
         let ingest = if self.sources.is_running() {
             "running"
         } else {
@@ -41,10 +41,10 @@ impl Board {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             ingest: ingest.to_owned(),
-            upstreams,
-            labelers,
-            pending: pending + self.purging.load(Ordering::Relaxed),
-            resync: Value::Null,
+            upstreams: sources.upstreams,
+            labelers: sources.labelers,
+            pending: sources.pending + self.purging.load(Ordering::Relaxed),
+            resync: sources.resync,
             members: self.index.members().len(),
             reloads: self.reloads.load(Ordering::Relaxed),
             requests_waiting: 0,
