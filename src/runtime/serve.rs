@@ -63,6 +63,9 @@ pub enum ServeError {
     WriterGone,
 }
 
+/// Time that the sources have to end.
+const SOURCES_STOP: Duration = Duration::from_secs(2);
+
 /// How many accounts the caches hold for a memory budget.
 fn cache_entries(budget: u64) -> usize {
     usize::try_from(budget / 8192).unwrap_or(100_000).clamp(4096, 500_000)
@@ -103,11 +106,11 @@ async fn serve(
         Authenticator::new(auth_config(&config), Arc::new(FromDocuments(identity.clone())), now_ms);
 
     let applied = Arc::new(Applied::default());
-    let auth_slot: Arc<std::sync::OnceLock<Arc<AppCtx>>> = Arc::default();
+    let auth_slot: Arc<std::sync::OnceLock<std::sync::Weak<AppCtx>>> = Arc::default();
     let forget = {
         let slot = Arc::clone(&auth_slot);
         Arc::new(move |did: &crate::syntax::Did| {
-            if let Some(ctx) = slot.get() {
+            if let Some(ctx) = slot.get().and_then(std::sync::Weak::upgrade) {
                 ctx.auth.forget(did);
             }
         })
@@ -162,7 +165,7 @@ async fn serve(
         clock: now_ms,
         status: Box::new(move || status_board.read()),
     });
-    let _ = auth_slot.set(Arc::clone(&ctx));
+    let _ = auth_slot.set(Arc::downgrade(&ctx));
     let app = Arc::new(App::new(Arc::clone(&ctx))?);
 
     let listen = config.server.listen;
@@ -204,12 +207,17 @@ async fn serve(
         }
     };
     tracing::info!("stopping");
-    sources.stop().await;
     stop.cancel();
+    // Whatever a source still does is done again at the next start, so it does not get to hold the stop up.
+    let ended = tokio::time::timeout(SOURCES_STOP, async {
+        sources.stop().await;
+        let _ = purge_task.await;
+    });
+    if ended.await.is_err() {
+        tracing::warn!("a source did not end in time");
+    }
     let _ = server.await;
-    let _ = purge_task.await;
-    drop((ctx, auth_slot, board, sources, index));
-    drop(writer);
+    writer.stop().await;
     let written = tokio::task::spawn_blocking(move || {
         writer_thread.take().map(std::thread::JoinHandle::join)
     })

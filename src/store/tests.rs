@@ -34,8 +34,9 @@ async fn a_batch_is_visible_at_once_and_survives() {
             .unwrap();
         assert_eq!(before.agg(Target::Actor(id)).unwrap().get(Counter::Posts), 0);
         assert_eq!(store.snapshot().agg(Target::Actor(id)).unwrap().get(Counter::Posts), 3);
-        drop(writer);
+        writer.stop().await;
         thread.join().unwrap().unwrap();
+        assert!(matches!(writer.durable(|_| Ok(())).await, Err(StoreError::Closed)));
     }
     let store = Store::open(dir.path(), BUDGET).unwrap();
     let s = store.snapshot();

@@ -24,10 +24,16 @@ const QUEUE: usize = 256;
 type Ack = Box<dyn FnOnce() + Send>;
 type Job = Box<dyn FnOnce(&mut Tx<'_>) -> Result<Option<Ack>, StoreError> + Send>;
 
+/// What the thread is told.
+enum Order {
+    Run(Job),
+    Stop,
+}
+
 /// A handle to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
-    queue: flume::Sender<Job>,
+    queue: flume::Sender<Order>,
     stats: Arc<WriterStats>,
 }
 
@@ -45,8 +51,8 @@ pub struct WriterStats {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when every handle is gone, after a last fsync; the handle returned beside
-    /// gives its result.
+    /// Starts the thread. It ends after [`Writer::stop`], or when every handle is gone, with a last fsync; the
+    /// handle returned beside gives its result.
     pub fn start(
         store: Store,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
@@ -66,6 +72,11 @@ impl Writer {
         &self.stats
     }
 
+    /// Ends the thread once everything queued so far is in and on disk. Later changes are refused.
+    pub async fn stop(&self) {
+        let _ = self.queue.send_async(Order::Stop).await;
+    }
+
     /// Jobs that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -78,7 +89,7 @@ impl Writer {
         job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
         let job: Job = Box::new(move |tx| job(tx).map(|()| None));
-        self.queue.send_async(job).await.map_err(|_| StoreError::Closed)
+        self.queue.send_async(Order::Run(job)).await.map_err(|_| StoreError::Closed)
     }
 
     /// The same for threads.
@@ -87,7 +98,7 @@ impl Writer {
         job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
         let job: Job = Box::new(move |tx| job(tx).map(|()| None));
-        self.queue.send(job).map_err(|_| StoreError::Closed)
+        self.queue.send(Order::Run(job)).map_err(|_| StoreError::Closed)
     }
 
     /// Changes something and answers when it is on disk and every read shows it.
@@ -101,14 +112,14 @@ impl Writer {
             let ack: Ack = Box::new(move || drop(done.send(value)));
             Ok(Some(ack))
         });
-        self.queue.send_async(job).await.map_err(|_| StoreError::Closed)?;
+        self.queue.send_async(Order::Run(job)).await.map_err(|_| StoreError::Closed)?;
         wait.await.map_err(|_| StoreError::Closed)
     }
 }
 
 struct Loop {
     store: Store,
-    jobs: flume::Receiver<Job>,
+    jobs: flume::Receiver<Order>,
     stats: Arc<WriterStats>,
     synced: Instant,
     dirty: bool,
@@ -119,29 +130,35 @@ impl Loop {
         loop {
             let first = if self.dirty {
                 match self.jobs.recv_timeout(SYNC_EVERY.saturating_sub(self.synced.elapsed())) {
-                    Ok(job) => job,
+                    Ok(Order::Run(job)) => job,
                     Err(flume::RecvTimeoutError::Timeout) => {
                         self.sync()?;
                         continue;
                     }
-                    Err(flume::RecvTimeoutError::Disconnected) => return self.sync(),
+                    Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => {
+                        return self.sync();
+                    }
                 }
             } else {
                 match self.jobs.recv() {
-                    Ok(job) => job,
-                    Err(_) => return Ok(()),
+                    Ok(Order::Run(job)) => job,
+                    Ok(Order::Stop) | Err(_) => return Ok(()),
                 }
             };
-            self.batch(first)?;
+            if !self.batch(first)? {
+                return self.sync();
+            }
         }
     }
 
-    fn batch(&mut self, first: Job) -> Result<(), StoreError> {
+    /// Commits one batch that begins with `first`; `false` if it ended with the order to stop.
+    fn batch(&mut self, first: Job) -> Result<bool, StoreError> {
         let store = self.store.clone();
         let mut tx = Tx::new(&store);
         let begun = Instant::now();
         let mut acks = Vec::new();
         let mut count = 0;
+        let mut go_on = true;
         let mut next = Some(first);
         while let Some(job) = next.take() {
             tx.mark();
@@ -151,12 +168,17 @@ impl Loop {
             if count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE {
                 break;
             }
-            next = match self.jobs.try_recv() {
-                Ok(job) => Some(job),
+            let order = match self.jobs.try_recv() {
+                Ok(order) => Some(order),
                 // Somebody waits for the fsync, so nothing is gained by waiting for more.
                 Err(_) if !acks.is_empty() => None,
                 Err(_) => self.jobs.recv_timeout(LINGER.min(MAX_AGE.saturating_sub(age))).ok(),
             };
+            match order {
+                Some(Order::Run(job)) => next = Some(job),
+                Some(Order::Stop) => go_on = false,
+                None => {}
+            }
         }
         self.commit(tx)?;
         if !acks.is_empty() || self.synced.elapsed() >= SYNC_EVERY {
@@ -165,7 +187,7 @@ impl Loop {
         for ack in acks {
             ack();
         }
-        Ok(())
+        Ok(go_on)
     }
 
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
