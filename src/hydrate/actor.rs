@@ -103,6 +103,14 @@ impl Actor {
         !self.taken_down && self.status == AccountStatus::Active
     }
 
+    /// The URI of the post that the profile pins. Pins were written unchecked for a while: others do not count.
+    #[must_use]
+    pub fn pinned_post(&self) -> Option<&str> {
+        let pin = fields::field(&self.profile.as_ref()?.record.value, "pinnedPost")?;
+        let valid = fields::text(pin, "cid").is_some_and(crate::syntax::cid::is_cid);
+        fields::text(pin, "uri").filter(|uri| valid && crate::syntax::is_at_uri(uri))
+    }
+
     pub(super) fn load(
         s: &Snapshot,
         id: ActorId,

@@ -211,7 +211,8 @@ impl Hydrator<'_> {
         Ok(record)
     }
 
-    fn is_taken_down(&self, target: Target) -> bool {
+    /// Whether the operator took a subject down and the caller may not see it all the same.
+    pub fn is_taken_down(&self, target: Target) -> bool {
         !self.ctx.include_takedowns && self.shared.takedowns.contains(target)
     }
 

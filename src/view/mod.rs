@@ -3,9 +3,15 @@
 //! Each is `None` when there is nothing to show. No reads, no clock: the time is the request's.
 
 pub mod actor;
+pub mod embed;
+pub mod feed;
 pub mod feedgen;
 pub mod graph;
 pub mod labeler;
+pub mod notification;
+pub mod post;
+pub mod thread;
+pub mod thread_v2;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use super::auth::Authenticator;
 use super::call::Call;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
+use super::outside::{FeedGenerators, Members};
 use super::pool::{PoolError, ReadPool};
 use crate::hydrate::Shared;
 use crate::store::{Store, Writer};
@@ -46,6 +47,10 @@ pub struct AppCtx {
     pub writer: Writer,
     /// Caches and settings of hydration, the takedown set.
     pub hydration: Arc<Shared>,
+    /// Whose notifications are kept.
+    pub members: Arc<dyn Members>,
+    /// Who ranks feeds.
+    pub feeds: Arc<dyn FeedGenerators>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.
     pub default_labelers: ArcSwap<ParsedLabelers>,
     /// The time.

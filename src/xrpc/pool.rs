@@ -42,6 +42,8 @@ impl ReadPool {
             // Not joined: the last owner of the pool may be a job on one of these threads.
             thread::Builder::new()
                 .name(format!("read-{n}"))
+                // A thread may nest a thousand levels deep; pages that are not touched cost nothing.
+                .stack_size(32 << 20)
                 .spawn(move || jobs.iter().for_each(|job| job()))?;
         }
         Ok(Self { queue: sender })

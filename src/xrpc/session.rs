@@ -8,8 +8,8 @@ use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::reply::Reply;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
-use crate::store::{Reader, Snapshot, StoreError};
-use crate::syntax::{Tid, is_did};
+use crate::store::{PostId, Reader, RecordId, Snapshot, StoreError, Target, collections};
+use crate::syntax::{AtUriRef, Tid, is_did};
 
 /// What every reading handler opens first.
 pub(crate) struct Session {
@@ -80,6 +80,28 @@ impl Session {
             Identified::Known(id) => Some(id),
             Identified::UnknownDid | Identified::UnknownHandle => None,
         })
+    }
+
+    /// A post's URI with the DID in place of a handle, and the post if the store has a number for it.
+    pub(crate) fn resolve_post(&self, uri: &str) -> Result<(String, Option<PostId>), StoreError> {
+        let mut uri = uri.to_owned();
+        if let Some(parts) = AtUriRef::parse(&uri)
+            && let Identified::Known(id) = self.identify(parts.authority)?
+        {
+            let rest = uri.get("at://".len() + parts.authority.len()..).unwrap_or_default();
+            uri = format!("at://{}{rest}", self.snapshot.did(id)?);
+        }
+        let post = match self.snapshot.target(&uri)? {
+            Some(Target::Post(post)) => Some(post),
+            _ => None,
+        };
+        Ok((uri, post))
+    }
+
+    /// The feed generator record that a URI names, if the store has a number for it.
+    pub(crate) fn generator_id(&self, uri: &str) -> Result<Option<RecordId>, StoreError> {
+        let target = self.snapshot.target(uri)?;
+        Ok(target.and_then(Target::record).filter(|id| id.coll == collections::GENERATOR))
     }
 
     /// The rev of the viewer's repo that this snapshot includes.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{Settings, Shared};
-use crate::store::{Store, Writer};
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 
 pub(super) const OWN: &str = "did:web:appview.example";
@@ -25,6 +25,49 @@ pub(super) const NOW: u64 = 1_700_000_000;
 
 pub(super) fn did(text: &str) -> Did {
     Did::parse(text).unwrap()
+}
+
+/// Everybody is a member already.
+pub(super) struct Everybody;
+
+impl Members for Everybody {
+    fn ensure<'a>(&'a self, _viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Feed generators that answer what a test says: URL and headers asked, status and body given.
+#[derive(Default)]
+pub(super) struct Generators {
+    pub(super) answer: Mutex<Option<(u16, String)>>,
+    pub(super) asked: Mutex<Vec<(String, HeaderMap)>>,
+}
+
+impl FeedGenerators for Generators {
+    fn endpoint<'a>(
+        &'a self,
+        did: &'a Did,
+    ) -> BoxFuture<'a, Result<Option<String>, crate::identity::IdentityError>> {
+        let known = did.as_str() == "did:web:feeds.example";
+        Box::pin(async move { Ok(known.then(|| "https://feeds.example".to_owned())) })
+    }
+
+    fn get<'a>(
+        &'a self,
+        url: &'a str,
+        headers: &'a HeaderMap,
+    ) -> BoxFuture<'a, Result<crate::net::Response, crate::net::NetError>> {
+        self.asked.lock().push((url.to_owned(), headers.clone()));
+        let answer = self.answer.lock().clone();
+        Box::pin(async move {
+            let (status, body) = answer.ok_or(crate::net::NetError::Timeout("test"))?;
+            Ok(crate::net::Response {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: body.into(),
+            })
+        })
+    }
 }
 
 /// `did#fragment` to its cached and its current key.
@@ -138,7 +181,7 @@ pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
     let settings = Settings::new("https://appview.example");
     let hydration = Arc::new(Shared::new(&store, 100, settings).unwrap());
-    context_over(keys, store, writer, hydration)
+    context_over(keys, store, writer, hydration, Arc::default())
 }
 
 /// A context over a store that a test filled.
@@ -147,11 +190,14 @@ pub(super) fn context_over(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
+    feeds: Arc<Generators>,
 ) -> Arc<AppCtx> {
     Arc::new(AppCtx {
         store,
         writer,
         hydration,
+        members: Arc::new(Everybody),
+        feeds,
         auth: authenticator(keys),
         reads: ReadPool::start(2, 16).unwrap(),
         identity: ServerIdentity {

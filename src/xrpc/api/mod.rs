@@ -3,16 +3,22 @@
 
 pub(super) mod actor;
 pub(super) mod admin;
+pub(super) mod feed;
+pub(super) mod feedgen;
 pub(super) mod graph;
 pub(super) mod identity;
 pub(super) mod label;
 pub(super) mod labeler;
 pub(super) mod mute;
+pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod repo;
 pub(super) mod temp;
+pub(super) mod unspecced;
 
 #[cfg(test)]
 pub(super) mod testing;
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,13 @@ use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
 use crate::syntax::Did;
-use crate::xrpc::testing::context_over;
+use crate::xrpc::testing::{Generators, context_over};
 use crate::xrpc::{AppCtx, Call, Credentials, Handler, METHODS, XrpcError};
 
 /// A filled store and the handlers over it.
 pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
+    pub(in crate::xrpc) generators: Arc<Generators>,
     ctx: Arc<AppCtx>,
 }
 
@@ -22,8 +23,10 @@ impl Server {
     pub(in crate::xrpc) fn new(fixture: Fixture) -> Self {
         let Fixture { store, writer, shared, .. } = &fixture;
         let keys = Arc::default();
-        let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared));
-        Self { fixture, ctx }
+        let generators = Arc::new(Generators::default());
+        let feeds = Arc::clone(&generators);
+        let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared), feeds);
+        Self { fixture, generators, ctx }
     }
 
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {

@@ -1,0 +1,348 @@
+//! `app.bsky.embed.*#view`: what a post shows besides its text.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::actor::ProfileView;
+use super::feedgen::{GeneratorView, generator};
+use super::graph::{ListView, StarterPackViewBasic, list, starter_pack_basic};
+use super::labeler::{LabelerView, labeler};
+use super::post::BlockedAuthor;
+use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
+use crate::moderation::Label;
+use crate::store::collections as c;
+use crate::store::rows::post_flags;
+
+/// The view of an embed.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum EmbedView<'a> {
+    /// Pictures, a video or a link.
+    Media(MediaView<'a>),
+    /// A record.
+    Record(RecordEmbedView<'a>),
+    /// Both.
+    RecordWithMedia(RecordWithMediaView<'a>),
+}
+
+/// An embed without a record.
+#[derive(Debug, Serialize)]
+#[serde(tag = "$type")]
+pub enum MediaView<'a> {
+    /// Up to four pictures.
+    #[serde(rename = "app.bsky.embed.images#view")]
+    Images {
+        /// The pictures.
+        images: Vec<ImageView<'a>>,
+    },
+    /// Up to ten pictures.
+    #[serde(rename = "app.bsky.embed.gallery#view")]
+    Gallery {
+        /// The pictures.
+        items: Vec<GalleryImageView<'a>>,
+    },
+    /// A video.
+    #[serde(rename = "app.bsky.embed.video#view")]
+    Video(VideoView<'a>),
+    /// A link.
+    #[serde(rename = "app.bsky.embed.external#view")]
+    External {
+        /// The link.
+        external: ExternalView<'a>,
+    },
+}
+
+/// `app.bsky.embed.images#viewImage`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageView<'a> {
+    thumb: String,
+    fullsize: String,
+    alt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aspect_ratio: Option<&'a RawValue>,
+}
+
+/// `app.bsky.embed.gallery#viewImage`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GalleryImageView<'a> {
+    #[serde(rename = "$type")]
+    tag: &'static str,
+    thumbnail: String,
+    fullsize: String,
+    alt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aspect_ratio: Option<&'a RawValue>,
+}
+
+/// `app.bsky.embed.video#view`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoView<'a> {
+    cid: &'a str,
+    playlist: String,
+    thumbnail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aspect_ratio: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presentation: Option<&'a str>,
+}
+
+/// `app.bsky.embed.external#viewExternal`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalView<'a> {
+    uri: &'a str,
+    title: &'a str,
+    description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumb: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associated_refs: Option<&'a RawValue>,
+}
+
+/// `app.bsky.embed.record#view`; without `$type` inside of `recordWithMedia`, unless something stands in.
+#[derive(Debug, Serialize)]
+pub struct RecordEmbedView<'a> {
+    #[serde(rename = "$type", skip_serializing_if = "Option::is_none")]
+    tag: Option<&'static str>,
+    record: Box<EmbeddedRecord<'a>>,
+}
+
+/// `app.bsky.embed.recordWithMedia#view`
+#[derive(Debug, Serialize)]
+pub struct RecordWithMediaView<'a> {
+    #[serde(rename = "$type")]
+    tag: &'static str,
+    media: MediaView<'a>,
+    record: RecordEmbedView<'a>,
+}
+
+/// What an embedded record shows.
+#[derive(Debug, Serialize)]
+#[serde(tag = "$type")]
+pub enum EmbeddedRecord<'a> {
+    /// A post.
+    #[serde(rename = "app.bsky.embed.record#viewRecord")]
+    Post(ViewRecord<'a>),
+    /// It is not there.
+    #[serde(rename = "app.bsky.embed.record#viewNotFound", rename_all = "camelCase")]
+    NotFound {
+        /// Which record.
+        uri: &'a str,
+        /// True.
+        not_found: bool,
+    },
+    /// There is a block.
+    #[serde(rename = "app.bsky.embed.record#viewBlocked")]
+    Blocked {
+        /// Which record.
+        uri: &'a str,
+        /// True.
+        blocked: bool,
+        /// Its owner.
+        author: BlockedAuthor<'a>,
+    },
+    /// Its author took it out of this post, or does not allow quotes.
+    #[serde(rename = "app.bsky.embed.record#viewDetached")]
+    Detached {
+        /// Which record.
+        uri: &'a str,
+        /// True.
+        detached: bool,
+    },
+    /// A feed generator.
+    #[serde(rename = "app.bsky.feed.defs#generatorView")]
+    Generator(GeneratorView),
+    /// A list.
+    #[serde(rename = "app.bsky.graph.defs#listView")]
+    List(ListView),
+    /// A labeler.
+    #[serde(rename = "app.bsky.labeler.defs#labelerView")]
+    Labeler(LabelerView),
+    /// A starter pack.
+    #[serde(rename = "app.bsky.graph.defs#starterPackViewBasic")]
+    StarterPack(StarterPackViewBasic),
+}
+
+/// `app.bsky.embed.record#viewRecord`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ViewRecord<'a> {
+    uri: &'a str,
+    cid: &'a str,
+    author: ProfileView,
+    value: &'a RawValue,
+    labels: Vec<Label>,
+    like_count: u64,
+    reply_count: u64,
+    repost_count: u64,
+    quote_count: u64,
+    indexed_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embeds: Option<Vec<EmbedView<'a>>>,
+}
+
+impl PostState {
+    /// The view of a post's embed. `depth` is one for the embed of a post that is not embedded itself.
+    pub(super) fn embed_view<'a>(
+        &'a self,
+        post: &'a Post,
+        embed: &'a Embed,
+        depth: u8,
+    ) -> Option<EmbedView<'a>> {
+        Some(match embed {
+            Embed::Media(media) => EmbedView::Media(self.media_view(post, media)),
+            Embed::Record(record) => EmbedView::Record(self.record_view(post, record, depth, true)),
+            Embed::RecordWithMedia(record, media) => {
+                EmbedView::RecordWithMedia(RecordWithMediaView {
+                    tag: "app.bsky.embed.recordWithMedia#view",
+                    media: self.media_view(post, media.as_ref()?),
+                    record: self.record_view(post, record, depth, false),
+                })
+            }
+        })
+    }
+
+    fn image_url(&self, preset: &str, did: &str, cid: &str) -> String {
+        format!("{}/{preset}/plain/{did}/{cid}", self.base.images)
+    }
+
+    fn media_view<'a>(&'a self, post: &'a Post, media: &'a Media) -> MediaView<'a> {
+        let did = &*post.record.did;
+        let thumb = |image: &Image| self.image_url("feed_thumbnail", did, &image.cid);
+        let fullsize = |image: &Image| self.image_url("feed_fullsize", did, &image.cid);
+        match media {
+            Media::Images(images) => {
+                let view = |image: &'a Image| ImageView {
+                    thumb: thumb(image),
+                    fullsize: fullsize(image),
+                    alt: &image.alt,
+                    aspect_ratio: image.aspect_ratio.as_deref(),
+                };
+                MediaView::Images { images: images.iter().map(view).collect() }
+            }
+            Media::Gallery(items) => {
+                let view = |image: &'a Image| GalleryImageView {
+                    tag: "app.bsky.embed.gallery#viewImage",
+                    thumbnail: thumb(image),
+                    fullsize: fullsize(image),
+                    alt: &image.alt,
+                    aspect_ratio: image.aspect_ratio.as_deref(),
+                };
+                MediaView::Gallery { items: items.iter().map(view).collect() }
+            }
+            Media::Video { cid, alt, aspect_ratio, presentation } => {
+                // encodeURIComponent: of what DIDs and CIDs are made of, only these two are escaped.
+                let did = did.replace('%', "%25").replace(':', "%3A");
+                let base = format!("{}/{did}/{cid}", self.base.videos);
+                MediaView::Video(VideoView {
+                    cid,
+                    playlist: format!("{base}/playlist.m3u8"),
+                    thumbnail: format!("{base}/thumbnail.jpg"),
+                    alt: alt.as_deref(),
+                    aspect_ratio: aspect_ratio.as_deref(),
+                    presentation: presentation.as_deref(),
+                })
+            }
+            Media::External { uri, title, description, thumb, associated_refs } => {
+                let thumb = thumb.as_ref().map(|cid| self.image_url("feed_thumbnail", did, cid));
+                MediaView::External {
+                    external: ExternalView {
+                        uri,
+                        title,
+                        description,
+                        thumb,
+                        associated_refs: associated_refs.as_deref(),
+                    },
+                }
+            }
+        }
+    }
+
+    fn record_view<'a>(
+        &'a self,
+        post: &'a Post,
+        r: &'a RecordRef,
+        depth: u8,
+        tagged: bool,
+    ) -> RecordEmbedView<'a> {
+        let record = self.embedded_view(post, r, depth);
+        let stands_in = matches!(
+            record,
+            EmbeddedRecord::NotFound { .. }
+                | EmbeddedRecord::Blocked { .. }
+                | EmbeddedRecord::Detached { .. }
+        );
+        RecordEmbedView {
+            tag: (tagged || stands_in).then_some("app.bsky.embed.record#view"),
+            record: Box::new(record),
+        }
+    }
+
+    fn embedded_view<'a>(
+        &'a self,
+        post: &'a Post,
+        r: &'a RecordRef,
+        depth: u8,
+    ) -> EmbeddedRecord<'a> {
+        let uri = &*r.uri;
+        let third_party =
+            !self.base.ctx.include_3p_blocks && self.blocks.get(&post.id).is_some_and(|b| b.embed);
+        if third_party || r.actor.is_some_and(|a| self.base.viewer_block_exists(a)) {
+            return EmbeddedRecord::Blocked { uri, blocked: true, author: self.blocked_author(r) };
+        }
+        if post.has(post_flags::VIOLATES_EMBEDDING) {
+            return EmbeddedRecord::Detached { uri, detached: true };
+        }
+        let found = match r.coll {
+            Some(c::POST) => self.quoted_view(post, r, depth),
+            Some(c::GENERATOR) => {
+                r.record().and_then(|id| generator(&self.base, id)).map(EmbeddedRecord::Generator)
+            }
+            Some(c::LIST) => {
+                r.record().and_then(|id| list(&self.base, id)).map(EmbeddedRecord::List)
+            }
+            Some(c::LABELER) => {
+                r.actor.and_then(|a| labeler(&self.base, a)).map(EmbeddedRecord::Labeler)
+            }
+            Some(c::STARTERPACK) => r
+                .record()
+                .and_then(|id| starter_pack_basic(&self.base, id))
+                .map(EmbeddedRecord::StarterPack),
+            _ => None,
+        };
+        found.unwrap_or(EmbeddedRecord::NotFound { uri, not_found: true })
+    }
+
+    fn quoted_view<'a>(
+        &'a self,
+        post: &'a Post,
+        r: &'a RecordRef,
+        depth: u8,
+    ) -> Option<EmbeddedRecord<'a>> {
+        let id = r.post()?;
+        let view = self.post_view(id, depth)?;
+        let gate = self.postgates.get(&id);
+        if gate.is_some_and(|g| g.detached.iter().any(|uri| **uri == *post.record.uri)) {
+            return Some(EmbeddedRecord::Detached { uri: &r.uri, detached: true });
+        }
+        Some(EmbeddedRecord::Post(ViewRecord {
+            uri: view.uri,
+            cid: view.cid,
+            author: view.author,
+            value: view.record,
+            labels: view.labels,
+            like_count: view.like_count,
+            reply_count: view.reply_count,
+            repost_count: view.repost_count,
+            quote_count: view.quote_count,
+            indexed_at: view.indexed_at,
+            embeds: (depth <= 1).then(|| view.embed.into_iter().map(|e| *e).collect()),
+        }))
+    }
+}

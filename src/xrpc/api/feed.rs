@@ -1,0 +1,416 @@
+//! `app.bsky.feed.*`: timelines, feeds, threads, posts, and who likes, reposts and quotes them.
+
+use serde::Serialize;
+
+use super::page::{Cursor, Fetched, fill, limit};
+use crate::hydrate::feed::{FeedFilter, SelfThreads};
+use crate::hydrate::page::{Page, TimeCursor};
+use crate::hydrate::post::PostState;
+use crate::hydrate::timeline::FeedItem;
+use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
+use crate::store::rows::EdgeKind;
+use crate::store::{Reader, collections as c};
+use crate::view::actor::{ProfileView, profile};
+use crate::view::feed::FeedViewPost;
+use crate::view::feedgen::{GeneratorView, generator};
+use crate::view::post::{PostView, ThreadgateView};
+use crate::view::thread::ThreadNode;
+use crate::view::time;
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+#[derive(Serialize)]
+pub(super) struct Feed<'a> {
+    pub(super) feed: Vec<FeedViewPost<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
+}
+
+/// Fills a page of feed items. `keep` drops what rules hide; what has no view is dropped anyway.
+fn feed_page(
+    session: &Session,
+    call: &Call,
+    skeleton: impl Fn(
+        &Hydrator<'_>,
+        Option<&TimeCursor>,
+        usize,
+        bool,
+    ) -> Result<Page<FeedItem>, XrpcError>,
+    mut keep: impl FnMut(&mut PostState, Vec<FeedItem>) -> Result<Vec<FeedItem>, XrpcError>,
+) -> Result<(PostState, Fetched<FeedItem>), XrpcError> {
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    let mut first = true;
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let page = skeleton(&h, cursor.as_ref(), limit, first && cursor.is_none())?;
+        first = false;
+        h.feed_items(&mut state, &page.items)?;
+        let mut items = keep(&mut state, page.items)?;
+        items.retain(|item| state.has_feed_view(item));
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    Ok((state, page))
+}
+
+fn reply_feed(
+    session: &Session,
+    state: &PostState,
+    page: Fetched<FeedItem>,
+) -> Result<Reply, XrpcError> {
+    let feed = page.items.iter().filter_map(|item| state.feed_view(item)).collect();
+    session.reply(&Feed { feed, cursor: page.cursor })
+}
+
+fn with_rev(session: &Session, reply: Reply) -> Result<Reply, XrpcError> {
+    Ok(reply.with_repo_rev(session.repo_rev()?.as_deref()))
+}
+
+fn unhidden(state: &mut PostState, mut items: Vec<FeedItem>) -> Result<Vec<FeedItem>, XrpcError> {
+    items.retain(|item| !state.blocks_and_mutes(item).any());
+    Ok(items)
+}
+
+/// `app.bsky.feed.getTimeline`
+pub(crate) fn get_timeline(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let viewer = session.ctx.viewer;
+    let skeleton = |h: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, _| match viewer {
+        Some(viewer) => Ok(h.timeline(viewer, limit, cursor)?),
+        None => Ok(Page::empty()),
+    };
+    let (state, page) = feed_page(&session, call, skeleton, unhidden)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+/// `app.bsky.feed.getListFeed`
+pub(crate) fn get_list_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let uri = call.params.str("list").unwrap_or_default();
+    let list = session.snapshot.target(uri)?.and_then(Target::record).filter(|r| r.coll == c::LIST);
+    let skeleton = |h: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, _| match list {
+        Some(list) => Ok(h.list_feed(list, limit, cursor)?),
+        None => Ok(Page::empty()),
+    };
+    let h = session.hydrator();
+    // The owner of a list does not bring together who is blocked.
+    let keep = |state: &mut PostState, items: Vec<FeedItem>| {
+        let mut items = unhidden(state, items)?;
+        if let Some(list) = list {
+            h.blocks(&mut state.base, items.iter().map(|item| (list.actor, item.post.author)))?;
+            items.retain(|item| !state.base.blocked(list.actor, item.post.author));
+        }
+        Ok(items)
+    };
+    let (state, page) = feed_page(&session, call, skeleton, keep)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+/// `app.bsky.feed.getActorLikes`: only the viewer's own.
+pub(crate) fn get_actor_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let actor = session.actor(call.params.str("actor").unwrap_or_default())?;
+    let skeleton = |h: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, _| {
+        let own = actor.filter(|actor| session.ctx.viewer == Some(*actor));
+        let own = own.ok_or_else(|| XrpcError::invalid_request("Profile not found"))?;
+        let page = h.edges(EdgeKind::Like, own, cursor, limit)?;
+        let posts = page.items.iter().filter_map(|edge| match edge.target {
+            Target::Post(post) => Some(FeedItem::post(post)),
+            _ => None,
+        });
+        Ok(Page { items: posts.collect(), cursor: page.cursor })
+    };
+    let keep = |state: &mut PostState, mut items: Vec<FeedItem>| {
+        items.retain(|item| !state.base.viewer_block_exists(item.post.author));
+        Ok(items)
+    };
+    let (state, page) = feed_page(&session, call, skeleton, keep)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+/// `app.bsky.feed.getAuthorFeed`
+pub(crate) fn get_author_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let not_found = || XrpcError::invalid_request("Profile not found");
+    let id = session.actor(call.params.str("actor").unwrap_or_default())?.ok_or_else(not_found)?;
+    let actor = h.actor(id)?.ok_or_else(not_found)?;
+    if !session.ctx.include_takedowns && !actor.is_hosted() {
+        return Err(not_found());
+    }
+    let filter = FeedFilter::named(call.params.str("filter").unwrap_or_default());
+    let pinned = match actor.pinned_post().filter(|_| call.params.bool("includePins") == Some(true))
+    {
+        Some(uri) => match session.snapshot.target(uri)? {
+            Some(Target::Post(post)) if post.author == id => Some(post),
+            _ => None,
+        },
+        None => None,
+    };
+    let skeleton = |h: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, first: bool| {
+        let mut page = h.author_feed(id, filter, limit, cursor)?;
+        if let Some(post) = pinned.filter(|_| first) {
+            page.items.retain(|item| item.post != post);
+            page.items.insert(0, FeedItem { post, repost: None, pinned: true });
+        }
+        Ok(page)
+    };
+    let keep = |state: &mut PostState, items: Vec<FeedItem>| {
+        h.profile_viewers(&mut state.base, &[id])?;
+        refuse_blocked(state, id, &actor.did)?;
+        let mut threads = SelfThreads::new(&items);
+        let shown = |item: &FeedItem| {
+            let rules = state.blocks_and_mutes(item);
+            // Reposts of muted accounts go; the feed of one that is muted itself is shown.
+            let visible = !rules.author_blocked
+                && !rules.originator_blocked
+                && (!rules.author_muted || rules.originator_muted);
+            visible
+                && (filter != FeedFilter::AuthorThreads
+                    || item.repost.is_some()
+                    || item.pinned
+                    || threads.complete(state, item.post))
+        };
+        Ok(items.iter().copied().filter(shown).collect())
+    };
+    let (state, page) = feed_page(&session, call, skeleton, keep)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+fn refuse_blocked(state: &PostState, id: ActorId, did: &str) -> Result<(), XrpcError> {
+    let Some(viewer) = state.base.profile_viewers.get(&id) else { return Ok(()) };
+    if viewer.blocking.is_some() || viewer.blocking_by_list.is_some() {
+        let message = format!("Requester has blocked actor: {did}");
+        return Err(XrpcError::named("BlockedActor", message));
+    }
+    if viewer.blocked_by.is_some() || viewer.blocked_by_list.is_some() {
+        let message = format!("Requester is blocked by actor: {did}");
+        return Err(XrpcError::named("BlockedByActor", message));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Posts<'a> {
+    posts: Vec<PostView<'a>>,
+}
+
+/// `app.bsky.feed.getPosts`
+pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let mut ids: Vec<PostId> = Vec::new();
+    for uri in call.params.strs("uris") {
+        if let Some(Target::Post(id)) = session.snapshot.target(uri)?
+            && !ids.contains(&id)
+        {
+            ids.push(id);
+        }
+    }
+
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    h.posts(&mut state, &ids)?;
+
+    ids.retain(|id| !state.base.viewer_block_exists(id.author));
+    let posts = ids.iter().filter_map(|id| state.post_view(*id, 0)).collect();
+    session.reply(&Posts { posts })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Like {
+    actor: ProfileView,
+    created_at: String,
+    indexed_at: String,
+}
+
+/// A page about a record, which the answer names again as it was asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About<'a, T> {
+    #[serde(flatten)]
+    items: T,
+    uri: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+impl<'a, T> About<'a, T> {
+    fn new(call: &'a Call, items: T, cursor: Option<String>) -> Self {
+        let uri = call.params.str("uri").unwrap_or_default();
+        Self { items, uri, cid: call.params.str("cid"), cursor }
+    }
+}
+
+#[derive(Serialize)]
+struct Likes {
+    likes: Vec<Like>,
+}
+
+/// `app.bsky.feed.getLikes`
+pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        if cursor.is_some_and(|c| c.starts_with("did:") && !c.contains("::")) {
+            let message = "Cursor appear to be out of date, please try reloading.";
+            return Err(XrpcError::invalid_request(message));
+        }
+        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.fans(EdgeKind::Like, target, cursor.as_ref(), limit)?;
+        let actors: Vec<ActorId> = page.items.iter().map(|fan| fan.actor).collect();
+        let mut state = h.state();
+        h.profiles(&mut state, &actors)?;
+        h.blocks(&mut state, actors.iter().map(|a| (target.actor(), *a)))?;
+        let mut items = Vec::with_capacity(actors.len());
+        for fan in &page.items {
+            let like = RecordId { actor: fan.actor, coll: c::LIKE, rkey: fan.rkey };
+            if state.blocked(target.actor(), fan.actor)
+                || state.viewer_block_exists(fan.actor)
+                || h.is_taken_down(Target::Record(like))
+            {
+                continue;
+            }
+            let edge = session.snapshot.edge(EdgeKind::Like, fan.actor, fan.rkey)?;
+            items.extend(edge.zip(profile(&state, fan.actor)).map(|(edge, actor)| Like {
+                actor,
+                created_at: time(edge.created_ms(fan.rkey)),
+                indexed_at: time(edge.sort_ms(fan.rkey)),
+            }));
+        }
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    session.reply(&About::new(call, Likes { likes: page.items }, page.cursor))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RepostedBy {
+    reposted_by: Vec<ProfileView>,
+}
+
+/// `app.bsky.feed.getRepostedBy`
+pub(crate) fn get_reposted_by(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.fans(EdgeKind::Repost, target, cursor.as_ref(), limit)?;
+        let actors: Vec<ActorId> = page.items.iter().map(|fan| fan.actor).collect();
+        let mut state = h.state();
+        h.profiles(&mut state, &actors)?;
+        let shown = page.items.iter().filter(|fan| {
+            let repost = RecordId { actor: fan.actor, coll: c::REPOST, rkey: fan.rkey };
+            !state.viewer_block_exists(fan.actor) && !h.is_taken_down(Target::Record(repost))
+        });
+        let items = shown.filter_map(|fan| profile(&state, fan.actor)).collect();
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    session.reply(&About::new(call, RepostedBy { reposted_by: page.items }, page.cursor))
+}
+
+/// `app.bsky.feed.getQuotes`
+pub(crate) fn get_quotes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.quotes(target, limit, cursor.as_ref())?;
+        h.posts(&mut state, &page.items)?;
+        let mut items = page.items;
+        items.retain(|id| {
+            !state.base.viewer_block_exists(id.author)
+                && !state.blocks.get(id).is_some_and(|b| b.embed)
+                && state.base.viewer_sees_needs_review(Target::Post(*id))
+                && state.post(*id).is_some()
+                && state.base.actor(id.author).is_some()
+        });
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    let posts = page.items.iter().filter_map(|id| state.post_view(*id, 0)).collect();
+    session.reply(&About::new(call, Posts { posts }, page.cursor))
+}
+
+#[derive(Serialize)]
+struct Thread<'a> {
+    thread: ThreadNode<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threadgate: Option<ThreadgateView<'a>>,
+}
+
+/// `app.bsky.feed.getPostThread`
+pub(crate) fn get_post_thread(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let rev = session.repo_rev()?;
+    let reply = post_thread(&session, call).map_err(|e| e.with_repo_rev(rev.as_deref()))?;
+    Ok(reply.with_repo_rev(rev.as_deref()))
+}
+
+fn post_thread(session: &Session, call: &Call) -> Result<Reply, XrpcError> {
+    let size = |key, default| {
+        call.params.int(key).and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
+    };
+    let (depth, height) = (size("depth", 6), size("parentHeight", 80));
+    let (uri, anchor) = session.resolve_post(call.params.str("uri").unwrap_or_default())?;
+    let not_found = || XrpcError::named("NotFound", format!("Post not found: {uri}"));
+    let anchor = anchor.ok_or_else(not_found)?;
+
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    let thread = h.thread_skeleton(&mut state, anchor, height, depth)?;
+    h.thread_posts(&mut state, &thread)?;
+
+    let view = state.thread_view(&thread, height, depth).ok_or_else(not_found)?;
+    let root = state.post(anchor).and_then(|post| post.root());
+    let threadgate = root.and_then(|root| state.threadgate_view(root));
+    session.reply(&Thread { thread: view, threadgate })
+}
+
+#[derive(Serialize)]
+struct Generators {
+    feeds: Vec<GeneratorView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+fn generators(session: &Session, ids: &[RecordId]) -> Result<Vec<GeneratorView>, XrpcError> {
+    let h = session.hydrator();
+    let mut state = h.state();
+    h.feed_generators(&mut state, ids)?;
+    Ok(ids.iter().filter_map(|id| generator(&state, *id)).collect())
+}
+
+/// `app.bsky.feed.getFeedGenerators`
+pub(crate) fn get_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let mut ids = Vec::new();
+    for uri in call.params.strs("feeds") {
+        ids.extend(session.generator_id(uri)?);
+    }
+    session.reply(&Generators { feeds: generators(&session, &ids)?, cursor: None })
+}
+
+/// `app.bsky.feed.getActorFeeds`
+pub(crate) fn get_actor_feeds(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let actor = session.actor(call.params.str("actor").unwrap_or_default())?;
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let actor = actor.ok_or_else(|| XrpcError::invalid_request("Profile not found"))?;
+        let page = session.hydrator().records_of(actor, c::GENERATOR, cursor.as_ref(), limit)?;
+        Ok(Fetched { items: generators(&session, &page.items)?, cursor: page.cursor })
+    })?;
+    session.reply(&Generators { feeds: page.items, cursor: page.cursor })
+}

@@ -1,0 +1,186 @@
+//! `app.bsky.notification.*`: what happened to the viewer, and up to when they have seen it.
+//!
+//! The first call of an account makes it a member: from then on its notifications are kept, and those from before are
+//! built.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::page::limit;
+use crate::hydrate::notification::NotifState;
+use crate::hydrate::{ActorId, Hydrator, Target};
+use crate::store::private::{self, Kind};
+use crate::store::rows::NotifRow;
+use crate::store::{Reader, StoreError};
+use crate::syntax::datetime;
+use crate::view::notification::{NotifText, NotificationView};
+use crate::view::time;
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// How often the store is asked to fill one page.
+const MAX_FETCHES: usize = 10;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Notifications<'a> {
+    notifications: Vec<NotificationView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    priority: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_at: Option<String>,
+}
+
+/// Runs `read` on the read pool once the viewer is a member.
+async fn as_member(
+    app: Arc<AppCtx>,
+    call: Call,
+    read: fn(&AppCtx, &Call) -> Result<Reply, XrpcError>,
+) -> Result<Reply, XrpcError> {
+    refuse_seen_at(&call)?;
+    app.members.ensure(call.require_viewer()?).await?;
+    let on_pool = Arc::clone(&app);
+    app.blocking(move || read(&on_pool, &call)).await?
+}
+
+fn refuse_seen_at(call: &Call) -> Result<(), XrpcError> {
+    match call.params.str("seenAt") {
+        Some(_) => Err(XrpcError::invalid_request("The seenAt parameter is unsupported")),
+        None => Ok(()),
+    }
+}
+
+/// `app.bsky.notification.listNotifications`
+pub(crate) async fn list_notifications(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    as_member(app, call, list).await
+}
+
+/// What is given so far.
+struct Listing<'h> {
+    h: Hydrator<'h>,
+    state: NotifState,
+    shown: Vec<(NotifText, Option<i64>)>,
+}
+
+impl Listing<'_> {
+    /// Hydrates rows, drops those that rules hide, and keeps the rest with the seen time that holds for them.
+    fn add(&mut self, rows: &[NotifRow], seen: Option<i64>) -> Result<(), StoreError> {
+        self.h.notified(&mut self.state, rows)?;
+        for row in rows.iter().filter(|row| !self.state.is_hidden(row)) {
+            let s = self.h.snapshot;
+            let subject = match row.subject {
+                Some(Target::Actor(_)) | None => None,
+                Some(target) => Some(s.target_text(target)?),
+            };
+            let text = NotifText { row: *row, uri: s.uri(row.record())?, subject };
+            if self.state.view(&text, seen).is_some() {
+                self.shown.push((text, seen));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let limit = limit(call);
+    let priority = call.params.bool("priority").unwrap_or(false);
+    let from = match call.params.str("cursor").filter(|text| !text.is_empty()) {
+        Some(text) => Some(cursor(text)?),
+        None => None,
+    };
+    let now = session.ctx.now;
+    let mut listing = Listing { h, state: NotifState::new(&h), shown: Vec::new() };
+    let (mut seen_at, mut next) = (None, None);
+    if let Some(viewer) = session.ctx.viewer {
+        let seen = h.seen(viewer)?;
+        let mut before = from.map_or(now, |ms| ms.min(now));
+        for fetch in 0..MAX_FETCHES {
+            let room = limit.saturating_sub(listing.shown.len());
+            let page = page(&h, call, viewer, priority, room, before)?;
+            // Without a seen time only the newest of the first page is unread.
+            let seen = match (seen, from, fetch) {
+                (None, None, 0) => page.0.first().map(|row| row.sort),
+                (seen, ..) => seen,
+            };
+            if fetch == 0 {
+                seen_at = seen;
+            }
+            listing.add(&page.0, seen)?;
+            next = page.1;
+            match next {
+                Some(at) if listing.shown.len() < limit => before = at,
+                _ => break,
+            }
+        }
+    }
+    let Listing { state, shown, .. } = &listing;
+    let views = shown.iter().filter_map(|(text, seen)| state.view(text, *seen));
+    session.reply(&Notifications {
+        notifications: views.collect(),
+        cursor: next.map(time),
+        priority,
+        seen_at: seen_at.map(time),
+    })
+}
+
+type Rows = (Vec<NotifRow>, Option<i64>);
+
+/// One page of rows; reasons are filtered after paging.
+fn page(
+    h: &Hydrator<'_>,
+    call: &Call,
+    viewer: ActorId,
+    priority: bool,
+    limit: usize,
+    before: i64,
+) -> Result<Rows, StoreError> {
+    let mut page = h.notifications(viewer, priority, limit, before)?;
+    let reasons = call.params.strs("reasons");
+    if !reasons.is_empty() {
+        page.rows.retain(|row| reasons.iter().any(|reason| reason == row.reason.name()));
+    }
+    Ok((page.rows, page.cursor))
+}
+
+fn cursor(text: &str) -> Result<i64, XrpcError> {
+    datetime::parse_strict(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
+}
+
+#[derive(Serialize)]
+struct Count {
+    count: u64,
+}
+
+/// `app.bsky.notification.getUnreadCount`
+pub(crate) async fn get_unread_count(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    as_member(app, call, unread).await
+}
+
+fn unread(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let priority = call.params.bool("priority").unwrap_or(false);
+    let count = match session.ctx.viewer {
+        Some(viewer) => session.hydrator().unread(viewer, priority)?,
+        None => 0,
+    };
+    Reply::json(&Count { count })
+}
+
+/// `app.bsky.notification.updateSeen`
+pub(crate) async fn update_seen(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let seen = call.input.as_ref().and_then(|input| input.get("seenAt")?.as_str());
+    let seen = seen.and_then(datetime::parse_strict);
+    let seen = seen.ok_or_else(|| XrpcError::invalid_request("seenAt must be a datetime"))?;
+    app.writer
+        .durable(move |tx| {
+            let viewer = tx.intern_actor(&viewer)?;
+            private::put(tx, Kind::Seen, viewer, None, seen)
+        })
+        .await?;
+    Ok(Reply::empty())
+}

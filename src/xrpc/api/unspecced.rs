@@ -1,0 +1,72 @@
+//! `app.bsky.unspecced.getPostThreadV2` and `getPostThreadOtherV2`.
+
+use serde::Serialize;
+
+use crate::hydrate::post::PostState;
+use crate::view::post::ThreadgateView;
+use crate::view::thread_v2::{FlatThread, ThreadItem, ThreadShape, ThreadSort};
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// Levels above the anchor, if any are asked for.
+const MAX_PARENTS: usize = 50;
+
+#[derive(Serialize)]
+struct ThreadV2<'a> {
+    #[serde(flatten)]
+    thread: FlatThread<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threadgate: Option<ThreadgateView<'a>>,
+}
+
+/// `app.bsky.unspecced.getPostThreadV2`
+pub(crate) fn get_post_thread_v2(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let size = |key, default| {
+        call.params.int(key).and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
+    };
+    let (uri, anchor) = session.resolve_post(call.params.str("anchor").unwrap_or_default())?;
+    let Some(anchor) = anchor else {
+        return session.reply(&ThreadV2 { thread: FlatThread::not_found(&uri), threadgate: None });
+    };
+    let above = if call.params.bool("above") == Some(false) { 0 } else { MAX_PARENTS };
+    let below = size("below", 6);
+
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    let skeleton = h.thread_skeleton(&mut state, anchor, above, below)?;
+    let op_thread = h.op_thread(&mut state, anchor)?;
+    h.thread_posts(&mut state, &skeleton)?;
+    h.known_likers(&mut state, anchor)?;
+
+    let shape = ThreadShape {
+        above,
+        below,
+        branching: size("branchingFactor", 10),
+        sort: ThreadSort::named(call.params.str("sort").unwrap_or("oldest")),
+        op_thread: op_thread.as_deref(),
+    };
+    let thread = state.thread_v2(&skeleton, shape, &uri);
+    let root = state.post(anchor).and_then(|post| post.root());
+    let threadgate = root.and_then(|root| state.threadgate_view(root));
+    session.reply(&ThreadV2 { thread, threadgate })
+}
+
+#[derive(Serialize)]
+struct Others<'a> {
+    thread: Vec<ThreadItem<'a>>,
+}
+
+/// `app.bsky.unspecced.getPostThreadOtherV2`
+pub(crate) fn get_post_thread_other_v2(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let (_, anchor) = session.resolve_post(call.params.str("anchor").unwrap_or_default())?;
+    let Some(anchor) = anchor else { return session.reply(&Others { thread: Vec::new() }) };
+
+    let h = session.hydrator();
+    let mut state = PostState::new(&h);
+    let skeleton = h.thread_skeleton(&mut state, anchor, 0, 1)?;
+    h.thread_posts(&mut state, &skeleton)?;
+
+    session.reply(&Others { thread: state.thread_other_v2(&skeleton) })
+}
