@@ -66,7 +66,8 @@ impl Shared {
             settings: ArcSwap::from_pointee(settings),
             actors: ActorCache::new(store, entries),
             lists: ActorCache::new(store, entries),
-            posts: PostCache::new(entries),
+            // A parsed post is several times an account.
+            posts: PostCache::new(entries / 4 + 1),
             activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }

@@ -6,6 +6,7 @@
 
 mod disk;
 mod keys;
+mod members;
 mod purge;
 mod serve;
 mod signing_key;

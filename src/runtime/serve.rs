@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::{self, Verdict};
 use super::keys::FromDocuments;
+use super::members::IndexMembers;
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
 use super::status::Board;
@@ -27,8 +28,8 @@ use crate::net::{Dialer, HttpClient, NetError};
 use crate::store::{Store, StoreError, Writer};
 use crate::telemetry::LogControl;
 use crate::xrpc::{
-    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ParsedLabelers, ReadPool,
-    ServerIdentity, ServerLimits,
+    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, NetFeedGenerators, ParsedLabelers,
+    ReadPool, ServerIdentity, ServerLimits,
 };
 
 /// Why the server did not start, or ended by itself.
@@ -122,6 +123,7 @@ async fn serve(
         forget,
     });
     let http = HttpClient::new(&dialer, &public_url);
+    let feeds = Arc::new(NetFeedGenerators { identity: identity.clone(), http: http.clone() });
     let directory = Arc::new(Network { identity: identity.clone(), http: http.clone() });
     let sources = Arc::new(Sources::new(Parts {
         store: store.clone(),
@@ -154,6 +156,13 @@ async fn serve(
         writer: writer.clone(),
         hydration: Arc::new(hydration),
         reads: ReadPool::start(threads, 1024)?,
+        members: Arc::new(IndexMembers {
+            index: Arc::clone(&index),
+            store: store.clone(),
+            writer: writer.clone(),
+            clock: now_ms,
+        }),
+        feeds,
         identity: ServerIdentity {
             did: config.server.did.clone(),
             public_url,
