@@ -49,7 +49,8 @@ pub use record::{Json, JsonRef, Record};
 pub use shared::{Lists, Settings, Shared};
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 
-pub use crate::store::rows::{AccountStatus, AggRow, Counter};
+pub use crate::store::collections;
+pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, post_flags};
 pub use crate::store::{ActorId, PostId, RecordId, Rkey, Target};
 
 use crate::store::{Snapshot, StoreError};

@@ -8,11 +8,11 @@ use super::feedgen::{GeneratorView, generator};
 use super::graph::{ListView, StarterPackViewBasic, list, starter_pack_basic};
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
+use crate::hydrate::collections as c;
 use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
 use crate::moderation::Label;
-use crate::store::collections as c;
-use crate::store::rows::post_flags;
 
 /// The view of an embed.
 #[derive(Debug, Serialize)]

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::actor::{ProfileView, profile_basic};
 use super::post::{MaybePost, PostView};
 use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_flags;
 use crate::hydrate::timeline::FeedItem;
-use crate::store::rows::post_flags;
 use crate::syntax::datetime;
 
 /// `app.bsky.feed.defs#feedViewPost`

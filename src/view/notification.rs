@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 use super::actor::{ProfileView, profile};
 use super::graph::{StarterPackViewBasic, starter_pack_basic};
 use super::{labels, time};
+use crate::hydrate::NotifRow;
+use crate::hydrate::collections as c;
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{Json, PostId, Target};
 use crate::moderation::Label;
-use crate::store::collections as c;
-use crate::store::rows::NotifRow;
 
 /// The CID of `{"$type": "app.bsky.notification.defs#recordDeleted"}`.
 const DELETED_CID: &str = "bafyreidad6nyekfa4a67yfb573ptxiv6s7kyxyg2ra6qbbemcruadvtuim";

@@ -7,10 +7,10 @@ use super::actor::{ProfileView, ViewerState, blocked_viewer_state, profile_basic
 use super::embed::EmbedView;
 use super::graph::{ListView, list_basic};
 use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{GateRule, RecordRef, Threadgate};
 use crate::hydrate::{ActorId, Counter, PostId, Target};
 use crate::moderation::Label;
-use crate::store::rows::post_flags;
 use crate::syntax::datetime;
 
 /// `app.bsky.feed.defs#postView`

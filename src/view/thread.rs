@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::post::{BlockedPost, NotFoundPost, PostView};
 use crate::hydrate::post::PostState;
+use crate::hydrate::post_flags;
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{PostId, Target};
-use crate::store::rows::post_flags;
 
 /// A node of a thread.
 #[derive(Debug, Serialize)]

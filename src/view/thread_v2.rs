@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::post::{BlockedAuthor, PostView};
 use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_flags;
 use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{ActorId, PostId, Target};
-use crate::store::rows::post_flags;
 
 /// An entry of a flat thread.
 #[derive(Debug, Serialize)]
