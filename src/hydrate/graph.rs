@@ -4,11 +4,15 @@ use super::actor::self_id;
 use super::record::Record;
 use super::state::{ListViewer, State};
 use super::{Hydrator, Result, fields};
-use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Target, collections as c};
+use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
+use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};
 
 /// `purpose` of a list that can be blocked or muted.
 pub const MODLIST: &str = "app.bsky.graph.defs#modlist";
+
+const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How many that joined within a week are counted.
+const MAX_JOINED: u64 = 100_000;
 
 impl Hydrator<'_> {
     /// What `listView` needs.
@@ -63,9 +67,24 @@ impl Hydrator<'_> {
     pub fn starter_packs_basic(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
         for &id in ids {
             self.view_record(state, id)?;
-            state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
+            let agg = self.snapshot.agg(Target::Record(id))?;
+            if agg.get(Counter::Joined) > 0 {
+                state.joined_week.insert(id, self.joined_since(id, self.ctx.now - WEEK)?);
+            }
+            state.aggs.insert(Target::Record(id), agg);
         }
         self.profiles(state, &owners(ids))
+    }
+
+    fn joined_since(&self, pack: RecordId, since: i64) -> Result<u64> {
+        let lo = order_prefix(Order::Joined, Target::Record(pack));
+        let hi = lo.clone().newest_first(since);
+        let mut count = 0;
+        self.snapshot.scan(Ks::Order, &lo, Some(&hi), false, &mut |_, _| {
+            count += 1;
+            count < MAX_JOINED
+        })?;
+        Ok(count)
     }
 
     /// What `generatorView` needs.

@@ -1,6 +1,6 @@
 //! Known followers: whom the viewer follows among those who follow an account.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::state::{KnownFollowers, State};
 use super::{Hydrator, Result};
@@ -55,27 +55,27 @@ impl Hydrator<'_> {
             }
             return Ok(known);
         }
-        let set: FxHashSet<ActorId> = follows.iter().copied().collect();
+        let places: FxHashMap<ActorId, usize> = follows.iter().copied().zip(0..).collect();
         let prefix = rev_prefix(EdgeKind::Follow, target);
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
             // Longer keys are duplicates.
             let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
-            known.extend(rest.actor().filter(|id| rest.is_empty() && set.contains(id)));
+            known.extend(rest.actor().filter(|id| rest.is_empty() && places.contains_key(id)));
             true
         })?;
+        known.sort_unstable_by_key(|id| places.get(id));
         Ok(known)
     }
 
-    /// Whom an account follows, once each, in the order of their numbers.
+    /// Whom an account follows, once each, the oldest follow first.
     fn follows(&self, actor: ActorId) -> Result<Vec<ActorId>> {
-        let mut out = Vec::new();
+        let (mut out, mut seen) = (Vec::new(), FxHashSet::default());
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |_, value| {
-            out.extend(EdgeRow::decode(value).map(|edge| edge.target.actor()));
+            let followed = EdgeRow::decode(value).map(|edge| edge.target.actor());
+            out.extend(followed.filter(|id| seen.insert(*id)));
             out.len() < MAX_FOLLOWS
         })?;
-        out.sort_unstable();
-        out.dedup();
         Ok(out)
     }
 }

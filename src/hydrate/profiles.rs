@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actor::{Actor, self_id};
 use super::state::State;
 use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, Reader, Target, collections as c};
+use crate::store::{ActorId, Reader, Target, collections as c, private};
 
 impl Hydrator<'_> {
     /// What `profileViewBasic` and `profileView` need.
@@ -23,6 +23,13 @@ impl Hydrator<'_> {
     ) -> Result<()> {
         let include = self.ctx.include_takedowns || whatever_status;
         self.known_followers(state, ids)?;
+        for &id in ids {
+            if let Some(viewer) = self.ctx.viewer
+                && let Some(to) = private::subscription(self.snapshot, viewer, id)?
+            {
+                state.subscriptions.insert(id, to);
+            }
+        }
         let mut all = ids.to_vec();
         for id in ids {
             if let Some(known) = state.known_followers.get(id) {

@@ -8,6 +8,7 @@ use super::actor::Actor;
 use super::record::Record;
 use super::{HydrateCtx, Hydrator};
 use crate::moderation::SubjectLabels;
+use crate::store::private::Subscription;
 use crate::store::rows::AggRow;
 use crate::store::{ActorId, RecordId, Target};
 
@@ -36,6 +37,8 @@ pub struct State {
     pub list_viewers: FxHashMap<RecordId, ListViewer>,
     /// The viewer's like of a feed generator or labeler, as AT-URI.
     pub likes: FxHashMap<Target, Option<String>>,
+    /// The viewer's subscriptions to the activity of accounts.
+    pub subscriptions: FxHashMap<ActorId, Subscription>,
     /// Whom the viewer follows among the followers of an account.
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
     /// Blocks in either direction between two accounts, the smaller number first.

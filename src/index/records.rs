@@ -8,6 +8,7 @@ use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
 use crate::store::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
+    order_joined_key,
 };
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
@@ -249,13 +250,7 @@ impl Index {
         record: &Record,
         time: i64,
     ) -> Result<(), StoreError> {
-        let valid = self.index_record(
-            tx,
-            id,
-            &record.value,
-            fields::created_ms(&record.value).min(time),
-            time,
-        )?;
+        let valid = self.index_record(tx, id, &record.value, sort(&record.value, time), time)?;
         tx.touch(id.actor);
         put_record(tx, id, record, time, valid)?;
         if valid && id.coll == c::THREADGATE {
@@ -298,6 +293,7 @@ impl Index {
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, 1)?;
+                    tx.put(Ks::Order, &order_joined_key(pack, sort, id.actor), &[]);
                     notify::joined(self, tx, id, pack, time);
                 }
             }
@@ -344,6 +340,7 @@ impl Index {
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, -1)?;
+                    tx.del(Ks::Order, &order_joined_key(pack, row.sort, id.actor));
                 }
             }
             c::LIST => drop(tx.count(me, Counter::Lists, -1)?),
@@ -423,14 +420,18 @@ fn put_record(
     valid: bool,
 ) -> Result<(), StoreError> {
     let packed = tx.pack(&record.value)?;
-    let sort = if fields::text(&record.value, "createdAt").is_some() {
-        fields::created_ms(&record.value).min(time)
-    } else {
-        time
-    };
+    let sort = sort(&record.value, time);
     let row = RecordRow { cid: record.cid, indexed: time, sort, valid, packed };
     tx.put(Ks::Record, &id.to_bytes(), &row.encode());
     Ok(())
+}
+
+/// `sortAt`; records of some kinds have no `createdAt`.
+fn sort(v: &Ipld, time: i64) -> i64 {
+    match fields::text(v, "createdAt") {
+        Some(_) => fields::created_ms(v).min(time),
+        None => time,
+    }
 }
 
 struct Subject<'a> {

@@ -6,6 +6,7 @@
 //! | `m` | viewer, account | when it was muted, and what of it |
 //! | `l` | viewer, list | when it was muted |
 //! | `t` | viewer, thread root | when it was muted |
+//! | `n` | viewer, account | since when its activity is subscribed to, and which |
 //! | `s` | viewer | up to when notifications were seen |
 //! | `b` | viewer | since when the account is a member |
 //! | `x` | account or record | when it was taken down, and the reference given |
@@ -26,14 +27,22 @@ pub enum Kind {
     MutedList = b'l',
     /// A muted thread, by its root.
     MutedThread = b't',
+    /// An account whose activity is subscribed to.
+    Subscription = b'n',
     /// Notifications seen.
     Seen = b's',
     /// Called with a valid token before.
     Member = b'b',
 }
 
-const ALL: [Kind; 5] =
-    [Kind::MutedActor, Kind::MutedList, Kind::MutedThread, Kind::Seen, Kind::Member];
+const ALL: [Kind; 6] = [
+    Kind::MutedActor,
+    Kind::MutedList,
+    Kind::MutedThread,
+    Kind::Subscription,
+    Kind::Seen,
+    Kind::Member,
+];
 
 fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
     let key = Key::tag(kind as u8).actor(viewer);
@@ -73,6 +82,50 @@ pub fn put(
     push_zigzag(&mut value, at);
     tx.put(Ks::Private, &key, &value);
     tx.touch(viewer);
+    Ok(())
+}
+
+/// A subscription to an account's activity (`app.bsky.notification.defs#activitySubscription`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Subscription {
+    /// When it was made first.
+    pub at: i64,
+    /// Posts notify.
+    pub post: bool,
+    /// Replies notify.
+    pub reply: bool,
+}
+
+/// A viewer's subscription to an account.
+pub fn subscription<R: Reader + ?Sized>(
+    r: &R,
+    viewer: ActorId,
+    subject: ActorId,
+) -> Result<Option<Subscription>, StoreError> {
+    let key = key(Kind::Subscription, viewer, Some(Target::Actor(subject)));
+    r.row(Ks::Private, &key, |b| {
+        let mut r = ByteReader::new(b);
+        let (at, which) = (r.zigzag()?, r.u8()?);
+        Some(Subscription { at, post: which & 1 != 0, reply: which & 2 != 0 })
+    })
+}
+
+/// Subscribes to an account; to nothing of it is to unsubscribe. One that is there keeps its time.
+pub fn put_subscription(
+    tx: &mut Tx<'_>,
+    viewer: ActorId,
+    subject: ActorId,
+    to: Subscription,
+) -> Result<(), StoreError> {
+    let key = key(Kind::Subscription, viewer, Some(Target::Actor(subject)));
+    if !to.post && !to.reply {
+        tx.del(Ks::Private, &key);
+        return Ok(());
+    }
+    let mut value = Vec::new();
+    push_zigzag(&mut value, tx.row(Ks::Private, &key, time)?.unwrap_or(to.at));
+    value.push(u8::from(to.post) | u8::from(to.reply) << 1);
+    tx.put(Ks::Private, &key, &value);
     Ok(())
 }
 
@@ -316,6 +369,14 @@ mod tests {
         assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), Some(8));
         assert_eq!(members(&s).unwrap(), [me]);
         assert_eq!(takedowns(&s).unwrap(), [other]);
+        for (post, reply, expect) in
+            [(true, false, true), (false, true, true), (false, false, false)]
+        {
+            let to = Subscription { at: 4, post, reply };
+            writer.durable(move |tx| put_subscription(tx, me, ActorId(2), to)).await.unwrap();
+            let found = subscription(&store.snapshot(), me, ActorId(2)).unwrap();
+            assert_eq!(found, expect.then_some(to));
+        }
         writer.durable(move |tx| forget(tx, me)).await.unwrap();
         let s = store.snapshot();
         assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), []);

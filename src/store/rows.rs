@@ -627,6 +627,8 @@ pub enum Order {
     Mentions = 0x42,
     /// Items of a list; member: record key of the item, value: account.
     Items = 0x43,
+    /// Who joined through a starter pack; member: account.
+    Joined = 0x44,
 }
 
 /// All members of such a list.
@@ -643,6 +645,11 @@ pub fn order_post_key(order: Order, target: Target, sort: i64, post: PostId) -> 
 #[must_use]
 pub fn order_item_key(list: Target, sort: i64, rkey: Rkey) -> Key {
     order_prefix(Order::Items, list).newest_first(sort).rkey(rkey)
+}
+/// An account that joined through a starter pack, by `sortAt` of its profile.
+#[must_use]
+pub fn order_joined_key(pack: Target, sort: i64, actor: ActorId) -> Key {
+    order_prefix(Order::Joined, pack).newest_first(sort).actor(actor)
 }
 /// All fans of a popular target in order of time.
 #[must_use]

@@ -127,6 +127,16 @@ pub struct ViewerState {
     pub followed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_followers: Option<KnownFollowersView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity_subscription: Option<ActivitySubscription>,
+}
+
+/// `app.bsky.notification.defs#activitySubscription`.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ActivitySubscription {
+    pub post: bool,
+    pub reply: bool,
 }
 
 /// `knownFollowers`.
@@ -299,7 +309,20 @@ fn viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
         following: viewer.following.clone().filter(|_| !block),
         followed_by: viewer.followed_by.clone().filter(|_| !block),
         known_followers: None,
+        activity_subscription: subscription(state, id),
     })
+}
+
+/// The viewer's subscription, as long as the account permits it.
+fn subscription(state: &State, id: ActorId) -> Option<ActivitySubscription> {
+    let to = state.subscriptions.get(&id)?;
+    let viewer = state.profile_viewers.get(&id)?;
+    let permitted = match state.actor(id)?.allow_subscriptions {
+        "followers" => viewer.following.is_some(),
+        "mutuals" => viewer.following.is_some() && viewer.followed_by.is_some(),
+        _ => false,
+    };
+    permitted.then_some(ActivitySubscription { post: to.post, reply: to.reply })
 }
 
 /// The `viewer` of a `blockedAuthor`: only what concerns the block.

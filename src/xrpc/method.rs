@@ -133,6 +133,7 @@ pub static METHODS: &[Method] = &[
     Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))),
     Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))),
     Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))),
+    Method::asynchronous("app.bsky.notification.putActivitySubscription", Auth::Required, |ctx, call| Box::pin(api::subscription::put_activity_subscription(ctx, call))),
     Method::read("app.bsky.labeler.getServices", Auth::Optional, api::labeler::get_services),
     Method::asynchronous("app.bsky.notification.getUnreadCount", Auth::Required, |ctx, call| Box::pin(api::notification::get_unread_count(ctx, call))),
     Method::asynchronous("app.bsky.notification.listNotifications", Auth::Required, |ctx, call| Box::pin(api::notification::list_notifications(ctx, call))),

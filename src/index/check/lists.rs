@@ -3,6 +3,7 @@
 use super::super::fans::ordered_bit;
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
+use super::super::records;
 use super::{Check, edge_kind, lenient};
 use crate::store::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
 use crate::store::{
@@ -22,6 +23,7 @@ enum Entry {
     Fan(EdgeKind, Target, i64, ActorId),
     Post(Order, Target, i64, PostId),
     Item(Target, i64, Rkey),
+    Joined(Target, i64, ActorId),
 }
 
 impl Check<'_> {
@@ -55,6 +57,11 @@ impl Check<'_> {
                             &crate::store::rows::rev_key(EdgeKind::ListItem, list, member),
                         )?;
                     this.expect(held, "list-row-without-item", |t| t.record_name(id));
+                }
+                Some(Entry::Joined(pack, sort, actor)) => {
+                    let id = RecordId { actor, coll: c::PROFILE, rkey: Rkey::SELF };
+                    let held = this.joined_through(pack, sort, id)?;
+                    this.expect(held, "joined-row-without-profile", |t| t.record_name(id));
                 }
             }
             Ok(Some(()))
@@ -99,6 +106,17 @@ impl Check<'_> {
             format!("{} under {}", t.name(Target::Post(post)), t.name(target))
         });
         Ok(order != Order::Replies || !row.has(f::VIOLATES_THREADGATE))
+    }
+
+    fn joined_through(&self, pack: Target, sort: i64, id: RecordId) -> Result<bool, StoreError> {
+        let row = lenient(self.s.record(id))?.filter(|row| row.valid && row.sort == sort);
+        let Some(row) = row else { return Ok(false) };
+        match self.s.unpack(&row.packed) {
+            Ok(value) => Ok(records::starter_pack(&mut Known(self.s), &value)? == Some(pack)),
+            // Counted where records are read.
+            Err(StoreError::Corrupt(_)) => Ok(true),
+            Err(e) => Err(e),
+        }
     }
 
     fn ordered_fan(
@@ -153,11 +171,12 @@ fn entry(k: &[u8]) -> Option<Entry> {
     let mut r = ByteReader::new(k);
     let tag = r.u8()?;
     let (target, sort) = (r.target()?, r.newest_first()?);
-    let order = [Order::Replies, Order::Quotes, Order::Mentions, Order::Items]
+    let order = [Order::Replies, Order::Quotes, Order::Mentions, Order::Items, Order::Joined]
         .into_iter()
         .find(|o| *o as u8 == tag);
     let entry = match order {
         Some(Order::Items) => Entry::Item(target, sort, r.rkey()?),
+        Some(Order::Joined) => Entry::Joined(target, sort, r.actor()?),
         Some(order) => Entry::Post(order, target, sort, r.post()?),
         None => Entry::Fan(edge_kind(tag)?, target, sort, r.actor()?),
     };

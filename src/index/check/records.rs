@@ -6,7 +6,8 @@ use super::super::names::Known;
 use super::super::{gates, posts, records};
 use super::{Check, lenient};
 use crate::store::rows::{
-    Counter, EdgeKind, FeedRow, PostRow, RecordRow, order_item_key, order_post_key, post_flags as f,
+    Counter, EdgeKind, FeedRow, PostRow, RecordRow, order_item_key, order_joined_key,
+    order_post_key, post_flags as f,
 };
 use crate::store::{
     ActorId, CollId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c,
@@ -169,6 +170,9 @@ impl Check<'_> {
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = records::starter_pack(&mut names, v)? {
                     *self.joined.entry(pack).or_default() += 1;
+                    let key = order_joined_key(pack, row.sort, id.actor);
+                    let listed = self.s.has(Ks::Order, &key)?;
+                    self.expect(listed, "profile-without-joined-row", |t| t.record_name(id));
                 }
             }
             _ => {}

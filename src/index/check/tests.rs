@@ -4,7 +4,8 @@ use super::super::fans::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
 use crate::store::rows::{
-    FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_prefix, post_flags, rev_key,
+    FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
+    post_flags, rev_key,
 };
 use crate::store::{RecordId, collections as c};
 
@@ -56,6 +57,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
     let record = |actor, coll, n| RecordId { actor, coll, rkey: rkey(n) };
     let list = record(a, c::LIST, 30);
     let item = record(a, c::LISTITEM, 32);
+    let pack = Target::Record(record(a, c::STARTERPACK, 31));
     let del = |ks, key: &[u8]| -> Damage {
         let key = key.to_vec();
         Box::new(move |tx| {
@@ -119,6 +121,11 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             &["item-without-list-row"],
         ),
         (
+            del(Ks::Order, &first(Ks::Order, &order_prefix(Order::Joined, pack))),
+            &["profile-without-joined-row"],
+        ),
+        (put(Ks::Order, &order_joined_key(pack, 5, a), &[]), &["joined-row-without-profile"]),
+        (
             del(Ks::Order, &first(Ks::Order, &order_prefix(Order::Quotes, root))),
             &["count-quotes", "post-without-list-row"],
         ),
@@ -164,7 +171,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (count(root, Counter::Replies), &["count-replies"]),
         (count(root, Counter::Quotes), &["count-quotes"]),
         (count(Target::Record(list), Counter::Items), &["count-items"]),
-        (count(Target::Record(record(a, c::STARTERPACK, 31)), Counter::Joined), &["count-joined"]),
+        (count(pack, Counter::Joined), &["count-joined"]),
         (count(Target::Record(list), Counter::Joined), &["count-joined"]),
         (count(me, Counter::Followers), &["count-followers"]),
         (count(me, Counter::Follows), &["count-follows"]),

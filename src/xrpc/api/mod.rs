@@ -13,6 +13,7 @@ pub(super) mod mute;
 pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod repo;
+pub(super) mod subscription;
 pub(super) mod temp;
 pub(super) mod unspecced;
 

@@ -422,3 +422,70 @@ fn takedowns_of_accounts_records_and_blobs() {
     );
     assert_eq!(as_viewer.unwrap_err().status(), 401);
 }
+
+#[test]
+fn activity_subscriptions_show_while_they_are_permitted() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (alice, bob) = (f.account("alice"), f.account("bob"));
+    let put = |subject: &str, post: bool, reply: bool| {
+        let to = json!({ "post": post, "reply": reply });
+        let input = json!({ "subject": subject, "activitySubscription": to });
+        s.post("app.bsky.notification.putActivitySubscription", input, alice)
+    };
+    let shown = || {
+        let view = s.get(PROFILE, "actor=bob.test", Some(alice)).unwrap();
+        view["viewer"].get("activitySubscription").cloned()
+    };
+    assert!(put("did:plc:alice", true, true).is_err());
+    let both = json!({ "post": true, "reply": true });
+    assert_eq!(put("did:plc:bob", true, true).unwrap()["activitySubscription"], both);
+    assert_eq!(shown(), None);
+    f.follow(alice, bob);
+    assert_eq!(shown(), Some(both.clone()));
+    let declaration = json!({
+        "$type": "app.bsky.notification.declaration", "allowSubscriptions": "mutuals",
+    });
+    f.record(bob, "app.bsky.notification.declaration", "self", declaration);
+    assert_eq!(shown(), None);
+    f.follow(bob, alice);
+    assert_eq!(shown(), Some(both));
+    assert_eq!(put("did:plc:bob", false, false).unwrap().get("activitySubscription"), None);
+    assert_eq!(shown(), None);
+}
+
+#[test]
+fn who_joined_through_a_starter_pack_lately_is_counted() {
+    use crate::store::Ks;
+    use crate::store::rows::{Counter, order_joined_key};
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (owner, a, b) = (f.account("owner"), f.account("a"), f.account("b"));
+    let pack = f.record(owner, "app.bsky.graph.starterpack", "3kpack", json!({
+        "$type": "app.bsky.graph.starterpack", "name": "pack", "createdAt": "2023-01-01T00:00:00.000Z",
+        "list": "at://did:plc:owner/app.bsky.graph.list/3klist",
+    }));
+    let uri = f.snapshot().uri(pack).unwrap();
+    f.record(
+        a,
+        "app.bsky.actor.profile",
+        "self",
+        json!({
+            "$type": "app.bsky.actor.profile", "joinedViaStarterPack": {
+                "uri": uri, "cid": "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a" },
+        }),
+    );
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    f.write(move |tx| {
+        for (actor, days) in [(a, 1), (b, 6), (owner, 8)] {
+            let key = order_joined_key(Target::Record(pack), NOW - days * DAY, actor);
+            tx.put(Ks::Order, &key, &[]);
+            tx.count(Target::Record(pack), Counter::Joined, 1)?;
+        }
+        Ok(())
+    });
+    let view = s.get(PROFILE, "actor=a.test", None).unwrap();
+    let via = &view["joinedViaStarterPack"];
+    assert_eq!((&via["joinedAllTimeCount"], &via["joinedWeekCount"]), (&json!(3), &json!(2)));
+    assert_eq!(via["creator"]["handle"], "owner.test");
+}

@@ -1,0 +1,36 @@
+//! `app.bsky.notification.putActivitySubscription`: private state, shown in the subject's profile.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::store::private::{self, Subscription};
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// `app.bsky.notification.putActivitySubscription`
+pub(crate) async fn put_activity_subscription(
+    app: Arc<AppCtx>,
+    call: Call,
+) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let input = call.input.unwrap_or_default();
+    let subject = input.get("subject").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if subject == viewer {
+        return Err(XrpcError::invalid_request("Cannot subscribe to own activity"));
+    }
+    let asked = input.get("activitySubscription");
+    let flag = |key: &str| asked.and_then(|a| a.get(key)?.as_bool()).unwrap_or(false);
+    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let to = Subscription { at, post: flag("post"), reply: flag("reply") };
+    let mut out = json!({ "subject": subject });
+    if let (true, Some(out)) = (to.post || to.reply, out.as_object_mut()) {
+        out.insert("activitySubscription".to_owned(), asked.cloned().unwrap_or_default());
+    }
+    app.writer
+        .durable(move |tx| {
+            let (viewer, subject) = (tx.intern_actor(&viewer)?, tx.intern_actor(&subject)?);
+            private::put_subscription(tx, viewer, subject, to)
+        })
+        .await?;
+    Reply::json(&out)
+}
