@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Intervals and timeouts of a subscription.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Between two pings.
+    /// After this long without a sign of life, one is asked for.
     pub ping: Duration,
     /// Without any sign of life for this long, the connection is given up.
     pub alive: Duration,
@@ -27,8 +27,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            ping: Duration::from_secs(30),
-            alive: Duration::from_secs(75),
+            // A busy stream is never asked; a dead socket looks just like a quiet one, and costs its lag.
+            ping: Duration::from_secs(5),
+            alive: Duration::from_secs(20),
             stall: Duration::from_secs(120),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
@@ -101,7 +102,7 @@ impl Watch {
 
     /// When to look again at a stream that may be silent.
     pub(crate) fn next_alive(&self) -> Instant {
-        (self.pinged + self.timing.ping).min(self.alive + self.timing.alive)
+        self.next_ping().min(self.alive + self.timing.alive)
     }
 
     /// Whether the peer is still there.
@@ -121,8 +122,12 @@ impl Watch {
         Ok(())
     }
 
+    fn next_ping(&self) -> Instant {
+        self.pinged.max(self.alive) + self.timing.ping
+    }
+
     pub(crate) fn ping_due(&mut self) -> bool {
-        let due = self.pinged.elapsed() >= self.timing.ping;
+        let due = self.next_ping() <= Instant::now();
         if due {
             self.pinged = Instant::now();
         }

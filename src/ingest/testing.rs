@@ -32,6 +32,8 @@ use crate::syntax::{Cid, Did, Handle, Tid, cid};
 pub(crate) enum Step {
     Send(Bytes),
     Close,
+    /// Neither reads nor writes any more, and keeps the socket.
+    Hang,
 }
 
 type Script = dyn Fn(usize, Option<i64>) -> Vec<Step> + Send + Sync;
@@ -82,6 +84,7 @@ impl Relay {
                                 }
                                 sent.fetch_add(1, Ordering::SeqCst);
                             }
+                            Step::Hang => std::future::pending().await,
                             Step::Close => {
                                 let _ = socket.close(None).await;
                                 return;

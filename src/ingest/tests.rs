@@ -124,6 +124,22 @@ async fn a_dropped_or_stalled_connection_goes_on_behind_what_was_read() {
 }
 
 #[tokio::test]
+async fn a_socket_that_is_dead_but_open_is_given_up() {
+    // The relay reads nothing any more, so it answers no ping.
+    let relay = Relay::start(|_, _| vec![Step::Hang]).await;
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let (_dir, store) = store();
+    let mut options = options(&relay);
+    options.timing.ping = Duration::from_millis(50);
+    options.timing.alive = Duration::from_millis(200);
+    let ingest = start(options, &store, &directory, &sink);
+    until("another connection", || relay.cursors.lock().len() > 1).await;
+    let error = ingest.status()[0].last_error.clone();
+    assert!(error.is_some_and(|error| error.contains("sign of life")));
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn the_stored_cursor_is_where_reading_begins() {
     let relay = Relay::of(vec![]).await;
     let (_dir, store) = store();
