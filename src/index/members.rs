@@ -5,45 +5,59 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Index, fields, notify, posts};
+use super::{Index, notify, posts};
 use crate::store::rows::{
     EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix,
+    via_prefix,
 };
 use crate::store::{
-    ActorId, Ks, PostId, Reader, Snapshot, Store, StoreError, Target, Tx, Writer, ids::ByteReader,
-    private,
+    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, StoreError, Target,
+    Tx, Writer, collections as c, ids::ByteReader, private,
 };
 
 /// The set of members, in memory.
 #[derive(Debug, Default)]
-pub struct Members(parking_lot::RwLock<FxHashSet<ActorId>>);
+pub struct Members {
+    /// For whom rows are written.
+    live: parking_lot::RwLock<FxHashSet<ActorId>>,
+    /// For whom those from before they joined are there too.
+    complete: parking_lot::RwLock<FxHashSet<ActorId>>,
+    /// One account joins at a time, so that nobody reads what is half built.
+    joining: tokio::sync::Mutex<()>,
+}
 
 impl Members {
     pub(super) fn load(snapshot: &Snapshot) -> Result<Self, StoreError> {
-        Ok(Self(parking_lot::RwLock::new(private::members(snapshot)?.into_iter().collect())))
+        let all: FxHashSet<ActorId> = private::members(snapshot)?.into_iter().collect();
+        Ok(Self {
+            live: parking_lot::RwLock::new(all.clone()),
+            complete: parking_lot::RwLock::new(all),
+            joining: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Whether notifications of this account are kept.
     #[must_use]
     pub fn contains(&self, actor: ActorId) -> bool {
-        self.0.read().contains(&actor)
+        self.live.read().contains(&actor)
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.read().len()
+        self.live.read().len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
+        self.live.read().is_empty()
     }
 
     pub(super) fn remove(&self, tx: &mut Tx<'_>, actor: ActorId) {
         private::remove(tx, private::Kind::Member, actor, None);
-        self.0.write().remove(&actor);
+        self.complete.write().remove(&actor);
+        self.live.write().remove(&actor);
     }
 }
 
@@ -61,14 +75,19 @@ impl Index {
         actor: ActorId,
         now: i64,
     ) -> Result<(), StoreError> {
-        if self.members.contains(actor) {
+        let complete = || self.members.complete.read().contains(&actor);
+        if complete() {
+            return Ok(());
+        }
+        let _turn = self.members.joining.lock().await;
+        if complete() {
             return Ok(());
         }
         // From the next event on rows are written live; the snapshot after that has everything before.
         let this = std::sync::Arc::clone(self);
         writer
             .durable(move |_| {
-                this.members.0.write().insert(actor);
+                this.members.live.write().insert(actor);
                 Ok(())
             })
             .await?;
@@ -82,7 +101,9 @@ impl Index {
                 }
                 private::put(tx, private::Kind::Member, actor, None, now)
             })
-            .await
+            .await?;
+        self.members.complete.write().insert(actor);
+        Ok(())
     }
 }
 
@@ -99,21 +120,21 @@ fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     }
     let mut candidates = listed(s, Order::Mentions, Target::Actor(me))?;
     for entry in feed(s, me)? {
-        let Some(repost_of) = entry.repost_of else {
-            let target = Target::Post(PostId { author: me, rkey: entry.rkey });
-            for (kind, reason) in
-                [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)]
-            {
-                for (fan, f) in fans(s, kind, target)? {
-                    out.push(row(f.sort_ms(), fan, reason, f.rkey, Some(target)));
-                }
-            }
-            candidates.extend(listed(s, Order::Quotes, target)?);
-            below(s, PostId { author: me, rkey: entry.rkey }, &mut candidates)?;
+        if entry.repost_of.is_some() {
             continue;
-        };
-        via(s, me, entry.rkey, repost_of, &mut out)?;
+        }
+        let target = Target::Post(PostId { author: me, rkey: entry.rkey });
+        for (kind, reason) in [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)] {
+            for (fan, f) in fans(s, kind, target)? {
+                out.push(row(f.sort_ms(), fan, reason, f.rkey, Some(target)));
+            }
+        }
+        candidates.extend(listed(s, Order::Quotes, target)?);
+        below(s, PostId { author: me, rkey: entry.rkey }, &mut candidates)?;
     }
+    via(s, me, &mut out)?;
+    liked_records(s, me, &mut out)?;
+    joined(s, me, &mut out)?;
     out.retain(|n| n.author != me);
     candidates.sort_unstable();
     candidates.dedup();
@@ -183,34 +204,70 @@ fn below(s: &Snapshot, post: PostId, out: &mut Vec<PostId>) -> Result<(), StoreE
     Ok(())
 }
 
-/// Likes and reposts of a post that came through this account's repost of it.
-fn via(
-    s: &Snapshot,
-    me: ActorId,
-    rkey: crate::store::Rkey,
-    post: PostId,
-    out: &mut Vec<NotifRow>,
-) -> Result<(), StoreError> {
-    let repost =
-        crate::store::RecordId { actor: me, coll: crate::store::collections::REPOST, rkey };
-    let kinds =
-        [(EdgeKind::Like, Reason::LikeViaRepost), (EdgeKind::Repost, Reason::RepostViaRepost)];
-    for (kind, reason) in kinds {
-        for (fan, f) in fans(s, kind, Target::Post(post))? {
-            let id = crate::store::RecordId { actor: fan, coll: kind.collection(), rkey: f.rkey };
-            let Some(row) = s.record(id)? else { continue };
-            let value = s.unpack(&row.packed)?;
-            let Some(uri) = fields::ref_uri(&value, "via") else { continue };
-            if s.target(uri)? == Some(Target::Record(repost)) {
-                out.push(NotifRow {
-                    sort: f.sort_ms(),
-                    author: fan,
-                    reason,
-                    rkey: f.rkey,
-                    subject: Some(Target::Record(repost)),
-                });
+/// Likes and reposts of anything that came through reposts of this account.
+fn via(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
+    s.scan_prefix(Ks::Order, &via_prefix(me), &mut |k, _| {
+        let mut r = ByteReader::new(k);
+        let _order = r.u8();
+        let (subject, sort, author) = (r.target(), r.newest_first(), r.actor());
+        let reason = match r.u8() {
+            Some(kind) if kind == EdgeKind::Like as u8 => Reason::LikeViaRepost,
+            _ => Reason::RepostViaRepost,
+        };
+        if let (Some(sort), Some(author), Some(rkey)) = (sort, author, r.rkey()) {
+            out.push(NotifRow { sort, author, reason, rkey, subject });
+        }
+        out.len() < ROWS
+    })
+}
+
+/// Likes of records other than posts: feed generators, labelers, lists.
+fn liked_records(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
+    for coll in [c::GENERATOR, c::LABELER, c::LIST, c::STARTERPACK] {
+        for id in own(s, me, coll)? {
+            let target = Target::Record(id);
+            for (fan, f) in fans(s, EdgeKind::Like, target)? {
+                let subject = Some(target);
+                let (sort, rkey) = (f.sort_ms(), f.rkey);
+                out.push(NotifRow { sort, author: fan, reason: Reason::Like, rkey, subject });
             }
         }
     }
     Ok(())
+}
+
+/// Accounts that joined through a starter pack of this one; dated by when their profile was indexed.
+fn joined(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
+    let mut newcomers = Vec::new();
+    for id in own(s, me, c::STARTERPACK)? {
+        let prefix = order_prefix(Order::Joined, Target::Record(id));
+        s.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
+            let mut rest = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
+            let _sort = rest.newest_first();
+            newcomers.extend(rest.actor().map(|actor| (actor, id)));
+            newcomers.len() < ROWS
+        })?;
+    }
+    for (author, pack) in newcomers {
+        let profile = RecordId { actor: author, coll: c::PROFILE, rkey: Rkey::SELF };
+        let Some(row) = s.record(profile)? else { continue };
+        out.push(NotifRow {
+            sort: row.indexed,
+            author,
+            reason: Reason::StarterpackJoined,
+            rkey: Rkey::SELF,
+            subject: Some(Target::Record(pack)),
+        });
+    }
+    Ok(())
+}
+
+/// Records of one collection that the account has.
+fn own(s: &Snapshot, me: ActorId, coll: CollId) -> Result<Vec<RecordId>, StoreError> {
+    let mut out = Vec::new();
+    s.scan_prefix(Ks::Record, &Key::new().actor(me).u32(coll.0), &mut |k, _| {
+        out.extend(RecordId::from_bytes(k));
+        out.len() < ROWS
+    })?;
+    Ok(out)
 }

@@ -129,7 +129,8 @@ impl Index {
                 self.seen(tx, actor, time)?;
                 RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
             }
-            Some(row) if rev <= row.rev => {
+            // An unverified upstream tells each op of a commit apart, all under one rev.
+            Some(row) if rev < row.rev || (rev == row.rev && commit.data.is_some()) => {
                 EVENTS.inc("replayed");
                 return Ok(());
             }

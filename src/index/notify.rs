@@ -61,7 +61,7 @@ pub(super) fn edge(
     kind: EdgeKind,
     id: RecordId,
     target: Target,
-    via: Option<&str>,
+    via: Option<Target>,
     sort: i64,
     on: bool,
 ) -> Result<(), StoreError> {
@@ -86,10 +86,8 @@ pub(super) fn edge(
     if kind == EdgeKind::Follow {
         return Ok(());
     }
-    if let Some(via) = via
-        && let Some(t @ Target::Record(_)) = tx.intern_target(via)?
-    {
-        write(tx, &index.members, t.actor(), row(via_reason, t), on)?;
+    if let Some(repost) = via {
+        write(tx, &index.members, repost.actor(), row(via_reason, repost), on)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
 use crate::store::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
-    order_joined_key,
+    order_joined_key, order_via_key,
 };
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
@@ -164,16 +164,11 @@ impl Index {
                 tx.touch(id.actor);
                 tx.touch(target.actor());
             }
-            notify::edge(
-                self,
-                tx,
-                kind,
-                id,
-                target,
-                fields::ref_uri(&record.value, "via"),
-                sort,
-                true,
-            )?;
+            let via = via_repost(tx, fields::ref_uri(&record.value, "via"))?;
+            if let Some(repost) = via {
+                tx.put(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey), &[]);
+            }
+            notify::edge(self, tx, kind, id, target, via, sort, true)?;
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);
@@ -217,7 +212,11 @@ impl Index {
         if kind == EdgeKind::Block {
             tx.touch(id.actor);
         }
-        notify::edge(self, tx, kind, id, edge.target, via.as_deref(), sort, false)
+        let via = via_repost(tx, via.as_deref())?;
+        if let Some(repost) = via {
+            tx.del(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey));
+        }
+        notify::edge(self, tx, kind, id, edge.target, via, sort, false)
     }
 
     /// How an edge states the CID of its subject: shared with the others, or its own.
@@ -352,6 +351,16 @@ impl Index {
         self.subject_cids.forget(Target::of(id));
         Ok(())
     }
+}
+
+/// The repost that a like or repost came through.
+fn via_repost(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<Target>, StoreError> {
+    Ok(match uri {
+        Some(uri) => {
+            tx.intern_target(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::REPOST))
+        }
+        None => None,
+    })
 }
 
 /// What is held under a record's address.

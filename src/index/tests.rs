@@ -79,7 +79,7 @@ async fn replays_change_nothing() {
     let rev = Tid::parse(&tid(50)).unwrap();
     let body = Body::Commit(Commit {
         rev,
-        data: None,
+        data: Some([7; 32]),
         prev_data: None,
         ops: vec![post(1), like(2, &uri("a", POST, 1))],
     });
@@ -164,8 +164,32 @@ async fn a_new_member_gets_what_an_old_one_got_live() {
     }
     let root = uri("a", POST, 1);
     let first = uri("b", POST, 3);
+    let feed = "app.bsky.feed.generator";
+    let repost = |n, of: &str| {
+        let coll = "app.bsky.feed.repost";
+        let v = [("$type", text(coll)), ("subject", strong(of)), ("createdAt", text(at(n)))];
+        op(coll, n, map(v))
+    };
+    let mut through = like(14, &uri("d", POST, 11));
+    if let Some(Ipld::Map(m)) = through.record.as_mut().map(|r| &mut r.value) {
+        m.insert("via".into(), strong(&uri("a", "app.bsky.feed.repost", 12)));
+        // The reference does not ask whether that repost is of the same post.
+    }
+    let joined = op(
+        "app.bsky.actor.profile",
+        15,
+        map([
+            ("$type", text("app.bsky.actor.profile")),
+            ("joinedViaStarterPack", strong(&uri("a", "app.bsky.graph.starterpack", 13))),
+        ]),
+    );
+    let joined = Op { rkey: "self".into(), ..joined };
     for w in [&mut live, &mut late] {
-        w.commit("a", [post(1)]).await;
+        w.commit("d", [post(11)]).await;
+        let generator = op(feed, 13, map([("$type", text(feed)), ("createdAt", text(at(13)))]));
+        let pack = "app.bsky.graph.starterpack";
+        let pack = op(pack, 13, map([("$type", text(pack)), ("createdAt", text(at(13)))]));
+        w.commit("a", [post(1), repost(12, &uri("d", POST, 11)), generator, pack]).await;
     }
     live.join("a").await;
     for w in [&mut live, &mut late] {
@@ -176,12 +200,15 @@ async fn a_new_member_gets_what_an_old_one_got_live() {
         )
         .await;
         w.commit("a", [like(9, &root), reply(10, &root, &first)]).await;
+        w.commit("e", [through.clone(), like(16, &uri("a", feed, 13)), joined.clone()]).await;
     }
     late.join("a").await;
     let expect = live.notifs("a");
     assert_eq!(late.notifs("a"), expect);
     let reasons: Vec<_> = expect.iter().map(|(_, r)| *r).collect();
-    assert_eq!(reasons, ["like", "quote", "mention", "reply", "follow", "reply", "like"]);
+    let old = ["like", "quote", "mention", "reply", "follow", "reply", "like"];
+    assert_eq!(reasons[..3], ["starterpack-joined", "like", "like-via-repost"]);
+    assert_eq!(reasons[3..], old);
 }
 
 #[tokio::test]

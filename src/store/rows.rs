@@ -629,6 +629,8 @@ pub enum Order {
     Items = 0x43,
     /// Who joined through a starter pack; member: account.
     Joined = 0x44,
+    /// Likes and reposts made through a repost; member: account, kind, record key.
+    Via = 0x45,
 }
 
 /// All members of such a list.
@@ -645,6 +647,17 @@ pub fn order_post_key(order: Order, target: Target, sort: i64, post: PostId) -> 
 #[must_use]
 pub fn order_item_key(list: Target, sort: i64, rkey: Rkey) -> Key {
     order_prefix(Order::Items, list).newest_first(sort).rkey(rkey)
+}
+/// A like or repost that names a repost it came through.
+#[must_use]
+pub fn order_via_key(repost: Target, sort: i64, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Key {
+    order_prefix(Order::Via, repost).newest_first(sort).actor(actor).u8(kind as u8).rkey(rkey)
+}
+/// Everything that came through any repost of an account.
+#[must_use]
+pub fn via_prefix(actor: ActorId) -> Key {
+    // The tag of a record target, then its owner.
+    Key::tag(Order::Via as u8).u8(3).actor(actor)
 }
 /// An account that joined through a starter pack, by `sortAt` of its profile.
 #[must_use]

@@ -24,6 +24,7 @@ enum Entry {
     Post(Order, Target, i64, PostId),
     Item(Target, i64, Rkey),
     Joined(Target, i64, ActorId),
+    Via(i64, EdgeKind, ActorId, Rkey),
 }
 
 impl Check<'_> {
@@ -62,6 +63,12 @@ impl Check<'_> {
                     let id = RecordId { actor, coll: c::PROFILE, rkey: Rkey::SELF };
                     let held = this.joined_through(pack, sort, id)?;
                     this.expect(held, "joined-row-without-profile", |t| t.record_name(id));
+                }
+                Some(Entry::Via(sort, kind, actor, rkey)) => {
+                    let edge = lenient(this.s.edge(kind, actor, rkey))?;
+                    let same = edge.is_some_and(|e| e.kept && e.sort_ms(rkey) == sort);
+                    let id = RecordId { actor, coll: kind.collection(), rkey };
+                    this.expect(same, "via-row-without-edge", |t| t.record_name(id));
                 }
             }
             Ok(Some(()))
@@ -171,12 +178,16 @@ fn entry(k: &[u8]) -> Option<Entry> {
     let mut r = ByteReader::new(k);
     let tag = r.u8()?;
     let (target, sort) = (r.target()?, r.newest_first()?);
-    let order = [Order::Replies, Order::Quotes, Order::Mentions, Order::Items, Order::Joined]
-        .into_iter()
-        .find(|o| *o as u8 == tag);
+    let orders =
+        [Order::Replies, Order::Quotes, Order::Mentions, Order::Items, Order::Joined, Order::Via];
+    let order = orders.into_iter().find(|o| *o as u8 == tag);
     let entry = match order {
         Some(Order::Items) => Entry::Item(target, sort, r.rkey()?),
         Some(Order::Joined) => Entry::Joined(target, sort, r.actor()?),
+        Some(Order::Via) => {
+            let (actor, kind) = (r.actor()?, edge_kind(r.u8()?)?);
+            Entry::Via(sort, kind, actor, r.rkey()?)
+        }
         Some(order) => Entry::Post(order, target, sort, r.post()?),
         None => Entry::Fan(edge_kind(tag)?, target, sort, r.actor()?),
     };
