@@ -1,7 +1,7 @@
 //! Members: accounts that called with a valid token, for whom notifications are kept.
 //!
 //! A notification of everybody's would double the size of a like. So rows are written for members only, and a new
-//! member's are built from the index at the first call, by the same rules in [`super::notify`].
+//! member's are built from the index at the first call, by the same rules in `notify`.
 
 use rustc_hash::FxHashSet;
 

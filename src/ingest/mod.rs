@@ -8,7 +8,7 @@
 //!
 //! Every frame takes a slot of its upstream and a share of that upstream's byte budget; when the budget is used
 //! up the socket is not read. Lanes are threads, each with its share of the DIDs, so the order within a repo
-//! holds; the [`sequencer`] lets the contiguous prefix of slots through. What an event does to the store is
+//! holds; the sequencer lets the contiguous prefix of slots through. What an event does to the store is
 //! `index`' matter: this folder ends at [`Sink`].
 //!
 //! # Invariants

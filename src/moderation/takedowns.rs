@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before the caller of
-//!   [`set`] is answered.
+//!   [`Takedowns::set`] is answered.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Small numbers that stand for identifiers inside the store, and their byte forms in keys.
 //!
 //! A DID becomes an [`ActorId`], a collection a [`CollId`], a record key an [`Rkey`]. The numbers are
-//! handed out by the writer (see [`super::names`]) and never change or come back, so they may be cached
+//! handed out by the writer (see `names`) and never change or come back, so they may be cached
 //! without expiry. Everything is big-endian: the order of the bytes is the order of the numbers.
 //!
 //! # Invariants

@@ -1,6 +1,6 @@
 //! The embedded store: keyspaces, codecs, the single writer, snapshots.
 //!
-//! The only module that names the engine (fjall). One thread writes ([`writer`]): whoever wants to change
+//! The only module that names the engine (fjall). One thread writes ([`Writer`]): whoever wants to change
 //! something sends it a closure over a [`Tx`], and everything in one batch becomes visible at once, the
 //! upstream cursors included. Readers take a [`Snapshot`]. Both are a [`Reader`], so a rule that needs to look
 //! something up is written once.
