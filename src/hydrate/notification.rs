@@ -118,7 +118,7 @@ impl Hydrator<'_> {
     }
 
     /// How many notifications are newer than the seen time.
-    pub fn unread(&self, viewer: ActorId, priority: bool) -> Result<u64> {
+    pub fn unread(&self, viewer: ActorId) -> Result<u64> {
         let account = self.actor(viewer)?;
         if account.is_none_or(|a| a.taken_down) {
             return Ok(0);
@@ -131,7 +131,7 @@ impl Hydrator<'_> {
                 return false;
             }
             read += 1;
-            match self.is_counted(viewer, priority, &row) {
+            match self.is_counted(&row) {
                 Ok(counts) => count += u64::from(counts),
                 Err(e) => failed = Err(e),
             }
@@ -140,11 +140,9 @@ impl Hydrator<'_> {
         failed.map(|()| count)
     }
 
-    fn is_counted(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
+    fn is_counted(&self, row: &NotifRow) -> Result<bool> {
         let record = Target::of(row.record());
-        Ok(self.exists(record)?
-            && !self.shared.takedowns.contains(record)
-            && (!priority || self.is_following(viewer, row.author)?))
+        Ok(self.exists(record)? && !self.shared.takedowns.contains(record))
     }
 
     /// Up to when the viewer has seen notifications, milliseconds.

@@ -19,7 +19,7 @@ const MAX_REPLIES: usize = 20_000;
 /// Posts in the line of the author's own replies.
 const MAX_OP_THREAD: usize = 1_000;
 /// How many likers are known to the viewer: looked for among so many, so many shown.
-const KNOWN_LIKERS: (usize, usize) = (500, 5);
+const KNOWN_LIKERS: (usize, usize) = (500, 3);
 
 /// Which posts a thread has.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, collections as c};
+use crate::syntax::AtUriRef;
 use crate::view::actor::{ProfileView, profile};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};
@@ -190,6 +191,16 @@ fn refuse_blocked(state: &PostState, id: ActorId, did: &str) -> Result<(), XrpcE
     Ok(())
 }
 
+/// Records are named by DID; a handle in its place is refused, as the reference finds nothing by it.
+fn by_did(uri: &str) -> Result<&str, XrpcError> {
+    match AtUriRef::parse(uri) {
+        Some(parts) if !parts.authority.starts_with("did:") => {
+            Err(XrpcError::invalid_request("AT-URIs must begin with a DID"))
+        }
+        _ => Ok(uri),
+    }
+}
+
 #[derive(Serialize)]
 struct Posts<'a> {
     posts: Vec<PostView<'a>>,
@@ -200,6 +211,7 @@ pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let mut ids: Vec<PostId> = Vec::new();
     for uri in call.params.strs("uris") {
+        by_did(uri)?;
         if let Some(Target::Post(id)) = session.snapshot.target(uri)?
             && !ids.contains(&id)
         {
@@ -252,7 +264,8 @@ struct Likes {
 /// `app.bsky.feed.getLikes`
 pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
-    let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
+    let uri = by_did(call.params.str("uri").unwrap_or_default())?;
+    let target = session.snapshot.target(uri)?;
     let h = session.hydrator();
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         if cursor.is_some_and(|c| c.starts_with("did:") && !c.contains("::")) {

@@ -112,7 +112,8 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
             listing.add(&page.0, seen)?;
             next = page.1;
             match next {
-                Some(at) if listing.shown.len() < limit => before = at,
+                // As other pages, it is filled while it is less than half full.
+                Some(at) if listing.shown.len() < limit.div_ceil(2) => before = at,
                 _ => break,
             }
         }
@@ -162,9 +163,8 @@ pub(crate) async fn get_unread_count(app: Arc<AppCtx>, call: Call) -> Result<Rep
 
 fn unread(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
-    let priority = call.params.bool("priority").unwrap_or(false);
     let count = match session.ctx.viewer {
-        Some(viewer) => session.hydrator().unread(viewer, priority)?,
+        Some(viewer) => session.hydrator().unread(viewer)?,
         None => 0,
     };
     Reply::json(&Count { count })
@@ -179,7 +179,9 @@ pub(crate) async fn update_seen(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
     app.writer
         .durable(move |tx| {
             let viewer = tx.intern_actor(&viewer)?;
-            private::put(tx, Kind::Seen, viewer, None, seen)
+            // What was seen stays seen.
+            let before = private::get(tx, Kind::Seen, viewer, None)?.unwrap_or(i64::MIN);
+            private::put(tx, Kind::Seen, viewer, None, seen.max(before))
         })
         .await?;
     Ok(Reply::empty())
