@@ -14,6 +14,7 @@ use crate::store::{
     ActorId, CollId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
     private,
 };
+use crate::syntax::Tid;
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
 const MAX_SORTED: usize = 10_000;
@@ -201,6 +202,36 @@ impl Hydrator<'_> {
         })?;
         let full = sorted.items.into_iter().filter(|(_, mute)| mute.is_full());
         Ok(Page { items: full.map(|(id, _)| id).collect(), cursor: sorted.cursor })
+    }
+
+    /// The accounts whose activity the viewer subscribed to before `before`, the last first. The cursor is a TID; its
+    /// clock number tells those of the same millisecond apart.
+    pub fn subscriptions(
+        &self,
+        viewer: ActorId,
+        before: Option<Tid>,
+        limit: usize,
+    ) -> Result<Page<ActorId>> {
+        let mut all: Vec<(i64, ActorId)> =
+            private::all(self.snapshot, private::Kind::Subscription, viewer)?
+                .into_iter()
+                .map(|(subject, at)| (at, subject.actor()))
+                .collect();
+        all.sort_unstable();
+        let (mut same, mut last) = (0u16, i64::MIN);
+        let mut keyed: Vec<(Tid, ActorId)> = Vec::with_capacity(all.len());
+        for (at, subject) in all {
+            same = if at == last { same.saturating_add(1) } else { 0 };
+            last = at;
+            let micros = u64::try_from(at).unwrap_or(0).saturating_mul(1000);
+            let micros = micros.saturating_add(u64::from(same >> 10));
+            keyed.push((Tid::from_micros(micros, same), subject));
+        }
+        let older = keyed.iter().rev().filter(|(key, _)| before.is_none_or(|b| *key < b));
+        let rows: Vec<&(Tid, ActorId)> = older.take(limit.saturating_add(1)).collect();
+        let shown = rows.get(..limit).unwrap_or(&rows);
+        let cursor = shown.last().filter(|_| rows.len() > limit).map(|(key, _)| key.to_string());
+        Ok(Page { items: shown.iter().map(|(_, id)| *id).collect(), cursor })
     }
 }
 

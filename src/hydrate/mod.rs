@@ -17,6 +17,7 @@ pub mod fans;
 pub mod feed;
 pub mod edges;
 pub mod fields;
+pub mod bookmark;
 pub mod graph;
 mod known;
 mod labels;

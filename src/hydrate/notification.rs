@@ -145,6 +145,12 @@ impl Hydrator<'_> {
         Ok(self.exists(record)? && !self.shared.takedowns.contains(record))
     }
 
+    /// Whether the viewer wants notifications by followed accounts only, if the call does not say.
+    pub fn saved_priority(&self, viewer: ActorId) -> Result<bool> {
+        let row = private::get(self.snapshot, private::Kind::Priority, viewer, None)?;
+        Ok(row.is_some())
+    }
+
     /// Up to when the viewer has seen notifications, milliseconds.
     pub fn seen(&self, viewer: ActorId) -> Result<Option<i64>> {
         private::get(self.snapshot, private::Kind::Seen, viewer, None)

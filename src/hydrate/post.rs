@@ -16,9 +16,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::{Hydrator, Result, State};
-use crate::store::rows::{EdgeKind, PostRow, post_flags};
+use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::store::{
-    ActorId, CollId, PostId, Reader, RecordId, Target, collections, private, rebuild,
+    ActorId, CollId, PostId, Reader, RecordId, Target, bookmarks, collections, private, rebuild,
 };
 
 /// A post that is shown.
@@ -82,6 +82,8 @@ pub struct PostViewer {
     pub like: Option<String>,
     /// URI of the viewer's repost.
     pub repost: Option<String>,
+    /// Whether the viewer bookmarked it.
+    pub bookmarked: bool,
     /// Whether the viewer muted the thread.
     pub thread_muted: bool,
 }
@@ -317,13 +319,14 @@ impl Hydrator<'_> {
                 state.postgates.insert(id, gate);
             }
             let target = Target::Post(id);
-            if let Entry::Vacant(slot) = state.base.aggs.entry(target) {
-                slot.insert(self.snapshot.agg(target)?);
-            }
+            let agg = match state.base.aggs.entry(target) {
+                Entry::Occupied(held) => *held.get(),
+                Entry::Vacant(slot) => *slot.insert(self.snapshot.agg(target)?),
+            };
             if let Some(viewer) = self.ctx.viewer
                 && !state.viewers.contains_key(&id)
             {
-                state.viewers.insert(id, self.post_viewer(&post, viewer)?);
+                state.viewers.insert(id, self.post_viewer(&post, agg, viewer)?);
             } else if self.ctx.signed_in {
                 state.viewers.entry(id).or_default();
             }
@@ -331,7 +334,7 @@ impl Hydrator<'_> {
         Ok(())
     }
 
-    fn post_viewer(&self, post: &Post, viewer: ActorId) -> Result<PostViewer> {
+    fn post_viewer(&self, post: &Post, agg: AggRow, viewer: ActorId) -> Result<PostViewer> {
         let target = Target::Post(post.id);
         let root = match &post.record.reply {
             Some(reply) => reply.root.target,
@@ -340,6 +343,9 @@ impl Hydrator<'_> {
         Ok(PostViewer {
             like: self.fan_uri(EdgeKind::Like, target, viewer)?,
             repost: self.fan_uri(EdgeKind::Repost, target, viewer)?,
+            // Few posts have any.
+            bookmarked: agg.get(Counter::Bookmarks) > 0
+                && bookmarks::get(self.snapshot, viewer, post.id)?.is_some(),
             thread_muted: root.is_some()
                 && private::get(self.snapshot, private::Kind::MutedThread, viewer, root)?.is_some(),
         })

@@ -12,6 +12,7 @@
 //! - After a crash the store holds a prefix of the committed batches; data and cursor in it agree.
 //! - What [`Writer::durable`] answered is on disk.
 
+pub mod bookmarks;
 pub mod cache;
 pub mod collections;
 pub mod ids;

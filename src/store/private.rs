@@ -9,13 +9,17 @@
 //! | `n` | viewer, account | since when its activity is subscribed to, and which |
 //! | `s` | viewer | up to when notifications were seen |
 //! | `b` | viewer | since when the account is a member |
+//! | `p` | viewer | since when only followed accounts notify |
+//! | `f` | viewer | notification preferences, as JSON |
 //! | `x` | account or record | when it was taken down, and the reference given |
 //! | `y` | account, CID of a blob | the same |
+//!
+//! Bookmarks are in [`super::bookmarks`].
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, bookmarks};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +37,18 @@ pub enum Kind {
     Seen = b's',
     /// Called with a valid token before.
     Member = b'b',
+    /// Only accounts that the viewer follows notify.
+    Priority = b'p',
 }
 
-const ALL: [Kind; 6] = [
+const ALL: [Kind; 7] = [
     Kind::MutedActor,
     Kind::MutedList,
     Kind::MutedThread,
     Kind::Subscription,
     Kind::Seen,
     Kind::Member,
+    Kind::Priority,
 ];
 
 fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
@@ -235,6 +242,24 @@ pub fn members<R: Reader + ?Sized>(r: &R) -> Result<Vec<ActorId>, StoreError> {
     Ok(out)
 }
 
+fn preferences_key(viewer: ActorId) -> Key {
+    Key::tag(b'f').actor(viewer)
+}
+
+/// The notification preferences that a viewer saved, as they were put.
+pub fn preferences<R: Reader + ?Sized>(
+    r: &R,
+    viewer: ActorId,
+) -> Result<Option<String>, StoreError> {
+    let text = |b: &[u8]| std::str::from_utf8(b).ok().map(str::to_owned);
+    r.row(Ks::Private, &preferences_key(viewer), text)
+}
+
+/// Saves notification preferences (`app.bsky.notification.defs#preferences`) as JSON.
+pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
+    tx.put(Ks::Private, &preferences_key(viewer), json.as_bytes());
+}
+
 /// Removes everything of a viewer.
 pub fn forget(tx: &mut Tx<'_>, viewer: ActorId) -> Result<(), StoreError> {
     for kind in ALL {
@@ -247,7 +272,8 @@ pub fn forget(tx: &mut Tx<'_>, viewer: ActorId) -> Result<(), StoreError> {
             tx.del(Ks::Private, &k);
         }
     }
-    Ok(())
+    tx.del(Ks::Private, &preferences_key(viewer));
+    bookmarks::forget(tx, viewer)
 }
 
 /// A takedown by the operator or the moderation service.
@@ -327,6 +353,15 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     }
     if tag == b'y' {
         return r.actor().is_some() && !r.is_empty() && Takedown::decode(value).is_some();
+    }
+    match tag {
+        bookmarks::BY_POST => return bookmarks::by_post_row(key, value).is_some(),
+        bookmarks::BY_VIEWER => return bookmarks::by_viewer_row(key, value).is_some(),
+        b'f' => {
+            let whole = r.actor().is_some() && r.is_empty();
+            return whole && std::str::from_utf8(value).is_ok();
+        }
+        _ => {}
     }
     if !ALL.iter().any(|k| *k as u8 == tag) {
         return true;

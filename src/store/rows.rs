@@ -490,10 +490,12 @@ pub enum Counter {
     Feeds = 10,
     /// Starter packs of an account.
     StarterPacks = 11,
+    /// Bookmarks of a post.
+    Bookmarks = 12,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 12;
+pub const COUNTERS: usize = 13;
 
 /// The counters of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

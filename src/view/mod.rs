@@ -3,6 +3,7 @@
 //! Each is `None` when there is nothing to show. No reads, no clock: the time is the request's.
 
 pub mod actor;
+pub mod bookmark;
 pub mod embed;
 pub mod feed;
 pub mod feedgen;

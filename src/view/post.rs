@@ -137,7 +137,7 @@ impl PostState {
             author,
             record: &post.record.json,
             embed: embed.and_then(|e| self.embed_view(post, e, depth + 1)).map(Box::new),
-            bookmark_count: 0,
+            bookmark_count: agg.get(Counter::Bookmarks),
             reply_count: agg.get(Counter::Replies),
             repost_count: agg.get(Counter::Reposts),
             like_count: agg.get(Counter::Likes),
@@ -154,7 +154,7 @@ impl PostState {
         Some(PostViewerView {
             repost: viewer.repost.as_deref(),
             like: viewer.like.as_deref(),
-            bookmarked: false,
+            bookmarked: viewer.bookmarked,
             thread_muted: viewer.thread_muted,
             reply_disabled: self.reply_disabled(post),
             embedding_disabled: self.embedding_disabled(post.id),

@@ -10,6 +10,7 @@
 
 mod edges;
 mod lists;
+mod private;
 mod records;
 mod report;
 mod small;
@@ -187,6 +188,7 @@ fn counter_kind(counter: Counter) -> &'static str {
         Counter::Lists => "count-lists",
         Counter::Feeds => "count-feeds",
         Counter::StarterPacks => "count-starter-packs",
+        Counter::Bookmarks => "count-bookmarks",
     }
 }
 

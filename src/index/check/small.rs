@@ -1,4 +1,4 @@
-//! Keyspaces that depend on little else: names, accounts, labels, notifications, private rows; and, last of all,
+//! Keyspaces that depend on little else: names, accounts, labels, notifications; and, last of all,
 //! counters that nothing counts towards.
 
 use super::{Check, hex, lenient};
@@ -7,14 +7,14 @@ use crate::store::rows::{
     handle_key, order_prefix, rev_prefix,
 };
 use crate::store::{
-    ActorId, CollId, Key, Ks, Reader, StoreError, Target, collections as c, ids::ByteReader, meta,
-    name_counterpart, private,
+    ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c,
+    ids::ByteReader, meta, name_counterpart,
 };
 
 impl Check<'_> {
     pub(super) fn small(&mut self) -> Result<(), StoreError> {
         self.rows(Ks::Meta, |_, k, v| Ok(meta::decodes(k, v).then_some(())))?;
-        self.rows(Ks::Private, |_, k, v| Ok(private::decodes(k, v).then_some(())))?;
+        self.private()?;
         self.rows(Ks::Names, Self::name_row)?;
         self.rows(Ks::Actor, Self::actor_row)?;
         self.rows(Ks::Label, Self::label_row)?;
@@ -134,7 +134,7 @@ impl Check<'_> {
     }
 }
 
-const ALL: [Counter; 12] = [
+const ALL: [Counter; 13] = [
     Counter::Likes,
     Counter::Reposts,
     Counter::Replies,
@@ -147,6 +147,7 @@ const ALL: [Counter; 12] = [
     Counter::Lists,
     Counter::Feeds,
     Counter::StarterPacks,
+    Counter::Bookmarks,
 ];
 
 /// Where the rows lie that a counter counts.
@@ -170,6 +171,7 @@ fn group(counter: Counter, target: Target) -> Option<(Ks, Key)> {
         (Counter::Lists, _) => own(c::LIST),
         (Counter::Feeds, _) => own(c::GENERATOR),
         (Counter::StarterPacks, _) => own(c::STARTERPACK),
-        (Counter::Joined | Counter::Follows | Counter::Posts, _) => None,
+        (Counter::Bookmarks, Target::Post(p)) => Some((Ks::Private, bookmarks::of_post(p))),
+        (Counter::Joined | Counter::Follows | Counter::Posts | Counter::Bookmarks, _) => None,
     }
 }

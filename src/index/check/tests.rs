@@ -7,7 +7,7 @@ use crate::store::rows::{
     FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
     post_flags, rev_key,
 };
-use crate::store::{RecordId, collections as c};
+use crate::store::{RecordId, bookmarks, collections as c};
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -40,6 +40,16 @@ async fn what_events_made_is_clean() {
     w.commit("a", [gone(POST, 1), gone("app.bsky.feed.threadgate", 1)]).await;
     let report = run(&w, &FULL);
     assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+fn first_of(tx: &Tx<'_>, prefix: &[u8]) -> Vec<u8> {
+    let mut found = Vec::new();
+    tx.scan_prefix(Ks::Private, prefix, &mut |k, _| {
+        found = k.to_vec();
+        false
+    })
+    .unwrap();
+    found
 }
 
 type Damage = Box<dyn FnOnce(&mut Tx<'_>) + Send>;
@@ -166,6 +176,27 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Label, b"1", b""), &["undecodable"]),
         (put(Ks::Notif, b"1", b""), &["undecodable"]),
         (put(Ks::Cid, b"1", b""), &["undecodable"]),
+        (
+            Box::new(move |tx| {
+                bookmarks::put(tx, b, p, "cid", 5).unwrap();
+                let k = first_of(tx, &bookmarks::of_post(p));
+                tx.del(Ks::Private, &k);
+            }),
+            &["bookmark-one-way", "count-bookmarks"],
+        ),
+        (
+            Box::new(move |tx| {
+                bookmarks::put(tx, b, p, "cid", 5).unwrap();
+                let k = first_of(tx, b"o");
+                tx.del(Ks::Private, &k);
+            }),
+            &["bookmark-one-way"],
+        ),
+        (put(Ks::Private, b"k1", b""), &["undecodable"]),
+        (put(Ks::Private, b"o1", b""), &["undecodable"]),
+        (put(Ks::Private, b"f1", b""), &["undecodable"]),
+        (count(root, Counter::Bookmarks), &["count-bookmarks"]),
+        (count(me, Counter::Bookmarks), &["count-bookmarks"]),
         (count(root, Counter::Likes), &["count-likes"]),
         (count(root, Counter::Reposts), &["count-reposts"]),
         (count(root, Counter::Replies), &["count-replies"]),

@@ -3,6 +3,7 @@
 
 pub(super) mod actor;
 pub(super) mod admin;
+pub(super) mod bookmark;
 pub(super) mod feed;
 pub(super) mod feedgen;
 pub(super) mod graph;
@@ -12,6 +13,7 @@ pub(super) mod labeler;
 pub(super) mod mute;
 pub(super) mod notification;
 pub(super) mod page;
+pub(super) mod preferences;
 pub(super) mod repo;
 pub(super) mod subscription;
 pub(super) mod temp;
@@ -21,5 +23,7 @@ pub(super) mod unspecced;
 pub(super) mod testing;
 #[cfg(test)]
 mod feed_tests;
+#[cfg(test)]
+mod private_tests;
 #[cfg(test)]
 mod tests;

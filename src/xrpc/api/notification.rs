@@ -87,7 +87,11 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let limit = limit(call);
-    let priority = call.params.bool("priority").unwrap_or(false);
+    let priority = match (call.params.bool("priority"), session.ctx.viewer) {
+        (Some(asked), _) => asked,
+        (None, Some(viewer)) => h.saved_priority(viewer)?,
+        (None, None) => false,
+    };
     let from = match call.params.str("cursor").filter(|text| !text.is_empty()) {
         Some(text) => Some(cursor(text)?),
         None => None,

@@ -1,6 +1,7 @@
 //! Paging as the reference does it: cursors, and pages that rules made short are filled up.
 
 use crate::hydrate::TimeCursor;
+use crate::syntax::Tid;
 use crate::xrpc::XrpcError;
 
 /// How often the store is asked to fill one page.
@@ -54,6 +55,17 @@ impl Cursor {
                 None => Err(XrpcError::invalid_request("Malformed cursor")),
             },
         }
+    }
+}
+
+/// A cursor that is a TID; 400 if it is malformed.
+pub(crate) fn tid_cursor(text: Option<&str>) -> Result<Option<Tid>, XrpcError> {
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match Tid::parse(text) {
+            Some(tid) => Ok(Some(tid)),
+            None => Err(XrpcError::invalid_request("Malformed cursor")),
+        },
     }
 }
 

@@ -1,10 +1,17 @@
-//! `app.bsky.notification.putActivitySubscription`: private state, shown in the subject's profile.
+//! `app.bsky.notification.putActivitySubscription` and `listActivitySubscriptions`: private state, shown in the subject's
+//! profile.
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::graph::profiles;
+use super::page::{Fetched, fill, limit, tid_cursor};
+use crate::hydrate::State;
 use crate::store::private::{self, Subscription};
+use crate::view::actor::ProfileView;
+use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// `app.bsky.notification.putActivitySubscription`
@@ -33,4 +40,27 @@ pub(crate) async fn put_activity_subscription(
         })
         .await?;
     Reply::json(&out)
+}
+
+#[derive(Serialize)]
+struct Subscriptions {
+    subscriptions: Vec<ProfileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.notification.listActivitySubscriptions`: the last made first.
+pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let outdated = cursor.is_some_and(|text| text.contains("::"));
+        let Some(viewer) = session.ctx.viewer.filter(|_| !outdated) else {
+            return Ok(Fetched::empty());
+        };
+        let page = h.subscriptions(viewer, tid_cursor(cursor)?, limit)?;
+        let items = profiles(&h, &page.items, State::viewer_block_exists)?;
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    session.reply(&Subscriptions { subscriptions: page.items, cursor: page.cursor })
 }

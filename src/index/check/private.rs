@@ -1,0 +1,38 @@
+//! Private rows: that they decode, that bookmarks are there both ways, and how many each post has.
+
+use super::Check;
+use crate::store::rows::Counter;
+use crate::store::{Ks, PostId, StoreError, Target, bookmarks, private};
+
+impl Check<'_> {
+    pub(super) fn private(&mut self) -> Result<(), StoreError> {
+        let mut group: Option<(PostId, u64)> = None;
+        self.rows(Ks::Private, |this, k, v| {
+            if let Some((post, viewer, row)) = bookmarks::by_post_row(k, v) {
+                match group.as_mut() {
+                    Some((counted, count)) if *counted == post => *count += 1,
+                    _ => {
+                        this.bookmarks_of(group.take())?;
+                        this.resolves(Target::Post(post))?;
+                        group = Some((post, 1));
+                    }
+                }
+                let same = bookmarks::at(this.s, viewer, row.key)? == Some(post);
+                this.expect(same, "bookmark-one-way", |t| t.name(Target::Post(post)));
+            } else if let Some((viewer, key, post)) = bookmarks::by_viewer_row(k, v) {
+                let same = super::lenient(bookmarks::get(this.s, viewer, post))?
+                    .is_some_and(|row| row.key == key);
+                this.expect(same, "bookmark-one-way", |t| t.name(Target::Post(post)));
+            }
+            Ok(private::decodes(k, v).then_some(()))
+        })?;
+        self.bookmarks_of(group)
+    }
+
+    fn bookmarks_of(&mut self, group: Option<(PostId, u64)>) -> Result<(), StoreError> {
+        match group {
+            Some((post, count)) => self.counter(Target::Post(post), Counter::Bookmarks, count),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `app.bsky.notification.getPreferences`, `putPreferences` and `putPreferencesV2`: private state.
+//!
+//! What is saved is one JSON object with a field for each reason. Whatever is missing in it or unknown is read as the
+//! default, so a later version may add fields.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::store::private::{self, Kind};
+use crate::store::{ActorId, Reader, StoreError};
+use crate::xrpc::session::Session;
+use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+/// Fields of `app.bsky.notification.defs#filterablePreference`.
+const FILTERABLE: [&str; 8] =
+    ["follow", "like", "likeViaRepost", "mention", "quote", "reply", "repost", "repostViaRepost"];
+
+/// Fields of `app.bsky.notification.defs#preference`.
+const PLAIN: [&str; 4] = ["starterpackJoined", "subscribedPost", "unverified", "verified"];
+
+/// All fields but `chat`, with defaults for what `saved` does not say.
+fn whole(saved: &Value) -> Map<String, Value> {
+    let of = |field: &str, key| saved.get(field).and_then(|held| held.get(key));
+    let flag = |field, key| of(field, key).and_then(Value::as_bool).unwrap_or(true);
+    let mut out = Map::new();
+    for field in FILTERABLE {
+        let follows = of(field, "include").is_some_and(|held| held == "follows");
+        let include = if follows { "follows" } else { "all" };
+        let (list, push) = (flag(field, "list"), flag(field, "push"));
+        out.insert(field.into(), json!({ "include": include, "list": list, "push": push }));
+    }
+    for field in PLAIN {
+        let (list, push) = (flag(field, "list"), flag(field, "push"));
+        out.insert(field.into(), json!({ "list": list, "push": push }));
+    }
+    out
+}
+
+/// `chat` is always the default: the chat service has preferences of its own.
+fn answer(mut preferences: Map<String, Value>) -> Value {
+    preferences.insert("chat".into(), json!({ "include": "all", "push": true }));
+    json!({ "preferences": preferences })
+}
+
+fn saved<R: Reader>(r: &R, viewer: ActorId) -> Result<Value, StoreError> {
+    let text = private::preferences(r, viewer)?.unwrap_or_default();
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// `app.bsky.notification.getPreferences`
+pub(crate) fn get_preferences(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let saved = match session.ctx.viewer {
+        Some(viewer) => saved(&session.snapshot, viewer)?,
+        None => Value::Null,
+    };
+    Reply::json(&answer(whole(&saved)))
+}
+
+/// `app.bsky.notification.putPreferencesV2`: fields that the input has replace those that are saved.
+pub(crate) async fn put_preferences_v2(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let input = call.input.unwrap_or_default();
+    let merged = app
+        .writer
+        .durable(move |tx| {
+            let viewer = tx.intern_actor(&viewer)?;
+            let mut merged = whole(&saved(tx, viewer)?);
+            for (field, value) in &mut merged {
+                if let Some(new) = input.get(field) {
+                    *value = new.clone();
+                }
+            }
+            let merged = whole(&Value::Object(merged));
+            private::put_preferences(tx, viewer, &Value::Object(merged.clone()).to_string());
+            Ok(merged)
+        })
+        .await?;
+    Reply::json(&answer(merged))
+}
+
+/// `app.bsky.notification.putPreferences`. An account that has not seen any notification yet has now.
+pub(crate) async fn put_preferences(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str().to_owned();
+    let input = call.input.unwrap_or_default();
+    let priority = input.get("priority").and_then(Value::as_bool).unwrap_or(false);
+    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    app.writer
+        .durable(move |tx| {
+            let viewer = tx.intern_actor(&viewer)?;
+            if priority {
+                private::put(tx, Kind::Priority, viewer, None, now)?;
+            } else {
+                private::remove(tx, Kind::Priority, viewer, None);
+            }
+            match private::get(tx, Kind::Seen, viewer, None)? {
+                Some(_) => Ok(()),
+                None => private::put(tx, Kind::Seen, viewer, None, now),
+            }
+        })
+        .await?;
+    Ok(Reply::empty())
+}
