@@ -40,8 +40,13 @@ pub enum Body {
     Account(HostingStatus),
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
-    /// A part of a fetched repo: records to put and to delete, whatever the revs say.
-    Part(Vec<Op>),
+    /// A part of a fetched repo: what is to be put and deleted so that the index has it as it was at `rev`.
+    Part {
+        /// The rev that was fetched.
+        rev: Tid,
+        /// What differs.
+        ops: Vec<Op>,
+    },
     /// The end of a fetched repo: everything of this rev is in.
     Fetched {
         /// Its rev.

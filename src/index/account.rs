@@ -59,6 +59,12 @@ impl Index {
             });
         } else {
             meta::remove_purge(tx, actor);
+            // The host may have refused the repo while it was away.
+            if row.status == AccountStatus::Active
+                && tx.repo(actor)?.is_some_and(|r| r.resync.is_some())
+            {
+                self.request_resync(tx, actor);
+            }
         }
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.touch(actor);

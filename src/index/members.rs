@@ -236,7 +236,7 @@ fn liked_records(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(
     Ok(())
 }
 
-/// Accounts that joined through a starter pack of this one; dated by when their profile was indexed.
+/// Accounts that joined through a starter pack of this one.
 fn joined(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
     let mut newcomers = Vec::new();
     for id in own(s, me, c::STARTERPACK)? {
@@ -252,7 +252,7 @@ fn joined(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), Stor
         let profile = RecordId { actor: author, coll: c::PROFILE, rkey: Rkey::SELF };
         let Some(row) = s.record(profile)? else { continue };
         out.push(NotifRow {
-            sort: row.indexed,
+            sort: row.sort,
             author,
             reason: Reason::StarterpackJoined,
             rkey: Rkey::SELF,

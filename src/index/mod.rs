@@ -7,8 +7,8 @@
 //! - Order of arrival does not matter: a like may come before its post, a reply before its parent, an item
 //!   before its list. What a late record changes about earlier ones is repaired when it comes.
 //! - A commit applies only if its rev is newer than what is held and it follows on it; a gap marks the repo for
-//!   a resync. While marked, commits of that repo only raise the rev that the resync has to reach, so nothing
-//!   needs to be buffered: the host is always at that rev or past it.
+//!   a resync (see `resync`); commits of a marked repo go on being applied, so nothing is buffered and nothing
+//!   waits for a host that may never answer.
 //! - An event applies whole or not at all; one that fails is counted and dropped.
 
 mod account;
@@ -23,6 +23,7 @@ mod names;
 mod notify;
 mod posts;
 mod records;
+mod resync;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -47,6 +48,7 @@ const UNKNOWN_DATA: [u8; 32] = [0; 32];
 pub struct Index {
     members: Members,
     subject_cids: records::SubjectCids,
+    touched: resync::TouchedRepos,
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
 }
@@ -65,7 +67,13 @@ impl Index {
         let (resync, resync_requests) = flume::unbounded();
         let (purge, purge_requests) = flume::unbounded();
         let members = Members::load(&store.snapshot())?;
-        let index = Self { members, subject_cids: records::SubjectCids::new(), resync, purge };
+        let index = Self {
+            members,
+            subject_cids: records::SubjectCids::new(),
+            touched: resync::TouchedRepos::default(),
+            resync,
+            purge,
+        };
         Ok((index, Requests { resync: resync_requests, purge: purge_requests }))
     }
 
@@ -105,13 +113,7 @@ impl Index {
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
-            Body::Part(ops) => {
-                self.seen(tx, actor, event.time)?;
-                for op in ops {
-                    self.op(tx, actor, op, event.time)?;
-                }
-                Ok(())
-            }
+            Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),
             Body::Fetched { rev, data } => self.fetched(tx, actor, rev.as_u64(), *data),
         }
     }
@@ -136,12 +138,13 @@ impl Index {
             }
             Some(row) => row,
         };
-        if row.resync.is_some() {
-            return self.mark(tx, actor, row, rev);
-        }
-        if row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data) {
+        let gap = row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data);
+        if gap {
             EVENTS.inc("gap");
-            return self.mark(tx, actor, row, rev);
+            self.mark(tx, actor, &mut row, rev);
+        }
+        if row.resync.is_some() {
+            self.touched.record(tx, actor, rev, &commit.ops)?;
         }
         for op in &commit.ops {
             self.op(tx, actor, op, time)?;
@@ -169,57 +172,13 @@ impl Index {
             Some(row) if rev <= row.rev => return Ok(()),
             Some(row) => row,
         };
-        if row.resync.is_none() && row.data == data {
-            row.rev = rev;
-            self.put_repo(tx, actor, &row);
-            return Ok(());
+        if row.data != data {
+            EVENTS.inc("sync");
+            self.mark(tx, actor, &mut row, rev);
         }
-        EVENTS.inc("sync");
-        self.mark(tx, actor, row, rev)
-    }
-
-    /// The repo has to be fetched at `rev` or newer.
-    fn mark(
-        &self,
-        tx: &mut Tx<'_>,
-        actor: ActorId,
-        mut row: RepoRow,
-        rev: u64,
-    ) -> Result<(), StoreError> {
-        let asked = row.resync.is_some();
-        row.resync = Some(row.resync.unwrap_or(0).max(rev));
+        row.rev = rev;
+        row.data = data;
         self.put_repo(tx, actor, &row);
-        if !asked {
-            self.request_resync(tx, actor);
-        }
-        Ok(())
-    }
-
-    fn request_resync(&self, tx: &mut Tx<'_>, actor: ActorId) {
-        meta::add_resync(tx, actor);
-        let resync = self.resync.clone();
-        tx.after_commit(move || {
-            let _ = resync.send(actor);
-        });
-    }
-
-    fn fetched(
-        &self,
-        tx: &mut Tx<'_>,
-        actor: ActorId,
-        rev: u64,
-        data: [u8; 32],
-    ) -> Result<(), StoreError> {
-        let wanted = tx.repo(actor)?.and_then(|r| r.resync);
-        let resync = wanted.filter(|at_least| rev < *at_least);
-        self.put_repo(tx, actor, &RepoRow { rev, data, resync });
-        EVENTS.inc("fetched");
-        if resync.is_some() {
-            // More came meanwhile than the host showed.
-            self.request_resync(tx, actor);
-        } else {
-            meta::remove_resync(tx, actor);
-        }
         Ok(())
     }
 

@@ -107,9 +107,9 @@ pub(super) fn verification(
     }
 }
 
-pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target, time: i64) {
+pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target, sort: i64) {
     let row = NotifRow {
-        sort: time,
+        sort,
         author: id.actor,
         reason: Reason::StarterpackJoined,
         rkey: id.rkey,

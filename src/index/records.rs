@@ -249,7 +249,7 @@ impl Index {
         record: &Record,
         time: i64,
     ) -> Result<(), StoreError> {
-        let valid = self.index_record(tx, id, &record.value, sort(&record.value, time), time)?;
+        let valid = self.index_record(tx, id, &record.value, sort(&record.value, time))?;
         tx.touch(id.actor);
         put_record(tx, id, record, time, valid)?;
         if valid && id.coll == c::THREADGATE {
@@ -266,7 +266,6 @@ impl Index {
         id: RecordId,
         v: &Ipld,
         sort: i64,
-        time: i64,
     ) -> Result<bool, StoreError> {
         let me = Target::Actor(id.actor);
         let own = Target::of(id);
@@ -293,7 +292,7 @@ impl Index {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, 1)?;
                     tx.put(Ks::Order, &order_joined_key(pack, sort, id.actor), &[]);
-                    notify::joined(self, tx, id, pack, time);
+                    notify::joined(self, tx, id, pack, sort);
                 }
             }
             c::LIST => drop(tx.count(me, Counter::Lists, 1)?),

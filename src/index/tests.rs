@@ -109,24 +109,35 @@ async fn a_gap_marks_the_repo_until_it_was_fetched() {
     w.event("a", commit(4, 3, 4, vec![post(4)])).await;
     let a = w.actor("a");
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
-    w.event("a", commit(5, 4, 5, vec![post(5)])).await;
+    w.event("a", commit(5, 4, 5, vec![post(5), gone(POST, 2)])).await;
     assert!(w.requests.resync.try_recv().is_err(), "asked once");
-    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 2);
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 3, "commits go on being applied");
     assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), [a]);
-    // The host was behind: once more.
-    w.event("a", Body::Part(vec![post(3), post(4), gone(POST, 1)])).await;
-    w.event("a", Body::Fetched { rev: rev(4), data: [4; 32] }).await;
+    // The host was behind the mark: once more. What newer commits did stays.
+    let part = |n, ops| Body::Part { rev: rev(n), ops };
+    w.event("a", part(3, vec![post(2), post(3), gone(POST, 5)])).await;
+    w.event("a", Body::Fetched { rev: rev(3), data: [3; 32] }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
-    w.event("a", Body::Part(vec![post(5)])).await;
-    w.event("a", Body::Fetched { rev: rev(5), data: [5; 32] }).await;
+    w.event("a", part(4, vec![post(2), gone(POST, 1), gone(POST, 5)])).await;
+    w.event("a", Body::Fetched { rev: rev(4), data: [4; 32] }).await;
     assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), []);
+    let s = w.store.snapshot();
+    let held = |n| s.has(Ks::Post, &w.post("a", n).to_bytes()).unwrap();
+    assert_eq!([1, 2, 3, 4, 5].map(held), [false, false, true, true, true]);
     w.event("a", commit(6, 5, 6, vec![post(6)])).await;
-    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 5);
+    assert!(w.requests.resync.try_recv().is_err(), "the chain goes on");
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 4);
     // A #sync with what is held is no gap, another one is.
     w.event("a", Body::Sync { rev: rev(7), data: [6; 32] }).await;
     assert!(w.requests.resync.try_recv().is_err());
     w.event("a", Body::Sync { rev: rev(8), data: [8; 32] }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    // A part that comes after the account is gone brings nothing back.
+    w.event("a", Body::Account(HostingStatus::Deleted)).await;
+    w.event("a", part(9, vec![post(9)])).await;
+    w.event("a", Body::Fetched { rev: rev(9), data: [9; 32] }).await;
+    assert!(!w.store.snapshot().has(Ks::Post, &w.post("a", 9).to_bytes()).unwrap());
+    assert_eq!(w.store.snapshot().repo(a).unwrap(), None);
 }
 
 #[tokio::test]

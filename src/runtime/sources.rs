@@ -195,10 +195,8 @@ impl Sources {
         SourcesStatus {
             upstreams: upstreams.collect(),
             labelers: labelers.collect(),
-            pending: running.ingest.pending()
-                + resync.queued
-                + resync.parked
-                + resync.running.len(),
+            // Parked ones wait for their host, perhaps for ever.
+            pending: running.ingest.pending() + resync.queued + resync.running.len(),
             resync: serde_json::to_value(resync).unwrap_or_default(),
         }
     }

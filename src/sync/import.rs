@@ -19,6 +19,7 @@ use crate::repo::cbor::CborError;
 use crate::repo::mst::{MstError, Walk};
 use crate::repo::{Commit, dag_cbor};
 use crate::store::StoreError;
+use crate::syntax::Tid;
 use crate::syntax::{Did, cid, is_nsid, is_rkey};
 
 /// Records of one event.
@@ -137,7 +138,7 @@ fn compare(
     let mut held: Vec<_> = held.into_iter().map(path).collect();
     held.sort_unstable();
     let mut held: HeldPaths = held.into_iter().peekable();
-    let mut parts = Parts { emit, ops: Vec::new(), bytes: 0 };
+    let mut parts = Parts { emit, rev: commit.rev, ops: Vec::new(), bytes: 0 };
     for entry in Walk::new(commit.data, |cid| blocks.get(&cid::digest(cid)?)) {
         let (path, cid) = entry?;
         let digest = cid::digest(&cid).ok_or(MstError::Key)?;
@@ -211,6 +212,7 @@ fn delete(path: &str) -> Op {
 
 struct Parts<'e, F> {
     emit: &'e mut F,
+    rev: Tid,
     ops: Vec<Op>,
     bytes: usize,
 }
@@ -228,7 +230,7 @@ impl<F: FnMut(Body) -> bool> Parts<'_, F> {
     fn flush(&mut self) -> Result<(), ImportError> {
         self.bytes = 0;
         let ops = std::mem::take(&mut self.ops);
-        if ops.is_empty() || (self.emit)(Body::Part(ops)) {
+        if ops.is_empty() || (self.emit)(Body::Part { rev: self.rev, ops }) {
             Ok(())
         } else {
             Err(ImportError::Stopped)

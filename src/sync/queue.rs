@@ -76,6 +76,11 @@ impl State {
 
     fn add(&mut self, did: Did) {
         match self.repos.get_mut(&did) {
+            Some(repo) if matches!(repo.place, Place::Parked(_)) => {
+                repo.place = Place::Waiting;
+                self.parked.retain(|_, parked| *parked != did);
+                self.waiting.push_back(did);
+            }
             Some(repo) => repo.again |= matches!(repo.place, Place::Running(_)),
             None => {
                 let repo = Repo { tries: 0, place: Place::Waiting, again: false };

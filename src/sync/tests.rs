@@ -95,7 +95,7 @@ fn run(
 /// Puts and deletes.
 fn changes(bodies: &[Body]) -> (usize, usize) {
     let ops = bodies.iter().flat_map(|body| match body {
-        Body::Part(ops) => ops.as_slice(),
+        Body::Part { ops, .. } => ops.as_slice(),
         _ => &[],
     });
     let (puts, deletes): (Vec<_>, Vec<_>) = ops.partition(|op| op.record.is_some());
@@ -127,7 +127,7 @@ fn only_differences_are_told() {
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), held);
     result.unwrap();
     assert_eq!(changes(&bodies), (3, 6));
-    let Body::Part(ops) = &bodies[0] else { panic!() };
+    let Body::Part { ops, .. } = &bodies[0] else { panic!() };
     let collections: Vec<&str> = ops.iter().map(|op| &*op.collection).collect();
     assert_eq!(collections[..2], ["com.example.note.x", "com.example.note"]);
 }
@@ -173,7 +173,7 @@ fn a_record_that_breaks_its_lexicon_is_put_but_marked() {
     repo.records.insert(format!("app.bsky.feed.like/{}", rev()), like);
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
     result.unwrap();
-    let Body::Part(ops) = &bodies[0] else { panic!() };
+    let Body::Part { ops, .. } = &bodies[0] else { panic!() };
     let ops: Arc<[_]> = ops.as_slice().into();
     assert!(!ops[0].record.as_ref().unwrap().valid);
 }
