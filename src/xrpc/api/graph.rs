@@ -16,7 +16,7 @@ use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
 
 /// Hydrates `ids` as profiles, drops those that rules hide, and shows the rest.
-pub(super) fn profiles(
+fn profiles(
     h: &Hydrator<'_>,
     ids: &[ActorId],
     hidden: impl Fn(&State, ActorId) -> bool,

@@ -122,7 +122,7 @@ fn subscriptions_are_paged() {
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
     let names = ["me", "a", "b", "c"];
-    let [me, _, b, _] = names.map(|n| f.account(n));
+    let [me, a, b, _] = names.map(|n| f.account(n));
     for name in &names[1..] {
         let did = format!("did:plc:{name}");
         let input =
@@ -144,6 +144,10 @@ fn subscriptions_are_paged() {
     let (first, cursor) = list("limit=2");
     assert_eq!(first, ["c.test", "b.test"]);
     assert_eq!(list(&format!("cursor={}", cursor.unwrap())), (vec!["a.test".to_owned()], None));
+    f.follow(me, a);
+    let nsid = "app.bsky.notification.listActivitySubscriptions";
+    let last = s.get(nsid, "", Some(me)).unwrap()["subscriptions"][2]["viewer"].clone();
+    assert_eq!(last["activitySubscription"], json!({ "post": true, "reply": false }));
     f.block(b, me);
     assert_eq!(list(""), (vec!["c.test".to_owned(), "a.test".to_owned()], None));
 }

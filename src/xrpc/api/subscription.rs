@@ -6,11 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::graph::profiles;
 use super::page::{Fetched, fill, limit, tid_cursor};
-use crate::hydrate::State;
 use crate::store::private::{self, Subscription};
-use crate::view::actor::ProfileView;
+use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -59,7 +57,11 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
             return Ok(Fetched::empty());
         };
         let page = h.subscriptions(viewer, tid_cursor(cursor)?, limit)?;
-        let items = profiles(&h, &page.items, State::viewer_block_exists)?;
+        // The subscriptions themselves are part of what larger views need.
+        let mut state = h.state();
+        h.profiles_detailed(&mut state, &page.items, false)?;
+        let shown = page.items.iter().filter(|id| !state.viewer_block_exists(**id));
+        let items = shown.filter_map(|id| profile(&state, *id)).collect();
         Ok(Fetched { items, cursor: page.cursor })
     })?;
     session.reply(&Subscriptions { subscriptions: page.items, cursor: page.cursor })
