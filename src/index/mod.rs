@@ -29,7 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::event::{Body, Commit, Event};
 use crate::store::rows::RepoRow;
-use crate::store::{ActorId, Reader, Store, StoreError, Tx, meta};
+use crate::store::{ActorId, Reader, Store, StoreError, Tx};
 use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
