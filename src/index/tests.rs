@@ -8,7 +8,7 @@ use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
-use crate::store::{Ks, RecordId, Target, collections, private};
+use crate::store::{Ks, RecordId, Target, collections, meta, private};
 use crate::syntax::Tid;
 
 #[tokio::test]
