@@ -40,6 +40,14 @@ pub enum Body {
     Account(HostingStatus),
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
+    /// A repo was fetched as it was at `rev`, and is going to be compared with what is held: from now on older
+    /// commits are passed over, or the comparison would not see what they did.
+    Fetching {
+        /// Its rev.
+        rev: Tid,
+        /// SHA-256 of its MST root.
+        data: [u8; 32],
+    },
     /// A part of a fetched repo: what is to be put and deleted so that the index has it as it was at `rev`.
     Part {
         /// The rev that was fetched.
@@ -51,8 +59,6 @@ pub enum Body {
     Fetched {
         /// Its rev.
         rev: Tid,
-        /// SHA-256 of its MST root.
-        data: [u8; 32],
     },
 }
 

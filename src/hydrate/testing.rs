@@ -302,6 +302,7 @@ pub(crate) fn seen_by(viewer: Option<ActorId>) -> HydrateCtx {
 }
 
 fn fan(tx: &mut Tx<'_>, kind: EdgeKind, target: Target, fan: ActorId, rkey: Rkey, sort: i64) {
-    let row = FanRow { rkey, sort_delta: sort - rkey.millis(), duplicates: false };
+    let sort_delta = sort - rkey.millis();
+    let row = FanRow { rkey, sort_delta, duplicates: false, promoted: false };
     tx.put(Ks::Rev, &rev_key(kind, target, fan), &row.encode());
 }

@@ -52,7 +52,8 @@ pub(super) fn link(
     sort: i64,
 ) -> Result<Linked, StoreError> {
     let key = rev_key(kind, target, fan);
-    let new = FanRow { rkey, sort_delta: sort.saturating_sub(rkey.millis()), duplicates: false };
+    let sort_delta = sort.saturating_sub(rkey.millis());
+    let new = FanRow { rkey, sort_delta, duplicates: false, promoted: false };
     if let Some(mut winner) = tx.fan(kind, target, fan)? {
         if winner.rkey == rkey {
             return Ok(Linked::Duplicate);
@@ -120,7 +121,7 @@ pub(super) fn unlink(
         && let Some(next) = first_duplicate(tx, &key)?
     {
         tx.del(Ks::Rev, &duplicate_key(kind, target, fan, next.rkey));
-        tx.put(Ks::Rev, &key, &FanRow { duplicates: true, ..next }.encode());
+        tx.put(Ks::Rev, &key, &FanRow { duplicates: true, promoted: true, ..next }.encode());
         if ordered {
             tx.put(
                 Ks::Order,

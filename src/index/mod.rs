@@ -113,8 +113,9 @@ impl Index {
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
+            Body::Fetching { rev, data } => self.fetching(tx, actor, rev.as_u64(), *data),
             Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),
-            Body::Fetched { rev, data } => self.fetched(tx, actor, rev.as_u64(), *data),
+            Body::Fetched { rev } => self.fetched(tx, actor, rev.as_u64()),
         }
     }
 

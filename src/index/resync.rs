@@ -1,7 +1,7 @@
 //! Repos whose chain broke: marked, fetched whole, compared, and put right while their commits go on coming.
 //!
 //! A fetched repo is as it was at some rev. Commits that were applied since are newer than it, so what they touched
-//! is left alone: from the mark on, the records that commits touch are remembered. That memory is bounded and does
+//! is left alone, and commits older than it are passed over from before the comparison on. From the mark on, the records that commits touch are remembered. That memory is bounded and does
 //! not outlive the process; without it a part older than the repo changes nothing, and the repo is fetched again.
 //!
 //! # Invariants
@@ -91,6 +91,24 @@ impl Index {
         });
     }
 
+    /// Commits up to `rev` are in the fetched repo: they must not change what it is about to be compared with.
+    pub(super) fn fetching(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        rev: u64,
+        data: [u8; 32],
+    ) -> Result<(), StoreError> {
+        let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
+        if rev > row.rev {
+            self.mark(tx, actor, &mut row, rev);
+            row.rev = rev;
+            row.data = data;
+            self.put_repo(tx, actor, &row);
+        }
+        Ok(())
+    }
+
     pub(super) fn part(
         &self,
         tx: &mut Tx<'_>,
@@ -121,13 +139,8 @@ impl Index {
         tx: &mut Tx<'_>,
         actor: ActorId,
         rev: u64,
-        data: [u8; 32],
     ) -> Result<(), StoreError> {
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
-        if rev >= row.rev {
-            row.rev = rev;
-            row.data = data;
-        }
         row.resync = row.resync.filter(|at_least| rev < *at_least);
         self.put_repo(tx, actor, &row);
         EVENTS.inc("fetched");

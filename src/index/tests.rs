@@ -115,11 +115,13 @@ async fn a_gap_marks_the_repo_until_it_was_fetched() {
     assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), [a]);
     // The host was behind the mark: once more. What newer commits did stays.
     let part = |n, ops| Body::Part { rev: rev(n), ops };
+    w.event("a", Body::Fetching { rev: rev(3), data: [3; 32] }).await;
     w.event("a", part(3, vec![post(2), post(3), gone(POST, 5)])).await;
-    w.event("a", Body::Fetched { rev: rev(3), data: [3; 32] }).await;
+    w.event("a", Body::Fetched { rev: rev(3) }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    w.event("a", Body::Fetching { rev: rev(4), data: [4; 32] }).await;
     w.event("a", part(4, vec![post(2), gone(POST, 1), gone(POST, 5)])).await;
-    w.event("a", Body::Fetched { rev: rev(4), data: [4; 32] }).await;
+    w.event("a", Body::Fetched { rev: rev(4) }).await;
     assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), []);
     let s = w.store.snapshot();
     let held = |n| s.has(Ks::Post, &w.post("a", n).to_bytes()).unwrap();
@@ -127,15 +129,23 @@ async fn a_gap_marks_the_repo_until_it_was_fetched() {
     w.event("a", commit(6, 5, 6, vec![post(6)])).await;
     assert!(w.requests.resync.try_recv().is_err(), "the chain goes on");
     assert_eq!(w.count(Target::Actor(a), Counter::Posts), 4);
+    // A commit that comes after the comparison began, and is in the fetched repo, changes nothing any more.
+    w.event("a", Body::Sync { rev: rev(7), data: [7; 32] }).await;
+    assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    w.event("a", Body::Fetching { rev: rev(9), data: [9; 32] }).await;
+    w.event("a", commit(8, 7, 8, vec![post(8)])).await;
+    w.event("a", Body::Fetched { rev: rev(9) }).await;
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 4);
     // A #sync with what is held is no gap, another one is.
-    w.event("a", Body::Sync { rev: rev(7), data: [6; 32] }).await;
+    w.event("a", Body::Sync { rev: rev(10), data: [9; 32] }).await;
     assert!(w.requests.resync.try_recv().is_err());
-    w.event("a", Body::Sync { rev: rev(8), data: [8; 32] }).await;
+    w.event("a", Body::Sync { rev: rev(11), data: [11; 32] }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
     // A part that comes after the account is gone brings nothing back.
     w.event("a", Body::Account(HostingStatus::Deleted)).await;
-    w.event("a", part(9, vec![post(9)])).await;
-    w.event("a", Body::Fetched { rev: rev(9), data: [9; 32] }).await;
+    w.event("a", Body::Fetching { rev: rev(12), data: [12; 32] }).await;
+    w.event("a", part(12, vec![post(9)])).await;
+    w.event("a", Body::Fetched { rev: rev(12) }).await;
     assert!(!w.store.snapshot().has(Ks::Post, &w.post("a", 9).to_bytes()).unwrap());
     assert_eq!(w.store.snapshot().repo(a).unwrap(), None);
 }
@@ -211,6 +221,9 @@ async fn a_new_member_gets_what_an_old_one_got_live() {
         )
         .await;
         w.commit("a", [like(9, &root), reply(10, &root, &first)]).await;
+        // The second of two likes takes the place of the first, and is no news.
+        w.commit("f", [like(20, &root), like(21, &root)]).await;
+        w.commit("f", [gone(LIKE, 20)]).await;
         w.commit("e", [through.clone(), like(16, &uri("a", feed, 13)), joined.clone()]).await;
     }
     late.join("a").await;

@@ -430,6 +430,8 @@ pub struct FanRow {
     pub sort_delta: i64,
     /// Whether there are duplicates to promote.
     pub duplicates: bool,
+    /// Took the place of a deleted one, so it is no news to anybody.
+    pub promoted: bool,
 }
 
 impl FanRow {
@@ -443,8 +445,8 @@ impl FanRow {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(12);
         out.extend_from_slice(&self.rkey.0.to_be_bytes());
-        if self.sort_delta != 0 || self.duplicates {
-            out.push(u8::from(self.duplicates));
+        if self.sort_delta != 0 || self.duplicates || self.promoted {
+            out.push(u8::from(self.duplicates) | u8::from(self.promoted) << 1);
             push_zigzag(&mut out, self.sort_delta);
         }
         out
@@ -455,10 +457,11 @@ impl FanRow {
         let mut r = ByteReader::new(b);
         let rkey = r.rkey()?;
         if r.is_empty() {
-            return Some(Self { rkey, sort_delta: 0, duplicates: false });
+            return Some(Self { rkey, sort_delta: 0, duplicates: false, promoted: false });
         }
-        let duplicates = r.u8()? != 0;
-        Some(Self { rkey, duplicates, sort_delta: r.zigzag()? })
+        let flags = r.u8()?;
+        let (duplicates, promoted) = (flags & 1 != 0, flags & 2 != 0);
+        Some(Self { rkey, duplicates, promoted, sort_delta: r.zigzag()? })
     }
 }
 
@@ -864,8 +867,10 @@ mod tests {
                 assert_eq!(EdgeRow::decode(&e.encode()), Some(e));
             }
         }
-        for (sort_delta, duplicates) in [(0, false), (0, true), (-3, false)] {
-            let f = FanRow { rkey: Rkey(4), sort_delta, duplicates };
+        for (sort_delta, duplicates, promoted) in
+            [(0, false, false), (0, true, false), (-3, false, true), (0, false, true)]
+        {
+            let f = FanRow { rkey: Rkey(4), sort_delta, duplicates, promoted };
             assert_eq!(FanRow::decode(&f.encode()), Some(f));
         }
         let p = PostRow { flags: 0x0102, cid: [3; 32], sort_delta: -9, packed: vec![1, 2, 3] };

@@ -98,10 +98,15 @@ async fn take_in(
 ) -> Result<(), FetchError> {
     let (pieces, from_socket) = flume::bounded(PIECES);
     let (parts, to_sink) = flume::bounded::<Body>(PARTS);
+    let (begun, applied_begin) = flume::bounded::<()>(1);
     let (own, did) = (Arc::clone(setup), expected.did.clone());
     let import = tokio::task::spawn_blocking(move || {
         let blocks = Blocks::new(&own.spill, own.memory);
-        let held = || own.held.held(&expected.did);
+        let held = || {
+            // An error means that the sink is gone, which the next part finds out.
+            let _ = applied_begin.recv();
+            own.held.held(&expected.did)
+        };
         let result = import(&from_socket, blocks, &expected, held, |body| parts.send(body).is_ok());
         // The socket is not read on for nothing.
         drop(from_socket);
@@ -119,8 +124,12 @@ async fn take_in(
     // Owns the receiver, so that the thread does not wait for a sink that is gone.
     let apply = async move {
         while let Ok(body) = to_sink.recv_async().await {
+            let begins = matches!(body, Body::Fetching { .. });
             let event = Event { did: did.clone(), time: now_ms(), body };
             sink.apply_parts(did.clone(), vec![event]).await?;
+            if begins {
+                let _ = begun.send_async(()).await;
+            }
         }
         Ok::<(), SinkClosed>(())
     };

@@ -84,7 +84,8 @@ pub(crate) struct Expected {
     pub(crate) now_us: u64,
 }
 
-/// Reads pieces to the end and hands the changes to `emit`, which answers whether to go on.
+/// Reads pieces to the end and hands the changes to `emit`, which answers whether to go on. `held` is called after
+/// [`Body::Fetching`] was emitted, and has to wait until that is applied.
 pub(crate) fn import(
     pieces: &Pieces,
     mut blocks: Blocks,
@@ -104,9 +105,12 @@ pub(crate) fn import(
     if !commit.verify_signature(&expected.key) {
         return Err(ImportError::Signature);
     }
-    compare(&commit, &blocks, held()?, &mut emit)?;
     let data = cid::digest(&commit.data).ok_or(MstError::Key)?;
-    let end = Body::Fetched { rev: commit.rev, data };
+    if !emit(Body::Fetching { rev: commit.rev, data }) {
+        return Err(ImportError::Stopped);
+    }
+    compare(&commit, &blocks, held()?, &mut emit)?;
+    let end = Body::Fetched { rev: commit.rev };
     if emit(end) { Ok(()) } else { Err(ImportError::Stopped) }
 }
 

@@ -47,7 +47,7 @@ pub(crate) static INVALID: Counters = Counters::new("sync.invalid-record");
 #[error("nothing takes events any more")]
 pub struct SinkClosed;
 
-/// Where the events of a fetched repo go. Waiting for an answer is backpressure.
+/// Where the events of a fetched repo go. An answer means that every read shows them.
 pub trait RepoSink: Send + Sync + 'static {
     /// Applies events of one repo, in order.
     fn apply_parts(&self, did: Did, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>>;

@@ -107,7 +107,8 @@ fn a_new_repo_is_all_puts_in_parts_and_then_the_end() {
     let repo = Repo::new(1200);
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
     result.unwrap();
-    assert_eq!((bodies.len(), changes(&bodies)), (4, (1200, 0)));
+    assert_eq!((bodies.len(), changes(&bodies)), (5, (1200, 0)));
+    assert!(matches!(bodies.first(), Some(Body::Fetching { rev: r, .. }) if *r == rev()));
     assert!(matches!(bodies.last(), Some(Body::Fetched { rev: r, .. }) if *r == rev()));
 }
 
@@ -127,7 +128,7 @@ fn only_differences_are_told() {
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), held);
     result.unwrap();
     assert_eq!(changes(&bodies), (3, 6));
-    let Body::Part { ops, .. } = &bodies[0] else { panic!() };
+    let Body::Part { ops, .. } = &bodies[1] else { panic!() };
     let collections: Vec<&str> = ops.iter().map(|op| &*op.collection).collect();
     assert_eq!(collections[..2], ["com.example.note.x", "com.example.note"]);
 }
@@ -173,7 +174,7 @@ fn a_record_that_breaks_its_lexicon_is_put_but_marked() {
     repo.records.insert(format!("app.bsky.feed.like/{}", rev()), like);
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
     result.unwrap();
-    let Body::Part { ops, .. } = &bodies[0] else { panic!() };
+    let Body::Part { ops, .. } = &bodies[1] else { panic!() };
     let ops: Arc<[_]> = ops.as_slice().into();
     assert!(!ops[0].record.as_ref().unwrap().valid);
 }
