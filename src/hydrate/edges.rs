@@ -1,5 +1,5 @@
 //! Pages of edges and records, newest first: fans of a target, what an account follows or blocks, items of a list,
-//! records of a collection, mutes. Skeletons of the graph and like methods.
+//! records of a collection, mutes, lists that are blocked or muted. Skeletons of the graph and like methods.
 //!
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
@@ -7,14 +7,14 @@
 use super::fans::Fan;
 use super::page::{Collector, Page, TimeCursor, page};
 use super::record::record_cid;
-use super::{Hydrator, Result};
+use super::{Hydrator, Result, fields};
 use crate::store::ids::ByteReader;
 use crate::store::rows::{EdgeKind, EdgeRow, Order, RecordRow, fwd_prefix, order_prefix};
 use crate::store::{
     ActorId, CollId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
     private,
 };
-use crate::syntax::Tid;
+use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
 const MAX_SORTED: usize = 10_000;
@@ -183,6 +183,26 @@ impl Hydrator<'_> {
             all.extend(RecordId::from_bytes(key).zip(row).map(|(id, r)| (r.sort, (id, r.cid))));
             all.len() < MAX_SORTED
         })?;
+        let sorted = sorted(all, cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
+        let items = sorted.items.into_iter().map(|(id, _)| id).collect();
+        Ok(Page { items, cursor: sorted.cursor })
+    }
+
+    /// The lists among `lists` that are indexed, by their own `createdAt`: when an account began to block or mute a
+    /// list does not matter to the reference.
+    pub fn lists_by_age(
+        &self,
+        lists: &[RecordId],
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+    ) -> Result<Page<RecordId>> {
+        let mut all: Vec<(i64, (RecordId, [u8; 32]))> = Vec::with_capacity(lists.len());
+        for &id in lists {
+            let Some(row) = self.snapshot.record(id)?.filter(|row| row.valid) else { continue };
+            let value = self.snapshot.unpack(&row.packed)?;
+            let created = fields::text(&value, "createdAt").map_or(row.sort, normalize_ms);
+            all.push((created, (id, row.cid)));
+        }
         let sorted = sorted(all, cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
         let items = sorted.items.into_iter().map(|(id, _)| id).collect();
         Ok(Page { items, cursor: sorted.cursor })

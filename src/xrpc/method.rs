@@ -127,6 +127,8 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.graph.getFollows", Auth::OptionalOrAdmin, api::graph::get_follows),
     Method::read("app.bsky.graph.getKnownFollowers", Auth::Required, api::graph::get_known_followers),
     Method::read("app.bsky.graph.getList", Auth::Optional, api::graph::get_list),
+    Method::read("app.bsky.graph.getListBlocks", Auth::Required, api::graph::get_list_blocks),
+    Method::read("app.bsky.graph.getListMutes", Auth::Required, api::graph::get_list_mutes),
     Method::read("app.bsky.graph.getLists", Auth::OptionalOrAdmin, api::graph::get_lists),
     Method::read("app.bsky.graph.getMutes", Auth::Required, api::graph::get_mutes),
     Method::read("app.bsky.graph.getRelationships", Auth::None, api::graph::get_relationships),

@@ -4,7 +4,9 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::page::{Cursor, Fetched, fill, limit};
-use crate::hydrate::{ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST};
+use crate::hydrate::{
+    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST,
+};
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, Target, collections as c};
 use crate::syntax::AtUriRef;
@@ -190,6 +192,38 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
             |id: &RecordId| state.record(*id).and_then(|list| fields::text(&list.value, "purpose"));
         let shown = page.items.iter().filter(|id| purpose(id).is_some_and(accepts));
         let items = shown.filter_map(|id| list(&state, *id)).collect();
+        Ok(Fetched { items, cursor: page.cursor })
+    })?;
+    session.reply(&Lists { lists: page.items, cursor: page.cursor })
+}
+
+/// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
+pub(crate) fn get_list_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    lists_of_viewer(app, call, |lists| &lists.blocked)
+}
+
+/// `app.bsky.graph.getListMutes`: the lists whose members the viewer muted.
+pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    lists_of_viewer(app, call, |lists| &lists.muted)
+}
+
+fn lists_of_viewer(
+    app: &AppCtx,
+    call: &Call,
+    which: impl Fn(&hydrate::Lists) -> &[RecordId],
+) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
+        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        else {
+            return Ok(Fetched::empty());
+        };
+        let lists = h.lists_of(viewer)?;
+        let page = h.lists_by_age(which(&lists), cursor.as_ref(), limit)?;
+        let mut state = h.state();
+        h.lists(&mut state, &page.items)?;
+        let items = page.items.iter().filter_map(|id| list(&state, *id)).collect();
         Ok(Fetched { items, cursor: page.cursor })
     })?;
     session.reply(&Lists { lists: page.items, cursor: page.cursor })

@@ -1,10 +1,12 @@
-//! Bookmarks, notification preferences and subscriptions, call by call.
+//! Bookmarks, lists used against others, notification preferences and subscriptions, call by call.
 
 use serde_json::{Value, json};
 
 use super::testing::Server;
-use crate::hydrate::ActorId;
+use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
+use crate::hydrate::{ActorId, Target};
+use crate::store::{Ks, Reader};
 use crate::xrpc::XrpcError;
 
 fn error(result: Result<Value, XrpcError>) -> String {
@@ -150,4 +152,82 @@ fn subscriptions_are_paged() {
     assert_eq!(last["activitySubscription"], json!({ "post": true, "reply": false }));
     f.block(b, me);
     assert_eq!(list(""), (vec!["c.test".to_owned(), "a.test".to_owned()], None));
+}
+
+#[test]
+fn lists_used_against_others_come_by_their_own_age() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [me, other, owner, gone] = ["me", "other", "owner", "gone"].map(|n| f.account(n));
+    // Created in another order than they are blocked and muted; the last two share a time.
+    let made = |by: ActorId, rkey: &str, created: &str| {
+        let value = json!({
+            "$type": "app.bsky.graph.list", "name": rkey, "purpose": MODLIST, "createdAt": created,
+        });
+        f.record(by, "app.bsky.graph.list", rkey, value)
+    };
+    let new = made(owner, "new", "2024-03-01T00:00:00.000Z");
+    let old = made(owner, "old", "2023-03-01T00:00:00.000Z");
+    let twins = ["twin1", "twin2"].map(|rkey| made(owner, rkey, "2023-06-01T00:00:00.000Z"));
+    let orphan = made(gone, "orphan", "2023-07-01T00:00:00.000Z");
+    let deleted = made(owner, "deleted", "2023-08-01T00:00:00.000Z");
+    let down = made(owner, "down", "2023-09-01T00:00:00.000Z");
+    let unused = made(owner, "unused", "2023-10-01T00:00:00.000Z");
+    let uri = |list| f.snapshot().uri(list).unwrap();
+    let used = [old, twins[0], new, twins[1], orphan, deleted, down];
+    for (list, n) in used.into_iter().zip(1..) {
+        let block = json!({
+            "$type": "app.bsky.graph.listblock", "subject": uri(list),
+            "createdAt": format!("2024-05-0{n}T00:00:00.000Z"),
+        });
+        f.record(me, "app.bsky.graph.listblock", &format!("block{n}"), block);
+        s.post("app.bsky.graph.muteActorList", json!({ "list": uri(list) }), me).unwrap();
+    }
+    f.mute_list(other, unused);
+    f.update(gone, |row| row.status = crate::hydrate::AccountStatus::Deactivated);
+    f.take_down(Target::Record(down));
+    f.write(move |tx| {
+        tx.del(Ks::Record, &deleted.to_bytes());
+        Ok(())
+    });
+
+    for (name, state) in [("getListBlocks", "blocked"), ("getListMutes", "muted")] {
+        let nsid = format!("app.bsky.graph.{name}");
+        let page = |query: &str, by| {
+            let body = s.get(&nsid, query, Some(by)).unwrap();
+            let lists = body["lists"].as_array().unwrap().clone();
+            (lists, body["cursor"].as_str().map(str::to_owned))
+        };
+        let names = |lists: &[Value]| -> Vec<String> {
+            lists.iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let (all, cursor) = page("", me);
+        let mut middle = vec![all[1].clone(), all[2].clone()];
+        assert!(middle[0]["cid"].as_str() > middle[1]["cid"].as_str(), "{name}");
+        middle.sort_by_key(|l| l["name"].as_str().unwrap().to_owned());
+        assert_eq!((names(&middle), cursor), (vec!["twin1".into(), "twin2".into()], None));
+        assert_eq!(
+            (names(&all).len(), &all[0]["name"], &all[3]["name"]),
+            (4, &json!("new"), &json!("old"))
+        );
+        assert_eq!(all[0]["creator"]["handle"], "owner.test");
+        match &all[0]["viewer"][state] {
+            Value::String(block) => assert!(block.ends_with("/app.bsky.graph.listblock/block3")),
+            muted => assert_eq!(muted, &json!(true)),
+        }
+
+        let (mut paged, mut query) = (Vec::new(), "limit=1".to_owned());
+        loop {
+            let (lists, cursor) = page(&query, me);
+            assert!(lists.len() <= 1);
+            paged.extend(names(&lists));
+            let Some(cursor) = cursor else { break };
+            query = format!("limit=1&cursor={cursor}");
+        }
+        assert_eq!(paged, names(&all), "{name}");
+        let others = if state == "muted" { vec!["unused".to_owned()] } else { Vec::new() };
+        assert_eq!(names(&page("", other).0), others);
+        assert!(page("cursor=1::2", me).0.is_empty());
+        assert_eq!(error(s.get(&nsid, "cursor=x__y", Some(me))), "InvalidRequest Malformed cursor");
+    }
 }
