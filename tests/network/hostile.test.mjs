@@ -1,5 +1,5 @@
-// Bad input: a relay that lies, stutters and breaks off between honest frames, and requests with broken tokens.
-// Nothing of it may change a count, stop the stream, or grow memory without bound.
+// Bad input: a relay that lies, stutters, breaks off, hangs and forgets between honest frames, and requests with
+// broken tokens. Nothing of it may change a count, stop the stream, or grow memory without bound.
 import assert from 'node:assert/strict'
 import crypto from 'node:crypto'
 import fs from 'node:fs'
@@ -72,6 +72,52 @@ test('a relay that breaks off, in the middle of a frame too, is asked again from
   }
   assert.equal(relay.connections(), 1)
 })
+
+test('a relay that hangs behind an open connection is left and asked again', async () => {
+  relay.stall()
+  const like = await cast.kim.like(refs.pictures)
+  // Twenty seconds without a sign of life, then a new connection.
+  await aerie.caughtUp(60_000)
+  assert.deepEqual(await likes(), [1, 0])
+  assert.match((await aerie.status()).upstreams[0].last_error, /sign of life/)
+  await cast.kim.delete(like)
+  await aerie.caughtUp()
+})
+
+/** Likes of two posts that nobody else likes. */
+const likes = async () => {
+  const uris = [refs.pictures.uri, refs.followed.uri]
+  return (await cast.kim.agent.getPosts({ uris })).data.posts.map((post) => post.likeCount)
+}
+
+for (const [notice, lose] of [
+  ['outdated-cursor', () => relay.trim()],
+  ['future-cursor', () => relay.forget()],
+]) {
+  test(`${notice}: what the relay cannot give again is fetched when its account next writes`, async () => {
+    relay.away(true)
+    if (notice === 'future-cursor') lose()
+    const missed = await cast.kim.like(refs.pictures)
+    await relay.seq()
+    if (notice === 'outdated-cursor') lose()
+    relay.away(false)
+    const told = async () => {
+      const [{ dropped, connected }] = (await aerie.status()).upstreams
+      return connected && dropped[notice] === 1
+    }
+    await aerie.until(`told ${notice}`, told, 30_000)
+    assert.deepEqual(await likes(), [0, 0])
+
+    const seen = await cast.kim.like(refs.followed)
+    await aerie.until('both likes counted', async () => (await likes()).join() === '1,1', 30_000)
+    await cast.kim.delete(missed)
+    await cast.kim.delete(seen)
+    await aerie.until('both likes gone', async () => (await likes()).join() === '0,0', 30_000)
+    await aerie.caughtUp()
+    assert.deepEqual(await hello(), [1, 2, 9, 2])
+    assert.deepEqual(await timeline(), ALICE_TIMELINE)
+  })
+}
 
 const base64url = (data) => Buffer.from(data).toString('base64url')
 

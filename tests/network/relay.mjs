@@ -1,5 +1,5 @@
 // A relay between the PDS and aerie that misbehaves on demand: it repeats the PDS's frames under its own numbers,
-// slips hostile ones in between, and cuts connections.
+// slips hostile ones in between, cuts connections or lets them hang, and forgets what it has sent.
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { transitive } from './plc.mjs'
@@ -49,6 +49,9 @@ export async function startRelay(upstream) {
   let turn = 0
   let taken = 0
   let honest = true
+  /** Frames up to this number are not had any more. */
+  let oldest = 0
+  let away = false
   const repos = []
 
   const append = (bytes) => {
@@ -81,11 +84,13 @@ export async function startRelay(upstream) {
   const wss = new WebSocket.WebSocketServer({ server, path: PATH })
   wss.on('connection', (ws, req) => {
     const cursor = Number(new URL(req.url, 'http://relay').searchParams.get('cursor') ?? log.length)
+    if (away) return ws.terminate()
     if (cursor > log.length) {
       ws.send(frame({ op: -1 }, { error: 'FutureCursor', message: 'Cursor in the future.' }))
       return ws.close()
     }
-    for (const bytes of log.slice(cursor)) ws.send(bytes)
+    if (cursor < oldest) ws.send(frame({ op: 1, t: '#info' }, { name: 'OutdatedCursor', message: 'Gone.' }))
+    for (const bytes of log.slice(Math.max(cursor, oldest))) ws.send(bytes)
     subscribers.add(ws)
     ws.on('close', () => subscribers.delete(ws))
   })
@@ -117,9 +122,28 @@ export async function startRelay(upstream) {
         ws._socket.destroy()
       }
     },
+    /** Leaves every connection open and never reads or writes it again. */
+    stall() {
+      for (const ws of subscribers) ws._socket.pause()
+      subscribers.clear()
+    },
+    /** Cuts every connection and takes no new one, until `away(false)`. */
+    away(yes) {
+      away = yes
+      if (yes) this.cut()
+    },
+    /** Old frames are not sent again, as a relay's window passes them by. */
+    trim() {
+      oldest = log.length
+    },
+    /** Counts from one again, as a relay that was set up anew. */
+    forget() {
+      log.length = 0
+      oldest = 0
+    },
     async close() {
       source.terminate()
-      for (const ws of subscribers) ws.terminate()
+      for (const ws of wss.clients) ws.terminate()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
