@@ -1,13 +1,19 @@
-// Bad input: a relay that lies, stutters, breaks off, hangs and forgets between honest frames, and requests with
-// broken tokens. Nothing of it may change a count, stop the stream, or grow memory without bound.
+// Bad input: a relay that lies, stutters, breaks off, hangs and forgets between honest frames, a DID document that
+// points inwards, and requests with broken tokens. Nothing of it may change a count, stop the stream, reach what is
+// not public, or grow memory without bound.
 import assert from 'node:assert/strict'
 import crypto from 'node:crypto'
 import fs from 'node:fs'
+import http from 'node:http'
 import { after, before, test } from 'node:test'
 import { startAerie } from './aerie.mjs'
 import { startNetwork } from './net.mjs'
+import { register, transitive } from './plc.mjs'
+import { freePort } from './port.mjs'
 import { HOSTILE, startRelay } from './relay.mjs'
 import { ALICE_TIMELINE, createCast, seed } from './seed.mjs'
+
+const { Secp256k1Keypair } = await transitive('@atproto/crypto')
 
 let net, relay, aerie, cast, refs
 let nameOf = {}
@@ -118,6 +124,43 @@ for (const [notice, lose] of [
     assert.deepEqual(await timeline(), ALICE_TIMELINE)
   })
 }
+
+test('a DID document that points to an internal address is not followed, unless that is allowed', async (t) => {
+  let asked = 0
+  const inner = http.createServer((_req, res) => {
+    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ feed: [{ post: refs.hello.uri }] }))
+  })
+  inner.on('connection', () => asked++)
+  await new Promise((resolve) => inner.listen(0, '127.0.0.1', resolve))
+  t.after(() => inner.close())
+  const { port } = inner.address()
+  const feeds = []
+  for (const endpoint of [`http://localhost:${port}`, `https://localhost:${port}`, `https://127.0.0.1:${port}`]) {
+    const did = await register(net.plc.url, await Secp256k1Keypair.create(), {
+      services: { bsky_fg: { type: 'BskyFeedGenerator', endpoint } },
+    })
+    feeds.push(await cast.leo.create('app.bsky.feed.generator', { did, displayName: 'inwards' }))
+  }
+  const appviewPort = await freePort()
+  const appview = { ...net.appview, port: appviewPort, url: `http://localhost:${appviewPort}` }
+  const careful = await startAerie(
+    { ...net, appview },
+    { change: (settings) => (settings.network.allow_private_addresses = false) },
+  )
+  t.after(() => careful.close())
+  await careful.caughtUp(60_000)
+  await aerie.caughtUp()
+
+  const ask = async ({ url }, feed) => {
+    const res = await fetch(`${url}/xrpc/app.bsky.feed.getFeed?feed=${feed.uri}`)
+    return [res.status, (await res.json()).message]
+  }
+  for (const feed of feeds) assert.deepEqual(await ask(careful, feed), [502, 'feed unavailable'])
+  assert.equal(asked, 0)
+  assert.deepEqual(await ask(aerie, feeds[0]), [200, undefined])
+  await ask(aerie, feeds[1])
+  assert.ok(asked > 1, 'the encrypted one is tried where that is allowed')
+})
 
 const base64url = (data) => Buffer.from(data).toString('base64url')
 
