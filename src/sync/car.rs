@@ -1,100 +1,121 @@
-//! A CAR v1 in pieces, as it comes over the network.
+//! A CAR v1 as it comes over the network, read by `iroh-car`, which checks no hash and takes a stream that ends
+//! between two sections for whole: both are seen to here and by whoever walks the tree.
 
-use bytes::{Buf, Bytes, BytesMut};
-use ipld_core::ipld::Ipld;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use iroh_car::CarReader;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::repo::dag_cbor;
-use crate::syntax::Cid;
-use crate::syntax::cid::{self, BINARY_LEN};
+use crate::net::NetError;
+use crate::syntax::cid;
 
-/// A section is one record or tree node, and its CID.
-const MAX_SECTION: u64 = 2_000_000;
+/// Pieces of a CAR.
+pub(crate) type Pieces = flume::Receiver<Result<Bytes, NetError>>;
 
 /// Why a stream is not a CAR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum CarError {
-    #[error("a section is larger than allowed")]
-    TooLarge,
-    #[error("the header is not that of a CAR v1 with a root")]
-    Header,
+    /// The stream ended with an error.
+    #[error(transparent)]
+    Net(NetError),
+    /// The stream ended within a section.
+    #[error("the CAR ends early")]
+    Cut,
+    /// It is no CAR v1, or a section is too large.
+    #[error("not a CAR: {0}")]
+    Format(iroh_car::Error),
+    /// No root.
+    #[error("the header names no root")]
+    Root,
+    /// A CID that is not one of the protocol's.
     #[error("a section has a CID of an unknown kind")]
     Cid,
+    /// A block that is not what its CID says.
     #[error("a block does not match its CID")]
     Hash,
 }
 
-/// Takes pieces and gives blocks.
+/// Pieces as bytes. Waits for the next one on this thread, so reading never yields.
+struct Source<'p> {
+    pieces: &'p Pieces,
+    current: Bytes,
+    end: &'p Cell<End>,
+}
+
+/// How the pieces ended.
 #[derive(Default)]
-pub(crate) struct CarParser {
-    buffer: BytesMut,
-    root: Option<Cid>,
+enum End {
+    #[default]
+    NotYet,
+    Closed,
+    Failed(NetError),
 }
 
-impl CarParser {
-    pub(crate) fn push(&mut self, piece: &[u8]) {
-        self.buffer.extend_from_slice(piece);
-    }
-
-    /// The root of the header, once that was read.
-    pub(crate) fn root(&self) -> Option<Cid> {
-        self.root
-    }
-
-    /// Whether everything pushed belonged to whole sections.
-    pub(crate) fn is_at_boundary(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
-    /// The next block, compared with its CID; `None` until more was pushed.
-    pub(crate) fn next(&mut self) -> Result<Option<([u8; 32], Bytes)>, CarError> {
-        if self.root.is_none() {
-            let Some(header) = self.section()? else { return Ok(None) };
-            self.root = Some(root(&header).ok_or(CarError::Header)?);
-        }
-        let Some(mut section) = self.section()? else { return Ok(None) };
-        let cid = section.get(..BINARY_LEN).ok_or(CarError::Cid)?;
-        let cid = cid::from_binary(cid).and_then(|cid| cid::digest(&cid)).ok_or(CarError::Cid)?;
-        section.advance(BINARY_LEN);
-        if Sha256::digest(&section)[..] != cid {
-            return Err(CarError::Hash);
-        }
-        Ok(Some((cid, section)))
-    }
-
-    fn section(&mut self) -> Result<Option<Bytes>, CarError> {
-        let (mut len, mut shift, mut head) = (0u64, 0, 0usize);
-        for byte in &self.buffer {
-            len |= u64::from(byte & 0x7f) << shift;
-            head += 1;
-            if byte & 0x80 == 0 {
-                if len > MAX_SECTION {
-                    return Err(CarError::TooLarge);
+impl AsyncRead for Source<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.current.is_empty() {
+            match self.pieces.recv() {
+                Ok(Ok(piece)) => self.current = piece,
+                Ok(Err(error)) => {
+                    self.end.set(End::Failed(error));
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
-                let len = usize::try_from(len).map_err(|_| CarError::TooLarge)?;
-                if self.buffer.len() - head < len {
-                    return Ok(None);
+                Err(_) => {
+                    self.end.set(End::Closed);
+                    return Poll::Ready(Ok(()));
                 }
-                self.buffer.advance(head);
-                return Ok(Some(self.buffer.split_to(len).freeze()));
-            }
-            shift += 7;
-            if shift > 28 {
-                return Err(CarError::TooLarge);
             }
         }
-        Ok(None)
+        let n = buf.remaining().min(self.current.len());
+        buf.put_slice(&self.current.split_to(n));
+        Poll::Ready(Ok(()))
     }
 }
 
-fn root(header: &[u8]) -> Option<Cid> {
-    let Ipld::Map(map) = dag_cbor::decode(header).ok()? else { return None };
-    match (map.get("version")?, map.get("roots")?) {
-        (Ipld::Integer(1), Ipld::List(roots)) => match roots.first()? {
-            Ipld::Link(root) => Some(*root),
-            _ => None,
-        },
-        _ => None,
+/// Reads to the end, hands each block with its digest to `block`, and gives the digest of the root.
+pub(crate) fn read<E: From<CarError>>(
+    pieces: &Pieces,
+    block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
+) -> Result<[u8; 32], E> {
+    // A source that never yields makes a future that is ready at once.
+    blocks(pieces, block).now_or_never().unwrap_or_else(|| Err(CarError::Cut.into()))
+}
+
+async fn blocks<E: From<CarError>>(
+    pieces: &Pieces,
+    mut block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
+) -> Result<[u8; 32], E> {
+    let end = Cell::default();
+    let format = |error| match end.take() {
+        End::Failed(error) => E::from(CarError::Net(error)),
+        End::Closed => CarError::Cut.into(),
+        End::NotYet => CarError::Format(error).into(),
+    };
+    let mut car = CarReader::new(Source { pieces, current: Bytes::new(), end: &end })
+        .await
+        .map_err(format)?;
+    let root = car.header().roots().first().and_then(cid::digest).ok_or(CarError::Root)?;
+    while let Some((cid, bytes)) = car.next_block().await.map_err(format)? {
+        let digest = cid::digest(&cid).ok_or(CarError::Cid)?;
+        if Sha256::digest(&bytes)[..] != digest {
+            return Err(CarError::Hash.into());
+        }
+        block(digest, &bytes)?;
+    }
+    // Between two sections an error looks like the end.
+    match end.take() {
+        End::Failed(error) => Err(CarError::Net(error).into()),
+        _ => Ok(root),
     }
 }
 
@@ -102,6 +123,7 @@ fn root(header: &[u8]) -> Option<Cid> {
 mod tests {
     use super::*;
     use crate::repo::testing;
+    use crate::syntax::Cid;
 
     fn sample() -> Vec<u8> {
         let blocks: Vec<Vec<u8>> = (0..6u8).map(|n| vec![n; usize::from(n) * 90]).collect();
@@ -109,32 +131,36 @@ mod tests {
         testing::car(&cids[2], cids.iter().zip(blocks.iter().map(Vec::as_slice)))
     }
 
-    fn parse(bytes: &[u8], step: usize) -> Result<(usize, bool), CarError> {
-        let (mut parser, mut count) = (CarParser::default(), 0);
+    fn parse(bytes: &[u8], step: usize) -> Result<usize, CarError> {
+        let (sender, pieces) = flume::unbounded();
         for piece in bytes.chunks(step) {
-            parser.push(piece);
-            while parser.next()?.is_some() {
-                count += 1;
-            }
+            sender.send(Ok(Bytes::copy_from_slice(piece))).unwrap();
         }
-        Ok((count, parser.is_at_boundary()))
+        drop(sender);
+        let mut count = 0;
+        read(&pieces, |_, _| {
+            count += 1;
+            Ok::<(), CarError>(())
+        })?;
+        Ok(count)
     }
 
     #[test]
     fn pieces_of_any_size_give_the_same_blocks() {
         let bytes = sample();
         for step in [1, 7, 64, 100_000] {
-            assert_eq!(parse(&bytes, step), Ok((6, true)));
+            assert_eq!(parse(&bytes, step).unwrap(), 6);
         }
-        assert_eq!(parse(&bytes[..bytes.len() - 1], 64), Ok((5, false)), "cut short");
     }
 
     #[test]
     fn damage_is_refused() {
         let mut bytes = sample();
+        assert!(matches!(parse(&bytes[..bytes.len() - 1], 64), Err(CarError::Cut)));
         *bytes.last_mut().unwrap() ^= 1;
-        assert_eq!(parse(&bytes, 64), Err(CarError::Hash));
-        assert_eq!(parse(&[0xff; 9], 64), Err(CarError::TooLarge));
-        assert_eq!(parse(&[3, 1, 2, 3], 64), Err(CarError::Header));
+        assert!(matches!(parse(&bytes, 64), Err(CarError::Hash)));
+        for garbage in [&[0xff; 40][..], &[3, 1, 2, 3, 4, 5, 6]] {
+            assert!(matches!(parse(garbage, 64), Err(CarError::Format(_))));
+        }
     }
 }

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::blocks::Blocks;
+use super::car::CarError;
 use super::import::{Expected, ImportError, import};
 use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
@@ -44,7 +45,7 @@ pub(crate) enum FetchError {
 
 impl From<NetError> for FetchError {
     fn from(error: NetError) -> Self {
-        Self::Import(error.into())
+        Self::Import(CarError::Net(error).into())
     }
 }
 

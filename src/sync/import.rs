@@ -6,15 +6,12 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::blocks::{Blocks, BlocksError};
-use super::car::{CarError, CarParser};
+use super::car::{self, CarError, Pieces};
 use super::{HeldRecord, INVALID};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Op, Record};
 use crate::lexicon::catalog;
-use crate::net::NetError;
 use crate::repo::cbor::CborError;
 use crate::repo::mst::{MstError, Walk};
 use crate::repo::{Commit, dag_cbor};
@@ -33,8 +30,6 @@ const MAX_AHEAD_US: u64 = 5 * 60 * 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     #[error(transparent)]
-    Net(#[from] NetError),
-    #[error("the PDS sent no CAR: {0}")]
     Car(#[from] CarError),
     #[error("the CAR ends early")]
     Cut,
@@ -59,7 +54,8 @@ pub(crate) enum ImportError {
 impl ImportError {
     pub(crate) fn cause(&self) -> &'static str {
         match self {
-            Self::Net(error) => error.cause(),
+            Self::Car(CarError::Net(error)) => error.cause(),
+            Self::Car(CarError::Cut) => "car-cut",
             Self::Car(_) => "bad-car",
             Self::Cut | Self::Tree(MstError::MissingBlock(_)) => "car-cut",
             Self::Blocks(_) => "spill",
@@ -73,9 +69,6 @@ impl ImportError {
         }
     }
 }
-
-/// Pieces of a CAR.
-pub(crate) type Pieces = flume::Receiver<Result<Bytes, NetError>>;
 
 /// What a repo is checked against.
 pub(crate) struct Expected {
@@ -115,18 +108,10 @@ pub(crate) fn import(
 }
 
 fn read(pieces: &Pieces, blocks: &mut Blocks) -> Result<[u8; 32], ImportError> {
-    let mut parser = CarParser::default();
-    while let Ok(piece) = pieces.recv() {
-        parser.push(&piece?);
-        while let Some((digest, block)) = parser.next()? {
-            blocks.insert(digest, &block)?;
-        }
-    }
+    let root =
+        car::read(pieces, |digest, block| Ok::<(), ImportError>(blocks.insert(digest, block)?))?;
     blocks.finish()?;
-    if !parser.is_at_boundary() {
-        return Err(ImportError::Cut);
-    }
-    parser.root().as_ref().and_then(cid::digest).ok_or(ImportError::Cut)
+    Ok(root)
 }
 
 /// Held records by path, in the order of the tree.
