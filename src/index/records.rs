@@ -6,6 +6,7 @@ use super::fans::{Linked, Unlinked, link, unlink};
 use super::names::Names;
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
+use crate::store::rebuild::{Held, held_cid, shared_cid};
 use crate::store::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
     order_joined_key, order_via_key,
@@ -360,49 +361,6 @@ fn via_repost(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<Target>, Stor
         }
         None => None,
     })
-}
-
-/// What is held under a record's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
-    /// A record with this CID.
-    Cid([u8; 32]),
-    /// An edge, whose CID would have to be computed.
-    Edge,
-}
-
-pub(super) fn held_cid<R: Reader + ?Sized>(
-    r: &R,
-    id: RecordId,
-) -> Result<Option<Held>, StoreError> {
-    if id.coll == c::POST
-        && let Some(row) = r.row(Ks::Post, &posts::key(id), |b| b.get(2..34)?.try_into().ok())?
-    {
-        return Ok(Some(Held::Cid(row)));
-    }
-    if let Some(kind) = EdgeKind::compact(id.coll)
-        && r.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey))?
-    {
-        return Ok(Some(Held::Edge));
-    }
-    r.row(Ks::Record, &id.to_bytes(), |b| b.get(..32)?.try_into().ok().map(Held::Cid))
-}
-
-/// The CID that [`SubjectCid::Shared`] stands for.
-pub(super) fn shared_cid<R: Reader + ?Sized>(
-    r: &R,
-    target: Target,
-) -> Result<Option<[u8; 32]>, StoreError> {
-    if let Some(cid) = r.row(Ks::Cid, &target.key(), |b| b.try_into().ok())? {
-        return Ok(Some(cid));
-    }
-    match target.record() {
-        Some(id) => Ok(match held_cid(r, id)? {
-            Some(Held::Cid(cid)) => Some(cid),
-            _ => None,
-        }),
-        None => Ok(None),
-    }
 }
 
 /// A subject goes or changes: edges that share its CID must still find it.

@@ -359,3 +359,27 @@ async fn list_items_of_other_peoples_lists_have_no_effect() {
     .unwrap();
     assert_eq!(items, 1);
 }
+
+#[tokio::test]
+async fn a_like_on_a_post_that_broke_its_lexicon_comes_back_as_it_was() {
+    let mut w = World::new();
+    let mut broken = post(1);
+    let cid = broken.record.as_ref().unwrap().cid;
+    if let Some(record) = broken.record.as_mut() {
+        record.valid = false;
+    }
+    w.commit("a", [broken]).await;
+    let subject = map([
+        ("uri", text(uri("a", POST, 1))),
+        (
+            "cid",
+            text(crate::syntax::cid::for_digest(crate::syntax::cid::DAG_CBOR, &cid).to_string()),
+        ),
+    ]);
+    let value = map([("$type", text(LIKE)), ("subject", subject), ("createdAt", text(at(2)))]);
+    w.commit("b", [op(LIKE, 2, value.clone())]).await;
+    let (s, b, rkey) = (w.store.snapshot(), w.actor("b"), w.post("b", 2).rkey);
+    let edge = s.edge(EdgeKind::Like, b, rkey).unwrap().unwrap();
+    let rebuilt = crate::store::rebuild::edge_record(&s, EdgeKind::Like, b, rkey, &edge).unwrap();
+    assert_eq!(rebuilt.map(|(v, _)| v), Some(value));
+}

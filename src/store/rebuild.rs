@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;
 
-use super::StoreError;
-use super::ids::{ActorId, RecordId, Rkey, Target};
+use super::ids::{ActorId, PostId, RecordId, Rkey, Target};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::rows::{EdgeKind, EdgeRow, SubjectCid};
+use super::rows::{EdgeKind, EdgeRow, SubjectCid, fwd_key};
+use super::{StoreError, collections};
 use crate::repo::dag_cbor;
 use crate::syntax::{cid, datetime};
 
@@ -51,14 +51,42 @@ fn strong_ref(uri: String, digest: &[u8; 32]) -> Ipld {
     map([("uri", Ipld::String(uri)), ("cid", Ipld::String(cid))])
 }
 
-/// The CID that [`SubjectCid::Shared`] stands for.
-fn shared_cid<R: Reader>(r: &R, target: Target) -> Result<Option<[u8; 32]>, StoreError> {
+/// What is held under a record's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A record with this CID's digest.
+    Cid([u8; 32]),
+    /// An edge, whose CID would have to be computed.
+    Edge,
+}
+
+/// Looks a record up without reading it.
+pub fn held_cid<R: Reader + ?Sized>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
+    let post = PostId { author: id.actor, rkey: id.rkey };
+    if id.coll == collections::POST
+        && let Some(cid) = r.row(Ks::Post, &post.to_bytes(), |b| b.get(2..34)?.try_into().ok())?
+    {
+        return Ok(Some(Held::Cid(cid)));
+    }
+    if let Some(kind) = EdgeKind::compact(id.coll)
+        && r.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey))?
+    {
+        return Ok(Some(Held::Edge));
+    }
+    r.row(Ks::Record, &id.to_bytes(), |b| b.get(..32)?.try_into().ok().map(Held::Cid))
+}
+
+/// The CID that [`SubjectCid::Shared`] stands for: the writer shares by it and a reader rebuilds by it.
+pub fn shared_cid<R: Reader + ?Sized>(
+    r: &R,
+    target: Target,
+) -> Result<Option<[u8; 32]>, StoreError> {
     if let Some(cid) = r.row(Ks::Cid, &target.key(), |b| b.try_into().ok())? {
         return Ok(Some(cid));
     }
-    Ok(match target {
-        Target::Actor(_) => None,
-        Target::Post(id) => r.post(id)?.map(|row| row.cid),
-        Target::Record(id) => r.record(id)?.map(|row| row.cid),
+    let Some(id) = target.record() else { return Ok(None) };
+    Ok(match held_cid(r, id)? {
+        Some(Held::Cid(cid)) => Some(cid),
+        Some(Held::Edge) | None => None,
     })
 }
