@@ -145,6 +145,8 @@ pub struct Limits {
     pub max_thread_parents: u32,
     /// Most reply levels below a post.
     pub max_thread_depth: u32,
+    /// Most drafts of an account.
+    pub drafts: u32,
 }
 
 /// `[log]`.

@@ -269,6 +269,15 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "limits.drafts",
+        shape: Shape::Plain,
+        default: Some("500"),
+        reload: true,
+        doc: "Most drafts that an account may keep.",
+        apply: |c, v| set(&mut c.limits.drafts, parse::integer(v, 0, 100_000)),
+        ..BASE
+    },
+    Opt {
         key: "log.level",
         default: Some("\"info\""),
         example: Example::On,

@@ -141,12 +141,12 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
         return Ok(false);
     }
     let mut rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
-    let done = rest.len() < STEP;
+    let mut done = rest.len() < STEP;
     for key in rest.drain(..) {
         tx.del(Ks::Notif, &key);
     }
+    done = done && private::forget(tx, actor, STEP)?;
     if done {
-        private::forget(tx, actor)?;
         index.members().remove(tx, actor);
         tx.del(Ks::Actor, &identity_key(actor));
         meta::remove_purge(tx, actor);

@@ -193,8 +193,17 @@ impl World {
     pub(crate) fn rows(&self) -> BTreeMap<(Ks, Vec<u8>), Vec<u8>> {
         let s = self.store.snapshot();
         let mut out = BTreeMap::new();
-        for ks in [Ks::Post, Ks::Fwd, Ks::Rev, Ks::Order, Ks::Feed, Ks::Agg, Ks::Record, Ks::Notif]
-        {
+        for ks in [
+            Ks::Post,
+            Ks::Fwd,
+            Ks::Rev,
+            Ks::Order,
+            Ks::Feed,
+            Ks::Agg,
+            Ks::Record,
+            Ks::Notif,
+            Ks::Private,
+        ] {
             s.scan(ks, &[], None, false, &mut |k, v| {
                 out.insert((ks, k.to_vec()), v.to_vec());
                 true

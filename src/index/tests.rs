@@ -8,7 +8,9 @@ use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
-use crate::store::{Ks, RecordId, Target, collections, meta, private};
+use crate::store::{
+    Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, drafts, meta, private,
+};
 use crate::syntax::Tid;
 
 #[tokio::test]
@@ -251,6 +253,27 @@ async fn muted_threads_and_hidden_replies_do_not_notify() {
     assert_eq!(w.notifs("a").len(), 1);
 }
 
+fn one_private_row_of_each_kind(
+    tx: &mut Tx<'_>,
+    of: ActorId,
+    about: ActorId,
+) -> Result<(), StoreError> {
+    use private::Kind::*;
+    let post = PostId { author: about, rkey: Rkey(1) };
+    let subscription = private::Subscription { at: 1, post: true, reply: true };
+    private::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
+    private::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
+    private::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
+    private::put_subscription(tx, of, about, subscription)?;
+    for kind in [Seen, Member, Priority] {
+        private::put(tx, kind, of, None, 1)?;
+    }
+    private::put_preferences(tx, of, "{}");
+    bookmarks::put(tx, of, post, "cid", 1)?;
+    drafts::create(tx, of, "{}".into(), 1, 1)?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_deleted_account_leaves_nothing() {
     let mut w = World::new();
@@ -271,7 +294,19 @@ async fn a_deleted_account_leaves_nothing() {
     )
     .await;
     w.event("b", Body::Account(HostingStatus::Deleted)).await;
-    let b = w.actor("b");
+    let (a, b) = (w.actor("a"), w.actor("b"));
+    let held = w.writer.durable(move |tx| {
+        one_private_row_of_each_kind(tx, b, a)?;
+        let mut held = Vec::new();
+        for tag in private::OF_ACCOUNT {
+            tx.scan_prefix(Ks::Private, &Key::tag(tag).actor(b), &mut |k, _| {
+                held.push(k[0]);
+                true
+            })?;
+        }
+        Ok(held)
+    });
+    assert_eq!(held.await.unwrap(), private::OF_ACCOUNT, "a row of each kind");
     assert_eq!(w.requests.purge.try_recv(), Ok(b));
     assert_eq!(w.store.snapshot().handle_owner("b.example").unwrap(), None);
     let mut steps = 0;

@@ -171,6 +171,7 @@ async fn serve(
         default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults(
             config.labels.default.clone(),
         )),
+        limits: ArcSwap::from_pointee(config.limits.clone()),
         clock: now_ms,
         status: Box::new(move || status_board.read()),
     });
@@ -292,6 +293,7 @@ fn reload(
     current.labels = new.labels;
     current.moderation = new.moderation;
     ctx.hydration.reload(hydration_settings(current));
+    ctx.limits.store(Arc::new(new.limits.clone()));
     current.limits = new.limits;
     if let Err(error) = sources.reload(current) {
         tracing::error!(%error, "reload: labelers");

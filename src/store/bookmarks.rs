@@ -141,12 +141,13 @@ pub fn remove(tx: &mut Tx<'_>, viewer: ActorId, post: PostId) -> Result<(), Stor
     tx.count(Target::Post(post), Counter::Bookmarks, -1).map(drop)
 }
 
-/// Takes all bookmarks of a viewer away.
-pub(super) fn forget(tx: &mut Tx<'_>, viewer: ActorId) -> Result<(), StoreError> {
-    for (_, post) in page(tx, viewer, None, usize::MAX)? {
-        remove(tx, viewer, post)?;
+/// Takes up to `most` bookmarks of a viewer away and says how many.
+pub(super) fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<usize, StoreError> {
+    let page = page(tx, viewer, None, most)?;
+    for (_, post) in &page {
+        remove(tx, viewer, *post)?;
     }
-    Ok(())
+    Ok(page.len())
 }
 
 #[cfg(test)]
@@ -192,7 +193,7 @@ mod tests {
             .unwrap();
         assert_eq!(get(&store.snapshot(), me, post(2)).unwrap(), None);
         assert_eq!((numbers(&posts(None, 9)), count(2)), (vec![1, 3], 0));
-        writer.durable(move |tx| private::forget(tx, me)).await.unwrap();
+        assert!(writer.durable(move |tx| private::forget(tx, me, 100)).await.unwrap());
         assert_eq!((numbers(&posts(None, 9)), count(1), count(3)), (vec![], 1, 0));
         let other = get(&store.snapshot(), you, post(1)).unwrap().unwrap();
         assert_eq!((other.cid.as_str(), other.key.micros()), ("other", 7000));

@@ -15,6 +15,7 @@
 pub mod bookmarks;
 pub mod cache;
 pub mod collections;
+pub mod drafts;
 pub mod ids;
 pub mod keyspaces;
 pub mod meta;

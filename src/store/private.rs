@@ -14,12 +14,12 @@
 //! | `x` | account or record | when it was taken down, and the reference given |
 //! | `y` | account, CID of a blob | the same |
 //!
-//! Bookmarks are in [`super::bookmarks`].
+//! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`].
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx, bookmarks};
+use super::{StoreError, Tx, bookmarks, drafts};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,8 +242,10 @@ pub fn members<R: Reader + ?Sized>(r: &R) -> Result<Vec<ActorId>, StoreError> {
     Ok(out)
 }
 
+pub(crate) const PREFERENCES: u8 = b'f';
+
 fn preferences_key(viewer: ActorId) -> Key {
-    Key::tag(b'f').actor(viewer)
+    Key::tag(PREFERENCES).actor(viewer)
 }
 
 /// The notification preferences that a viewer saved, as they were put.
@@ -260,20 +262,41 @@ pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
     tx.put(Ks::Private, &preferences_key(viewer), json.as_bytes());
 }
 
-/// Removes everything of a viewer.
-pub fn forget(tx: &mut Tx<'_>, viewer: ActorId) -> Result<(), StoreError> {
-    for kind in ALL {
+/// Tags of rows whose key goes on with the account that they belong to: all but takedowns, which are not the account's
+/// to take along, and bookmarks by post.
+pub(crate) const OF_ACCOUNT: [u8; 11] = [
+    Kind::MutedActor as u8,
+    Kind::MutedList as u8,
+    Kind::MutedThread as u8,
+    Kind::Subscription as u8,
+    Kind::Seen as u8,
+    Kind::Member as u8,
+    Kind::Priority as u8,
+    PREFERENCES,
+    bookmarks::BY_VIEWER,
+    drafts::BY_ID,
+    drafts::BY_TIME,
+];
+
+/// Removes up to `most` rows of a viewer; `true` once nothing is left.
+pub fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<bool, StoreError> {
+    let mut left = most.saturating_sub(bookmarks::forget(tx, viewer, most)?);
+    for tag in OF_ACCOUNT {
+        if left == 0 {
+            return Ok(false);
+        }
         let mut keys = Vec::new();
-        tx.scan_prefix(Ks::Private, &key(kind, viewer, None), &mut |k, _| {
+        tx.scan_prefix(Ks::Private, &Key::tag(tag).actor(viewer), &mut |k, _| {
             keys.push(k.to_vec());
-            true
+            keys.len() < left
         })?;
+        left = left.saturating_sub(keys.len());
         for k in keys {
             tx.del(Ks::Private, &k);
         }
     }
-    tx.del(Ks::Private, &preferences_key(viewer));
-    bookmarks::forget(tx, viewer)
+    tx.touch(viewer);
+    Ok(left > 0)
 }
 
 /// A takedown by the operator or the moderation service.
@@ -357,7 +380,9 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     match tag {
         bookmarks::BY_POST => return bookmarks::by_post_row(key, value).is_some(),
         bookmarks::BY_VIEWER => return bookmarks::by_viewer_row(key, value).is_some(),
-        b'f' => {
+        drafts::BY_ID => return drafts::by_id_row(key, value).is_some(),
+        drafts::BY_TIME => return drafts::by_time_row(key).is_some() && value.is_empty(),
+        PREFERENCES => {
             let whole = r.actor().is_some() && r.is_empty();
             return whole && std::str::from_utf8(value).is_ok();
         }
@@ -412,7 +437,8 @@ mod tests {
             let found = subscription(&store.snapshot(), me, ActorId(2)).unwrap();
             assert_eq!(found, expect.then_some(to));
         }
-        writer.durable(move |tx| forget(tx, me)).await.unwrap();
+        assert!(!writer.durable(move |tx| forget(tx, me, 2)).await.unwrap());
+        assert!(writer.durable(move |tx| forget(tx, me, 100)).await.unwrap());
         let s = store.snapshot();
         assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), []);
         assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), None);

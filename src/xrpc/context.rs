@@ -11,6 +11,7 @@ use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::outside::{FeedGenerators, Members};
 use super::pool::{PoolError, ReadPool};
+use crate::config::Limits;
 use crate::hydrate::Shared;
 use crate::store::{Store, Writer};
 use crate::syntax::Did;
@@ -53,6 +54,8 @@ pub struct AppCtx {
     pub feeds: Arc<dyn FeedGenerators>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.
     pub default_labelers: ArcSwap<ParsedLabelers>,
+    /// Caps on one request; replaced when the configuration is reloaded.
+    pub limits: ArcSwap<Limits>,
     /// The time.
     pub clock: Clock,
     /// The body of `GET /admin/status`.

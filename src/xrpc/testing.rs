@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{Settings, Shared};
 use crate::store::{Store, StoreError, Writer};
@@ -206,6 +207,7 @@ pub(super) fn context_over(
             signing_key: Some("zKey".to_owned()),
         },
         default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults([did("did:plc:default")])),
+        limits: ArcSwap::from_pointee(Limits { drafts: 3, ..Limits::default() }),
         clock: || NOW * 1000,
         status: Box::new(|| json!({ "upstreams": [] })),
     })

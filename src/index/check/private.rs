@@ -1,8 +1,8 @@
-//! Private rows: that they decode, that bookmarks are there both ways, and how many each post has.
+//! Private rows: that they decode, that bookmarks and drafts are there both ways, and how many each post has.
 
 use super::Check;
 use crate::store::rows::Counter;
-use crate::store::{Ks, PostId, StoreError, Target, bookmarks, private};
+use crate::store::{Ks, PostId, StoreError, Target, bookmarks, drafts, private};
 
 impl Check<'_> {
     pub(super) fn private(&mut self) -> Result<(), StoreError> {
@@ -24,9 +24,23 @@ impl Check<'_> {
                     .is_some_and(|row| row.key == key);
                 this.expect(same, "bookmark-one-way", |t| t.name(Target::Post(post)));
             }
+            this.draft(k, v)?;
             Ok(private::decodes(k, v).then_some(()))
         })?;
         self.bookmarks_of(group)
+    }
+
+    fn draft(&mut self, k: &[u8], v: &[u8]) -> Result<(), StoreError> {
+        let (owner, same) = if let Some((owner, id, draft)) = drafts::by_id_row(k, v) {
+            (owner, drafts::is_listed(self.s, owner, draft.updated, id)?)
+        } else if let Some((owner, updated, id)) = drafts::by_time_row(k) {
+            let held = super::lenient(drafts::get(self.s, owner, id))?;
+            (owner, held.is_some_and(|draft| draft.updated == updated))
+        } else {
+            return Ok(());
+        };
+        self.expect(same, "draft-one-way", |t| t.name(Target::Actor(owner)));
+        Ok(())
     }
 
     fn bookmarks_of(&mut self, group: Option<(PostId, u64)>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use crate::store::rows::{
     FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
     post_flags, rev_key,
 };
-use crate::store::{RecordId, bookmarks, collections as c};
+use crate::store::{RecordId, bookmarks, collections as c, drafts};
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -195,6 +195,24 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Private, b"k1", b""), &["undecodable"]),
         (put(Ks::Private, b"o1", b""), &["undecodable"]),
         (put(Ks::Private, b"f1", b""), &["undecodable"]),
+        (put(Ks::Private, b"d1", b""), &["undecodable"]),
+        (put(Ks::Private, b"u1", b""), &["undecodable"]),
+        (
+            Box::new(move |tx| {
+                drafts::create(tx, b, "{}".into(), 5, 9).unwrap();
+                let k = first_of(tx, b"u");
+                tx.del(Ks::Private, &k);
+            }),
+            &["draft-one-way"],
+        ),
+        (
+            Box::new(move |tx| {
+                drafts::create(tx, b, "{}".into(), 5, 9).unwrap();
+                let k = first_of(tx, b"d");
+                tx.del(Ks::Private, &k);
+            }),
+            &["draft-one-way"],
+        ),
         (count(root, Counter::Bookmarks), &["count-bookmarks"]),
         (count(me, Counter::Bookmarks), &["count-bookmarks"]),
         (count(root, Counter::Likes), &["count-likes"]),

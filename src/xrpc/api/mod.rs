@@ -4,6 +4,7 @@
 pub(super) mod actor;
 pub(super) mod admin;
 pub(super) mod bookmark;
+pub(super) mod draft;
 pub(super) mod feed;
 pub(super) mod feedgen;
 pub(super) mod graph;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::page::limit;
+use super::page::{limit, time_cursor};
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{ActorId, Hydrator, Target};
 use crate::store::private::{self, Kind};
@@ -92,10 +92,7 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         (None, Some(viewer)) => h.saved_priority(viewer)?,
         (None, None) => false,
     };
-    let from = match call.params.str("cursor").filter(|text| !text.is_empty()) {
-        Some(text) => Some(cursor(text)?),
-        None => None,
-    };
+    let from = time_cursor(call.params.str("cursor"))?;
     let now = session.ctx.now;
     let mut listing = Listing { h, state: NotifState::new(&h), shown: Vec::new() };
     let (mut seen_at, mut next) = (None, None);
@@ -149,10 +146,6 @@ fn page(
         page.rows.retain(|row| reasons.iter().any(|reason| reason == row.reason.name()));
     }
     Ok((page.rows, page.cursor))
-}
-
-fn cursor(text: &str) -> Result<i64, XrpcError> {
-    datetime::parse_strict(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! Paging as the reference does it: cursors, and pages that rules made short are filled up.
 
 use crate::hydrate::TimeCursor;
-use crate::syntax::Tid;
+use crate::syntax::{Tid, datetime};
 use crate::xrpc::XrpcError;
 
 /// How often the store is asked to fill one page.
@@ -64,6 +64,17 @@ pub(crate) fn tid_cursor(text: Option<&str>) -> Result<Option<Tid>, XrpcError> {
         None => Ok(None),
         Some(text) => match Tid::parse(text) {
             Some(tid) => Ok(Some(tid)),
+            None => Err(XrpcError::invalid_request("Malformed cursor")),
+        },
+    }
+}
+
+/// A cursor that is a datetime, in milliseconds since 1970; 400 if it is malformed.
+pub(crate) fn time_cursor(text: Option<&str>) -> Result<Option<i64>, XrpcError> {
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match datetime::parse_strict(text) {
+            Some(ms) => Ok(Some(ms)),
             None => Err(XrpcError::invalid_request("Malformed cursor")),
         },
     }

@@ -75,6 +75,54 @@ fn bookmarks_are_made_listed_and_taken_away() {
 }
 
 #[test]
+fn drafts_are_kept_changed_paged_and_end_at_the_limit() {
+    let s = Server::new(Fixture::new());
+    let [me, other] = ["me", "other"].map(|n| s.fixture.account(n));
+    let draft = |text: &str| json!({ "posts": [{ "text": text }], "langs": ["en"] });
+    let create = |text: &str, by| {
+        let body = s.post("app.bsky.draft.createDraft", json!({ "draft": draft(text) }), by)?;
+        Ok::<_, XrpcError>(body["id"].as_str().unwrap().to_owned())
+    };
+    let ids = ["a", "b", "c"].map(|text| create(text, me).unwrap());
+    assert_eq!(error(create("d", me).map(Value::from)), "DraftLimitReached Drafts limit reached");
+    create("theirs", other).unwrap();
+
+    let get = |query: &str| s.get("app.bsky.draft.getDrafts", query, Some(me));
+    let shown = |body: &Value| -> Vec<(String, String)> {
+        let all = body["drafts"].as_array().unwrap().iter();
+        let text = |d: &Value| d["draft"]["posts"][0]["text"].as_str().unwrap().to_owned();
+        all.map(|d| (d["id"].as_str().unwrap().to_owned(), text(d))).collect()
+    };
+    let named = |page: &[(usize, &str)]| -> Vec<(String, String)> {
+        page.iter().map(|(id, text)| (ids[*id].clone(), (*text).to_owned())).collect()
+    };
+    let change = |id: &str, text: &str, by| {
+        let input = json!({ "draft": { "id": id, "draft": draft(text) } });
+        s.post("app.bsky.draft.updateDraft", input, by).unwrap()
+    };
+    assert_eq!(change(&ids[0], "A", me), Value::Null);
+    for id in ["3kunknown2222", "jzzzzzzzzzzzz"] {
+        change(id, "nothing", me);
+    }
+    change(&ids[1], "not mine", other);
+    let page = get("limit=2").unwrap();
+    assert_eq!(shown(&page), named(&[(0, "A"), (2, "c")]));
+    assert_eq!(page["drafts"][0]["draft"], draft("A"));
+    assert!(page["drafts"][0]["updatedAt"].as_str() > page["drafts"][0]["createdAt"].as_str());
+    assert_eq!(page["cursor"], page["drafts"][1]["updatedAt"]);
+    let rest = get(&format!("cursor={}", page["cursor"].as_str().unwrap())).unwrap();
+    assert_eq!((shown(&rest), rest.get("cursor")), (named(&[(1, "b")]), None));
+    for cursor in ["a__b", "1700000000000__x", "3kaaaaaaaaaaa"] {
+        assert_eq!(error(get(&format!("cursor={cursor}"))), "InvalidRequest Malformed cursor");
+    }
+    for id in [&ids[2], &ids[2], &"jzzzzzzzzzzzz".to_owned()] {
+        s.post("app.bsky.draft.deleteDraft", json!({ "id": id }), me).unwrap();
+    }
+    assert_eq!(shown(&get("").unwrap()), named(&[(0, "A"), (1, "b")]));
+    create("d", me).unwrap();
+}
+
+#[test]
 fn notification_preferences_are_merged_with_what_is_saved() {
     let s = Server::new(Fixture::new());
     let me = s.fixture.account("me");
