@@ -39,6 +39,8 @@ mod site;
 mod token_cache;
 
 #[cfg(test)]
+mod bad_input_tests;
+#[cfg(test)]
 mod testing;
 
 pub use app::App;
