@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{CliError, configuration};
 use crate::admin;
 use crate::config::Sources;
+use crate::syntax::datetime::format_ms;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -86,6 +87,7 @@ fn page(s: &Value) -> String {
             lines.push(format!("  last error: {error}"));
         }
         lines.extend(counts("  dropped", u.get("dropped")));
+        lines.extend(u.get("gaps").and_then(gaps));
     }
     for l in list(s, "labelers") {
         let connected = if l.get("connected") == Some(&Value::Bool(true)) {
@@ -132,6 +134,17 @@ fn page(s: &Value) -> String {
     lines.join("\n")
 }
 
+/// What to think of events that an upstream could not give again.
+fn gaps(v: &Value) -> Option<String> {
+    let times = v.get("count")?.as_u64()?;
+    let first = format_ms(v.get("first")?.as_i64()?);
+    let last = format_ms(v.get("last")?.as_i64()?);
+    Some(format!(
+        "  history may have GAPS: {times} times between {first} and {last} it could not go on where we were; an \
+         account that was missed is fetched whole when it next writes, until then what it did is not seen"
+    ))
+}
+
 fn counts(name: &str, v: Option<&Value>) -> Option<String> {
     let Some(Value::Object(map)) = v else { return None };
     let parts: Vec<String> = map.iter().map(|(k, n)| format!("{k} {n}")).collect();
@@ -148,7 +161,8 @@ mod tests {
             "version": "0.1.0", "uptime_s": 90061, "ingest": "running", "pending": 2, "members": 1, "reloads": 0,
             "upstreams": [{"url": "wss://r", "kind": "verified", "connected": false, "seq": 7, "lag_ms": null,
                 "events_per_s": 12.4, "queue_bytes": 2_000_000, "reconnects": 3, "last_error": "refused",
-                "dropped": {"bad-signature": 4}}],
+                "dropped": {"bad-signature": 4},
+                "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
             "resync": {"queued": 1, "failed": {"x": 1}}, "disk": {"used": 1500, "free": 5, "reserve": 1},
         });
         let page = page(&status);
@@ -161,6 +175,7 @@ mod tests {
             "2.0 MB",
             "refused",
             "bad-signature 4",
+            "2 times between 2026-01-01T00:00:00.000Z and 2026-01-01T00:00:01.000Z",
             "queued 1",
             "1.5 kB used",
         ] {

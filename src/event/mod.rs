@@ -38,6 +38,15 @@ pub enum Body {
     },
     /// The account's hosting status changed (`#account`).
     Account(HostingStatus),
+    /// Somebody says that the account is gone, deleted or only deactivated. It is hidden, and the answer from where
+    /// it lives is due: an [`Body::Account`].
+    Unconfirmed {
+        /// Deleted is what was said.
+        deleted: bool,
+    },
+    /// Nothing that is held of the DID document counts any more (`#identity`), and a look at it is due: a
+    /// [`Body::Identity`].
+    IdentityDue,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
     /// A repo was fetched as it was at `rev`, and is going to be compared with what is held: from now on older

@@ -2,6 +2,7 @@
 
 use super::Index;
 use crate::event::{HostingStatus, IdentityState};
+use crate::store::meta::Due;
 use crate::store::rows::{
     AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key,
     identity_key, notif_prefix, repo_key,
@@ -66,8 +67,38 @@ impl Index {
                 self.request_resync(tx, actor);
             }
         }
+        meta::remove_status_due(tx, actor);
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.touch(actor);
+        Ok(())
+    }
+
+    /// Hides the account until its host was asked; deleting takes the data away, hiding does not.
+    pub(super) fn unconfirmed(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        deleted: bool,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        self.account(tx, actor, HostingStatus::Deactivated, time)?;
+        meta::add_due(tx, actor, Due::Status { deleted });
+        Ok(())
+    }
+
+    /// The key that is held is not used again, after a crash neither; where the account lived is still the best guess.
+    pub(super) fn identity_due(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        self.seen(tx, actor, time)?;
+        meta::add_due(tx, actor, Due::Identity);
+        if let Some(mut row) = tx.identity(actor)? {
+            row.key.clear();
+            tx.put(Ks::Actor, &identity_key(actor), &row.encode());
+        }
         Ok(())
     }
 
@@ -95,6 +126,7 @@ impl Index {
         }
         row.handle.clone_from(&state.handle);
         row.handle_checked = time;
+        meta::remove_identity_due(tx, actor);
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.touch(actor);
         Ok(())

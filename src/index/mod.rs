@@ -112,6 +112,8 @@ impl Index {
             Body::Commit(commit) => self.commit(tx, actor, commit, event.time),
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
+            Body::Unconfirmed { deleted } => self.unconfirmed(tx, actor, *deleted, event.time),
+            Body::IdentityDue => self.identity_due(tx, actor, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
             Body::Fetching { rev, data } => self.fetching(tx, actor, rev.as_u64(), *data),
             Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),

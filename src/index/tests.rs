@@ -418,3 +418,35 @@ async fn a_like_on_a_post_that_broke_its_lexicon_comes_back_as_it_was() {
     let rebuilt = crate::store::rebuild::edge_record(&s, EdgeKind::Like, b, rkey, &edge).unwrap();
     assert_eq!(rebuilt.map(|(v, _)| v), Some(value));
 }
+
+#[tokio::test]
+async fn questions_about_an_account_stand_until_they_are_answered() {
+    use crate::event::HostingStatus::{Active, Deactivated, Deleted};
+    use crate::store::meta::{Due, dues};
+    let w = World::new();
+    let known = Body::Identity(IdentityState {
+        handle: Some("a.example".into()),
+        key: Some("did:key:old".into()),
+        pds: Some("https://pds.example".into()),
+    });
+    let key = |w: &World| w.store.snapshot().identity(w.actor("a")).unwrap().unwrap().key;
+    let due = |w: &World| {
+        let dues = dues(&w.store.snapshot()).unwrap();
+        dues.into_iter().map(|(actor, due)| (actor == w.actor("a"), due)).collect::<Vec<_>>()
+    };
+    w.event("a", known.clone()).await;
+    w.event("a", Body::IdentityDue).await;
+    assert_eq!((key(&w), due(&w)), (String::new(), vec![(true, Due::Identity)]));
+    w.event("a", known).await;
+    assert_eq!((key(&w).as_str(), due(&w)), ("did:key:old", vec![]));
+    for answer in [Active, Deactivated, Deleted] {
+        w.event("a", Body::Unconfirmed { deleted: true }).await;
+        assert_eq!(due(&w), [(true, Due::Status { deleted: true })]);
+        let row = w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
+        assert_eq!(row.status, crate::store::rows::AccountStatus::Deactivated);
+        assert!(w.requests.purge.is_empty());
+        w.event("a", Body::Account(answer)).await;
+        assert_eq!(due(&w), []);
+    }
+    assert_eq!(w.requests.purge.len(), 1);
+}

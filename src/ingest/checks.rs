@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - One check of a DID runs at a time; a request during it makes it run again, so the last answer is a new one.
-//! - What is found out about an account state is applied after the frame that raised the question.
+//! - What is found out is applied after the frame that raised the question, which is a durable question there; an
+//!   answer that was asked for before that frame is not applied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,7 +26,8 @@ use super::{Sink, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, HostingStatus, IdentityState};
 use crate::identity::{DidDoc, IdentityError};
-use crate::store::{Reader as _, Store};
+use crate::store::meta::{self, Due};
+use crate::store::{Reader as _, Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
@@ -53,12 +55,17 @@ pub(crate) enum KeyAnswer {
     Later,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A frame of an upstream.
+type Slot = (Arc<Feed>, u64);
+
+#[derive(Clone, Default)]
 struct Check {
     fresh: bool,
     running: bool,
     again: bool,
     tries: usize,
+    /// Frames that asked for it.
+    after: Vec<Slot>,
 }
 
 /// The service; one for all upstreams.
@@ -149,29 +156,46 @@ impl Checks {
         });
     }
 
+    /// Asks again what an earlier run had not found out when it ended.
+    pub(crate) fn resume(self: &Arc<Self>, snapshot: &Snapshot) -> Result<(), StoreError> {
+        for (actor, due) in meta::dues(snapshot)? {
+            let Ok(did) = Did::parse(&snapshot.did(actor)?) else { continue };
+            match due {
+                Due::Identity => self.identity_changed(None, &did),
+                Due::Status { deleted } => {
+                    let question = self.question(&did);
+                    self.confirm(None, did, deleted, question);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing read so far counts any more, and a new check is due.
-    pub(crate) fn identity_changed(&self, did: &Did) {
+    pub(crate) fn identity_changed(&self, slot: Option<Slot>, did: &Did) {
         self.directory.forget(did);
-        self.check_handle(did, Freshness::Fresh);
+        let check = Check { fresh: true, after: Vec::from_iter(slot), ..Check::default() };
+        self.enqueue(did, check);
     }
 
     /// Queues a check of document and handle.
     pub(crate) fn check_handle(&self, did: &Did, freshness: Freshness) {
-        self.enqueue(did, freshness == Freshness::Fresh, 0);
+        self.enqueue(did, Check { fresh: freshness == Freshness::Fresh, ..Check::default() });
     }
 
-    fn enqueue(&self, did: &Did, fresh: bool, tries: usize) {
+    fn enqueue(&self, did: &Did, new: Check) {
         let mut checks = self.checks.lock();
         if let Some(check) = checks.get_mut(did) {
-            check.again |= check.running && fresh;
-            check.fresh |= fresh;
+            check.again |= check.running && new.fresh;
+            check.fresh |= new.fresh;
+            check.after.extend(new.after);
             return;
         }
-        if checks.len() >= QUEUE && !fresh {
+        if checks.len() >= QUEUE && !new.fresh {
             SKIPPED.inc("queue-full");
             return;
         }
-        checks.insert(did.clone(), Check { fresh, running: false, again: false, tries });
+        checks.insert(did.clone(), new);
         self.begin();
         // The workers end only when ingest does.
         let _ = self.queue.send(did.clone());
@@ -180,7 +204,7 @@ impl Checks {
     async fn run(self: &Arc<Self>, did: Did) {
         let Some(check) = self.checks.lock().get_mut(&did).map(|check| {
             check.running = true;
-            *check
+            check.clone()
         }) else {
             return;
         };
@@ -188,7 +212,9 @@ impl Checks {
         let found = timeout(CHECK_PATIENCE, self.look(&did, freshness)).await;
         let found = found.unwrap_or(None);
         let failed = found.is_none();
-        if let Some(state) = found {
+        settled(&check.after).await;
+        let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
+        if let Some(state) = found.filter(|_| !outdated) {
             let event = Event { did: did.clone(), time: now_ms(), body: Body::Identity(state) };
             if self.sink.apply_aside(vec![event]).await.is_err() {
                 self.stop.cancel();
@@ -198,7 +224,7 @@ impl Checks {
             let mut checks = self.checks.lock();
             match checks.get_mut(&did) {
                 Some(check) if check.again => {
-                    *check = Check { fresh: true, running: false, again: false, tries: 0 };
+                    (check.running, check.again, check.tries) = (false, false, 0);
                     true
                 }
                 _ => {
@@ -223,7 +249,7 @@ impl Checks {
         let (this, wait) = (Arc::clone(self), Duration::from_secs(*wait));
         self.tasks.spawn(async move {
             sleep(wait).await;
-            this.enqueue(&did, true, tries + 1);
+            this.enqueue(&did, Check { fresh: true, tries: tries + 1, ..Check::default() });
         });
     }
 
@@ -271,57 +297,55 @@ impl Checks {
         slot: u64,
         did: &Did,
         status: HostingStatus,
-    ) -> HostingStatus {
-        use HostingStatus::{Deactivated, Deleted};
-        let question = {
-            let mut accounts = self.accounts.lock();
-            // An answer to an older question must not come after this.
-            accounts.remove(did);
-            matches!(status, Deleted | Deactivated).then(|| {
-                let number = self.questions.fetch_add(1, Ordering::Relaxed);
-                accounts.insert(did.clone(), number);
-                number
-            })
+    ) -> Body {
+        let deleted = match status {
+            HostingStatus::Deleted => true,
+            HostingStatus::Deactivated => false,
+            _ => {
+                // An answer to an older question must not come after this.
+                self.accounts.lock().remove(did);
+                return Body::Account(status);
+            }
         };
-        let Some(number) = question else { return status };
-        self.begin();
-        let (this, feed, did) = (Arc::clone(self), Arc::clone(feed), did.clone());
-        self.tasks.spawn(async move {
-            this.confirm(&feed, slot, &did, status, number).await;
-            this.end();
-        });
-        // Deleting takes the data away, hiding does not.
-        Deactivated
+        let question = self.question(did);
+        self.confirm(Some((Arc::clone(feed), slot)), did.clone(), deleted, question);
+        Body::Unconfirmed { deleted }
     }
 
-    async fn confirm(
-        &self,
-        feed: &Feed,
-        slot: u64,
-        did: &Did,
-        claimed: HostingStatus,
-        number: u64,
-    ) {
-        let actual = timeout(CHECK_PATIENCE, self.ask_pds(did)).await.ok().flatten();
-        // Nobody to ask: the claim stands.
-        let actual = actual.unwrap_or(claimed);
-        while !feed.settled(slot) {
-            sleep(SETTLE_POLL).await;
-        }
-        let current = {
-            let mut accounts = self.accounts.lock();
-            let current = accounts.get(did) == Some(&number);
-            if current {
-                accounts.remove(did);
+    /// A number for a question about an account state; questions before it need no answer any more.
+    fn question(&self, did: &Did) -> u64 {
+        let number = self.questions.fetch_add(1, Ordering::Relaxed);
+        self.accounts.lock().insert(did.clone(), number);
+        number
+    }
+
+    fn confirm(self: &Arc<Self>, slot: Option<Slot>, did: Did, deleted: bool, question: u64) {
+        self.begin();
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
+            // Nobody to ask: the claim stands.
+            let claimed = if deleted { HostingStatus::Deleted } else { HostingStatus::Deactivated };
+            settled(slot.as_slice()).await;
+            if this.is_current(&did, question) {
+                let body = Body::Account(actual.unwrap_or(claimed));
+                let event = Event { did, time: now_ms(), body };
+                if this.sink.apply_aside(vec![event]).await.is_err() {
+                    this.stop.cancel();
+                }
             }
-            current
-        };
-        if current && actual != HostingStatus::Deactivated {
-            let event = Event { did: did.clone(), time: now_ms(), body: Body::Account(actual) };
-            if self.sink.apply_aside(vec![event]).await.is_err() {
-                self.stop.cancel();
-            }
+            this.end();
+        });
+    }
+
+    /// Whether no other state was heard of since; the question is closed then.
+    fn is_current(&self, did: &Did, question: u64) -> bool {
+        let mut accounts = self.accounts.lock();
+        let current = accounts.get(did) == Some(&question);
+        if current {
+            accounts.remove(did);
         }
+        current
     }
 
     async fn ask_pds(&self, did: &Did) -> Option<HostingStatus> {
@@ -336,5 +360,14 @@ impl Checks {
 
     fn end(&self) {
         self.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until these frames are with the sink.
+async fn settled(slots: &[Slot]) {
+    for (feed, slot) in slots {
+        while !feed.settled(*slot) {
+            sleep(SETTLE_POLL).await;
+        }
     }
 }

@@ -599,6 +599,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_labeler_may_change_its_key() {
+        let mut account = Account::new("did:plc:labeler");
+        let directory = Documents::of([&account]);
+        let good = |account: &Account, val| signed(label(&account.did, val, false), &account.key);
+        let old = good(&account, "old");
+        account.key = PrivateKey::generate();
+        directory.put_fresh(&account);
+        // Nothing says that the key changed but the first label that it signed; what the old one signed still counts.
+        let thief = signed(label(&account.did, "forged", false), &PrivateKey::generate());
+        let relay = Relay::of(vec![
+            (1, frame(1, &[old.clone()])),
+            (2, frame(2, &[old, good(&account, "new"), thief])),
+            (3, frame(3, &[good(&account, "newer")])),
+        ])
+        .await;
+        let ((_dir, store), sink) = (store(), Arc::new(Collected::default()));
+        let labelers = labelers(&store, Arc::clone(&directory), &sink);
+        labelers.set(vec![config(&account, &relay, None)]).unwrap();
+        until("all", || labelers.status()[0].seq == Some(3)).await;
+        let vals: Vec<String> = sink.labels().into_iter().map(|(val, _)| val).collect();
+        assert_eq!(vals, ["old", "old", "new", "newer"]);
+        assert_eq!(labelers.status()[0].dropped["bad-signature"], 1);
+        let asked: Vec<Freshness> = directory.asked.lock().iter().map(|(_, f)| *f).collect();
+        assert_eq!(asked, [Freshness::Cached, Freshness::Fresh]);
+        labelers.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_labeler_that_starts_anew_is_read_from_its_beginning() {
         let account = Account::new("did:plc:labeler");
         let good = |val| signed(label(&account.did, val, false), &account.key);

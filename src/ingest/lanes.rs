@@ -170,8 +170,9 @@ impl Lane {
     /// Settles a frame, or parks it behind those of its DID that wait.
     fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         if let Payload::Identity(did) = &job.payload {
-            self.identity_changed(did);
-            return Some(Done { place: job.place, event: None });
+            let did = did.clone();
+            self.identity_changed(feed, job.place.slot, &did);
+            return Some(done(job, did, Body::IdentityDue));
         }
         if let Some(parked) = self.parked.get_mut(job.payload.did()) {
             let did = job.payload.did().clone();
@@ -189,8 +190,8 @@ impl Lane {
         match &job.payload {
             Payload::Account(did, status) => {
                 let did = did.clone();
-                let status = self.checks.account(feed, job.place.slot, &did, *status);
-                Some(done(job, did, Body::Account(status)))
+                let body = self.checks.account(feed, job.place.slot, &did, *status);
+                Some(done(job, did, body))
             }
             Payload::Jetstream(did, text) => match jetstream::commit(text) {
                 Ok(commit) => {
@@ -290,10 +291,10 @@ impl Lane {
         ticket
     }
 
-    fn identity_changed(&mut self, did: &Did) {
+    fn identity_changed(&mut self, feed: &Arc<Feed>, slot: u64, did: &Did) {
         self.keys.remove(did);
         self.refused.remove(did);
-        self.checks.identity_changed(did);
+        self.checks.identity_changed(Some((Arc::clone(feed), slot)), did);
         if self.judge.verify {
             self.stale.insert(did.clone());
         }

@@ -15,7 +15,8 @@
 //! - A batch holds every event of its upstream up to its `seq`; a frame that gives no event fills its slot.
 //! - Nothing is dropped without being counted by cause. What cannot be checked now, because its DID document
 //!   cannot be had, becomes a [`crate::event::Body::Sync`]: a claim that makes the index ask for the whole repo.
-//! - After `#identity` no key read before it is used again.
+//! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
+//!   at, crash or not; nor is the question whether an account is gone.
 
 mod backoff;
 mod checks;
@@ -73,6 +74,8 @@ pub trait Sink: Send + Sync + 'static {
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>>;
     /// Applies events that belong to no place of a stream: what a DID document or a PDS says now.
     fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>>;
+    /// Remembers that an upstream could not give what lies behind the cursor, before anything newer is applied.
+    fn gap(&self, of: CursorOf, time: i64) -> BoxFuture<'_, Result<(), SinkClosed>>;
 }
 
 /// What ingest needs.
@@ -154,6 +157,7 @@ impl Ingest {
         let judge = judge::Judge { verify: options.verify };
         let lanes = lanes::Lanes::start(options.lanes, judge, store, &checks)?;
         let snapshot = store.snapshot();
+        checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
         let budget = (options.queue_bytes / count).max(1 << 20);
         let mut feeds = Vec::new();
@@ -172,6 +176,7 @@ impl Ingest {
                 dialer: dialer.clone(),
                 public_url: options.public_url.clone(),
                 timing: options.timing,
+                sink: Arc::clone(&sink),
             };
             tasks.spawn(reader.run(setup.cursor));
             let (to, failed) = (Arc::clone(&sink), stop.clone());

@@ -25,6 +25,7 @@ use crate::net::{Dialer, NetError};
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit, entry};
 use crate::store::Store;
+use crate::store::meta::CursorOf;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
 
 /// What a relay does on a connection, after which it keeps it open.
@@ -196,13 +197,14 @@ impl Account {
 
     fn doc(&self) -> DidDoc {
         let handle = self.did.rsplit(':').next().unwrap();
+        let key = |id| {
+            let multibase = self.key.public().to_multibase();
+            json!({"id": id, "type": "Multikey", "controller": &*self.did, "publicKeyMultibase": multibase})
+        };
         let json = json!({
             "id": &*self.did,
             "alsoKnownAs": [format!("at://{handle}.example")],
-            "verificationMethod": [{
-                "id": "#atproto", "type": "Multikey", "controller": &*self.did,
-                "publicKeyMultibase": self.key.public().to_multibase()
-            }],
+            "verificationMethod": [key("#atproto"), key("#atproto_label")],
             "service": [{
                 "id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
                 "serviceEndpoint": "https://pds.example"
@@ -305,6 +307,8 @@ impl Directory for Documents {
 pub(crate) struct Collected {
     pub(crate) batches: Mutex<Vec<Batch>>,
     pub(crate) aside: Mutex<Vec<Event>>,
+    /// Gaps, by the number of batches before them.
+    pub(crate) gaps: Mutex<Vec<usize>>,
     pub(crate) gate: Semaphore,
 }
 
@@ -315,7 +319,8 @@ impl Collected {
 
     pub(crate) fn gated(batches: usize) -> Arc<Self> {
         let gate = Semaphore::new(batches);
-        Arc::new(Self { batches: Mutex::default(), aside: Mutex::default(), gate })
+        let (batches, aside, gaps) = Default::default();
+        Arc::new(Self { batches, aside, gaps, gate })
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -338,6 +343,11 @@ impl Sink for Collected {
 
     fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>> {
         self.aside.lock().extend(events);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn gap(&self, _: CursorOf, _: i64) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        self.gaps.lock().push(self.batches.lock().len());
         Box::pin(async { Ok(()) })
     }
 }

@@ -181,6 +181,29 @@ async fn a_relay_that_counts_anew_is_followed_live() {
     let status = ingest.status().remove(0);
     assert_eq!(status.seq, Some(1));
     assert_eq!((status.dropped["future-cursor"], status.dropped["outdated-cursor"]), (1, 1));
+    // Noted once, for the cursor that was not known any more: before what came after it.
+    assert_eq!(*sink.gaps.lock(), [1]);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_relay_has_not_any_more_is_a_gap_only_behind_a_cursor() {
+    let mut account = Account::new("did:plc:a");
+    let (first, second) = (account.commit(5, 0), account.commit(90, 0));
+    let relay = Relay::start(move |number, _| {
+        let outdated = message("#info", from_json(&json!({"name": "OutdatedCursor"})));
+        match number {
+            0 => vec![Step::Send(outdated), Step::Send(first.clone()), Step::Close],
+            _ => vec![Step::Send(outdated), Step::Send(second.clone())],
+        }
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("all", || sink.seq() == Some(90)).await;
+    assert_eq!(relay.cursors.lock()[..2], [Some(0), Some(5)]);
+    assert_eq!(*sink.gaps.lock(), [1]);
     ingest.stop().await;
 }
 
@@ -322,11 +345,70 @@ async fn an_account_state_is_confirmed_where_the_account_lives() {
         let states: Vec<HostingStatus> = of
             .filter_map(|event| match event.body {
                 Body::Account(status) => Some(status),
+                Body::Unconfirmed { .. } => Some(Deactivated),
                 _ => None,
             })
             .collect();
         assert_eq!(states, want, "{}", account.did);
     }
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_not_answered_before_the_end_is_asked_at_the_next_start() {
+    use crate::store::meta::{Due, add_due};
+    let accounts = accounts(3);
+    let (_dir, store) = store();
+    let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
+    let dids: Vec<_> = accounts.iter().map(|account| account.did.clone()).collect();
+    let dues = [Due::Identity, Due::Status { deleted: true }, Due::Status { deleted: true }];
+    let set = move |tx: &mut crate::store::Tx<'_>| {
+        for (did, due) in dids.iter().zip(dues) {
+            let actor = tx.intern_actor(did)?;
+            add_due(tx, actor, due);
+        }
+        Ok(())
+    };
+    writer.durable(set).await.unwrap();
+    let (directory, sink, relay) =
+        (Documents::of(&accounts), Collected::new(), Relay::of(vec![]).await);
+    directory.status.lock().insert(accounts[2].did.clone(), HostingStatus::Active);
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("asked", || ingest.pending() == 0).await;
+    assert_eq!(*directory.forgotten.lock(), [accounts[0].did.clone()]);
+    let found = |account: &Account| {
+        let aside = sink.aside.lock();
+        let bodies: Vec<Body> =
+            aside.iter().filter(|e| e.did == account.did).map(|e| e.body.clone()).collect();
+        assert_eq!(bodies.len(), 1, "{bodies:?}");
+        bodies[0].clone()
+    };
+    let key = Some(accounts[0].key.public().to_did_key());
+    assert!(matches!(found(&accounts[0]), Body::Identity(state) if state.key == key));
+    assert!(matches!(found(&accounts[1]), Body::Account(HostingStatus::Deleted)));
+    assert!(matches!(found(&accounts[2]), Body::Account(HostingStatus::Active)));
+    ingest.stop().await;
+    drop(writer);
+    thread.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_answer_to_an_identity_comes_behind_the_question() {
+    let mut account = Account::new("did:plc:a");
+    let frames =
+        vec![(1, account.identity(1)), (2, account.commit(2, 0)), (3, account.identity(3))];
+    let (directory, sink, relay) =
+        (Documents::of([&account]), Collected::gated(0), Relay::of(frames).await);
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("looked up", || directory.asked.lock().len() > 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(sink.aside.lock().is_empty() && ingest.pending() > 0, "the question is not applied");
+    sink.gate.add_permits(100);
+    until("answered", || sink.seq() == Some(3) && ingest.pending() == 0).await;
+    let due = |event: &Event| matches!(event.body, Body::IdentityDue);
+    assert_eq!(sink.events().iter().filter(|event| due(event)).count(), 2);
+    assert!(matches!(sink.aside.lock().last().unwrap().body, Body::Identity(_)));
     ingest.stop().await;
 }
 

@@ -12,7 +12,7 @@ use super::backoff::{Backoff, Silent, Timing, Watch};
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
 use super::status::UpstreamKind;
-use super::{jetstream, now_ms};
+use super::{Sink, jetstream, now_ms};
 use crate::event::HostingStatus;
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::net::{Dialer, Message, NetError, WsStream};
@@ -27,6 +27,7 @@ pub(crate) struct Reader {
     pub(crate) dialer: Dialer,
     pub(crate) public_url: String,
     pub(crate) timing: Timing,
+    pub(crate) sink: Arc<dyn Sink>,
 }
 
 /// Where to begin reading.
@@ -57,6 +58,8 @@ enum End {
 enum Read {
     /// For the lane of its DID.
     Job(Payload),
+    /// What lies between our cursor and what comes next is lost.
+    Lost,
     Nothing,
     End(End),
 }
@@ -71,6 +74,7 @@ impl Reader {
             own: Vec::new(),
             held: 0,
             frames: 0,
+            lost: false,
         };
         let mut backoff = Backoff::new(self.timing);
         loop {
@@ -80,6 +84,8 @@ impl Reader {
             self.feed.status.connected(false);
             match end {
                 End::Restart => {
+                    state.lost = true;
+                    self.note_gap(&mut state).await;
                     let weight = self.feed.weight(0);
                     self.reserve(weight, &mut state).await;
                     state.place(Seq::Restart, weight, 0);
@@ -142,6 +148,14 @@ impl Reader {
             if let Some(end) = self.deal(bytes, weight, state) {
                 return end;
             }
+            self.note_gap(state).await;
+        }
+    }
+
+    async fn note_gap(&self, state: &mut State) {
+        if std::mem::take(&mut state.lost) {
+            // When the sink is closed, the sequencer ends everything.
+            let _ = self.sink.gap(self.feed.cursor.clone(), now_ms()).await;
         }
     }
 
@@ -180,6 +194,10 @@ impl Reader {
                 if let Some(chunk) = state.chunks.get_mut(lane) {
                     chunk.push(Job { place, payload });
                 }
+            }
+            Read::Lost => {
+                state.lost = true;
+                state.place(seq, weight, sent);
             }
             Read::Nothing => state.place(seq, weight, sent),
             Read::End(end) => {
@@ -223,7 +241,12 @@ impl Reader {
                 self.feed.status.dropped(known_notice(&name), None, None);
                 self.feed.status.error(format!("the upstream says {name}: {message}"));
                 tracing::warn!(url = %self.feed.url, %name, %message, "notice");
-                (Seq::Same, 0, Read::Nothing)
+                let read = match (name.as_str(), start) {
+                    // Without a cursor there is nothing to be behind of: this is the oldest that the upstream has.
+                    ("OutdatedCursor", Start::After(1..)) => Read::Lost,
+                    _ => Read::Nothing,
+                };
+                (Seq::Same, 0, read)
             }
             Frame::Error { error, message } => {
                 self.feed.status.dropped(known_notice(&error), None, None);
@@ -320,6 +343,8 @@ struct State {
     held: usize,
     /// Ever read.
     frames: u64,
+    /// A gap is to be noted before anything newer is read.
+    lost: bool,
 }
 
 impl State {

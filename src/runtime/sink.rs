@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use crate::event::Event;
+use crate::event::{Body, Event};
 use crate::index::{Index, apply_labels};
 use crate::ingest::labels::{LabelBatch, LabelSink};
 use crate::ingest::{Batch, Sink, SinkClosed};
@@ -50,7 +50,7 @@ impl ToWriter {
     /// Tokens of an account that were accepted under its old keys are not accepted again.
     fn forget_keys(&self, events: &[Event]) {
         for event in events {
-            if matches!(event.body, crate::event::Body::Identity(_)) {
+            if matches!(event.body, Body::Identity(_) | Body::IdentityDue) {
                 (self.forget)(&event.did);
             }
         }
@@ -74,6 +74,11 @@ impl Sink for ToWriter {
         self.forget_keys(&events);
         let index = Arc::clone(&self.index);
         let job = self.writer.submit(move |tx| index.apply(tx, &events));
+        Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+
+    fn gap(&self, of: CursorOf, time: i64) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        let job = self.writer.submit(move |tx| meta::add_gap(tx, &of, time));
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
     }
 }

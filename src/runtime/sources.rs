@@ -12,9 +12,9 @@ use crate::identity::Identity;
 use crate::index::held::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
-use crate::ingest::{Ingest, Options, StartError, Timing};
+use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
 use crate::net::{Dialer, HostThrottle, HttpClient};
-use crate::store::meta::CursorOf;
+use crate::store::meta::{self, CursorOf};
 use crate::store::{ActorId, Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
@@ -179,13 +179,18 @@ impl Sources {
     pub(super) fn status(&self) -> SourcesStatus {
         let running = self.running.lock();
         let Some(running) = running.as_ref() else { return SourcesStatus::default() };
+        let snapshot = self.parts.store.snapshot();
         let upstreams = running.ingest.status().into_iter().map(|u| {
-            let applied = self
-                .parts
-                .applied
-                .get(&CursorOf::Upstream(u.url.clone()))
-                .or_else(|| self.parts.applied.get(&CursorOf::Jetstream(u.url.clone())));
-            with_seq(&u, applied)
+            let of = match u.kind {
+                UpstreamKind::Jetstream => CursorOf::Jetstream(u.url.clone()),
+                _ => CursorOf::Upstream(u.url.clone()),
+            };
+            let mut status = with_seq(&u, self.parts.applied.get(&of));
+            if let Value::Object(map) = &mut status {
+                let gaps = meta::gap(&snapshot, &of).ok().flatten();
+                map.insert("gaps".to_owned(), serde_json::to_value(gaps).unwrap_or_default());
+            }
+            status
         });
         let labelers = running.labelers.status().into_iter().map(|l| {
             let applied = self.parts.applied.get(&CursorOf::Labeler(l.did.clone()));

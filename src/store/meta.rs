@@ -1,4 +1,4 @@
-//! Rows of the `meta` keyspace: format, upstream and labeler cursors, repos that wait for a resync.
+//! Rows of the `meta` keyspace: format, upstream and labeler cursors, what is to be done and must not be forgotten.
 
 use super::ids::{ActorId, ByteReader, Key};
 use super::keyspaces::Ks;
@@ -44,9 +44,102 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     match key.split_first() {
         _ if key == FORMAT_KEY => value.len() == 4,
         Some((b'n' | b'u' | b'j' | b'l', _)) => value.len() == 8,
-        Some((b'r' | b'p', rest)) => rest.len() == 4,
+        Some((b'r' | b'p' | b'i', rest)) => rest.len() == 4,
+        Some((b'c', rest)) => rest.len() == 4 && matches!(value, [0 | 1]),
+        Some((b'g', _)) => Gap::decode(value).is_some(),
         first => first.is_some(),
     }
+}
+
+/// Times that an upstream could not give what lies behind our cursor: events in between were never seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Gap {
+    /// When it first happened, milliseconds since the epoch.
+    pub first: i64,
+    /// When it last happened.
+    pub last: i64,
+    /// How often.
+    pub count: u32,
+}
+
+impl Gap {
+    fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let (first, last, count) = (r.u64()?, r.u64()?, r.u32()?);
+        Some(Self { first: first.cast_signed(), last: last.cast_signed(), count })
+    }
+}
+
+/// The gaps in what came from an upstream.
+pub fn gap<R: Reader + ?Sized>(r: &R, of: &CursorOf) -> Result<Option<Gap>, StoreError> {
+    r.row(Ks::Meta, &Key::tag(b'g').bytes(&of.key()), Gap::decode)
+}
+
+/// One more gap.
+pub fn add_gap(tx: &mut Tx<'_>, of: &CursorOf, time: i64) -> Result<(), StoreError> {
+    let old = gap(tx, of)?;
+    let first = old.map_or(time, |gap| gap.first);
+    let count = old.map_or(0, |gap| gap.count).saturating_add(1);
+    let times = [first.cast_unsigned().to_be_bytes(), time.cast_unsigned().to_be_bytes()].concat();
+    let row = [&times[..], &count.to_be_bytes()].concat();
+    tx.put(Ks::Meta, &Key::tag(b'g').bytes(&of.key()), &row);
+    Ok(())
+}
+
+/// What has to be asked about an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// What its DID document says.
+    Identity,
+    /// Whether it is gone; somebody said so.
+    Status {
+        /// And that it is deleted, not only deactivated.
+        deleted: bool,
+    },
+}
+
+impl Due {
+    fn key(self, actor: ActorId) -> Key {
+        match self {
+            Self::Identity => Key::tag(b'i').actor(actor),
+            Self::Status { .. } => Key::tag(b'c').actor(actor),
+        }
+    }
+}
+
+/// Remembers a question until it is answered.
+pub fn add_due(tx: &mut Tx<'_>, actor: ActorId, due: Due) {
+    match due {
+        Due::Identity => tx.put(Ks::Meta, &due.key(actor), &[]),
+        Due::Status { deleted } => tx.put(Ks::Meta, &due.key(actor), &[u8::from(deleted)]),
+    }
+}
+
+/// The document was looked at.
+pub fn remove_identity_due(tx: &mut Tx<'_>, actor: ActorId) {
+    tx.del(Ks::Meta, &Due::Identity.key(actor));
+}
+
+/// The status is known.
+pub fn remove_status_due(tx: &mut Tx<'_>, actor: ActorId) {
+    tx.del(Ks::Meta, &Due::Status { deleted: false }.key(actor));
+}
+
+/// Every question that is not answered.
+pub fn dues<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, Due)>, StoreError> {
+    let mut out = Vec::new();
+    for tag in [b"i", b"c"] {
+        r.scan_prefix(Ks::Meta, tag, &mut |k, v| {
+            let due = match tag {
+                b"i" => Due::Identity,
+                _ => Due::Status { deleted: v == [1] },
+            };
+            let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
+            out.extend(actor.map(|actor| (actor, due)));
+            true
+        })?;
+    }
+    Ok(out)
 }
 
 /// Puts a repo on the list of those to fetch again.

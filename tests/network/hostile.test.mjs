@@ -111,7 +111,10 @@ for (const [notice, lose] of [
       const [{ dropped, connected }] = (await aerie.status()).upstreams
       return connected && dropped[notice] === 1
     }
+    const gaps = async () => (await aerie.status()).upstreams[0].gaps?.count ?? 0
+    const before = await gaps()
     await aerie.until(`told ${notice}`, told, 30_000)
+    assert.equal(await gaps(), before + 1)
     assert.deepEqual(await likes(), [0, 0])
 
     const seen = await cast.kim.like(refs.followed)
