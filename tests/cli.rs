@@ -25,7 +25,8 @@ fn a_configuration_error_exits_78_and_names_file_line_key_and_the_nearest_key() 
         for part in [
             format!("{file}:2: network.plcurl: unknown key; did you mean `network.plc_url`?"),
             format!("{file}:5: server.listen: "),
-            "env AERIE_STORE__PATHH: store.pathh: unknown key; did you mean `store.path`?".to_owned(),
+            "env AERIE_STORE__PATHH: store.pathh: unknown key; did you mean `store.path`?"
+                .to_owned(),
         ] {
             assert!(said.contains(&part), "{args:?}: {part} in {said}");
         }

@@ -443,7 +443,7 @@ async fn questions_about_an_account_stand_until_they_are_answered() {
         w.event("a", Body::Unconfirmed { deleted: true }).await;
         assert_eq!(due(&w), [(true, Due::Status { deleted: true })]);
         let row = w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
-        assert_eq!(row.status, crate::store::rows::AccountStatus::Deactivated);
+        assert_eq!(row.status, AccountStatus::Deactivated);
         assert!(w.requests.purge.is_empty());
         w.event("a", Body::Account(answer)).await;
         assert_eq!(due(&w), []);

@@ -609,7 +609,7 @@ mod tests {
         // Nothing says that the key changed but the first label that it signed; what the old one signed still counts.
         let thief = signed(label(&account.did, "forged", false), &PrivateKey::generate());
         let relay = Relay::of(vec![
-            (1, frame(1, &[old.clone()])),
+            (1, frame(1, std::slice::from_ref(&old))),
             (2, frame(2, &[old, good(&account, "new"), thief])),
             (3, frame(3, &[good(&account, "newer")])),
         ])

@@ -101,6 +101,8 @@ for (const [notice, lose] of [
   ['future-cursor', () => relay.forget()],
 ]) {
   test(`${notice}: what the relay cannot give again is fetched when its account next writes`, async () => {
+    const gaps = async () => (await aerie.status()).upstreams[0].gaps?.count ?? 0
+    const before = await gaps()
     relay.away(true)
     if (notice === 'future-cursor') lose()
     const missed = await cast.kim.like(refs.pictures)
@@ -111,8 +113,6 @@ for (const [notice, lose] of [
       const [{ dropped, connected }] = (await aerie.status()).upstreams
       return connected && dropped[notice] === 1
     }
-    const gaps = async () => (await aerie.status()).upstreams[0].gaps?.count ?? 0
-    const before = await gaps()
     await aerie.until(`told ${notice}`, told, 30_000)
     assert.equal(await gaps(), before + 1)
     assert.deepEqual(await likes(), [0, 0])
