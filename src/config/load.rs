@@ -8,6 +8,10 @@ use super::parse::{self, Fault};
 use super::settings::{Origin, Setting};
 use super::value::{Data, Value, line_of};
 use super::{Config, Secret, nearest};
+use crate::lexicon::catalog;
+
+/// The rules that Bluesky's own AppView gives to clients.
+const AGE_RULES: &[u8] = include_bytes!("age_rules.json");
 
 /// What the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -218,6 +222,7 @@ impl Loader {
             );
             self.config.server.signing_key_file = file;
         }
+        self.age_rules();
         let Some(file) = self.config.admin.password_file.clone() else {
             return;
         };
@@ -238,10 +243,37 @@ impl Loader {
         }
     }
 
+    fn age_rules(&mut self) {
+        let Some(file) = self.config.age_assurance.rules_file.clone() else {
+            self.config.age_assurance.rules = AGE_RULES.to_vec();
+            return;
+        };
+        match read_age_rules(&file) {
+            Ok(rules) => self.config.age_assurance.rules = rules,
+            Err(message) => {
+                let origin = self.config.settings.get("age_assurance.rules_file");
+                let origin = origin.map(|s| s.origin.to_string()).unwrap_or_default();
+                let key = Some("age_assurance.rules_file".to_owned());
+                self.error(origin, key, format!("{}: {message}", file.display()));
+            }
+        }
+    }
+
     fn derived(&mut self, key: &'static str, value: Value, from: &'static str) {
         let setting = Setting { value, secret: false, origin: Origin::Derived(from) };
         self.config.settings.insert(key, setting);
     }
+}
+
+/// Reads rules of age assurance; clients get to see only what fits the lexicon.
+fn read_age_rules(file: &Path) -> Result<Vec<u8>, String> {
+    let text = std::fs::read(file).map_err(|cause| cause.to_string())?;
+    let rules = serde_json::from_slice(&text).map_err(|cause| cause.to_string())?;
+    let method = catalog().method("app.bsky.ageassurance.getConfig");
+    if let Some(Err(invalid)) = method.map(|method| method.validate_output(&rules)) {
+        return Err(invalid.to_string());
+    }
+    Ok(text)
 }
 
 /// A TOML value by itself.

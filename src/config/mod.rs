@@ -2,7 +2,7 @@
 //!
 //! Everything comes from one table (`options`): parsing, defaults, environment names, `config.example.toml`, the output
 //! of `config show` and the errors of `config check`. The environment wins over the file, the file over the defaults. It
-//! does not know what the options do, and reads no file but the configuration and the password file.
+//! does not know what the options do, and reads no file but the configuration and those that it names.
 //!
 //! # Invariants
 //! - Each option is in the table once, and every consumer walks the table.
@@ -42,6 +42,10 @@ pub struct Config {
     pub labels: Labels,
     /// Moderation and verification.
     pub moderation: Moderation,
+    /// Age assurance.
+    pub age_assurance: AgeAssurance,
+    /// Who may show a link as live.
+    pub live_now: Vec<LiveNow>,
     /// Caps on one request.
     pub limits: Limits,
     /// Logging.
@@ -138,6 +142,25 @@ pub struct Moderation {
     pub trusted_verifiers: Vec<Did>,
 }
 
+/// `[age_assurance]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgeAssurance {
+    /// The rules as JSON (`app.bsky.ageassurance.defs#config`): those of `rules_file`, or Bluesky's.
+    pub rules: Vec<u8>,
+    rules_file: Option<PathBuf>,
+    /// DIDs whose age the operator vouches for.
+    pub assured: Vec<Did>,
+}
+
+/// One entry of `config.live_now`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveNow {
+    /// The account.
+    pub did: Did,
+    /// The sites.
+    pub domains: Vec<String>,
+}
+
 /// `[limits]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -212,6 +235,8 @@ impl Config {
             network: Network::default(),
             labels: Labels::default(),
             moderation: Moderation::default(),
+            age_assurance: AgeAssurance::default(),
+            live_now: Vec::new(),
             limits: Limits::default(),
             log: Log::default(),
             settings: settings::Settings::default(),

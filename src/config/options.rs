@@ -3,7 +3,7 @@
 
 use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
 use super::value::Value;
-use super::{Config, HandleOverride, Labeler, LogFormat, Secret};
+use super::{Config, HandleOverride, Labeler, LiveNow, LogFormat, Secret};
 
 /// How a value is read from the environment, which has only text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +52,8 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("network", "Where the data comes from."),
     ("labels", "Which labelers are followed."),
     ("moderation", "Whom this server trusts to moderate and to verify."),
+    ("age_assurance", "What clients are told about the age of users."),
+    ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
     ("scope", "How much of the network is kept."),
     ("limits", "How much one request may ask for."),
     ("log", "What is written to standard error."),
@@ -243,6 +245,36 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "age_assurance.rules_file",
+        example: Example::OffWith("\"/etc/aerie/age_rules.json\""),
+        reload: true,
+        doc: "Rules of age assurance by region, which clients apply: JSON as app.bsky.ageassurance.getConfig answers \
+              it. Without a file those of Bluesky.",
+        apply: |c, v| set(&mut c.age_assurance.rules_file, parse::text(v).map(|p| Some(p.into()))),
+        ..BASE
+    },
+    Opt {
+        key: "age_assurance.assured",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Accounts whose owners you know to be adults. Of all others nothing is known: no vendor is asked.",
+        apply: |c, v| set(&mut c.age_assurance.assured, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "config.live_now",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OffWith(
+            "[{ did = \"did:plc:ar7c4by46qjdydhdevvrndac\", domains = [\"stream.example\"] }]",
+        ),
+        reload: true,
+        doc: "Accounts that may show a link to these sites as live.",
+        apply: |c, v| set(&mut c.live_now, parse::list(v, live_now)),
+        ..BASE
+    },
+    Opt {
         key: "scope.mode",
         default: Some("\"whole\""),
         doc: "\"whole\" keeps everything. It is the only scope so far.",
@@ -319,4 +351,11 @@ fn labeler(value: &Value) -> Parsed<Labeler> {
     let url = row.optional("url", |v| parse::url(v, &["https", "http", "wss", "ws"]));
     let signing_key = row.optional("signing_key", parse::did_key);
     row.end(did.map(|did| Labeler { did, url, signing_key }))
+}
+
+fn live_now(value: &Value) -> Parsed<LiveNow> {
+    let mut row = Row::new(value)?;
+    let did = row.required("did", parse::did);
+    let domains = row.required("domains", |v| parse::list(v, parse::text));
+    row.end(did.zip(domains).map(|(did, domains)| LiveNow { did, domains }))
 }

@@ -258,9 +258,11 @@ fn the_example_file_is_current_and_valid() {
     let active = |l: &&str| l.contains(" = ") && !l.starts_with('#');
     assert!(on_disk.lines().filter(active).count() <= 20);
     try_load(&on_disk, &[]).unwrap();
-    // Every key is there, and valid when it is uncommented.
+    // Every key is there, and valid when it is uncommented; files that are read with it do not exist here.
     let uncommented = |line: &str| match line.strip_prefix('#') {
-        Some(key) if !key.starts_with([' ', 'p']) => format!("{key}\n"),
+        Some(key) if !key.starts_with([' ', 'p']) && !key.starts_with("rules_file") => {
+            format!("{key}\n")
+        }
         _ => format!("{line}\n"),
     };
     let all: String = on_disk.lines().map(uncommented).collect();
@@ -269,4 +271,35 @@ fn the_example_file_is_current_and_valid() {
         assert!(on_disk.contains(&format!("{name} = ")), "{}", opt.key);
     }
     try_load(&all, &[]).unwrap();
+}
+
+#[test]
+fn rules_of_age_assurance_come_from_a_file_that_fits_the_lexicon() {
+    let built_in = load(&Sources::default()).unwrap().age_assurance.rules;
+    let method = crate::lexicon::catalog().method("app.bsky.ageassurance.getConfig").unwrap();
+    let rules = serde_json::from_slice(&built_in).unwrap();
+    method.validate_output(&rules).unwrap();
+    assert!(rules["regions"].as_array().unwrap().len() > 5);
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.json");
+    let name = file.to_str().unwrap();
+    let env = [("AERIE_AGE_ASSURANCE__RULES_FILE", name)];
+    std::fs::write(&file, r#"{"regions": []}"#).unwrap();
+    assert_eq!(try_load("", &env).unwrap().age_assurance.rules, br#"{"regions": []}"#);
+    for bad in [r#"{"regions": 7}"#, "nonsense"] {
+        std::fs::write(&file, bad).unwrap();
+        let error = try_load("", &env).unwrap_err();
+        assert!(error.contains("age_assurance.rules_file"), "{error}");
+    }
+}
+
+#[test]
+fn who_may_be_live() {
+    let toml = r#"[config]
+live_now = [{ did = "did:plc:a", domains = ["a.example", "b.example"] }]"#;
+    let [row] = try_load(toml, &[]).unwrap().live_now.try_into().unwrap();
+    assert_eq!((row.did.as_str(), row.domains.len()), ("did:plc:a", 2));
+    let error = try_load("[config]\nlive_now = [{ did = \"did:plc:a\" }]", &[]).unwrap_err();
+    assert!(error.contains("domains"), "{error}");
 }

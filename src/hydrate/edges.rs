@@ -5,6 +5,7 @@
 //! record, so it is only asked where it decides or goes into a cursor.
 
 use super::fans::Fan;
+use super::graph::is_reference_list;
 use super::page::{Collector, Page, TimeCursor, page};
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
@@ -136,7 +137,7 @@ impl Hydrator<'_> {
         Ok(self.snapshot.record(id)?.map(|row| record_cid(&row.cid)).unwrap_or_default())
     }
 
-    /// The members of a list.
+    /// The members of a list. Who opted out of a reference list is there for its owner only.
     pub fn list_items(
         &self,
         list: RecordId,
@@ -146,14 +147,20 @@ impl Hydrator<'_> {
         let target = Target::Record(list);
         let mut out = Collector::new(limit, cursor);
         let prefix = order_prefix(Order::Items, target);
+        let may_leave = self.ctx.viewer != Some(list.actor)
+            && self.load_record(list)?.is_some_and(|list| is_reference_list(&list));
         let mut failed = None;
         newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
             let item = rest.rkey().zip(ByteReader::new(value).actor());
             let Some((rkey, member)) = item else { return true };
-            match self.snapshot.fan(EdgeKind::ListItem, target, member) {
+            let counts = || -> Result<bool> {
                 // A second item for the same member has no effect of its own.
-                Ok(fan) if fan.is_none_or(|fan| fan.rkey != rkey) => true,
-                Ok(_) => out.push(sort, ListItem { member, rkey }),
+                let fan = self.snapshot.fan(EdgeKind::ListItem, target, member)?;
+                Ok(fan.is_some_and(|fan| fan.rkey == rkey)
+                    && !(may_leave && self.opt_out(list, member)?.is_some()))
+            };
+            match counts() {
+                Ok(counts) => !counts || out.push(sort, ListItem { member, rkey }),
                 Err(error) => {
                     failed = Some(error);
                     false

@@ -9,6 +9,8 @@ use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};
 
 /// `purpose` of a list that can be blocked or muted.
 pub const MODLIST: &str = "app.bsky.graph.defs#modlist";
+/// `purpose` of a list that a starter pack refers to; its members may opt out.
+pub const REFERENCELIST: &str = "app.bsky.graph.defs#referencelist";
 
 const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How many that joined within a week are counted.
@@ -33,6 +35,10 @@ impl Hydrator<'_> {
                 Some(viewer) => ListViewer {
                     muted: self.lists_of(viewer)?.muted.contains(&id),
                     blocked: self.fan_uri(EdgeKind::ListBlock, Target::Record(id), viewer)?,
+                    opt_out: match state.record(id) {
+                        Some(list) if is_reference_list(list) => self.opt_out(id, viewer)?,
+                        _ => None,
+                    },
                 },
                 None => ListViewer::default(),
             };
@@ -147,6 +153,12 @@ impl Hydrator<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// Whether a list is one that starter packs refer to.
+#[must_use]
+pub fn is_reference_list(list: &Record) -> bool {
+    fields::text(&list.value, "purpose") == Some(REFERENCELIST)
 }
 
 fn owners(ids: &[RecordId]) -> Vec<ActorId> {

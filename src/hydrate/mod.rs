@@ -29,6 +29,7 @@ pub mod post_record;
 pub mod record;
 mod rules;
 mod shared;
+pub mod starter_pack;
 pub mod state;
 pub mod thread;
 pub mod timeline;
@@ -48,6 +49,7 @@ pub use fans::Fan;
 pub use page::{Collector, Page, TimeCursor};
 pub use record::{Json, JsonRef, Record};
 pub use shared::{Lists, Settings, Shared};
+pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 
 pub use crate::store::collections;

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::actor::Actor;
 use super::record::Record;
-use super::{HydrateCtx, Hydrator};
+use super::{HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
 use crate::store::private::Subscription;
 use crate::store::rows::AggRow;
@@ -47,6 +47,8 @@ pub struct State {
     pub starter_packs: FxHashMap<String, RecordId>,
     /// How many joined through a starter pack within the last week.
     pub joined_week: FxHashMap<RecordId, u64>,
+    /// What starter packs hold: only where a whole one is shown.
+    pub packs: FxHashMap<RecordId, StarterPack>,
     /// Whether a list is a moderation list that is live, owner included.
     pub mod_lists: FxHashMap<RecordId, bool>,
 }
@@ -94,6 +96,8 @@ pub struct ListViewer {
     pub muted: bool,
     /// The viewer's list block, as AT-URI.
     pub blocked: Option<String>,
+    /// The viewer's wish not to be on the list, as AT-URI; of reference lists only.
+    pub opt_out: Option<String>,
 }
 
 /// Whom the viewer follows among the followers of an account.

@@ -28,8 +28,8 @@ use crate::net::{Dialer, HttpClient, NetError};
 use crate::store::{Store, StoreError, Writer};
 use crate::telemetry::LogControl;
 use crate::xrpc::{
-    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, NetFeedGenerators, ParsedLabelers,
-    ReadPool, ServerIdentity, ServerLimits,
+    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, LiveNow,
+    NetFeedGenerators, ParsedLabelers, ReadPool, ServerIdentity, ServerLimits,
 };
 
 /// Why the server did not start, or ended by itself.
@@ -172,6 +172,7 @@ async fn serve(
             config.labels.default.clone(),
         )),
         limits: ArcSwap::from_pointee(config.limits.clone()),
+        client_config: ArcSwap::from_pointee(client_config(&config)),
         clock: now_ms,
         status: Box::new(move || status_board.read()),
     });
@@ -246,6 +247,15 @@ fn hydration_settings(config: &Config) -> Settings {
     }
 }
 
+fn client_config(config: &Config) -> ClientConfig {
+    let live_now = config.live_now.iter().cloned();
+    ClientConfig {
+        live_now: live_now.map(|row| LiveNow { did: row.did, domains: row.domains }).collect(),
+        age_rules: config.age_assurance.rules.clone(),
+        assured: config.age_assurance.assured.clone(),
+    }
+}
+
 async fn watch_disk(config: &Config, sources: &Sources) -> Result<(), ServeError> {
     let running = sources.is_running();
     let free = disk::free(&config.store.path);
@@ -290,6 +300,7 @@ fn reload(
         tracing::warn!(%error, "reload: log.level");
     }
     ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
+    ctx.client_config.store(Arc::new(client_config(&new)));
     current.labels = new.labels;
     current.moderation = new.moderation;
     ctx.hydration.reload(hydration_settings(current));

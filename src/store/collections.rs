@@ -33,6 +33,7 @@ collections! {
     SITE_DOCUMENT = 20, "site.standard.document";
     SITE_PUBLICATION = 21, "site.standard.publication";
     CONTENT_VISIBILITY = 22, "app.bsky.actor.contentVisibilityDeclaration";
+    LIST_OPT_OUT = 23, "app.bsky.graph.referencelistoptout";
 }
 
 /// Collections without a fixed number get theirs from the string table, from here on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::actor::{ProfileView, profile, profile_basic};
+use super::feedgen::{GeneratorView, generator};
 use super::{Preset, image_url, labels, time};
 use crate::hydrate::{ActorId, Counter, Json, RecordId, State, Target, fields};
 use crate::moderation::Label;
@@ -40,14 +41,19 @@ pub struct ListViewerView {
     pub muted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    #[serde(rename = "referenceListOptOut", skip_serializing_if = "Option::is_none")]
+    pub opt_out: Option<String>,
 }
 
 /// `listItemView`.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ListItemView {
     pub uri: String,
     pub subject: ProfileView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_opted_out: Option<bool>,
 }
 
 /// `starterPackViewBasic`.
@@ -63,6 +69,19 @@ pub struct StarterPackViewBasic {
     pub joined_all_time_count: u64,
     pub labels: Vec<Label>,
     pub indexed_at: String,
+}
+
+/// `starterPackView`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StarterPackView {
+    #[serde(flatten)]
+    pub basic: StarterPackViewBasic,
+    pub feeds: Vec<GeneratorView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListView>,
+    pub list_items_sample: Vec<ListItemView>,
 }
 
 /// `relationship` and `notFoundActor`.
@@ -121,10 +140,11 @@ pub fn list_basic(state: &State, id: RecordId) -> Option<ListView> {
             .map(|(cid, owner)| image_url(state, Preset::Avatar, owner, &cid)),
         list_item_count: state.agg(target).get(Counter::Items),
         labels: labels(state, target),
-        viewer: state
-            .list_viewers
-            .get(&id)
-            .map(|v| ListViewerView { muted: v.muted, blocked: v.blocked.clone() }),
+        viewer: state.list_viewers.get(&id).map(|v| ListViewerView {
+            muted: v.muted,
+            blocked: v.blocked.clone(),
+            opt_out: v.opt_out.clone(),
+        }),
         indexed_at: time(list.sort),
     })
 }
@@ -145,7 +165,7 @@ pub fn list(state: &State, id: RecordId) -> Option<ListView> {
 /// `listItemView`.
 #[must_use]
 pub fn list_item(state: &State, uri: String, member: ActorId) -> Option<ListItemView> {
-    Some(ListItemView { uri, subject: profile(state, member)? })
+    Some(ListItemView { uri, subject: profile(state, member)?, subject_opted_out: None })
 }
 
 /// `starterPackViewBasic`.
@@ -162,5 +182,23 @@ pub fn starter_pack_basic(state: &State, id: RecordId) -> Option<StarterPackView
         joined_all_time_count: state.agg(target).get(Counter::Joined),
         labels: labels(state, target),
         indexed_at: time(pack.sort),
+    })
+}
+
+/// `starterPackView`.
+#[must_use]
+pub fn starter_pack(state: &State, id: RecordId) -> Option<StarterPackView> {
+    let basic = starter_pack_basic(state, id)?;
+    let pack = state.packs.get(&id)?;
+    let sample = pack.sample.iter().filter_map(|item| {
+        let mut view = list_item(state, item.uri.clone(), item.member)?;
+        view.subject_opted_out = item.opted_out.then_some(true);
+        Some(view)
+    });
+    Some(StarterPackView {
+        basic,
+        feeds: pack.feeds.iter().filter_map(|feed| generator(state, *feed)).collect(),
+        list: pack.list.and_then(|list| list_basic(state, list)),
+        list_items_sample: sample.collect(),
     })
 }

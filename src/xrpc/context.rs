@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::Authenticator;
@@ -34,6 +35,26 @@ pub struct ServerIdentity {
     pub signing_key: Option<String>,
 }
 
+/// What the operator tells clients.
+#[derive(Debug, Clone, Default)]
+pub struct ClientConfig {
+    /// Who may show a link as live.
+    pub live_now: Vec<LiveNow>,
+    /// The rules of age assurance as JSON (`app.bsky.ageassurance.defs#config`).
+    pub age_rules: Vec<u8>,
+    /// Accounts whose age the operator vouches for.
+    pub assured: Vec<Did>,
+}
+
+/// Who may show links to some sites as live (`app.bsky.unspecced.getConfig#liveNowConfig`).
+#[derive(Debug, Clone, Serialize)]
+pub struct LiveNow {
+    /// The account.
+    pub did: Did,
+    /// Domains of the sites.
+    pub domains: Vec<String>,
+}
+
 /// State shared by all handlers, made once at the start.
 pub struct AppCtx {
     /// Who calls.
@@ -56,6 +77,8 @@ pub struct AppCtx {
     pub default_labelers: ArcSwap<ParsedLabelers>,
     /// Caps on one request; replaced when the configuration is reloaded.
     pub limits: ArcSwap<Limits>,
+    /// What clients are told about themselves; replaced when the configuration is reloaded.
+    pub client_config: ArcSwap<ClientConfig>,
     /// The time.
     pub clock: Clock,
     /// The body of `GET /admin/status`.

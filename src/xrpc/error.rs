@@ -85,9 +85,14 @@ impl XrpcError {
         )
     }
 
-    /// 501 `MethodNotImplemented`: an unknown method, or one that needs a part which is not configured.
+    /// 501 `MethodNotImplemented`: an unknown method.
     pub fn not_implemented() -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "Method Not Implemented")
+        Self::not_configured("Method Not Implemented")
+    }
+
+    /// 501 `MethodNotImplemented`: the method needs a part that this server does not have.
+    pub fn not_configured(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", message)
     }
 
     /// 502 `UpstreamFailure`: another server did not do its part.

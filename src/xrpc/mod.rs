@@ -46,7 +46,7 @@ mod testing;
 pub use app::App;
 pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
 pub use call::{Access, Call, Credentials};
-pub use context::{AppCtx, Clock, ServerIdentity, StatusSource};
+pub use context::{AppCtx, ClientConfig, Clock, LiveNow, ServerIdentity, StatusSource};
 pub use error::XrpcError;
 pub use labelers::{Labeler, ParsedLabelers};
 pub use message::{Body, Request, Response};

@@ -84,18 +84,23 @@ impl Session {
 
     /// A post's URI with the DID in place of a handle, and the post if the store has a number for it.
     pub(crate) fn resolve_post(&self, uri: &str) -> Result<(String, Option<PostId>), StoreError> {
-        let mut uri = uri.to_owned();
-        if let Some(parts) = AtUriRef::parse(&uri)
-            && let Identified::Known(id) = self.identify(parts.authority)?
-        {
-            let rest = uri.get("at://".len() + parts.authority.len()..).unwrap_or_default();
-            uri = format!("at://{}{rest}", self.snapshot.did(id)?);
-        }
+        let uri = self.with_did(uri)?;
         let post = match self.snapshot.target(&uri)? {
             Some(Target::Post(post)) => Some(post),
             _ => None,
         };
         Ok((uri, post))
+    }
+
+    /// A URI with the DID in place of a handle, if somebody has it.
+    pub(crate) fn with_did(&self, uri: &str) -> Result<String, StoreError> {
+        if let Some(parts) = AtUriRef::parse(uri)
+            && let Identified::Known(id) = self.identify(parts.authority)?
+        {
+            let rest = uri.get("at://".len() + parts.authority.len()..).unwrap_or_default();
+            return Ok(format!("at://{}{rest}", self.snapshot.did(id)?));
+        }
+        Ok(uri.to_owned())
     }
 
     /// The feed generator record that a URI names, if the store has a number for it.

@@ -208,6 +208,7 @@ pub(super) fn context_over(
         },
         default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults([did("did:plc:default")])),
         limits: ArcSwap::from_pointee(Limits { drafts: 3, ..Limits::default() }),
+        client_config: ArcSwap::default(),
         clock: || NOW * 1000,
         status: Box::new(|| json!({ "upstreams": [] })),
     })

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::hydrate::AccountStatus;
 use crate::store::private::{self, Takedown};
 use crate::store::{Reader, Target};
+use crate::view::{INVALID_HANDLE, time};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -76,6 +78,34 @@ pub(crate) async fn update_subject_status(
         out.insert("takedown".to_owned(), asked);
     }
     Reply::json(&out)
+}
+
+/// `com.atproto.admin.getAccountInfos`: reads one cached account for each DID.
+pub(crate) fn get_account_infos(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let include = session.ctx.include_takedowns;
+    let mut infos = Vec::new();
+    for did in call.params.strs("dids") {
+        let Some(id) = session.snapshot.actor_id(did)? else { continue };
+        let Some(actor) = h.actor(id)? else { continue };
+        let suspended = [AccountStatus::Takendown, AccountStatus::Suspended];
+        if !include && (actor.taken_down || suspended.contains(&actor.status)) {
+            continue;
+        }
+        let profile = actor.profile.as_ref();
+        let mut info = json!({
+            "did": did,
+            "handle": actor.handle.as_deref().unwrap_or(INVALID_HANDLE),
+            "indexedAt": time(profile.map_or(0, |profile| profile.record.sort)),
+        });
+        let shown = profile.filter(|profile| include || !profile.taken_down);
+        if let (Some(profile), Some(info)) = (shown, info.as_object_mut()) {
+            info.insert("relatedRecords".to_owned(), json!([profile.record.value]));
+        }
+        infos.push(info);
+    }
+    Reply::json(&json!({ "infos": infos }))
 }
 
 async fn apply(app: &AppCtx, subject: &Value, takedown: Option<Takedown>) -> Result<(), XrpcError> {

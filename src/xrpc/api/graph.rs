@@ -170,11 +170,6 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let h = session.hydrator();
     let actor = call.params.str("actor").unwrap_or_default();
     let purposes = call.params.strs("purposes");
-    let accepts = |list: &str| {
-        let short = list.rsplit('#').next().unwrap_or_default();
-        [MODLIST, CURATELIST].contains(&list)
-            && (purposes.is_empty() || purposes.iter().any(|p| p == list || p == short))
-    };
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
@@ -188,13 +183,21 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         let page = h.records_of(owner, c::LIST, cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.lists(&mut state, &page.items)?;
-        let purpose =
-            |id: &RecordId| state.record(*id).and_then(|list| fields::text(&list.value, "purpose"));
-        let shown = page.items.iter().filter(|id| purpose(id).is_some_and(accepts));
+        let shown = page.items.iter().filter(|id| has_purpose(&state, **id, purposes));
         let items = shown.filter_map(|id| list(&state, *id)).collect();
         Ok(Fetched { items, cursor: page.cursor })
     })?;
     session.reply(&Lists { lists: page.items, cursor: page.cursor })
+}
+
+/// Whether a list is for blocking or for reading, and of one of `purposes` if there are any, by its full name or the
+/// part behind the `#`.
+pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) -> bool {
+    let purpose = state.record(list).and_then(|list| fields::text(&list.value, "purpose"));
+    purpose.filter(|list| [MODLIST, CURATELIST].contains(list)).is_some_and(|list| {
+        let short = list.rsplit('#').next().unwrap_or_default();
+        purposes.is_empty() || purposes.iter().any(|p| p == list || p == short)
+    })
 }
 
 /// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
@@ -254,6 +257,8 @@ pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     // Who was put on a moderation list need not get on with its owner; elsewhere blocks hide.
     let hide_blocked = session.ctx.viewer != Some(id.actor)
         && state.record(id).is_none_or(|l| fields::text(&l.value, "purpose") != Some(MODLIST));
+    let owns_reference_list = session.ctx.viewer == Some(id.actor)
+        && state.record(id).is_some_and(hydrate::graph::is_reference_list);
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
@@ -273,7 +278,14 @@ pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
                 coll: c::LISTITEM,
                 rkey: item.rkey,
             })?;
-            items.extend(list_item(&state, uri, item.member));
+            let mut view = list_item(&state, uri, item.member);
+            if let Some(view) = &mut view
+                && owns_reference_list
+                && h.opt_out(id, item.member)?.is_some()
+            {
+                view.subject_opted_out = Some(true);
+            }
+            items.extend(view);
         }
         Ok(Fetched { items, cursor: page.cursor })
     })?;

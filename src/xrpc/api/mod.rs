@@ -3,7 +3,9 @@
 
 pub(super) mod actor;
 pub(super) mod admin;
+pub(super) mod age_assurance;
 pub(super) mod bookmark;
+pub(super) mod contact;
 pub(super) mod draft;
 pub(super) mod feed;
 pub(super) mod feedgen;
@@ -16,6 +18,7 @@ pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod preferences;
 pub(super) mod repo;
+pub(super) mod starter_pack;
 pub(super) mod subscription;
 pub(super) mod temp;
 pub(super) mod unspecced;
@@ -25,6 +28,10 @@ pub(super) mod testing;
 #[cfg(test)]
 mod feed_tests;
 #[cfg(test)]
+mod config_tests;
+#[cfg(test)]
 mod private_tests;
+#[cfg(test)]
+mod starter_pack_tests;
 #[cfg(test)]
 mod tests;

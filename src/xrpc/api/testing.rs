@@ -10,7 +10,7 @@ use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
 use crate::syntax::Did;
 use crate::xrpc::testing::{Generators, context_over};
-use crate::xrpc::{AppCtx, Call, Credentials, Handler, METHODS, XrpcError};
+use crate::xrpc::{AppCtx, Call, ClientConfig, Credentials, Handler, METHODS, XrpcError};
 
 /// A filled store and the handlers over it.
 pub(in crate::xrpc) struct Server {
@@ -27,6 +27,11 @@ impl Server {
         let feeds = Arc::clone(&generators);
         let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared), feeds);
         Self { fixture, generators, ctx }
+    }
+
+    /// Replaces what the operator tells clients.
+    pub(in crate::xrpc) fn configure(&self, config: ClientConfig) {
+        self.ctx.client_config.store(Arc::new(config));
     }
 
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {

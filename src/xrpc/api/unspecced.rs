@@ -1,4 +1,4 @@
-//! `app.bsky.unspecced.getPostThreadV2` and `getPostThreadOtherV2`.
+//! `app.bsky.unspecced.*`: threads as flat lists, and what clients ask for at the start.
 
 use serde::Serialize;
 
@@ -69,4 +69,18 @@ pub(crate) fn get_post_thread_other_v2(app: &AppCtx, call: &Call) -> Result<Repl
     h.thread_posts(&mut state, &skeleton)?;
 
     session.reply(&Others { thread: state.thread_other_v2(&skeleton) })
+}
+
+/// `app.bsky.unspecced.getConfig`: who may show a link as live, from the configuration.
+pub(crate) fn get_config(app: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    let config = app.client_config.load();
+    if config.live_now.is_empty() {
+        return Reply::json(&serde_json::json!({}));
+    }
+    Reply::json(&serde_json::json!({ "liveNow": config.live_now }))
+}
+
+/// `app.bsky.unspecced.getTaggedSuggestions`: curated by hand in the reference, and empty there too.
+pub(crate) fn get_tagged_suggestions(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    Reply::json(&serde_json::json!({ "suggestions": [] }))
 }
