@@ -36,7 +36,7 @@ pub struct ServerIdentity {
 }
 
 /// What the operator tells clients.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
@@ -44,6 +44,14 @@ pub struct ClientConfig {
     pub age_rules: Vec<u8>,
     /// Accounts whose age the operator vouches for.
     pub assured: Vec<Did>,
+}
+
+impl Default for ClientConfig {
+    /// No rules anywhere, nobody named.
+    fn default() -> Self {
+        let age_rules = br#"{"regions":[]}"#.to_vec();
+        Self { live_now: Vec::new(), age_rules, assured: Vec::new() }
+    }
 }
 
 /// Who may show links to some sites as live (`app.bsky.unspecced.getConfig#liveNowConfig`).

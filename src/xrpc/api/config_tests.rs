@@ -13,7 +13,7 @@ fn the_operator_vouches_for_some_accounts() {
     let (alice, bob) = (s.fixture.account("alice"), s.fixture.account("bob"));
     s.configure(ClientConfig {
         assured: vec![Did::parse("did:plc:alice").unwrap()],
-        age_rules: br#"{"regions":[]}"#.to_vec(),
+        age_rules: br#"{"regions":[{"countryCode":"GB","minAccessAge":13,"rules":[]}]}"#.to_vec(),
         ..ClientConfig::default()
     });
     for (viewer, status, access) in [(alice, "assured", "full"), (bob, "unknown", "unknown")] {
@@ -29,7 +29,7 @@ fn the_operator_vouches_for_some_accounts() {
         assert_eq!(old, json!({ "status": status }));
     }
     let rules = s.get("app.bsky.ageassurance.getConfig", "", None).unwrap();
-    assert_eq!(rules, json!({ "regions": [] }));
+    assert_eq!(rules["regions"][0]["minAccessAge"], 13);
 }
 
 #[test]
