@@ -144,9 +144,8 @@ impl Index {
         row.resync = row.resync.filter(|at_least| rev < *at_least);
         self.put_repo(tx, actor, &row);
         EVENTS.inc("fetched");
-        if row.resync.is_some() {
-            self.request_resync(tx, actor);
-        } else {
+        // Otherwise it stays on the list, and whoever fetches sees to when it is tried again.
+        if row.resync.is_none() {
             meta::remove_resync(tx, actor);
             self.touched.end(actor);
         }

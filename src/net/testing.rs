@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// Answers each request with what `answer` gives; returns the URL of the server.
-pub(crate) async fn serve(
-    answer: impl Fn(&Request<Incoming>) -> Response<String> + Send + Sync + 'static,
+pub(crate) async fn serve<B: Into<Bytes>>(
+    answer: impl Fn(&Request<Incoming>) -> Response<B> + Send + Sync + 'static,
 ) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -25,7 +25,7 @@ pub(crate) async fn serve(
         while let Ok((stream, _)) = listener.accept().await {
             let answer = Arc::clone(&answer);
             let service = service_fn(move |request| {
-                let response = answer(&request).map(|body| Full::new(Bytes::from(body)));
+                let response = answer(&request).map(|body| Full::new(body.into()));
                 async { Ok::<_, std::convert::Infallible>(response) }
             });
             tokio::spawn(

@@ -152,6 +152,11 @@ pub fn remove_resync(tx: &mut Tx<'_>, actor: ActorId) {
     tx.del(Ks::Meta, &Key::tag(b'r').actor(actor));
 }
 
+/// Whether a repo is on that list.
+pub fn is_resync<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
+    r.has(Ks::Meta, &Key::tag(b'r').actor(actor))
+}
+
 /// Up to `limit` repos of that list, those behind `after` first.
 pub fn resyncs<R: Reader>(
     r: &R,

@@ -37,6 +37,10 @@ pub(crate) enum FetchError {
     Lacks(&'static str),
     #[error("the PDS answers: {0}")]
     Refused(String, Option<HostingStatus>),
+    /// What was fetched is in, and more is wanted: the host is behind what the relay said, or the repo went on in a
+    /// way that has to be fetched too.
+    #[error("the PDS has an older state than was announced")]
+    Behind,
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
@@ -56,6 +60,7 @@ impl FetchError {
             Self::Lacks(_) => "no-pds-or-key",
             Self::Refused(_, Some(_)) => "not-hosted",
             Self::Refused(_, None) => "refused",
+            Self::Behind => "behind",
             Self::Import(error) => error.cause(),
             Self::Closed(_) => "stopped",
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::fetch::{FetchError, fetch, now_ms};
 use super::{FAILED, Setup, Status};
 use crate::event::{Body, Event};
-use crate::store::{ActorId, Reader as _, StoreError, meta};
+use crate::store::{ActorId, Reader as _, Store, StoreError, meta};
 use crate::syntax::Did;
 
 const PAGE: usize = 500;
@@ -214,7 +214,13 @@ impl Queue {
 /// Fetches one repo; `false` when nothing takes events any more.
 async fn one(setup: &Arc<Setup>, state: &Mutex<State>, did: &Did) -> bool {
     let progress = |what| state.lock().progress(did, what);
-    match fetch(setup, did, progress).await {
+    let fetched = fetch(setup, did, progress).await;
+    let fetched = match fetched {
+        // At once would be as often as the host can answer.
+        Ok(()) if still_wanted(&setup.store, did).unwrap_or(false) => Err(FetchError::Behind),
+        other => other,
+    };
+    match fetched {
         Ok(()) => state.lock().finished(did),
         Err(FetchError::Closed(_)) => return false,
         Err(error) => {
@@ -227,6 +233,13 @@ async fn one(setup: &Arc<Setup>, state: &Mutex<State>, did: &Did) -> bool {
         }
     }
     true
+}
+
+/// Whether a repo that was fetched is on the list all the same.
+fn still_wanted(store: &Store, did: &Did) -> Result<bool, StoreError> {
+    let snapshot = store.snapshot();
+    let actor = snapshot.actor_id(did)?;
+    actor.map_or(Ok(false), |actor| meta::is_resync(&snapshot, actor))
 }
 
 #[cfg(test)]
