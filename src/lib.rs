@@ -12,6 +12,7 @@ pub mod identity;
 pub mod index;
 pub mod ingest;
 pub mod lexicon;
+pub mod media;
 pub mod moderation;
 pub mod net;
 pub mod ops;

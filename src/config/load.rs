@@ -199,6 +199,26 @@ impl Loader {
         }
     }
 
+    /// Images are ours unless the configuration says otherwise.
+    fn derive_images(&mut self) {
+        if self.config.images.cache_path.as_os_str().is_empty() {
+            let path = self.config.store.path.join("images");
+            self.derived("images.cache_path", Value::text(path.to_string_lossy()), "store.path");
+            self.config.images.cache_path = path;
+        }
+        let public_url = self.config.server.public_url.clone();
+        if self.config.images.cdn_base.is_empty() {
+            self.config.images.cdn_base = format!("{public_url}/img");
+            let value = Value::text(&self.config.images.cdn_base);
+            self.derived("images.cdn_base", value, "server.public_url");
+        }
+        if self.config.images.video_base.is_empty() {
+            self.config.images.video_base = format!("{public_url}/vid");
+            let value = Value::text(&self.config.images.video_base);
+            self.derived("images.video_base", value, "server.public_url");
+        }
+    }
+
     /// Defaults that come from other options, and what is read from files that options name.
     fn derive(&mut self) {
         if self.config.settings.get("server.did").is_none() {
@@ -223,6 +243,7 @@ impl Loader {
             self.config.server.signing_key_file = file;
         }
         self.age_rules();
+        self.derive_images();
         let Some(file) = self.config.admin.password_file.clone() else {
             return;
         };

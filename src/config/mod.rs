@@ -46,6 +46,8 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// Images and videos.
+    pub images: Images,
     /// Caps on one request.
     pub limits: Limits,
     /// Logging.
@@ -161,6 +163,19 @@ pub struct LiveNow {
     pub domains: Vec<String>,
 }
 
+/// `[images]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Images {
+    /// Folder of images that were made.
+    pub cache_path: PathBuf,
+    /// Most bytes in it; 0 for none.
+    pub cache_size: u64,
+    /// What image URLs begin with, without a trailing slash.
+    pub cdn_base: String,
+    /// What video URLs begin with, without a trailing slash.
+    pub video_base: String,
+}
+
 /// `[limits]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -237,6 +252,7 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            images: Images::default(),
             limits: Limits::default(),
             log: Log::default(),
             settings: settings::Settings::default(),

@@ -55,6 +55,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("age_assurance", "What clients are told about the age of users."),
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
     ("scope", "How much of the network is kept."),
+    ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request may ask for."),
     ("log", "What is written to standard error."),
 ];
@@ -280,6 +281,40 @@ pub(crate) const OPTIONS: &[Opt] = &[
         doc: "\"whole\" keeps everything. It is the only scope so far.",
         // One value, so nothing to keep: the key is accepted because configurations name it.
         apply: |_, v| parse::one_of(v, &["whole"]).map(drop),
+        ..BASE
+    },
+    Opt {
+        key: "images.cache_path",
+        example: Example::OffWith("\"/var/cache/aerie\""),
+        doc: "Folder for images in the sizes that clients show. May be deleted at any time. Default: `images` in \
+              store.path.",
+        apply: |c, v| set(&mut c.images.cache_path, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "images.cache_size",
+        default: Some("\"2GB\""),
+        doc: "Most that this folder may take on disk; 0 for no cache. When the disk has little more free space than \
+              store.reserve, the cache shrinks first.",
+        apply: |c, v| set(&mut c.images.cache_size, parse::bytes(v, 0)),
+        ..BASE
+    },
+    Opt {
+        key: "images.cdn_base",
+        example: Example::OffWith("\"https://cdn.bsky.app/img\""),
+        reload: true,
+        doc: "What image URLs in answers begin with: an image service, or a CDN in front of this server's /img, which \
+              is there in any case. Default: `/img` at server.public_url.",
+        apply: |c, v| set(&mut c.images.cdn_base, parse::url(v, HTTP)),
+        ..BASE
+    },
+    Opt {
+        key: "images.video_base",
+        example: Example::OffWith("\"https://video.bsky.app/watch\""),
+        reload: true,
+        doc: "What video URLs in answers begin with; `/{did}/{cid}/playlist.m3u8` and `thumbnail.jpg` follow. This \
+              server has no videos. Default: `/vid` at server.public_url.",
+        apply: |c, v| set(&mut c.images.video_base, parse::url(v, HTTP)),
         ..BASE
     },
     Opt {

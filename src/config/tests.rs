@@ -213,7 +213,12 @@ fn only_what_cannot_reload_requires_a_restart() {
             .unwrap();
     assert!(moved.requires_restart(&old).is_empty());
     let other = try_load("[store]\npath = \"x\"", &[]).unwrap();
-    assert_eq!(other.requires_restart(&old), ["server.signing_key_file", "store.path"]);
+    let waiting = ["server.signing_key_file", "store.path", "images.cache_path"];
+    assert_eq!(other.requires_restart(&old), waiting);
+    let cdn = try_load("[images]\ncdn_base = \"https://cdn.example/img/\"", &[]).unwrap();
+    assert!(cdn.requires_restart(&old).is_empty());
+    assert_eq!(cdn.images.cdn_base, "https://cdn.example/img");
+    assert_eq!(cdn.images.video_base, "http://localhost:2584/vid");
 }
 
 #[test]

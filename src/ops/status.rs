@@ -30,6 +30,8 @@ pub struct Status {
     pub members: usize,
     /// Times that a reload was applied.
     pub reloads: u64,
+    /// Images asked for, found in the cache and made, and the size of the cache.
+    pub images: Value,
     /// Requests that wait for a read thread.
     pub requests_waiting: usize,
     /// The store.

@@ -24,6 +24,7 @@ use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
 use crate::ingest::{self};
+use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
 use crate::store::{Store, StoreError, Writer};
 use crate::telemetry::LogControl;
@@ -44,6 +45,9 @@ pub enum ServeError {
     /// The operator's socket cannot be made.
     #[error("cannot make the operator's socket in {0}: {1}")]
     Socket(String, #[source] std::io::Error),
+    /// The folder of images cannot be used.
+    #[error("cannot use the image cache in {0}: {1}")]
+    ImageCache(String, #[source] std::io::Error),
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] signing_key::SigningKeyError),
@@ -125,6 +129,14 @@ async fn serve(
     let http = HttpClient::new(&dialer, &public_url);
     let feeds = Arc::new(NetFeedGenerators { identity: identity.clone(), http: http.clone() });
     let directory = Arc::new(Network { identity: identity.clone(), http: http.clone() });
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    let entries = cache_entries(config.store.memory_budget);
+    let hydration = Shared::new(&store, entries, hydration_settings(&config))?;
+    let settings = media_settings(&config, threads);
+    let cache_path = settings.cache_path.display().to_string();
+    let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
+    let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
+        .map_err(|e| ServeError::ImageCache(cache_path, e))?;
     let sources = Arc::new(Sources::new(Parts {
         store: store.clone(),
         dialer: dialer.clone(),
@@ -142,16 +154,15 @@ async fn serve(
         writer: writer.clone(),
         index: Arc::clone(&index),
         sources: Arc::clone(&sources),
+        media: Arc::clone(&media),
         purging: Arc::clone(&purging),
         reloads: AtomicU64::new(0),
         reserve: config.store.reserve,
     });
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let status_board = Arc::clone(&board);
-    let entries = cache_entries(config.store.memory_budget);
-    let hydration = Shared::new(&store, entries, hydration_settings(&config))?;
     let ctx = Arc::new(AppCtx {
         auth,
+        media,
         store: store.clone(),
         writer: writer.clone(),
         hydration: Arc::new(hydration),
@@ -211,6 +222,7 @@ async fn serve(
                 if writer_thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished) {
                     break Err(ServeError::WriterGone);
                 }
+                ctx.media.tend();
                 if let Err(e) = watch_disk(&current, &sources).await {
                     break Err(e);
                 }
@@ -243,7 +255,21 @@ fn hydration_settings(config: &Config) -> Settings {
     let trusted = config.moderation.trusted_verifiers.iter();
     Settings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
-        ..Settings::new(&config.server.public_url)
+        images: config.images.cdn_base.as_str().into(),
+        videos: config.images.video_base.as_str().into(),
+    }
+}
+
+/// Images, with a cache that leaves alone what ingest needs to go on: it stops below the reserve, and starts again a
+/// tenth above.
+fn media_settings(config: &Config, threads: usize) -> media::Settings {
+    let reserve = config.store.reserve;
+    media::Settings {
+        cache_path: config.images.cache_path.clone(),
+        cache_size: config.images.cache_size,
+        floor: reserve.saturating_add(reserve / 5),
+        free: disk::free,
+        threads,
     }
 }
 
@@ -303,6 +329,8 @@ fn reload(
     ctx.client_config.store(Arc::new(client_config(&new)));
     current.labels = new.labels;
     current.moderation = new.moderation;
+    current.images.cdn_base = new.images.cdn_base;
+    current.images.video_base = new.images.video_base;
     ctx.hydration.reload(hydration_settings(current));
     ctx.limits.store(Arc::new(new.limits.clone()));
     current.limits = new.limits;

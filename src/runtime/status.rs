@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::disk;
 use super::sources::Sources;
 use crate::index::Index;
+use crate::media::Media;
 use crate::ops::{Disk, Status, StoreStatus};
 use crate::store::{Store, Writer};
 
@@ -19,6 +20,7 @@ pub(super) struct Board {
     pub(super) writer: Writer,
     pub(super) index: Arc<Index>,
     pub(super) sources: Arc<Sources>,
+    pub(super) media: Arc<Media>,
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
     pub(super) reserve: u64,
@@ -47,6 +49,7 @@ impl Board {
             resync: sources.resync,
             members: self.index.members().len(),
             reloads: self.reloads.load(Ordering::Relaxed),
+            images: serde_json::to_value(self.media.status()).unwrap_or_default(),
             requests_waiting: 0,
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
             disk: Disk { used, free: disk::free(self.store.path()), reserve: self.reserve },

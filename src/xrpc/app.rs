@@ -10,6 +10,7 @@ use super::context::AppCtx;
 use super::dispatch;
 use super::encode;
 use super::error::XrpcError;
+use super::images;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::pool::{PoolError, panic_text};
@@ -58,7 +59,9 @@ impl App {
         });
         ANSWERS.inc(cause(response.status));
         if head {
-            response.headers.insert(http::header::CONTENT_LENGTH, response.body.len().into());
+            if response.rest.take().is_none() {
+                response.headers.insert(http::header::CONTENT_LENGTH, response.body.len().into());
+            }
             response.body = bytes::Bytes::new();
         }
         response
@@ -69,6 +72,9 @@ impl App {
             return encode::preflight(&request.headers);
         }
         if let Some(response) = self.site.answer(&self.ctx, &request) {
+            return response;
+        }
+        if let Some(response) = images::answer(&self.ctx, &request).await {
             return response;
         }
         if request.uri.path().starts_with("/xrpc/") {

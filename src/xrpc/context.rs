@@ -14,6 +14,7 @@ use super::outside::{FeedGenerators, Members};
 use super::pool::{PoolError, ReadPool};
 use crate::config::Limits;
 use crate::hydrate::Shared;
+use crate::media::Media;
 use crate::store::{Store, Writer};
 use crate::syntax::Did;
 
@@ -81,6 +82,8 @@ pub struct AppCtx {
     pub members: Arc<dyn Members>,
     /// Who ranks feeds.
     pub feeds: Arc<dyn FeedGenerators>,
+    /// Images and blobs.
+    pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.
     pub default_labelers: ArcSwap<ParsedLabelers>,
     /// Caps on one request; replaced when the configuration is reloaded.

@@ -42,6 +42,11 @@ impl Accept {
         }
     }
 
+    /// Whether the sender has what this validator names.
+    pub(super) fn has(&self, etag: &HeaderValue) -> bool {
+        self.if_none_match.as_ref().is_some_and(|wanted| matches_etag(wanted, etag))
+    }
+
     /// Whether encoding this many bytes is work for the read pool.
     pub(super) fn is_costly(&self, bytes: usize) -> bool {
         self.gzip && bytes >= COMPRESS_FROM
@@ -63,9 +68,14 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
     }
     if reply.status == StatusCode::OK && !reply.body.is_empty() {
         let etag = etag(&reply.body);
-        if accept.if_none_match.as_ref().is_some_and(|wanted| matches_etag(wanted, &etag)) {
+        if accept.has(&etag) {
             headers.insert(ETAG, etag);
-            return Response { status: StatusCode::NOT_MODIFIED, headers, body: Bytes::new() };
+            return Response {
+                status: StatusCode::NOT_MODIFIED,
+                headers,
+                body: Bytes::new(),
+                rest: None,
+            };
         }
         headers.insert(ETAG, etag);
     }
@@ -82,7 +92,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
             body = compressed;
         }
     }
-    Response { status: reply.status, headers, body: body.into() }
+    Response { status: reply.status, headers, body: body.into(), rest: None }
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
@@ -102,7 +112,7 @@ pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
     for (name, value) in extra {
         headers.insert(name, value);
     }
-    Response { status, headers, body: body.into() }
+    Response { status, headers, body: body.into(), rest: None }
 }
 
 /// The answer to any `OPTIONS` request (Fetch standard, CORS preflight).
@@ -117,10 +127,10 @@ pub(super) fn preflight(request: &HeaderMap) -> Response {
     if let Some(wanted) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+    Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new(), rest: None }
 }
 
-fn base_headers() -> HeaderMap {
+pub(super) fn base_headers() -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(

@@ -71,6 +71,16 @@ impl XrpcError {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
+    /// 400 `BadRequestError`: paths outside of `/xrpc/`, which the reference names so.
+    pub fn bad_path(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequestError", message)
+    }
+
+    /// 404 `NotFoundError`: an image or blob.
+    pub fn not_found(message: impl Into<Text>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFoundError", message)
+    }
+
     /// 413 `PayloadTooLarge`.
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "request entity too large")

@@ -1,8 +1,11 @@
 //! Requests and responses as the rest of this folder sees them, without the HTTP server's types.
 
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 /// The body of a request, read before routing because it is capped at 100 KB.
@@ -33,13 +36,24 @@ pub struct Request {
     pub peer: SocketAddr,
 }
 
-/// A response, complete and ready to be written.
+/// A response, ready to be written.
 #[derive(Debug)]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// Headers; `content-length` and `date` are the server's.
     pub headers: HeaderMap,
-    /// The body, compressed already if it is.
+    /// The body, compressed already if it is; its beginning if there is a rest.
     pub body: Bytes,
+    /// What follows the body. An error in it breaks the connection, so that the receiver does not take it for the end.
+    pub rest: Option<Rest>,
+}
+
+/// The end of a body that is not all in memory.
+pub struct Rest(pub BoxStream<'static, io::Result<Bytes>>);
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rest")
+    }
 }

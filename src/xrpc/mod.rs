@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
-//!                                 \-> site: health, did.json, docs page, admin status
+//!                                 |-> site: health, did.json, docs page, admin status
+//!                                 \-> images: /img/, /blob/
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -24,6 +25,7 @@ mod context;
 mod dispatch;
 mod encode;
 mod error;
+mod images;
 mod jwt;
 mod labelers;
 mod message;
@@ -49,7 +51,7 @@ pub use call::{Access, Call, Credentials};
 pub use context::{AppCtx, ClientConfig, Clock, LiveNow, ServerIdentity, StatusSource};
 pub use error::XrpcError;
 pub use labelers::{Labeler, ParsedLabelers};
-pub use message::{Body, Request, Response};
+pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Auth, Handler, METHODS, Method, ReadFn, ReplyFuture, TokenRule};
 pub use outside::{FeedGenerators, Members, NetFeedGenerators};
 pub use password::AdminPassword;

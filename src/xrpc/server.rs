@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -37,6 +38,8 @@ const MAX_STREAMS: u32 = 128;
 /// Of a body that is too large this much is read and thrown away, so that its sender gets to see the 413 instead of a
 /// reset connection.
 const MAX_DISCARD: usize = 1024 * 1024;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a client may use up.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +159,7 @@ async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         async move {
             let request = read(request, peer, body_time).await;
             let response = app.handle(request).await;
-            drop(running);
-            Ok::<_, Infallible>(write(response))
+            Ok::<_, Infallible>(write(response, running))
         }
     });
     let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
@@ -268,8 +270,22 @@ async fn collect(mut incoming: Incoming) -> Body {
     if seen > MAX_BODY { Body::TooLarge } else { Body::Bytes(bytes.into()) }
 }
 
-fn write(response: Response) -> http::Response<Full<Bytes>> {
-    let mut out = http::Response::new(Full::new(response.body));
+/// A response for hyper. `running` ends with its last byte if the body is not all in memory.
+fn write(
+    response: Response,
+    running: Running,
+) -> http::Response<impl hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + use<>> {
+    let body = match response.rest {
+        None => Either::Left(Full::new(response.body)),
+        Some(rest) => {
+            let whole = stream::once(async { Ok(response.body) }).chain(rest.0);
+            Either::Right(StreamBody::new(whole.map(move |piece| {
+                let _held = &running;
+                piece.map(Frame::data)
+            })))
+        }
+    };
+    let mut out = http::Response::new(body);
     *out.status_mut() = response.status;
     *out.headers_mut() = response.headers;
     out

@@ -193,7 +193,10 @@ pub(super) fn context_over(
     hydration: Arc<Shared>,
     feeds: Arc<Generators>,
 ) -> Arc<AppCtx> {
+    let takedowns = hydration.takedowns.clone();
+    let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
+        media,
         store,
         writer,
         hydration,

@@ -1,0 +1,65 @@
+//! What an image is called in the cache.
+
+use sha2::{Digest, Sha256};
+
+use super::request::ImageRequest;
+use crate::syntax::cid;
+
+/// Goes up when the same blob gives other bytes: what is in caches under the old number is not found any more.
+pub(super) const VERSION: u32 = 1;
+
+/// 128 bits of a hash, so that nobody can make two images meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key(pub(super) u128);
+
+impl Key {
+    /// The name of an image. The account is part of it: that one account has a blob says nothing about another.
+    pub(super) fn of(request: &ImageRequest) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(VERSION.to_be_bytes());
+        for part in [
+            request.preset.name(),
+            request.format.name(),
+            request.did.as_str(),
+            &cid::to_base32(&request.cid),
+        ] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Self(digest.iter().take(16).fold(0, |n, byte| n << 8 | u128::from(*byte)))
+    }
+
+    /// Folder and file name.
+    pub(super) fn path(self) -> (String, String) {
+        (format!("{:02x}", self.0 >> 120), format!("{:030x}", self.0 & (u128::MAX >> 8)))
+    }
+
+    /// The other way round; `None` for names that are not ours.
+    pub(super) fn from_path(folder: &str, file: &str) -> Option<Self> {
+        let hex = |text: &str, len: usize| {
+            let lower = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+            (text.len() == len && text.bytes().all(lower)).then_some(())?;
+            u128::from_str_radix(text, 16).ok()
+        };
+        Some(Self(hex(folder, 2)? << 120 | hex(file, 30)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files() {
+        for key in [0, 1, 0xab << 120 | 7, u128::MAX] {
+            let (folder, file) = Key(key).path();
+            assert_eq!(Key::from_path(&folder, &file), Some(Key(key)));
+        }
+        for (folder, file) in
+            [("a", "0"), ("zz", &*"0".repeat(30)), ("00", "+".repeat(30).as_str())]
+        {
+            assert_eq!(Key::from_path(folder, file), None);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Where blobs come from: the account's PDS, `com.atproto.sync.getBlob`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
+use url::{Url, form_urlencoded};
+
+use super::error::MediaError;
+use crate::identity::{Freshness, Identity};
+use crate::net::{HostThrottle, HttpClient, Limits, NetError, StreamLimits, StreamResponse};
+use crate::syntax::Did;
+
+/// Lexicons allow images of 2 MB; other applications a little more. The reference takes 10 MB.
+const IMAGE_LIMITS: Limits =
+    Limits { max_bytes: 10 << 20, timeout: Duration::from_secs(20), redirects: 3, accept: None };
+/// The largest blob of a lexicon is a video of 100 MB.
+const BLOB_LIMITS: StreamLimits = StreamLimits {
+    max_bytes: 100 << 20,
+    header_timeout: Duration::from_secs(20),
+    idle_timeout: Duration::from_secs(20),
+    timeout: Duration::from_secs(600),
+};
+/// Images asked for at one PDS at a time, and how long one waits for its turn.
+const PER_HOST: usize = 8;
+const TURN: Duration = Duration::from_secs(10);
+
+/// Gives the bytes of blobs, unchecked.
+pub trait Origin: Send + Sync {
+    /// A whole blob that may be an image.
+    fn image<'a>(&'a self, did: &'a Did, cid: &'a str) -> BoxFuture<'a, Result<Bytes, MediaError>>;
+
+    /// Any blob, piece by piece; the status is 200.
+    fn blob<'a>(
+        &'a self,
+        did: &'a Did,
+        cid: &'a str,
+    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>>;
+}
+
+/// PDSes on the network.
+pub struct NetOrigin {
+    identity: Identity,
+    http: HttpClient,
+    throttle: HostThrottle,
+}
+
+impl NetOrigin {
+    /// `identity` finds the PDS, `http` asks it; it must refuse private addresses.
+    pub fn new(identity: Identity, http: HttpClient) -> Self {
+        Self { identity, http, throttle: HostThrottle::new(PER_HOST) }
+    }
+
+    /// The URL of a blob, and its host.
+    async fn locate(&self, did: &Did, cid: &str) -> Result<(String, String), MediaError> {
+        let doc = self.identity.resolve_did(did, Freshness::Cached).await?;
+        let pds = doc.pds().ok_or(MediaError::NoOrigin)?;
+        let host = Url::parse(pds).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = host.ok_or(MediaError::NoOrigin)?;
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("did", did.as_str()), ("cid", cid)])
+            .finish();
+        let base = pds.trim_end_matches('/');
+        Ok((format!("{base}/xrpc/com.atproto.sync.getBlob?{query}"), host))
+    }
+
+    async fn fetch(&self, did: &Did, cid: &str) -> Result<Bytes, MediaError> {
+        let (url, host) = self.locate(did, cid).await?;
+        let turn = timeout(TURN, self.throttle.acquire(&host)).await;
+        let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
+        let response = self.http.get(&url, &IMAGE_LIMITS).await?;
+        turn.observe(response.status, &response.headers);
+        judge(response.status, &response.headers)?;
+        if is_image(&response.headers) == Some(false) {
+            return Err(MediaError::NotAnImage);
+        }
+        Ok(response.body)
+    }
+
+    async fn stream(&self, did: &Did, cid: &str) -> Result<StreamResponse, MediaError> {
+        let (url, _) = self.locate(did, cid).await?;
+        let response = self.http.get_stream(&url, &HeaderMap::new(), &BLOB_LIMITS).await?;
+        judge(response.status, &response.headers)?;
+        Ok(response)
+    }
+}
+
+impl Origin for NetOrigin {
+    fn image<'a>(&'a self, did: &'a Did, cid: &'a str) -> BoxFuture<'a, Result<Bytes, MediaError>> {
+        Box::pin(self.fetch(did, cid))
+    }
+
+    fn blob<'a>(
+        &'a self,
+        did: &'a Did,
+        cid: &'a str,
+    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>> {
+        Box::pin(self.stream(did, cid))
+    }
+}
+
+/// What a PDS's status means. A PDS that is asked too often has not said that there is no blob.
+fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), MediaError> {
+    // No encoding was asked for, and the bytes could not be checked.
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    match status {
+        StatusCode::OK if !encoded => Ok(()),
+        StatusCode::OK => Err(NetError::Protocol("content-encoding".to_owned()).into()),
+        StatusCode::TOO_MANY_REQUESTS => Err(NetError::Status(429).into()),
+        status if status.is_client_error() => Err(MediaError::NotFound),
+        status => Err(NetError::Status(status.as_u16()).into()),
+    }
+}
+
+/// `None` if the type says nothing.
+fn is_image(headers: &HeaderMap) -> Option<bool> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    (kind != "application/octet-stream" && kind != "*/*").then(|| kind.starts_with("image/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_a_pds_answers() {
+        let cases = [
+            (200, &[][..], None),
+            (200, &[(CONTENT_ENCODING, "identity")][..], None),
+            (200, &[(CONTENT_ENCODING, "gzip")][..], Some("upstream")),
+            (302, &[][..], Some("upstream")),
+            (400, &[][..], Some("not-found")),
+            (404, &[][..], Some("not-found")),
+            (429, &[][..], Some("upstream")),
+            (500, &[][..], Some("upstream")),
+        ];
+        for (status, headers, expect) in cases {
+            let headers = headers.iter().map(|(k, v)| (k.clone(), HeaderValue::from_static(v)));
+            let got = judge(StatusCode::from_u16(status).unwrap(), &headers.collect());
+            assert_eq!(got.err().map(|error| error.cause()), expect, "{status}");
+        }
+        let types = [
+            (None, None),
+            (Some("application/octet-stream"), None),
+            (Some("image/png"), Some(true)),
+            (Some("video/mp4"), Some(false)),
+            (Some("text/html"), Some(false)),
+        ];
+        for (kind, expect) in types {
+            let headers = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind)));
+            assert_eq!(is_image(&headers.into_iter().collect()), expect, "{kind:?}");
+        }
+    }
+}

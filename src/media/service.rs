@@ -1,0 +1,308 @@
+//! One image for many who ask: the gate, the cache, one flight to the PDS at a time, failures remembered for a while.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::blob::{self, Blob};
+use super::cache::DiskCache;
+use super::error::MediaError;
+use super::gate::Gate;
+use super::key::Key;
+use super::origin::Origin;
+use super::render::render;
+use super::request::ImageRequest;
+use super::workers::Workers;
+use crate::moderation::Takedowns;
+use crate::store::Store;
+use crate::syntax::Did;
+use crate::syntax::cid::{self, Cid};
+use crate::telemetry::counters::Counters;
+
+static ANSWERS: Counters = Counters::new("images.answers");
+static FAILURES: Counters = Counters::new("images.failures");
+
+/// Images that are fetched or made; further ones are refused.
+const FLIGHTS: usize = 512;
+/// Of these, how many hold their blob in memory.
+const IN_MEMORY: usize = 32;
+/// Blobs that pass through.
+const BLOBS: usize = 64;
+/// Threads that look into the store and the cache, and requests that wait for them.
+const READERS: usize = 4;
+const READ_QUEUE: usize = 1024;
+/// Failures remembered.
+const REMEMBERED: usize = 8192;
+/// How much resizing yields to everything else.
+const NICE: i32 = 10;
+
+/// What [`Media::start`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the cache.
+    pub cache_path: PathBuf,
+    /// Most bytes in it; with 0 there is none.
+    pub cache_size: u64,
+    /// Free bytes on its disk that it leaves alone.
+    pub floor: u64,
+    /// Free bytes where a path is.
+    pub free: fn(&Path) -> u64,
+    /// Threads that resize.
+    pub threads: usize,
+}
+
+/// An image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// In the format asked for.
+    pub bytes: Bytes,
+    /// Whether it was in the cache.
+    pub cached: bool,
+}
+
+/// Figures for the operator, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ImagesStatus {
+    /// Images asked for.
+    pub requests: u64,
+    /// Of these, answered from the cache.
+    pub hits: u64,
+    /// Images made.
+    pub resized: u64,
+    /// Images under way.
+    pub running: usize,
+    /// Bytes of the cache on disk.
+    pub cache_bytes: u64,
+    /// Files of the cache.
+    pub cache_files: usize,
+}
+
+type Outcome = Result<Bytes, MediaError>;
+type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// Images and blobs.
+pub struct Media {
+    gate: Gate,
+    cache: Option<DiskCache>,
+    origin: Arc<dyn Origin>,
+    readers: Workers,
+    resizers: Workers,
+    in_memory: Arc<Semaphore>,
+    blobs: Arc<Semaphore>,
+    flights: Mutex<FxHashMap<Key, Flight>>,
+    failures: Cache<Key, (Instant, MediaError)>,
+    requests: AtomicU64,
+    hits: AtomicU64,
+    resized: AtomicU64,
+}
+
+impl Media {
+    /// Starts the threads, and looks the cache through in the background.
+    ///
+    /// # Errors
+    /// The cache's folder cannot be used, or the system refuses a thread.
+    pub fn start(
+        settings: Settings,
+        store: Store,
+        takedowns: Takedowns,
+        origin: Arc<dyn Origin>,
+    ) -> io::Result<Arc<Self>> {
+        let Settings { cache_path, cache_size, floor, free, threads } = settings;
+        let cache = (cache_size > 0)
+            .then(|| DiskCache::open(cache_path, cache_size, floor, free))
+            .transpose()?;
+        let this = Arc::new(Self {
+            gate: Gate { store, takedowns },
+            cache,
+            origin,
+            readers: Workers::start("image-read", READERS, READ_QUEUE, 0)?,
+            resizers: Workers::start("image", threads, IN_MEMORY, NICE)?,
+            in_memory: Arc::new(Semaphore::new(IN_MEMORY)),
+            blobs: Arc::new(Semaphore::new(BLOBS)),
+            flights: Mutex::default(),
+            failures: Cache::new(REMEMBERED),
+            requests: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            resized: AtomicU64::new(0),
+        });
+        this.in_background(DiskCache::scan);
+        Ok(this)
+    }
+
+    /// Whether an image may be shown: for those who have it already.
+    ///
+    /// # Errors
+    /// [`MediaError::NotFound`] if not.
+    pub async fn check(self: &Arc<Self>, request: &ImageRequest) -> Result<(), MediaError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let checked = self.is_shown(&request.did, &request.cid).await;
+        ANSWERS.inc(checked.as_ref().map_or_else(MediaError::cause, |()| "unchanged"));
+        checked
+    }
+
+    /// An image, from the cache or made now.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn image(self: &Arc<Self>, request: &ImageRequest) -> Result<Image, MediaError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let image = self.find(request).await;
+        ANSWERS.inc(match &image {
+            Ok(image) if image.cached => "hit",
+            Ok(_) => "made",
+            Err(error) => error.cause(),
+        });
+        image
+    }
+
+    async fn find(self: &Arc<Self>, request: &ImageRequest) -> Result<Image, MediaError> {
+        let key = Key::of(request);
+        let (this, wanted) = (Arc::clone(self), request.clone());
+        let cached = self.readers.run(move || this.look(&wanted, key)).await??;
+        if let Some(image) = cached {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(Image { bytes: image.into(), cached: true });
+        }
+        if let Some(failure) = self.remembered(key) {
+            return Err(failure);
+        }
+        let flight = self.flight(key, request)?;
+        Ok(Image { bytes: flight.await?, cached: false })
+    }
+
+    /// Gate and cache in one hop to another thread.
+    fn look(&self, request: &ImageRequest, key: Key) -> Result<Option<Vec<u8>>, MediaError> {
+        self.gate.check(&request.did, &cid::to_base32(&request.cid))?;
+        Ok(self.cache.as_ref().and_then(|cache| cache.get(key)))
+    }
+
+    async fn is_shown(self: &Arc<Self>, did: &Did, cid: &Cid) -> Result<(), MediaError> {
+        let (gate, did, cid) = (self.gate.clone(), did.clone(), cid::to_base32(cid));
+        self.readers.run(move || gate.check(&did, &cid)).await?
+    }
+
+    /// Joins the flight of an image, or begins it. It goes on when whoever asked hangs up: the next will ask again.
+    fn flight(self: &Arc<Self>, key: Key, request: &ImageRequest) -> Result<Flight, MediaError> {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&key) {
+            return Ok(flight.clone());
+        }
+        if flights.len() >= FLIGHTS {
+            return Err(MediaError::Overloaded);
+        }
+        let (done, landed) = oneshot::channel();
+        let landed = landed.map(|outcome: Result<Outcome, _>| {
+            outcome.unwrap_or_else(|_| Err(MediaError::Worker("stopped".into())))
+        });
+        let flight = landed.boxed().shared();
+        flights.insert(key, flight.clone());
+        let (this, request) = (Arc::clone(self), request.clone());
+        tokio::spawn(async move {
+            let outcome = this.make(key, request).await;
+            if let Err(error) = &outcome {
+                FAILURES.inc(error.cause());
+                if let Some(time) = memory_of(error) {
+                    this.failures.insert(key, (Instant::now() + time, error.clone()));
+                }
+            }
+            this.flights.lock().remove(&key);
+            // Everybody may have hung up.
+            let _ = done.send(outcome);
+        });
+        Ok(flight)
+    }
+
+    async fn make(self: &Arc<Self>, key: Key, request: ImageRequest) -> Outcome {
+        let slot = Arc::clone(&self.in_memory).acquire_owned().await;
+        let slot = slot.map_err(|_| MediaError::Overloaded)?;
+        let blob = self.origin.image(&request.did, &cid::to_base32(&request.cid)).await?;
+        let this = Arc::clone(self);
+        let made = self.resizers.run(move || {
+            let _slot = slot;
+            if cid::digest(&cid::for_raw(&blob)) != cid::digest(&request.cid) {
+                return Err(MediaError::NotFound);
+            }
+            let image = render(&blob, request.preset, request.format)?;
+            this.resized.fetch_add(1, Ordering::Relaxed);
+            if let Some(cache) = &this.cache
+                && let Err(error) = cache.put(key, &image)
+            {
+                FAILURES.inc("cache-write");
+                tracing::warn!(%error, "cannot write to the image cache");
+            }
+            Ok(Bytes::from(image))
+        });
+        made.await?
+    }
+
+    fn remembered(&self, key: Key) -> Option<MediaError> {
+        let (until, error) = self.failures.get(&key)?;
+        if until > Instant::now() {
+            return Some(error);
+        }
+        self.failures.remove(&key);
+        None
+    }
+
+    /// A blob as it is.
+    ///
+    /// # Errors
+    /// See [`MediaError`]; after the beginning, its stream fails.
+    pub async fn blob(self: &Arc<Self>, did: &Did, cid: &Cid) -> Result<Blob, MediaError> {
+        let slot = Arc::clone(&self.blobs).try_acquire_owned();
+        let slot = slot.map_err(|_| MediaError::Overloaded)?;
+        self.is_shown(did, cid).await?;
+        let response = self.origin.blob(did, &cid::to_base32(cid)).await?;
+        blob::open(response, cid, slot).await
+    }
+
+    /// Makes room if the disk is about to be full. To be called every few seconds.
+    pub fn tend(self: &Arc<Self>) {
+        self.in_background(DiskCache::tend);
+    }
+
+    fn in_background(self: &Arc<Self>, work: fn(&DiskCache)) {
+        let this = Arc::clone(self);
+        self.readers.spawn(move || {
+            if let Some(cache) = &this.cache {
+                work(cache);
+            }
+        });
+    }
+
+    /// How it goes.
+    pub fn status(&self) -> ImagesStatus {
+        let (cache_bytes, cache_files) = self.cache.as_ref().map_or((0, 0), DiskCache::size);
+        ImagesStatus {
+            requests: self.requests.load(Ordering::Relaxed),
+            hits: self.hits.load(Ordering::Relaxed),
+            resized: self.resized.load(Ordering::Relaxed),
+            running: self.flights.lock().len(),
+            cache_bytes,
+            cache_files,
+        }
+    }
+}
+
+/// How long a failure is given again without asking: what depends on the blob alone does not change.
+fn memory_of(error: &MediaError) -> Option<Duration> {
+    match error {
+        MediaError::NotAnImage | MediaError::TooLarge | MediaError::Damaged => {
+            Some(Duration::from_secs(600))
+        }
+        MediaError::NotFound | MediaError::NoOrigin => Some(Duration::from_secs(30)),
+        MediaError::Upstream(_) | MediaError::Worker(_) => Some(Duration::from_secs(10)),
+        MediaError::Overloaded | MediaError::Store(_) => None,
+    }
+}

@@ -1,0 +1,358 @@
+//! Images end to end without a network: pictures of every kind in, sizes and colours out; hostile ones; the service.
+
+use std::sync::Arc;
+
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{DynamicImage, Frame, GrayImage, ImageFormat, Rgba, RgbaImage};
+use jpeg_encoder::{ColorType, Encoder};
+
+use super::render::render;
+use super::testing::*;
+use super::*;
+use crate::moderation::Takedowns;
+use crate::store::private::{self, Takedown};
+use crate::store::rows::{self, AccountStatus};
+use crate::store::{Ks, Store, Tx, Writer};
+use crate::syntax::Did;
+
+const OWNER: &str = "did:plc:owner";
+
+/// About these colours: encoders lose a little.
+fn is_like(image: &DynamicImage, (x, y): (u32, u32), wanted: [u8; 3]) {
+    let pixel = image.to_rgb8().get_pixel(x, y).0;
+    let near = pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 30);
+    assert!(near, "{pixel:?} is not {wanted:?}");
+}
+
+const RED: [u8; 3] = [255, 0, 0];
+const BLUE: [u8; 3] = [0, 0, 255];
+
+#[test]
+fn sizes_of_the_presets() {
+    use Preset::*;
+    let cases = [
+        (Avatar, (40, 20), (1000, 1000)),
+        (Avatar, (120, 160), (1000, 1000)),
+        (AvatarThumbnail, (300, 200), (128, 128)),
+        (Banner, (90, 90), (3000, 1000)),
+        (FeedThumbnail, (40, 20), (2000, 1000)),
+        (FeedFullsize, (1200, 900), (1000, 750)),
+        (FeedFullsize, (600, 800), (750, 1000)),
+        (FeedFullsize, (1000, 500), (1000, 500)),
+        (FeedFullsize, (1, 4000), (1, 1000)),
+    ];
+    let formats = [(Format::Jpeg, ImageFormat::Jpeg), (Format::Webp, ImageFormat::WebP)];
+    for ((preset, (w, h), expect), (format, kind)) in cases.into_iter().zip(formats.iter().cycle())
+    {
+        let source = picture(w, h, ImageFormat::Png);
+        let out = render(&source, preset, *format).unwrap();
+        assert_eq!(image::guess_format(&out).unwrap(), *kind);
+        let image = opened(&out);
+        assert_eq!((image.width(), image.height()), expect, "{preset:?} of {w} x {h}");
+        if w > 1 {
+            is_like(&image, (2, image.height() / 2), RED);
+            is_like(&image, (image.width() - 3, image.height() / 2), BLUE);
+        }
+    }
+}
+
+#[test]
+fn covering_cuts_both_sides_alike() {
+    let mut wide = halves(300, 100);
+    for (x, _, pixel) in wide.enumerate_pixels_mut() {
+        if !(90..210).contains(&x) {
+            pixel.0 = [0, 255, 0];
+        }
+    }
+    let out = render(&encoded(&wide.into(), ImageFormat::Png), Preset::Avatar, Format::Jpeg);
+    let image = opened(&out.unwrap());
+    is_like(&image, (20, 500), RED);
+    is_like(&image, (980, 500), BLUE);
+}
+
+#[test]
+fn every_kind_of_input() {
+    let gray = DynamicImage::from(GrayImage::from_pixel(50, 50, image::Luma([200])));
+    let deep = DynamicImage::from(halves(50, 50)).to_rgb16();
+    let inputs = [
+        picture(50, 50, ImageFormat::Jpeg),
+        picture(50, 50, ImageFormat::Png),
+        picture(50, 50, ImageFormat::Gif),
+        picture(50, 50, ImageFormat::WebP),
+        encoded(&gray, ImageFormat::Png),
+        encoded(&deep.into(), ImageFormat::Png),
+    ];
+    for (n, input) in inputs.iter().enumerate() {
+        let image = opened(&render(input, Preset::FeedFullsize, Format::Webp).unwrap());
+        assert_eq!((image.width(), image.height()), (1000, 1000), "{n}");
+        is_like(&image, (5, 5), if n == 4 { [200; 3] } else { RED });
+    }
+    for other in
+        [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"", b"BM123", b"\0\0\0\x20ftypavif"]
+    {
+        let refused = render(other, Preset::Avatar, Format::Webp);
+        assert!(matches!(refused, Err(MediaError::NotAnImage)), "{other:?}");
+    }
+}
+
+#[test]
+fn cmyk() {
+    // Full magenta and yellow; Adobe's files have it inverted, as has this encoder.
+    let pixels: Vec<u8> = [0, 255, 255, 0].repeat(64 * 64);
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes, 95).encode(&pixels, 64, 64, ColorType::Cmyk).unwrap();
+    let image = opened(&render(&bytes, Preset::AvatarThumbnail, Format::Jpeg).unwrap());
+    assert_eq!((image.width(), image.height()), (128, 128));
+    is_like(&image, (64, 64), RED);
+}
+
+#[test]
+fn exif_orientation_is_obeyed_and_metadata_dropped() {
+    let exif = |orientation: u8| {
+        let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0";
+        [&tiff[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]].concat()
+    };
+    // Where red is: left, right, top, bottom.
+    let cases = [(1, (5, 50)), (3, (95, 50)), (6, (50, 5)), (8, (50, 95)), (5, (50, 5))];
+    for (orientation, (x, y)) in cases {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 95);
+        encoder.add_exif_metadata(&exif(orientation)).unwrap();
+        encoder.add_icc_profile(b"a secret profile").unwrap();
+        let image = halves(200, 100);
+        encoder.encode(image.as_raw(), 200, 100, ColorType::Rgb).unwrap();
+        for format in [Format::Jpeg, Format::Webp] {
+            let out = render(&bytes, Preset::FeedFullsize, format).unwrap();
+            for secret in [&b"secret"[..], b"Exif", b"EXIF", b"ICC"] {
+                assert!(!out.windows(secret.len()).any(|window| window == secret));
+            }
+            let image = opened(&out);
+            let sideways = orientation >= 5;
+            let expect = if sideways { (500, 1000) } else { (1000, 500) };
+            assert_eq!((image.width(), image.height()), expect, "{orientation}");
+            is_like(&image, (x * image.width() / 100, y * image.height() / 100), RED);
+        }
+    }
+}
+
+#[test]
+fn of_an_animation_the_first_frame() {
+    let mut bytes = Vec::new();
+    {
+        let mut encoder = GifEncoder::new(&mut bytes);
+        encoder.set_repeat(Repeat::Infinite).unwrap();
+        for colour in [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]] {
+            let frame = Frame::new(RgbaImage::from_pixel(30, 30, Rgba(colour)));
+            encoder.encode_frame(frame).unwrap();
+        }
+    }
+    is_like(&opened(&render(&bytes, Preset::Avatar, Format::Webp).unwrap()), (500, 500), RED);
+}
+
+#[test]
+fn transparency_stays_in_webp_and_is_black_in_jpeg() {
+    let clear = RgbaImage::from_pixel(50, 50, Rgba([255, 255, 255, 0]));
+    let bytes = encoded(&clear.into(), ImageFormat::Png);
+    let webp = opened(&render(&bytes, Preset::Avatar, Format::Webp).unwrap()).to_rgba8();
+    assert_eq!(webp.get_pixel(500, 500).0[3], 0);
+    let jpeg = opened(&render(&bytes, Preset::Avatar, Format::Jpeg).unwrap());
+    is_like(&jpeg, (500, 500), [0; 3]);
+}
+
+/// A PNG whose header says one thing and whose data is next to nothing.
+fn png_of(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = picture(1, 1, ImageFormat::Png);
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    bytes
+}
+
+/// A JPEG with other dimensions in its header.
+fn jpeg_of(width: u16, height: u16) -> Vec<u8> {
+    let mut bytes = picture(16, 16, ImageFormat::Jpeg);
+    let at = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    bytes[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+    bytes[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
+    bytes
+}
+
+fn gif_of(width: u16, height: u16) -> Vec<u8> {
+    let mut bytes = picture(16, 16, ImageFormat::Gif);
+    bytes[6..8].copy_from_slice(&width.to_le_bytes());
+    bytes[8..10].copy_from_slice(&height.to_le_bytes());
+    bytes
+}
+
+fn progressive(width: u16, height: u16, scans: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 50);
+    encoder.set_progressive_scans(scans);
+    let image = halves(width.into(), height.into());
+    encoder.encode(image.as_raw(), width, height, ColorType::Rgb).unwrap();
+    bytes
+}
+
+#[test]
+fn bombs_are_refused_by_their_header() {
+    let bombs = [
+        png_of(100_000, 100_000),
+        png_of(20_001, 1),
+        png_of(19_000, 19_000),
+        jpeg_of(65_535, 65_535),
+        jpeg_of(19_000, 19_000),
+        gif_of(65_535, 65_535),
+        gif_of(15_000, 15_000),
+    ];
+    for (n, bomb) in bombs.iter().enumerate() {
+        let refused = render(bomb, Preset::Avatar, Format::Webp);
+        assert!(matches!(refused, Err(MediaError::TooLarge)), "{n}: {refused:?}");
+    }
+    // Scans that cost nothing to write and a pass over all pixels to read.
+    let good = progressive(64, 64, 6);
+    assert!(render(&good, Preset::AvatarThumbnail, Format::Webp).is_ok());
+    let at = good.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap();
+    let scan = &good[at..good.len() - 2];
+    let many = [&good[..at], &scan.repeat(100), &[0xff, 0xd9]].concat();
+    let refused = render(&many, Preset::AvatarThumbnail, Format::Webp);
+    assert!(matches!(refused, Err(MediaError::TooLarge)));
+}
+
+#[test]
+fn cut_and_garbled_files_neither_panic_nor_grow() {
+    let kinds = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP];
+    let mut inputs: Vec<_> = kinds.iter().map(|kind| picture(60, 40, *kind)).collect();
+    inputs.push(progressive(60, 40, 5));
+    for input in inputs {
+        for cut in 0..input.len().min(400) {
+            let _ = render(&input[..cut], Preset::AvatarThumbnail, Format::Jpeg);
+        }
+        let mut seed = 1_u32;
+        for _ in 0..400 {
+            let mut garbled = input.clone();
+            for _ in 0..3 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = (seed >> 8) as usize % garbled.len();
+                garbled[at] = seed as u8;
+            }
+            let _ = render(&garbled, Preset::AvatarThumbnail, Format::Jpeg);
+        }
+    }
+    let png = picture(60, 40, ImageFormat::Png);
+    let cut = render(&png[..png.len() / 2], Preset::Avatar, Format::Webp);
+    assert!(matches!(cut, Err(MediaError::Damaged)));
+}
+
+struct Fixture {
+    media: Arc<Media>,
+    blobs: Arc<Blobs>,
+    store: Store,
+    writer: Writer,
+    takedowns: Takedowns,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap().keep();
+    let store = Store::open(&dir, 64 << 20).unwrap();
+    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    let takedowns = Takedowns::load(&store.snapshot()).unwrap();
+    let blobs = Arc::new(Blobs::default());
+    let media = media(&store, takedowns.clone(), Arc::clone(&blobs));
+    Fixture { media, blobs, store, writer, takedowns }
+}
+
+fn asked(cid: &str) -> ImageRequest {
+    ImageRequest::parse(&format!("/avatar_thumbnail/plain/{OWNER}/{cid}")).unwrap()
+}
+
+#[tokio::test]
+async fn an_image_is_made_once_however_many_ask() {
+    let f = fixture();
+    let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
+    let request = asked(&cid);
+    let all = futures_util::future::join_all((0..50).map(|_| f.media.image(&request))).await;
+    let first = all[0].as_ref().unwrap();
+    assert!(all.iter().all(|image| image.as_ref().unwrap().bytes == first.bytes));
+    let again = f.media.image(&request).await.unwrap();
+    assert_eq!((again.cached, &again.bytes), (true, &first.bytes));
+    assert_eq!(f.blobs.asked.lock().len(), 1);
+    let status = f.media.status();
+    assert_eq!((status.requests, status.resized, status.running), (51, 1, 0));
+    assert_eq!((status.cache_files, status.cache_bytes), (1, 4096));
+    // Another account has to have the blob itself.
+    let other = ImageRequest { did: Did::parse("did:plc:other").unwrap(), ..request };
+    assert!(!f.media.image(&other).await.unwrap().cached);
+    assert_eq!(f.blobs.asked.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_pds_gives_must_be_what_was_asked_for() {
+    let f = fixture();
+    let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
+    f.blobs.held.lock().insert(cid.clone(), picture(60, 60, ImageFormat::Png).into());
+    for _ in 0..3 {
+        assert!(matches!(f.media.image(&asked(&cid)).await, Err(MediaError::NotFound)));
+    }
+    assert_eq!(f.blobs.asked.lock().len(), 1, "the failure is remembered");
+    assert_eq!(f.media.status().cache_files, 0);
+    let text = f.blobs.add("no image at all");
+    assert!(matches!(f.media.image(&asked(&text)).await, Err(MediaError::NotAnImage)));
+    *f.blobs.down.lock() = true;
+    let unheard = f.blobs.add(picture(70, 70, ImageFormat::Png));
+    assert!(matches!(f.media.image(&asked(&unheard)).await, Err(MediaError::Upstream(_))));
+}
+
+#[tokio::test]
+async fn takedowns_hide_what_is_cached() {
+    let f = fixture();
+    let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
+    let request = asked(&cid);
+    let down = || Some(Takedown { at: 1, reference: "r".to_owned() });
+    f.media.image(&request).await.unwrap();
+    let shown = async || {
+        let image = f.media.image(&request).await;
+        let check = f.media.check(&request).await;
+        let blob = f.media.blob(&request.did, &request.cid).await;
+        assert_eq!((image.is_ok(), check.is_ok()), (blob.is_ok(), blob.is_ok()));
+        image.is_ok()
+    };
+    let set_blob = async |takedown: Option<Takedown>| {
+        let cid = cid.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let owner = tx.intern_actor(OWNER)?;
+            private::set_blob_takedown(tx, owner, &cid, takedown.as_ref());
+            Ok(())
+        };
+        f.writer.durable(work).await.unwrap();
+    };
+    let set_status = async |status: AccountStatus| {
+        let work = move |tx: &mut Tx<'_>| {
+            let id = tx.intern_actor(OWNER)?;
+            let row = rows::ActorRow { status, ..Default::default() };
+            tx.put(Ks::Actor, &rows::actor_key(id), &row.encode());
+            Ok(())
+        };
+        f.writer.durable(work).await.unwrap();
+    };
+    assert!(shown().await);
+    set_blob(down()).await;
+    assert!(!shown().await);
+    set_blob(None).await;
+    assert!(shown().await);
+    f.takedowns.set(&f.writer, OWNER.to_owned(), down()).await.unwrap();
+    assert!(!shown().await);
+    f.takedowns.set(&f.writer, OWNER.to_owned(), None).await.unwrap();
+    for (status, expect) in [
+        (AccountStatus::Deactivated, false),
+        (AccountStatus::Takendown, false),
+        (AccountStatus::Deleted, false),
+        (AccountStatus::Active, true),
+    ] {
+        set_status(status).await;
+        assert_eq!(shown().await, expect, "{status:?}");
+    }
+    assert_eq!(f.media.status().resized, 1);
+    drop(f.store);
+}

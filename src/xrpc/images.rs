@@ -1,0 +1,125 @@
+//! `/img/{preset}/plain/{did}/{cid}` and `/blob/{did}/{cid}`: images in the sizes of views, and blobs as they are.
+//!
+//! Knows paths, headers and statuses; what is shown and how it is made is `media`'s. Handlers only wait: all work is
+//! done on media's threads.
+
+use futures_util::StreamExt;
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+};
+use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
+
+use super::context::AppCtx;
+use super::encode::{self, Accept};
+use super::error::XrpcError;
+use super::message::{Request, Response, Rest};
+use crate::media::{Blob, ImageRequest, MediaError, parse_blob};
+use crate::syntax::cid;
+
+/// The bytes that a CID names never change, nor does what is made of them until the URL does.
+const A_YEAR: HeaderValue = HeaderValue::from_static("public, max-age=31536000");
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// What a PDS may say about a blob.
+const PASSED_ON: [HeaderName; 7] =
+    [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CACHE_CONTROL, LAST_MODIFIED, EXPIRES, VARY];
+
+/// `None` when the path is neither.
+pub(super) async fn answer(ctx: &AppCtx, request: &Request) -> Option<Response> {
+    if !matches!(request.method, Verb::GET | Verb::HEAD) {
+        return None;
+    }
+    let path = request.uri.path();
+    let accept = Accept::of(&request.method, &request.headers);
+    if let Some(path) = path.strip_prefix("/img/").filter(|path| !path.is_empty()) {
+        let result = image(ctx, path, &accept).await;
+        return Some(result.unwrap_or_else(|error| encode::failure("/img", error)));
+    }
+    let (did, cid) = path.strip_prefix("/blob/")?.split_once('/')?;
+    if did.is_empty() || cid.is_empty() || cid.contains('/') {
+        return None;
+    }
+    let result = blob(ctx, did, cid, &accept).await;
+    Some(result.unwrap_or_else(|error| encode::failure("/blob", error)))
+}
+
+async fn image(ctx: &AppCtx, path: &str, accept: &Accept) -> Result<Response, XrpcError> {
+    let wanted = ImageRequest::parse(&format!("/{path}")).map_err(bad_path)?;
+    let etag = HeaderValue::try_from(wanted.etag()).map_err(XrpcError::internal)?;
+    let mut headers = encode::base_headers();
+    headers.insert(CACHE_CONTROL, A_YEAR);
+    let unchanged = accept.has(&etag);
+    headers.insert(ETAG, etag);
+    if unchanged {
+        ctx.media.check(&wanted).await.map_err(failure)?;
+        return Ok(not_modified(headers));
+    }
+    let image = ctx.media.image(&wanted).await.map_err(failure)?;
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(wanted.format.mime()));
+    // Whoever uploaded it has made us decode it, but we wrote it: it is what its type says.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let cache = if image.cached { "hit" } else { "miss" };
+    headers.insert(X_CACHE, HeaderValue::from_static(cache));
+    Ok(Response { status: StatusCode::OK, headers, body: image.bytes, rest: None })
+}
+
+async fn blob(ctx: &AppCtx, did: &str, cid: &str, accept: &Accept) -> Result<Response, XrpcError> {
+    let (did, cid) = parse_blob(did, cid).map_err(bad_path)?;
+    let name = cid::to_base32(&cid);
+    let etag = HeaderValue::try_from(format!("\"{name}\"")).map_err(XrpcError::internal)?;
+    let Blob { headers: said, first, rest } = ctx.media.blob(&did, &cid).await.map_err(failure)?;
+    let mut headers = encode::base_headers();
+    headers.insert(CACHE_CONTROL, A_YEAR);
+    for name in PASSED_ON {
+        if let Some(value) = said.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let unchanged = accept.has(&etag);
+    headers.insert(ETAG, etag);
+    // A stranger's bytes on our origin: they must not run as a page of it.
+    headers
+        .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(X_XSS_PROTECTION, HeaderValue::from_static("0"));
+    let disposition = format!("attachment; filename=\"{name}\"");
+    headers.insert(
+        CONTENT_DISPOSITION,
+        HeaderValue::try_from(disposition).map_err(XrpcError::internal)?,
+    );
+    if unchanged {
+        return Ok(not_modified(headers));
+    }
+    let rest =
+        rest.map(|rest| Rest(rest.map(|piece| piece.map_err(std::io::Error::other)).boxed()));
+    Ok(Response { status: StatusCode::OK, headers, body: first, rest })
+}
+
+fn not_modified(mut headers: HeaderMap) -> Response {
+    headers.remove(CONTENT_TYPE);
+    let body = bytes::Bytes::new();
+    Response { status: StatusCode::NOT_MODIFIED, headers, body, rest: None }
+}
+
+fn bad_path(error: crate::media::BadPath) -> XrpcError {
+    XrpcError::bad_path(error.to_string())
+}
+
+fn failure(error: MediaError) -> XrpcError {
+    let message = error.to_string();
+    match error {
+        MediaError::NotFound | MediaError::NoOrigin => XrpcError::not_found(message),
+        MediaError::NotAnImage | MediaError::TooLarge | MediaError::Damaged => {
+            XrpcError::bad_path(message)
+        }
+        MediaError::Upstream(cause) => XrpcError::upstream(message).with_cause(cause),
+        MediaError::Overloaded => XrpcError::overloaded(),
+        error @ (MediaError::Store(_) | MediaError::Worker(_)) => XrpcError::internal(error),
+    }
+}
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;
