@@ -5,4 +5,4 @@
 
 mod socket;
 
-pub use socket::{Ask, AskError, Socket, ask, socket_path};
+pub use socket::{Answer, Ask, AskError, Socket, ask, ask_within, socket_path};

@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-const MAX_LINE: u64 = 64 << 10;
+const MAX_LINE: u64 = 8 << 20;
 const MAX_ANSWER: u64 = 16 << 20;
+/// Time that either end has to say something; how long the work takes is the asker's to judge.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The result of a command, or what went wrong in words.
+pub type Answer = BoxFuture<'static, Result<Value, String>>;
+
 /// Answers a command; `None` for one that it does not know.
-pub type Ask = dyn Fn(&str, &Value) -> Option<Value> + Send + Sync;
+pub type Ask = dyn Fn(&str, Value) -> Option<Answer> + Send + Sync;
 
 /// Where the socket of a store is.
 #[must_use]
@@ -55,9 +60,7 @@ impl Socket {
                 continue;
             };
             let answer = Arc::clone(&answer);
-            tokio::spawn(async move {
-                let _ = tokio::time::timeout(TIMEOUT, one(stream, answer)).await;
-            });
+            tokio::spawn(one(stream, answer));
         }
     }
 }
@@ -71,18 +74,25 @@ impl Drop for Socket {
 async fn one(stream: UnixStream, answer: Arc<Ask>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read).take(MAX_LINE).read_line(&mut line).await?;
+    let asking = async { BufReader::new(read).take(MAX_LINE).read_line(&mut line).await };
+    tokio::time::timeout(TIMEOUT, asking).await??;
     let request: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
-    let command = request.get("command").and_then(Value::as_str).unwrap_or_default();
-    let body = match answer(command, &request) {
-        Some(result) => json!({ "result": result }),
-        None => {
-            json!({ "error": format!("unknown command {command:?}; is the server of another version?") })
-        }
+    let command = request.get("command").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let result = match answer(&command, request) {
+        Some(answer) => answer.await,
+        None => Err(format!("unknown command {command:?}; is the server of another version?")),
     };
-    write.write_all(body.to_string().as_bytes()).await?;
-    write.write_all(b"\n").await?;
-    write.shutdown().await
+    let mut body = match result {
+        Ok(result) => json!({ "result": result }),
+        Err(error) => json!({ "error": error }),
+    }
+    .to_string();
+    body.push('\n');
+    let answering = async {
+        write.write_all(body.as_bytes()).await?;
+        write.shutdown().await
+    };
+    tokio::time::timeout(TIMEOUT, answering).await?
 }
 
 /// Why the running server gave no answer.
@@ -104,8 +114,13 @@ pub enum AskError {
     Refused(String),
 }
 
-/// Asks the server that owns `store`.
+/// Asks the server that owns `store` what it can answer at once.
 pub async fn ask(store: &Path, request: &Value) -> Result<Value, AskError> {
+    ask_within(store, request, TIMEOUT).await
+}
+
+/// Asks the server that owns `store` for something that may take it some time.
+pub async fn ask_within(store: &Path, request: &Value, limit: Duration) -> Result<Value, AskError> {
     let path = socket_path(store);
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -121,7 +136,7 @@ pub async fn ask(store: &Path, request: &Value) -> Result<Value, AskError> {
         stream.take(MAX_ANSWER).read_to_string(&mut text).await?;
         Ok::<_, io::Error>(text)
     };
-    let text = match tokio::time::timeout(TIMEOUT, exchange).await {
+    let text = match tokio::time::timeout(limit, exchange).await {
         Ok(result) => result.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
     };
@@ -145,8 +160,11 @@ mod tests {
         let mode = std::fs::metadata(socket_path(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let stop = CancellationToken::new();
-        let answer: Arc<Ask> =
-            Arc::new(|command, _| (command == "status").then(|| json!({"up": true})));
+        let answer: Arc<Ask> = Arc::new(|command, request| match command {
+            "status" => Some(Box::pin(async { Ok(json!({"up": true})) })),
+            "fail" => Some(Box::pin(async move { Err(request["why"].to_string()) })),
+            _ => None,
+        });
         let serving = tokio::spawn(socket.serve(answer, stop.clone()));
         let got = ask(dir.path(), &json!({"command": "status"})).await.unwrap();
         assert_eq!(got, json!({"up": true}));
@@ -154,6 +172,11 @@ mod tests {
             ask(dir.path(), &json!({"command": "x"})).await,
             Err(AskError::Refused(_))
         ));
+        let failing = json!({"command": "fail", "why": "x".repeat(1 << 20)});
+        match ask_within(dir.path(), &failing, TIMEOUT).await {
+            Err(AskError::Refused(why)) => assert_eq!(why.len(), (1 << 20) + 2),
+            other => panic!("{other:?}"),
+        }
         stop.cancel();
         serving.await.unwrap();
         assert!(!socket_path(dir.path()).exists());

@@ -8,6 +8,7 @@
 
 mod config;
 mod db;
+mod private;
 mod serve;
 mod status;
 
@@ -62,6 +63,11 @@ enum Command {
     Status(status::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
+    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, takedowns
+    ///
+    /// The only data that the network cannot give back, as JSON lines. The server may run: then it is asked through
+    /// the Unix socket in the store's folder, so run it as the same user.
+    Private(private::Args),
     /// Check, measure or repair the store while the server is stopped
     Db(db::Args),
 }
@@ -103,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args, &sources),
         Command::Status(args) => status::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
+        Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
     };
     match result {

@@ -7,6 +7,7 @@
 mod disk;
 mod keys;
 mod members;
+mod private;
 mod purge;
 mod serve;
 mod signing_key;
@@ -14,4 +15,5 @@ mod sink;
 mod sources;
 mod status;
 
+pub use private::{Private, Tally};
 pub use serve::{ServeError, run};

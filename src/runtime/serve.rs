@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::disk::{self, Verdict};
 use super::keys::FromDocuments;
 use super::members::IndexMembers;
+use super::private::{self, Private};
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
 use super::status::Board;
@@ -196,10 +197,13 @@ async fn serve(
         .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
     let stop = CancellationToken::new();
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
-    let for_socket = Arc::clone(&board);
-    let answer: Arc<Ask> =
-        Arc::new(move |command, _| (command == "status").then(|| for_socket.read()));
-    tokio::spawn(socket.serve(answer, stop.clone()));
+    let private = Private::new(
+        store.clone(),
+        writer.clone(),
+        Arc::clone(&index),
+        ctx.hydration.takedowns.clone(),
+    );
+    tokio::spawn(socket.serve(operators_commands(Arc::clone(&board), private), stop.clone()));
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
         writer.clone(),
@@ -249,6 +253,17 @@ async fn serve(
         Ok(Some(Ok(Err(e)))) => Err(e.into()),
         _ => result,
     }
+}
+
+fn operators_commands(board: Arc<Board>, private: Private) -> Arc<Ask> {
+    Arc::new(move |command, request| {
+        if command == "status" {
+            let status = board.read();
+            return Some(Box::pin(async { Ok(status) }));
+        }
+        let command = private::Command::of(command)?;
+        Some(Box::pin(private.clone().answer(command, request)))
+    })
 }
 
 fn hydration_settings(config: &Config) -> Settings {

@@ -127,9 +127,31 @@ pub fn put(
     let newest = page(tx, viewer, None, 1)?.first().map_or(0, |(key, _)| key.micros());
     let now = u64::try_from(at).unwrap_or(0).saturating_mul(1000);
     let key = Tid::from_micros(now.max(newest.saturating_add(1)), 0);
-    let row = Bookmark { key, cid: cid.to_owned() };
+    write(tx, viewer, post, &Bookmark { key, cid: cid.to_owned() })
+}
+
+/// Puts a bookmark of another store in; `false` if the post has one, which stays.
+pub(super) fn restore(
+    tx: &mut Tx<'_>,
+    viewer: ActorId,
+    post: PostId,
+    key: Tid,
+    cid: &str,
+) -> Result<bool, StoreError> {
+    if get(tx, viewer, post)?.is_some() {
+        return Ok(false);
+    }
+    let mut key = key;
+    while at(tx, viewer, key)?.is_some() {
+        key = Tid::from_micros(key.micros().saturating_add(1), 0);
+    }
+    write(tx, viewer, post, &Bookmark { key, cid: cid.to_owned() })?;
+    Ok(true)
+}
+
+fn write(tx: &mut Tx<'_>, viewer: ActorId, post: PostId, row: &Bookmark) -> Result<(), StoreError> {
     tx.put(Ks::Private, &by_post(post, viewer), &row.encode());
-    tx.put(Ks::Private, &by_viewer(viewer, key), &post.to_bytes());
+    tx.put(Ks::Private, &by_viewer(viewer, row.key), &post.to_bytes());
     tx.count(Target::Post(post), Counter::Bookmarks, 1).map(drop)
 }
 

@@ -187,6 +187,34 @@ pub fn update(
     Ok(())
 }
 
+/// Puts a draft of another store in; `false` if the one that is there is as new, and stays.
+pub(super) fn restore(
+    tx: &mut Tx<'_>,
+    owner: ActorId,
+    id: Tid,
+    mut draft: Draft,
+) -> Result<bool, StoreError> {
+    match get(tx, owner, id)? {
+        Some(held) if held.updated >= draft.updated => return Ok(false),
+        Some(held) => tx.del(Ks::Private, &by_time(owner, held.updated, id)),
+        None => {}
+    }
+    let taken = |tx: &Tx<'_>, updated| -> Result<bool, StoreError> {
+        let mut any = false;
+        let prefix = of_owner(owner).newest_first(updated);
+        tx.scan_prefix(Ks::Private, &prefix, &mut |_, _| {
+            any = true;
+            false
+        })?;
+        Ok(any)
+    };
+    while taken(tx, draft.updated)? {
+        draft.updated += 1;
+    }
+    write(tx, owner, id, &draft);
+    Ok(true)
+}
+
 /// Takes a draft away, if it is there.
 pub fn remove(tx: &mut Tx<'_>, owner: ActorId, id: Tid) -> Result<(), StoreError> {
     let Some(old) = get(tx, owner, id)? else { return Ok(()) };

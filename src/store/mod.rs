@@ -21,6 +21,7 @@ pub mod keyspaces;
 pub mod meta;
 mod names;
 mod packed;
+pub mod portable;
 pub mod private;
 pub mod read;
 pub mod rebuild;

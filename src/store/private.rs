@@ -51,6 +51,12 @@ const ALL: [Kind; 7] = [
     Kind::Priority,
 ];
 
+impl Kind {
+    pub(super) fn of(tag: u8) -> Option<Self> {
+        ALL.into_iter().find(|kind| *kind as u8 == tag)
+    }
+}
+
 fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
     let key = Key::tag(kind as u8).actor(viewer);
     match subject {
@@ -59,7 +65,7 @@ fn key(kind: Kind, viewer: ActorId, subject: Option<Target>) -> Key {
     }
 }
 
-fn time(b: &[u8]) -> Option<i64> {
+pub(super) fn time(b: &[u8]) -> Option<i64> {
     ByteReader::new(b).zigzag()
 }
 
@@ -163,7 +169,7 @@ impl Mute {
         out
     }
 
-    fn decode(b: &[u8]) -> Option<Self> {
+    pub(super) fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
         let at = r.zigzag()?;
         let scope = if r.is_empty() { 0 } else { r.u8()? };
@@ -299,6 +305,9 @@ pub fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<bool, Sto
     Ok(left > 0)
 }
 
+pub(super) const TAKEDOWN: u8 = b'x';
+pub(super) const BLOB_TAKEDOWN: u8 = b'y';
+
 /// A takedown by the operator or the moderation service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Takedown {
@@ -315,7 +324,7 @@ impl Takedown {
         push_blob(&mut out, self.reference.as_bytes());
         out
     }
-    fn decode(b: &[u8]) -> Option<Self> {
+    pub(super) fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
         Some(Self { at: r.zigzag()?, reference: r.str()?.to_owned() })
     }
@@ -323,12 +332,12 @@ impl Takedown {
 
 /// The takedown of an account or record.
 pub fn takedown<R: Reader + ?Sized>(r: &R, target: Target) -> Result<Option<Takedown>, StoreError> {
-    r.row(Ks::Private, &Key::tag(b'x').target(target), Takedown::decode)
+    r.row(Ks::Private, &Key::tag(TAKEDOWN).target(target), Takedown::decode)
 }
 
 /// Takes an account or record down, or lifts that.
 pub fn set_takedown(tx: &mut Tx<'_>, target: Target, takedown: Option<&Takedown>) {
-    let key = Key::tag(b'x').target(target);
+    let key = Key::tag(TAKEDOWN).target(target);
     match takedown {
         Some(t) => tx.put(Ks::Private, &key, &t.encode()),
         None => tx.del(Ks::Private, &key),
@@ -339,7 +348,7 @@ pub fn set_takedown(tx: &mut Tx<'_>, target: Target, takedown: Option<&Takedown>
 /// Everything that is taken down.
 pub fn takedowns<R: Reader + ?Sized>(r: &R) -> Result<Vec<Target>, StoreError> {
     let mut out = Vec::new();
-    r.scan_prefix(Ks::Private, b"x", &mut |k, _| {
+    r.scan_prefix(Ks::Private, &[TAKEDOWN], &mut |k, _| {
         out.extend(k.get(1..).and_then(|t| ByteReader::new(t).target()));
         true
     })?;
@@ -347,7 +356,7 @@ pub fn takedowns<R: Reader + ?Sized>(r: &R) -> Result<Vec<Target>, StoreError> {
 }
 
 fn blob_key(owner: ActorId, cid: &str) -> Key {
-    Key::tag(b'y').actor(owner).bytes(cid.as_bytes())
+    Key::tag(BLOB_TAKEDOWN).actor(owner).bytes(cid.as_bytes())
 }
 
 /// The takedown of a blob.
@@ -371,10 +380,10 @@ pub fn set_blob_takedown(tx: &mut Tx<'_>, owner: ActorId, cid: &str, takedown: O
 pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     let mut r = ByteReader::new(key);
     let Some(tag) = r.u8() else { return false };
-    if tag == b'x' {
+    if tag == TAKEDOWN {
         return r.target().is_some() && r.is_empty() && Takedown::decode(value).is_some();
     }
-    if tag == b'y' {
+    if tag == BLOB_TAKEDOWN {
         return r.actor().is_some() && !r.is_empty() && Takedown::decode(value).is_some();
     }
     match tag {
@@ -388,7 +397,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         }
         _ => {}
     }
-    if !ALL.iter().any(|k| *k as u8 == tag) {
+    if Kind::of(tag).is_none() {
         return true;
     }
     let subject = r.actor().is_some() && (r.is_empty() || r.target().is_some());
