@@ -29,6 +29,7 @@ pub mod post_record;
 pub mod record;
 mod rules;
 mod shared;
+pub mod site;
 pub mod starter_pack;
 pub mod state;
 pub mod thread;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
+use super::site::SitePair;
 use super::{Hydrator, Result, State};
 use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::store::{
@@ -142,6 +143,8 @@ pub struct PostState {
     pub viewer_lists: FxHashSet<RecordId>,
     /// URI of the thread author's like, by post; only in threads.
     pub root_author_likes: FxHashMap<PostId, String>,
+    /// Records behind the links of posts.
+    pub sites: FxHashMap<PostId, SitePair>,
     /// Reposts.
     pub reposts: FxHashMap<RecordId, Repost>,
     /// Known likers of a thread's anchor.
@@ -259,6 +262,7 @@ impl Hydrator<'_> {
         self.post_relations(state, &shown)?;
         self.embedded_records(state, &embeds)?;
         self.post_authors(state)?;
+        self.post_sites(state, &shown)?;
         self.post_labels(state)
     }
 

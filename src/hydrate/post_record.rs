@@ -18,6 +18,9 @@ use crate::syntax::AtUriRef;
 /// Pictures of a gallery that are shown; the lexicon allows twice as many.
 const GALLERY_LIMIT: usize = 10;
 
+/// A link has a document and a publication; the lexicon sets no limit.
+const MAX_SITE_REFS: usize = 8;
+
 /// A reference to a record by its AT-URI, with the store's numbers if it knows the parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordRef {
@@ -130,6 +133,8 @@ pub enum Media {
         thumb: Option<String>,
         /// `associatedRefs` as written.
         associated_refs: Option<Box<RawValue>>,
+        /// Those of them that are `site.standard.*` records: URI and CID.
+        site_refs: Vec<(String, String)>,
     },
 }
 
@@ -152,6 +157,16 @@ impl Embed {
         match self {
             Self::Media(_) => None,
             Self::Record(r) | Self::RecordWithMedia(r, _) => Some(r),
+        }
+    }
+
+    /// The `site.standard.*` records that a link refers to: URI and CID.
+    #[must_use]
+    pub fn site_refs(&self) -> &[(String, String)] {
+        match self {
+            Self::Media(Media::External { site_refs, .. })
+            | Self::RecordWithMedia(_, Some(Media::External { site_refs, .. })) => site_refs,
+            _ => &[],
         }
     }
 }
@@ -299,10 +314,19 @@ fn media(value: &Ipld) -> Option<Media> {
                 description: string(e, "description")?,
                 thumb: blob(e, "thumb"),
                 associated_refs: raw(e, "associatedRefs"),
+                site_refs: site_refs(e),
             }
         }
         _ => return None,
     })
+}
+
+fn site_refs(external: &Ipld) -> Vec<(String, String)> {
+    let refs = list(external, "associatedRefs").iter();
+    refs.filter_map(|of| string(of, "uri").zip(string(of, "cid")))
+        .filter(|(uri, _)| uri.split('/').nth(3).is_some_and(|c| c.starts_with("site.standard.")))
+        .take(MAX_SITE_REFS)
+        .collect()
 }
 
 fn image(value: &Ipld) -> Option<Image> {

@@ -1,5 +1,7 @@
 //! `app.bsky.embed.*#view`: what a post shows besides its text.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -8,6 +10,7 @@ use super::feedgen::{GeneratorView, generator};
 use super::graph::{ListView, StarterPackViewBasic, list, starter_pack_basic};
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
+use super::site::{Extras, overlay};
 use crate::hydrate::collections as c;
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
@@ -97,12 +100,14 @@ pub struct VideoView<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct ExternalView<'a> {
     uri: &'a str,
-    title: &'a str,
-    description: &'a str,
+    title: Cow<'a, str>,
+    description: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thumb: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     associated_refs: Option<&'a RawValue>,
+    #[serde(flatten)]
+    extras: Option<Extras>,
 }
 
 /// `app.bsky.embed.record#view`; without `$type` inside of `recordWithMedia`, unless something stands in.
@@ -249,17 +254,24 @@ impl PostState {
                     presentation: presentation.as_deref(),
                 })
             }
-            Media::External { uri, title, description, thumb, associated_refs } => {
+            Media::External { uri, title, description, thumb, associated_refs, .. } => {
                 let thumb = thumb.as_ref().map(|cid| self.image_url("feed_thumbnail", did, cid));
-                MediaView::External {
-                    external: ExternalView {
-                        uri,
-                        title,
-                        description,
-                        thumb,
-                        associated_refs: associated_refs.as_deref(),
-                    },
+                let mut external = ExternalView {
+                    uri,
+                    title: Cow::Borrowed(title),
+                    description: Cow::Borrowed(description),
+                    thumb,
+                    associated_refs: associated_refs.as_deref(),
+                    extras: None,
+                };
+                let pair = self.sites.get(&post.id);
+                if let Some(site) = pair.and_then(|pair| overlay(&self.base, *pair, uri)) {
+                    external.title = Cow::Owned(site.title);
+                    external.description = Cow::Owned(site.description);
+                    external.thumb = external.thumb.or(site.thumb);
+                    external.extras = Some(site.extras);
                 }
+                MediaView::External { external }
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod labeler;
 pub mod notification;
 pub mod post;
+pub mod site;
 pub mod thread;
 pub mod thread_v2;
 

@@ -124,6 +124,7 @@ pub static METHODS: &[Method] = &[
     Method::asynchronous("app.bsky.draft.deleteDraft", Auth::Required, |ctx, call| Box::pin(api::draft::delete_draft(ctx, call))),
     Method::read("app.bsky.draft.getDrafts", Auth::Required, api::draft::get_drafts),
     Method::asynchronous("app.bsky.draft.updateDraft", Auth::Required, |ctx, call| Box::pin(api::draft::update_draft(ctx, call))),
+    Method::read("app.bsky.embed.getEmbedExternalView", Auth::Optional, api::embed::get_embed_external_view),
     Method::read("app.bsky.feed.getActorFeeds", Auth::Optional, api::feed::get_actor_feeds),
     Method::read("app.bsky.feed.getActorLikes", Auth::Optional, api::feed::get_actor_likes),
     Method::read("app.bsky.feed.getAuthorFeed", Auth::OptionalOrAdmin, api::feed::get_author_feed),

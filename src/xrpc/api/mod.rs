@@ -6,6 +6,7 @@ pub(super) mod admin;
 pub(super) mod age_assurance;
 pub(super) mod bookmark;
 pub(super) mod contact;
+pub(super) mod embed;
 pub(super) mod draft;
 pub(super) mod feed;
 pub(super) mod feedgen;
@@ -29,6 +30,8 @@ pub(super) mod testing;
 mod feed_tests;
 #[cfg(test)]
 mod config_tests;
+#[cfg(test)]
+mod embed_tests;
 #[cfg(test)]
 mod private_tests;
 #[cfg(test)]

@@ -1,0 +1,156 @@
+//! Records of `site.standard.*` behind a link: the document, and the publication that it says it belongs to.
+//!
+//! A post pins versions of them (`external.associatedRefs`). Only the present version of a record is held, so a link
+//! whose records were changed since is shown as the post has it.
+//!
+//! # Invariants
+//! - A pair agrees: the document's `site` is the publication's URI, or no publication.
+//! - Where one of the two is hidden, so is the other.
+
+use super::post::PostState;
+use super::state::State;
+use super::{Hydrator, Result, fields};
+use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
+
+/// The records behind a link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SitePair {
+    /// `site.standard.document`
+    pub document: Option<RecordId>,
+    /// `site.standard.publication`
+    pub publication: Option<RecordId>,
+}
+
+struct Found {
+    id: RecordId,
+    uri: String,
+    site: String,
+    hidden: bool,
+}
+
+impl Found {
+    fn is_document(&self) -> bool {
+        self.id.coll == c::SITE_DOCUMENT
+    }
+
+    /// Whether a document belongs to a publication, not to a site without a record.
+    fn has_publication(&self) -> bool {
+        self.site.starts_with("at://")
+    }
+}
+
+impl Hydrator<'_> {
+    /// Adds the records behind the links of posts.
+    pub(super) fn post_sites(&self, state: &mut PostState, posts: &[PostId]) -> Result<()> {
+        for &id in posts {
+            let Some(post) = state.post(id) else { continue };
+            let record = std::sync::Arc::clone(&post.record);
+            let refs = record.embed.as_ref().map_or(&[][..], |embed| embed.site_refs());
+            if refs.is_empty() || state.sites.contains_key(&id) {
+                continue;
+            }
+            let mut found = Vec::new();
+            for (uri, cid) in refs {
+                found.extend(self.site_record(&mut state.base, uri, Some(cid))?);
+            }
+            if let Some(pair) = pinned(&mut found) {
+                self.site_owners(&mut state.base, pair)?;
+                state.sites.insert(id, pair);
+            }
+        }
+        Ok(())
+    }
+
+    /// The records that `uris` name, for a link that is yet to be posted. A document brings its publication along.
+    pub fn site_pair(&self, state: &mut State, uris: &[String]) -> Result<SitePair> {
+        let mut found: Vec<Found> = Vec::new();
+        for uri in uris {
+            found.extend(self.site_record(state, uri, None)?);
+        }
+        let sites: Vec<String> =
+            found.iter().filter(|f| f.has_publication()).map(|f| f.site.clone()).collect();
+        for site in sites {
+            if !found.iter().any(|f| f.uri == site) {
+                found.extend(self.site_record(state, &site, None)?);
+            }
+        }
+        let pair = latest(&mut found).unwrap_or_default();
+        self.site_owners(state, pair)?;
+        Ok(pair)
+    }
+
+    fn site_record(
+        &self,
+        state: &mut State,
+        uri: &str,
+        cid: Option<&str>,
+    ) -> Result<Option<Found>> {
+        let id = self.snapshot.target(uri)?.and_then(Target::record);
+        let of_site = |id: &RecordId| [c::SITE_DOCUMENT, c::SITE_PUBLICATION].contains(&id.coll);
+        let Some(id) = id.filter(of_site) else { return Ok(None) };
+        self.view_record(state, id)?;
+        let shown = state.record(id).cloned();
+        let hidden = shown.is_none();
+        let record = if hidden { self.load_record(id)? } else { shown };
+        Ok(record.filter(|record| cid.is_none_or(|cid| cid == record.cid)).map(|record| Found {
+            id,
+            uri: record.uri.to_string(),
+            site: fields::string(&record.value, "site").unwrap_or_default(),
+            hidden,
+        }))
+    }
+
+    fn site_owners(&self, state: &mut State, pair: SitePair) -> Result<()> {
+        let owners = [pair.document, pair.publication].into_iter().flatten();
+        let owners: Vec<ActorId> = owners.map(|id| id.actor).collect();
+        self.profiles(state, &owners)
+    }
+}
+
+/// Hides what belongs to something hidden.
+fn hide_pairs(found: &mut [Found]) {
+    let pairs: Vec<(RecordId, RecordId)> = found
+        .iter()
+        .filter(|f| f.is_document())
+        .flat_map(|doc| {
+            let publication = found.iter().filter(|f| !f.is_document() && f.uri == doc.site);
+            publication.map(|publication| (doc.id, publication.id))
+        })
+        .collect();
+    for (document, publication) in pairs {
+        let of_pair = |f: &&mut Found| f.id == document || f.id == publication;
+        if found.iter().any(|f| f.hidden && (f.id == document || f.id == publication)) {
+            found.iter_mut().filter(of_pair).for_each(|f| f.hidden = true);
+        }
+    }
+}
+
+/// What a post pinned: both have to be there, and to agree.
+fn pinned(found: &mut [Found]) -> Option<SitePair> {
+    hide_pairs(found);
+    let document = found.iter().find(|f| f.is_document() && !f.hidden);
+    let publication = found.iter().find(|f| !f.is_document() && !f.hidden);
+    match (document, publication) {
+        (None, None) => return None,
+        (Some(document), Some(publication)) if document.site != publication.uri => return None,
+        (Some(document), None) if document.has_publication() => return None,
+        _ => {}
+    }
+    Some(SitePair { document: document.map(|f| f.id), publication: publication.map(|f| f.id) })
+}
+
+/// The first document with its publication, or else the first publication.
+fn latest(found: &mut [Found]) -> Option<SitePair> {
+    hide_pairs(found);
+    let mut publications = found.iter().filter(|f| !f.is_document() && !f.hidden);
+    let Some(document) = found.iter().find(|f| f.is_document() && !f.hidden) else {
+        let publication = publications.next()?.id;
+        return Some(SitePair { document: None, publication: Some(publication) });
+    };
+    let publication = if document.has_publication() {
+        Some(publications.find(|f| f.uri == document.site)?.id)
+    } else {
+        None
+    };
+    Some(SitePair { document: Some(document.id), publication })
+}
