@@ -52,7 +52,7 @@ pub enum MediaView<'a> {
     #[serde(rename = "app.bsky.embed.external#view")]
     External {
         /// The link.
-        external: ExternalView<'a>,
+        external: Box<ExternalView<'a>>,
     },
 }
 
@@ -271,7 +271,7 @@ impl PostState {
                     external.thumb = external.thumb.or(site.thumb);
                     external.extras = Some(site.extras);
                 }
-                MediaView::External { external }
+                MediaView::External { external: Box::new(external) }
             }
         }
     }
