@@ -93,6 +93,8 @@ pub struct Op {
     pub rkey: Arc<str>,
     /// The record after it; `None` for a delete.
     pub record: Option<Record>,
+    /// The commit says that there was no record before, and proves it as far as it proves `prev_data`.
+    pub created: bool,
 }
 
 /// A record as it was signed.

@@ -122,7 +122,7 @@ impl Hydrator<'_> {
         };
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
-            let Some((rkey, row)) = rkey.zip(EdgeRow::decode(value)) else { return true };
+            let Some((rkey, row)) = rkey.zip(EdgeRow::decode(key, value)) else { return true };
             visit(row.sort_ms(rkey), Edge { target: row.target, rkey })
         })
     }

@@ -60,7 +60,8 @@ impl Hydrator<'_> {
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
             let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
             // Longer keys are duplicates.
-            if let (Some(actor), true, Some(row)) = (key.actor(), key.is_empty(), FanRow::decode(v))
+            if let (Some(actor), true, Some(row)) =
+                (key.actor(), key.is_empty(), FanRow::decode(target, v))
             {
                 fans.push(Fan { actor, rkey: row.rkey, sort: row.sort_ms() });
             }

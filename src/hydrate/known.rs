@@ -71,8 +71,8 @@ impl Hydrator<'_> {
     fn follows(&self, actor: ActorId) -> Result<Vec<ActorId>> {
         let (mut out, mut seen) = (Vec::new(), FxHashSet::default());
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
-        self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |_, value| {
-            let followed = EdgeRow::decode(value).map(|edge| edge.target.actor());
+        self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
+            let followed = EdgeRow::decode(key, value).map(|edge| edge.target.actor());
             out.extend(followed.filter(|id| seen.insert(*id)));
             out.len() < MAX_FOLLOWS
         })?;

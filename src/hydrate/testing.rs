@@ -164,7 +164,7 @@ impl Fixture {
                 _ => SubjectCid::Own([7; 32]),
             };
             let row = EdgeRow { target, created_delta: 0, sort_delta: 0, cid, kept: false };
-            tx.put(Ks::Fwd, &fwd_key(kind, from, rkey), &row.encode());
+            tx.put(Ks::Fwd, &fwd_key(kind, from, rkey), &row.encode(rkey));
             fan(tx, kind, target, from, rkey, sort);
             match kind {
                 EdgeKind::Follow => {
@@ -304,5 +304,5 @@ pub(crate) fn seen_by(viewer: Option<ActorId>) -> HydrateCtx {
 fn fan(tx: &mut Tx<'_>, kind: EdgeKind, target: Target, fan: ActorId, rkey: Rkey, sort: i64) {
     let sort_delta = sort - rkey.millis();
     let row = FanRow { rkey, sort_delta, duplicates: false, promoted: false };
-    tx.put(Ks::Rev, &rev_key(kind, target, fan), &row.encode());
+    tx.put(Ks::Rev, &rev_key(kind, target, fan), &row.encode(target));
 }

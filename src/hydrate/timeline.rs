@@ -257,8 +257,10 @@ impl Hydrator<'_> {
         let mut out = FxHashSet::default();
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         let end = prefix_end(&prefix);
-        self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |_, v| {
-            out.extend(EdgeRow::decode(v).map(|edge| edge.target.actor()).filter(|a| *a != actor));
+        self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |k, v| {
+            out.extend(
+                EdgeRow::decode(k, v).map(|edge| edge.target.actor()).filter(|a| *a != actor),
+            );
             out.len() < MAX_SOURCES
         })?;
         Ok(out)

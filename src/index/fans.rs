@@ -59,11 +59,11 @@ pub(super) fn link(
             return Ok(Linked::Duplicate);
         }
         winner.duplicates = true;
-        tx.put(Ks::Rev, &key, &winner.encode());
-        tx.put(Ks::Rev, &duplicate_key(kind, target, fan, rkey), &new.encode());
+        tx.put(Ks::Rev, &key, &winner.encode(target));
+        tx.put(Ks::Rev, &duplicate_key(kind, target, fan, rkey), &new.encode(target));
         return Ok(Linked::Duplicate);
     }
-    tx.put(Ks::Rev, &key, &new.encode());
+    tx.put(Ks::Rev, &key, &new.encode(target));
     let Some((slot, ordered)) = counter(kind) else { return Ok(Linked::New) };
     let agg = tx.count(target, slot, 1)?;
     if agg.ordered & ordered_bit(kind) != 0 {
@@ -81,7 +81,7 @@ pub(super) fn order_all(tx: &mut Tx<'_>, kind: EdgeKind, target: Target) -> Resu
     tx.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
         // Longer keys are duplicates.
         if let (Some(fan), Some(row)) =
-            (k.get(prefix.len()..).and_then(actor_only), FanRow::decode(v))
+            (k.get(prefix.len()..).and_then(actor_only), FanRow::decode(target, v))
         {
             rows.push((fan_key(kind, target, row.sort_ms(), fan), row.rkey));
         }
@@ -118,10 +118,10 @@ pub(super) fn unlink(
         tx.del(Ks::Order, &fan_key(kind, target, winner.sort_ms(), fan));
     }
     if winner.duplicates
-        && let Some(next) = first_duplicate(tx, &key)?
+        && let Some(next) = first_duplicate(tx, target, &key)?
     {
         tx.del(Ks::Rev, &duplicate_key(kind, target, fan, next.rkey));
-        tx.put(Ks::Rev, &key, &FanRow { duplicates: true, promoted: true, ..next }.encode());
+        tx.put(Ks::Rev, &key, &FanRow { duplicates: true, promoted: true, ..next }.encode(target));
         if ordered {
             tx.put(
                 Ks::Order,
@@ -138,11 +138,11 @@ pub(super) fn unlink(
     Ok(Unlinked::Gone)
 }
 
-fn first_duplicate(tx: &Tx<'_>, key: &Key) -> Result<Option<FanRow>, StoreError> {
+fn first_duplicate(tx: &Tx<'_>, target: Target, key: &Key) -> Result<Option<FanRow>, StoreError> {
     let mut found = None;
     tx.scan_prefix(Ks::Rev, key, &mut |k, v| {
         if k.len() > key.len() {
-            found = FanRow::decode(v);
+            found = FanRow::decode(target, v);
         }
         found.is_none()
     })?;

@@ -160,7 +160,7 @@ fn fans(
     s.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
         let mut rest = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
         let fan = rest.actor().filter(|_| rest.is_empty());
-        out.extend(fan.zip(FanRow::decode(v).filter(|row| !row.promoted)));
+        out.extend(fan.zip(FanRow::decode(target, v).filter(|row| !row.promoted)));
         out.len() < ROWS
     })?;
     Ok(out)

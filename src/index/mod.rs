@@ -149,8 +149,11 @@ impl Index {
         if row.resync.is_some() {
             self.touched.record(tx, actor, rev, &commit.ops)?;
         }
+        // What is held is of the tree before this commit, so what the commit creates is not held.
+        let whole =
+            row.resync.is_none() && row.data != UNKNOWN_DATA && commit.prev_data == Some(row.data);
         for op in &commit.ops {
-            self.op(tx, actor, op, time)?;
+            self.op(tx, actor, op, time, whole && op.created)?;
         }
         row.rev = rev;
         row.data = commit.data.unwrap_or(UNKNOWN_DATA);

@@ -28,12 +28,15 @@ impl SubjectCids {
 }
 
 impl Index {
+    /// Applies a change; `absent` if nothing is held there by all that is known. Edges take that on
+    /// trust, as putting one twice does no harm; it saves them two of their five reads.
     pub(super) fn op(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
         op: &Op,
         time: i64,
+        absent: bool,
     ) -> Result<(), StoreError> {
         let coll = match &op.record {
             Some(_) => tx.intern_coll(&op.collection)?,
@@ -52,6 +55,9 @@ impl Index {
         let id = RecordId { actor, coll, rkey };
         match &op.record {
             None => self.delete(tx, id, time),
+            Some(record) if absent && EdgeKind::compact(coll).is_some() => {
+                self.insert(tx, id, record, time)
+            }
             Some(record) => self.upsert(tx, id, record, time),
         }
     }
@@ -70,6 +76,17 @@ impl Index {
             }
             self.delete_for_update(tx, id, time)?;
         }
+        self.insert(tx, id, record, time)
+    }
+
+    /// `id` is not held.
+    fn insert(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        record: &Record,
+        time: i64,
+    ) -> Result<(), StoreError> {
         if !record.valid {
             return put_record(tx, id, record, time, false);
         }
@@ -147,7 +164,7 @@ impl Index {
             cid,
             kept: !rebuilds(kind, &record.value, created),
         };
-        tx.put(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey), &edge.encode());
+        tx.put(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey), &edge.encode(id.rkey));
         if edge.kept {
             put_record(tx, id, record, time, true)?;
         }

@@ -128,7 +128,7 @@ impl Index {
         for op in ops {
             let id = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
             if !self.touched.is_newer(actor, id, rev) {
-                self.op(tx, actor, op, time)?;
+                self.op(tx, actor, op, time, false)?;
             }
         }
         Ok(())

@@ -57,11 +57,11 @@ pub(crate) fn strong(uri: &str) -> Ipld {
 pub(crate) fn op(coll: &str, n: u64, value: Ipld) -> Op {
     let bytes = crate::repo::dag_cbor::encode(&value);
     let record = Record { cid: cid::digest(&cid::for_record(&bytes)).unwrap(), value, valid: true };
-    Op { collection: coll.into(), rkey: tid(n).into(), record: Some(record) }
+    Op { collection: coll.into(), rkey: tid(n).into(), record: Some(record), created: false }
 }
 
 pub(crate) fn gone(coll: &str, n: u64) -> Op {
-    Op { collection: coll.into(), rkey: tid(n).into(), record: None }
+    Op { collection: coll.into(), rkey: tid(n).into(), record: None, created: false }
 }
 
 pub(crate) fn post(n: u64) -> Op {

@@ -95,6 +95,30 @@ async fn replays_change_nothing() {
 }
 
 #[tokio::test]
+async fn an_edge_that_is_new_twice_counts_once() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let rev = |n| Tid::parse(&tid(n)).unwrap();
+    let made = [like(10, &uri("a", POST, 1)), follow(11, "a")];
+    let ops: Vec<Op> = made.into_iter().map(|op| Op { created: true, ..op }).collect();
+    let commit = |n: u8, ops: &[Op]| {
+        Body::Commit(Commit {
+            rev: rev(n.into()),
+            data: Some([n; 32]),
+            prev_data: Some([n - 1; 32]),
+            ops: ops.to_vec(),
+        })
+    };
+    w.event("b", commit(1, &[])).await;
+    w.event("b", commit(2, &ops)).await;
+    let once = w.rows();
+    w.event("b", commit(3, &ops)).await;
+    assert_eq!(w.rows(), once);
+    assert_eq!(w.count(Target::Post(w.post("a", 1)), Counter::Likes), 1);
+    assert_eq!(w.count(Target::Actor(w.actor("b")), Counter::Follows), 1);
+}
+
+#[tokio::test]
 async fn a_gap_marks_the_repo_until_it_was_fetched() {
     let w = World::new();
     let rev = |n| Tid::parse(&tid(n)).unwrap();

@@ -96,7 +96,8 @@ pub(crate) fn commit(text: &[u8]) -> Result<Commit, &'static str> {
         "delete" => None,
         _ => return Err("op-shape"),
     };
-    let op = Op { collection: Arc::from(&*collection), rkey: Arc::from(&*rkey), record };
+    let op =
+        Op { collection: Arc::from(&*collection), rkey: Arc::from(&*rkey), record, created: false };
     Ok(Commit { rev, data: None, prev_data: None, ops: vec![op] })
 }
 

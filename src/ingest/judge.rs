@@ -7,6 +7,7 @@ use super::status::INVALID;
 use crate::crypto::PublicKey;
 use crate::event::{Body, Commit, Op, Record};
 use crate::lexicon::catalog;
+use crate::repo::OpAction;
 use crate::repo::verify::{
     Verified, VerifiedOp, VerifyError, extract_commit, extract_sync, verify_commit, verify_sync,
 };
@@ -101,7 +102,8 @@ fn op(op: VerifiedOp) -> Result<Op, &'static str> {
         _ => None,
     };
     let collection = Arc::from(op.collection.as_str());
-    Ok(Op { collection, rkey: Arc::from(op.rkey.as_str()), record })
+    let created = op.action == OpAction::Create;
+    Ok(Op { collection, rkey: Arc::from(op.rkey.as_str()), record, created })
 }
 
 fn digest(cid: &Cid) -> Result<[u8; 32], &'static str> {

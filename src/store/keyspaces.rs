@@ -34,8 +34,8 @@ keyspaces! {
     Names  "names_1"    Tuning::point(8),  "DID, record key and collection strings, both ways.";
     Actor  "actor_1"    Tuning::point(8),  "Per account: profile state, repo state, identity; handle to account.";
     Post   "post_1"     Tuning::rows(),    "Post to flags, CID and packed record.";
-    Fwd    "edge_fwd_1" Tuning::edges(),   "kind, actor, rkey to target: deletes, own likes, follows in order.";
-    Rev    "edge_rev_1" Tuning::point(8),  "kind, target, actor to rkey: uniqueness, viewer state, fans.";
+    Fwd    "edge_fwd_2" Tuning::edges(),   "kind, actor, rkey to target: deletes, own likes, follows in order.";
+    Rev    "edge_rev_2" Tuning::point(8),  "kind, target, actor to rkey: uniqueness, viewer state, fans.";
     Order  "order_1"    Tuning::scan(),    "Replies, quotes, mentions, list items, and the fans of the popular, by time.";
     Feed   "feed_1"     Tuning::scan(),    "actor, newest first, posts and reposts.";
     Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject has it.";
@@ -66,7 +66,7 @@ impl Tuning {
         Self { block: 8192, bloom: false, weight: 3 }
     }
     const fn edges() -> Self {
-        Self { block: 8192, bloom: true, weight: 4 }
+        Self { block: 16 * 1024, bloom: true, weight: 4 }
     }
     const fn rows() -> Self {
         Self { block: 16 * 1024, bloom: true, weight: 4 }

@@ -16,6 +16,7 @@ pub mod bookmarks;
 pub mod cache;
 pub mod collections;
 pub mod drafts;
+mod edges;
 pub mod ids;
 pub mod keyspaces;
 pub mod meta;
@@ -25,6 +26,7 @@ pub mod portable;
 pub mod private;
 pub mod read;
 pub mod rebuild;
+mod recent;
 pub mod rows;
 pub mod stats;
 mod tx;
@@ -101,7 +103,7 @@ impl AsRef<[u8]> for Slice {
 }
 
 /// The format of keys and values on disk. Raised with a migration, never without.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The open store; a cheap handle.
 #[derive(Clone)]
@@ -111,6 +113,7 @@ struct Inner {
     path: PathBuf,
     keyspaces: Vec<fjall::Keyspace>,
     names: names::NameCache,
+    recent: recent::Recent,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn cache::Forget>>>,
@@ -120,7 +123,7 @@ struct Inner {
 
 impl Store {
     /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
-    /// cache (half), memtables and the name cache.
+    /// cache (half), memtables, the name cache and the writer's recent rows.
     pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
         let budget = memory_budget.max(64 << 20);
@@ -145,6 +148,7 @@ impl Store {
             path: path.to_owned(),
             keyspaces,
             names,
+            recent: recent::Recent::new(usize::try_from(budget / 8192).unwrap_or(50_000)),
             epoch: AtomicU64::new(0),
             caches: parking_lot::RwLock::default(),
             db,
@@ -238,9 +242,16 @@ impl Store {
         &self.0.names
     }
 
+    fn recent(&self) -> &recent::Recent {
+        &self.0.recent
+    }
+
     fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
         self.0.epoch.fetch_add(1, Ordering::SeqCst);
         parts.batch.commit()?;
+        for (ks, key, value) in parts.recent {
+            self.0.recent.put(ks, key, value);
+        }
         for cache in self.0.caches.read().iter().filter_map(std::sync::Weak::upgrade) {
             cache.forget(&parts.touched);
         }

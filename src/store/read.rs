@@ -146,7 +146,8 @@ pub trait Reader {
         actor: ActorId,
         rkey: Rkey,
     ) -> Result<Option<EdgeRow>, StoreError> {
-        self.row(Ks::Fwd, &rows::fwd_key(kind, actor, rkey), EdgeRow::decode)
+        let key = rows::fwd_key(kind, actor, rkey);
+        self.row(Ks::Fwd, &key, |v| EdgeRow::decode(&key, v))
     }
     /// The edge from `actor` to `target`, if there is one.
     fn fan(
@@ -155,7 +156,8 @@ pub trait Reader {
         target: Target,
         actor: ActorId,
     ) -> Result<Option<FanRow>, StoreError> {
-        self.row(Ks::Rev, &rows::rev_key(kind, target, actor), FanRow::decode)
+        let key = rows::rev_key(kind, target, actor);
+        self.row(Ks::Rev, &key, |v| FanRow::decode(target, v))
     }
     /// The counters of a target; all zero if there are none.
     fn agg(&self, target: Target) -> Result<AggRow, StoreError> {

@@ -4,6 +4,7 @@
 //! Times are milliseconds since the epoch. In values they are differences to the time in the record key
 //! (a TID), which is nearly always zero or small.
 
+pub use super::edges::{EdgeRow, FanRow, SubjectCid};
 use super::ids::{
     ActorId, ByteReader, CollId, Key, PostId, RecordId, Rkey, Target, push_blob, push_varint,
     push_zigzag,
@@ -337,131 +338,6 @@ impl RecordRow {
         let indexed = r.zigzag()?;
         let sort = indexed.saturating_sub(r.zigzag()?);
         Some(Self { cid, indexed, sort, valid, packed: r.rest().to_vec() })
-    }
-}
-
-/// The CID in the subject of an edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubjectCid {
-    /// The subject is an account.
-    None,
-    /// The one in the `subject_cid` row of the target, else that of the held subject.
-    Shared,
-    /// Another one.
-    Own([u8; 32]),
-}
-
-/// A like, repost, follow or block: enough to rebuild its record bit for bit, unless `kept`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeRow {
-    /// What it points at.
-    pub target: Target,
-    /// createdAt less the time in the record key.
-    pub created_delta: i64,
-    /// `sortAt` less createdAt; negative only if createdAt was in the future.
-    pub sort_delta: i64,
-    /// The CID in the subject.
-    pub cid: SubjectCid,
-    /// The record has more than can be rebuilt (`via`, odd dates), so it is in `record` too.
-    pub kept: bool,
-}
-
-impl EdgeRow {
-    /// `createdAt`.
-    #[must_use]
-    pub fn created_ms(&self, rkey: Rkey) -> i64 {
-        rkey.millis().saturating_add(self.created_delta)
-    }
-    /// `sortAt`.
-    #[must_use]
-    pub fn sort_ms(&self, rkey: Rkey) -> i64 {
-        self.created_ms(rkey).saturating_add(self.sort_delta)
-    }
-    /// The bytes.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(20);
-        let own = matches!(self.cid, SubjectCid::Own(_));
-        let none = matches!(self.cid, SubjectCid::None);
-        out.push(
-            u8::from(self.kept)
-                | u8::from(own) << 1
-                | u8::from(none) << 2
-                | u8::from(self.created_delta != 0) << 3
-                | u8::from(self.sort_delta != 0) << 4,
-        );
-        out.extend_from_slice(&self.target.key());
-        if self.created_delta != 0 {
-            push_zigzag(&mut out, self.created_delta);
-        }
-        if self.sort_delta != 0 {
-            push_zigzag(&mut out, self.sort_delta);
-        }
-        if let SubjectCid::Own(c) = self.cid {
-            out.extend_from_slice(&c);
-        }
-        out
-    }
-    /// Reads the bytes.
-    #[must_use]
-    pub fn decode(b: &[u8]) -> Option<Self> {
-        let mut r = ByteReader::new(b);
-        let f = r.u8()?;
-        Some(Self {
-            kept: f & 1 != 0,
-            target: r.target()?,
-            created_delta: if f & 8 != 0 { r.zigzag()? } else { 0 },
-            sort_delta: if f & 16 != 0 { r.zigzag()? } else { 0 },
-            cid: match (f & 2 != 0, f & 4 != 0) {
-                (true, _) => SubjectCid::Own(r.array()?),
-                (_, true) => SubjectCid::None,
-                _ => SubjectCid::Shared,
-            },
-        })
-    }
-}
-
-/// The record that makes an actor a fan of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FanRow {
-    /// Its record key.
-    pub rkey: Rkey,
-    /// `sortAt` less the time in the record key.
-    pub sort_delta: i64,
-    /// Whether there are duplicates to promote.
-    pub duplicates: bool,
-    /// Took the place of a deleted one, so it is no news to anybody.
-    pub promoted: bool,
-}
-
-impl FanRow {
-    /// `sortAt`.
-    #[must_use]
-    pub fn sort_ms(&self) -> i64 {
-        self.rkey.millis().saturating_add(self.sort_delta)
-    }
-    /// The bytes: 8 when there is nothing to add.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(12);
-        out.extend_from_slice(&self.rkey.0.to_be_bytes());
-        if self.sort_delta != 0 || self.duplicates || self.promoted {
-            out.push(u8::from(self.duplicates) | u8::from(self.promoted) << 1);
-            push_zigzag(&mut out, self.sort_delta);
-        }
-        out
-    }
-    /// Reads the bytes.
-    #[must_use]
-    pub fn decode(b: &[u8]) -> Option<Self> {
-        let mut r = ByteReader::new(b);
-        let rkey = r.rkey()?;
-        if r.is_empty() {
-            return Some(Self { rkey, sort_delta: 0, duplicates: false, promoted: false });
-        }
-        let flags = r.u8()?;
-        let (duplicates, promoted) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { rkey, duplicates, promoted, sort_delta: r.zigzag()? })
     }
 }
 
@@ -860,19 +736,6 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let target = Target::Post(PostId { author: ActorId(5), rkey: Rkey(77) });
-        for cid in [SubjectCid::None, SubjectCid::Shared, SubjectCid::Own([9; 32])] {
-            for (created_delta, sort_delta) in [(0, 0), (-1500, 0), (20, -7)] {
-                let e =
-                    EdgeRow { target, created_delta, sort_delta, cid, kept: created_delta == 20 };
-                assert_eq!(EdgeRow::decode(&e.encode()), Some(e));
-            }
-        }
-        for (sort_delta, duplicates, promoted) in
-            [(0, false, false), (0, true, false), (-3, false, true), (0, false, true)]
-        {
-            let f = FanRow { rkey: Rkey(4), sort_delta, duplicates, promoted };
-            assert_eq!(FanRow::decode(&f.encode()), Some(f));
-        }
         let p = PostRow { flags: 0x0102, cid: [3; 32], sort_delta: -9, packed: vec![1, 2, 3] };
         assert_eq!(PostRow::decode(&p.encode()), Some(p));
         let r = RecordRow { cid: [3; 32], indexed: 1000, sort: 900, valid: true, packed: vec![1] };

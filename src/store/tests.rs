@@ -81,6 +81,39 @@ async fn the_open_batch_is_read_over_the_store() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn rows_at_hand_are_those_of_the_last_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), BUDGET).unwrap();
+    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    const TARGET: Target = Target::Actor(ActorId(7));
+    fn likes(tx: &Tx<'_>) -> Result<u64, StoreError> {
+        tx.agg(TARGET).map(|row| row.get(Counter::Likes))
+    }
+    let add = |by| writer.durable(move |tx| tx.count(TARGET, Counter::Likes, by).map(drop));
+    let read = || writer.durable(|tx| likes(tx));
+    assert_eq!(read().await.unwrap(), 0);
+    add(2).await.unwrap();
+    assert_eq!(read().await.unwrap(), 2);
+    writer
+        .durable(move |tx| {
+            tx.count(TARGET, Counter::Likes, 5)?;
+            assert_eq!(likes(tx)?, 7);
+            tx.rollback();
+            assert_eq!(likes(tx)?, 2);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    add(-2).await.unwrap();
+    assert_eq!(read().await.unwrap(), 0);
+    add(1).await.unwrap();
+    assert_eq!(
+        (read().await.unwrap(), store.snapshot().agg(TARGET).unwrap().get(Counter::Likes)),
+        (1, 1)
+    );
+}
+
 #[test]
 fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();

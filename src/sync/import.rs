@@ -191,12 +191,12 @@ fn put(path: &str, digest: [u8; 32], block: &[u8]) -> Option<Op> {
         }
     };
     let record = Some(Record { cid: digest, value, valid });
-    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record })
+    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record, created: false })
 }
 
 fn delete(path: &str) -> Op {
     let (collection, rkey) = path.split_once('/').unwrap_or((path, ""));
-    Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record: None }
+    Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record: None, created: false }
 }
 
 struct Parts<'e, F> {

@@ -40,7 +40,7 @@ impl Check<'_> {
                 this.follows(&follows)?;
                 follows = Follows { actor: Some(id.actor), distinct: 0 };
             }
-            let Some(edge) = EdgeRow::decode(v) else { return Ok(None) };
+            let Some(edge) = EdgeRow::decode(k, v) else { return Ok(None) };
             let wins = this.edge(kind, id, &edge)?;
             if kind == EdgeKind::Follow && wins {
                 follows.distinct += 1;
@@ -97,7 +97,7 @@ impl Check<'_> {
             held
         } else {
             let key = duplicate_key(kind, target, fan, id.rkey);
-            lenient(self.s.row(Ks::Rev, &key, FanRow::decode))?
+            lenient(self.s.row(Ks::Rev, &key, |v| FanRow::decode(target, v)))?
         };
         self.expect(row.is_some_and(|f| f.sort_ms() == sort), "edge-without-fan", |t| {
             t.record_name(id)
@@ -134,7 +134,7 @@ impl Check<'_> {
                 group = Some(Fans { kind, target, count: 0, ordered, last: None });
             }
             let Some(g) = group.as_mut() else { return Ok(None) };
-            let row = FanRow::decode(v);
+            let row = FanRow::decode(target, v);
             if duplicate.is_none() {
                 g.count += 1;
                 g.last = Some((fan, row.is_some_and(|r| r.duplicates)));

@@ -163,7 +163,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             &["record-does-not-unpack"],
         ),
         (alter(Ks::Record, &list.to_bytes(), |v| v.truncate(20)), &["count-lists", "undecodable"]),
-        (alter(Ks::Fwd, &like, |v| v.truncate(3)), &["fan-without-edge", "undecodable"]),
+        (alter(Ks::Fwd, &like, Vec::clear), &["fan-without-edge", "undecodable"]),
         (
             put(Ks::Agg, &root.key(), &[0xff]),
             &["count-likes", "count-quotes", "count-reposts", "undecodable"],
