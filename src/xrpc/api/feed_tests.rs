@@ -219,6 +219,31 @@ fn feeds_show_reasons_and_replies() {
 }
 
 #[test]
+fn timelines_leave_out_replies_below_who_is_blocked() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let (friend, other, foe) = (f.account("friend"), f.account("other"), f.account("foe"));
+    let viewer = f.account("viewer");
+    f.follow(viewer, friend);
+    let root = f.post(other, NOW - 60, json!({}));
+    let bad = f.reply(foe, NOW - 50, root, root);
+    let below = f.reply(other, NOW - 40, root, bad);
+    let further = f.reply(other, NOW - 35, root, below);
+    f.reply(friend, NOW - 30, root, bad);
+    f.reply(friend, NOW - 20, root, below);
+    let shown = f.reply(friend, NOW - 10, root, further);
+    let uris = || -> Vec<Value> {
+        let page = s.get("app.bsky.feed.getTimeline", "", Some(viewer)).unwrap();
+        let feed = page["feed"].as_array().unwrap();
+        feed.iter().map(|item| item["post"]["uri"].clone()).collect()
+    };
+    assert_eq!(uris().len(), 3);
+    f.block(viewer, foe);
+    // Parent and grandparent count, who is further up does not, as in the reference.
+    assert_eq!(uris(), [uri(&s, shown)]);
+}
+
+#[test]
 fn timelines_leave_out_the_muted() {
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
