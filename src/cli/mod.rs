@@ -11,6 +11,7 @@ mod db;
 mod private;
 mod serve;
 mod status;
+mod xrpc;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     /// Each upstream (connected, sequence number, lag, events a second, drops by cause), labelers, resyncs,
     /// counts, disk and memory. Asks through a Unix socket in the store's folder, so run it as the same user.
     Status(status::Args),
+    /// List the methods that clients can call
+    Xrpc(xrpc::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, takedowns
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args, &sources),
         Command::Status(args) => status::run(&args, &sources),
+        Command::Xrpc(args) => xrpc::run(&args),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),

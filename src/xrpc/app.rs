@@ -45,7 +45,7 @@ impl App {
     }
 
     fn with_router(ctx: Arc<AppCtx>, router: Router) -> Result<Self, TableError> {
-        let site = Site::new(&ctx.identity, &router);
+        let site = Site::new(&ctx.identity);
         Ok(Self { ctx, router, site })
     }
 

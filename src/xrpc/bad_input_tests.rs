@@ -112,9 +112,10 @@ type Query = Vec<(String, String)>;
 impl World {
     fn new() -> Self {
         let f = Fixture::new();
-        let names = ["me", "friend", "off", "suspended", "down", "gone", "foe", "blocked", "muted"];
+        let names =
+            ["me", "friend", "off", "suspended", "removed", "gone", "foe", "blocked", "muted"];
         let ids = names.map(|name| f.account(name));
-        let [me, friend, off, suspended, down, gone, foe, blocked, muted] = ids;
+        let [me, friend, off, suspended, removed, gone, foe, blocked, muted] = ids;
         let mut subjects = Vec::new();
         let root = f.post(friend, NOW - 900, json!({}));
         subjects.push(f.snapshot().post_uri(root).unwrap());
@@ -175,7 +176,7 @@ impl World {
         ] {
             f.update(id, move |row| row.status = status);
         }
-        f.take_down(Target::Actor(down));
+        f.take_down(Target::Actor(removed));
         f.block(foe, me);
         f.block(me, blocked);
         f.mute(me, muted);
@@ -183,7 +184,7 @@ impl World {
             "did:plc:me",
             "did:plc:off",
             "did:plc:suspended",
-            "did:plc:down",
+            "did:plc:removed",
             "did:plc:gone",
             "did:plc:stranger",
         ];
@@ -367,6 +368,10 @@ fn base(world: &World, nsid: &str, parameters: &BTreeMap<String, Value>) -> Quer
     required.map(|(name, schema)| (name.clone(), value(world, nsid, name, schema))).collect()
 }
 
+fn is_served(nsid: &str) -> bool {
+    list().iter().any(|method| method.nsid == nsid && method.not_served.is_none())
+}
+
 fn of_kind(kind: MethodKind) -> impl Iterator<Item = &'static Method> {
     METHODS.iter().filter(move |m| catalog().method(m.nsid).is_some_and(|s| s.kind() == kind))
 }
@@ -384,6 +389,7 @@ fn every_parameter_of_every_query() {
         let plain = ask(&base);
         let unknown = ask(&pairs(&base, "nope", &["1".to_owned(), "2".to_owned()]));
         assert_eq!((plain.status, &plain.body), (unknown.status, &unknown.body), "{nsid}");
+        assert_eq!(plain.status != 501, is_served(nsid), "{nsid}: {}", plain.body);
         (good, queries) = (good + usize::from(plain.status == 200), queries + 1);
         if method.auth == Auth::Required {
             assert_eq!(world.call(method, None, &base, None).status, 401, "{nsid}");
@@ -429,7 +435,7 @@ fn every_query_by_everyone_about_everything() {
             let authorization = authorization.as_deref();
             let status = world.call(method, authorization, &base, None).status;
             if authorization.is_some() {
-                assert_ne!(status, 401, "{nsid}");
+                assert!(status != 401 && status != 502, "{nsid}: {status}");
             }
             let about = |schema: &Value| {
                 let item = if schema["type"] == "array" { &schema["items"] } else { schema };
@@ -536,8 +542,10 @@ fn every_member_of_every_input() {
         assert_eq!(world.call(method, None, &[], Some(&full)).status, 401, "{nsid}");
         for did in &world.viewers {
             let authorization = world.authorization(method, did);
-            let status = world.call(method, Some(&authorization), &[], Some(&full)).status;
+            let Answer { status, body } =
+                world.call(method, Some(&authorization), &[], Some(&full));
             assert_ne!(status, 401, "{nsid}");
+            assert_eq!(status != 501, is_served(nsid), "{nsid} by {did}: {body}");
         }
         let mut all = Vec::new();
         paths(&full, "", &mut all);

@@ -58,34 +58,6 @@ impl Router {
     pub(super) fn find(&self, nsid: &str) -> Option<Route> {
         self.routes.get(nsid).copied()
     }
-
-    /// The page at `/`: what can be called, and by whom.
-    pub(super) fn docs(&self) -> String {
-        let mut rows: Vec<&Route> = self.routes.values().collect();
-        rows.sort_by_key(|route| route.method.nsid);
-        let mut page = String::from(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>aerie</title>\n\
-             <h1>aerie</h1>\n<p>An AT Protocol AppView. Methods under <code>/xrpc/</code>:</p>\n\
-             <table>\n<tr><th>Method</th><th>HTTP</th><th>Parameters</th><th>Auth</th></tr>\n",
-        );
-        for route in rows {
-            let verb = expected_verb(route.schema);
-            let params: Vec<String> = route
-                .schema
-                .params()
-                .iter()
-                .map(|param| format!("{}{}", param.name(), if param.required() { "*" } else { "" }))
-                .collect();
-            page.push_str(&format!(
-                "<tr><td><code>{}</code></td><td>{verb}</td><td>{}</td><td>{}</td></tr>\n",
-                route.method.nsid,
-                params.join(", "),
-                route.method.auth.label(),
-            ));
-        }
-        page.push_str("</table>\n</html>\n");
-        page
-    }
 }
 
 /// The HTTP method that a lexicon method is called with.
@@ -117,9 +89,6 @@ mod tests {
     fn every_row_is_a_callable_method_of_the_lexicons() {
         let router = Router::new().unwrap();
         assert_eq!(router.routes.len(), METHODS.len());
-        for row in METHODS {
-            assert!(router.docs().contains(row.nsid));
-        }
     }
 
     #[test]

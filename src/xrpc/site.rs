@@ -7,9 +7,9 @@ use serde_json::json;
 use super::context::{AppCtx, ServerIdentity};
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::listing;
 use super::message::{Request, Response};
 use super::reply::Reply;
-use super::router::Router;
 
 /// Word for word what the public AppView tells crawlers.
 const ROBOTS: &str = "# Hello Friends!\n\n# Crawling the public parts of the API is allowed. HTTP 429 (\"backoff\") \
@@ -23,9 +23,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(identity: &ServerIdentity, router: &Router) -> Self {
+    pub(super) fn new(identity: &ServerIdentity) -> Self {
         Self {
-            docs: router.docs(),
+            docs: listing::page(),
             did_document: did_document(identity),
             health: json!({ "version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes(),
         }

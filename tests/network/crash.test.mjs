@@ -1,6 +1,7 @@
 // kill -9 at random moments, start-up included, while the PDS is written to without pause:
 // at the end every count and list is what the PDS's repos say, and `db check` finds nothing.
 // CRASH_KILLS sets how many kills; each takes about half a second.
+import './contract.mjs'
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'

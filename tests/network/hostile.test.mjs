@@ -1,6 +1,7 @@
 // Bad input: a relay that lies, stutters, breaks off, hangs and forgets between honest frames, a DID document that
 // points inwards, and requests with broken tokens. Nothing of it may change a count, stop the stream, reach what is
 // not public, or grow memory without bound.
+import './contract.mjs'
 import assert from 'node:assert/strict'
 import crypto from 'node:crypto'
 import fs from 'node:fs'

@@ -1,8 +1,11 @@
 // The whole way of a client: @atproto/api to the PDS, through its proxy to aerie, on a seeded network.
 // What is expected follows from the seed; the orders and counts are those of the reference AppView.
+import './contract.mjs'
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { adminHeaders, startAerie } from './aerie.mjs'
+import { adminHeaders, command, startAerie } from './aerie.mjs'
 import { startNetwork } from './net.mjs'
 import { ALICE_TIMELINE, createCast, seed } from './seed.mjs'
 
@@ -413,6 +416,39 @@ test('bad requests get the protocol error', async () => {
   assert.deepEqual(await get('app.bsky.actor.getProfile?actor=not%20an%20actor'), [400, 'InvalidRequest'])
   assert.deepEqual(await get(`app.bsky.graph.getFollowers?actor=${alice.did}&limit=101`), [400, 'InvalidRequest'])
   assert.deepEqual(await get('app.bsky.feed.noSuchThing'), [501, 'MethodNotImplemented'])
+})
+
+test('drafts, and private state out of the running server and back', async () => {
+  const drafts = async () => (await bsky(greta).draft.getDrafts({ limit: 10 })).data.drafts
+  const draft = (text) => ({ posts: [{ text }], langs: ['en'] })
+  const write = { encoding: 'application/json' }
+  const [first] = await Promise.all(
+    ['one', 'two'].map(async (text) => (await bsky(greta).draft.createDraft({ draft: draft(text) }, write)).data.id),
+  )
+  await bsky(greta).draft.updateDraft({ draft: { id: first, draft: draft('one, changed') } }, write)
+  const before = await drafts()
+  assert.deepEqual(before.map((d) => d.draft), [draft('one, changed'), draft('two')])
+  assert.equal(before[0].id, first)
+
+  const file = path.join(aerie.dir, 'private.jsonl')
+  const exported = await command(aerie.config, 'private', 'export', '--out', file)
+  assert.equal(exported.code, 0, exported.output)
+  const lines = fs.readFileSync(file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line))
+  assert.equal(lines[0].kind, 'aerie-private')
+  assert.deepEqual(lines.at(-1), { kind: 'end', rows: lines.length - 2 })
+  assert.equal(lines.filter((l) => l.kind === 'draft' && l.viewer === greta.did).length, 2)
+  assert.ok(lines.some((l) => l.kind === 'member' && l.viewer === alice.did))
+
+  for (const { id } of before) await bsky(greta).draft.deleteDraft({ id }, write)
+  assert.deepEqual(await drafts(), [])
+  const imported = await command(aerie.config, 'private', 'import', file)
+  assert.equal(imported.code, 0, imported.output)
+  assert.match(imported.output, new RegExp(`${lines.length - 2} rows read: 2 imported`))
+  assert.deepEqual(await drafts(), before)
+  fs.appendFileSync(file, 'not JSON\n')
+  const refused = await command(aerie.config, 'private', 'import', file)
+  assert.equal(refused.code, 1)
+  assert.match(refused.output, new RegExp(`private.jsonl:${lines.length + 1}: .*nothing was imported`))
 })
 
 test('a restart loses nothing and repeats nothing', async () => {
