@@ -34,7 +34,7 @@ fn micros(rkey: Rkey) -> u64 {
 /// How far `later` is after `earlier`, both TIDs: units, and whether those are milliseconds.
 fn gap(earlier: Rkey, later: Rkey) -> Option<(u64, bool)> {
     let us = micros(later).checked_sub(micros(earlier))?;
-    (earlier.is_tid() && later.is_tid()).then(|| match us % 1000 {
+    (earlier.is_tid() && later.is_tid()).then_some(match us % 1000 {
         0 => (us / 1000, true),
         _ => (us, false),
     })

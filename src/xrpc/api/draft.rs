@@ -93,11 +93,11 @@ struct DraftView {
 #[derive(Serialize)]
 struct Drafts {
     drafts: Vec<DraftView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
+    /// Empty on the last page, as clients know it from the reference.
+    cursor: String,
 }
 
-/// `app.bsky.draft.getDrafts`: the last changed first.
+/// `app.bsky.draft.getDrafts`: the last changed first. Labels have no part in it.
 pub(crate) fn get_drafts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let (before, limit) = (time_cursor(call.params.str("cursor"))?, limit(call));
@@ -114,5 +114,5 @@ pub(crate) fn get_drafts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
         Ok(DraftView { id: id.to_string(), draft, created_at, updated_at })
     });
     let drafts = views.collect::<Result<_, StoreError>>()?;
-    session.reply(&Drafts { drafts, cursor })
+    Reply::json(&Drafts { drafts, cursor: cursor.unwrap_or_default() })
 }
