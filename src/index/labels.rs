@@ -4,9 +4,14 @@ use super::{DROPPED, EVENTS, Index};
 use crate::event::label::Label;
 use crate::store::rows::LabelRow;
 use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::syntax::datetime::normalize_ms;
 
 /// Labels kept on one subject.
 const MAX_PER_SUBJECT: usize = 1000;
+
+fn made(row: &LabelRow) -> i64 {
+    normalize_ms(&row.cts)
+}
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value.
 pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
@@ -28,6 +33,11 @@ pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result
         };
         let full = rows.len() >= MAX_PER_SUBJECT;
         match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
+            // It may come late: what counts is when it was made.
+            Some(old) if made(&new) < made(old) => {
+                EVENTS.inc("label-late");
+                continue;
+            }
             Some(old) => *old = new,
             None if full => {
                 DROPPED.inc("label-limit");
@@ -40,4 +50,42 @@ pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result
         EVENTS.inc("label");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, at, did};
+    use super::*;
+    use crate::store::Target;
+
+    #[test]
+    fn a_negation_holds_though_its_label_comes_later() {
+        let w = World::new();
+        let label = |made: u64, neg: Option<bool>| Label {
+            ver: Some(1),
+            src: did("labeler"),
+            uri: did("alice").to_string(),
+            cid: None,
+            val: "spam".to_owned(),
+            neg,
+            cts: at(made),
+            exp: None,
+            sig: None,
+        };
+        let apply = |labels: Vec<Label>| {
+            let index = std::sync::Arc::clone(&w.index);
+            let job = w.writer.durable(move |tx| {
+                apply_labels(&index, tx, &labels)?;
+                let alice = tx.intern_actor(did("alice").as_str())?;
+                let rows = tx.labels(Target::Actor(alice))?;
+                Ok(rows.iter().map(|row| row.neg).collect::<Vec<_>>())
+            });
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(job).unwrap()
+        };
+        assert_eq!(apply(vec![label(2, Some(true))]), [true]);
+        assert_eq!(apply(vec![label(1, None)]), [true]);
+        // Of the same time, the later one in the stream counts.
+        assert_eq!(apply(vec![label(2, None)]), [false]);
+        assert_eq!(apply(vec![label(3, Some(true)), label(4, None)]), [false]);
+    }
 }

@@ -32,8 +32,6 @@ pub struct Status {
     pub reloads: u64,
     /// Images asked for, found in the cache and made, and the size of the cache.
     pub images: Value,
-    /// Notifications on their way to devices.
-    pub push: PushStatus,
     /// Requests that wait for a read thread.
     pub requests_waiting: usize,
     /// The store.
@@ -44,15 +42,6 @@ pub struct Status {
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-}
-
-/// Notifications on their way out. What became of them is in the counters `push.*`.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct PushStatus {
-    /// In the outbox.
-    pub waiting: usize,
-    /// Being delivered.
-    pub running: usize,
 }
 
 /// Space on disk in bytes.

@@ -2,30 +2,34 @@
 
 use serde::Serialize;
 
+use super::page::limit;
+use crate::hydrate::label_query::{Pattern, Place};
 use crate::moderation::{Label, Labelers};
 use crate::store::Reader;
-use crate::syntax::is_uri;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 #[derive(Serialize)]
 struct Labels {
     labels: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
 }
 
-/// `com.atproto.label.queryLabels`: exact subjects only, as in the reference.
+/// `com.atproto.label.queryLabels`: reads the labels on each subject, or for a pattern with a `*` those on up to 2,000
+/// subjects that may match, in the order of keys. The reference knows no `*` and has no pages; both need sources.
 pub(crate) fn query_labels(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    let patterns = call.params.strs("uriPatterns");
     let sources = call.params.strs("sources");
     if sources.is_empty() {
         return Err(XrpcError::invalid_request("source dids are required"));
     }
-    if patterns.iter().any(|pattern| pattern.contains('*')) {
-        return Err(XrpcError::invalid_request("wildcards not supported"));
-    }
-    if !patterns.iter().all(|pattern| is_uri(pattern)) {
-        return Err(XrpcError::invalid_request("invalid uri pattern"));
-    }
+    let patterns = call.params.strs("uriPatterns").iter().map(|text| Pattern::parse(text));
+    let patterns: Option<Vec<Pattern>> = patterns.collect();
+    let patterns = patterns.ok_or_else(|| XrpcError::invalid_request("invalid uri pattern"))?;
+    let from = call.params.str("cursor").filter(|text| !text.is_empty()).map(|text| {
+        Place::parse(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
+    });
+    let from = from.transpose()?;
     let mut session = Session::open(app, call)?;
     let mut labelers = Vec::new();
     for source in sources {
@@ -34,13 +38,6 @@ pub(crate) fn query_labels(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
     session.ctx.labelers = Labelers::from_iter(labelers);
 
     let h = session.hydrator();
-    let mut state = h.state();
-    let mut labels = Vec::new();
-    for pattern in patterns {
-        if let Some(target) = session.snapshot.target(pattern)? {
-            h.labels(&mut state, [target])?;
-            labels.extend(crate::view::labels(&state, target));
-        }
-    }
-    Reply::json(&Labels { labels })
+    let (labels, next) = h.labels_matching(&patterns, from.as_ref(), limit(call))?;
+    Reply::json(&Labels { labels, cursor: next.map(|place| place.to_string()) })
 }

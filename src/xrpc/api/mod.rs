@@ -18,7 +18,6 @@ pub(super) mod mute;
 pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod preferences;
-pub(super) mod push;
 pub(super) mod repo;
 pub(super) mod starter_pack;
 pub(super) mod subscription;
@@ -34,7 +33,11 @@ mod config_tests;
 #[cfg(test)]
 mod embed_tests;
 #[cfg(test)]
+mod label_tests;
+#[cfg(test)]
 mod private_tests;
+#[cfg(test)]
+mod profile_tests;
 #[cfg(test)]
 mod starter_pack_tests;
 #[cfg(test)]

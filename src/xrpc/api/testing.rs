@@ -64,6 +64,23 @@ impl Server {
         self.call(nsid, None, Some(input), self.viewer(Some(viewer)), HeaderMap::new())
     }
 
+    /// The labelers that an anonymous answer says were applied.
+    pub(in crate::xrpc) fn labelers_applied(
+        &self,
+        nsid: &str,
+        query: &str,
+        headers: HeaderMap,
+    ) -> Option<String> {
+        let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
+        let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
+        let peer = ([127, 0, 0, 1], 4000).into();
+        let call = Call { params, input: None, credentials: Credentials::None, headers, peer };
+        let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
+        let reply = handler(&self.ctx, &call).unwrap();
+        let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
+        header.map(|(_, value)| value.to_str().unwrap().to_owned())
+    }
+
     /// Calls anything as anybody.
     pub(in crate::xrpc) fn call(
         &self,

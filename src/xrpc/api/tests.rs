@@ -326,7 +326,10 @@ fn labels_by_source() {
     assert_eq!(other, json!({ "labels": [] }));
     for (bad, message) in [
         ("uriPatterns=did:plc:alice", "source dids are required"),
-        ("uriPatterns=*&sources=did:plc:labeler", "wildcards not supported"),
+        ("uriPatterns=a*b&sources=did:plc:labeler", "invalid uri pattern"),
+        ("uriPatterns=**&sources=did:plc:labeler", "invalid uri pattern"),
+        ("uriPatterns=*&sources=did:plc:labeler&cursor=x", "Malformed cursor"),
+        ("uriPatterns=*&sources=did:plc:labeler&cursor=0.zz.0", "Malformed cursor"),
         ("uriPatterns=alice&sources=did:plc:labeler", "invalid uri pattern"),
     ] {
         assert_eq!(query(bad).unwrap_err().message(), message);
