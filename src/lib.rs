@@ -16,6 +16,7 @@ pub mod media;
 pub mod moderation;
 pub mod net;
 pub mod ops;
+pub mod push;
 pub mod repo;
 pub mod runtime;
 pub mod store;

@@ -111,6 +111,13 @@ fn page(s: &Value) -> String {
             resync.iter().filter(|(_, v)| v.is_number()).map(|(k, v)| format!("{k} {v}")).collect();
         lines.push(format!("resync: {}", parts.join(", ")));
     }
+    if let Some(push) = s.get("push") {
+        lines.push(format!(
+            "push: {} waiting, {} running",
+            whole(push, "waiting"),
+            whole(push, "running")
+        ));
+    }
     if let Some(disk) = s.get("disk") {
         lines.push(format!(
             "disk: {} used, {} free, ingest stops below {}",

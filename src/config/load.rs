@@ -244,24 +244,52 @@ impl Loader {
         }
         self.age_rules();
         self.derive_images();
-        let Some(file) = self.config.admin.password_file.clone() else {
-            return;
+        if self.config.push.vapid_key_file.as_os_str().is_empty() {
+            let file = self.config.server.signing_key_file.with_file_name("vapid_key.pem");
+            self.derived(
+                "push.vapid_key_file",
+                Value::text(file.to_string_lossy()),
+                "server.signing_key_file",
+            );
+            self.config.push.vapid_key_file = file;
+        }
+        let admin = self.config.admin.clone();
+        self.config.admin.password =
+            self.secret("admin.password_file", admin.password, admin.password_file);
+        let push = self.config.push.clone();
+        self.config.push.secret = self.secret("push.secret_file", push.secret, push.secret_file);
+        if self.config.push.endpoint.is_some() && self.config.push.secret.is_none() {
+            let message = "needs push.secret or push.secret_file too".to_owned();
+            self.error(self.origin("push.endpoint"), Some("push.endpoint".to_owned()), message);
+        }
+    }
+
+    fn origin(&self, key: &'static str) -> String {
+        self.config.settings.get(key).map(|s| s.origin.to_string()).unwrap_or_default()
+    }
+
+    /// A secret that is given itself, or in the first line of the file that `key` names.
+    fn secret(
+        &mut self,
+        key: &'static str,
+        itself: Option<Secret>,
+        file: Option<PathBuf>,
+    ) -> Option<Secret> {
+        let Some(file) = file else { return itself };
+        let fault = if itself.is_some() {
+            let instead = key.trim_end_matches("_file");
+            format!("set this or {instead}, not both")
+        } else {
+            match std::fs::read_to_string(&file) {
+                Ok(text) => match text.lines().next().map(str::trim) {
+                    Some(line) if !line.is_empty() => return Some(Secret::new(line.to_owned())),
+                    _ => format!("{} has an empty first line", file.display()),
+                },
+                Err(cause) => format!("{}: {cause}", file.display()),
+            }
         };
-        let origin = self.config.settings.get("admin.password_file").map(|s| s.origin.to_string());
-        let origin = origin.unwrap_or_default();
-        let key = Some("admin.password_file".to_owned());
-        if self.config.admin.password.is_some() {
-            return self.error(origin, key, "set this or admin.password, not both".to_owned());
-        }
-        match std::fs::read_to_string(&file) {
-            Ok(text) => match text.lines().next().map(str::trim) {
-                Some(line) if !line.is_empty() => {
-                    self.config.admin.password = Some(Secret::new(line.to_owned()));
-                }
-                _ => self.error(origin, key, format!("{} has an empty first line", file.display())),
-            },
-            Err(cause) => self.error(origin, key, format!("{}: {cause}", file.display())),
-        }
+        self.error(self.origin(key), Some(key.to_owned()), fault);
+        None
     }
 
     fn age_rules(&mut self) {

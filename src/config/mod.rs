@@ -19,6 +19,7 @@ mod value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::crypto::PublicKey;
 use crate::syntax::{Did, SyntaxError};
@@ -50,6 +51,8 @@ pub struct Config {
     pub images: Images,
     /// Caps on one request.
     pub limits: Limits,
+    /// Notifications to devices.
+    pub push: Push,
     /// Logging.
     pub log: Log,
     settings: settings::Settings,
@@ -187,6 +190,23 @@ pub struct Limits {
     pub drafts: u32,
 }
 
+/// `[push]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Push {
+    /// Where notifications are posted to.
+    pub endpoint: Option<String>,
+    /// What those requests are signed with, from `secret` or from the first line of `secret_file`. Never missing where
+    /// there is an endpoint.
+    pub secret: Option<Secret>,
+    secret_file: Option<PathBuf>,
+    /// From the event to the push.
+    pub delay: Duration,
+    /// Most notifications that a device or the endpoint gets for one account in a minute.
+    pub per_minute: u32,
+    /// PEM of a P-256 private key; may not exist yet.
+    pub vapid_key_file: PathBuf,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
@@ -254,6 +274,7 @@ impl Config {
             live_now: Vec::new(),
             images: Images::default(),
             limits: Limits::default(),
+            push: Push::default(),
             log: Log::default(),
             settings: settings::Settings::default(),
         })
@@ -275,6 +296,9 @@ impl Config {
         // The file may have another password in it although its name is the same.
         if changed.iter().all(|key| !key.starts_with("admin.")) && self.admin != old.admin {
             changed.push("admin.password_file");
+        }
+        if changed.iter().all(|key| !key.starts_with("push.")) && self.push != old.push {
+            changed.push("push.secret_file");
         }
         changed
     }

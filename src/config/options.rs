@@ -57,6 +57,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request may ask for."),
+    ("push", "Notifications to devices."),
     ("log", "What is written to standard error."),
 ];
 
@@ -342,6 +343,52 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Most drafts that an account may keep.",
         apply: |c, v| set(&mut c.limits.drafts, parse::integer(v, 0, 100_000)),
+        ..BASE
+    },
+    Opt {
+        key: "push.endpoint",
+        example: Example::OffWith("\"https://push.example/hook\""),
+        doc: "HTTPS endpoint to which every notification of every member is posted, signed; it forwards them to Apple, \
+              Google or wherever. See the README for the shape. WebPush and UnifiedPush need none.",
+        apply: |c, v| set(&mut c.push.endpoint, parse::url(v, HTTP).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "push.secret",
+        example: Example::OffWith("\"...\""),
+        secret: true,
+        doc: "What requests to the endpoint are signed with (HMAC-SHA256). Needed with push.endpoint.",
+        apply: |c, v| set(&mut c.push.secret, parse::text(v).map(|p| Some(Secret::new(p)))),
+        ..BASE
+    },
+    Opt {
+        key: "push.secret_file",
+        example: Example::OffWith("\"/etc/aerie/push_secret\""),
+        doc: "File whose first line is the secret, instead of push.secret.",
+        apply: |c, v| set(&mut c.push.secret_file, parse::text(v).map(|p| Some(p.into()))),
+        ..BASE
+    },
+    Opt {
+        key: "push.delay",
+        default: Some("\"21s\""),
+        doc: "How long a notification waits before it is pushed, so that a like that is taken back at once is not.",
+        apply: |c, v| set(&mut c.push.delay, parse::duration(v, 3600)),
+        ..BASE
+    },
+    Opt {
+        key: "push.per_minute",
+        shape: Shape::Plain,
+        default: Some("60"),
+        doc: "Most notifications that each device of an account, and the endpoint for it, gets in a minute.",
+        apply: |c, v| set(&mut c.push.per_minute, parse::integer(v, 1, 100_000)),
+        ..BASE
+    },
+    Opt {
+        key: "push.vapid_key_file",
+        example: Example::OffWith("\"/var/lib/aerie/vapid_key.pem\""),
+        doc: "File with the P-256 private key (PEM) that WebPush services know this server by. Made at the first start, \
+              readable by its owner only. Default: `vapid_key.pem` beside server.signing_key_file.",
+        apply: |c, v| set(&mut c.push.vapid_key_file, parse::text(v).map(Into::into)),
         ..BASE
     },
     Opt {

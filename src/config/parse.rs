@@ -1,6 +1,7 @@
 //! From a raw [`Value`] to a typed one, with a message that says what was expected.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::value::{Data, Value};
 use crate::crypto::PublicKey;
@@ -81,6 +82,31 @@ fn parse_bytes(s: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A time of up to `max` seconds: a number with ms, s, m or h.
+pub(crate) fn duration(value: &Value, max: u64) -> Parsed<Duration> {
+    const WHAT: &str = "a time such as \"21s\" or \"500ms\"";
+    let Data::Text(given) = &value.data else { return expected(WHAT, value) };
+    match parse_duration(given) {
+        Some(time) if time.as_secs() > max => fault(value, format!("{value} is more than {max}s")),
+        Some(time) => Ok(time),
+        None => fault(value, format!("{value} is not {WHAT}")),
+    }
+}
+
+fn parse_duration(s: &str) -> Option<Duration> {
+    let s = s.trim();
+    let digits = s.len() - s.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = s.split_at_checked(digits)?;
+    let milliseconds: u64 = match unit.trim() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
 pub(crate) fn address(value: &Value) -> Parsed<SocketAddr> {

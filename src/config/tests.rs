@@ -213,7 +213,8 @@ fn only_what_cannot_reload_requires_a_restart() {
             .unwrap();
     assert!(moved.requires_restart(&old).is_empty());
     let other = try_load("[store]\npath = \"x\"", &[]).unwrap();
-    let waiting = ["server.signing_key_file", "store.path", "images.cache_path"];
+    let waiting =
+        ["server.signing_key_file", "store.path", "images.cache_path", "push.vapid_key_file"];
     assert_eq!(other.requires_restart(&old), waiting);
     let cdn = try_load("[images]\ncdn_base = \"https://cdn.example/img/\"", &[]).unwrap();
     assert!(cdn.requires_restart(&old).is_empty());
@@ -264,10 +265,12 @@ fn the_example_file_is_current_and_valid() {
     assert!(on_disk.lines().filter(active).count() <= 20);
     try_load(&on_disk, &[]).unwrap();
     // Every key is there, and valid when it is uncommented; files that are read with it do not exist here.
+    let aside = [" ", "password", "secret_file", "rules_file"];
     let uncommented = |line: &str| match line.strip_prefix('#') {
-        Some(key) if !key.starts_with([' ', 'p']) && !key.starts_with("rules_file") => {
-            format!("{key}\n")
-        }
+        Some(key) if !aside.iter().any(|a| key.starts_with(a)) => format!(
+            "{key}
+"
+        ),
         _ => format!("{line}\n"),
     };
     let all: String = on_disk.lines().map(uncommented).collect();
@@ -307,4 +310,19 @@ live_now = [{ did = "did:plc:a", domains = ["a.example", "b.example"] }]"#;
     assert_eq!((row.did.as_str(), row.domains.len()), ("did:plc:a", 2));
     let error = try_load("[config]\nlive_now = [{ did = \"did:plc:a\" }]", &[]).unwrap_err();
     assert!(error.contains("domains"), "{error}");
+}
+
+#[test]
+fn an_endpoint_for_push_needs_a_secret() {
+    let endpoint = ("AERIE_PUSH__ENDPOINT", "https://push.example/hook");
+    assert!(try_load("", &[endpoint]).unwrap_err().contains("push.endpoint: needs push.secret"));
+    let config = try_load("[push]\nsecret = \"hunter2\"\ndelay = \"250ms\"", &[endpoint]).unwrap();
+    assert_eq!(config.push.secret.as_ref().map(Secret::expose), Some("hunter2"));
+    assert_eq!(config.push.delay, Duration::from_millis(250));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let own = try_load("[server]\nsigning_key_file = \"/k/key\"", &[]).unwrap();
+    assert_eq!(own.push.vapid_key_file, std::path::Path::new("/k/vapid_key.pem"));
+    for bad in ["21", "1 day", "2h", "-1s", ""] {
+        assert!(try_load("", &[("AERIE_PUSH__DELAY", bad)]).is_err() != bad.is_empty(), "{bad}");
+    }
 }

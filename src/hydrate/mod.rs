@@ -27,6 +27,7 @@ pub mod notification;
 pub mod page;
 pub mod post;
 pub mod post_record;
+pub mod preferences;
 pub mod record;
 mod rules;
 mod shared;
@@ -55,7 +56,7 @@ pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 
 pub use crate::store::collections;
-pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, post_flags};
+pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, Reason, post_flags};
 pub use crate::store::{ActorId, PostId, RecordId, Rkey, Target};
 
 use crate::store::{Snapshot, StoreError};

@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::post::PostState;
+use super::post::{Post, PostState};
 use super::record::{Json, record_cid};
 use super::{Hydrator, Result};
 use crate::store::ids::prefix_end;
@@ -32,6 +32,19 @@ pub struct NotifRecord {
     pub value: Json,
     /// The starter pack that a follow came through.
     pub via: Option<RecordId>,
+}
+
+/// A rule that leaves a notification out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// A block between the two, in either direction, directly or by list.
+    Block,
+    /// The author is muted, directly or by list.
+    Mute,
+    /// The content waits for review.
+    NeedsReview,
+    /// A reply that the viewer hid in their thread.
+    Reply,
 }
 
 /// What notification views need.
@@ -93,7 +106,8 @@ impl Hydrator<'_> {
         Ok(page)
     }
 
-    fn is_listed(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
+    /// Whether the list has a notification: its subject is there, and with `priority` the viewer follows its author.
+    pub fn is_listed(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
         let subject = match row.subject {
             Some(subject) => self.exists(subject)?,
             None => true,
@@ -101,7 +115,26 @@ impl Hydrator<'_> {
         Ok(subject && (!priority || self.is_following(viewer, row.author)?))
     }
 
-    fn is_following(&self, viewer: ActorId, other: ActorId) -> Result<bool> {
+    /// Whether the viewer muted the thread that a notification is about. Rows of muted threads are not written; this
+    /// is for those that were there before.
+    pub fn is_thread_muted(
+        &self,
+        state: &mut NotifState,
+        viewer: ActorId,
+        row: &NotifRow,
+    ) -> Result<bool> {
+        let Some(Target::Post(id)) = row.subject else { return Ok(false) };
+        self.load_posts(&mut state.posts, [id])?;
+        match state.posts.post(id).and_then(Post::root_target) {
+            Some(root) => {
+                let muted = private::Kind::MutedThread;
+                Ok(private::get(self.snapshot, muted, viewer, Some(root))?.is_some())
+            }
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn is_following(&self, viewer: ActorId, other: ActorId) -> Result<bool> {
         Ok(self.snapshot.fan(EdgeKind::Follow, Target::Actor(other), viewer)?.is_some())
     }
 
@@ -226,22 +259,30 @@ impl Hydrator<'_> {
 }
 
 impl NotifState {
-    /// Whether rules leave a notification out: blocks, mutes, replies that the viewer hides, content that waits for
-    /// review.
+    /// Whether rules leave a notification out.
     #[must_use]
     pub fn is_hidden(&self, row: &NotifRow) -> bool {
+        self.hidden(row).is_some()
+    }
+
+    /// Which rule leaves a notification out, if one does.
+    #[must_use]
+    pub fn hidden(&self, row: &NotifRow) -> Option<Hidden> {
         let base = &self.posts.base;
-        if base.viewer_block_exists(row.author) || base.viewer_mute_exists(row.author) {
-            return true;
+        if base.viewer_block_exists(row.author) {
+            return Some(Hidden::Block);
+        }
+        if base.viewer_mute_exists(row.author) {
+            return Some(Hidden::Mute);
         }
         let needs_review =
             [Reason::Reply, Reason::Quote, Reason::Mention, Reason::Like, Reason::Follow];
         if needs_review.contains(&row.reason)
             && !base.viewer_sees_needs_review(Target::of(row.record()))
         {
-            return true;
+            return Some(Hidden::NeedsReview);
         }
-        row.reason == Reason::Reply && self.is_hidden_reply(row)
+        (row.reason == Reason::Reply && self.is_hidden_reply(row)).then_some(Hidden::Reply)
     }
 
     fn is_hidden_reply(&self, row: &NotifRow) -> bool {

@@ -57,6 +57,15 @@ impl Post {
         }
     }
 
+    /// What a mute of the thread is kept under, if the store has a number for it.
+    #[must_use]
+    pub fn root_target(&self) -> Option<Target> {
+        match &self.record.reply {
+            Some(reply) => reply.root.target,
+            None => Some(Target::Post(self.id)),
+        }
+    }
+
     /// The parent, if it is a reply to a post that the store has a number for.
     #[must_use]
     pub fn parent(&self) -> Option<PostId> {
@@ -340,10 +349,7 @@ impl Hydrator<'_> {
 
     fn post_viewer(&self, post: &Post, agg: AggRow, viewer: ActorId) -> Result<PostViewer> {
         let target = Target::Post(post.id);
-        let root = match &post.record.reply {
-            Some(reply) => reply.root.target,
-            None => Some(target),
-        };
+        let root = post.root_target();
         Ok(PostViewer {
             like: self.fan_uri(EdgeKind::Like, target, viewer)?,
             repost: self.fan_uri(EdgeKind::Repost, target, viewer)?,

@@ -22,6 +22,7 @@ pub mod members;
 mod names;
 mod notify;
 mod posts;
+mod push;
 mod records;
 mod resync;
 
@@ -51,14 +52,17 @@ pub struct Index {
     touched: resync::TouchedRepos,
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
+    push: push::PushRules,
 }
 
-/// Where the index says what has to be done outside of it. Both are durable in the store too.
+/// Where the index says what has to be done outside of it. All of it is durable in the store too.
 pub struct Requests {
     /// Repos to fetch again.
     pub resync: flume::Receiver<ActorId>,
     /// Accounts whose records have to go.
     pub purge: flume::Receiver<ActorId>,
+    /// There are new jobs in the outbox of notifications to push.
+    pub push: flume::Receiver<()>,
 }
 
 impl Index {
@@ -66,6 +70,7 @@ impl Index {
     pub fn new(store: &Store) -> Result<(Self, Requests), StoreError> {
         let (resync, resync_requests) = flume::unbounded();
         let (purge, purge_requests) = flume::unbounded();
+        let (nudge, push_requests) = flume::bounded(1);
         let members = Members::load(&store.snapshot())?;
         let index = Self {
             members,
@@ -73,8 +78,11 @@ impl Index {
             touched: resync::TouchedRepos::default(),
             resync,
             purge,
+            push: push::PushRules::new(nudge),
         };
-        Ok((index, Requests { resync: resync_requests, purge: purge_requests }))
+        let requests =
+            Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
+        Ok((index, requests))
     }
 
     /// Accounts that notifications are kept for.
@@ -108,6 +116,7 @@ impl Index {
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = tx.intern_actor(&event.did)?;
+        self.push.event_at(event.time);
         match &event.body {
             Body::Commit(commit) => self.commit(tx, actor, commit, event.time),
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
@@ -193,6 +202,8 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+mod push_tests;
 #[cfg(test)]
 mod saved;
 #[cfg(test)]

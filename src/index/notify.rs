@@ -3,9 +3,8 @@
 //! One notification for each recipient and post: mention before quote before reply. A reply notifies the authors of
 //! up to four posts above it, and stops above one that the thread's owner hid.
 
-use super::members::Members;
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
-use super::{Index, fields, gates, posts};
+use super::{Index, fields, gates, posts, push};
 use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
 use crate::store::{
     ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private,
@@ -13,20 +12,27 @@ use crate::store::{
 use ipld_core::ipld::Ipld;
 
 fn write(
+    index: &Index,
     tx: &mut Tx<'_>,
-    members: &Members,
     to: ActorId,
     row: NotifRow,
     on: bool,
 ) -> Result<(), StoreError> {
-    if to == row.author || !members.contains(to) {
+    if to == row.author || !index.members.contains(to) {
         return Ok(());
     }
     if !on {
         tx.del(Ks::Notif, &row.key(to));
     } else if !muted_thread(tx, to, row.subject)? {
-        tx.put(Ks::Notif, &row.key(to), &row.encode());
+        put(index, tx, to, row)?;
     }
+    Ok(())
+}
+
+/// Writes a member's row, which is to be pushed too.
+fn put(index: &Index, tx: &mut Tx<'_>, to: ActorId, row: NotifRow) -> Result<(), StoreError> {
+    push::notified(index, tx, to, &row)?;
+    tx.put(Ks::Notif, &row.key(to), &row.encode());
     Ok(())
 }
 
@@ -82,12 +88,12 @@ pub(super) fn edge(
     if target.actor() == id.actor && kind != EdgeKind::Follow {
         return Ok(());
     }
-    write(tx, &index.members, target.actor(), row(reason, target), on)?;
+    write(index, tx, target.actor(), row(reason, target), on)?;
     if kind == EdgeKind::Follow {
         return Ok(());
     }
     if let Some(repost) = via {
-        write(tx, &index.members, repost.actor(), row(via_reason, repost), on)?;
+        write(index, tx, repost.actor(), row(via_reason, repost), on)?;
     }
     Ok(())
 }
@@ -99,15 +105,22 @@ pub(super) fn verification(
     subject: ActorId,
     sort: i64,
     on: bool,
-) {
+) -> Result<(), StoreError> {
     let reason = if on { Reason::Verified } else { Reason::Unverified };
     let row = NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: None };
     if subject != id.actor && index.members.contains(subject) {
-        tx.put(Ks::Notif, &row.key(subject), &row.encode());
+        put(index, tx, subject, row)?;
     }
+    Ok(())
 }
 
-pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target, sort: i64) {
+pub(super) fn joined(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    pack: Target,
+    sort: i64,
+) -> Result<(), StoreError> {
     let row = NotifRow {
         sort,
         author: id.actor,
@@ -116,8 +129,9 @@ pub(super) fn joined(index: &Index, tx: &mut Tx<'_>, id: RecordId, pack: Target,
         subject: Some(pack),
     };
     if pack.actor() != id.actor && index.members.contains(pack.actor()) {
-        tx.put(Ks::Notif, &row.key(pack.actor()), &row.encode());
+        put(index, tx, pack.actor(), row)?;
     }
+    Ok(())
 }
 
 /// A post came, or its surroundings changed.
@@ -134,8 +148,8 @@ pub(super) fn post(
     }
     for (to, reason, subject) in recipients(tx, post, refs, flags)? {
         write(
+            index,
             tx,
-            &index.members,
             to,
             NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
             true,
@@ -157,8 +171,8 @@ pub(super) fn post_gone(
     }
     for (to, reason, subject) in recipients(tx, post, refs, 0)? {
         write(
+            index,
             tx,
-            &index.members,
             to,
             NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
             false,

@@ -302,7 +302,7 @@ impl Index {
                 let Some(subject) = text_target(tx, v, "subject")? else { return Ok(false) };
                 link(tx, EdgeKind::Verification, subject, id.actor, id.rkey, sort)?;
                 tx.touch(subject.actor());
-                notify::verification(self, tx, id, subject.actor(), sort, true);
+                notify::verification(self, tx, id, subject.actor(), sort, true)?;
             }
             c::THREADGATE => return super::gates::put_threadgate(tx, id, v),
             c::POSTGATE => return super::gates::put_postgate(tx, id, v),
@@ -310,7 +310,7 @@ impl Index {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, 1)?;
                     tx.put(Ks::Order, &order_joined_key(pack, sort, id.actor), &[]);
-                    notify::joined(self, tx, id, pack, sort);
+                    notify::joined(self, tx, id, pack, sort)?;
                 }
             }
             c::LIST => drop(tx.count(me, Counter::Lists, 1)?),
@@ -348,7 +348,7 @@ impl Index {
                 if let Some(subject) = text_target(tx, v, "subject")? {
                     unlink(tx, EdgeKind::Verification, subject, id.actor, id.rkey)?;
                     tx.touch(subject.actor());
-                    notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false);
+                    notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false)?;
                 }
             }
             c::THREADGATE => super::gates::gate_gone(tx, id, true)?,

@@ -10,6 +10,7 @@ use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::store::{
     Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, drafts, meta, private,
+    registrations,
 };
 use crate::syntax::Tid;
 
@@ -295,6 +296,17 @@ fn one_private_row_of_each_kind(
     private::put_preferences(tx, of, "{}");
     bookmarks::put(tx, of, post, "cid", 1)?;
     drafts::create(tx, of, "{}".into(), 1, 1)?;
+    registrations::put(
+        tx,
+        of,
+        &registrations::Registration {
+            at: 1,
+            platform: registrations::Platform::Web,
+            app_id: "app".into(),
+            token: "token".into(),
+            age_restricted: false,
+        },
+    )?;
     Ok(())
 }
 

@@ -94,6 +94,19 @@ impl HostPermit {
     }
 }
 
+/// How long the server wants to be left alone, if it says so (`Retry-After`, RFC 9110).
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?.trim();
+    match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?;
+            Some(at.duration_since(UNIX_EPOCH).ok()?.saturating_sub(now))
+        }
+    }
+}
+
 /// How long to leave a host alone after an answer. `Retry-After` is RFC 9110; `RateLimit-Reset` is seconds from now in the
 /// IETF draft and a Unix time at atproto's servers.
 fn pause(status: StatusCode, headers: &HeaderMap, now: Duration) -> Option<Duration> {
@@ -104,16 +117,11 @@ fn pause(status: StatusCode, headers: &HeaderMap, now: Duration) -> Option<Durat
     if !refused && !spent {
         return None;
     }
-    let retry_after = || {
-        let at = httpdate::parse_http_date(text("retry-after")?).ok()?;
-        Some(at.duration_since(UNIX_EPOCH).ok()?.saturating_sub(now))
-    };
     let reset = || {
         let reset = Duration::from_secs(number("ratelimit-reset")?);
         Some(if reset.as_secs() > 1_000_000_000 { reset.saturating_sub(now) } else { reset })
     };
-    let seconds = number("retry-after").map(Duration::from_secs);
-    seconds.or_else(retry_after).or_else(reset).or(refused.then_some(DEFAULT_PAUSE))
+    retry_after(headers, now).or_else(reset).or(refused.then_some(DEFAULT_PAUSE))
 }
 
 #[cfg(test)]

@@ -6,4 +6,4 @@ mod host;
 mod status;
 
 pub use host::{Memory, free_space, memory};
-pub use status::{Disk, Status, StoreStatus};
+pub use status::{Disk, PushStatus, Status, StoreStatus};

@@ -32,6 +32,8 @@ pub struct Status {
     pub reloads: u64,
     /// Images asked for, found in the cache and made, and the size of the cache.
     pub images: Value,
+    /// Notifications on their way to devices.
+    pub push: PushStatus,
     /// Requests that wait for a read thread.
     pub requests_waiting: usize,
     /// The store.
@@ -42,6 +44,15 @@ pub struct Status {
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}
+
+/// Notifications on their way out. What became of them is in the counters `push.*`.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct PushStatus {
+    /// In the outbox.
+    pub waiting: usize,
+    /// Being delivered.
+    pub running: usize,
 }
 
 /// Space on disk in bytes.

@@ -27,6 +27,7 @@ use crate::ingest::directory::Network;
 use crate::ingest::{self};
 use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
+use crate::push::{self, NetTransport, Push};
 use crate::store::{Store, StoreError, Writer};
 use crate::telemetry::LogControl;
 use crate::xrpc::{
@@ -96,10 +97,13 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let key = signing_key::load_or_make(&config.server.signing_key_file)?;
+    let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, writer_thread) = Writer::start(store.clone())?;
-    let (index, Requests { resync, purge: purge_requests }) = Index::new(&store)?;
-    let index = Arc::new(index);
+    let (index, Requests { resync, purge: purge_requests, push: push_requests }) =
+        Index::new(&store)?;
+    let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
+    let index = Arc::new(index.pushing(config.push.endpoint.is_some(), delay));
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let public_url = config.server.public_url.clone();
     let identity = Identity::new(
@@ -143,12 +147,29 @@ async fn serve(
         dialer: dialer.clone(),
         directory,
         identity,
-        http,
+        http: http.clone(),
         resync,
         sink,
         applied,
     }));
     let purging = Arc::new(AtomicUsize::new(0));
+    let entries = cache_entries(config.store.memory_budget);
+    let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(&config))?);
+    let default_labelers =
+        Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
+    let push = Push::new(push::Parts {
+        store: store.clone(),
+        writer: writer.clone(),
+        hydration: Arc::clone(&hydration),
+        labelers: labelers_of(&default_labelers),
+        settings: push_settings(&config),
+        key: Arc::clone(&vapid_key),
+        transport: Arc::new(NetTransport {
+            configured: HttpClient::new(&dialer.unguarded(), &public_url),
+            guarded: http.clone(),
+        }),
+        clock: Box::new(|| i64::try_from(now_ms()).unwrap_or(i64::MAX)),
+    });
     let board = Arc::new(Board {
         started: Instant::now(),
         store: store.clone(),
@@ -159,6 +180,7 @@ async fn serve(
         purging: Arc::clone(&purging),
         reloads: AtomicU64::new(0),
         reserve: config.store.reserve,
+        push: push.stats(),
     });
     let status_board = Arc::clone(&board);
     let ctx = Arc::new(AppCtx {
@@ -166,7 +188,7 @@ async fn serve(
         media,
         store: store.clone(),
         writer: writer.clone(),
-        hydration: Arc::new(hydration),
+        hydration,
         reads: ReadPool::start(threads, 1024)?,
         members: Arc::new(IndexMembers {
             index: Arc::clone(&index),
@@ -179,10 +201,10 @@ async fn serve(
             did: config.server.did.clone(),
             public_url,
             signing_key: Some(key.public().to_multibase()),
+            vapid_key: vapid_key.public().to_owned(),
+            push_endpoint: config.push.endpoint.is_some(),
         },
-        default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults(
-            config.labels.default.clone(),
-        )),
+        default_labelers,
         limits: ArcSwap::from_pointee(config.limits.clone()),
         client_config: ArcSwap::from_pointee(client_config(&config)),
         clock: now_ms,
@@ -212,6 +234,7 @@ async fn serve(
         purging,
         stop.clone(),
     ));
+    let push_task = tokio::spawn(push.run(push_requests, stop.clone()));
     tracing::info!(%listen, did = %config.server.did, store = %config.store.path.display(), "serving");
 
     let mut current = config;
@@ -239,6 +262,7 @@ async fn serve(
     let ended = tokio::time::timeout(SOURCES_STOP, async {
         sources.stop().await;
         let _ = purge_task.await;
+        let _ = push_task.await;
     });
     if ended.await.is_err() {
         tracing::warn!("a source did not end in time");
@@ -264,6 +288,21 @@ fn operators_commands(board: Arc<Board>, private: Private) -> Arc<Ask> {
         let command = private::Command::of(command)?;
         Some(Box::pin(private.clone().answer(command, request)))
     })
+}
+
+/// Who labels what is pushed: those that apply to clients that name none, as of now.
+fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::Labelers {
+    let defaults = Arc::clone(defaults);
+    Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
+}
+
+fn push_settings(config: &Config) -> push::Settings {
+    let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
+    push::Settings {
+        endpoint: config.push.endpoint.clone().zip(secret),
+        per_minute: config.push.per_minute,
+        contact: config.server.public_url.clone(),
+    }
 }
 
 fn hydration_settings(config: &Config) -> Settings {

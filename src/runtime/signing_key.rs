@@ -1,10 +1,11 @@
-//! The server's own key: made at the first start, kept in a file that only its owner can read.
+//! The server's own keys: made at the first start, kept in files that only their owner can read.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::PrivateKey;
+use crate::push::vapid::{NotAKey, VapidKey};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -17,31 +18,45 @@ pub enum SigningKeyError {
         "signing key {0}: not the hex of a secp256k1 private key; put the right file there, or remove it to have a new key made"
     )]
     Malformed(PathBuf),
+    /// The file of the key for web push holds something else.
+    #[error(
+        "push.vapid_key_file {0}: {1}; put the right file there, or remove it to have a new key made"
+    )]
+    Vapid(PathBuf, #[source] NotAKey),
 }
 
 /// Reads the key, or makes one where there is no file.
 pub(super) fn load_or_make(path: &Path) -> Result<PrivateKey, SigningKeyError> {
-    let failed = |e| SigningKeyError::File(path.to_owned(), e);
+    let text = read_or_make(path, || Ok(format!("{}\n", PrivateKey::generate().to_hex())))
+        .map_err(|e| SigningKeyError::File(path.to_owned(), e))?;
+    PrivateKey::from_hex(text.trim()).map_err(|_| SigningKeyError::Malformed(path.to_owned()))
+}
+
+/// The same for the key that web push services know.
+pub(super) fn load_or_make_vapid(path: &Path) -> Result<VapidKey, SigningKeyError> {
+    let make =
+        || VapidKey::generate_pem().ok_or_else(|| std::io::Error::other("no random numbers"));
+    let text = read_or_make(path, make).map_err(|e| SigningKeyError::File(path.to_owned(), e))?;
+    VapidKey::from_pem(&text).map_err(|e| SigningKeyError::Vapid(path.to_owned(), e))
+}
+
+fn read_or_make(
+    path: &Path,
+    make: impl FnOnce() -> std::io::Result<String>,
+) -> std::io::Result<String> {
     match std::fs::read_to_string(path) {
-        Ok(text) => PrivateKey::from_hex(text.trim())
-            .map_err(|_| SigningKeyError::Malformed(path.to_owned())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let key = PrivateKey::generate();
-            if let Some(dir) = path.parent() {
-                std::fs::create_dir_all(dir).map_err(failed)?;
-            }
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(failed)?;
-            writeln!(file, "{}", key.to_hex()).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
-            Ok(key)
-        }
-        Err(e) => Err(failed(e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        read => return read,
     }
+    let text = make()?;
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -58,5 +73,10 @@ mod tests {
         assert_eq!(load_or_make(&path).unwrap().to_hex(), made.to_hex());
         std::fs::write(&path, "hello").unwrap();
         assert!(matches!(load_or_make(&path), Err(SigningKeyError::Malformed(_))));
+        assert!(matches!(load_or_make_vapid(&path), Err(SigningKeyError::Vapid(..))));
+        let path = dir.path().join("sub/vapid.pem");
+        let made = load_or_make_vapid(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(load_or_make_vapid(&path).unwrap().public(), made.public());
     }
 }

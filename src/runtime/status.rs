@@ -10,7 +10,8 @@ use super::disk;
 use super::sources::Sources;
 use crate::index::Index;
 use crate::media::Media;
-use crate::ops::{Disk, Status, StoreStatus};
+use crate::ops::{Disk, PushStatus, Status, StoreStatus};
+use crate::push;
 use crate::store::{Store, Writer};
 
 /// Where the status comes from.
@@ -24,6 +25,7 @@ pub(super) struct Board {
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
     pub(super) reserve: u64,
+    pub(super) push: Arc<push::Stats>,
 }
 
 impl Board {
@@ -50,6 +52,10 @@ impl Board {
             members: self.index.members().len(),
             reloads: self.reloads.load(Ordering::Relaxed),
             images: serde_json::to_value(self.media.status()).unwrap_or_default(),
+            push: PushStatus {
+                waiting: self.push.waiting.load(Ordering::Relaxed),
+                running: self.push.running.load(Ordering::Relaxed),
+            },
             requests_waiting: 0,
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
             disk: Disk { used, free: disk::free(self.store.path()), reserve: self.reserve },

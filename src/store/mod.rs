@@ -18,6 +18,7 @@ pub mod collections;
 pub mod drafts;
 mod edges;
 pub mod ids;
+pub mod jobs;
 pub mod keyspaces;
 pub mod meta;
 mod names;
@@ -25,6 +26,7 @@ mod packed;
 pub mod portable;
 pub mod private;
 pub mod read;
+pub mod registrations;
 pub mod rebuild;
 mod recent;
 pub mod rows;
@@ -137,8 +139,8 @@ impl Store {
                 fjall::Error::Locked => StoreError::Locked(path.to_owned()),
                 e => e.into(),
             })?;
-        // 45 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 4 / 90).max(256 << 10);
+        // 46 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 4 / 92).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::ids::{ActorId, ByteReader, Target};
 use super::private::{self, Kind, Mute, Subscription, Takedown};
 use super::read::Reader;
+use super::registrations::{self, MAX_TOKEN, Platform, Registration};
 use super::rows::AccountStatus;
 use super::{Ks, StoreError, Tx, bookmarks, drafts};
 use crate::lexicon::catalog;
@@ -87,6 +88,15 @@ pub enum Row {
     Bookmark { viewer: String, uri: String, cid: String, key: String },
     /// A draft (`app.bsky.draft.defs#draft`).
     Draft { viewer: String, id: String, created_at: Time, updated_at: Time, draft: Value },
+    /// A device of the viewer's that gets notifications.
+    Push {
+        viewer: String,
+        platform: String,
+        app_id: String,
+        token: String,
+        age_restricted: bool,
+        at: Time,
+    },
     /// An account or record that the operator or the moderation service took down.
     Takedown { subject: String, at: Time, reference: String },
     /// A blob that they took down.
@@ -130,7 +140,8 @@ impl Row {
             | Self::Priority { viewer, .. }
             | Self::Preferences { viewer, .. }
             | Self::Bookmark { viewer, .. }
-            | Self::Draft { viewer, .. } => Some(viewer),
+            | Self::Draft { viewer, .. }
+            | Self::Push { viewer, .. } => Some(viewer),
             Self::Takedown { .. } | Self::BlobTakedown { .. } => None,
         }
     }
@@ -157,6 +168,15 @@ impl Row {
             }
             Self::Preferences { preferences, .. } if !preferences.is_object() => {
                 Err("preferences is not an object".to_owned())
+            }
+            Self::Push { platform, token, .. } => {
+                if Platform::parse(platform).is_none() {
+                    Err(format!("platform {platform:?} is not known"))
+                } else if token.len() > MAX_TOKEN {
+                    Err("token is too long".to_owned())
+                } else {
+                    Ok(())
+                }
             }
             Self::Takedown { subject, .. } if !subject.starts_with("at://") => {
                 did("subject", subject)
@@ -245,6 +265,13 @@ fn row<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Exported>, StoreEr
         let (created_at, updated_at) = (Time(held.created), Time(held.updated));
         let (viewer, id) = (did(owner)?, id.to_string());
         return Ok(Some(Exported::Row(Row::Draft { viewer, id, created_at, updated_at, draft })));
+    }
+    if let Some((owner, Registration { at, platform, app_id, token, age_restricted })) =
+        registrations::row(k, v)
+    {
+        let (viewer, platform, at) = (did(owner)?, platform.name().to_owned(), Time(at));
+        let row = Row::Push { viewer, platform, app_id, token, age_restricted, at };
+        return Ok(Some(Exported::Row(row)));
     }
     let mut key = ByteReader::new(k);
     let Some(tag) = key.u8() else { return Ok(None) };
@@ -394,6 +421,21 @@ pub fn restore(tx: &mut Tx<'_>, row: &Row) -> Result<Restored, StoreError> {
             }
             None => false,
         },
+        Row::Push { platform, app_id, token, age_restricted, at, .. } => {
+            match Platform::parse(platform) {
+                Some(platform) => {
+                    let (app_id, token) = (app_id.clone(), token.clone());
+                    let (at, age_restricted) = (at.0, *age_restricted);
+                    let held = Registration { at, platform, app_id, token, age_restricted };
+                    let missing = registrations::get(tx, viewer, &held.id())?.is_none();
+                    if missing {
+                        registrations::put(tx, viewer, &held)?;
+                    }
+                    missing
+                }
+                None => false,
+            }
+        }
         Row::Member { .. } => return Ok(Restored::NotHere),
         Row::Takedown { .. } | Row::BlobTakedown { .. } => false,
     };

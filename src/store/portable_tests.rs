@@ -69,6 +69,14 @@ fn fill(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         bookmarks::put(tx, me, post, "cid", 8)?;
     }
     drafts::create(tx, me, r#"{"posts":[{"text":"x"}]}"#.into(), 9, 9)?;
+    let device = Registration {
+        at: 11,
+        platform: Platform::Ios,
+        app_id: "app".into(),
+        token: "token".into(),
+        age_restricted: true,
+    };
+    registrations::put(tx, me, &device)?;
     let takedown = Takedown { at: 10, reference: "r".into() };
     private::set_takedown(tx, Target::Actor(you), Some(&takedown));
     private::set_takedown(tx, list.unwrap(), Some(&takedown));
@@ -98,6 +106,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
         r#"{"kind":"mute","viewer":"did:plc:me","subject":"did:plc:you","at":"1970-01-01T00:00:00.001Z","onlyReposts":true}"#,
         r#"{"kind":"list-mute","viewer":"did:plc:me","list":"at://did:plc:you/app.bsky.graph.list/a-list","at":"1970-01-01T00:00:00.002Z"}"#,
         r#"{"kind":"bookmark","viewer":"did:plc:me","uri":"at://did:plc:you/app.bsky.feed.post/3kaaaaaaaaa2a","cid":"cid","key":"22222222bu222"}"#,
+        r#"{"kind":"push","viewer":"did:plc:me","platform":"ios","appId":"app","token":"token","ageRestricted":true,"at":"1970-01-01T00:00:00.011Z"}"#,
         r#"{"kind":"takedown","subject":"did:plc:you","at":"1970-01-01T00:00:00.010Z","reference":"r"}"#,
     ];
     for line in expected {
@@ -107,7 +116,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     let to = Bench::new();
     let done = to.import(&lines).await;
     let elsewhere = done.iter().filter(|r| **r == Restored::NotHere).count();
-    assert_eq!((done.len(), elsewhere), (13, 3));
+    assert_eq!((done.len(), elsewhere), (14, 3));
     assert!(done.iter().all(|r| matches!(r, Restored::Written | Restored::NotHere)));
     let restored = to.lines();
     let here = |line: &&String| {

@@ -14,12 +14,13 @@
 //! | `x` | account or record | when it was taken down, and the reference given |
 //! | `y` | account, CID of a blob | the same |
 //!
-//! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`].
+//! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], registrations for push in
+//! [`super::registrations`].
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx, bookmarks, drafts};
+use super::{StoreError, Tx, bookmarks, drafts, registrations};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,7 +271,7 @@ pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
 
 /// Tags of rows whose key goes on with the account that they belong to: all but takedowns, which are not the account's
 /// to take along, and bookmarks by post.
-pub(crate) const OF_ACCOUNT: [u8; 11] = [
+pub(crate) const OF_ACCOUNT: [u8; 12] = [
     Kind::MutedActor as u8,
     Kind::MutedList as u8,
     Kind::MutedThread as u8,
@@ -282,6 +283,7 @@ pub(crate) const OF_ACCOUNT: [u8; 11] = [
     bookmarks::BY_VIEWER,
     drafts::BY_ID,
     drafts::BY_TIME,
+    registrations::TAG,
 ];
 
 /// Removes up to `most` rows of a viewer; `true` once nothing is left.
@@ -391,6 +393,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         bookmarks::BY_VIEWER => return bookmarks::by_viewer_row(key, value).is_some(),
         drafts::BY_ID => return drafts::by_id_row(key, value).is_some(),
         drafts::BY_TIME => return drafts::by_time_row(key).is_some() && value.is_empty(),
+        registrations::TAG => return registrations::row(key, value).is_some(),
         PREFERENCES => {
             let whole = r.actor().is_some() && r.is_empty();
             return whole && std::str::from_utf8(value).is_ok();

@@ -35,7 +35,7 @@ pub enum Kind {
     Notification = 7,
     /// DIDs and their numbers, handles, repo state.
     Account = 8,
-    /// Cursors, private rows.
+    /// Cursors, private rows, jobs.
     Other = 9,
 }
 
@@ -216,7 +216,7 @@ fn weigh(
 
 fn kind(ks: Ks, k: &[u8]) -> Kind {
     match ks {
-        Ks::Meta | Ks::Private => Kind::Other,
+        Ks::Meta | Ks::Private | Ks::Jobs => Kind::Other,
         Ks::Names | Ks::Actor => Kind::Account,
         Ks::Post => Kind::Post,
         Ks::Fwd | Ks::Rev => Kind::of_edge(k.first()),

@@ -68,6 +68,11 @@ impl<'s> Tx<'s> {
         self.write(ks, key, None, true);
     }
 
+    /// Whether the store had the row before this batch.
+    pub fn had(&self, ks: Ks, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.store.keyspace(ks)?.contains_key(key)?)
+    }
+
     /// Writes a row that outlives a rollback.
     pub(super) fn put_name(&mut self, ks: Ks, key: &[u8], value: &[u8]) {
         self.write(ks, key, Some(value), false);

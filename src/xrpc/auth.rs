@@ -257,12 +257,18 @@ impl Authenticator {
         })
     }
 
+    /// Whether a DID is ours, or one of those that were.
+    #[must_use]
+    pub fn is_own_did(&self, did: &str) -> bool {
+        let alternatives = &self.config.alternative_dids;
+        self.config.own_did == *did || alternatives.iter().any(|own| *own == *did)
+    }
+
     fn check_audience(&self, claims: &Claims, alternatives: bool) -> Result<(), XrpcError> {
         let audience = claims.audience.as_str();
-        let known = self.config.own_did == *audience
-            || self.own_service == audience
-            || (alternatives && self.config.alternative_dids.iter().any(|did| *did == *audience));
-        if known {
+        let known =
+            if alternatives { self.is_own_did(audience) } else { self.config.own_did == *audience };
+        if known || self.own_service == audience {
             return Ok(());
         }
         Err(XrpcError::auth("BadJwtAudience", "jwt audience does not match service did"))

@@ -34,6 +34,10 @@ pub struct ServerIdentity {
     pub public_url: String,
     /// Our public key as multibase, if there is one.
     pub signing_key: Option<String>,
+    /// The key that web push services know us by, as `PushManager.subscribe` takes it; empty if there is none.
+    pub vapid_key: String,
+    /// Whether the operator has an endpoint that forwards notifications to devices.
+    pub push_endpoint: bool,
 }
 
 /// What the operator tells clients.
@@ -85,7 +89,7 @@ pub struct AppCtx {
     /// Images and blobs.
     pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.
-    pub default_labelers: ArcSwap<ParsedLabelers>,
+    pub default_labelers: Arc<ArcSwap<ParsedLabelers>>,
     /// Caps on one request; replaced when the configuration is reloaded.
     pub limits: ArcSwap<Limits>,
     /// What clients are told about themselves; replaced when the configuration is reloaded.

@@ -167,6 +167,8 @@ pub static METHODS: &[Method] = &[
     Method::asynchronous("app.bsky.notification.putActivitySubscription", Auth::Required, |ctx, call| Box::pin(api::subscription::put_activity_subscription(ctx, call))),
     Method::asynchronous("app.bsky.notification.putPreferences", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences(ctx, call))),
     Method::asynchronous("app.bsky.notification.putPreferencesV2", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences_v2(ctx, call))),
+    Method::asynchronous("app.bsky.notification.registerPush", Auth::Required, |ctx, call| Box::pin(api::push::register_push(ctx, call))),
+    Method::asynchronous("app.bsky.notification.unregisterPush", Auth::Required, |ctx, call| Box::pin(api::push::unregister_push(ctx, call))),
     Method::asynchronous("app.bsky.notification.updateSeen", Auth::Required, |ctx, call| Box::pin(api::notification::update_seen(ctx, call))),
     Method::read("app.bsky.unspecced.getAgeAssuranceState", Auth::Required, api::age_assurance::get_state_v1),
     Method::read("app.bsky.unspecced.getConfig", Auth::None, api::unspecced::get_config),

@@ -1,4 +1,4 @@
-//! What is not XRPC: health, DID document, robots, the docs page, the operator's status.
+//! What is not XRPC: health, DID document, robots, the docs page, the key for web push, the operator's status.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method as Verb, StatusCode};
@@ -20,6 +20,7 @@ pub(super) struct Site {
     docs: String,
     did_document: Option<Vec<u8>>,
     health: Vec<u8>,
+    vapid_key: String,
 }
 
 impl Site {
@@ -28,6 +29,7 @@ impl Site {
             docs: listing::page(),
             did_document: did_document(identity),
             health: json!({ "version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes(),
+            vapid_key: identity.vapid_key.clone(),
         }
     }
 
@@ -41,6 +43,9 @@ impl Site {
             "/robots.txt" => Reply::with_type(ROBOTS.into(), "text/plain; charset=utf-8"),
             "/xrpc/_health" => Reply::json_bytes(self.health.clone()),
             "/.well-known/did.json" => Reply::json_bytes(self.did_document.clone()?),
+            "/push/vapid-key" => {
+                Reply::with_type(self.vapid_key.clone().into_bytes(), "text/plain; charset=utf-8")
+            }
             "/admin/status" => match status(ctx, request) {
                 Ok(reply) => reply,
                 Err(error) => return Some(encode::failure("/admin/status", error)),

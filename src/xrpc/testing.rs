@@ -208,8 +208,12 @@ pub(super) fn context_over(
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),
             signing_key: Some("zKey".to_owned()),
+            vapid_key: "BKey".to_owned(),
+            push_endpoint: false,
         },
-        default_labelers: ArcSwap::from_pointee(ParsedLabelers::defaults([did("did:plc:default")])),
+        default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
+            "did:plc:default",
+        )]))),
         limits: ArcSwap::from_pointee(Limits { drafts: 3, ..Limits::default() }),
         client_config: ArcSwap::default(),
         clock: || NOW * 1000,

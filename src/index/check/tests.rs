@@ -197,6 +197,9 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Private, b"f1", b""), &["undecodable"]),
         (put(Ks::Private, b"d1", b""), &["undecodable"]),
         (put(Ks::Private, b"u1", b""), &["undecodable"]),
+        (put(Ks::Private, b"g1", b""), &["undecodable"]),
+        (put(Ks::Jobs, b"p1", b""), &["undecodable"]),
+        (put(Ks::Jobs, b"wp", b""), &["undecodable"]),
         (
             Box::new(move |tx| {
                 drafts::create(tx, b, "{}".into(), 5, 9).unwrap();

@@ -18,6 +18,7 @@ pub(super) mod mute;
 pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod preferences;
+pub(super) mod push;
 pub(super) mod repo;
 pub(super) mod starter_pack;
 pub(super) mod subscription;

@@ -1,51 +1,18 @@
 //! `app.bsky.notification.getPreferences`, `putPreferences` and `putPreferencesV2`: private state.
-//!
-//! What is saved is one JSON object with a field for each reason. Whatever is missing in it or unknown is read as the
-//! default, so a later version may add fields.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::hydrate::preferences::{saved, whole};
 use crate::store::private::{self, Kind};
-use crate::store::{ActorId, Reader, StoreError};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
-
-/// Fields of `app.bsky.notification.defs#filterablePreference`.
-const FILTERABLE: [&str; 8] =
-    ["follow", "like", "likeViaRepost", "mention", "quote", "reply", "repost", "repostViaRepost"];
-
-/// Fields of `app.bsky.notification.defs#preference`.
-const PLAIN: [&str; 4] = ["starterpackJoined", "subscribedPost", "unverified", "verified"];
-
-/// All fields but `chat`, with defaults for what `saved` does not say.
-fn whole(saved: &Value) -> Map<String, Value> {
-    let of = |field: &str, key| saved.get(field).and_then(|held| held.get(key));
-    let flag = |field, key| of(field, key).and_then(Value::as_bool).unwrap_or(true);
-    let mut out = Map::new();
-    for field in FILTERABLE {
-        let follows = of(field, "include").is_some_and(|held| held == "follows");
-        let include = if follows { "follows" } else { "all" };
-        let (list, push) = (flag(field, "list"), flag(field, "push"));
-        out.insert(field.into(), json!({ "include": include, "list": list, "push": push }));
-    }
-    for field in PLAIN {
-        let (list, push) = (flag(field, "list"), flag(field, "push"));
-        out.insert(field.into(), json!({ "list": list, "push": push }));
-    }
-    out
-}
 
 /// `chat` is always the default: the chat service has preferences of its own.
 fn answer(mut preferences: Map<String, Value>) -> Value {
     preferences.insert("chat".into(), json!({ "include": "all", "push": true }));
     json!({ "preferences": preferences })
-}
-
-fn saved<R: Reader>(r: &R, viewer: ActorId) -> Result<Value, StoreError> {
-    let text = private::preferences(r, viewer)?.unwrap_or_default();
-    Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// `app.bsky.notification.getPreferences`

@@ -6,8 +6,9 @@ use super::testing::Server;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, Target};
-use crate::store::{Ks, Reader};
+use crate::store::{Ks, Reader, registrations};
 use crate::xrpc::XrpcError;
+use crate::xrpc::testing::OWN;
 
 fn error(result: Result<Value, XrpcError>) -> String {
     let error = result.unwrap_err();
@@ -279,4 +280,59 @@ fn lists_used_against_others_come_by_their_own_age() {
         assert!(page("cursor=1::2", me).0.is_empty());
         assert_eq!(error(s.get(&nsid, "cursor=x__y", Some(me))), "InvalidRequest Malformed cursor");
     }
+}
+
+#[test]
+fn devices_register_for_push() {
+    let s = Server::new(Fixture::new());
+    let [me, other] = ["me", "other"].map(|n| s.fixture.account(n));
+    let held = |of| {
+        let mut all = registrations::all(&s.fixture.snapshot(), of).unwrap();
+        all.sort_by(|a, b| a.token.cmp(&b.token));
+        all
+    };
+    let input = |token: &str, platform: &str, service: &str| {
+        json!({
+            "serviceDid": service, "token": token, "platform": platform, "appId": "app.example",
+            "ageRestricted": true,
+        })
+    };
+    let register = |input: Value, by| s.post("app.bsky.notification.registerPush", input, by);
+    let unregister = |input: Value, by| s.post("app.bsky.notification.unregisterPush", input, by);
+    let url = "https://up.example/x";
+    for call in [&register as &dyn Fn(Value, ActorId) -> Result<Value, XrpcError>, &unregister] {
+        for (input, expect) in [
+            // No endpoint is configured: as the reference without its push service.
+            (
+                input("a1b2", "ios", "did:web:else.example"),
+                "MethodNotImplemented This service is not configured to support push token registration.",
+            ),
+            (input(url, "web", "did:web:else.example"), "InvalidRequest Invalid serviceDid."),
+            (
+                input(url, "windows", OWN),
+                "InvalidRequest Unsupported platform: must be \"ios\", \"android\", or \"web\".",
+            ),
+            (
+                input(&format!("{url}{}", "x".repeat(4096)), "web", OWN),
+                "InvalidRequest token or appId is too long",
+            ),
+        ] {
+            assert_eq!(error(call(input, me)), expect);
+        }
+    }
+    let subscription = json!({ "endpoint": url, "expirationTime": null }).to_string();
+    for (token, platform) in [(url, "android"), (url, "android"), (subscription.as_str(), "web")] {
+        assert_eq!(register(input(token, platform, OWN), me).unwrap(), Value::Null);
+    }
+    // What an earlier name of the server was given is still fine.
+    register(input(url, "web", "did:web:old.example"), other).unwrap();
+    let mine = held(me);
+    assert_eq!(mine.len(), 2);
+    assert_eq!((mine[0].token.as_str(), mine[0].platform.name()), (url, "android"));
+    assert!(mine[0].age_restricted && mine[0].app_id == "app.example");
+    unregister(input(url, "web", OWN), me).unwrap();
+    assert_eq!(held(me).len(), 2, "another platform is another registration");
+    unregister(input(url, "android", OWN), me).unwrap();
+    unregister(input(url, "android", OWN), me).unwrap();
+    assert_eq!((held(me).len(), held(other).len()), (1, 1));
 }

@@ -1,0 +1,131 @@
+//! One delivery: the request, and what is written down about its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ring::hmac;
+
+use super::limits::Health;
+use super::plan::{Delivery, Destination, FAILED};
+use super::retry::{self, Outcome};
+use super::sender::Inner;
+use super::transport::Via;
+use crate::store::jobs::{self, PushJob};
+use crate::store::{Tx, registrations};
+use crate::telemetry::counters::Counters;
+
+/// Deliveries that were answered with success.
+static SENT: Counters = Counters::new("push.sent");
+/// Tries that are repeated, by cause.
+static RETRIED: Counters = Counters::new("push.retried");
+
+/// How long push services keep a message for a device that is off, seconds.
+const TTL: HeaderValue = HeaderValue::from_static("86400");
+
+impl Inner {
+    /// Sends one, and writes down what came of it.
+    pub(super) async fn deliver(self: Arc<Self>, delivery: Delivery) {
+        let Delivery { job, viewer, to, origin, body, id } = delivery;
+        let endpoint = matches!(to, Destination::Endpoint);
+        let now = (self.parts.clock)();
+        let outcome = match self.request(&to, &origin, &body, &id, now) {
+            Some((via, url, headers)) => {
+                let sent = self.parts.transport.post(via, &url, &headers, Bytes::from(body));
+                retry::outcome(&sent.await, endpoint, (self.parts.clock)())
+            }
+            None => Outcome::Failed("request", None),
+        };
+        let now = (self.parts.clock)();
+        let health = match &outcome {
+            Outcome::Delivered | Outcome::Gone => Health::Well,
+            Outcome::Refused(_) => Health::Unknown,
+            Outcome::Failed(_, pause) => Health::Ill(*pause),
+        };
+        self.limits.lock().lanes.finish(&origin, health, now);
+        let again = count(&outcome, &job, endpoint, now);
+        let (gone, to) = (outcome == Outcome::Gone, job.to);
+        let change = move |tx: &mut Tx<'_>| {
+            jobs::remove(tx, &job);
+            if let Some(again) = again {
+                jobs::put(tx, again)?;
+            }
+            if gone {
+                registrations::remove(tx, viewer, &to);
+            }
+            jobs::advance(tx, now)
+        };
+        // Refused only when the server stops.
+        let _ = self.parts.writer.durable(change).await;
+    }
+
+    /// Address and headers; `None` if they cannot be made.
+    fn request(
+        &self,
+        to: &Destination,
+        origin: &str,
+        body: &[u8],
+        id: &str,
+        now: i64,
+    ) -> Option<(Via, String, HeaderMap)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("idempotency-key"), id.parse().ok()?);
+        match to {
+            Destination::Endpoint => {
+                let (url, _) = self.parts.settings.endpoint.as_ref()?;
+                let signature = signature(self.secret.as_ref()?, body, now / 1000);
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(HeaderName::from_static("aerie-signature"), signature.parse().ok()?);
+                Some((Via::Configured, url.clone(), headers))
+            }
+            Destination::Web(web) => {
+                headers.insert(HeaderName::from_static("ttl"), TTL);
+                let key = &self.parts.key;
+                let vapid = key.authorization(origin, &self.parts.settings.contact, now)?;
+                let mut vapid: HeaderValue = vapid.parse().ok()?;
+                vapid.set_sensitive(true);
+                headers.insert(AUTHORIZATION, vapid);
+                let kind = match web.keys {
+                    Some(_) => {
+                        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("aes128gcm"));
+                        "application/octet-stream"
+                    }
+                    None => "application/json",
+                };
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                Some((Via::Guarded, web.endpoint.clone(), headers))
+            }
+        }
+    }
+}
+
+/// `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY`.
+fn signature(secret: &hmac::Key, body: &[u8], seconds: i64) -> String {
+    let mut context = hmac::Context::with_key(secret);
+    context.update(format!("{seconds}.").as_bytes());
+    context.update(body);
+    let tag = data_encoding::HEXLOWER.encode(context.sign().as_ref());
+    format!("t={seconds},v1={tag}")
+}
+
+/// Counts what became of a try; the job that repeats it, if one does.
+fn count(outcome: &Outcome, job: &PushJob, endpoint: bool, now: i64) -> Option<PushJob> {
+    match outcome {
+        Outcome::Delivered => SENT.inc(if endpoint { "endpoint" } else { "web" }),
+        Outcome::Gone => FAILED.inc("gone"),
+        Outcome::Refused(cause) => FAILED.inc(cause),
+        Outcome::Failed(cause, pause) => {
+            let tries = job.tries.saturating_add(1);
+            let due = retry::next(tries, job.born, now, *pause, rand::random());
+            match due {
+                Some(due) => {
+                    RETRIED.inc(cause);
+                    return Some(PushJob { due, tries, ..job.clone() });
+                }
+                None => FAILED.inc(cause),
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,70 @@
+//! Whether a notification is pushed: by the rules of the notification list, asked when it is sent, and by the
+//! recipient's preferences.
+
+use super::message::{Message, Texts};
+use crate::hydrate::notification::{Hidden, NotifState};
+use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
+use crate::store::{Ks, Reader};
+use crate::view::notification::NotifText;
+
+/// What to do with a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Push this.
+    Push(Box<Message>),
+    /// Leave it, for this reason.
+    Suppress(&'static str),
+}
+
+/// Judges the notification with this key in `notif`, for the viewer of `h`.
+pub(super) fn judge(h: &Hydrator<'_>, viewer: ActorId, key: &[u8]) -> Result<Verdict> {
+    let held = h.snapshot.get(Ks::Notif, key)?;
+    let Some((_, row)) = held.and_then(|value| NotifRow::decode(key, &value)) else {
+        return Ok(Verdict::Suppress("undone"));
+    };
+    if !h.actor(viewer)?.is_some_and(|actor| actor.is_hosted()) {
+        return Ok(Verdict::Suppress("inactive-recipient"));
+    }
+    let mut state = NotifState::new(h);
+    if let Some(cause) = suppressed(h, &mut state, viewer, &row)? {
+        return Ok(Verdict::Suppress(cause));
+    }
+    let subject = match row.subject {
+        Some(Target::Actor(_)) | None => None,
+        Some(target) => Some(h.snapshot.target_text(target)?),
+    };
+    let text = NotifText { row, uri: h.snapshot.uri(row.record())?, subject };
+    // What the list does not show: authors and records that are gone or taken down.
+    let shown = state.view(&text, None).is_some();
+    let NotifText { uri, subject, .. } = text;
+    let recipient = h.snapshot.did(viewer)?.to_string();
+    let message = Message::new(&state, &row, Texts { recipient, uri, subject });
+    Ok(match message.filter(|_| shown) {
+        Some(message) => Verdict::Push(Box::new(message)),
+        None => Verdict::Suppress("unavailable"),
+    })
+}
+
+fn suppressed(
+    h: &Hydrator<'_>,
+    state: &mut NotifState,
+    viewer: ActorId,
+    row: &NotifRow,
+) -> Result<Option<&'static str>> {
+    if !h.is_listed(viewer, false, row)? {
+        return Ok(Some("subject-gone"));
+    }
+    if !h.wants_pushed(viewer, row)? {
+        return Ok(Some("preferences"));
+    }
+    h.notified(state, std::slice::from_ref(row))?;
+    if h.is_thread_muted(state, viewer, row)? {
+        return Ok(Some("thread-mute"));
+    }
+    Ok(state.hidden(row).map(|hidden| match hidden {
+        Hidden::Block => "block",
+        Hidden::Mute => "mute",
+        Hidden::NeedsReview => "needs-review",
+        Hidden::Reply => "hidden-reply",
+    }))
+}

@@ -1,0 +1,207 @@
+//! The loop that works the outbox off.
+//!
+//! A pass reads the jobs that are due, judges them, starts as many deliveries as the limits let, and puts those off whose
+//! destination is closed. Each delivery ends with one durable change: the job goes, or comes again later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ring::hmac;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{Caps, Health, Lanes, MAX_RUNNING};
+use super::transport::Transport;
+use super::vapid::VapidKey;
+use crate::hydrate::Shared;
+use crate::store::jobs::{self, PushJob};
+use crate::store::{Store, StoreError, Tx, Writer};
+use crate::syntax::Did;
+
+/// How often the jobs are counted.
+const COUNT_MS: i64 = 2000;
+/// The longest sleep: the clock may be set.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// Time that deliveries under way have when the server stops.
+const STOP: Duration = Duration::from_millis(1500);
+/// Pause after an error of the store.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Which labelers decide what is hidden: those that apply to clients that name none.
+pub type Labelers = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
+
+/// What the operator set.
+pub struct Settings {
+    /// The operator's endpoint and the secret that its requests are signed with.
+    pub endpoint: Option<(String, String)>,
+    /// Most notifications that each destination of a recipient gets in a minute.
+    pub per_minute: u32,
+    /// Where push services find the operator.
+    pub contact: String,
+}
+
+/// What [`Push`] works with.
+pub struct Parts {
+    /// What is read.
+    pub store: Store,
+    /// What is changed.
+    pub writer: Writer,
+    /// Caches of hydration.
+    pub hydration: Arc<Shared>,
+    /// Whose labels apply.
+    pub labelers: Labelers,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The key that push services know.
+    pub key: Arc<VapidKey>,
+    /// The way out.
+    pub transport: Arc<dyn Transport>,
+    /// Milliseconds since 1970.
+    pub clock: Box<dyn Fn() -> i64 + Send + Sync>,
+}
+
+/// Figures for the status.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Jobs in the outbox; counted every other second while there are any.
+    pub waiting: AtomicUsize,
+    /// Deliveries under way.
+    pub running: AtomicUsize,
+}
+
+/// The sender.
+pub struct Push {
+    inner: Arc<Inner>,
+    running: JoinSet<()>,
+    /// Jobs under way and their destinations, by task.
+    held: FxHashMap<tokio::task::Id, (PushJob, Arc<str>)>,
+    counted_at: i64,
+}
+
+/// What passes and deliveries share.
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    pub(super) secret: Option<hmac::Key>,
+    pub(super) limits: Mutex<Limits>,
+    stats: Arc<Stats>,
+}
+
+#[derive(Default)]
+pub(super) struct Limits {
+    pub(super) lanes: Lanes,
+    pub(super) caps: Caps,
+}
+
+impl Push {
+    /// A sender that has not started.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let secret = parts.settings.endpoint.as_ref();
+        let secret = secret.map(|(_, s)| hmac::Key::new(hmac::HMAC_SHA256, s.as_bytes()));
+        let inner = Inner { parts, secret, limits: Mutex::default(), stats: Arc::default() };
+        Self {
+            inner: Arc::new(inner),
+            running: JoinSet::new(),
+            held: FxHashMap::default(),
+            counted_at: i64::MIN,
+        }
+    }
+
+    /// Figures that follow the work.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.inner.stats)
+    }
+
+    /// Works until `stop`. `nudge` says that there are new jobs; with none, nothing is done.
+    pub async fn run(mut self, nudge: flume::Receiver<()>, stop: CancellationToken) {
+        loop {
+            let sleep = match self.pass().await {
+                Ok(None) => None,
+                Ok(Some(next)) => {
+                    let ms = next.saturating_sub((self.inner.parts.clock)()).max(0);
+                    Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
+                }
+                Err(StoreError::Closed) => break,
+                Err(error) => {
+                    tracing::error!(%error, "push: the outbox cannot be read");
+                    Some(AFTER_ERROR)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(done) = self.running.join_next_with_id() => self.ended(done),
+                Ok(()) = nudge.recv_async() => {}
+                () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
+                else => break,
+            }
+        }
+        // Whatever is not answered by then is sent again at the next start.
+        let _ = tokio::time::timeout(STOP, self.drain()).await;
+    }
+
+    /// Waits for the deliveries under way.
+    pub(super) async fn drain(&mut self) {
+        while let Some(done) = self.running.join_next_with_id().await {
+            self.ended(done);
+        }
+    }
+
+    fn ended(&mut self, done: Result<(tokio::task::Id, ()), tokio::task::JoinError>) {
+        let id = match &done {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        if let (Some((_, origin)), Err(error)) = (self.held.remove(&id), done) {
+            // The job stays and is tried again with the next pass.
+            tracing::error!(%error, "push: a delivery panicked");
+            let now = (self.inner.parts.clock)();
+            self.inner.limits.lock().lanes.finish(&origin, Health::Ill(None), now);
+        }
+        self.inner.stats.running.store(self.held.len(), Ordering::Relaxed);
+    }
+
+    /// Starts what is due; says when to look again, if at any time without being told.
+    pub(super) async fn pass(&mut self) -> Result<Option<i64>, StoreError> {
+        let room = MAX_RUNNING.saturating_sub(self.held.len());
+        if room == 0 {
+            return Ok(None);
+        }
+        let now = (self.inner.parts.clock)();
+        let count = now.saturating_sub(self.counted_at) >= COUNT_MS;
+        let held: FxHashSet<PushJob> = self.held.values().map(|(job, _)| job.clone()).collect();
+        let inner = Arc::clone(&self.inner);
+        let plan = tokio::task::spawn_blocking(move || inner.plan(now, room, &held, count)).await;
+        let plan = plan.map_err(|_| StoreError::Closed)??;
+        let mut next = plan.next;
+        match plan.waiting {
+            Some(waiting) => {
+                self.counted_at = now;
+                self.inner.stats.waiting.store(waiting, Ordering::Relaxed);
+            }
+            None => next = Some(next.unwrap_or(i64::MAX).min(self.counted_at + COUNT_MS)),
+        }
+        let (dropped, put_off) = (plan.dropped, plan.put_off);
+        if !dropped.is_empty() || !put_off.is_empty() {
+            let change = move |tx: &mut Tx<'_>| {
+                dropped.iter().for_each(|job| jobs::remove(tx, job));
+                for (job, due) in put_off {
+                    jobs::remove(tx, &job);
+                    jobs::put(tx, PushJob { due, ..job })?;
+                }
+                jobs::advance(tx, now)
+            };
+            self.inner.parts.writer.durable(change).await?;
+        }
+        for delivery in plan.deliveries {
+            let kept = (delivery.job.clone(), Arc::clone(&delivery.origin));
+            let task = self.running.spawn(Arc::clone(&self.inner).deliver(delivery));
+            self.held.insert(task.id(), kept);
+        }
+        self.inner.stats.running.store(self.held.len(), Ordering::Relaxed);
+        Ok(next)
+    }
+}
