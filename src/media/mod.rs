@@ -44,6 +44,6 @@ mod tests;
 
 pub use blob::{Blob, Pieces};
 pub use error::MediaError;
-pub use origin::{NetOrigin, Origin};
+pub use origin::{Held, NetOrigin, Origin};
 pub use request::{BadPath, Format, ImageRequest, Preset, parse_blob};
 pub use service::{Image, ImagesStatus, Media, Settings};

@@ -1,22 +1,29 @@
 //! Where blobs come from: the account's PDS, `com.atproto.sync.getBlob`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 
 use super::error::MediaError;
 use crate::identity::{Freshness, Identity};
-use crate::net::{HostThrottle, HttpClient, Limits, NetError, StreamLimits, StreamResponse};
+use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::syntax::Did;
 
 /// Lexicons allow images of 2 MB; other applications a little more. The reference takes 10 MB.
-const IMAGE_LIMITS: Limits =
-    Limits { max_bytes: 10 << 20, timeout: Duration::from_secs(20), redirects: 3, accept: None };
+const IMAGE_LIMITS: StreamLimits = StreamLimits {
+    max_bytes: 10 << 20,
+    header_timeout: Duration::from_secs(15),
+    idle_timeout: Duration::from_secs(5),
+    timeout: Duration::from_secs(30),
+};
 /// The largest blob of a lexicon is a video of 100 MB.
 const BLOB_LIMITS: StreamLimits = StreamLimits {
     max_bytes: 100 << 20,
@@ -28,10 +35,21 @@ const BLOB_LIMITS: StreamLimits = StreamLimits {
 const PER_HOST: usize = 8;
 const TURN: Duration = Duration::from_secs(10);
 
+/// Some PDSes keep their blobs elsewhere.
+const REDIRECTS: usize = 3;
+
+/// A blob in memory, and its place there.
+pub type Held = (Bytes, OwnedSemaphorePermit);
+
 /// Gives the bytes of blobs, unchecked.
 pub trait Origin: Send + Sync {
-    /// A whole blob that may be an image.
-    fn image<'a>(&'a self, did: &'a Did, cid: &'a str) -> BoxFuture<'a, Result<Bytes, MediaError>>;
+    /// A whole blob that may be an image. One of `slots` is taken when its bytes come, not while a PDS thinks.
+    fn image<'a>(
+        &'a self,
+        did: &'a Did,
+        cid: &'a str,
+        slots: Arc<Semaphore>,
+    ) -> BoxFuture<'a, Result<Held, MediaError>>;
 
     /// Any blob, piece by piece; the status is 200.
     fn blob<'a>(
@@ -67,30 +85,60 @@ impl NetOrigin {
         Ok((format!("{base}/xrpc/com.atproto.sync.getBlob?{query}"), host))
     }
 
-    async fn fetch(&self, did: &Did, cid: &str) -> Result<Bytes, MediaError> {
+    async fn fetch(&self, did: &Did, cid: &str, slots: Arc<Semaphore>) -> Result<Held, MediaError> {
         let (url, host) = self.locate(did, cid).await?;
         let turn = timeout(TURN, self.throttle.acquire(&host)).await;
         let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
-        let response = self.http.get(&url, &IMAGE_LIMITS).await?;
-        turn.observe(response.status, &response.headers);
-        judge(response.status, &response.headers)?;
-        if is_image(&response.headers) == Some(false) {
+        let StreamResponse { status, headers, mut body } = self.get(url, &IMAGE_LIMITS).await?;
+        turn.observe(status, &headers);
+        judge(status, &headers)?;
+        if is_image(&headers) == Some(false) {
             return Err(MediaError::NotAnImage);
         }
-        Ok(response.body)
+        let slot = slots.acquire_owned().await.map_err(|_| MediaError::Overloaded)?;
+        let mut whole = BytesMut::new();
+        while let Some(piece) = body.next().await.transpose()? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok((whole.freeze(), slot))
     }
 
     async fn stream(&self, did: &Did, cid: &str) -> Result<StreamResponse, MediaError> {
         let (url, _) = self.locate(did, cid).await?;
-        let response = self.http.get_stream(&url, &HeaderMap::new(), &BLOB_LIMITS).await?;
+        let response = self.get(url, &BLOB_LIMITS).await?;
         judge(response.status, &response.headers)?;
         Ok(response)
     }
+
+    /// GET that follows redirects; each hop is guarded like the first.
+    async fn get(
+        &self,
+        mut url: String,
+        limits: &StreamLimits,
+    ) -> Result<StreamResponse, MediaError> {
+        for _ in 0..=REDIRECTS {
+            let response = self.http.get_stream(&url, &HeaderMap::new(), limits).await?;
+            let Some(next) = redirect(&url, &response) else { return Ok(response) };
+            url = next;
+        }
+        Err(NetError::Redirects.into())
+    }
+}
+
+fn redirect(from: &str, response: &StreamResponse) -> Option<String> {
+    response.status.is_redirection().then_some(())?;
+    let to = response.headers.get(LOCATION)?.to_str().ok()?;
+    Some(Url::parse(from).ok()?.join(to).ok()?.into())
 }
 
 impl Origin for NetOrigin {
-    fn image<'a>(&'a self, did: &'a Did, cid: &'a str) -> BoxFuture<'a, Result<Bytes, MediaError>> {
-        Box::pin(self.fetch(did, cid))
+    fn image<'a>(
+        &'a self,
+        did: &'a Did,
+        cid: &'a str,
+        slots: Arc<Semaphore>,
+    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+        Box::pin(self.fetch(did, cid, slots))
     }
 
     fn blob<'a>(
@@ -123,8 +171,42 @@ fn is_image(headers: &HeaderMap) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http::HeaderValue;
+
+    use super::*;
+    use crate::config::Network;
+    use crate::net::Dialer;
+
+    #[tokio::test]
+    async fn redirects_are_followed_a_few_times() {
+        let url = crate::net::testing::serve(|request| {
+            let path = request.uri().path();
+            let answer = http::Response::builder();
+            match path.trim_start_matches('/').parse::<u32>() {
+                Ok(0) => answer.body(path.to_owned()),
+                Ok(n) => {
+                    answer.status(302).header(LOCATION, format!("/{}", n - 1)).body(String::new())
+                }
+                Err(_) => {
+                    answer.status(302).header(LOCATION, "http://10.0.0.1/").body(String::new())
+                }
+            }
+            .unwrap()
+        })
+        .await;
+        let origin = |private| {
+            let dialer = Dialer::new(private).unwrap();
+            let network = Network::default();
+            let identity = Identity::new(&network, &dialer, "http://test", 10);
+            NetOrigin::new(identity, HttpClient::new(&dialer, "http://test"))
+        };
+        for (hops, expect) in [(0, 200), (3, 200), (4, 0)] {
+            let got = origin(true).get(format!("{url}/{hops}"), &IMAGE_LIMITS).await;
+            assert_eq!(got.map_or(0, |response| response.status.as_u16()), expect, "{hops}");
+        }
+        // What is not public is not reached, whoever says so.
+        assert!(origin(false).get(format!("{url}/0"), &IMAGE_LIMITS).await.is_err());
+    }
 
     #[test]
     fn what_a_pds_answers() {

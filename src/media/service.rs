@@ -224,9 +224,8 @@ impl Media {
     }
 
     async fn make(self: &Arc<Self>, key: Key, request: ImageRequest) -> Outcome {
-        let slot = Arc::clone(&self.in_memory).acquire_owned().await;
-        let slot = slot.map_err(|_| MediaError::Overloaded)?;
-        let blob = self.origin.image(&request.did, &cid::to_base32(&request.cid)).await?;
+        let (cid, slots) = (cid::to_base32(&request.cid), Arc::clone(&self.in_memory));
+        let (blob, slot) = self.origin.image(&request.did, &cid, slots).await?;
         let this = Arc::clone(self);
         let made = self.resizers.run(move || {
             let _slot = slot;

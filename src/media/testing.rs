@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::moderation::Takedowns;
@@ -50,12 +51,14 @@ impl Origin for Blobs {
         &'a self,
         _did: &'a Did,
         cid: &'a str,
-    ) -> BoxFuture<'a, Result<Bytes, MediaError>> {
+        slots: Arc<Semaphore>,
+    ) -> BoxFuture<'a, Result<Held, MediaError>> {
         Box::pin(async move {
             let image = self.give(cid);
+            let slot = slots.acquire_owned().await.unwrap();
             // Others get to ask for the same meanwhile.
             tokio::time::sleep(Duration::from_millis(20)).await;
-            image
+            Ok((image?, slot))
         })
     }
 

@@ -1,11 +1,15 @@
 // `scripts/bench`: runs aerie against the simulator and prints what is measured beside what is aimed at.
 import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
+import http from 'node:http'
+import { connect } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { command, startAerie } from './aerie.mjs'
+import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
 
 const { ATSIM, BENCH_DIR } = process.env
@@ -194,6 +198,121 @@ const sections = {
     }
     await finish(run)
   },
+
+  async images() {
+    const net = await pictures(120)
+    const dir = folder()
+    const aerie = await startAerie(net, { dir, change: settings(true) })
+    for (const [suffix, kind] of [['', 'WebP'], ['@jpeg', 'JPEG']]) {
+      const paths = net.cids.map((cid) => `/img/feed_fullsize/plain/${net.did}/${cid}${suffix}`)
+      const cpu = cpuSeconds(aerie.pid)
+      const made = await fetchAll(net.appview.port, paths, 8)
+      figure(`2000 x 1500 JPEG to feed_fullsize, ${kind}`, paths.length / made.seconds, '/s', '>=', 20)
+      note(`${format((1000 * (cpuSeconds(aerie.pid) - cpu)) / paths.length)} ms of CPU and ${format(made.bytes / paths.length / 1024)} KB each`)
+      const many = Array.from({ length: 20_000 }, (_, i) => paths[i % paths.length])
+      const cached = await fetchAll(net.appview.port, many, 16)
+      figure(`the same from the cache, ${kind}`, many.length / cached.seconds, '/s', '>=', 2000)
+    }
+    const { images } = await aerie.status()
+    if (images.resized !== 2 * net.cids.length) throw new Error(`made ${images.resized} images`)
+    figure('peak memory with images', peakMb(aerie.pid), 'MB', '<=', 600)
+    await finish({ net, aerie })
+    remove(dir)
+  },
+}
+
+/** A PDS with `count` photographs of one account, and the directory that names it; nothing else of a network. */
+async function pictures(count) {
+  const { default: sharp } = await transitive('sharp')
+  const did = 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa'
+  const blobs = new Map()
+  const noise = { type: 'gaussian', mean: 128, sigma: 30 }
+  // Soft shapes with a little grain, as a camera makes them; bytes after its end make each file a different blob.
+  const shapes = await sharp({ create: { width: 100, height: 75, channels: 3, background: 'grey', noise } })
+    .resize(2000, 1500, { kernel: 'cubic' }).modulate({ saturation: 2 }).toBuffer({ resolveWithObject: true })
+  const grain = await sharp({ create: { width: 2000, height: 1500, channels: 3, background: 'grey', noise: { ...noise, sigma: 6 } } }).png().toBuffer()
+  const { width, height, channels } = shapes.info
+  const photo = await sharp(shapes.data, { raw: { width, height, channels } })
+    .composite([{ input: grain, blend: 'soft-light' }]).jpeg({ quality: 85 }).toBuffer()
+  note(`a photograph has ${format(photo.length / 1024)} KB`)
+  for (let i = 0; i < count; i++) {
+    const bytes = Buffer.concat([photo, Buffer.from(String(i))])
+    blobs.set(rawCid(bytes), bytes)
+  }
+  const server = http.createServer((req, res) => {
+    const url = new URL(req.url, 'http://x')
+    const blob = url.pathname === '/xrpc/com.atproto.sync.getBlob' && blobs.get(url.searchParams.get('cid'))
+    if (blob) return res.writeHead(200, { 'content-type': 'image/jpeg' }).end(blob)
+    if (url.pathname !== `/${encodeURIComponent(did)}` && url.pathname !== `/${did}`) return res.writeHead(404).end()
+    const service = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: origin }]
+    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ id: did, service }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${server.address().port}`
+  const appviewPort = await freePort()
+  return {
+    did,
+    cids: [...blobs.keys()],
+    plc: { url: origin },
+    pds: { url: origin },
+    firehose: { url: origin.replace('http', 'ws') },
+    labeler: { did: 'did:plc:bbbbbbbbbbbbbbbbbbbbbbbb', url: origin, seq: 0 },
+    appview: { port: appviewPort, url: `http://127.0.0.1:${appviewPort}`, did: 'did:web:appview.example', signingKeyHex: '01'.repeat(32) },
+    async close() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+/** CIDv1 of raw bytes, SHA-256, in base32. */
+function rawCid(bytes) {
+  const digits = 'abcdefghijklmnopqrstuvwxyz234567'
+  const binary = Buffer.concat([Buffer.from([1, 0x55, 0x12, 0x20]), createHash('sha256').update(bytes).digest()])
+  let text = 'b'
+  let [held, bits] = [0, 0]
+  for (const byte of binary) {
+    held = (held << 8) | byte
+    for (bits += 8; bits >= 5; bits -= 5) text += digits[(held >> (bits - 5)) & 31]
+    held &= 255
+  }
+  return bits ? text + digits[(held << (5 - bits)) & 31] : text
+}
+
+/** GETs all paths over a few connections that count bytes and do nothing else, so that the client is not measured. */
+async function fetchAll(port, paths, connections) {
+  let next = 0
+  let bytes = 0
+  const started = performance.now()
+  const one = () =>
+    new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      let left = 0
+      let head = Buffer.alloc(0)
+      const ask = () => {
+        if (next === paths.length) return socket.end(resolve)
+        socket.write(`GET ${paths[next++]} HTTP/1.1\r\nhost: localhost\r\n\r\n`)
+      }
+      socket.on('connect', ask).on('error', reject)
+      socket.on('data', (data) => {
+        if (left === 0) {
+          head = Buffer.concat([head, data])
+          const end = head.indexOf('\r\n\r\n')
+          if (end < 0) return
+          const text = head.toString('latin1', 0, end)
+          if (!text.startsWith('HTTP/1.1 200')) return reject(new Error(text))
+          left = Number(text.match(/content-length: (\d+)/i)[1])
+          bytes += left
+          data = head.subarray(end + 4)
+          head = Buffer.alloc(0)
+        }
+        left -= data.length
+        if (left === 0) ask()
+      })
+    })
+  await Promise.all(Array.from({ length: connections }, one))
+  return { seconds: (performance.now() - started) / 1000, bytes }
 }
 
 /** aerie with the load world in it; kept between runs, since filling it takes long. */
