@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
-use super::{CliError, configuration};
+use super::{CliError, configuration, span};
 use crate::config::Sources;
 use crate::store::{Ks, Store, StoreError};
 
@@ -97,15 +97,6 @@ impl Meter {
             ks.name(),
             span(left)
         )
-    }
-}
-
-/// Seconds for people.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
     }
 }
 

@@ -6,9 +6,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod backfill;
 mod config;
 mod db;
 mod private;
+mod repo;
 mod serve;
 mod status;
 mod xrpc;
@@ -64,6 +66,10 @@ enum Command {
     Status(status::Args),
     /// List the methods that clients can call
     Xrpc(xrpc::Args),
+    /// Fetch repositories, or say what is the matter with one
+    Repo(repo::Args),
+    /// Bring in what was written before: of a PDS, of a relay's hosts, of the whole network
+    Backfill(backfill::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, takedowns
@@ -112,6 +118,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args, &sources),
         Command::Status(args) => status::run(&args, &sources),
         Command::Xrpc(args) => xrpc::run(&args),
+        Command::Repo(args) => repo::run(&args, &sources),
+        Command::Backfill(args) => backfill::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
@@ -141,6 +149,23 @@ fn config_file(named: Option<PathBuf>) -> Option<PathBuf> {
 /// The configuration, or its errors for exit code 78.
 fn configuration(sources: &Sources) -> Result<Config, CliError> {
     Ok(load(sources)?)
+}
+
+/// What the running server answers.
+fn answer(sources: &Sources, request: &serde_json::Value) -> Result<serde_json::Value, CliError> {
+    let config = configuration(sources)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(crate::admin::ask(&config.store.path, request))?)
+}
+
+/// Seconds for people.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 #[cfg(test)]

@@ -30,19 +30,19 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     Ok(())
 }
 
-fn number(v: &Value, key: &str) -> f64 {
+pub(super) fn number(v: &Value, key: &str) -> f64 {
     v.get(key).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v.get(key).and_then(Value::as_str).unwrap_or("-")
 }
 
-fn list<'a>(v: &'a Value, key: &str) -> &'a [Value] {
+pub(super) fn list<'a>(v: &'a Value, key: &str) -> &'a [Value] {
     v.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn bytes(n: f64) -> String {
+pub(super) fn bytes(n: f64) -> String {
     let mut n = n;
     for unit in ["B", "kB", "MB", "GB"] {
         if n < 1000.0 {
@@ -106,10 +106,9 @@ fn page(s: &Value) -> String {
         whole(s, "members"),
         whole(s, "reloads")
     ));
-    if let Some(Value::Object(resync)) = s.get("resync") {
-        let parts: Vec<String> =
-            resync.iter().filter(|(_, v)| v.is_number()).map(|(k, v)| format!("{k} {v}")).collect();
-        lines.push(format!("resync: {}", parts.join(", ")));
+    if let Some(sync) = s.get("resync").filter(|sync| sync.is_object()) {
+        lines.push(format!("backfill and resync: {}", super::backfill::line(sync)));
+        lines.extend(counts("  parked", sync.get("parked_by_cause")));
     }
     if let Some(push) = s.get("push") {
         lines.push(format!(
@@ -152,7 +151,7 @@ fn gaps(v: &Value) -> Option<String> {
     ))
 }
 
-fn counts(name: &str, v: Option<&Value>) -> Option<String> {
+pub(super) fn counts(name: &str, v: Option<&Value>) -> Option<String> {
     let Some(Value::Object(map)) = v else { return None };
     let parts: Vec<String> = map.iter().map(|(k, n)| format!("{k} {n}")).collect();
     (!parts.is_empty()).then(|| format!("{name}: {}", parts.join(", ")))
@@ -170,7 +169,7 @@ mod tests {
                 "events_per_s": 12.4, "queue_bytes": 2_000_000, "reconnects": 3, "last_error": "refused",
                 "dropped": {"bad-signature": 4},
                 "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
-            "resync": {"queued": 1, "failed": {"x": 1}}, "disk": {"used": 1500, "free": 5, "reserve": 1},
+            "resync": {"repos_left": 1, "failed": {"x": 1}, "parked_by_cause": {"x": 1}}, "disk": {"used": 1500, "free": 5, "reserve": 1},
         });
         let page = page(&status);
         for part in [
@@ -183,7 +182,8 @@ mod tests {
             "refused",
             "bad-signature 4",
             "2 times between 2026-01-01T00:00:00.000Z and 2026-01-01T00:00:01.000Z",
-            "queued 1",
+            "1 to go",
+            "parked: x 1",
             "1.5 kB used",
         ] {
             assert!(page.contains(part), "{part} in {page}");

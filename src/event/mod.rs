@@ -49,6 +49,10 @@ pub enum Body {
     IdentityDue,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
+    /// A repo is about to be fetched: what commits touch from now on is remembered until the end of that.
+    Wanted,
+    /// It was not fetched: what was remembered is forgotten.
+    GivenUp,
     /// A repo was fetched as it was at `rev`, and is going to be compared with what is held: from now on older
     /// commits are passed over, or the comparison would not see what they did.
     Fetching {
@@ -78,7 +82,8 @@ pub struct Commit {
     pub rev: Tid,
     /// SHA-256 of the MST root after it; `None` from an unverified upstream.
     pub data: Option<[u8; 32]>,
-    /// SHA-256 of the MST root before it, as the commit says; `None` for a first commit or an unverified one.
+    /// SHA-256 of the MST root before it, as the commit says, that of the empty tree for a first commit; `None` for
+    /// an unverified one.
     pub prev_data: Option<[u8; 32]>,
     /// What changed, in the order of the commit.
     pub ops: Vec<Op>,

@@ -9,7 +9,7 @@ use crate::store::rows::{
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, StoreError, Tx, collections,
-    ids::ByteReader, meta, private,
+    ids::ByteReader, meta, private, repo_jobs as jobs,
 };
 
 impl Index {
@@ -52,7 +52,7 @@ impl Index {
             }
             // A repo of this DID that starts anew has nothing to follow on.
             tx.del(Ks::Actor, &repo_key(actor));
-            meta::remove_resync(tx, actor);
+            jobs::remove(tx, actor)?;
             meta::add_purge(tx, actor);
             let purge = self.purge.clone();
             tx.after_commit(move || {
@@ -64,7 +64,7 @@ impl Index {
             if row.status == AccountStatus::Active
                 && tx.repo(actor)?.is_some_and(|r| r.resync.is_some())
             {
-                self.request_resync(tx, actor);
+                self.request_resync(tx, actor)?;
             }
         }
         meta::remove_status_due(tx, actor);

@@ -6,6 +6,7 @@
 use rustc_hash::FxHashSet;
 
 use super::{Index, notify, posts};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
 use crate::store::rows::{
     EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix,
     via_prefix,
@@ -84,7 +85,7 @@ impl Index {
             return Ok(());
         }
         // From the next event on rows are written live; the snapshot after that has everything before.
-        let this = std::sync::Arc::clone(self);
+        let (this, index) = (std::sync::Arc::clone(self), std::sync::Arc::clone(self));
         writer
             .durable(move |_| {
                 this.members.live.write().insert(actor);
@@ -99,7 +100,11 @@ impl Index {
                 for row in &rows {
                     tx.put(Ks::Notif, &row.key(actor), &row.encode());
                 }
-                private::put(tx, private::Kind::Member, actor, None, now)
+                private::put(tx, private::Kind::Member, actor, None, now)?;
+                // What the account wrote before it was seen, and then whom it follows.
+                jobs::add(tx, actor, &JobRow::new(Priority::Member, now))?;
+                index.announce(tx, actor);
+                Ok(())
             })
             .await?;
         self.members.complete.write().insert(actor);

@@ -13,6 +13,7 @@
 
 mod account;
 pub mod check;
+mod context;
 mod fans;
 mod fields;
 mod gates;
@@ -27,13 +28,17 @@ mod records;
 mod resync;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use crate::event::{Body, Commit, Event};
+use crate::repo::mst;
 use crate::store::rows::RepoRow;
 use crate::store::{ActorId, Reader, Store, StoreError, Tx};
+use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
+pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
 pub use members::Members;
 
@@ -44,6 +49,8 @@ static DROPPED: Counters = Counters::new("index.dropped");
 
 /// SHA-256 of an MST root that nobody told us: an unverified upstream.
 const UNKNOWN_DATA: [u8; 32] = [0; 32];
+/// SHA-256 of the MST root without keys.
+static EMPTY_DATA: LazyLock<Option<[u8; 32]>> = LazyLock::new(|| cid::digest(&mst::empty_root()));
 
 /// The rules and what they remember between events.
 pub struct Index {
@@ -124,7 +131,11 @@ impl Index {
             Body::Unconfirmed { deleted } => self.unconfirmed(tx, actor, *deleted, event.time),
             Body::IdentityDue => self.identity_due(tx, actor, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
-            Body::Fetching { rev, data } => self.fetching(tx, actor, rev.as_u64(), *data),
+            Body::Wanted => self.wanted(tx, actor),
+            Body::GivenUp => self.given_up(tx, actor),
+            Body::Fetching { rev, data } => {
+                self.fetching(tx, actor, rev.as_u64(), *data, event.time)
+            }
             Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),
             Body::Fetched { rev } => self.fetched(tx, actor, rev.as_u64()),
         }
@@ -141,19 +152,24 @@ impl Index {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
-                RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
+                begins(rev, [commit.prev_data, commit.data])
             }
             // An unverified upstream tells each op of a commit apart, all under one rev.
             Some(row) if rev < row.rev || (rev == row.rev && commit.data.is_some()) => {
                 EVENTS.inc("replayed");
                 return Ok(());
             }
-            Some(row) => row,
+            Some(row) => {
+                if row.rev == 0 {
+                    self.seen(tx, actor, time)?;
+                }
+                row
+            }
         };
         let gap = row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data);
         if gap {
             EVENTS.inc("gap");
-            self.mark(tx, actor, &mut row, rev);
+            self.mark(tx, actor, &mut row, rev)?;
         }
         if row.resync.is_some() {
             self.touched.record(tx, actor, rev, &commit.ops)?;
@@ -182,14 +198,15 @@ impl Index {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
-                RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None }
+                begins(rev, [None, Some(data)])
             }
             Some(row) if rev <= row.rev => return Ok(()),
             Some(row) => row,
         };
-        if row.data != data {
+        let empty = row.rev == 0 && row.whole.is_some();
+        if row.data != data && !empty {
             EVENTS.inc("sync");
-            self.mark(tx, actor, &mut row, rev);
+            self.mark(tx, actor, &mut row, rev)?;
         }
         row.rev = rev;
         row.data = data;
@@ -200,6 +217,12 @@ impl Index {
     fn put_repo(&self, tx: &mut Tx<'_>, actor: ActorId, row: &RepoRow) {
         tx.put(crate::store::Ks::Actor, &crate::store::rows::repo_key(actor), &row.encode());
     }
+}
+
+/// The row of a repo that was not known: all of it is here if it was empty before or is now.
+fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
+    let empty = trees.into_iter().flatten().any(|tree| Some(tree) == *EMPTY_DATA);
+    RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: empty.then_some(rev) }
 }
 
 #[cfg(test)]

@@ -1,27 +1,40 @@
-//! Repos whose chain broke: marked, fetched whole, compared, and put right while their commits go on coming.
+//! Repos that are fetched whole, because their chain broke or what lies before the first commit seen is missing:
+//! marked, compared, and put right while their commits go on coming.
 //!
 //! A fetched repo is as it was at some rev. Commits that were applied since are newer than it, so what they touched
-//! is left alone, and commits older than it are passed over from before the comparison on. From the mark on, the records that commits touch are remembered. That memory is bounded and does
-//! not outlive the process; without it a part older than the repo changes nothing, and the repo is fetched again.
+//! is left alone, and commits older than it are passed over from before the comparison on. From [`Body::Wanted`]
+//! until the end of the fetch, the records that commits touch are remembered. That memory is bounded and does not
+//! outlive the process; without it a part older than the repo changes nothing, and the repo is fetched again.
+//!
+//! [`Body::Wanted`]: crate::event::Body::Wanted
 //!
 //! # Invariants
 //! - A part never takes back what a commit newer than it did.
-//! - The mark goes only when a repo of at least the marked rev is in, none of its parts left out.
+//! - The mark goes only when a repo of at least the marked rev is in, none of its parts left out. Until then there is
+//!   a job in the store for it.
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::{EVENTS, Index};
+use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
-use crate::store::rows::RepoRow;
-use crate::store::{ActorId, CollId, Reader, Rkey, StoreError, Tx, meta};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::store::rows::{AccountStatus, RepoRow, repo_key};
+use crate::store::{ActorId, CollId, Ks, Reader, Rkey, StoreError, Tx};
 
-/// Records remembered of one repo.
-const MAX_RECORDS: usize = 20_000;
+/// Records remembered of one repo, and of all: about 40 bytes each.
+const MAX_RECORDS: usize = 250_000;
+const MAX_TOTAL: usize = 1_000_000;
 
-/// What commits touched of the repos that are marked.
+/// What commits touched of the repos that are being fetched.
 #[derive(Default)]
-pub(super) struct TouchedRepos(Mutex<FxHashMap<ActorId, Touched>>);
+pub(super) struct TouchedRepos(Mutex<Repos>);
+
+#[derive(Default)]
+struct Repos {
+    by_actor: FxHashMap<ActorId, Touched>,
+    total: usize,
+}
 
 struct Touched {
     /// Every commit after this rev is in `records`.
@@ -32,14 +45,17 @@ struct Touched {
 impl TouchedRepos {
     fn begin(&self, actor: ActorId, since: u64) {
         let touched = || Touched { since, records: FxHashMap::default() };
-        self.0.lock().entry(actor).or_insert_with(touched);
+        self.0.lock().by_actor.entry(actor).or_insert_with(touched);
     }
 
     fn end(&self, actor: ActorId) {
-        self.0.lock().remove(&actor);
+        let mut repos = self.0.lock();
+        if let Some(touched) = repos.by_actor.remove(&actor) {
+            repos.total = repos.total.saturating_sub(touched.records.len());
+        }
     }
 
-    /// Remembers what a commit of a marked repo touches.
+    /// Remembers what a commit touches of a repo that is being fetched.
     pub(super) fn record(
         &self,
         tx: &mut Tx<'_>,
@@ -48,12 +64,14 @@ impl TouchedRepos {
         ops: &[Op],
     ) -> Result<(), StoreError> {
         let mut repos = self.0.lock();
-        let Some(touched) = repos.get_mut(&actor) else { return Ok(()) };
+        let Repos { by_actor, total } = &mut *repos;
+        let Some(touched) = by_actor.get_mut(&actor) else { return Ok(()) };
         for op in ops {
             let id = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
-            touched.records.insert(id, rev);
+            *total += usize::from(touched.records.insert(id, rev).is_none());
         }
-        if touched.records.len() > MAX_RECORDS {
+        if touched.records.len() > MAX_RECORDS || *total > MAX_TOTAL {
+            *total = total.saturating_sub(touched.records.len());
             *touched = Touched { since: rev, records: FxHashMap::default() };
         }
         Ok(())
@@ -61,34 +79,71 @@ impl TouchedRepos {
 
     /// Whether everything after `rev` is remembered.
     fn covers(&self, actor: ActorId, rev: u64) -> bool {
-        self.0.lock().get(&actor).is_some_and(|t| t.since <= rev)
+        self.0.lock().by_actor.get(&actor).is_some_and(|t| t.since <= rev)
     }
 
-    fn is_newer(&self, actor: ActorId, id: (CollId, Rkey), rev: u64) -> bool {
-        self.0
-            .lock()
-            .get(&actor)
-            .and_then(|t| t.records.get(&id))
-            .is_some_and(|touched| *touched > rev)
+    /// Which of `ids` a commit newer than `rev` touched.
+    fn newer(&self, actor: ActorId, ids: &[(CollId, Rkey)], rev: u64) -> Vec<bool> {
+        let repos = self.0.lock();
+        let Some(touched) = repos.by_actor.get(&actor).filter(|t| !t.records.is_empty()) else {
+            return Vec::new();
+        };
+        ids.iter().map(|id| touched.records.get(id).is_some_and(|at| *at > rev)).collect()
     }
 }
 
 impl Index {
-    /// The repo has to be fetched at `rev` or newer. The caller writes the row.
-    pub(super) fn mark(&self, tx: &mut Tx<'_>, actor: ActorId, row: &mut RepoRow, rev: u64) {
+    /// The chain broke: the repo has to be fetched at `rev` or newer. The caller writes the row.
+    pub(super) fn mark(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        row: &mut RepoRow,
+        rev: u64,
+    ) -> Result<(), StoreError> {
         if row.resync.is_none() {
-            self.request_resync(tx, actor);
+            self.request_resync(tx, actor)?;
         }
         row.resync = Some(row.resync.unwrap_or(0).max(rev));
-        self.touched.begin(actor, row.rev);
+        Ok(())
     }
 
-    pub(super) fn request_resync(&self, tx: &mut Tx<'_>, actor: ActorId) {
-        meta::add_resync(tx, actor);
+    pub(super) fn request_resync(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        jobs::add(tx, actor, &JobRow::new(Priority::Resync, 0))?;
+        self.announce(tx, actor);
+        Ok(())
+    }
+
+    /// Tells of a job once it can be read.
+    pub(super) fn announce(&self, tx: &mut Tx<'_>, actor: ActorId) {
         let resync = self.resync.clone();
         tx.after_commit(move || {
             let _ = resync.send(actor);
         });
+    }
+
+    /// A fetch is about to begin: a repo read from now on has at least the rev that is held.
+    pub(super) fn wanted(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        let mut row = match tx.repo(actor)? {
+            Some(row) => row,
+            None if tx.actor(actor)?.is_some_and(|a| a.status == AccountStatus::Deleted) => {
+                return Ok(());
+            }
+            None => RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: None },
+        };
+        row.resync = Some(row.resync.unwrap_or(0).max(row.rev));
+        self.touched.begin(actor, row.rev);
+        self.put_repo(tx, actor, &row);
+        Ok(())
+    }
+
+    /// The fetch failed. The mark stays until another one does not, but nothing is left of a repo never seen.
+    pub(super) fn given_up(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        self.touched.end(actor);
+        if tx.repo(actor)?.is_some_and(|row| row.rev == 0) {
+            tx.del(Ks::Actor, &repo_key(actor));
+        }
+        Ok(())
     }
 
     /// Commits up to `rev` are in the fetched repo: they must not change what it is about to be compared with.
@@ -98,10 +153,14 @@ impl Index {
         actor: ActorId,
         rev: u64,
         data: [u8; 32],
+        time: i64,
     ) -> Result<(), StoreError> {
+        // Without a row the account was deleted since the fetch began.
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
+        self.seen(tx, actor, time)?;
         if rev > row.rev {
-            self.mark(tx, actor, &mut row, rev);
+            self.touched.begin(actor, row.rev);
+            row.resync = Some(row.resync.unwrap_or(0).max(rev));
             row.rev = rev;
             row.data = data;
             self.put_repo(tx, actor, &row);
@@ -117,23 +176,26 @@ impl Index {
         ops: &[Op],
         time: i64,
     ) -> Result<(), StoreError> {
-        // Without a row the account was deleted, or begins anew, since the fetch began.
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
         if row.rev > rev && !self.touched.covers(actor, rev) {
             row.resync = Some(row.resync.unwrap_or(0).max(row.rev));
-            self.touched.begin(actor, row.rev);
             self.put_repo(tx, actor, &row);
             return Ok(());
         }
+        let mut ids = Vec::with_capacity(ops.len());
         for op in ops {
-            let id = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
-            if !self.touched.is_newer(actor, id, rev) {
+            ids.push((tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?));
+        }
+        let newer = self.touched.newer(actor, &ids, rev);
+        for (n, op) in ops.iter().enumerate() {
+            if !newer.get(n).copied().unwrap_or(false) {
                 self.op(tx, actor, op, time, false)?;
             }
         }
         Ok(())
     }
 
+    /// Everything of `rev` is in. If that was not enough the mark stays, and who fetched it does so again.
     pub(super) fn fetched(
         &self,
         tx: &mut Tx<'_>,
@@ -142,13 +204,12 @@ impl Index {
     ) -> Result<(), StoreError> {
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
         row.resync = row.resync.filter(|at_least| rev < *at_least);
-        self.put_repo(tx, actor, &row);
-        EVENTS.inc("fetched");
-        // Otherwise it stays on the list, and whoever fetches sees to when it is tried again.
         if row.resync.is_none() {
-            meta::remove_resync(tx, actor);
-            self.touched.end(actor);
+            row.whole = Some(rev);
         }
+        self.put_repo(tx, actor, &row);
+        self.touched.end(actor);
+        EVENTS.inc("fetched");
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use ipld_core::ipld::Ipld;
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
+use crate::store::repo_jobs::{self as jobs, Priority};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::store::{
     Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, drafts, meta, private,
@@ -131,50 +132,158 @@ async fn a_gap_marks_the_repo_until_it_was_fetched() {
             ops,
         })
     };
+    let job = |w: &World, a| jobs::get(&w.store.snapshot(), a).unwrap().map(|job| job.priority);
     w.event("a", commit(1, 9, 1, vec![post(1)])).await;
     w.event("a", commit(2, 1, 2, vec![post(2)])).await;
     w.event("a", commit(4, 3, 4, vec![post(4)])).await;
     let a = w.actor("a");
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    assert_eq!(job(&w, a), Some(Priority::Resync));
+    w.event("a", Body::Wanted).await;
     w.event("a", commit(5, 4, 5, vec![post(5), gone(POST, 2)])).await;
     assert!(w.requests.resync.try_recv().is_err(), "asked once");
     assert_eq!(w.count(Target::Actor(a), Counter::Posts), 3, "commits go on being applied");
-    assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), [a]);
-    // The host was behind the mark: it stays on the list. What newer commits did stays too.
+    // The host was behind the mark: what it has is not compared, and the mark stays.
     let part = |n, ops| Body::Part { rev: rev(n), ops };
     w.event("a", Body::Fetching { rev: rev(3), data: [3; 32] }).await;
     w.event("a", part(3, vec![post(2), post(3), gone(POST, 5)])).await;
     w.event("a", Body::Fetched { rev: rev(3) }).await;
-    assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), [a]);
-    w.event("a", Body::Fetching { rev: rev(4), data: [4; 32] }).await;
-    w.event("a", part(4, vec![post(2), gone(POST, 1), gone(POST, 5)])).await;
-    w.event("a", Body::Fetched { rev: rev(4) }).await;
-    assert_eq!(meta::resyncs(&w.store.snapshot(), None, 10).unwrap(), []);
+    let row = w.store.snapshot().repo(a).unwrap().unwrap();
+    assert_eq!((row.is_complete(), row.resync), (false, Some(rev(5).as_u64())));
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 3);
+    // Once more. What newer commits did stays.
+    w.event("a", Body::Wanted).await;
+    w.event("a", commit(6, 5, 6, vec![post(6), gone(POST, 5)])).await;
+    w.event("a", Body::Fetching { rev: rev(5), data: [5; 32] }).await;
+    w.event("a", part(5, vec![post(2), post(3), gone(POST, 1), post(5), gone(POST, 6)])).await;
+    w.event("a", Body::Fetched { rev: rev(5) }).await;
+    let row = w.store.snapshot().repo(a).unwrap().unwrap();
+    assert!(row.is_complete());
     let s = w.store.snapshot();
     let held = |n| s.has(Ks::Post, &w.post("a", n).to_bytes()).unwrap();
-    assert_eq!([1, 2, 3, 4, 5].map(held), [false, false, true, true, true]);
-    w.event("a", commit(6, 5, 6, vec![post(6)])).await;
+    assert_eq!([1, 2, 3, 4, 5, 6].map(held), [false, true, true, true, false, true]);
+    w.event("a", commit(7, 6, 7, vec![post(7)])).await;
     assert!(w.requests.resync.try_recv().is_err(), "the chain goes on");
-    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 4);
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 5);
+    w.writer.durable(move |tx| jobs::remove(tx, a).map(drop)).await.unwrap();
     // A commit that comes after the comparison began, and is in the fetched repo, changes nothing any more.
-    w.event("a", Body::Sync { rev: rev(7), data: [7; 32] }).await;
+    w.event("a", Body::Sync { rev: rev(8), data: [8; 32] }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
-    w.event("a", Body::Fetching { rev: rev(9), data: [9; 32] }).await;
-    w.event("a", commit(8, 7, 8, vec![post(8)])).await;
-    w.event("a", Body::Fetched { rev: rev(9) }).await;
-    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 4);
+    w.event("a", Body::Wanted).await;
+    w.event("a", Body::Fetching { rev: rev(10), data: [10; 32] }).await;
+    w.event("a", commit(9, 8, 9, vec![post(9)])).await;
+    w.event("a", Body::Fetched { rev: rev(10) }).await;
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 5);
     // A #sync with what is held is no gap, another one is.
-    w.event("a", Body::Sync { rev: rev(10), data: [9; 32] }).await;
+    w.event("a", Body::Sync { rev: rev(11), data: [10; 32] }).await;
     assert!(w.requests.resync.try_recv().is_err());
-    w.event("a", Body::Sync { rev: rev(11), data: [11; 32] }).await;
+    w.event("a", Body::Sync { rev: rev(12), data: [12; 32] }).await;
     assert_eq!(w.requests.resync.try_recv(), Ok(a));
     // A part that comes after the account is gone brings nothing back.
     w.event("a", Body::Account(HostingStatus::Deleted)).await;
-    w.event("a", Body::Fetching { rev: rev(12), data: [12; 32] }).await;
-    w.event("a", part(12, vec![post(9)])).await;
-    w.event("a", Body::Fetched { rev: rev(12) }).await;
+    assert_eq!(job(&w, a), None);
+    w.event("a", Body::Wanted).await;
+    w.event("a", Body::Fetching { rev: rev(13), data: [13; 32] }).await;
+    w.event("a", part(13, vec![post(9)])).await;
+    w.event("a", Body::Fetched { rev: rev(13) }).await;
     assert!(!w.store.snapshot().has(Ks::Post, &w.post("a", 9).to_bytes()).unwrap());
     assert_eq!(w.store.snapshot().repo(a).unwrap(), None);
+}
+
+/// What a fetch of `a` at rev 10 is told as, in three steps, with posts 1 to 3.
+fn fetch_of_three() -> [Body; 3] {
+    let rev = Tid::parse(&tid(10)).unwrap();
+    let ops = vec![post(1), post(2), post(3)];
+    [Body::Fetching { rev, data: [10; 32] }, Body::Part { rev, ops }, Body::Fetched { rev }]
+}
+
+#[tokio::test]
+async fn commits_at_any_moment_of_a_first_fetch_are_neither_missed_nor_repeated() {
+    let commit = |n, prev: u8, data: u8, ops| {
+        let rev = Tid::parse(&tid(n)).unwrap();
+        let (data, prev_data) = (Some([data; 32]), Some([prev; 32]));
+        Body::Commit(Commit { rev, data, prev_data, ops })
+    };
+    // What was committed at 10 is in the fetched repo, what came at 11 is newer: it has 1 no more and 4 new.
+    let old = commit(10, 8, 10, vec![post(3), gone(POST, 9)]);
+    let new = commit(11, 10, 11, vec![gone(POST, 1), post(4)]);
+    let mut steps = vec![Body::Wanted];
+    steps.extend(fetch_of_three());
+    for seen_before in [false, true] {
+        for moment in 0..=steps.len() {
+            let w = World::new();
+            if seen_before {
+                w.event("a", commit(8, 7, 8, vec![post(2), post(8)])).await;
+            }
+            for (n, step) in steps.iter().enumerate() {
+                if n == moment {
+                    w.event("a", old.clone()).await;
+                    w.event("a", new.clone()).await;
+                }
+                let mut step = step.clone();
+                // The walk beside what is held finds that post 8 is gone.
+                if let (Body::Part { ops, .. }, true) = (&mut step, seen_before) {
+                    ops.push(gone(POST, 8));
+                }
+                w.event("a", step).await;
+            }
+            if moment == steps.len() {
+                w.event("a", old.clone()).await;
+                w.event("a", new.clone()).await;
+            }
+            let (s, a) = (w.store.snapshot(), w.actor("a"));
+            let row = s.repo(a).unwrap().unwrap();
+            let held = |n| s.has(Ks::Post, &w.post("a", n).to_bytes()).unwrap();
+            let case = format!("seen {seen_before}, at {moment}");
+            if moment == 0 {
+                // The host answered with less than was held when it was asked: nothing is touched.
+                assert!(!row.is_complete(), "{case}");
+                continue;
+            }
+            assert_eq!([1, 2, 3, 4, 8].map(held), [false, true, true, true, false], "{case}");
+            assert!(row.is_complete(), "{case}");
+            assert_eq!(row.whole, Some(Tid::parse(&tid(10)).unwrap().as_u64()), "{case}");
+            assert_eq!(w.count(Target::Actor(a), Counter::Posts), 3, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repo_that_begins_before_our_eyes_is_whole() {
+    let empty = cid::digest(&mst::empty_root());
+    for (prev, data, whole) in [
+        (empty, Some([1; 32]), true),
+        (None, empty, true),
+        (None, Some([1; 32]), false),
+        (Some([2; 32]), Some([1; 32]), false),
+    ] {
+        let w = World::new();
+        let rev = Tid::parse(&tid(1)).unwrap();
+        let commit = Commit { rev, data, prev_data: prev, ops: vec![post(1)] };
+        w.event("a", Body::Commit(commit)).await;
+        let row = w.store.snapshot().repo(w.actor("a")).unwrap().unwrap();
+        assert_eq!(row.is_complete(), whole, "{prev:?} {data:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_repo_that_was_wanted_in_vain() {
+    let w = World::new();
+    w.event("a", Body::Wanted).await;
+    let a = w.actor("a");
+    assert!(w.store.snapshot().repo(a).unwrap().is_some());
+    w.event("a", Body::GivenUp).await;
+    assert_eq!(w.store.snapshot().repo(a).unwrap(), None);
+    assert_eq!(w.store.snapshot().actor(a).unwrap(), None, "no account either");
+    // What was seen live stays, and so does the mark.
+    w.event("a", Body::Wanted).await;
+    let rev = Tid::parse(&tid(1)).unwrap();
+    let commit = Commit { rev, data: None, prev_data: None, ops: vec![post(1)] };
+    w.event("a", Body::Commit(commit)).await;
+    w.event("a", Body::GivenUp).await;
+    let row = w.store.snapshot().repo(a).unwrap().unwrap();
+    assert!(row.resync.is_some() && !row.is_complete());
+    assert!(w.store.snapshot().actor(a).unwrap().is_some());
 }
 
 #[tokio::test]
@@ -442,10 +551,7 @@ async fn a_like_on_a_post_that_broke_its_lexicon_comes_back_as_it_was() {
     w.commit("a", [broken]).await;
     let subject = map([
         ("uri", text(uri("a", POST, 1))),
-        (
-            "cid",
-            text(crate::syntax::cid::for_digest(crate::syntax::cid::DAG_CBOR, &cid).to_string()),
-        ),
+        ("cid", text(cid::for_digest(cid::DAG_CBOR, &cid).to_string())),
     ]);
     let value = map([("$type", text(LIKE)), ("subject", subject), ("createdAt", text(at(2)))]);
     w.commit("b", [op(LIKE, 2, value.clone())]).await;

@@ -8,6 +8,7 @@ use crate::crypto::PublicKey;
 use crate::event::{Body, Commit, Op, Record};
 use crate::lexicon::catalog;
 use crate::repo::OpAction;
+use crate::repo::mst;
 use crate::repo::verify::{
     Verified, VerifiedOp, VerifyError, extract_commit, extract_sync, verify_commit, verify_sync,
 };
@@ -84,7 +85,12 @@ fn sync_body(rev: crate::syntax::Tid, data: &Cid) -> Result<Body, &'static str> 
 }
 
 fn body(verified: Verified, chained: bool) -> Result<Body, &'static str> {
-    let prev_data = verified.prev_data.as_ref().map(digest).transpose()?;
+    let prev_data = match (&verified.prev_data, verified.since) {
+        (Some(prev), _) => Some(digest(prev)?),
+        // The proof held for a repo that had nothing before.
+        (None, None) => Some(digest(&mst::empty_root())?),
+        (None, Some(_)) => None,
+    };
     Ok(Body::Commit(Commit {
         rev: verified.rev,
         data: Some(digest(&verified.data)?),

@@ -30,6 +30,7 @@ const BLOB_LIMITS: StreamLimits = StreamLimits {
     header_timeout: Duration::from_secs(20),
     idle_timeout: Duration::from_secs(20),
     timeout: Duration::from_secs(600),
+    redirects: 0,
 };
 /// Images asked for at one PDS at a time, and how long one waits for its turn.
 const PER_HOST: usize = 8;

@@ -77,6 +77,7 @@ impl Origin for Blobs {
                 header_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(10),
                 timeout: Duration::from_secs(20),
+                redirects: 0,
             };
             Ok(client.get_stream(&url, &HeaderMap::new(), &limits).await?)
         })

@@ -56,6 +56,8 @@ pub struct StreamLimits {
     pub idle_timeout: Duration,
     /// From the call to the last byte.
     pub timeout: Duration,
+    /// Redirects followed; with 0, a redirect is an answer like any other.
+    pub redirects: u8,
 }
 
 /// An answer.
@@ -186,7 +188,7 @@ impl HttpClient {
         self.request(Method::POST, url, headers, body, &limits).await
     }
 
-    /// GET with a body read piece by piece. Redirects are answers.
+    /// GET with a body read piece by piece. After a redirect to another origin none of `headers` is sent.
     ///
     /// # Errors
     /// When no header comes within the limits.
@@ -197,9 +199,8 @@ impl HttpClient {
         limits: &StreamLimits,
     ) -> Result<StreamResponse, NetError> {
         let deadline = Instant::now() + limits.timeout;
-        let url = self.checked(url)?;
-        let sent = self.send(Method::GET, &url, headers, None, Bytes::new());
-        let response = timeout(limits.header_timeout, sent)
+        let followed = self.follow(url, headers, limits.redirects);
+        let response = timeout(limits.header_timeout, followed)
             .await
             .map_err(|_| NetError::Timeout("header"))??;
         let (parts, body) = response.into_parts();
@@ -220,6 +221,30 @@ impl HttpClient {
         });
         let body = BodyStream(Box::pin(stream));
         Ok(StreamResponse { status: parts.status, headers: parts.headers, body })
+    }
+
+    async fn follow(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        redirects: u8,
+    ) -> Result<http::Response<Incoming>, NetError> {
+        let mut url = self.checked(url)?;
+        let origin = url.origin();
+        let none = HeaderMap::new();
+        for hops in 0.. {
+            let headers = if url.origin() == origin { headers } else { &none };
+            let response = self.send(Method::GET, &url, headers, None, Bytes::new()).await?;
+            let Some(next) = redirect(&response).filter(|_| redirects > 0) else {
+                return Ok(response);
+            };
+            if hops == redirects {
+                break;
+            }
+            let next = url.join(next).map_err(|_| NetError::Url(next.to_owned()))?;
+            url = self.checked(next.as_str())?;
+        }
+        Err(NetError::Redirects)
     }
 
     async fn request(
@@ -273,6 +298,12 @@ impl HttpClient {
         }
         let pool = if sent.contains_key(HOST) { &self.http1 } else { &self.pool };
         pool.request(request).await.map_err(|cause| NetError::from_chain(&cause))
+    }
+
+    /// Whether plain http is allowed.
+    #[must_use]
+    pub fn allows_plain(&self) -> bool {
+        self.allow_plain
     }
 
     /// Parses a URL; refuses plain text where it is not allowed, and credentials always.

@@ -20,7 +20,7 @@ pub use address::is_public;
 pub use client::{BodyStream, HttpClient, Limits, Response, StreamLimits, StreamResponse};
 pub use dialer::Dialer;
 pub use error::NetError;
-pub use throttle::{HostPermit, HostThrottle, retry_after};
+pub use throttle::{HostPermit, HostThrottle, pace, pause, retry_after};
 pub use websocket::{Message, WsStream};
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ async fn streams_are_capped_in_size_and_silence() {
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_millis(200),
         timeout: Duration::from_secs(20),
+        redirects: 0,
     };
     let read = async |url: String| {
         let response = client(true).get_stream(&url, &HeaderMap::new(), &limits).await?;

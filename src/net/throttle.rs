@@ -107,21 +107,51 @@ pub fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     }
 }
 
-/// How long to leave a host alone after an answer. `Retry-After` is RFC 9110; `RateLimit-Reset` is seconds from now in the
-/// IETF draft and a Unix time at atproto's servers.
-fn pause(status: StatusCode, headers: &HeaderMap, now: Duration) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
+/// What a host says about how often it wants to be asked. `RateLimit-Reset` is seconds from now in the IETF draft and
+/// a Unix time at atproto's servers; later drafts have one `RateLimit` field.
+struct Quota {
+    remaining: u64,
+    reset: Option<Duration>,
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn quota(headers: &HeaderMap, now: Duration) -> Option<Quota> {
+    let joint = |names: [&str; 2]| {
+        let mut fields =
+            text(headers, "ratelimit")?.split([';', ',']).filter_map(|f| f.split_once('='));
+        fields.find(|(name, _)| names.contains(&name.trim()))?.1.trim().parse::<u64>().ok()
+    };
+    let number = |name: &str| text(headers, name)?.trim().parse::<u64>().ok();
+    let remaining = number("ratelimit-remaining").or_else(|| joint(["remaining", "r"]))?;
+    let reset = number("ratelimit-reset").or_else(|| joint(["reset", "t"]));
+    let reset = reset.map(Duration::from_secs).map(|reset| {
+        if reset.as_secs() > 1_000_000_000 { reset.saturating_sub(now) } else { reset }
+    });
+    Some(Quota { remaining, reset })
+}
+
+/// How long to leave a host alone after an answer. `Retry-After` is RFC 9110.
+pub fn pause(status: StatusCode, headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let refused = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let spent = number("ratelimit-remaining") == Some(0);
-    if !refused && !spent {
+    let quota = quota(headers, now);
+    let reset = quota.as_ref().and_then(|quota| quota.reset);
+    if !refused && quota.is_none_or(|quota| quota.remaining > 0) {
         return None;
     }
-    let reset = || {
-        let reset = Duration::from_secs(number("ratelimit-reset")?);
-        Some(if reset.as_secs() > 1_000_000_000 { reset.saturating_sub(now) } else { reset })
-    };
-    retry_after(headers, now).or_else(reset).or(refused.then_some(DEFAULT_PAUSE))
+    retry_after(headers, now).or(reset).or(refused.then_some(DEFAULT_PAUSE))
+}
+
+/// How far apart requests should be so that what a host still allows lasts until it allows more; `None` while there
+/// is plenty.
+pub fn pace(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let quota = quota(headers, now)?;
+    let limit = text(headers, "ratelimit-limit").and_then(|t| t.trim().parse::<u64>().ok());
+    let scarce = quota.remaining < limit.map_or(100, |limit| limit / 2);
+    let share = quota.reset?.checked_div(u32::try_from(quota.remaining).ok()?)?;
+    scarce.then_some(share)
 }
 
 #[cfg(test)]
@@ -134,7 +164,7 @@ mod tests {
     fn pauses() {
         const NOW: Duration = Duration::from_secs(1_784_111_777);
         let seconds = |n| Some(Duration::from_secs(n));
-        let table: [Case; 9] = [
+        let table: [Case; 11] = [
             (200, &[], None),
             (200, &[("ratelimit-remaining", "5"), ("ratelimit-reset", "60")], None),
             (200, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "60")], seconds(60)),
@@ -144,6 +174,8 @@ mod tests {
             (503, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], seconds(0)),
             (429, &[("retry-after", "soon")], Some(DEFAULT_PAUSE)),
             (500, &[("retry-after", "7")], None),
+            (200, &[("ratelimit", "limit=100, remaining=0, reset=9")], seconds(9)),
+            (200, &[("ratelimit", "\"default\";r=3;t=9")], None),
         ];
         for (status, headers, expect) in table {
             let headers: HeaderMap = headers
@@ -152,6 +184,38 @@ mod tests {
                 .collect();
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(pause(status, &headers, NOW), expect, "{status} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_spread_over_the_time() {
+        type Case = (&'static [(&'static str, &'static str)], Option<u64>);
+        let table: [Case; 5] = [
+            (&[], None),
+            (
+                &[
+                    ("ratelimit-limit", "3000"),
+                    ("ratelimit-remaining", "2900"),
+                    ("ratelimit-reset", "300"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("ratelimit-limit", "3000"),
+                    ("ratelimit-remaining", "600"),
+                    ("ratelimit-reset", "300"),
+                ],
+                Some(500),
+            ),
+            (&[("ratelimit", "r=10;t=60")], Some(6000)),
+            (&[("ratelimit-remaining", "0"), ("ratelimit-reset", "60")], None),
+        ];
+        for (headers, expect) in table {
+            let map: HeaderMap =
+                headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+            let got = pace(&map, Duration::from_secs(1_784_111_777));
+            assert_eq!(got, expect.map(Duration::from_millis), "{headers:?}");
         }
     }
 

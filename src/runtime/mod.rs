@@ -4,6 +4,7 @@
 //! whatever brings new data. The stop is the other way round: nothing new comes in, answers under way go out, the
 //! writer ends after its last fsync.
 
+mod backfill;
 mod disk;
 mod keys;
 mod members;

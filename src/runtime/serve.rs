@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::backfill::{self, Backfill};
 use super::disk::{self, Verdict};
 use super::keys::FromDocuments;
 use super::members::IndexMembers;
@@ -142,6 +143,7 @@ async fn serve(
     let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
     let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
         .map_err(|e| ServeError::ImageCache(cache_path, e))?;
+    let for_commands = identity.clone();
     let sources = Arc::new(Sources::new(Parts {
         store: store.clone(),
         dialer: dialer.clone(),
@@ -225,7 +227,14 @@ async fn serve(
         Arc::clone(&index),
         ctx.hydration.takedowns.clone(),
     );
-    tokio::spawn(socket.serve(operators_commands(Arc::clone(&board), private), stop.clone()));
+    let backfill = Backfill {
+        sources: Arc::clone(&sources),
+        identity: for_commands,
+        relay: config.network.upstreams.first().cloned(),
+    };
+    tokio::spawn(
+        socket.serve(operators_commands(Arc::clone(&board), private, backfill), stop.clone()),
+    );
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
         writer.clone(),
@@ -279,11 +288,14 @@ async fn serve(
     }
 }
 
-fn operators_commands(board: Arc<Board>, private: Private) -> Arc<Ask> {
+fn operators_commands(board: Arc<Board>, private: Private, backfill: Backfill) -> Arc<Ask> {
     Arc::new(move |command, request| {
         if command == "status" {
             let status = board.read();
             return Some(Box::pin(async { Ok(status) }));
+        }
+        if let Some(command) = backfill::Command::of(command) {
+            return Some(Box::pin(backfill.clone().answer(command, request)));
         }
         let command = private::Command::of(command)?;
         Some(Box::pin(private.clone().answer(command, request)))

@@ -104,7 +104,7 @@ impl RepoSink for ToWriter {
         events: Vec<Event>,
     ) -> BoxFuture<'_, Result<(), sync::SinkClosed>> {
         let index = Arc::clone(&self.index);
-        let job = self.writer.durable(move |tx| index.apply(tx, &events));
+        let job = self.writer.visible(move |tx| index.apply(tx, &events));
         Box::pin(async move { job.await.map_err(|_| sync::SinkClosed) })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::backfill;
 use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
@@ -13,7 +14,7 @@ use crate::index::held::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
-use crate::net::{Dialer, HostThrottle, HttpClient};
+use crate::net::{Dialer, HttpClient};
 use crate::store::meta::{self, CursorOf};
 use crate::store::{ActorId, Reader, Store, StoreError};
 use crate::sync::{self, Resync};
@@ -43,12 +44,10 @@ struct Running {
     ingest: Ingest,
     labelers: Labelers,
     resync: Resync,
-    /// Ends the task that hands requests on.
-    forward: tokio::task::JoinHandle<()>,
 }
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
-const RESYNCS: usize = 4;
+const RESYNCS: usize = 16;
 const RESYNC_MEMORY: usize = 16 << 20;
 
 /// What the index has, in the form that sync compares with.
@@ -65,18 +64,6 @@ impl sync::Held for FromIndex {
             cid: h.cid,
         };
         Ok(held.into_iter().map(record).collect())
-    }
-}
-
-/// Requests name accounts by number, sync by DID.
-async fn forward(store: Store, requests: flume::Receiver<ActorId>, to: flume::Sender<Did>) {
-    while let Ok(actor) = requests.recv_async().await {
-        let did = store.snapshot().did(actor).ok().and_then(|did| Did::parse(&did).ok());
-        if let Some(did) = did
-            && to.send_async(did).await.is_err()
-        {
-            return;
-        }
     }
 }
 
@@ -126,10 +113,8 @@ impl Sources {
             Arc::clone(&p.directory),
             Arc::clone(&p.sink) as _,
         )?;
-        let (to, requests) = flume::unbounded();
-        let forward = tokio::spawn(forward(p.store.clone(), p.resync.clone(), to));
-        let resync = Resync::start(self.resync_setup(), requests);
-        *self.running.lock() = Some(Running { ingest, labelers, resync, forward });
+        let resync = Resync::start(self.resync_setup(), p.resync.clone());
+        *self.running.lock() = Some(Running { ingest, labelers, resync });
         Ok(())
     }
 
@@ -138,14 +123,20 @@ impl Sources {
         sync::Setup {
             identity: p.identity.clone(),
             http: p.http.clone(),
-            throttle: HostThrottle::new(2),
             store: p.store.clone(),
+            writer: p.sink.writer.clone(),
+            follow_up: Arc::new(backfill::FromIndex(p.store.clone())),
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),
             memory: RESYNC_MEMORY,
             concurrency: RESYNCS,
         }
+    }
+
+    /// What fetches repos, while it runs.
+    pub(super) fn sync(&self) -> Option<sync::Handle> {
+        self.running.lock().as_ref().map(|running| running.resync.handle())
     }
 
     fn set_labelers(&self, labelers: &Labelers, config: &Config) -> Result<(), StoreError> {
@@ -168,7 +159,6 @@ impl Sources {
     pub(super) async fn stop(&self) {
         let running = self.running.lock().take();
         if let Some(running) = running {
-            running.forward.abort();
             running.resync.stop().await;
             running.ingest.stop().await;
             running.labelers.stop().await;
@@ -196,7 +186,7 @@ impl Sources {
             let applied = self.parts.applied.get(&CursorOf::Labeler(l.did.clone()));
             with_seq(&l, applied)
         });
-        let resync = running.resync.status();
+        let resync = running.resync.handle().status();
         SourcesStatus {
             upstreams: upstreams.collect(),
             labelers: labelers.collect(),

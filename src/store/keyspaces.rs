@@ -44,7 +44,7 @@ keyspaces! {
     Label  "label_1"    Tuning::point(4),  "Target to its labels, negations included.";
     Notif  "notif_1"    Tuning::scan(),    "viewer, newest first, author, reason, rkey to subject.";
     Private "private_1" Tuning::small(),   "What exists nowhere else: mutes, seen times, takedowns, members.";
-    Jobs   "jobs_1"     Tuning::small(),   "Work that is due at some time: notifications to push.";
+    Jobs   "jobs_1"     Tuning::small(),   "Work that is due at some time: notifications to push, repos to fetch, lists of repos to read.";
 }
 
 /// How a keyspace is laid out on disk.

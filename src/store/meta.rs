@@ -142,35 +142,17 @@ pub fn dues<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, Due)>, StoreError
     Ok(out)
 }
 
-/// Puts a repo on the list of those to fetch again.
-pub fn add_resync(tx: &mut Tx<'_>, actor: ActorId) {
-    tx.put(Ks::Meta, &Key::tag(b'r').actor(actor), &[]);
-}
-
-/// Takes a repo off that list.
+/// Takes a repo off the list of [`resyncs`].
 pub fn remove_resync(tx: &mut Tx<'_>, actor: ActorId) {
     tx.del(Ks::Meta, &Key::tag(b'r').actor(actor));
 }
 
-/// Whether a repo is on that list.
-pub fn is_resync<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
-    r.has(Ks::Meta, &Key::tag(b'r').actor(actor))
-}
-
-/// Up to `limit` repos of that list, those behind `after` first.
-pub fn resyncs<R: Reader>(
-    r: &R,
-    after: Option<ActorId>,
-    limit: usize,
-) -> Result<Vec<ActorId>, StoreError> {
+/// Repos to fetch again as early versions listed them; [`super::repo_jobs`] took their place.
+pub fn resyncs<R: Reader>(r: &R) -> Result<Vec<ActorId>, StoreError> {
     let mut out = Vec::new();
-    let lo = Key::tag(b'r').u32(after.map_or(0, |a| a.0.saturating_add(1)));
-    r.scan(Ks::Meta, &lo, Some(&[b'r' + 1]), false, &mut |k, _| {
-        let mut key = ByteReader::new(k);
-        if let (Some(_), Some(a)) = (key.u8(), key.actor()) {
-            out.push(a);
-        }
-        out.len() < limit
+    r.scan_prefix(Ks::Meta, b"r", &mut |k, _| {
+        out.extend(k.get(1..).and_then(|a| ByteReader::new(a).actor()));
+        true
     })?;
     Ok(out)
 }

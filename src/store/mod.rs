@@ -29,6 +29,7 @@ pub mod read;
 pub mod registrations;
 pub mod rebuild;
 mod recent;
+pub mod repo_jobs;
 pub mod rows;
 pub mod stats;
 mod tx;

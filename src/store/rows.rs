@@ -176,19 +176,33 @@ pub struct RepoRow {
     pub rev: u64,
     /// SHA-256 of the MST root of that rev.
     pub data: [u8; 32],
-    /// Set while the chain is broken: the repo must be fetched at this rev or a newer one.
+    /// Set while the chain is broken or the repo is being fetched: it must be fetched at this rev or a newer one.
     pub resync: Option<u64>,
+    /// The rev from which on every record is here, because the repo was fetched whole then or began then. Without
+    /// it only what was seen live is.
+    pub whole: Option<u64>,
 }
 
+/// Stands for no rev; a TID has its top bit clear.
+const NO_REV: u64 = u64::MAX;
+
 impl RepoRow {
+    /// Whether every record of the repo is here.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.resync.is_none() && self.whole.is_some()
+    }
     /// The bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(48);
+        let mut out = Vec::with_capacity(56);
         out.extend_from_slice(&self.rev.to_be_bytes());
         out.extend_from_slice(&self.data);
-        if let Some(at_least) = self.resync {
-            out.extend_from_slice(&at_least.to_be_bytes());
+        if self.resync.is_some() || self.whole.is_some() {
+            out.extend_from_slice(&self.resync.unwrap_or(NO_REV).to_be_bytes());
+        }
+        if let Some(whole) = self.whole {
+            out.extend_from_slice(&whole.to_be_bytes());
         }
         out
     }
@@ -196,11 +210,11 @@ impl RepoRow {
     #[must_use]
     pub fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
-        Some(Self {
-            rev: r.u64()?,
-            data: r.array()?,
-            resync: if r.is_empty() { None } else { Some(r.u64()?) },
-        })
+        let (rev, data) = (r.u64()?, r.array()?);
+        // Early versions ended after either of the first two.
+        let mut further = || if r.is_empty() { Some(None) } else { Some(Some(r.u64()?)) };
+        let resync = further()?.filter(|rev| *rev != NO_REV);
+        Some(Self { rev, data, resync, whole: further()? })
     }
 }
 
@@ -747,8 +761,9 @@ mod tests {
             indexed: 6,
         };
         assert_eq!(ActorRow::decode(&a.encode()), Some(a));
-        for resync in [None, Some(8)] {
-            let r = RepoRow { rev: 7, data: [1; 32], resync };
+        for (resync, whole) in [(None, None), (Some(8), None), (None, Some(5)), (Some(8), Some(5))]
+        {
+            let r = RepoRow { rev: 7, data: [1; 32], resync, whole };
             assert_eq!(RepoRow::decode(&r.encode()), Some(r));
         }
         let mut g = AggRow::default();

@@ -21,7 +21,12 @@ const LINGER: Duration = Duration::from_millis(10);
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 const QUEUE: usize = 256;
 
-type Ack = Box<dyn FnOnce() + Send>;
+/// Whom to tell, and whether only when it is on disk.
+struct Ack {
+    durable: bool,
+    tell: Box<dyn FnOnce() + Send>,
+}
+
 type Job = Box<dyn FnOnce(&mut Tx<'_>) -> Result<Option<Ack>, StoreError> + Send>;
 
 /// What the thread is told.
@@ -106,11 +111,27 @@ impl Writer {
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.answered(job, true).await
+    }
+
+    /// Changes something and answers when every read shows it. A power loss may take it back, with all that was
+    /// written after it: for what can be had again.
+    pub async fn visible<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.answered(job, false).await
+    }
+
+    async fn answered<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        durable: bool,
+    ) -> Result<T, StoreError> {
         let (done, wait) = tokio::sync::oneshot::channel();
         let job: Job = Box::new(move |tx| {
             let value = job(tx)?;
-            let ack: Ack = Box::new(move || drop(done.send(value)));
-            Ok(Some(ack))
+            Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(value))) }))
         });
         self.queue.send_async(Order::Run(job)).await.map_err(|_| StoreError::Closed)?;
         wait.await.map_err(|_| StoreError::Closed)
@@ -156,7 +177,7 @@ impl Loop {
         let store = self.store.clone();
         let mut tx = Tx::new(&store);
         let begun = Instant::now();
-        let mut acks = Vec::new();
+        let mut acks: Vec<Ack> = Vec::new();
         let mut count = 0;
         let mut go_on = true;
         let mut next = Some(first);
@@ -170,7 +191,7 @@ impl Loop {
             }
             let order = match self.jobs.try_recv() {
                 Ok(order) => Some(order),
-                // Somebody waits for the fsync, so nothing is gained by waiting for more.
+                // Somebody waits for the commit, so nothing is gained by waiting for more.
                 Err(_) if !acks.is_empty() => None,
                 Err(_) => self.jobs.recv_timeout(LINGER.min(MAX_AGE.saturating_sub(age))).ok(),
             };
@@ -181,11 +202,11 @@ impl Loop {
             }
         }
         self.commit(tx)?;
-        if !acks.is_empty() || self.synced.elapsed() >= SYNC_EVERY {
+        if acks.iter().any(|ack| ack.durable) || self.synced.elapsed() >= SYNC_EVERY {
             self.sync()?;
         }
         for ack in acks {
-            ack();
+            (ack.tell)();
         }
         Ok(go_on)
     }

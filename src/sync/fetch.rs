@@ -1,27 +1,37 @@
 //! One try to fetch one repo.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::blocks::Blocks;
 use super::car::CarError;
 use super::import::{Expected, ImportError, import};
+use super::state::{Home, Need, Progress};
 use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
 use crate::identity::{Freshness, IdentityError};
-use crate::net::{BodyStream, NetError, StreamLimits};
-use crate::syntax::Did;
+use crate::net::{BodyStream, Limits, NetError, StreamLimits};
+use crate::store::Reader as _;
+use crate::syntax::{Did, Tid};
 
 const LIMITS: StreamLimits = StreamLimits {
     max_bytes: 8 << 30,
     header_timeout: Duration::from_secs(60),
     idle_timeout: Duration::from_secs(60),
     timeout: Duration::from_secs(2 * 3600),
+    redirects: REDIRECTS,
 };
+const REDIRECTS: u8 = 3;
+/// A host has to send so much in so long a time of waiting for it.
+const CRAWL_SPAN: Duration = Duration::from_secs(60);
+const CRAWL_BYTES: usize = 64 << 10;
 /// Pieces between the socket and the thread that reads them.
 const PIECES: usize = 16;
 /// Parts between that thread and the sink.
@@ -33,18 +43,33 @@ const MAX_ERROR: usize = 16 << 10;
 pub(crate) enum FetchError {
     #[error("the DID document: {0}")]
     Identity(#[from] IdentityError),
+    #[error("the PLC directory: {0}")]
+    Directory(IdentityError),
     #[error("the DID document has no {0}")]
     Lacks(&'static str),
     #[error("the PDS answers: {0}")]
     Refused(String, Option<HostingStatus>),
-    /// What was fetched is in, and more is wanted: the host is behind what the relay said, or the repo went on in a
-    /// way that has to be fetched too.
-    #[error("the PDS has an older state than was announced")]
-    Behind,
+    #[error("the answer is {0}, not a CAR")]
+    ContentType(String),
+    #[error("{0}")]
+    List(&'static str),
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
     Closed(#[from] SinkClosed),
+}
+
+/// Whose failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The repo's alone.
+    Repo,
+    /// The host's, so its other repos need not try.
+    Host,
+    /// Nobody's document can be read.
+    Directory,
+    /// Ours.
+    Own,
 }
 
 impl From<NetError> for FetchError {
@@ -57,12 +82,39 @@ impl FetchError {
     pub(crate) fn cause(&self) -> &'static str {
         match self {
             Self::Identity(error) => error.cause(),
+            Self::Directory(_) => "directory",
             Self::Lacks(_) => "no-pds-or-key",
             Self::Refused(_, Some(_)) => "not-hosted",
-            Self::Refused(_, None) => "refused",
-            Self::Behind => "behind",
+            Self::Refused(..) => "refused",
+            Self::ContentType(_) => "content-type",
+            Self::List(_) => "bad-list",
+            Self::Import(ImportError::Car(CarError::Net(NetError::Status(429)))) => "rate-limited",
             Self::Import(error) => error.cause(),
             Self::Closed(_) => "stopped",
+        }
+    }
+
+    pub(crate) fn blame(&self) -> Blame {
+        match self {
+            Self::Directory(_) => Blame::Directory,
+            Self::Closed(_) => Blame::Own,
+            Self::ContentType(_) | Self::List(_) => Blame::Host,
+            Self::Import(ImportError::Car(CarError::Net(error))) => match error {
+                NetError::Status(status) if *status != 429 && *status < 500 => Blame::Repo,
+                NetError::TooBig(_) => Blame::Repo,
+                _ => Blame::Host,
+            },
+            _ => Blame::Repo,
+        }
+    }
+
+    /// Whether nothing but a change at the other end helps.
+    pub(crate) fn is_definite(&self) -> bool {
+        match self {
+            Self::Identity(error) => !error.is_transient(),
+            Self::Lacks(_) | Self::Refused(..) => true,
+            Self::Import(ImportError::Car(CarError::Net(error))) => !error.is_transient(),
+            _ => false,
         }
     }
 }
@@ -72,40 +124,115 @@ struct XrpcError {
     error: String,
 }
 
-/// Fetches a repo to the end; `progress` gets what is happening.
+/// Reads whom to ask for a repo.
+pub(crate) async fn home(
+    setup: &Setup,
+    did: &Did,
+    freshness: Freshness,
+) -> Result<Home, FetchError> {
+    let doc = setup.identity.resolve_did(did, freshness).await.map_err(|error| {
+        let plc = did.starts_with("did:plc:");
+        if plc && error.is_transient() { FetchError::Directory(error) } else { error.into() }
+    })?;
+    let pds = doc.pds().ok_or(FetchError::Lacks("PDS"))?.into();
+    let key = doc.signing_key().ok_or(FetchError::Lacks("signing key"))?.clone();
+    Ok(Home { pds, key })
+}
+
+/// Fetches a repo to the end, if there is need; says whether there was. `told` gets what answers say beside their
+/// bodies.
 pub(crate) async fn fetch(
     setup: &Arc<Setup>,
     did: &Did,
-    progress: impl Fn(String),
-) -> Result<(), FetchError> {
-    progress("reading the DID document".to_owned());
-    // The key of a forged or old document would refuse the repo or, worse, accept it.
-    let doc = setup.identity.resolve_did(did, Freshness::Fresh).await?;
-    let pds = doc.pds().ok_or(FetchError::Lacks("PDS"))?.to_owned();
-    let key = doc.signing_key().ok_or(FetchError::Lacks("signing key"))?.clone();
-    let url = format!("{pds}/xrpc/com.atproto.sync.getRepo?did={did}");
-    progress(format!("waiting for {pds}"));
-    let permit = setup.throttle.acquire(&pds).await;
-    progress(format!("fetching from {pds}"));
-    let answer = setup.http.get_stream(&url, &HeaderMap::new(), &LIMITS).await?;
-    permit.observe(answer.status, &answer.headers);
-    if !answer.status.is_success() {
-        return Err(refused(answer.status.as_u16(), answer.body).await);
+    home: &Home,
+    need: Need,
+    progress: &Arc<Progress>,
+    told: impl Fn(StatusCode, &HeaderMap),
+) -> Result<bool, FetchError> {
+    if need == Need::Look && latest(setup, did, home, &told).await? <= held_rev(setup, did).await {
+        return Ok(false);
     }
-    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-    let now_us = u64::try_from(now_us).unwrap_or(u64::MAX);
-    take_in(setup, Expected { did: did.clone(), key, now_us }, answer.body).await
+    let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
+    // What the host sends from now on has at least what is held.
+    setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await?;
+    let fetched = transfer(setup, did, home, progress, told).await;
+    if fetched.is_err() {
+        setup.sink.apply_parts(did.clone(), event(Body::GivenUp)).await?;
+    }
+    fetched.map(|()| true)
+}
+
+async fn held_rev(setup: &Setup, did: &Did) -> u64 {
+    let (store, did) = (setup.store.clone(), did.clone());
+    let read = move || {
+        let s = store.snapshot();
+        let row = s.actor_id(&did).ok().flatten().and_then(|actor| s.repo(actor).ok().flatten());
+        row.map_or(0, |row| row.rev)
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or(0)
+}
+
+#[derive(Deserialize)]
+struct Latest {
+    rev: String,
+}
+
+/// The rev that the host has.
+async fn latest(
+    setup: &Setup,
+    did: &Did,
+    home: &Home,
+    told: &impl Fn(StatusCode, &HeaderMap),
+) -> Result<u64, FetchError> {
+    let url = format!("{}/xrpc/com.atproto.sync.getLatestCommit?did={did}", home.pds);
+    let answer =
+        setup.http.get(&url, &Limits { redirects: REDIRECTS, ..Limits::default() }).await?;
+    told(answer.status, &answer.headers);
+    if !answer.status.is_success() {
+        return Err(refusal(answer.status, &answer.body));
+    }
+    let latest = serde_json::from_slice::<Latest>(&answer.body).ok();
+    // A host that cannot say has to give the repo.
+    Ok(latest.and_then(|l| Tid::parse(&l.rev)).map_or(u64::MAX, Tid::as_u64))
+}
+
+async fn transfer(
+    setup: &Arc<Setup>,
+    did: &Did,
+    home: &Home,
+    progress: &Arc<Progress>,
+    told: impl Fn(StatusCode, &HeaderMap),
+) -> Result<(), FetchError> {
+    let url = format!("{}/xrpc/com.atproto.sync.getRepo?did={did}", home.pds);
+    let answer = setup.http.get_stream(&url, &HeaderMap::new(), &LIMITS).await?;
+    told(answer.status, &answer.headers);
+    if !answer.status.is_success() {
+        return Err(refused(answer.status, answer.body).await);
+    }
+    let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("text/") || kind.starts_with("application/json")) {
+        return Err(FetchError::ContentType(kind.unwrap_or_default().chars().take(60).collect()));
+    }
+    let expected = Expected { did: did.clone(), key: home.key.clone(), now_us: now_us() };
+    take_in(setup, expected, answer.body, progress).await
+}
+
+pub(crate) fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn take_in(
     setup: &Arc<Setup>,
     expected: Expected,
     mut body: BodyStream,
+    progress: &Arc<Progress>,
 ) -> Result<(), FetchError> {
     let (pieces, from_socket) = flume::bounded(PIECES);
     let (parts, to_sink) = flume::bounded::<Body>(PARTS);
     let (begun, applied_begin) = flume::bounded::<()>(1);
     let (own, did) = (Arc::clone(setup), expected.did.clone());
+    let walked = Arc::clone(progress);
     let import = tokio::task::spawn_blocking(move || {
         let blocks = Blocks::new(&own.spill, own.memory);
         let held = || {
@@ -113,13 +240,23 @@ async fn take_in(
             let _ = applied_begin.recv();
             own.held.held(&expected.did)
         };
-        let result = import(&from_socket, blocks, &expected, held, |body| parts.send(body).is_ok());
+        let emit = |body| parts.send(body).is_ok();
+        let result = import(&from_socket, blocks, &expected, held, &walked.records, emit);
         // The socket is not read on for nothing.
         drop(from_socket);
         result
     });
     let read = async move {
-        while let Some(piece) = body.next().await {
+        let mut crawl = Crawl::default();
+        loop {
+            let asked = Instant::now();
+            let Some(mut piece) = body.next().await else { break };
+            if let Ok(bytes) = &piece {
+                progress.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                if crawl.is_too_slow(asked.elapsed(), bytes.len()) {
+                    piece = Err(NetError::Timeout("a body that only trickles"));
+                }
+            }
             let failed = piece.is_err();
             if pieces.send_async(piece).await.is_err() || failed {
                 break;
@@ -145,7 +282,28 @@ async fn take_in(
     Ok(imported.unwrap_or(Err(ImportError::Stopped))?)
 }
 
-async fn refused(status: u16, mut body: BodyStream) -> FetchError {
+/// Sees that a host sends, or takes its connection back.
+#[derive(Default)]
+struct Crawl {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Crawl {
+    /// Only time spent waiting for the host counts.
+    fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < CRAWL_SPAN {
+            return false;
+        }
+        let slow = self.bytes < CRAWL_BYTES;
+        *self = Self::default();
+        slow
+    }
+}
+
+async fn refused(status: StatusCode, mut body: BodyStream) -> FetchError {
     let mut text = Vec::new();
     while let Some(Ok(piece)) = body.next().await {
         text.extend_from_slice(&piece);
@@ -153,9 +311,17 @@ async fn refused(status: u16, mut body: BodyStream) -> FetchError {
             break;
         }
     }
-    let Ok(XrpcError { error }) = serde_json::from_slice(&text) else {
-        return NetError::Status(status).into();
+    refusal(status, &text)
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> FetchError {
+    let Ok(XrpcError { error }) = serde_json::from_slice(body) else {
+        return NetError::Status(status.as_u16()).into();
     };
+    // These are the host's, whatever it says.
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        return NetError::Status(status.as_u16()).into();
+    }
     let hosting = match error.as_str() {
         "RepoTakendown" => Some(HostingStatus::Takendown),
         "RepoSuspended" => Some(HostingStatus::Suspended),
@@ -163,6 +329,13 @@ async fn refused(status: u16, mut body: BodyStream) -> FetchError {
         _ => None,
     };
     FetchError::Refused(error.chars().take(100).collect(), hosting)
+}
+
+/// The host says that it does not serve the account.
+pub(crate) async fn refused_as(setup: &Setup, did: &Did, status: HostingStatus) {
+    let event = Event { did: did.clone(), time: now_ms(), body: Body::Account(status) };
+    // An error means that everything ends.
+    let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
 }
 
 /// Milliseconds since the epoch.

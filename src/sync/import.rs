@@ -1,10 +1,11 @@
 //! One repo from its CAR: checked, walked in order beside what is held, told as puts and deletes.
 //!
-//! Runs on a thread that may block; pieces come in through a channel and events go out through another.
+//! Runs on a thread that may block; `walked` counts the records that were looked at; pieces come in through a channel and events go out through another.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::blocks::{Blocks, BlocksError};
 use super::car::{self, CarError, Pieces};
@@ -84,6 +85,7 @@ pub(crate) fn import(
     mut blocks: Blocks,
     expected: &Expected,
     held: impl FnOnce() -> Result<Vec<HeldRecord>, StoreError>,
+    walked: &AtomicU64,
     mut emit: impl FnMut(Body) -> bool,
 ) -> Result<(), ImportError> {
     let root = read(pieces, &mut blocks)?;
@@ -102,7 +104,7 @@ pub(crate) fn import(
     if !emit(Body::Fetching { rev: commit.rev, data }) {
         return Err(ImportError::Stopped);
     }
-    compare(&commit, &blocks, held()?, &mut emit)?;
+    compare(&commit, &blocks, held()?, walked, &mut emit)?;
     let end = Body::Fetched { rev: commit.rev };
     if emit(end) { Ok(()) } else { Err(ImportError::Stopped) }
 }
@@ -121,6 +123,7 @@ fn compare(
     commit: &Commit,
     blocks: &Blocks,
     held: Vec<HeldRecord>,
+    walked: &AtomicU64,
     emit: &mut impl FnMut(Body) -> bool,
 ) -> Result<(), ImportError> {
     let path = |record: HeldRecord| (format!("{}/{}", record.collection, record.rkey), record.cid);
@@ -131,6 +134,7 @@ fn compare(
     for entry in Walk::new(commit.data, |cid| blocks.get(&cid::digest(cid)?)) {
         let (path, cid) = entry?;
         let digest = cid::digest(&cid).ok_or(MstError::Key)?;
+        walked.fetch_add(1, Relaxed);
         let known = catch_up(&mut held, &path, &mut parts)?;
         if known == Some(Some(digest)) {
             continue;

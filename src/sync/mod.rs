@@ -1,25 +1,35 @@
-//! Whole repositories fetched from their PDS (`com.atproto.sync.getRepo`), when the stream of commits has a gap.
+//! Whole repositories fetched from their PDS (`com.atproto.sync.getRepo`): when the stream of commits has a gap, and for
+//! what was written before the stream was followed. One machinery for both; they differ in how urgent they are.
 //!
 //! ```text
-//! requests, stored list -> queue -> fetch (DID document, HTTP) -> import (CAR, signature, tree) -> RepoSink
-//!                                                                     ^ Held: what the index has
+//! stored jobs, lists of repos -> queue -> fetch (DID document, HTTP) -> import (CAR, signature, tree) -> RepoSink
+//!                                                                           ^ Held: what the index has
 //! ```
 //!
 //! The tree is walked in order beside the held records, which gives puts and deletes; records that are the same
-//! are not looked at. Which repo needs this, and what becomes of commits that arrive meanwhile, is `index`' matter.
+//! are not looked at. What becomes of commits that arrive meanwhile is `index`' matter.
 //!
 //! # Invariants
 //! - Every block was hashed, and the commit is signed with the key the DID document has now.
 //! - [`crate::event::Body::Fetched`] comes only after the whole tree was walked: a stream that was cut shorter
 //!   ends in an error.
-//! - Memory is bounded: blocks beyond a limit go to a file that has no name.
+//! - Memory is bounded: blocks beyond a limit go to a file that has no name, jobs beyond a window stay in the store.
+//! - A repo is asked of the PDS that its DID document names, whoever listed it.
 
 mod blocks;
 mod car;
 mod fetch;
+mod handle;
+mod hosts;
 mod import;
+mod lists;
 mod queue;
+mod settle;
+mod state;
+mod window;
 
+#[cfg(test)]
+mod pds_tests;
 #[cfg(test)]
 mod tests;
 
@@ -28,17 +38,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::identity::Identity;
-use crate::net::{HostThrottle, HttpClient};
-use crate::store::Store;
+use crate::net::HttpClient;
+use crate::store::repo_jobs::Priority;
+use crate::store::{ActorId, Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
+pub use handle::{AddedRepos, CommandError, Handle};
+pub use hosts::ParkedHost;
+
+/// What lists named.
+pub(crate) static LISTED: Counters = Counters::new("sync.listed");
+/// What became of jobs.
+pub(crate) static SETTLED: Counters = Counters::new("sync.settled");
 pub(crate) static FAILED: Counters = Counters::new("sync.failed");
 pub(crate) static INVALID: Counters = Counters::new("sync.invalid-record");
 
@@ -67,7 +84,17 @@ pub struct HeldRecord {
 /// What the index has of a repo.
 pub trait Held: Send + Sync + 'static {
     /// Every record, in any order. Runs on a thread that may block.
-    fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, crate::store::StoreError>;
+    fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, StoreError>;
+}
+
+/// Whose repos are wanted because of one that is in.
+pub trait FollowUp: Send + Sync + 'static {
+    /// Accounts and how urgent they are, for a repo that was wanted at `priority`. Runs on a thread that may block.
+    fn next(
+        &self,
+        actor: ActorId,
+        priority: Priority,
+    ) -> Result<Vec<(ActorId, Priority)>, StoreError>;
 }
 
 /// What sync needs.
@@ -76,10 +103,12 @@ pub struct Setup {
     pub identity: Identity,
     /// For the PDSes; has to be a guarded one.
     pub http: HttpClient,
-    /// Requests at one host at a time.
-    pub throttle: HostThrottle,
-    /// Has the stored list of repos to fetch.
+    /// Has the jobs.
     pub store: Store,
+    /// Writes them.
+    pub writer: Writer,
+    /// Says what comes after a repo.
+    pub follow_up: Arc<dyn FollowUp>,
     /// What the index has.
     pub held: Arc<dyn Held>,
     /// Takes what is found.
@@ -92,10 +121,21 @@ pub struct Setup {
     pub concurrency: usize,
 }
 
+/// Mean speed over the last minute.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Rate {
+    /// Repos done, those without news included.
+    pub repos_per_s: f64,
+    /// Records looked at.
+    pub records_per_s: f64,
+    /// Bytes of CARs.
+    pub bytes_per_s: f64,
+}
+
 /// Where sync is.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Status {
-    /// Repos that wait for a free place.
+    /// Repos and lists that wait for their turn.
     pub queued: usize,
     /// Repos that failed and wait for the next try.
     pub parked: usize,
@@ -103,39 +143,89 @@ pub struct Status {
     pub running: BTreeMap<String, String>,
     /// Repos fetched since start.
     pub done: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of their CARs.
+    pub bytes: u64,
+    /// Repos that turned out not to have changed, since start.
+    pub unchanged: u64,
     /// Failed tries since start, by cause.
     pub failed: BTreeMap<&'static str, u64>,
-    /// The last failures: repo and reason.
+    /// The last failures: repo or host, and reason.
     pub last_failures: Vec<(String, String)>,
+    /// Repos that wait, by how urgent they are.
+    pub waiting: BTreeMap<&'static str, u64>,
+    /// Repos that failed, by the cause of the last try.
+    pub parked_by_cause: BTreeMap<String, u64>,
+    /// Hosts that failed and are left alone.
+    pub parked_hosts: usize,
+    /// Those of them that are left alone for longest.
+    pub hosts: Vec<ParkedHost>,
+    /// Whether an operator paused everything but resyncs.
+    pub paused: bool,
+    /// Why everything but resyncs is held back, if it is.
+    pub held_back: Option<String>,
+    /// How fast it goes.
+    pub rate: Rate,
+    /// Repos to go, as far as is known: lists that are still read may have more.
+    pub repos_left: u64,
+    /// Seconds to go at this rate.
+    pub left_s: Option<u64>,
+    /// Lists that are still read.
+    pub reading: usize,
+    /// Lists of repos, those still read first.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// A list of repos or hosts.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SourceStatus {
+    /// `repos`, `hosts` or `collection`.
+    pub kind: &'static str,
+    /// Scheme and host.
+    pub url: String,
+    /// NSID, of a list by collection.
+    pub collection: String,
+    /// `reading`, `read` or `given up`.
+    pub state: &'static str,
+    /// Entries read.
+    pub listed: u64,
+    /// Of these, complete at that rev already.
+    pub known: u64,
+    /// Of these, not active.
+    pub inactive: u64,
+    /// Of these, no DID, or named before.
+    pub bad: u64,
+    /// Repos fetched, or hosts whose lists were begun.
+    pub done: u64,
+    /// Repos that failed at least once.
+    pub failed: u64,
+    /// What is wrong with the list or its host.
+    pub error: String,
 }
 
 /// The running workers.
 pub struct Resync {
-    state: Arc<Mutex<queue::State>>,
+    handle: Handle,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Resync {
-    /// Starts with the stored list and goes on with `requests`. Needs a tokio runtime.
+    /// Starts with the stored jobs and goes on with `requests`. Needs a tokio runtime.
     #[must_use]
-    pub fn start(setup: Setup, requests: flume::Receiver<Did>) -> Self {
-        let (state, stop) = (Arc::<Mutex<queue::State>>::default(), CancellationToken::new());
-        let queue = queue::Queue::new(setup, Arc::clone(&state), stop.clone());
-        let task = tokio::spawn(queue.run(requests));
-        Self { state, stop, task }
+    pub fn start(setup: Setup, requests: flume::Receiver<ActorId>) -> Self {
+        let (handle, own) = Handle::new(setup);
+        let stop = CancellationToken::new();
+        let queue = queue::Queue::new(handle.setup(), handle.state(), stop.clone());
+        let task = tokio::spawn(queue.run([requests, own]));
+        Self { handle, stop, task }
     }
 
-    /// Where it is.
+    /// For commands and questions.
     #[must_use]
-    pub fn status(&self) -> Status {
-        self.state.lock().snapshot()
-    }
-
-    /// What is happening to a repo, in a sentence; `None` if nothing is.
-    #[must_use]
-    pub fn state_of(&self, did: &Did) -> Option<String> {
-        self.state.lock().describe(did)
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Stops. What was not fetched to the end is fetched again after the next start.

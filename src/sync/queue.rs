@@ -1,147 +1,54 @@
-//! Which repo is fetched when: a few at a time, failed ones again after a growing wait.
+//! What is fetched when. One task decides; reading, asking and fetching are tasks of their own that report back.
 //!
-//! The stored list is read page by page as places become free, so it may be of any length.
+//! ```text
+//! stored jobs, requests -> window -> DID document -> queue of the host -> fetch -> settled in the store
+//! lists of repos -------> stored jobs, a page at a time, as long as few of the list wait
+//! ```
+//!
+//! # Invariants
+//! - A job is in the store from before it begins until after its repo is in; memory holds a bounded window of them.
+//! - A repo is in the window once, so it is never fetched twice at a time.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{FetchError, fetch, now_ms};
-use super::{FAILED, Setup, Status};
-use crate::event::{Body, Event};
-use crate::store::{ActorId, Reader as _, Store, StoreError, meta};
-use crate::syntax::Did;
+use super::fetch::{self, Blame, FetchError, now_ms};
+use super::hosts::Work;
+use super::lists::{self, Applied};
+use super::settle::{self, Settled};
+use super::state::{Census, Home, Place, Source, State};
+use super::window::{self, Loaded, Scan};
+use super::{SETTLED, Setup};
+use crate::identity::Freshness;
+use crate::store::repo_jobs::{JobRow, Priority, SourceRow, SourceState};
+use crate::store::{ActorId, StoreError};
 
-const PAGE: usize = 500;
-const RETRY_MIN: Duration = Duration::from_secs(5);
-const RETRY_MAX: Duration = Duration::from_secs(3600);
-const FAILURES: usize = 32;
-/// Failed repos remembered; further ones come up again after the next start.
-const MAX_PARKED: usize = 200_000;
+/// DID documents read at a time.
+const RESOLVING: usize = 24;
+/// Jobs of one priority in memory.
+const WINDOW: usize = 4096;
+/// Stored jobs read at a time.
+const LOAD: usize = 1024;
+/// A host that is left alone for longer gives its jobs back to the store.
+const SHORT: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(100);
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// Between two looks for jobs that became due.
+const SCAN_EVERY: Duration = Duration::from_secs(2);
 
-/// What is known of all repos under way.
-#[derive(Default)]
-pub(crate) struct State {
-    repos: FxHashMap<Did, Repo>,
-    waiting: VecDeque<Did>,
-    parked: BTreeMap<(Instant, u64), Did>,
-    number: u64,
-    done: u64,
-    failed: BTreeMap<&'static str, u64>,
-    last: VecDeque<(String, String)>,
-}
-
-struct Repo {
-    tries: u32,
-    place: Place,
-    /// Asked for again while it was being fetched.
-    again: bool,
-}
-
-enum Place {
-    Waiting,
-    Running(String),
-    Parked(String),
-}
-
-impl State {
-    pub(crate) fn snapshot(&self) -> Status {
-        let running = self.repos.iter().filter_map(|(did, repo)| match &repo.place {
-            Place::Running(what) => Some((did.as_str().to_owned(), what.clone())),
-            _ => None,
-        });
-        Status {
-            queued: self.waiting.len(),
-            parked: self.parked.len(),
-            running: running.collect(),
-            done: self.done,
-            failed: self.failed.clone(),
-            last_failures: self.last.iter().cloned().collect(),
-        }
-    }
-
-    pub(crate) fn describe(&self, did: &Did) -> Option<String> {
-        Some(match &self.repos.get(did)?.place {
-            Place::Waiting => "waits to be fetched".to_owned(),
-            Place::Running(what) => format!("is being fetched: {what}"),
-            Place::Parked(why) => format!("will be tried again: {why}"),
-        })
-    }
-
-    fn add(&mut self, did: Did) {
-        match self.repos.get_mut(&did) {
-            Some(repo) if matches!(repo.place, Place::Parked(_)) => {
-                repo.place = Place::Waiting;
-                self.parked.retain(|_, parked| *parked != did);
-                self.waiting.push_back(did);
-            }
-            Some(repo) => repo.again |= matches!(repo.place, Place::Running(_)),
-            None => {
-                let repo = Repo { tries: 0, place: Place::Waiting, again: false };
-                self.repos.insert(did.clone(), repo);
-                self.waiting.push_back(did);
-            }
-        }
-    }
-
-    /// The next repo to fetch.
-    fn take(&mut self, now: Instant) -> Option<Did> {
-        while let Some(entry) = self.parked.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let did = entry.remove();
-            if let Some(repo) = self.repos.get_mut(&did) {
-                repo.place = Place::Waiting;
-                self.waiting.push_back(did);
-            }
-        }
-        let did = self.waiting.pop_front()?;
-        self.repos.get_mut(&did)?.place = Place::Running("starting".to_owned());
-        Some(did)
-    }
-
-    fn progress(&mut self, did: &Did, what: String) {
-        if let Some(repo) = self.repos.get_mut(did) {
-            repo.place = Place::Running(what);
-        }
-    }
-
-    fn finished(&mut self, did: &Did) {
-        self.done += 1;
-        if self.repos.remove(did).is_some_and(|repo| repo.again) {
-            self.add(did.clone());
-        }
-    }
-
-    fn failed(&mut self, did: &Did, error: &FetchError) {
-        FAILED.inc(error.cause());
-        *self.failed.entry(error.cause()).or_default() += 1;
-        if self.last.len() >= FAILURES {
-            self.last.pop_front();
-        }
-        self.last.push_back((did.as_str().to_owned(), error.to_string()));
-        if self.parked.len() >= MAX_PARKED {
-            self.repos.remove(did);
-            return;
-        }
-        let Some(repo) = self.repos.get_mut(did) else { return };
-        let wait = retry_after(repo.tries);
-        repo.tries += 1;
-        repo.place = Place::Parked(error.to_string());
-        self.number += 1;
-        self.parked.insert((Instant::now() + wait, self.number), did.clone());
-    }
-}
-
-fn retry_after(tries: u32) -> Duration {
-    RETRY_MIN.saturating_mul(2u32.saturating_pow(tries.min(20))).min(RETRY_MAX)
+enum Ended {
+    Loaded(Result<Loaded, StoreError>),
+    Counted(Result<(Census, Vec<(u32, SourceRow)>), StoreError>),
+    Resolved(ActorId, Result<Home, FetchError>),
+    Fetched(ActorId, String, Result<bool, FetchError>),
+    Settled(ActorId, Result<Settled, StoreError>),
+    Listed(u32, String, Result<Applied, FetchError>),
 }
 
 /// The dispatcher.
@@ -149,126 +56,399 @@ pub(crate) struct Queue {
     setup: Arc<Setup>,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
-    /// Where the stored list was read to; `None` when it was read to its end.
-    stored: Option<Option<ActorId>>,
+    tasks: JoinSet<Ended>,
+    scan: Scan,
+    next_scan: Instant,
+    next_census: Instant,
+    loading: bool,
+    counting: bool,
+    /// Accounts whose jobs have to be looked at.
+    named: Vec<ActorId>,
+    resolving: usize,
+    running: usize,
+    /// The PLC directory fails: nothing is asked before this.
+    resolver_until: Option<Instant>,
+    resolver_failures: u32,
 }
 
 impl Queue {
-    pub(crate) fn new(setup: Setup, state: Arc<Mutex<State>>, stop: CancellationToken) -> Self {
-        Self { setup: Arc::new(setup), state, stop, stored: Some(None) }
+    pub(crate) fn new(
+        setup: Arc<Setup>,
+        state: Arc<Mutex<State>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            setup,
+            state,
+            stop,
+            tasks: JoinSet::new(),
+            scan: Scan::default(),
+            next_scan: now,
+            next_census: now,
+            loading: false,
+            counting: false,
+            named: Vec::new(),
+            resolving: 0,
+            running: 0,
+            resolver_until: None,
+            resolver_failures: 0,
+        }
     }
 
     /// Runs until stopped, or until nothing takes events any more.
-    pub(crate) async fn run(mut self, requests: flume::Receiver<Did>) {
-        let mut running = JoinSet::new();
-        let mut open = true;
+    pub(crate) async fn run(mut self, requests: [flume::Receiver<ActorId>; 2]) {
+        let [index, own] = requests;
+        if window::take_over(&self.setup).await.is_err() {
+            return;
+        }
         loop {
-            self.fill(&mut running);
-            let due = self.state.lock().parked.keys().next().map(|(at, _)| *at);
-            let idle = Instant::now() + RETRY_MAX;
+            self.fill();
+            let tick = if self.state.lock().is_idle() { IDLE_TICK } else { TICK };
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                did = requests.recv_async(), if open => match did {
-                    Ok(did) => self.state.lock().add(did),
-                    Err(_) => open = false,
-                },
-                Some(ended) = running.join_next() => {
-                    // A task that panicked was reported by the hook.
-                    if matches!(ended, Ok(false)) {
+                Ok(actor) = index.recv_async() => self.named.push(actor),
+                Ok(actor) = own.recv_async() => self.named.push(actor),
+                Some(ended) = self.tasks.join_next() => {
+                    // A task that panicked was reported by the hook; its repo comes up again at the next start.
+                    if let Ok(ended) = ended && !self.ended(ended) {
                         break;
                     }
                 }
-                () = sleep_until(due.unwrap_or(idle)) => {}
+                () = sleep(tick) => {}
             }
+            self.named.extend(index.drain());
+            self.named.extend(own.drain());
+            self.state.lock().coming = self.named.len();
         }
-        running.shutdown().await;
+        self.tasks.shutdown().await;
     }
 
-    fn fill(&mut self, running: &mut JoinSet<bool>) {
-        while running.len() < self.setup.concurrency {
-            if self.state.lock().waiting.is_empty() && self.load().is_err() {
-                // The writer meets the same store, and stops the process.
-                self.stored = None;
+    fn fill(&mut self) {
+        let now = Instant::now();
+        self.state.lock().meter.tick(now);
+        self.load(now);
+        self.count(now);
+        self.state.lock().want_pages(now);
+        self.resolve(now);
+        self.fetch(now);
+    }
+
+    fn load(&mut self, now: Instant) {
+        if self.loading || (self.named.is_empty() && now < self.next_scan) {
+            return;
+        }
+        let mut room = Vec::new();
+        if now >= self.next_scan {
+            let state = self.state.lock();
+            for priority in Priority::ALL {
+                let loaded = state.loaded(priority);
+                if state.allows(priority) && loaded < WINDOW / 2 {
+                    room.push((priority, LOAD.min(WINDOW - loaded)));
+                }
             }
-            let Some(did) = self.state.lock().take(Instant::now()) else { return };
-            let (setup, state) = (Arc::clone(&self.setup), Arc::clone(&self.state));
-            running.spawn(async move { one(&setup, &state, &did).await });
+            self.next_scan = now + SCAN_EVERY;
+        }
+        let named: Vec<ActorId> = self.named.drain(..self.named.len().min(LOAD)).collect();
+        let (store, scan) = (self.setup.store.clone(), self.scan.clone());
+        self.loading = true;
+        self.tasks.spawn(async move {
+            let load = move || window::load(&store.snapshot(), scan, &room, &named, now_ms());
+            let loaded = tokio::task::spawn_blocking(load).await;
+            Ended::Loaded(loaded.unwrap_or(Err(StoreError::Closed)))
+        });
+    }
+
+    fn count(&mut self, now: Instant) {
+        if self.counting || now < self.next_census {
+            return;
+        }
+        self.counting = true;
+        let store = self.setup.store.clone();
+        self.tasks.spawn(async move {
+            let count = move || window::census(&store.snapshot(), now_ms());
+            let counted = tokio::task::spawn_blocking(count).await;
+            Ended::Counted(counted.unwrap_or(Err(StoreError::Closed)))
+        });
+    }
+
+    fn resolve(&mut self, now: Instant) {
+        let waits = self.resolver_until.is_some_and(|until| until > now);
+        let limit = if self.resolver_failures > 0 { 1 } else { RESOLVING };
+        while self.resolving < limit && !waits {
+            let mut state = self.state.lock();
+            let Some(actor) = state.next_unresolved() else { return };
+            let Some(entry) = state.entries.get(&actor) else { continue };
+            let (did, job) = (entry.did.clone(), entry.job.clone());
+            drop(state);
+            self.resolving += 1;
+            let setup = Arc::clone(&self.setup);
+            self.tasks.spawn(async move {
+                // Documents of accounts whose chain broke have often changed.
+                let old = job.priority != Priority::Resync && job.tries == 0;
+                let freshness = if old { Freshness::Cached } else { Freshness::Fresh };
+                Ended::Resolved(actor, fetch::home(&setup, &did, freshness).await)
+            });
         }
     }
 
-    /// One page of the stored list.
-    fn load(&mut self) -> Result<(), StoreError> {
-        let Some(after) = self.stored else { return Ok(()) };
-        let snapshot = self.setup.store.snapshot();
-        let actors = meta::resyncs(&snapshot, after, PAGE)?;
-        self.stored = actors.last().map(|last| Some(*last));
-        for actor in actors {
-            if let Ok(did) = Did::parse(&snapshot.did(actor)?) {
-                self.state.lock().add(did);
+    fn fetch(&mut self, now: Instant) {
+        while self.running < self.setup.concurrency {
+            let mut state = self.state.lock();
+            let (paused, held) = (state.paused, state.held_back.is_some());
+            let allowed = |p| p == Priority::Resync || !(paused || held);
+            let Some((host, work)) = state.hosts.next(now, allowed) else { return };
+            let (setup, board) = (Arc::clone(&self.setup), Arc::clone(&self.state));
+            match work {
+                Work::Repo(actor) => {
+                    let entry = state.entries.get_mut(&actor).filter(|entry| {
+                        let home = entry.home.as_ref().is_some_and(|home| *home.pds == *host);
+                        home && entry.place == Place::Waiting
+                    });
+                    let Some((entry, home)) = entry.and_then(|e| e.home.clone().map(|h| (e, h)))
+                    else {
+                        state.hosts.ended(&host, now);
+                        continue;
+                    };
+                    entry.place = Place::Running;
+                    let (did, need) = (entry.did.clone(), entry.need);
+                    let progress = Arc::clone(&entry.progress);
+                    self.tasks.spawn(async move {
+                        let told = |status, headers: &http::HeaderMap| {
+                            tell(&board, &home.pds, status, headers);
+                        };
+                        let fetched =
+                            fetch::fetch(&setup, &did, &home, need, &progress, told).await;
+                        Ended::Fetched(actor, host, fetched)
+                    });
+                }
+                Work::List(id) => {
+                    let Some(row) = state.sources.get(&id).map(|source| source.row.clone()) else {
+                        state.hosts.ended(&host, now);
+                        continue;
+                    };
+                    self.tasks.spawn(async move {
+                        let told = |answer: &crate::net::Response| {
+                            tell(&board, &row.url, answer.status, &answer.headers);
+                        };
+                        let page = lists::next_page(&setup, id, &row, told).await;
+                        Ended::Listed(id, host, page)
+                    });
+                }
+            }
+            self.running += 1;
+        }
+    }
+
+    /// Takes note of what a task reports; `false` when it cannot go on.
+    fn ended(&mut self, ended: Ended) -> bool {
+        match ended {
+            Ended::Loaded(Ok(loaded)) => self.loaded(loaded),
+            Ended::Counted(Ok((census, sources))) => self.counted(census, sources),
+            Ended::Resolved(actor, result) => {
+                self.resolving -= 1;
+                self.resolved(actor, result);
+            }
+            Ended::Fetched(_, _, Err(FetchError::Closed(_)))
+            | Ended::Listed(_, _, Err(FetchError::Closed(_))) => return false,
+            Ended::Fetched(actor, host, result) => {
+                self.running -= 1;
+                self.state.lock().hosts.ended(&host, Instant::now());
+                self.fetched(actor, &host, result);
+            }
+            Ended::Settled(actor, Ok(settled)) => {
+                if self.state.lock().leave(actor) {
+                    self.named.push(actor);
+                }
+                self.named.extend(settled.added);
+            }
+            Ended::Listed(id, host, result) => {
+                self.running -= 1;
+                self.state.lock().hosts.ended(&host, Instant::now());
+                self.listed(id, &host, result);
+            }
+            // The writer meets the same store, and stops the process.
+            Ended::Loaded(Err(_)) | Ended::Counted(Err(_)) | Ended::Settled(_, Err(_)) => {
+                return false;
             }
         }
-        Ok(())
+        true
+    }
+
+    fn loaded(&mut self, loaded: Loaded) {
+        self.loading = false;
+        if loaded.more {
+            self.next_scan = Instant::now();
+        }
+        self.scan = loaded.scan;
+        for (actor, did, job, need) in loaded.jobs {
+            let nothing = self.state.lock().admit(actor, did, job.clone(), need);
+            if nothing {
+                self.settle(actor, job, Ok(()));
+            }
+        }
+    }
+
+    fn counted(&mut self, census: Census, sources: Vec<(u32, SourceRow)>) {
+        self.counting = false;
+        let jobs: u64 = census.waiting.values().chain(census.parked.values()).sum();
+        // A million jobs take half a second to count.
+        self.next_census = Instant::now() + Duration::from_secs(3 + jobs / 20_000);
+        let mut state = self.state.lock();
+        for (id, row) in sources {
+            let outstanding = census.by_source.get(&id).copied().unwrap_or(0);
+            let known = state.sources.entry(id).or_insert_with(|| Source {
+                row: row.clone(),
+                busy: false,
+                outstanding,
+            });
+            // The cursor here may be newer than the snapshot was.
+            known.row.done = known.row.done.max(row.done);
+            known.row.failed = known.row.failed.max(row.failed);
+        }
+        state.census = census;
+    }
+
+    fn resolved(&mut self, actor: ActorId, result: Result<Home, FetchError>) {
+        let error = match result {
+            Ok(home) => {
+                self.resolver_failures = 0;
+                self.state.lock().resolved(actor, home);
+                return;
+            }
+            Err(error) => error,
+        };
+        if error.blame() == Blame::Directory {
+            let pause = Duration::from_secs(1 << self.resolver_failures.min(8));
+            self.resolver_failures += 1;
+            self.resolver_until = Some(Instant::now() + pause);
+            let mut state = self.state.lock();
+            state.note_failure("the DID directory", error.cause(), &error.to_string());
+            state.back(actor);
+            return;
+        }
+        self.repo_failed(actor, &error, Duration::ZERO);
+    }
+
+    fn fetched(&mut self, actor: ActorId, host: &str, result: Result<bool, FetchError>) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(changed) => {
+                state.hosts.answered(host);
+                let Some(entry) = state.entries.get_mut(&actor) else { return };
+                let job = entry.job.clone();
+                let bytes = entry.progress.bytes.load(Ordering::Relaxed);
+                let records = entry.progress.records.load(Ordering::Relaxed);
+                let meter = &mut state.meter;
+                meter.repos += u64::from(changed);
+                meter.unchanged += u64::from(!changed);
+                (meter.bytes, meter.records) = (meter.bytes + bytes, meter.records + records);
+                drop(state);
+                self.settle(actor, job, Ok(()));
+            }
+            Err(error) if error.blame() == Blame::Host => {
+                let pause = state.hosts.failed(host, Instant::now(), &error.to_string());
+                drop(state);
+                self.repo_failed(actor, &error, pause);
+                self.park(host, pause, &error);
+            }
+            Err(error) => {
+                state.hosts.answered(host);
+                drop(state);
+                self.repo_failed(actor, &error, Duration::ZERO);
+            }
+        }
+    }
+
+    /// A host is left alone for long: its jobs do not wait in memory.
+    fn park(&mut self, host: &str, pause: Duration, error: &FetchError) {
+        if pause <= SHORT {
+            return;
+        }
+        let mut state = self.state.lock();
+        let mut jobs = Vec::new();
+        for work in state.hosts.drain(host) {
+            match work {
+                Work::List(id) => {
+                    if let Some(source) = state.sources.get_mut(&id) {
+                        source.busy = false;
+                    }
+                }
+                Work::Repo(actor) => {
+                    let waits = |e: &&mut super::state::Entry| e.place == Place::Waiting;
+                    if let Some(entry) = state.entries.get_mut(&actor).filter(waits) {
+                        entry.place = Place::Settling;
+                        jobs.push((actor, entry.job.clone()));
+                    }
+                }
+            }
+        }
+        drop(state);
+        for (actor, job) in jobs {
+            let later = settle::postponed(job, host, pause, error);
+            self.settle(actor, later.clone(), Err(later));
+        }
+    }
+
+    fn repo_failed(&mut self, actor: ActorId, error: &FetchError, pause: Duration) {
+        let mut state = self.state.lock();
+        let Some(entry) = state.entries.get(&actor) else { return };
+        let (did, job) = (entry.did.clone(), entry.job.clone());
+        tracing::debug!(%did, %error, "repo not fetched");
+        state.note_failure(&did, error.cause(), &error.to_string());
+        drop(state);
+        let later = settle::failed(job.clone(), error, pause);
+        self.settle(actor, job, Err(later));
+        if let FetchError::Refused(_, Some(status)) = error {
+            let (setup, status) = (Arc::clone(&self.setup), *status);
+            // What the host says of the account is true whatever becomes of the job.
+            tokio::spawn(async move { fetch::refused_as(&setup, &did, status).await });
+        }
+    }
+
+    /// Writes down what became of a job: gone, or `Err` what it is from now on.
+    fn settle(&mut self, actor: ActorId, job: JobRow, end: Result<(), JobRow>) {
+        if let Some(entry) = self.state.lock().entries.get_mut(&actor) {
+            entry.place = Place::Settling;
+        }
+        SETTLED.inc(if end.is_ok() { "done" } else { "later" });
+        let setup = Arc::clone(&self.setup);
+        self.tasks.spawn(async move {
+            Ended::Settled(actor, settle::settle(&setup, actor, job, end).await)
+        });
+    }
+
+    fn listed(&mut self, id: u32, host: &str, result: Result<Applied, FetchError>) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(applied) => {
+                state.hosts.answered(host);
+                if let Some(source) = state.sources.get_mut(&id) {
+                    source.busy = false;
+                    source.outstanding += applied.new.len();
+                    source.row = applied.row;
+                    if source.row.state != SourceState::Reading {
+                        // Hosts that it named are lists of their own now.
+                        self.next_census = Instant::now();
+                    }
+                }
+                self.named.extend(applied.new);
+            }
+            Err(error) => {
+                if let Some(source) = state.sources.get_mut(&id) {
+                    source.busy = false;
+                }
+                state.hosts.failed(host, Instant::now(), &error.to_string());
+                state.note_failure(host, error.cause(), &error.to_string());
+            }
+        }
     }
 }
 
-/// Fetches one repo; `false` when nothing takes events any more.
-async fn one(setup: &Arc<Setup>, state: &Mutex<State>, did: &Did) -> bool {
-    let progress = |what| state.lock().progress(did, what);
-    let fetched = fetch(setup, did, progress).await;
-    let fetched = match fetched {
-        // At once would be as often as the host can answer.
-        Ok(()) if still_wanted(&setup.store, did).unwrap_or(false) => Err(FetchError::Behind),
-        other => other,
-    };
-    match fetched {
-        Ok(()) => state.lock().finished(did),
-        Err(FetchError::Closed(_)) => return false,
-        Err(error) => {
-            tracing::debug!(%did, %error, "repo not fetched");
-            state.lock().failed(did, &error);
-            if let FetchError::Refused(_, Some(status)) = error {
-                let event = Event { did: did.clone(), time: now_ms(), body: Body::Account(status) };
-                return setup.sink.apply_parts(did.clone(), vec![event]).await.is_ok();
-            }
-        }
-    }
-    true
-}
-
-/// Whether a repo that was fetched is on the list all the same.
-fn still_wanted(store: &Store, did: &Did) -> Result<bool, StoreError> {
-    let snapshot = store.snapshot();
-    let actor = snapshot.actor_id(did)?;
-    actor.map_or(Ok(false), |actor| meta::is_resync(&snapshot, actor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_an_hour() {
-        let waits: Vec<u64> = (0..12).map(|tries| retry_after(tries).as_secs()).collect();
-        assert_eq!(waits[..4], [5, 10, 20, 40]);
-        assert_eq!(waits[11], 3600);
-    }
-
-    #[test]
-    fn a_failed_repo_waits_and_a_repeated_request_counts_once() {
-        let did = Did::parse("did:plc:a").unwrap();
-        let (mut state, now) = (State::default(), Instant::now());
-        state.add(did.clone());
-        state.add(did.clone());
-        assert_eq!(state.take(now), Some(did.clone()));
-        assert_eq!(state.take(now), None);
-        state.failed(&did, &FetchError::Lacks("PDS"));
-        assert_eq!((state.take(now), state.snapshot().parked), (None, 1));
-        assert!(state.describe(&did).unwrap().contains("no PDS"));
-        let now = now + RETRY_MIN * 2;
-        assert_eq!(state.take(now), Some(did.clone()));
-        state.add(did.clone());
-        state.finished(&did);
-        assert_eq!(state.take(now), Some(did), "asked for again meanwhile");
-        assert_eq!(state.done, 1);
-    }
+/// Remembers what an answer says about rate limits.
+fn tell(state: &Mutex<State>, host: &str, status: http::StatusCode, headers: &http::HeaderMap) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    let (pause, pace) = (crate::net::pause(status, headers, now), crate::net::pace(headers, now));
+    state.lock().hosts.said(host, Instant::now(), pause, pace);
 }

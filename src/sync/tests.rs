@@ -1,38 +1,32 @@
-//! A repo from a PDS in this process, through to events.
+//! A CAR through to events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use serde_json::json;
 
+use super::HeldRecord;
 use super::blocks::Blocks;
 use super::import::{Expected, ImportError, import};
-use super::{Held, HeldRecord, RepoSink, Resync, Setup, SinkClosed};
-use crate::config::Network;
 use crate::crypto::PrivateKey;
-use crate::event::{Body, Event};
-use crate::identity::Identity;
-use crate::net::testing::serve;
-use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
+use crate::event::Body;
+use crate::net::NetError;
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit};
-use crate::store::{Store, StoreError, Tx, Writer, meta};
 use crate::syntax::{Cid, Did, Tid, cid};
 
-const DID: &str = "did:plc:abc";
-const NOW_US: u64 = 1_750_000_000_000_000;
+pub(super) const DID: &str = "did:plc:abc";
+pub(super) const NOW_US: u64 = 1_750_000_000_000_000;
 
-struct Repo {
-    key: PrivateKey,
-    records: BTreeMap<String, Vec<u8>>,
+pub(super) struct Repo {
+    pub(super) key: PrivateKey,
+    pub(super) records: BTreeMap<String, Vec<u8>>,
 }
 
 impl Repo {
-    fn new(count: u64) -> Self {
+    pub(super) fn new(count: u64) -> Self {
         let record = |n: u64| encode(&from_json(&json!({"$type": "com.example.note", "n": n})));
         let path =
             |n: u64| format!("com.example.note/{}", Tid::from_micros(NOW_US - 1_000_000 + n, 1));
@@ -40,7 +34,7 @@ impl Repo {
         Self { key: PrivateKey::generate(), records }
     }
 
-    fn car(&self, did: &str, rev: Tid) -> Vec<u8> {
+    pub(super) fn car(&self, did: &str, rev: Tid) -> Vec<u8> {
         let cids: BTreeMap<String, Cid> = self
             .records
             .iter()
@@ -70,7 +64,7 @@ impl Repo {
     }
 }
 
-fn rev() -> Tid {
+pub(super) fn rev() -> Tid {
     Tid::from_micros(NOW_US, 1)
 }
 
@@ -91,6 +85,7 @@ fn run(
         blocks,
         expected,
         || Ok(held),
+        &AtomicU64::new(0),
         |body| {
             bodies.push(body);
             true
@@ -170,7 +165,8 @@ fn a_failed_connection_is_no_end() {
     sender.send(Err(NetError::Timeout("body"))).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blocks = Blocks::new(dir.path(), 1 << 20);
-    let result = import(&pieces, blocks, &repo.expected(), || Ok(vec![]), |_| true);
+    let result =
+        import(&pieces, blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), |_| true);
     assert_eq!(result.unwrap_err().cause(), "timeout");
 }
 
@@ -184,96 +180,4 @@ fn a_record_that_breaks_its_lexicon_is_put_but_marked() {
     let Body::Part { ops, .. } = &bodies[1] else { panic!() };
     let ops: Arc<[_]> = ops.as_slice().into();
     assert!(!ops[0].record.as_ref().unwrap().valid);
-}
-
-/// Takes everything in, and the mark away if it is told to.
-struct Takes {
-    writer: Writer,
-    unmark: bool,
-}
-
-impl RepoSink for Takes {
-    fn apply_parts(&self, did: Did, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>> {
-        let ends = events.iter().any(|event| matches!(event.body, Body::Fetched { .. }));
-        let unmark = self.unmark && ends;
-        let job = self.writer.durable(move |tx| {
-            let actor = tx.intern_actor(&did)?;
-            if unmark {
-                meta::remove_resync(tx, actor);
-            }
-            Ok(())
-        });
-        Box::pin(async move { job.await.map_err(|_| SinkClosed) })
-    }
-}
-
-impl Held for Takes {
-    fn held(&self, _: &Did) -> Result<Vec<HeldRecord>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
-#[tokio::test]
-async fn a_host_that_is_behind_is_asked_again_later() {
-    for unmark in [true, false] {
-        let repo = Repo::new(3);
-        let car = repo.car(DID, rev());
-        let key = repo.key.public().to_multibase();
-        let fetches = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&fetches);
-        let url = serve(move |request| {
-            let host = request.headers()["host"].to_str().unwrap();
-            let document = json!({
-                "id": DID,
-                "verificationMethod": [{"id": "#atproto", "type": "Multikey", "controller": DID,
-                    "publicKeyMultibase": key}],
-                "service": [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
-                    "serviceEndpoint": format!("http://{host}")}],
-            });
-            http::Response::new(match request.uri().path() {
-                "/xrpc/com.atproto.sync.getRepo" => {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    car.clone()
-                }
-                _ => document.to_string().into_bytes(),
-            })
-        })
-        .await;
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let (writer, thread) = Writer::start(store.clone()).unwrap();
-        let mark = |tx: &mut Tx<'_>| {
-            let actor = tx.intern_actor(DID)?;
-            meta::add_resync(tx, actor);
-            Ok(())
-        };
-        writer.durable(mark).await.unwrap();
-        let dialer = Dialer::new(true).unwrap();
-        let network = Network { plc_url: url, ..Network::default() };
-        let takes = Arc::new(Takes { writer: writer.clone(), unmark });
-        let setup = Setup {
-            identity: Identity::new(&network, &dialer, "https://appview.example", 10),
-            http: HttpClient::new(&dialer, "https://appview.example"),
-            throttle: HostThrottle::new(2),
-            store: store.clone(),
-            held: Arc::clone(&takes) as _,
-            sink: takes,
-            spill: dir.path().to_owned(),
-            memory: 1 << 20,
-            concurrency: 2,
-        };
-        let (_requests, wanted) = flume::unbounded();
-        let resync = Resync::start(setup, wanted);
-        while resync.status().done + resync.status().failed.len() as u64 == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let status = resync.status();
-        assert_eq!((status.done, status.parked), if unmark { (1, 0) } else { (0, 1) });
-        assert_eq!(status.failed.contains_key("behind"), !unmark, "{status:?}");
-        assert_eq!(fetches.load(Ordering::SeqCst), 1);
-        resync.stop().await;
-        writer.stop().await;
-        thread.join().unwrap().unwrap();
-    }
 }

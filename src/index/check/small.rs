@@ -8,7 +8,7 @@ use crate::store::rows::{
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c,
-    ids::ByteReader, jobs, meta, name_counterpart,
+    ids::ByteReader, jobs, meta, name_counterpart, repo_jobs,
 };
 
 impl Check<'_> {
@@ -19,7 +19,10 @@ impl Check<'_> {
         self.rows(Ks::Actor, Self::actor_row)?;
         self.rows(Ks::Label, Self::label_row)?;
         self.rows(Ks::Notif, |_, k, v| Ok(NotifRow::decode(k, v).map(drop)))?;
-        self.rows(Ks::Jobs, |_, k, v| Ok(jobs::decodes(k, v).then_some(())))?;
+        self.rows(Ks::Jobs, |_, k, v| {
+            let whole = repo_jobs::decodes(k, v).unwrap_or_else(|| jobs::decodes(k, v));
+            Ok(whole.then_some(()))
+        })?;
         self.rows(Ks::Cid, |_, k, v| {
             Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
         })

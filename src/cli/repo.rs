@@ -1,0 +1,139 @@
+//! `aerie repo`: single repositories, by DID or handle.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{CliError, answer};
+use crate::config::Sources;
+
+/// Names of one request.
+const CHUNK: usize = 500;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Fetch repositories whole, unless they are complete
+    ///
+    /// They are queued and fetched in the background, politely; see `aerie backfill status`.
+    Add {
+        /// DIDs or handles
+        #[arg(required_unless_present = "file", value_name = "DID|HANDLE")]
+        repos: Vec<String>,
+        /// Read further ones from a file, one a line; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch repositories anew, complete or not, before anything else
+    Resync {
+        /// DIDs or handles
+        #[arg(required = true, value_name = "DID|HANDLE")]
+        repos: Vec<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say in a sentence what is there of a repository, what is wrong, and what happens next
+    Status {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        repo: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
+    match &args.action {
+        Action::Add { repos, file, json } => {
+            let mut names = repos.clone();
+            if let Some(file) = file {
+                names.extend(read(file)?);
+            }
+            add(sources, "repo.add", &names, *json)
+        }
+        Action::Resync { repos, json } => add(sources, "repo.resync", repos, *json),
+        Action::Status { repo, json } => {
+            let says = answer(sources, &json!({ "command": "repo.status", "repo": repo }))?;
+            let mut out = std::io::stdout().lock();
+            match says.get("status").and_then(Value::as_str) {
+                Some(sentence) if !json => writeln!(out, "{sentence}")?,
+                _ => writeln!(out, "{says:#}")?,
+            }
+            Ok(())
+        }
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Vec<String>, CliError> {
+    let failed = |e: std::io::Error| CliError::Failed(format!("{}: {e}", file.display()));
+    let reader: Box<dyn std::io::BufRead> = if file.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::io::BufReader::new(std::fs::File::open(file).map_err(failed)?))
+    };
+    let mut names = Vec::new();
+    for line in reader.lines() {
+        let line = line.map_err(failed)?;
+        let name = line.split(['#', ',', ' ', '\t']).next().unwrap_or_default().trim();
+        if !name.is_empty() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Result<(), CliError> {
+    let mut total = [("added", 0), ("raised", 0), ("known", 0)];
+    let mut unusable: Vec<Value> = Vec::new();
+    for chunk in names.chunks(CHUNK) {
+        let mut got = answer(sources, &json!({ "command": command, "repos": chunk }))?;
+        for (key, n) in &mut total {
+            *n += got.get(*key).and_then(Value::as_u64).unwrap_or(0);
+        }
+        if let Some(Value::Array(why)) = got.get_mut("unusable").map(Value::take) {
+            unusable.extend(why);
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let [(_, added), (_, raised), (_, known)] = total;
+    if as_json {
+        let all = json!({ "added": added, "raised": raised, "known": known, "unusable": unusable });
+        writeln!(out, "{all:#}")?;
+    } else {
+        writeln!(out, "{} queued, {known} were already", added + raised)?;
+        for why in &unusable {
+            writeln!(out, "not queued: {}", why.as_str().unwrap_or_default())?;
+        }
+    }
+    if !names.is_empty() && unusable.len() == names.len() {
+        return Err(CliError::Failed("none of the names can be used".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_names_may_have_comments() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dids");
+        std::fs::write(&file, "did:plc:a\n# none\n\n  \nb.example # b\ndid:plc:c,3\n").unwrap();
+        assert_eq!(read(&file).unwrap(), ["did:plc:a", "b.example", "did:plc:c"]);
+        let error = read(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(error.contains("none: "), "{error}");
+    }
+}

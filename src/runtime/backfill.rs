@@ -1,0 +1,147 @@
+//! Backfill as the operator and the members see it: commands of the socket, and what a member's repo makes wanted.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::sources::Sources;
+use crate::identity::{Freshness, Identity};
+use crate::index::{context_to_fetch, follows_to_fetch};
+use crate::store::repo_jobs::{Priority, SourceKind};
+use crate::store::{ActorId, Store, StoreError};
+use crate::sync::{FollowUp, Handle};
+use crate::syntax::{Did, Handle as Name};
+
+/// Repos named in one command.
+const MAX_NAMES: usize = 10_000;
+
+/// What comes after a member's repo, read from the index.
+pub(super) struct FromIndex(pub(super) Store);
+
+impl FollowUp for FromIndex {
+    fn next(
+        &self,
+        actor: ActorId,
+        priority: Priority,
+    ) -> Result<Vec<(ActorId, Priority)>, StoreError> {
+        let s = self.0.snapshot();
+        let mut out = Vec::new();
+        if priority == Priority::Member {
+            out.extend(follows_to_fetch(&s, actor)?.into_iter().map(|a| (a, Priority::Follow)));
+        }
+        if matches!(priority, Priority::Member | Priority::Follow) {
+            out.extend(context_to_fetch(&s, actor)?.into_iter().map(|a| (a, Priority::Context)));
+        }
+        Ok(out)
+    }
+}
+
+/// A command of this module.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    Add,
+    Resync,
+    State,
+    Start,
+    Pause,
+    Resume,
+}
+
+impl Command {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "repo.add" => Self::Add,
+            "repo.resync" => Self::Resync,
+            "repo.status" => Self::State,
+            "backfill.start" => Self::Start,
+            "backfill.pause" => Self::Pause,
+            "backfill.resume" => Self::Resume,
+            _ => return None,
+        })
+    }
+}
+
+/// Carries commands out. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Backfill {
+    pub(super) sources: Arc<Sources>,
+    pub(super) identity: Identity,
+    /// Of the first upstream: what `--network` asks.
+    pub(super) relay: Option<String>,
+}
+
+impl Backfill {
+    pub(super) async fn answer(self, command: Command, request: Value) -> Result<Value, String> {
+        let sync = self.sources.sync().ok_or_else(|| {
+            "nothing is fetched while ingest is stopped: see `aerie status`".to_owned()
+        })?;
+        match command {
+            Command::Add => self.add(&sync, &request, false).await,
+            Command::Resync => self.add(&sync, &request, true).await,
+            Command::State => {
+                let did = self.did(text(&request, "repo")).await?;
+                let says = sync.describe(&did).await.map_err(words)?;
+                Ok(json!({ "did": did.as_str(), "status": says }))
+            }
+            Command::Start => self.start(&sync, &request).await,
+            Command::Pause => sync.pause(true).await.map(|()| json!({})).map_err(words),
+            Command::Resume => sync.pause(false).await.map(|()| json!({})).map_err(words),
+        }
+    }
+
+    async fn add(&self, sync: &Handle, request: &Value, force: bool) -> Result<Value, String> {
+        let names = request.get("repos").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let (mut dids, mut unusable) = (Vec::new(), Vec::new());
+        for name in names.iter().take(MAX_NAMES) {
+            let name = name.as_str().unwrap_or_default();
+            match self.did(name).await {
+                Ok(did) => dids.push(did),
+                Err(why) => unusable.push(why),
+            }
+        }
+        let count = sync.add(dids, force).await.map_err(words)?;
+        let mut answer = serde_json::to_value(count).unwrap_or_default();
+        if let Value::Object(answer) = &mut answer {
+            answer.insert("unusable".to_owned(), unusable.into());
+        }
+        Ok(answer)
+    }
+
+    /// A DID, or what a handle stands for.
+    async fn did(&self, name: &str) -> Result<Did, String> {
+        if let Ok(did) = Did::parse(name) {
+            return Ok(did);
+        }
+        let handle = Name::parse(name.trim_start_matches('@'))
+            .map_err(|_| format!("{name:?} is neither a DID nor a handle"))?;
+        match self.identity.resolve_handle(&handle, Freshness::Fresh).await {
+            Ok(Some(did)) => Ok(did),
+            Ok(None) => Err(format!("the handle {name} belongs to nobody")),
+            Err(error) => Err(format!("the handle {name}: {error}")),
+        }
+    }
+
+    async fn start(&self, sync: &Handle, request: &Value) -> Result<Value, String> {
+        let (url, collection) = (text(request, "url"), text(request, "collection"));
+        let (kind, url) = match text(request, "of") {
+            "pds" => (SourceKind::Repos, url),
+            "relay" if collection.is_empty() => (SourceKind::Hosts, url),
+            "relay" => (SourceKind::Collection, url),
+            "network" => {
+                let relay = self.relay.as_deref();
+                (SourceKind::Hosts, relay.ok_or("network.upstreams names no relay")?)
+            }
+            other => return Err(format!("there is no backfill of {other:?}")),
+        };
+        let begun = sync.begin(kind, url, collection).await.map_err(words)?;
+        Ok(json!({ "begun": begun, "url": url }))
+    }
+}
+
+fn text<'v>(request: &'v Value, key: &str) -> &'v str {
+    request.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,197 @@
+//! Commands and questions of the operator.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::fetch::now_ms;
+use super::lists::base_url;
+use super::state::{Source, State};
+use super::{Setup, Status};
+use crate::net::NetError;
+use crate::store::repo_jobs::{self as jobs, Added, JobRow, Priority, SourceKind, SourceRow};
+use crate::store::rows::AccountStatus;
+use crate::store::{ActorId, Reader as _, StoreError};
+use crate::syntax::{Did, Tid, datetime, is_nsid};
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No usable URL.
+    #[error(transparent)]
+    Url(#[from] NetError),
+    /// No collection.
+    #[error("{0:?} is no collection")]
+    Collection(String),
+}
+
+/// What became of named repos.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct AddedRepos {
+    /// Jobs made.
+    pub added: usize,
+    /// Jobs that are more urgent or earlier now.
+    pub raised: usize,
+    /// Jobs that were there.
+    pub known: usize,
+}
+
+/// A handle to the running workers. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    setup: Arc<Setup>,
+    state: Arc<Mutex<State>>,
+    poke: flume::Sender<ActorId>,
+}
+
+impl Handle {
+    pub(super) fn new(setup: Setup) -> (Self, flume::Receiver<ActorId>) {
+        let (poke, requests) = flume::unbounded();
+        let state = Arc::<Mutex<State>>::default();
+        state.lock().paused = jobs::is_paused(&setup.store.snapshot()).unwrap_or(false);
+        (Self { setup: Arc::new(setup), state, poke }, requests)
+    }
+
+    pub(super) fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup)
+    }
+
+    pub(super) fn state(&self) -> Arc<Mutex<State>> {
+        Arc::clone(&self.state)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = self.state.lock().snapshot(Instant::now());
+        status.queued += self.poke.len();
+        status
+    }
+
+    /// Wants repos; with `force` also those that are complete, and at once.
+    pub async fn add(&self, dids: Vec<Did>, force: bool) -> Result<AddedRepos, CommandError> {
+        let priority = if force { Priority::Resync } else { Priority::Asked };
+        let poke = self.poke.clone();
+        let job = self.setup.writer.durable(move |tx| {
+            let (mut count, now) = (AddedRepos::default(), now_ms());
+            for did in &dids {
+                let actor = tx.intern_actor(did)?;
+                let job = JobRow { force, ..JobRow::new(priority, now) };
+                match jobs::add(tx, actor, &job)? {
+                    Added::New => count.added += 1,
+                    Added::Raised => count.raised += 1,
+                    Added::Known => count.known += 1,
+                }
+                let poke = poke.clone();
+                tx.after_commit(move || {
+                    let _ = poke.send(actor);
+                });
+            }
+            Ok(count)
+        });
+        Ok(job.await?)
+    }
+
+    /// Reads a list of repos and wants what it names; `false` if it is being read already.
+    pub async fn begin(
+        &self,
+        kind: SourceKind,
+        url: &str,
+        collection: &str,
+    ) -> Result<bool, CommandError> {
+        if kind == SourceKind::Collection && !is_nsid(collection) {
+            return Err(CommandError::Collection(collection.to_owned()));
+        }
+        let row = SourceRow::new(kind, &base_url(url)?, collection, now_ms());
+        let stored = row.clone();
+        let (id, begun) =
+            self.setup.writer.durable(move |tx| jobs::start_source(tx, &stored)).await?;
+        if begun {
+            self.state.lock().sources.insert(id, Source { row, busy: false, outstanding: 0 });
+        }
+        Ok(begun)
+    }
+
+    /// Lets only resyncs begin, or everything again. Holds over a restart.
+    pub async fn pause(&self, paused: bool) -> Result<(), CommandError> {
+        let work = move |tx: &mut crate::store::Tx<'_>| {
+            jobs::set_paused(tx, paused);
+            Ok(())
+        };
+        self.setup.writer.durable(work).await?;
+        self.state.lock().paused = paused;
+        Ok(())
+    }
+
+    /// Holds everything but resyncs back for a reason that is not the operator's, until it is called with `None`.
+    pub fn hold_back(&self, why: Option<String>) {
+        self.state.lock().held_back = why;
+    }
+
+    /// What is the matter with a repo and what happens next, in a sentence.
+    pub async fn describe(&self, did: &Did) -> Result<String, CommandError> {
+        let (store, name) = (self.setup.store.clone(), did.clone());
+        let read = move || -> Result<_, StoreError> {
+            let s = store.snapshot();
+            let Some(actor) = s.actor_id(&name)? else { return Ok(None) };
+            Ok(Some((actor, s.actor(actor)?, s.repo(actor)?, jobs::get(&s, actor)?)))
+        };
+        let known = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
+        let Some((actor, account, repo, job)) = known else {
+            return Ok(format!("{did} was never seen; `aerie repo add {did}` fetches its repo."));
+        };
+        let status = account.map_or(AccountStatus::Active, |row| row.status);
+        let has = match &repo {
+            None => "nothing of it is here".to_owned(),
+            Some(row) if row.is_complete() => format!("it is complete, at rev {}", rev(row.rev)),
+            Some(row) if row.whole.is_some() => {
+                format!("it is here up to rev {}, but commits are missing", rev(row.rev))
+            }
+            Some(_) => "it is incomplete: only what was seen live is here".to_owned(),
+        };
+        let hosted = match status {
+            AccountStatus::Active => "",
+            AccountStatus::Deactivated => "; the account is deactivated",
+            AccountStatus::Suspended => "; its host suspended the account",
+            AccountStatus::Takendown => "; its host took the account down",
+            AccountStatus::Deleted => "; the account is deleted",
+        };
+        let in_memory = self.state.lock().describe(actor, Instant::now());
+        let next = match (in_memory, job) {
+            (Some(state), _) => state,
+            (None, Some(job)) => next_try(&job),
+            (None, None) if repo.as_ref().is_some_and(|row| row.is_complete()) => {
+                "nothing is to be done".to_owned()
+            }
+            (None, None) if status == AccountStatus::Deleted => {
+                "nothing happens unless it comes back".to_owned()
+            }
+            (None, None) => format!("nobody asked for it: `aerie repo add {did}` does"),
+        };
+        Ok(format!("{did}: {has}{hosted}; {next}."))
+    }
+}
+
+fn rev(n: u64) -> String {
+    Tid::from_u64(n).map_or_else(|| n.to_string(), |tid| tid.to_string())
+}
+
+fn next_try(job: &JobRow) -> String {
+    if job.cause.is_empty() {
+        return "it waits to be fetched".to_owned();
+    }
+    let at = if job.due <= now_ms() {
+        "in a moment".to_owned()
+    } else {
+        format!("at {}", datetime::format_ms(job.due))
+    };
+    if job.tries == 0 {
+        return format!("its host is left alone ({}), and it is fetched {at}", job.detail);
+    }
+    let times = if job.tries == 1 { "the last try failed" } else { "the last tries failed" };
+    format!("{times} ({}: {}; {} so far), the next is {at}", job.cause, job.detail, job.tries)
+}

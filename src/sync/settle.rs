@@ -1,0 +1,133 @@
+//! What becomes of a job once it was tried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Setup;
+use super::fetch::{FetchError, now_ms};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::store::{ActorId, Reader as _, StoreError};
+
+const RESYNC_MIN: Duration = Duration::from_secs(5);
+const RESYNC_MAX: Duration = Duration::from_secs(3600);
+const RETRY_MIN: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A host that says no will not say yes in a minute.
+const DEFINITE_MIN: Duration = Duration::from_secs(3600);
+
+/// Jobs that follow.
+pub(crate) struct Settled {
+    pub(crate) added: Vec<ActorId>,
+}
+
+fn later(duration: Duration) -> i64 {
+    now_ms().saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn retry_after(job: &JobRow, definite: bool) -> Duration {
+    let grow = |min: Duration, by: u32, max| {
+        min.saturating_mul(by.saturating_pow(job.tries.min(15))).min(max)
+    };
+    match job.priority {
+        Priority::Resync => grow(RESYNC_MIN, 2, RESYNC_MAX),
+        _ if definite => grow(DEFINITE_MIN, 4, RETRY_MAX),
+        _ => grow(RETRY_MIN, 4, RETRY_MAX),
+    }
+}
+
+/// The job after a failure of its own, its host being left alone for `pause`.
+pub(crate) fn failed(job: JobRow, error: &FetchError, pause: Duration) -> JobRow {
+    let wait = retry_after(&job, error.is_definite()).max(pause);
+    JobRow {
+        due: later(wait),
+        tries: job.tries.saturating_add(1),
+        cause: error.cause().to_owned(),
+        detail: error.to_string(),
+        ..job
+    }
+}
+
+/// The job after a failure of its host, without a try of its own.
+pub(crate) fn postponed(job: JobRow, host: &str, pause: Duration, error: &FetchError) -> JobRow {
+    let detail = format!("{host}: {error}");
+    JobRow { due: later(pause), cause: "host".to_owned(), detail, ..job }
+}
+
+/// Takes a job away, with what follows from it, or writes what it is from now on.
+pub(crate) async fn settle(
+    setup: &Arc<Setup>,
+    actor: ActorId,
+    job: JobRow,
+    end: Result<(), JobRow>,
+) -> Result<Settled, StoreError> {
+    let follow = match (&end, job.priority) {
+        (Ok(()), Priority::Member | Priority::Follow) => {
+            let (setup, priority) = (Arc::clone(setup), job.priority);
+            let next = move || setup.follow_up.next(actor, priority);
+            tokio::task::spawn_blocking(next).await.map_err(|_| StoreError::Closed)??
+        }
+        _ => Vec::new(),
+    };
+    let work = setup.writer.visible(move |tx| {
+        // Raised, or taken away with its account, since it began.
+        let Some(stored) = jobs::get(tx, actor)? else { return Ok(Settled { added: Vec::new() }) };
+        let marked = tx.repo(actor)?.is_some_and(|row| row.resync.is_some());
+        let next = match end {
+            // Asked for by somebody else meanwhile, who does not wait as long.
+            Err(next) if stored.priority < job.priority || stored.force != job.force => {
+                let (priority, force) = (stored.priority, stored.force);
+                Some(JobRow { priority, force, due: now_ms(), ..next })
+            }
+            Err(next) => Some(next),
+            Ok(()) if marked => Some(behind(&stored)),
+            Ok(()) => None,
+        };
+        if job.source != 0
+            && let Some(mut source) = jobs::source(tx, job.source)?
+        {
+            source.done += u64::from(next.is_none());
+            source.failed += u64::from(next.as_ref().is_some_and(|n| n.tries == 1));
+            jobs::put_source(tx, job.source, &source);
+        }
+        match next {
+            Some(next) => jobs::put(tx, actor, &next)?,
+            None => drop(jobs::remove(tx, actor)?),
+        }
+        let (mut added, now) = (Vec::new(), now_ms());
+        for (actor, priority) in follow {
+            if jobs::add(tx, actor, &JobRow::new(priority, now))? != jobs::Added::Known {
+                added.push(actor);
+            }
+        }
+        Ok(Settled { added })
+    });
+    work.await
+}
+
+/// The host gave an older repo than the stream has.
+fn behind(job: &JobRow) -> JobRow {
+    let wait = retry_after(&JobRow { priority: Priority::Resync, ..job.clone() }, false);
+    JobRow {
+        due: later(wait),
+        tries: job.tries.saturating_add(1),
+        cause: "behind".to_owned(),
+        detail: "the host's repo is older than what its stream has shown".to_owned(),
+        ..job.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow() {
+        let waits = |priority, definite| -> Vec<u64> {
+            let job = |tries| JobRow { tries, ..JobRow::new(priority, 0) };
+            [0, 1, 2, 14].map(|tries| retry_after(&job(tries), definite).as_secs()).to_vec()
+        };
+        assert_eq!(waits(Priority::Resync, true), [5, 10, 20, 3600]);
+        assert_eq!(waits(Priority::Listed, false), [60, 240, 960, 86400]);
+        assert_eq!(waits(Priority::Asked, true), [3600, 14400, 57600, 86400]);
+    }
+}
