@@ -23,6 +23,7 @@ const IMAGE_LIMITS: StreamLimits = StreamLimits {
     header_timeout: Duration::from_secs(15),
     idle_timeout: Duration::from_secs(5),
     timeout: Duration::from_secs(30),
+    redirects: 0,
 };
 /// The largest blob of a lexicon is a video of 100 MB.
 const BLOB_LIMITS: StreamLimits = StreamLimits {
