@@ -9,6 +9,7 @@
 mod backfill;
 mod config;
 mod db;
+mod import;
 mod private;
 mod repo;
 mod serve;

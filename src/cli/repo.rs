@@ -43,6 +43,11 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Take repositories in from CAR files, whether the server runs or not
+    ///
+    /// They are checked as if a host had sent them: hashes, tree, and the signature against the key that the DID
+    /// document names, which is read over the network. What is older than what is held is left out.
+    Import(super::import::Args),
     /// Say in a sentence what is there of a repository, what is wrong, and what happens next
     Status {
         /// DID or handle
@@ -64,6 +69,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
             add(sources, "repo.add", &names, *json)
         }
         Action::Resync { repos, json } => add(sources, "repo.resync", repos, *json),
+        Action::Import(args) => super::import::run(args, sources),
         Action::Status { repo, json } => {
             let says = answer(sources, &json!({ "command": "repo.status", "repo": repo }))?;
             let mut out = std::io::stdout().lock();

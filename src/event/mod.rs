@@ -98,7 +98,8 @@ pub struct Op {
     pub rkey: Arc<str>,
     /// The record after it; `None` for a delete.
     pub record: Option<Record>,
-    /// The commit says that there was no record before, and proves it as far as it proves `prev_data`.
+    /// The commit says that there was no record before, and proves it as far as it proves `prev_data`; of a fetched
+    /// repo, that nothing of it was held.
     pub created: bool,
 }
 

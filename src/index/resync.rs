@@ -189,7 +189,7 @@ impl Index {
         let newer = self.touched.newer(actor, &ids, rev);
         for (n, op) in ops.iter().enumerate() {
             if !newer.get(n).copied().unwrap_or(false) {
-                self.op(tx, actor, op, time, false)?;
+                self.op(tx, actor, op, time, op.created)?;
             }
         }
         Ok(())

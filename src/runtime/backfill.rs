@@ -45,6 +45,7 @@ pub(super) enum Command {
     Start,
     Pause,
     Resume,
+    Import,
 }
 
 impl Command {
@@ -56,6 +57,7 @@ impl Command {
             "backfill.start" => Self::Start,
             "backfill.pause" => Self::Pause,
             "backfill.resume" => Self::Resume,
+            "repo.import" => Self::Import,
             _ => return None,
         })
     }
@@ -85,6 +87,11 @@ impl Backfill {
             }
             Command::Start => self.start(&sync, &request).await,
             Command::Pause => sync.pause(true).await.map(|()| json!({})).map_err(words),
+            Command::Import => {
+                let path = std::path::PathBuf::from(text(&request, "path"));
+                let got = sync.import(&path).await.map_err(words)?;
+                Ok(json!({ "did": got.did.as_str(), "records": got.records, "bytes": got.bytes }))
+            }
             Command::Resume => sync.pause(false).await.map(|()| json!({})).map_err(words),
         }
     }

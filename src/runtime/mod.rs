@@ -6,6 +6,7 @@
 
 mod backfill;
 mod disk;
+mod import;
 mod keys;
 mod members;
 mod private;
@@ -16,5 +17,6 @@ mod sink;
 mod sources;
 mod status;
 
+pub use import::import;
 pub use private::{Private, Tally};
 pub use serve::{ServeError, run};

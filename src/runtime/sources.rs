@@ -48,10 +48,10 @@ struct Running {
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
 const RESYNCS: usize = 16;
-const RESYNC_MEMORY: usize = 16 << 20;
+pub(super) const RESYNC_MEMORY: usize = 16 << 20;
 
 /// What the index has, in the form that sync compares with.
-struct FromIndex(Store);
+pub(super) struct FromIndex(pub(super) Store);
 
 impl sync::Held for FromIndex {
     fn held(&self, did: &Did) -> Result<Vec<sync::HeldRecord>, StoreError> {

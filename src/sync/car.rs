@@ -85,16 +85,29 @@ impl AsyncRead for Source<'_> {
 /// Reads to the end, hands each block with its digest to `block`, and gives the digest of the root.
 pub(crate) fn read<E: From<CarError>>(
     pieces: &Pieces,
-    block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
+    mut block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
 ) -> Result<[u8; 32], E> {
+    let mut root = [0; 32];
+    read_from_root(pieces, |of, digest, bytes| {
+        root = of;
+        block(digest, bytes)
+    })?;
+    Ok(root)
+}
+
+/// The same; `block` gets the digest of the root too. A CAR without blocks has no root.
+pub(crate) fn read_from_root<E: From<CarError>>(
+    pieces: &Pieces,
+    block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     // A source that never yields makes a future that is ready at once.
     blocks(pieces, block).now_or_never().unwrap_or_else(|| Err(CarError::Cut.into()))
 }
 
 async fn blocks<E: From<CarError>>(
     pieces: &Pieces,
-    mut block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
-) -> Result<[u8; 32], E> {
+    mut block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let end = Cell::default();
     let format = |error| match end.take() {
         End::Failed(error) => E::from(CarError::Net(error)),
@@ -110,12 +123,12 @@ async fn blocks<E: From<CarError>>(
         if Sha256::digest(&bytes)[..] != digest {
             return Err(CarError::Hash.into());
         }
-        block(digest, &bytes)?;
+        block(root, digest, &bytes)?;
     }
     // Between two sections an error looks like the end.
     match end.take() {
         End::Failed(error) => Err(CarError::Net(error).into()),
-        _ => Ok(root),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::StreamExt as _;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -222,10 +223,11 @@ pub(crate) fn now_us() -> u64 {
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn take_in(
+/// Takes a repo in from the pieces of its CAR.
+pub(crate) async fn take_in(
     setup: &Arc<Setup>,
     expected: Expected,
-    mut body: BodyStream,
+    mut body: impl Stream<Item = Result<Bytes, NetError>> + Unpin,
     progress: &Arc<Progress>,
 ) -> Result<(), FetchError> {
     let (pieces, from_socket) = flume::bounded(PIECES);
@@ -268,8 +270,12 @@ async fn take_in(
     let apply = async move {
         while let Ok(body) = to_sink.recv_async().await {
             let begins = matches!(body, Body::Fetching { .. });
-            let event = Event { did: did.clone(), time: now_ms(), body };
-            sink.apply_parts(did.clone(), vec![event]).await?;
+            let time = now_ms();
+            let event = |body| Event { did: did.clone(), time, body };
+            let mut events = vec![event(body)];
+            // What is ready goes along: a small repo ends with its only part.
+            events.extend(to_sink.drain().map(event));
+            sink.apply_parts(did.clone(), events).await?;
             if begins {
                 let _ = begun.send_async(()).await;
             }

@@ -1,11 +1,13 @@
 //! Commands and questions of the operator.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::fetch::now_ms;
+use super::files::{FileError, FileRepo};
 use super::lists::base_url;
 use super::state::{Source, State};
 use super::{Setup, Status};
@@ -94,6 +96,11 @@ impl Handle {
             Ok(count)
         });
         Ok(job.await?)
+    }
+
+    /// Takes a repo in from a CAR file.
+    pub async fn import(&self, path: &Path) -> Result<FileRepo, FileError> {
+        super::files::import(&self.setup, path).await
     }
 
     /// Reads a list of repos and wants what it names; `false` if it is being read already.

@@ -126,6 +126,8 @@ fn compare(
     walked: &AtomicU64,
     emit: &mut impl FnMut(Body) -> bool,
 ) -> Result<(), ImportError> {
+    // Edges need not be looked for where nothing is; what commits add meanwhile is known to the index.
+    let fresh = held.is_empty();
     let path = |record: HeldRecord| (format!("{}/{}", record.collection, record.rkey), record.cid);
     let mut held: Vec<_> = held.into_iter().map(path).collect();
     held.sort_unstable();
@@ -140,7 +142,7 @@ fn compare(
             continue;
         }
         let block = blocks.get(&digest).ok_or_else(|| MstError::MissingBlock(Box::new(cid)))?;
-        match put(&path, digest, &block) {
+        match put(&path, digest, &block, fresh) {
             Some(op) => parts.push(op, block.len())?,
             // In the tree, but not a record: nothing is known of it, and what was there is gone.
             None if known.is_some() => parts.push(delete(&path), 0)?,
@@ -177,7 +179,7 @@ fn catch_up<F: FnMut(Body) -> bool>(
     Ok(None)
 }
 
-fn put(path: &str, digest: [u8; 32], block: &[u8]) -> Option<Op> {
+fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
     let (collection, rkey) = path.split_once('/')?;
     if !is_nsid(collection) || !is_rkey(rkey) {
         INVALID.inc("path");
@@ -195,7 +197,7 @@ fn put(path: &str, digest: [u8; 32], block: &[u8]) -> Option<Op> {
         }
     };
     let record = Some(Record { cid: digest, value, valid });
-    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record, created: false })
+    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record, created })
 }
 
 fn delete(path: &str) -> Op {

@@ -19,6 +19,7 @@
 mod blocks;
 mod car;
 mod fetch;
+mod files;
 mod handle;
 mod hosts;
 mod import;
@@ -49,6 +50,7 @@ use crate::store::{ActorId, Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
+pub use files::{FileError, FileRepo};
 pub use handle::{AddedRepos, CommandError, Handle};
 pub use hosts::ParkedHost;
 
@@ -209,6 +211,14 @@ pub struct Resync {
     handle: Handle,
     stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+/// Takes a repo in from a CAR file, without a queue.
+pub async fn import_file(
+    setup: &Arc<Setup>,
+    path: &std::path::Path,
+) -> Result<FileRepo, FileError> {
+    files::import(setup, path).await
 }
 
 impl Resync {

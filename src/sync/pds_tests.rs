@@ -220,7 +220,7 @@ const BAD: &[Bad] = &[
             let block = node(&["com.example.note/a"], cid::for_record(b"v"));
             let root = cid::for_record(&block);
             let _ = r;
-            ok(car(&root, [(&root, block.as_slice())].into_iter()))
+            ok(car(&root, [(&root, block.as_slice())]))
         },
         "commit-invalid",
     ),
