@@ -249,6 +249,21 @@ async fn commits_at_any_moment_of_a_first_fetch_are_neither_missed_nor_repeated(
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_records_touched_during_a_fetch_are_remembered() {
+    let w = World::new();
+    w.event("a", Body::Wanted).await;
+    let rev = Tid::parse(&tid(11)).unwrap();
+    let ops = (0..100_000).map(|n| gone(POST, n)).collect();
+    w.event("a", Body::Commit(Commit { rev, data: None, prev_data: None, ops })).await;
+    for step in fetch_of_three() {
+        w.event("a", step).await;
+    }
+    let a = w.actor("a");
+    assert!(w.store.snapshot().repo(a).unwrap().unwrap().is_complete());
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 0, "all were deleted since");
+}
+
+#[tokio::test]
 async fn a_repo_that_begins_before_our_eyes_is_whole() {
     let empty = cid::digest(&mst::empty_root());
     for (prev, data, whole) in [

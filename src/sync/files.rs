@@ -17,6 +17,7 @@ use crate::event::{Body, Event};
 use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
 use crate::store::rows::AccountStatus;
 use crate::store::{Reader as _, StoreError};
 use crate::syntax::Did;
@@ -79,10 +80,20 @@ pub(crate) async fn import(setup: &Arc<Setup>, path: &Path) -> Result<FileRepo, 
     let progress = Arc::new(Progress::default());
     let pieces = pieces(path)?.into_stream();
     let taken = take_in(setup, expected, pieces, &progress).await;
-    if let Err(error) = taken {
+    if taken.is_err() {
         setup.sink.apply_parts(did.clone(), event(Body::GivenUp)).await.map_err(closed)?;
-        return Err(error.into());
     }
+    let name = did.clone();
+    let leave = setup.writer.visible(move |tx| {
+        // What a file could not put right its host has to.
+        let actor = tx.intern_actor(&name)?;
+        if tx.repo(actor)?.is_some_and(|row| row.resync.is_some()) {
+            jobs::add(tx, actor, &JobRow::new(Priority::Asked, now_ms()))?;
+        }
+        Ok(())
+    });
+    leave.await.map_err(|error| FileError(error.to_string()))?;
+    taken?;
     let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
     Ok(FileRepo { records: read(&progress.records), bytes: read(&progress.bytes), did })
 }

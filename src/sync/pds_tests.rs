@@ -510,3 +510,46 @@ async fn a_pause_holds_over_a_restart_and_lets_resyncs_through() {
     assert!(says.contains("complete") && says.contains("nothing is to be done"), "{says}");
     net.resync.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_held_to_the_same_as_hosts() {
+    let repo = Arc::new(Repo::new(700));
+    let served = Arc::clone(&repo);
+    let url = serve(move |request| {
+        let did = request.uri().path().trim_start_matches('/').to_owned();
+        ok(document(&did, &served, "https://pds.example"))
+    })
+    .await;
+    let net = Net::start(World::new(), &url, false);
+    let handle = net.resync.handle();
+    let import = async |name: &str, car: Vec<u8>| {
+        let path = net.dir.path().join(name);
+        std::fs::write(&path, car).unwrap();
+        handle.import(&path).await.map_err(|error| error.to_string())
+    };
+    let got = import("a.car", repo.car(DID, rev())).await.unwrap();
+    assert_eq!((got.did.as_str(), got.records), (DID, 700));
+    assert!(net.is_complete(DID));
+    assert_eq!(net.posts(DID), 700);
+    assert_eq!(import("again.car", repo.car(DID, rev())).await.unwrap().records, 0);
+    // A newer state without some of the records.
+    let mut left = repo.records.clone();
+    let gone: Vec<String> = left.keys().step_by(7).cloned().collect();
+    gone.iter().for_each(|path| drop(left.remove(path)));
+    let later = Tid::from_micros(NOW_US + 5, 1);
+    assert_eq!(import("b.car", repo.car_with(&left, DID, later)).await.unwrap().records, 600);
+    assert_eq!(net.posts(DID), 600);
+    // What is older than that has nothing to give.
+    assert_eq!(import("old.car", repo.car(DID, rev())).await.unwrap().records, 0);
+    for (name, car, why) in [
+        ("cut.car", repo.car("did:plc:x", rev())[..5000].to_vec(), "ends early"),
+        ("forged.car", Repo::new(3).car("did:plc:y", rev()), "not signed"),
+        ("none.car", b"nothing".to_vec(), "CAR"),
+    ] {
+        let error = import(name, car).await.unwrap_err();
+        assert!(error.contains(why), "{name}: {error}");
+    }
+    assert!(handle.import(std::path::Path::new("/no/such")).await.is_err());
+    assert_eq!(net.posts("did:plc:y"), 0);
+    net.resync.stop().await;
+}

@@ -35,17 +35,23 @@ impl Repo {
     }
 
     pub(super) fn car(&self, did: &str, rev: Tid) -> Vec<u8> {
-        let cids: BTreeMap<String, Cid> = self
-            .records
-            .iter()
-            .map(|(path, record)| (path.clone(), cid::for_record(record)))
-            .collect();
+        self.car_with(&self.records, did, rev)
+    }
+
+    pub(super) fn car_with(
+        &self,
+        records: &BTreeMap<String, Vec<u8>>,
+        did: &str,
+        rev: Tid,
+    ) -> Vec<u8> {
+        let cids: BTreeMap<String, Cid> =
+            records.iter().map(|(path, record)| (path.clone(), cid::for_record(record))).collect();
         let tree = TestTree::build(&cids);
         let block = commit(&self.key, did, &rev.to_string(), &tree.root);
         let root = cid::for_record(&block);
         let blocks = std::iter::once((&root, block.as_slice()))
             .chain(tree.blocks.iter().map(|(c, b)| (c, b.as_slice())))
-            .chain(self.records.iter().map(|(path, record)| (&cids[path], record.as_slice())));
+            .chain(records.iter().map(|(path, record)| (&cids[path], record.as_slice())));
         car(&root, blocks)
     }
 
