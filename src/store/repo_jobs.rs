@@ -408,21 +408,26 @@ pub fn sources<R: Reader + ?Sized>(r: &R) -> Result<Vec<(u32, SourceRow)>, Store
 }
 
 /// Begins a list: a new one, or the one of the same kind and place from its beginning if it was read or given up.
-/// Gives its number, and whether there was anything to begin.
-pub fn start_source(tx: &mut Tx<'_>, row: &SourceRow) -> Result<(u32, bool), StoreError> {
-    let all = sources(tx)?;
+/// Gives its number, and whether there was anything to begin. `all` are those of [`sources`], and stay so.
+pub fn start_source(
+    tx: &mut Tx<'_>,
+    all: &mut Vec<(u32, SourceRow)>,
+    row: &SourceRow,
+) -> (u32, bool) {
     let same =
         |r: &SourceRow| r.kind == row.kind && r.url == row.url && r.collection == row.collection;
-    if let Some((id, old)) = all.iter().find(|(_, r)| same(r)) {
+    if let Some((id, old)) = all.iter_mut().find(|(_, r)| same(r)) {
         let begins = old.state != SourceState::Reading;
         if begins {
+            old.clone_from(row);
             put_source(tx, *id, row);
         }
-        return Ok((*id, begins));
+        return (*id, begins);
     }
     let id = all.last().map_or(1, |(id, _)| id.saturating_add(1));
     put_source(tx, id, row);
-    Ok((id, true))
+    all.push((id, row.clone()));
+    (id, true)
 }
 
 /// Whether an operator paused everything but resyncs.
@@ -525,11 +530,13 @@ mod tests {
         let other = SourceRow::new(SourceKind::Hosts, "https://a", "", 5);
         let got = writer
             .durable(move |tx| {
-                let first = start_source(tx, &row)?;
-                let again = start_source(tx, &row)?;
-                let other = start_source(tx, &other)?;
+                let mut all = sources(tx)?;
+                let first = start_source(tx, &mut all, &row);
+                let again = start_source(tx, &mut all, &row);
+                let other = start_source(tx, &mut all, &other);
                 put_source(tx, 1, &SourceRow { state: SourceState::Read, ..row.clone() });
-                Ok([first, again, other, start_source(tx, &row)?])
+                let mut all = sources(tx)?;
+                Ok([first, again, other, start_source(tx, &mut all, &row)])
             })
             .await
             .unwrap();

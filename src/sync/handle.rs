@@ -115,8 +115,14 @@ impl Handle {
         }
         let row = SourceRow::new(kind, &base_url(url)?, collection, now_ms());
         let stored = row.clone();
-        let (id, begun) =
-            self.setup.writer.durable(move |tx| jobs::start_source(tx, &stored)).await?;
+        let (id, begun) = self
+            .setup
+            .writer
+            .durable(move |tx| {
+                let mut all = jobs::sources(tx)?;
+                Ok(jobs::start_source(tx, &mut all, &stored))
+            })
+            .await?;
         if begun {
             self.state.lock().sources.insert(id, Source { row, busy: false, outstanding: 0 });
         }

@@ -165,6 +165,16 @@ async fn apply(
     applied.await.map_err(|_| FetchError::Closed(super::SinkClosed))
 }
 
+/// Writes down that a list is not read on.
+pub(crate) async fn give_up(setup: &Setup, id: u32, row: SourceRow) {
+    let write = move |tx: &mut Tx<'_>| {
+        jobs::put_source(tx, id, &row);
+        Ok(())
+    };
+    // An error means that everything ends.
+    let _ = setup.writer.submit(write).await;
+}
+
 /// Gives a list up that has no end or is not worth it.
 fn judge(row: &mut SourceRow) {
     let error = if row.idle_pages > MAX_IDLE_PAGES || row.listed > MAX_LISTED {
@@ -232,6 +242,7 @@ fn hosts(
     plain: bool,
 ) -> Result<Vec<ActorId>, StoreError> {
     let before = row.bad;
+    let mut all = jobs::sources(tx)?;
     for item in items.iter().take(MAX_ITEMS) {
         row.listed += 1;
         let Some(url) = host_url(&item.hostname, plain) else {
@@ -245,7 +256,7 @@ fn hosts(
         }
         let mut new = SourceRow::new(SourceKind::Repos, &url, "", row.started);
         new.expected = item.account_count;
-        match jobs::start_source(tx, &new)?.1 {
+        match jobs::start_source(tx, &mut all, &new).1 {
             true => row.done += 1,
             false => row.known += 1,
         }

@@ -64,6 +64,8 @@ pub(crate) struct Queue {
     counting: bool,
     /// Accounts whose jobs have to be looked at.
     named: Vec<ActorId>,
+    named_loading: usize,
+    next_pages: Instant,
     resolving: usize,
     running: usize,
     /// The PLC directory fails: nothing is asked before this.
@@ -89,6 +91,8 @@ impl Queue {
             loading: false,
             counting: false,
             named: Vec::new(),
+            named_loading: 0,
+            next_pages: now,
             resolving: 0,
             running: 0,
             resolver_until: None,
@@ -119,7 +123,7 @@ impl Queue {
             }
             self.named.extend(index.drain());
             self.named.extend(own.drain());
-            self.state.lock().coming = self.named.len();
+            self.state.lock().coming = self.named.len() + self.named_loading;
         }
         self.tasks.shutdown().await;
     }
@@ -129,7 +133,10 @@ impl Queue {
         self.state.lock().meter.tick(now);
         self.load(now);
         self.count(now);
-        self.state.lock().want_pages(now);
+        if now >= self.next_pages {
+            self.next_pages = now + TICK;
+            self.state.lock().want_pages(now);
+        }
         self.resolve(now);
         self.fetch(now);
     }
@@ -151,7 +158,7 @@ impl Queue {
         }
         let named: Vec<ActorId> = self.named.drain(..self.named.len().min(LOAD)).collect();
         let (store, scan) = (self.setup.store.clone(), self.scan.clone());
-        self.loading = true;
+        (self.loading, self.named_loading) = (true, named.len());
         self.tasks.spawn(async move {
             let load = move || window::load(&store.snapshot(), scan, &room, &named, now_ms());
             let loaded = tokio::task::spawn_blocking(load).await;
@@ -257,9 +264,16 @@ impl Queue {
                 self.fetched(actor, &host, result);
             }
             Ended::Settled(actor, Ok(settled)) => {
-                if self.state.lock().leave(actor) {
+                let mut state = self.state.lock();
+                if state.leave(actor) {
                     self.named.push(actor);
                 }
+                if state.entries.is_empty() {
+                    // Whoever waits for the end is told soon.
+                    let soon = Instant::now() + Duration::from_millis(state.census.jobs() / 50);
+                    self.next_census = self.next_census.min(soon);
+                }
+                drop(state);
                 self.named.extend(settled.added);
             }
             Ended::Listed(id, host, result) => {
@@ -276,7 +290,7 @@ impl Queue {
     }
 
     fn loaded(&mut self, loaded: Loaded) {
-        self.loading = false;
+        (self.loading, self.named_loading) = (false, 0);
         if loaded.more {
             self.next_scan = Instant::now();
         }
@@ -291,9 +305,8 @@ impl Queue {
 
     fn counted(&mut self, census: Census, sources: Vec<(u32, SourceRow)>) {
         self.counting = false;
-        let jobs: u64 = census.waiting.values().chain(census.parked.values()).sum();
         // A million jobs take half a second to count.
-        self.next_census = Instant::now() + Duration::from_secs(3 + jobs / 20_000);
+        self.next_census = Instant::now() + Duration::from_secs(3 + census.jobs() / 20_000);
         let mut state = self.state.lock();
         for (id, row) in sources {
             let outstanding = census.by_source.get(&id).copied().unwrap_or(0);
@@ -435,11 +448,21 @@ impl Queue {
                 self.named.extend(applied.new);
             }
             Err(error) => {
+                state.note_failure(host, error.cause(), &error.to_string());
                 if let Some(source) = state.sources.get_mut(&id) {
                     source.busy = false;
+                    if error.blame() == Blame::Repo {
+                        // It does not have such a list; its repos may be fetched all the same.
+                        source.row.state = SourceState::Failed;
+                        source.row.error = error.to_string();
+                        let (setup, row) = (Arc::clone(&self.setup), source.row.clone());
+                        tokio::spawn(async move { lists::give_up(&setup, id, row).await });
+                        return;
+                    }
                 }
-                state.hosts.failed(host, Instant::now(), &error.to_string());
-                state.note_failure(host, error.cause(), &error.to_string());
+                let pause = state.hosts.failed(host, Instant::now(), &error.to_string());
+                drop(state);
+                self.park(host, pause, &error);
             }
         }
     }

@@ -93,6 +93,12 @@ pub(crate) struct Census {
     pub(crate) by_source: FxHashMap<u32, usize>,
 }
 
+impl Census {
+    pub(crate) fn jobs(&self) -> u64 {
+        self.waiting.values().chain(self.parked.values()).sum()
+    }
+}
+
 /// Everything in memory.
 #[derive(Default)]
 pub(crate) struct State {
