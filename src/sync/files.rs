@@ -12,6 +12,7 @@ use super::Setup;
 use super::car::{self, CarError, Pieces};
 use super::fetch::{self, FetchError, now_ms, now_us, take_in};
 use super::import::Expected;
+use super::settle;
 use super::state::Progress;
 use crate::event::{Body, Event};
 use crate::identity::Freshness;
@@ -94,6 +95,7 @@ pub(crate) async fn import(setup: &Arc<Setup>, path: &Path) -> Result<FileRepo, 
     });
     leave.await.map_err(|error| FileError(error.to_string()))?;
     taken?;
+    settle::identify(setup, &did).await;
     let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
     Ok(FileRepo { records: read(&progress.records), bytes: read(&progress.bytes), did })
 }

@@ -284,6 +284,9 @@ async fn bad_repos_are_counted_visible_and_tried_again() {
     net.settled(&dids).await;
     let handle = net.resync.handle();
     assert!(net.is_complete("did:plc:good"));
+    let s = net.world.store.snapshot();
+    let good = s.actor(s.actor_id("did:plc:good").unwrap().unwrap()).unwrap().unwrap();
+    assert!(good.handle_checked > 0, "nobody else may ever ask for its handle");
     assert_eq!(net.posts("did:plc:good"), 30);
     for (name, _, cause) in BAD {
         let job = net.job(&did(name)).unwrap();

@@ -421,13 +421,14 @@ impl Queue {
 
     /// Writes down what became of a job: gone, or `Err` what it is from now on.
     fn settle(&mut self, actor: ActorId, job: JobRow, end: Result<(), JobRow>) {
-        if let Some(entry) = self.state.lock().entries.get_mut(&actor) {
+        let did = self.state.lock().entries.get_mut(&actor).map(|entry| {
             entry.place = Place::Settling;
-        }
+            entry.did.clone()
+        });
         SETTLED.inc(if end.is_ok() { "done" } else { "later" });
         let setup = Arc::clone(&self.setup);
         self.tasks.spawn(async move {
-            Ended::Settled(actor, settle::settle(&setup, actor, job, end).await)
+            Ended::Settled(actor, settle::settle(&setup, actor, did, job, end).await)
         });
     }
 

@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use super::Setup;
 use super::fetch::{FetchError, now_ms};
+use crate::crypto::PublicKey;
+use crate::event::{Body, Event, IdentityState};
+use crate::identity::Freshness;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
 use crate::store::{ActorId, Reader as _, StoreError};
+use crate::syntax::Did;
 
 const RESYNC_MIN: Duration = Duration::from_secs(5);
 const RESYNC_MAX: Duration = Duration::from_secs(3600);
 const RETRY_MIN: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
+/// For a DID document and a handle.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A host that says no will not say yes in a minute.
 const DEFINITE_MIN: Duration = Duration::from_secs(3600);
 
@@ -53,13 +59,47 @@ pub(crate) fn postponed(job: JobRow, host: &str, pause: Duration, error: &FetchE
     JobRow { due: later(pause), cause: "host".to_owned(), detail, ..job }
 }
 
+/// Finds out the handle of an account whose repo is in, if nobody has. Without an answer the slow rounds over all
+/// accounts ask again.
+pub(crate) async fn identify(setup: &Setup, did: &Did) {
+    let (store, name) = (setup.store.clone(), did.clone());
+    let unchecked = move || {
+        let s = store.snapshot();
+        let actor = s.actor_id(&name).ok().flatten();
+        let row = actor.and_then(|actor| s.actor(actor).ok().flatten());
+        row.is_some_and(|row| row.handle_checked == 0)
+    };
+    if !tokio::task::spawn_blocking(unchecked).await.unwrap_or(false) {
+        return;
+    }
+    let look = async {
+        let doc = setup.identity.resolve_did(did, Freshness::Cached).await.ok()?;
+        let handle = setup.identity.verify_handle(did, Freshness::Cached).await.ok()?;
+        Some(IdentityState {
+            handle: handle.map(|handle| handle.as_str().to_owned()),
+            key: doc.signing_key().map(PublicKey::to_did_key),
+            pds: doc.pds().map(str::to_owned),
+        })
+    };
+    if let Ok(Some(state)) = tokio::time::timeout(PATIENCE, look).await {
+        let event = Event { did: did.clone(), time: now_ms(), body: Body::Identity(state) };
+        // An error means that everything ends.
+        let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
+    }
+}
+
 /// Takes a job away, with what follows from it, or writes what it is from now on.
 pub(crate) async fn settle(
     setup: &Arc<Setup>,
     actor: ActorId,
+    did: Option<Did>,
     job: JobRow,
     end: Result<(), JobRow>,
 ) -> Result<Settled, StoreError> {
+    // Before the job is gone, so that a crash does not leave the account without.
+    if let (Some(did), Ok(())) = (&did, &end) {
+        identify(setup, did).await;
+    }
     let follow = match (&end, job.priority) {
         (Ok(()), Priority::Member | Priority::Follow) => {
             let (setup, priority) = (Arc::clone(setup), job.priority);
