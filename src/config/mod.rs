@@ -182,9 +182,9 @@ pub struct Images {
 /// `[limits]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// Most parents above a post.
+    /// Levels above a post in `getPostThreadV2`.
     pub max_thread_parents: u32,
-    /// Most reply levels below a post.
+    /// Most reply levels below a post in threads.
     pub max_thread_depth: u32,
     /// Most drafts of an account.
     pub drafts: u32,

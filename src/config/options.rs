@@ -323,7 +323,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         shape: Shape::Plain,
         default: Some("50"),
         reload: true,
-        doc: "Most parents shown above a post.",
+        doc: "Levels shown above a post by getPostThreadV2, which has no parameter for it.",
         apply: |c, v| set(&mut c.limits.max_thread_parents, parse::integer(v, 0, 1000)),
         ..BASE
     },
@@ -332,8 +332,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         shape: Shape::Plain,
         default: Some("1000"),
         reload: true,
-        doc: "Most levels of replies shown below a post, whatever depth the request asks for.",
-        apply: |c, v| set(&mut c.limits.max_thread_depth, parse::integer(v, 0, 1000)),
+        doc: "Most levels of replies shown below a post, whatever depth a request for a thread asks for.",
+        apply: |c, v| set(&mut c.limits.max_thread_depth, parse::integer(v, 1, 1000)),
         ..BASE
     },
     Opt {

@@ -123,7 +123,11 @@ impl Hydrator<'_> {
         viewer: ActorId,
         row: &NotifRow,
     ) -> Result<bool> {
-        let Some(Target::Post(id)) = row.subject else { return Ok(false) };
+        let about = match row.reason {
+            Reason::SubscribedPost => Some(Target::of(row.record())),
+            _ => row.subject,
+        };
+        let Some(Target::Post(id)) = about else { return Ok(false) };
         self.load_posts(&mut state.posts, [id])?;
         match state.posts.post(id).and_then(Post::root_target) {
             Some(root) => {

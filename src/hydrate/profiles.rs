@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actor::{Actor, self_id};
 use super::state::State;
 use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, Reader, Target, collections as c, private};
+use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
 
 impl Hydrator<'_> {
     /// What `profileViewBasic` and `profileView` need.
@@ -25,7 +25,7 @@ impl Hydrator<'_> {
         self.known_followers(state, ids)?;
         for &id in ids {
             if let Some(viewer) = self.ctx.viewer
-                && let Some(to) = private::subscription(self.snapshot, viewer, id)?
+                && let Some(to) = subscriptions::get(self.snapshot, viewer, id)?
             {
                 state.subscriptions.insert(id, to);
             }

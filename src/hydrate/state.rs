@@ -8,8 +8,8 @@ use super::actor::Actor;
 use super::record::Record;
 use super::{HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
-use crate::store::private::Subscription;
 use crate::store::rows::AggRow;
+use crate::store::subscriptions::Subscription;
 use crate::store::{ActorId, RecordId, Target};
 
 /// Everything that is known for one answer.

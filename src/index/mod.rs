@@ -26,6 +26,7 @@ mod posts;
 mod push;
 mod records;
 mod resync;
+mod subscribed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;

@@ -1,10 +1,11 @@
 //! Who is notified of what. Rows are written for members only (see [`super::members`]).
 //!
-//! One notification for each recipient and post: mention before quote before reply. A reply notifies the authors of
-//! up to four posts above it, and stops above one that the thread's owner hid.
+//! One notification for each recipient and post: mention before quote before reply before subscription (see
+//! [`super::subscribed`]). A reply notifies the authors of up to four posts above it, and stops above one that the
+//! thread's owner hid.
 
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
-use super::{Index, fields, gates, posts, push};
+use super::{Index, fields, gates, posts, push, subscribed};
 use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
 use crate::store::{
     ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private,
@@ -146,7 +147,13 @@ pub(super) fn post(
     if index.members.is_empty() {
         return Ok(());
     }
-    for (to, reason, subject) in recipients(tx, post, refs, flags)? {
+    let told = recipients(tx, post, refs, flags)?;
+    for to in subscribed::recipients(tx, post, flags, sort)? {
+        // What came late may give another reason to somebody who was told as a subscriber.
+        let only = told.iter().all(|(other, ..)| *other != to);
+        write(index, tx, to, of_subscription(post, sort), only)?;
+    }
+    for (to, reason, subject) in told {
         write(
             index,
             tx,
@@ -178,7 +185,16 @@ pub(super) fn post_gone(
             false,
         )?;
     }
+    for to in subscribed::all(tx, post)? {
+        write(index, tx, to, of_subscription(post, sort), false)?;
+    }
     Ok(())
+}
+
+/// It has no subject: that is how clients know which of them to show as one.
+fn of_subscription(post: PostId, sort: i64) -> NotifRow {
+    let reason = Reason::SubscribedPost;
+    NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject: None }
 }
 
 type Recipient = (ActorId, Reason, Option<Target>);

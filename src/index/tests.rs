@@ -11,7 +11,7 @@ use crate::store::repo_jobs::{self as jobs, Priority};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::store::{
     Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, drafts, meta, private,
-    registrations,
+    registrations, subscriptions,
 };
 use crate::syntax::Tid;
 
@@ -409,11 +409,11 @@ fn one_private_row_of_each_kind(
 ) -> Result<(), StoreError> {
     use private::Kind::*;
     let post = PostId { author: about, rkey: Rkey(1) };
-    let subscription = private::Subscription { at: 1, post: true, reply: true };
+    let subscription = subscriptions::Subscription { at: 1, post: true, reply: true };
     private::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
     private::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
     private::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
-    private::put_subscription(tx, of, about, subscription)?;
+    subscriptions::put(tx, of, about, subscription)?;
     for kind in [Seen, Member, Priority] {
         private::put(tx, kind, of, None, 1)?;
     }

@@ -32,6 +32,7 @@ mod recent;
 pub mod repo_jobs;
 pub mod rows;
 pub mod stats;
+pub mod subscriptions;
 mod tx;
 mod writer;
 

@@ -16,10 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::ids::{ActorId, ByteReader, Target};
-use super::private::{self, Kind, Mute, Subscription, Takedown};
+use super::private::{self, Kind, Mute, Takedown};
 use super::read::Reader;
 use super::registrations::{self, MAX_TOKEN, Platform, Registration};
 use super::rows::AccountStatus;
+use super::subscriptions::{self, Subscription};
 use super::{Ks, StoreError, Tx, bookmarks, drafts};
 use crate::lexicon::catalog;
 use crate::syntax::{AtUriRef, Tid, datetime, is_did};
@@ -275,7 +276,7 @@ fn row<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Exported>, StoreEr
     }
     let mut key = ByteReader::new(k);
     let Some(tag) = key.u8() else { return Ok(None) };
-    if [bookmarks::BY_VIEWER, drafts::BY_TIME].contains(&tag) {
+    if [bookmarks::BY_VIEWER, drafts::BY_TIME, subscriptions::BY_ACCOUNT].contains(&tag) {
         return Ok(private::decodes(k, v).then_some(Exported::Follows));
     }
     if !private::decodes(k, v) {
@@ -334,7 +335,7 @@ fn of_viewer<R: Reader>(
         (Kind::MutedList, Some(list)) => Some(Row::ListMute { viewer, list, at }),
         (Kind::MutedThread, Some(root)) => Some(Row::ThreadMute { viewer, root, at }),
         (Kind::Subscription, Some(text)) => match subject {
-            Some(Target::Actor(to)) => private::subscription(r, id, to)?.map(|held| {
+            Some(Target::Actor(to)) => subscriptions::get(r, id, to)?.map(|held| {
                 let (subject, post, reply) = (text, held.post, held.reply);
                 Row::Subscription { viewer, subject, at, post, reply }
             }),
@@ -385,10 +386,10 @@ pub fn restore(tx: &mut Tx<'_>, row: &Row) -> Result<Restored, StoreError> {
         Row::ThreadMute { root, at, .. } => timed(tx, Kind::MutedThread, viewer, Some(root), *at)?,
         Row::Subscription { subject, at, post, reply, .. } => {
             let subject = tx.intern_actor(subject)?;
-            let missing = private::subscription(tx, viewer, subject)?.is_none();
+            let missing = subscriptions::get(tx, viewer, subject)?.is_none();
             if missing {
                 let to = Subscription { at: at.0, post: *post, reply: *reply };
-                private::put_subscription(tx, viewer, subject, to)?;
+                subscriptions::put(tx, viewer, subject, to)?;
             }
             missing
         }

@@ -60,7 +60,7 @@ fn fill(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     private::put(tx, Kind::MutedList, me, list, 2)?;
     private::put(tx, Kind::MutedThread, me, post, 3)?;
     let to = Subscription { at: 4, post: true, reply: false };
-    private::put_subscription(tx, me, you, to)?;
+    subscriptions::put(tx, me, you, to)?;
     private::put(tx, Kind::Seen, me, None, 5)?;
     private::put(tx, Kind::Member, me, None, 6)?;
     private::put(tx, Kind::Priority, me, None, 7)?;
@@ -100,8 +100,8 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     for tag in private::OF_ACCOUNT {
         assert!(tags.contains(&tag), "{}", char::from(tag));
     }
-    // Two rows each for a bookmark and a draft.
-    assert_eq!(lines.len(), tags.len() - 2);
+    // Two rows each for a bookmark, a draft and a subscription.
+    assert_eq!(lines.len(), tags.len() - 3);
     let expected = [
         r#"{"kind":"mute","viewer":"did:plc:me","subject":"did:plc:you","at":"1970-01-01T00:00:00.001Z","onlyReposts":true}"#,
         r#"{"kind":"list-mute","viewer":"did:plc:me","list":"at://did:plc:you/app.bsky.graph.list/a-list","at":"1970-01-01T00:00:00.002Z"}"#,

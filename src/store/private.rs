@@ -14,13 +14,13 @@
 //! | `x` | account or record | when it was taken down, and the reference given |
 //! | `y` | account, CID of a blob | the same |
 //!
-//! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], registrations for push in
-//! [`super::registrations`].
+//! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], what else there is about subscriptions in
+//! [`super::subscriptions`], registrations for push in [`super::registrations`].
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx, bookmarks, drafts, registrations};
+use super::{StoreError, Tx, bookmarks, drafts, registrations, subscriptions};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,50 +96,6 @@ pub fn put(
     push_zigzag(&mut value, at);
     tx.put(Ks::Private, &key, &value);
     tx.touch(viewer);
-    Ok(())
-}
-
-/// A subscription to an account's activity (`app.bsky.notification.defs#activitySubscription`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Subscription {
-    /// When it was made first.
-    pub at: i64,
-    /// Posts notify.
-    pub post: bool,
-    /// Replies notify.
-    pub reply: bool,
-}
-
-/// A viewer's subscription to an account.
-pub fn subscription<R: Reader + ?Sized>(
-    r: &R,
-    viewer: ActorId,
-    subject: ActorId,
-) -> Result<Option<Subscription>, StoreError> {
-    let key = key(Kind::Subscription, viewer, Some(Target::Actor(subject)));
-    r.row(Ks::Private, &key, |b| {
-        let mut r = ByteReader::new(b);
-        let (at, which) = (r.zigzag()?, r.u8()?);
-        Some(Subscription { at, post: which & 1 != 0, reply: which & 2 != 0 })
-    })
-}
-
-/// Subscribes to an account; to nothing of it is to unsubscribe. One that is there keeps its time.
-pub fn put_subscription(
-    tx: &mut Tx<'_>,
-    viewer: ActorId,
-    subject: ActorId,
-    to: Subscription,
-) -> Result<(), StoreError> {
-    let key = key(Kind::Subscription, viewer, Some(Target::Actor(subject)));
-    if !to.post && !to.reply {
-        tx.del(Ks::Private, &key);
-        return Ok(());
-    }
-    let mut value = Vec::new();
-    push_zigzag(&mut value, tx.row(Ks::Private, &key, time)?.unwrap_or(to.at));
-    value.push(u8::from(to.post) | u8::from(to.reply) << 1);
-    tx.put(Ks::Private, &key, &value);
     Ok(())
 }
 
@@ -270,7 +226,7 @@ pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
 }
 
 /// Tags of rows whose key goes on with the account that they belong to: all but takedowns, which are not the account's
-/// to take along, and bookmarks by post.
+/// to take along, and the counterparts of bookmarks and subscriptions.
 pub(crate) const OF_ACCOUNT: [u8; 12] = [
     Kind::MutedActor as u8,
     Kind::MutedList as u8,
@@ -289,6 +245,7 @@ pub(crate) const OF_ACCOUNT: [u8; 12] = [
 /// Removes up to `most` rows of a viewer; `true` once nothing is left.
 pub fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<bool, StoreError> {
     let mut left = most.saturating_sub(bookmarks::forget(tx, viewer, most)?);
+    left = left.saturating_sub(subscriptions::forget(tx, viewer, left)?);
     for tag in OF_ACCOUNT {
         if left == 0 {
             return Ok(false);
@@ -394,6 +351,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         drafts::BY_ID => return drafts::by_id_row(key, value).is_some(),
         drafts::BY_TIME => return drafts::by_time_row(key).is_some() && value.is_empty(),
         registrations::TAG => return registrations::row(key, value).is_some(),
+        subscriptions::BY_ACCOUNT => return subscriptions::row(key, value).is_some(),
         PREFERENCES => {
             let whole = r.actor().is_some() && r.is_empty();
             return whole && std::str::from_utf8(value).is_ok();
@@ -441,14 +399,6 @@ mod tests {
         assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), Some(8));
         assert_eq!(members(&s).unwrap(), [me]);
         assert_eq!(takedowns(&s).unwrap(), [other]);
-        for (post, reply, expect) in
-            [(true, false, true), (false, true, true), (false, false, false)]
-        {
-            let to = Subscription { at: 4, post, reply };
-            writer.durable(move |tx| put_subscription(tx, me, ActorId(2), to)).await.unwrap();
-            let found = subscription(&store.snapshot(), me, ActorId(2)).unwrap();
-            assert_eq!(found, expect.then_some(to));
-        }
         assert!(!writer.durable(move |tx| forget(tx, me, 2)).await.unwrap());
         assert!(writer.durable(move |tx| forget(tx, me, 100)).await.unwrap());
         let s = store.snapshot();

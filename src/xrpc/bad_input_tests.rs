@@ -20,8 +20,8 @@ use crate::hydrate::Target;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::lexicon::{MethodKind, MethodSchema, catalog};
-use crate::store::private::{self, Subscription};
 use crate::store::rows::{AccountStatus, EdgeKind};
+use crate::store::subscriptions::{self, Subscription};
 use crate::store::{Reader, bookmarks, drafts};
 
 const LONG: usize = 9_000;
@@ -158,7 +158,7 @@ impl World {
             f.write(move |tx| {
                 bookmarks::put(tx, me, post, &seen, sort)?;
                 drafts::create(tx, me, DRAFT.to_owned(), sort, 99)?;
-                private::put_subscription(tx, me, id, subscription)
+                subscriptions::put(tx, me, id, subscription)
             });
             subjects.extend(records.map(|record| s.uri(record).unwrap()));
         }

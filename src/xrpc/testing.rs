@@ -214,7 +214,11 @@ pub(super) fn context_over(
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",
         )]))),
-        limits: ArcSwap::from_pointee(Limits { drafts: 3, ..Limits::default() }),
+        limits: ArcSwap::from_pointee(Limits {
+            max_thread_parents: 50,
+            max_thread_depth: 1000,
+            drafts: 3,
+        }),
         client_config: ArcSwap::default(),
         clock: || NOW * 1000,
         status: Box::new(|| json!({ "upstreams": [] })),

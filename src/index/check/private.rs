@@ -1,8 +1,10 @@
-//! Private rows: that they decode, that bookmarks and drafts are there both ways, and how many each post has.
+//! Private rows: that they decode, that bookmarks, drafts and subscriptions are there both ways, and how many each post has.
 
 use super::Check;
 use crate::store::rows::Counter;
-use crate::store::{Ks, PostId, StoreError, Target, bookmarks, drafts, private};
+use crate::store::{
+    Ks, PostId, Reader, StoreError, Target, bookmarks, drafts, private, subscriptions,
+};
 
 impl Check<'_> {
     pub(super) fn private(&mut self) -> Result<(), StoreError> {
@@ -25,6 +27,11 @@ impl Check<'_> {
                 this.expect(same, "bookmark-one-way", |t| t.name(Target::Post(post)));
             }
             this.draft(k, v)?;
+            if let Some((_, counterpart)) = subscriptions::row(k, v) {
+                let other = this.s.get(Ks::Private, &counterpart)?;
+                let same = other.is_some_and(|other| *other == *v);
+                this.expect(same, "subscription-one-way", |_| super::hex(k));
+            }
             Ok(private::decodes(k, v).then_some(()))
         })?;
         self.bookmarks_of(group)

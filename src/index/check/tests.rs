@@ -7,7 +7,7 @@ use crate::store::rows::{
     FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
     post_flags, rev_key,
 };
-use crate::store::{RecordId, bookmarks, collections as c, drafts};
+use crate::store::{ActorId, RecordId, bookmarks, collections as c, drafts, subscriptions};
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -192,6 +192,9 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             }),
             &["bookmark-one-way"],
         ),
+        (one_sided_subscription(b, a, b"n"), &["subscription-one-way"]),
+        (one_sided_subscription(b, a, b"w"), &["subscription-one-way"]),
+        (put(Ks::Private, b"w1", b""), &["undecodable"]),
         (put(Ks::Private, b"k1", b""), &["undecodable"]),
         (put(Ks::Private, b"o1", b""), &["undecodable"]),
         (put(Ks::Private, b"f1", b""), &["undecodable"]),
@@ -232,6 +235,16 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (count(me, Counter::Feeds), &["count-feeds"]),
         (count(me, Counter::StarterPacks), &["count-starter-packs"]),
     ]
+}
+
+/// A subscription that has lost its row of one kind.
+fn one_sided_subscription(viewer: ActorId, account: ActorId, lost: &'static [u8]) -> Damage {
+    let to = subscriptions::Subscription { at: 5, post: true, reply: false };
+    Box::new(move |tx| {
+        subscriptions::put(tx, viewer, account, to).unwrap();
+        let k = first_of(tx, lost);
+        tx.del(Ks::Private, &k);
+    })
 }
 
 /// The rows as they were.

@@ -367,15 +367,16 @@ struct Thread<'a> {
 pub(crate) fn get_post_thread(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let rev = session.repo_rev()?;
-    let reply = post_thread(&session, call).map_err(|e| e.with_repo_rev(rev.as_deref()))?;
+    let reply = post_thread(app, &session, call).map_err(|e| e.with_repo_rev(rev.as_deref()))?;
     Ok(reply.with_repo_rev(rev.as_deref()))
 }
 
-fn post_thread(session: &Session, call: &Call) -> Result<Reply, XrpcError> {
+fn post_thread(app: &AppCtx, session: &Session, call: &Call) -> Result<Reply, XrpcError> {
     let size = |key, default| {
         call.params.int(key).and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
     };
-    let (depth, height) = (size("depth", 6), size("parentHeight", 80));
+    let depth = size("depth", 6).min(app.limits.load().max_thread_depth as usize);
+    let height = size("parentHeight", 80);
     let (uri, anchor) = session.resolve_post(call.params.str("uri").unwrap_or_default())?;
     let not_found = || XrpcError::named("NotFound", format!("Post not found: {uri}"));
     let anchor = anchor.ok_or_else(not_found)?;

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::testing::Server;
+use crate::config::Limits;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, PostId, Target};
 use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags};
@@ -356,6 +357,37 @@ fn a_long_thread() {
         }
         assert_eq!(len, 40, "{key}");
     }
+}
+
+#[test]
+fn threads_are_cut_to_the_operators_limits() {
+    let s = Server::new(Fixture::new());
+    let a = s.fixture.account("a");
+    let mut line = vec![s.fixture.post(a, NOW - 1000, json!({}))];
+    for n in 1..9 {
+        line.push(s.fixture.reply(a, NOW - 1000 + n, line[0], *line.last().unwrap()));
+    }
+    s.limit(Limits { max_thread_parents: 2, max_thread_depth: 3, drafts: 0 });
+    let depths = |anchor: PostId, more: &str| -> Vec<i64> {
+        let query = format!("anchor={}{more}", uri(&s, anchor));
+        let body = s.get("app.bsky.unspecced.getPostThreadV2", &query, None).unwrap();
+        flat(&body).into_iter().map(|(depth, _)| depth).collect()
+    };
+    assert_eq!(depths(line[4], ""), [-2, -1, 0, 1, 2, 3]);
+    assert_eq!(depths(line[4], "&below=1&above=false"), [0, 1]);
+    let levels = |more: &str, key: &str| {
+        let query = format!("uri={}{more}", uri(&s, line[4]));
+        let tree = s.get("app.bsky.feed.getPostThread", &query, None).unwrap();
+        let (mut at, mut levels) = (&tree["thread"], 0);
+        while at["post"].is_object() {
+            at = if key == "parent" { &at["parent"] } else { &at["replies"][0] };
+            levels += 1;
+        }
+        levels - 1
+    };
+    assert_eq!((levels("&depth=1000", "replies"), levels("&depth=2", "replies")), (3, 2));
+    // Here the request says how far up, as with the reference.
+    assert_eq!((levels("", "parent"), levels("&parentHeight=3", "parent")), (4, 3));
 }
 
 fn flat(body: &Value) -> Vec<(i64, String)> {

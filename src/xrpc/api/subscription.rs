@@ -7,17 +7,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::page::{Fetched, fill, limit, tid_cursor};
-use crate::store::private::{self, Subscription};
+use crate::store::subscriptions::{self, Subscription};
 use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
-/// `app.bsky.notification.putActivitySubscription`
+/// `app.bsky.notification.putActivitySubscription`: from now on the account's notifications are kept.
 pub(crate) async fn put_activity_subscription(
     app: Arc<AppCtx>,
     call: Call,
 ) -> Result<Reply, XrpcError> {
-    let viewer = call.require_viewer()?.as_str().to_owned();
+    let did = call.require_viewer()?.clone();
+    let viewer = did.as_str().to_owned();
     let input = call.input.unwrap_or_default();
     let subject = input.get("subject").and_then(Value::as_str).unwrap_or_default().to_owned();
     if subject == viewer {
@@ -31,10 +32,11 @@ pub(crate) async fn put_activity_subscription(
     if let (true, Some(out)) = (to.post || to.reply, out.as_object_mut()) {
         out.insert("activitySubscription".to_owned(), asked.cloned().unwrap_or_default());
     }
+    app.members.ensure(&did).await?;
     app.writer
         .durable(move |tx| {
             let (viewer, subject) = (tx.intern_actor(&viewer)?, tx.intern_actor(&subject)?);
-            private::put_subscription(tx, viewer, subject, to)
+            subscriptions::put(tx, viewer, subject, to)
         })
         .await?;
     Reply::json(&out)

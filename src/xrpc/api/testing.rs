@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
@@ -32,6 +33,11 @@ impl Server {
     /// Replaces what the operator tells clients.
     pub(in crate::xrpc) fn configure(&self, config: ClientConfig) {
         self.ctx.client_config.store(Arc::new(config));
+    }
+
+    /// Replaces how much is given at most.
+    pub(in crate::xrpc) fn limit(&self, limits: Limits) {
+        self.ctx.limits.store(Arc::new(limits));
     }
 
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {

@@ -8,9 +8,6 @@ use crate::view::thread_v2::{FlatThread, ThreadItem, ThreadShape, ThreadSort};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
-/// Levels above the anchor, if any are asked for.
-const MAX_PARENTS: usize = 50;
-
 #[derive(Serialize)]
 struct ThreadV2<'a> {
     #[serde(flatten)]
@@ -29,8 +26,10 @@ pub(crate) fn get_post_thread_v2(app: &AppCtx, call: &Call) -> Result<Reply, Xrp
     let Some(anchor) = anchor else {
         return session.reply(&ThreadV2 { thread: FlatThread::not_found(&uri), threadgate: None });
     };
-    let above = if call.params.bool("above") == Some(false) { 0 } else { MAX_PARENTS };
-    let below = size("below", 6);
+    let limits = app.limits.load();
+    let wanted = call.params.bool("above") != Some(false);
+    let above = if wanted { limits.max_thread_parents as usize } else { 0 };
+    let below = size("below", 6).min(limits.max_thread_depth as usize);
 
     let h = session.hydrator();
     let mut state = PostState::new(&h);
