@@ -298,6 +298,8 @@ fn text(world: &World, nsid: &str, name: &str, schema: &Value) -> String {
         "tid" | "record-key" => world.rkey.clone(),
         "language" => "en".to_owned(),
         "uri" => "https://example.com/".to_owned(),
+        // A push subscription, which is taken without an endpoint for other tokens too.
+        _ if name == "token" => "https://push.example/".to_owned(),
         _ => "x".to_owned(),
     }
 }

@@ -17,7 +17,7 @@ before(async () => {
   net = await startNetwork()
   cast = await createCast(net)
   ;({ alice, bob, carol, dan, eve, fred, greta, hank, ivy, judy, kim, leo } = cast)
-  aerie = await startAerie(net)
+  aerie = await startAerie(net, { change: live })
   refs = await seed(net, cast)
   anonymous = net.anonymous(aerie.url)
   nameOf = Object.fromEntries([
@@ -32,6 +32,9 @@ after(async () => {
   await net?.close()
 })
 
+const live = (settings) => {
+  settings.config = { live_now: [{ did: cast.alice.did, domains: ['twitch.example'] }] }
+}
 const bsky = (actor) => actor.agent.app.bsky
 const people = (profiles) => profiles.map((p) => nameOf[p.did])
 const posts = (list) => list.map((p) => nameOf[p.uri])
@@ -418,6 +421,126 @@ test('bad requests get the protocol error', async () => {
   assert.deepEqual(await get('app.bsky.feed.noSuchThing'), [501, 'MethodNotImplemented'])
 })
 
+test('mutes of only reposts, or only quotes', async () => {
+  const feed = async () => (await timeline(greta)).filter((name) => name.endsWith('by bob') || name === 'rich')
+  assert.deepEqual(await feed(), ['hello by bob', 'rich'])
+  await bsky(greta).graph.muteActor({ actor: bob.did, onlyReposts: true })
+  assert.deepEqual(await feed(), ['rich'])
+  const { viewer } = await profile(greta, bob)
+  assert.deepEqual([viewer.muted, viewer.mutedOnlyReposts, viewer.mutedOnlyQuoteposts], [false, true, false])
+  assert.deepEqual((await bsky(greta).graph.getMutes()).data.mutes, [], 'a scoped mute is not in the list')
+  await bsky(greta).graph.muteActor({ actor: bob.did, onlyQuoteposts: true })
+  assert.deepEqual(await feed(), ['hello by bob', 'rich'])
+  await bsky(greta).graph.unmuteActor({ actor: bob.did })
+  assert.ok(!(await profile(greta, bob)).viewer.mutedOnlyQuoteposts)
+})
+
+test('bookmarks', async () => {
+  const bookmarks = async () => (await bsky(greta).bookmark.getBookmarks()).data.bookmarks.map((b) => nameOf[b.item.uri])
+  for (const name of ['hello', 'rich', 'hello']) await bsky(greta).bookmark.createBookmark(refs[name])
+  assert.deepEqual(await bookmarks(), ['rich', 'hello'])
+  const seen = await post(greta, 'hello')
+  assert.deepEqual([seen.viewer.bookmarked, seen.bookmarkCount], [true, 1])
+  assert.equal((await post(bob, 'hello')).viewer.bookmarked, false)
+  await bsky(greta).bookmark.deleteBookmark({ uri: refs.hello.uri })
+  assert.deepEqual([await bookmarks(), (await post(greta, 'hello')).bookmarkCount], [['rich'], 0])
+  await fails(bsky(greta).bookmark.createBookmark(refs.curatelist), 400, 'UnsupportedCollection')
+})
+
+test('starter packs', async () => {
+  const list = await greta.list('to start with', 'referencelist', [dan, alice, bob])
+  const feeds = [{ uri: refs.feed.uri }]
+  const pack = await greta.create('app.bsky.graph.starterpack', { name: 'Welcome', list: list.uri, feeds })
+  await aerie.caughtUp()
+  const { starterPack } = (await bsky(alice).graph.getStarterPack({ starterPack: pack.uri })).data
+  assert.deepEqual([starterPack.record.name, nameOf[starterPack.creator.did], starterPack.list.listItemCount], ['Welcome', 'greta', 3])
+  const sample = starterPack.listItemsSample.map((i) => nameOf[i.subject.did])
+  assert.deepEqual(sample, ['alice', 'bob', 'dan'], 'those with most followers first')
+  assert.deepEqual(starterPack.feeds.map((f) => nameOf[f.uri]), ['feed'])
+  const uris = (packs) => packs.map((p) => p.uri)
+  assert.deepEqual(uris((await bsky(alice).graph.getActorStarterPacks({ actor: greta.did })).data.starterPacks), [pack.uri])
+  assert.deepEqual(uris((await bsky(alice).graph.getStarterPacks({ uris: [pack.uri] })).data.starterPacks), [pack.uri])
+  assert.equal((await profile(alice, greta)).associated.starterPacks, 1)
+  const member = async (actor) => {
+    const { data } = await bsky(greta).graph.getStarterPacksWithMembership({ actor: actor.did })
+    return data.starterPacksWithMembership.map((m) => !!m.listItem)
+  }
+  assert.deepEqual([await member(dan), await member(leo)], [[true], [false]])
+  await greta.delete(pack)
+  await aerie.caughtUp()
+  await fails(bsky(alice).graph.getStarterPack({ starterPack: pack.uri }), 400)
+})
+
+test('images under the URLs of views', async () => {
+  const { avatar } = await profile(bob, alice)
+  const { thumb, fullsize } = (await post(bob, 'pictures')).embed.images[0]
+  for (const url of [avatar, thumb, fullsize, `${avatar}@jpeg`]) {
+    const image = await fetch(url)
+    const expected = [200, url.endsWith('@jpeg') ? 'image/jpeg' : 'image/webp']
+    assert.deepEqual([image.status, image.headers.get('content-type')], expected, url)
+    assert.ok((await image.arrayBuffer()).byteLength > 0)
+  }
+})
+
+test('activity subscriptions notify of new posts', async () => {
+  const subscribe = (post, reply) =>
+    bsky(greta).notification.putActivitySubscription({ subject: alice.did, activitySubscription: { post, reply } })
+  const told = async () =>
+    (await notifications(greta, { reasons: ['subscribed-post'] })).map((n) => [n.record.text, n.reasonSubject])
+  await subscribe(true, false)
+  assert.deepEqual((await profile(greta, alice)).viewer.activitySubscription, { post: true, reply: false })
+  const { subscriptions } = (await bsky(greta).notification.listActivitySubscriptions()).data
+  assert.deepEqual(people(subscriptions), ['alice'])
+
+  const made = await alice.agent.post({ text: 'for subscribers' })
+  const strong = { uri: made.uri, cid: made.cid }
+  const reply = { root: strong, parent: strong }
+  const answer = await alice.agent.post({ text: 'a reply', reply })
+  await aerie.caughtUp()
+  assert.deepEqual(await told(), [['for subscribers', undefined]])
+  await subscribe(true, true)
+  const second = await alice.agent.post({ text: 'a second reply', reply })
+  await aerie.caughtUp()
+  assert.deepEqual((await told()).map(([text]) => text), ['a second reply', 'for subscribers'])
+  await bsky(greta).graph.muteActor({ actor: alice.did })
+  assert.deepEqual(await told(), [])
+  await bsky(greta).graph.unmuteActor({ actor: alice.did })
+
+  const rules = await alice.put('app.bsky.notification.declaration', 'self', { allowSubscriptions: 'none' })
+  const silent = await alice.agent.post({ text: 'for nobody' })
+  await aerie.caughtUp()
+  assert.equal((await told()).length, 2)
+  assert.equal((await profile(greta, alice)).viewer.activitySubscription, undefined)
+  for (const { uri } of [silent, second, answer, made]) await alice.agent.deletePost(uri)
+  await alice.delete(rules)
+  await aerie.caughtUp()
+  assert.deepEqual(await told(), [])
+  await subscribe(false, false)
+  assert.deepEqual((await bsky(greta).notification.listActivitySubscriptions()).data.subscriptions, [])
+})
+
+test('notification preferences and devices', async () => {
+  const preferences = async () => (await bsky(greta).notification.getPreferences()).data.preferences
+  const before = await preferences()
+  assert.deepEqual(before.like, { include: 'all', list: true, push: true })
+  const like = { include: 'follows', list: true, push: false }
+  const put = (await bsky(greta).notification.putPreferencesV2({ like })).data.preferences
+  assert.deepEqual([put, await preferences()], [{ ...before, like }, put])
+  await bsky(greta).notification.putPreferences({ priority: true })
+  assert.equal((await greta.agent.listNotifications()).data.priority, true)
+  await bsky(greta).notification.putPreferences({ priority: false })
+
+  const device = { serviceDid: net.appview.did, platform: 'web', token: 'https://push.example/greta', appId: 'app.example' }
+  await bsky(greta).notification.registerPush(device)
+  await bsky(greta).notification.unregisterPush(device)
+  await fails(bsky(greta).notification.registerPush({ ...device, platform: 'windows' }), 400)
+})
+
+test('what clients ask for when they start', async () => {
+  const { data } = await bsky(alice).unspecced.getConfig()
+  assert.deepEqual(data.liveNow, [{ did: alice.did, domains: ['twitch.example'] }])
+})
+
 test('drafts, and private state out of the running server and back', async () => {
   const drafts = async () => (await bsky(greta).draft.getDrafts({ limit: 10 })).data.drafts
   const draft = (text) => ({ posts: [{ text }], langs: ['en'] })
@@ -456,7 +579,7 @@ test('a restart loses nothing and repeats nothing', async () => {
   const exit = await aerie.stop()
   assert.deepEqual(exit, { code: 0, signal: null })
   const like = await kim.like(refs.pictures)
-  aerie = await startAerie(net, { dir })
+  aerie = await startAerie(net, { dir, change: live })
   await aerie.caughtUp()
   assert.deepEqual(counts(await post(kim, 'pictures')), [0, 0, 1, 0])
   assert.equal((await post(kim, 'pictures')).viewer.like, like.uri)
