@@ -191,13 +191,8 @@ fn forget_shared_cid(
     Ok(())
 }
 
-/// `update`: another version follows, so what others hold of this address stays.
-pub(super) fn delete(
-    index: &Index,
-    tx: &mut Tx<'_>,
-    id: RecordId,
-    update: bool,
-) -> Result<(), StoreError> {
+/// If another version follows, it brings its notifications anew: its time may be another.
+pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
     let post = post_id(id);
     let Some(row) = tx.post(post)? else { return Ok(()) };
     let value = tx.unpack(&row.packed)?;
@@ -223,10 +218,7 @@ pub(super) fn delete(
     records::keep_subject_cid(tx, Target::Post(post), row.cid)?;
     index.subject_cids.forget(Target::Post(post));
     tx.touch(post.author);
-    if !update {
-        notify::post_gone(index, tx, post, &refs, sort)?;
-    }
-    Ok(())
+    notify::post_gone(index, tx, post, &refs, sort)
 }
 
 /// The flags that depend on the thread a reply stands in.

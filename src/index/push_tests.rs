@@ -8,6 +8,7 @@ use crate::event::Op;
 use crate::store::Ks;
 use crate::store::jobs::{self, ENDPOINT, PushJob};
 use crate::store::registrations::{self, Platform, Registration};
+use crate::store::subscriptions::{self, Subscription};
 use crate::syntax::datetime;
 
 const DELAY: i64 = 21_000;
@@ -59,6 +60,23 @@ async fn members_notifications_go_to_the_endpoint() {
     w.commit("b", [gone(LIKE, 5)]).await;
     assert_eq!(outbox(&w), jobs);
     assert!(!w.store.snapshot().has(Ks::Notif, &jobs[0].notif).unwrap());
+}
+
+#[tokio::test]
+async fn posts_that_were_subscribed_to_are_pushed() {
+    let mut w = world(true).await;
+    w.commit("a", [follow(3, "b")]).await;
+    let (a, b) = (w.actor("a"), w.actor("b"));
+    let to = Subscription { at: NOW - 10, post: true, reply: false };
+    w.writer.durable(move |tx| subscriptions::put(tx, a, b, to)).await.unwrap();
+    let new = |n, age| {
+        let created = text(datetime::format_ms(NOW - age));
+        op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", created)]))
+    };
+    w.commit("b", [new(5, 5), new(6, 20)]).await;
+    let pushed = outbox(&w);
+    assert_eq!((pushed.len(), w.notifs("a").len()), (1, 1));
+    assert!(w.store.snapshot().has(Ks::Notif, &pushed[0].notif).unwrap());
 }
 
 #[tokio::test]

@@ -103,11 +103,7 @@ impl Index {
         id: RecordId,
         time: i64,
     ) -> Result<(), StoreError> {
-        if id.coll == c::POST {
-            posts::delete(self, tx, id, true)
-        } else {
-            self.delete(tx, id, time)
-        }
+        if id.coll == c::POST { posts::delete(self, tx, id) } else { self.delete(tx, id, time) }
     }
 
     /// Takes a record and its effects away. `time` dates the notification that a verification is gone.
@@ -118,7 +114,7 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
-            return posts::delete(self, tx, id, false);
+            return posts::delete(self, tx, id);
         }
         if let Some(kind) = EdgeKind::compact(id.coll)
             && let Some(edge) = tx.edge(kind, id.actor, id.rkey)?

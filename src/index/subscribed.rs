@@ -129,6 +129,9 @@ mod tests {
         // Told once, whatever is repeated.
         w.commit("b", [post(101)]).await;
         assert_eq!(told(&w), ["subscribed-post"; 2]);
+        let later = [("$type", text(POST)), ("text", text("now")), ("createdAt", text(at(110)))];
+        w.commit("b", [op(POST, 101, map(later))]).await;
+        assert_eq!(told(&w), ["subscribed-post"; 2], "another version, of another time");
         w.commit("b", [gone(POST, 101)]).await;
         assert_eq!(told(&w), ["subscribed-post"]);
         subscribe(&w, "a", "b", 0, false, false).await;
