@@ -105,6 +105,8 @@ pub struct Network {
     pub verify: bool,
     /// Whether private addresses and plain http are allowed.
     pub allow_private_addresses: bool,
+    /// Whether what a reader asks for and the index lacks is fetched.
+    pub fetch_on_read: bool,
     /// Where handles of certain suffixes are looked up.
     pub handle_overrides: Vec<HandleOverride>,
 }

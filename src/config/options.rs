@@ -198,6 +198,15 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "network.fetch_on_read",
+        shape: Shape::Plain,
+        default: Some("true"),
+        doc: "Fetch profiles, posts, the posts above them and single records that somebody asks for and the index lacks \
+              from their PDS, checked like everything else. An answer waits 300 ms for them at most.",
+        apply: |c, v| set(&mut c.network.fetch_on_read, parse::boolean(v)),
+        ..BASE
+    },
+    Opt {
         key: "network.handle_overrides",
         shape: Shape::Rows,
         default: Some("[]"),

@@ -49,6 +49,15 @@ pub enum Body {
     IdentityDue,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
+    /// What the DID document says of an account that nothing was known of, asked because somebody wants to see it.
+    Introduced(IdentityState),
+    /// Records that somebody wants to see, as they were at `rev`. They say nothing of the rest of the repo.
+    Found {
+        /// The rev that proves them.
+        rev: Tid,
+        /// The records.
+        ops: Vec<Op>,
+    },
     /// A repo is about to be fetched: what commits touch from now on is remembered until the end of that.
     Wanted,
     /// It was not fetched: what was remembered is forgotten.

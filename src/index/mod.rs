@@ -16,6 +16,7 @@ pub mod check;
 mod context;
 mod fans;
 mod fields;
+mod found;
 mod gates;
 pub mod held;
 mod labels;
@@ -132,6 +133,8 @@ impl Index {
             Body::Unconfirmed { deleted } => self.unconfirmed(tx, actor, *deleted, event.time),
             Body::IdentityDue => self.identity_due(tx, actor, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
+            Body::Introduced(state) => self.introduced(tx, actor, state, event.time),
+            Body::Found { rev, ops } => self.found(tx, actor, rev.as_u64(), ops, event.time),
             Body::Wanted => self.wanted(tx, actor),
             Body::GivenUp => self.given_up(tx, actor),
             Body::Fetching { rev, data } => {
@@ -226,6 +229,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
     RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: empty.then_some(rev) }
 }
 
+#[cfg(test)]
+mod found_tests;
 #[cfg(test)]
 mod push_tests;
 #[cfg(test)]

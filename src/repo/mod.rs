@@ -15,6 +15,7 @@ pub mod dag_cbor;
 mod json;
 pub mod message;
 pub mod mst;
+pub mod proof;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;

@@ -9,6 +9,7 @@ mod disk;
 mod import;
 mod keys;
 mod members;
+mod on_read;
 mod private;
 mod purge;
 mod serve;

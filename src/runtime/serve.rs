@@ -14,6 +14,7 @@ use super::backfill::{self, Backfill};
 use super::disk::{self, Verdict};
 use super::keys::FromDocuments;
 use super::members::IndexMembers;
+use super::on_read::FromPds;
 use super::private::{self, Private};
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
@@ -30,6 +31,7 @@ use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
 use crate::push::{self, NetTransport, Push};
 use crate::store::{Store, StoreError, Writer};
+use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
 use crate::xrpc::{
     self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, LiveNow,
@@ -144,6 +146,11 @@ async fn serve(
     let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
         .map_err(|e| ServeError::ImageCache(cache_path, e))?;
     let for_commands = identity.clone();
+    let on_read = config.network.fetch_on_read.then(|| {
+        let (identity, http, store) = (identity.clone(), http.clone(), store.clone());
+        let on_read = OnRead::new(identity, http, store, Arc::clone(&sink) as _);
+        Arc::new(FromPds(on_read)) as Arc<dyn xrpc::OnRead>
+    });
     let sources = Arc::new(Sources::new(Parts {
         store: store.clone(),
         dialer: dialer.clone(),
@@ -199,6 +206,7 @@ async fn serve(
             clock: now_ms,
         }),
         feeds,
+        on_read,
         identity: ServerIdentity {
             did: config.server.did.clone(),
             public_url,

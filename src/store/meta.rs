@@ -115,6 +115,11 @@ pub fn add_due(tx: &mut Tx<'_>, actor: ActorId, due: Due) {
     }
 }
 
+/// Whether the document has to be looked at.
+pub fn is_identity_due<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
+    r.has(Ks::Meta, &Due::Identity.key(actor))
+}
+
 /// The document was looked at.
 pub fn remove_identity_due(tx: &mut Tx<'_>, actor: ActorId) {
     tx.del(Ks::Meta, &Due::Identity.key(actor));

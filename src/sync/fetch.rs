@@ -17,7 +17,7 @@ use super::import::{Expected, ImportError, import};
 use super::state::{Home, Need, Progress};
 use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
-use crate::identity::{Freshness, IdentityError};
+use crate::identity::{DidDoc, Freshness, IdentityError};
 use crate::net::{BodyStream, Limits, NetError, StreamLimits};
 use crate::store::Reader as _;
 use crate::syntax::{Did, Tid};
@@ -135,6 +135,11 @@ pub(crate) async fn home(
         let plc = did.starts_with("did:plc:");
         if plc && error.is_transient() { FetchError::Directory(error) } else { error.into() }
     })?;
+    home_in(&doc)
+}
+
+/// Whom the document names.
+pub(crate) fn home_in(doc: &DidDoc) -> Result<Home, FetchError> {
     let pds = doc.pds().ok_or(FetchError::Lacks("PDS"))?.into();
     let key = doc.signing_key().ok_or(FetchError::Lacks("signing key"))?.clone();
     Ok(Home { pds, key })
@@ -320,7 +325,7 @@ async fn refused(status: StatusCode, mut body: BodyStream) -> FetchError {
     refusal(status, &text)
 }
 
-fn refusal(status: StatusCode, body: &[u8]) -> FetchError {
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> FetchError {
     let Ok(XrpcError { error }) = serde_json::from_slice(body) else {
         return NetError::Status(status.as_u16()).into();
     };

@@ -179,7 +179,8 @@ fn catch_up<F: FnMut(Body) -> bool>(
     Ok(None)
 }
 
-fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
+/// A record of a tree as a change; `None` if it is none by its path or encoding.
+pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
     let (collection, rkey) = path.split_once('/')?;
     if !is_nsid(collection) || !is_rkey(rkey) {
         INVALID.inc("path");

@@ -24,6 +24,7 @@ mod handle;
 mod hosts;
 mod import;
 mod lists;
+pub mod on_read;
 mod queue;
 mod settle;
 mod state;

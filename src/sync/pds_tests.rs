@@ -26,10 +26,10 @@ use crate::store::{ActorId, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 
 /// The index, as the runtime puts it in.
-struct ToIndex {
-    index: Arc<crate::index::Index>,
-    store: Store,
-    writer: Writer,
+pub(super) struct ToIndex {
+    pub(super) index: Arc<crate::index::Index>,
+    pub(super) store: Store,
+    pub(super) writer: Writer,
 }
 
 impl RepoSink for ToIndex {
@@ -125,7 +125,7 @@ impl Net {
     }
 }
 
-fn document(did: &str, repo: &Repo, pds: &str) -> Vec<u8> {
+pub(super) fn document(did: &str, repo: &Repo, pds: &str) -> Vec<u8> {
     let key = repo.key.public().to_multibase();
     json!({
         "id": did,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
+use super::missing::Wishes;
 use crate::lexicon::Params;
 use crate::syntax::Did;
 
@@ -70,6 +71,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// What the handler finds missing.
+    pub wishes: Wishes,
 }
 
 impl Call {

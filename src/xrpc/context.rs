@@ -10,7 +10,7 @@ use super::auth::Authenticator;
 use super::call::Call;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
-use super::outside::{FeedGenerators, Members};
+use super::outside::{FeedGenerators, Members, OnRead};
 use super::pool::{PoolError, ReadPool};
 use crate::config::Limits;
 use crate::hydrate::Shared;
@@ -86,6 +86,8 @@ pub struct AppCtx {
     pub members: Arc<dyn Members>,
     /// Who ranks feeds.
     pub feeds: Arc<dyn FeedGenerators>,
+    /// Brings what is missing; `None` if reads show only what the store has.
+    pub on_read: Option<Arc<dyn OnRead>>,
     /// Images and blobs.
     pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::Method as Verb;
@@ -13,9 +14,13 @@ use super::call::Call;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::message::{Request, Response};
-use super::method::{AsyncFn, Handler};
+use super::method::{AsyncFn, Handler, ReadFn};
+use super::missing::Wishes;
 use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
+
+/// How long an answer waits for what the store lacks.
+const ON_READ_WAIT: Duration = Duration::from_millis(300);
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {
@@ -31,12 +36,40 @@ pub(super) async fn call(app: &App, request: Request) -> Response {
     };
     match route.method.handler {
         Handler::Read(handler) => {
-            let ctx = Arc::clone(&app.ctx);
-            let run = move || encode::respond(nsid, handler(&ctx, &call), &accept);
-            let response = app.ctx.reads.run(run).await;
-            response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+            let read = Read { nsid, handler, call: Arc::new(call), accept: Arc::new(accept) };
+            read.answer(app).await
         }
         Handler::Async(handler) => run_async(app, nsid, handler, call, accept).await,
+    }
+}
+
+/// A call of a method that reads.
+struct Read {
+    nsid: &'static str,
+    handler: ReadFn,
+    call: Arc<Call>,
+    accept: Arc<Accept>,
+}
+
+impl Read {
+    /// Runs the handler, and once more if what it lacked came in time.
+    async fn answer(self, app: &App) -> Response {
+        let response = self.run(app).await;
+        let Some(on_read) = &app.ctx.on_read else { return response };
+        let missing = self.call.wishes.take();
+        if missing.is_empty() || !on_read.bring(missing, ON_READ_WAIT).await {
+            return response;
+        }
+        self.run(app).await
+    }
+
+    async fn run(&self, app: &App) -> Response {
+        let (ctx, call, accept) =
+            (Arc::clone(&app.ctx), Arc::clone(&self.call), Arc::clone(&self.accept));
+        let (nsid, handler) = (self.nsid, self.handler);
+        let run = move || encode::respond(nsid, handler(&ctx, &call), &accept);
+        let response = app.ctx.reads.run(run).await;
+        response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
     }
 }
 
@@ -98,7 +131,8 @@ async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, Xrpc
         .authenticate(method.auth, method.tokens, method.nsid, &request.headers)
         .await?;
     let input = body::input(schema, &request.headers, &request.body)?;
-    Ok(Call { params, input, credentials, headers: request.headers, peer: request.peer })
+    let Request { headers, peer, .. } = request;
+    Ok(Call { params, input, credentials, headers, peer, wishes: Wishes::default() })
 }
 
 #[cfg(test)]

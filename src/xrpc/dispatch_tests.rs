@@ -240,3 +240,55 @@ async fn the_site() {
     status.headers = headers(&basic("admin:admin-pass"));
     assert_eq!(json_of(&app.handle(status).await), json!({ "upstreams": [] }));
 }
+
+/// Has what is asked of it at the second read, or never.
+struct Bringer {
+    comes: bool,
+    asked: std::sync::Mutex<Vec<crate::xrpc::Missing>>,
+}
+
+impl crate::xrpc::OnRead for Bringer {
+    fn bring(
+        &self,
+        missing: Vec<crate::xrpc::Missing>,
+        within: Duration,
+    ) -> futures_util::future::BoxFuture<'_, bool> {
+        assert!(within <= Duration::from_millis(300));
+        self.asked.lock().unwrap().extend(missing);
+        Box::pin(async { self.comes })
+    }
+}
+
+static READS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
+fn wishing(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let n = READS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    call.wishes.account(call.params.str("actor").unwrap_or_default());
+    Reply::json(&json!({ "read": n }))
+}
+
+static WISHING: &[Method] =
+    &[Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, wishing)];
+
+#[tokio::test]
+async fn a_read_that_lacks_something_is_made_again_once_if_it_came() {
+    use std::sync::atomic::Ordering::Relaxed;
+    for (on_read, comes, reads) in [(true, true, 2), (true, false, 1), (false, true, 1)] {
+        let bringer = Arc::new(Bringer { comes, asked: std::sync::Mutex::default() });
+        let mut ctx = crate::xrpc::testing::context(Arc::default());
+        if on_read {
+            Arc::get_mut(&mut ctx).unwrap().on_read = Some(Arc::clone(&bringer) as _);
+        }
+        let app = App::with_methods(ctx, WISHING).unwrap();
+        READS.store(0, Relaxed);
+        let get = request(Verb::GET, "/xrpc/app.bsky.actor.getProfile?actor=did:plc:a");
+        let answer = json_of(&app.handle(get).await);
+        assert_eq!(
+            (READS.load(Relaxed), answer["read"].as_u64()),
+            (reads, Some(u64::from(reads) - 1))
+        );
+        let asked = bringer.asked.lock().unwrap().clone();
+        let want = vec![crate::xrpc::Missing::Account("did:plc:a".to_owned())];
+        assert_eq!(asked, if on_read { want } else { Vec::new() });
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
+use super::missing::Missing;
 use crate::identity::{Freshness, Identity, IdentityError};
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
@@ -14,6 +15,12 @@ use crate::syntax::Did;
 pub trait Members: Send + Sync {
     /// Makes an account a member; answers when its notifications are there.
     fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Brings what the store lacks and a caller asks for.
+pub trait OnRead: Send + Sync {
+    /// Answers after `within` at the latest whether anything has arrived, which reads show then. What has not goes on.
+    fn bring(&self, missing: Vec<Missing>, within: Duration) -> BoxFuture<'_, bool>;
 }
 
 /// Feed generators, which rank feeds elsewhere.

@@ -7,6 +7,7 @@ use super::context::AppCtx;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::reply::Reply;
+use crate::hydrate::post::PostState;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
 use crate::store::{PostId, Reader, RecordId, Snapshot, StoreError, Target, collections};
 use crate::syntax::{AtUriRef, Tid, is_did};
@@ -80,6 +81,62 @@ impl Session {
             Identified::Known(id) => Some(id),
             Identified::UnknownDid | Identified::UnknownHandle => None,
         })
+    }
+
+    /// The number of an account that a caller asks for; without one, or without a profile that might exist, it is
+    /// wished for.
+    pub(crate) fn wanted_actor(
+        &self,
+        call: &Call,
+        identifier: &str,
+    ) -> Result<Option<ActorId>, StoreError> {
+        let id = self.actor(identifier)?;
+        let known = match id {
+            Some(id) => self.hydrator().actor(id)?.is_some_and(|actor| actor.profile.is_some()),
+            None => false,
+        };
+        match id {
+            _ if known => {}
+            None => call.wishes.account(identifier),
+            Some(id) if self.is_complete(id)? => {}
+            Some(id) => call.wishes.account(&self.snapshot.did(id)?),
+        }
+        Ok(id)
+    }
+
+    /// Wishes for a post that the store lacks, and for so many levels above it, unless it cannot be missing.
+    pub(crate) fn wish_post(
+        &self,
+        call: &Call,
+        post: PostId,
+        parents: usize,
+    ) -> Result<(), StoreError> {
+        if !self.is_complete(post.author)? {
+            call.wishes.record(&self.snapshot.post_uri(post)?, parents);
+        }
+        Ok(())
+    }
+
+    /// Wishes for what is missing of the line from `anchor` upwards.
+    pub(crate) fn wish_above(
+        &self,
+        call: &Call,
+        state: &PostState,
+        anchor: PostId,
+        height: usize,
+    ) -> Result<(), StoreError> {
+        let mut at = anchor;
+        for left in (0..=height).rev() {
+            let Some(post) = state.post(at) else { return self.wish_post(call, at, left) };
+            let Some(parent) = post.parent() else { break };
+            at = parent;
+        }
+        Ok(())
+    }
+
+    /// Whether the store has every record of an account.
+    pub(crate) fn is_complete(&self, id: ActorId) -> Result<bool, StoreError> {
+        Ok(self.snapshot.repo(id)?.is_some_and(|row| row.is_complete()))
     }
 
     /// A post's URI with the DID in place of a handle, and the post if the store has a number for it.

@@ -202,6 +202,7 @@ pub(super) fn context_over(
         hydration,
         members: Arc::new(Everybody),
         feeds,
+        on_read: None,
         auth: authenticator(keys),
         reads: ReadPool::start(2, 16).unwrap(),
         identity: ServerIdentity {

@@ -40,14 +40,14 @@ export const HOSTILE = {
   'an empty frame': () => Buffer.alloc(0),
 }
 
-/** Starts the relay on `upstream`. After `hostile(names)` one of these follows every honest commit, in turn. */
-export async function startRelay(upstream) {
+/** Starts the relay on `upstream`, with what comes after the cursor `after`. After `hostile(names)` one of these follows every honest commit, in turn. */
+export async function startRelay(upstream, { after = 0 } = {}) {
   const log = []
   const subscribers = new Set()
   const sent = Object.fromEntries(Object.keys(HOSTILE).map((name) => [name, 0]))
   let names = []
   let turn = 0
-  let taken = 0
+  let taken = after
   let honest = true
   /** Frames up to this number are not had any more. */
   let oldest = 0
@@ -59,7 +59,7 @@ export async function startRelay(upstream) {
     for (const ws of subscribers) ws.send(bytes)
   }
 
-  const source = new WebSocket(`${upstream.url}${PATH}?cursor=0`)
+  const source = new WebSocket(`${upstream.url}${PATH}?cursor=${after}`)
   source.on('message', (data) => {
     const [header, body] = decodeAll(data)
     append(frame(header, { ...body, seq: log.length + 1 }))

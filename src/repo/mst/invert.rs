@@ -56,16 +56,25 @@ pub fn contains<B: AsRef<[u8]>>(
     value: Option<&Cid>,
     block: impl Fn(&Cid) -> Option<B>,
 ) -> Result<bool, MstError> {
+    Ok(find(root, key, block)?.as_ref() == value)
+}
+
+/// The value of `key`; `None` when the tree lacks it. Reads the nodes on the way to where it is or would be.
+pub fn find<B: AsRef<[u8]>>(
+    root: &Cid,
+    key: &str,
+    block: impl Fn(&Cid) -> Option<B>,
+) -> Result<Option<Cid>, MstError> {
     let loader = Loader { block };
     let mut node = loader.node(root, None)?;
     loop {
         let i = match node.position(key.as_bytes()) {
-            Ok(i) => return Ok(node.leaves.get(i).map(|leaf| &leaf.value) == value),
+            Ok(i) => return Ok(node.leaves.get(i).map(|leaf| leaf.value)),
             Err(i) => i,
         };
         let kid = std::mem::take(node.slot(i));
         match (kid, node.layer.checked_sub(1)) {
-            (Kid::None, _) | (_, None) => return Ok(value.is_none()),
+            (Kid::None, _) | (_, None) => return Ok(None),
             (kid, Some(below)) => node = loader.open(kid, below)?,
         }
     }

@@ -12,7 +12,7 @@ mod invert;
 mod node;
 mod walk;
 
-pub use self::invert::{MstOp, contains, invert};
+pub use self::invert::{MstOp, contains, find, invert};
 pub use self::walk::Walk;
 
 use sha2::{Digest, Sha256};

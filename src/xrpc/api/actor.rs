@@ -11,7 +11,7 @@ pub(crate) fn get_profile(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError>
     let session = Session::open(app, call)?;
     let not_found = || XrpcError::invalid_request("Profile not found");
     let actor = call.params.str("actor").unwrap_or_default();
-    let id = session.actor(actor)?.ok_or_else(not_found)?;
+    let id = session.wanted_actor(call, actor)?.ok_or_else(not_found)?;
 
     let h = session.hydrator();
     let mut state = h.state();
@@ -39,7 +39,7 @@ pub(crate) fn get_profiles(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
     let session = Session::open(app, call)?;
     let mut ids = Vec::new();
     for actor in call.params.strs("actors") {
-        ids.extend(session.actor(actor)?);
+        ids.extend(session.wanted_actor(call, actor)?);
     }
 
     let h = session.hydrator();

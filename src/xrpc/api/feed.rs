@@ -212,16 +212,19 @@ pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let mut ids: Vec<PostId> = Vec::new();
     for uri in call.params.strs("uris") {
         by_did(uri)?;
-        if let Some(Target::Post(id)) = session.snapshot.target(uri)?
-            && !ids.contains(&id)
-        {
-            ids.push(id);
+        match session.snapshot.target(uri)? {
+            Some(Target::Post(id)) if !ids.contains(&id) => ids.push(id),
+            Some(_) => {}
+            None => call.wishes.record(uri, 0),
         }
     }
 
     let h = session.hydrator();
     let mut state = PostState::new(&h);
     h.posts(&mut state, &ids)?;
+    for id in ids.iter().filter(|id| state.post(**id).is_none()) {
+        session.wish_post(call, *id, 0)?;
+    }
 
     ids.retain(|id| !state.base.viewer_block_exists(id.author));
     let posts = ids.iter().filter_map(|id| state.post_view(*id, 0)).collect();
@@ -379,12 +382,16 @@ fn post_thread(app: &AppCtx, session: &Session, call: &Call) -> Result<Reply, Xr
     let height = size("parentHeight", 80);
     let (uri, anchor) = session.resolve_post(call.params.str("uri").unwrap_or_default())?;
     let not_found = || XrpcError::named("NotFound", format!("Post not found: {uri}"));
-    let anchor = anchor.ok_or_else(not_found)?;
+    let Some(anchor) = anchor else {
+        call.wishes.record(&uri, height);
+        return Err(not_found());
+    };
 
     let h = session.hydrator();
     let mut state = PostState::new(&h);
     let thread = h.thread_skeleton(&mut state, anchor, height, depth)?;
     h.thread_posts(&mut state, &thread)?;
+    session.wish_above(call, &state, anchor, height)?;
 
     let view = state.thread_view(&thread, height, depth).ok_or_else(not_found)?;
     let root = state.post(anchor).and_then(|post| post.root());

@@ -18,6 +18,22 @@ struct Found {
 /// `com.atproto.repo.getRecord`: any record that the index holds.
 pub(crate) fn get_record(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    let result = find(app, call, &session);
+    if result.is_err() {
+        let param = |name| call.params.str(name).unwrap_or_default();
+        let (repo, collection, rkey) = (param("repo"), param("collection"), param("rkey"));
+        let complete = match session.actor(repo)? {
+            Some(actor) => session.is_complete(actor)?,
+            None => false,
+        };
+        if !complete {
+            call.wishes.record(&format!("at://{repo}/{collection}/{rkey}"), 0);
+        }
+    }
+    result
+}
+
+fn find(app: &AppCtx, call: &Call, session: &Session) -> Result<Reply, XrpcError> {
     let param = |name| call.params.str(name).unwrap_or_default();
     let (repo, collection, rkey) = (param("repo"), param("collection"), param("rkey"));
     let no_repo = || XrpcError::invalid_request(format!("Could not find repo: {repo}"));

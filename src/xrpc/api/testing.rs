@@ -11,7 +11,7 @@ use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
 use crate::syntax::Did;
 use crate::xrpc::testing::{Generators, context_over};
-use crate::xrpc::{AppCtx, Call, ClientConfig, Credentials, Handler, METHODS, XrpcError};
+use crate::xrpc::{AppCtx, Call, ClientConfig, Credentials, Handler, METHODS, Wishes, XrpcError};
 
 /// A filled store and the handlers over it.
 pub(in crate::xrpc) struct Server {
@@ -80,7 +80,8 @@ impl Server {
         let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
         let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
         let peer = ([127, 0, 0, 1], 4000).into();
-        let call = Call { params, input: None, credentials: Credentials::None, headers, peer };
+        let (credentials, wishes) = (Credentials::None, Wishes::default());
+        let call = Call { params, input: None, credentials, headers, peer, wishes };
         let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
         let reply = handler(&self.ctx, &call).unwrap();
         let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
@@ -105,7 +106,8 @@ impl Server {
             schema.validate_input(input).unwrap();
         }
         let peer = ([127, 0, 0, 1], 4000).into();
-        let call = Call { params, input, credentials, headers, peer };
+        let wishes = Wishes::default();
+        let call = Call { params, input, credentials, headers, peer, wishes };
         let reply = match method.handler {
             Handler::Read(handler) => handler(&self.ctx, &call)?,
             Handler::Async(handler) => self.fixture.wait(handler(Arc::clone(&self.ctx), call))?,
