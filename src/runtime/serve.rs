@@ -146,11 +146,8 @@ async fn serve(
     let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
         .map_err(|e| ServeError::ImageCache(cache_path, e))?;
     let for_commands = identity.clone();
-    let on_read = config.network.fetch_on_read.then(|| {
-        let (identity, http, store) = (identity.clone(), http.clone(), store.clone());
-        let on_read = OnRead::new(identity, http, store, Arc::clone(&sink) as _);
-        Arc::new(FromPds(on_read)) as Arc<dyn xrpc::OnRead>
-    });
+    let on_read =
+        OnRead::new(identity.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
     let sources = Arc::new(Sources::new(Parts {
         store: store.clone(),
         dialer: dialer.clone(),
@@ -161,6 +158,9 @@ async fn serve(
         sink,
         applied,
     }));
+    let on_read = config.network.fetch_on_read.then(|| {
+        Arc::new(FromPds { on_read, sources: Arc::clone(&sources) }) as Arc<dyn xrpc::OnRead>
+    });
     let purging = Arc::new(AtomicUsize::new(0));
     let entries = cache_entries(config.store.memory_budget);
     let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(&config))?);
