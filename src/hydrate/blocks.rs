@@ -25,10 +25,11 @@ impl Hydrator<'_> {
     }
 
     fn blocks_one_way(&self, state: &mut State, from: ActorId, to: ActorId) -> Result<bool> {
-        if self.snapshot.fan(EdgeKind::Block, Target::Actor(to), from)?.is_some() {
-            return Ok(true);
-        }
-        let lists = self.lists_of(from)?;
-        Ok(self.live_list_with(state, &lists.blocked, to)?.is_some())
+        let against = self.against(from)?;
+        let blocked = match &against.accounts {
+            Some(accounts) => accounts.contains(&to),
+            None => self.snapshot.fan(EdgeKind::Block, Target::Actor(to), from)?.is_some(),
+        };
+        Ok(blocked || self.live_list_with(state, &against.blocked_lists, to)?.is_some())
     }
 }

@@ -33,7 +33,7 @@ impl Hydrator<'_> {
             state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
             let relation = match self.ctx.viewer {
                 Some(viewer) => ListViewer {
-                    muted: self.lists_of(viewer)?.muted.contains(&id),
+                    muted: self.against(viewer)?.muted_lists.contains(&id),
                     blocked: self.fan_uri(EdgeKind::ListBlock, Target::Record(id), viewer)?,
                     opt_out: match state.record(id) {
                         Some(list) if is_reference_list(list) => self.opt_out(id, viewer)?,

@@ -51,7 +51,7 @@ pub use edges::{Edge, ListItem};
 pub use fans::Fan;
 pub use page::{Collector, Page, TimeCursor};
 pub use record::{Json, JsonRef, Record};
-pub use shared::{Lists, Settings, Shared};
+pub use shared::{Against, Settings, Shared};
 pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 

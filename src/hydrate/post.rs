@@ -19,7 +19,7 @@ use super::site::SitePair;
 use super::{Hydrator, Result, State};
 use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::store::{
-    ActorId, CollId, PostId, Reader, RecordId, Target, bookmarks, collections, private, rebuild,
+    ActorId, CollId, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
 };
 
 /// A post that is shown.
@@ -350,14 +350,19 @@ impl Hydrator<'_> {
     fn post_viewer(&self, post: &Post, agg: AggRow, viewer: ActorId) -> Result<PostViewer> {
         let target = Target::Post(post.id);
         let root = post.root_target();
+        // What nobody did the viewer did not do.
+        let own = |counter, kind| {
+            if agg.get(counter) == 0 { Ok(None) } else { self.fan_uri(kind, target, viewer) }
+        };
         Ok(PostViewer {
-            like: self.fan_uri(EdgeKind::Like, target, viewer)?,
-            repost: self.fan_uri(EdgeKind::Repost, target, viewer)?,
-            // Few posts have any.
+            like: own(Counter::Likes, EdgeKind::Like)?,
+            repost: own(Counter::Reposts, EdgeKind::Repost)?,
             bookmarked: agg.get(Counter::Bookmarks) > 0
                 && bookmarks::get(self.snapshot, viewer, post.id)?.is_some(),
-            thread_muted: root.is_some()
-                && private::get(self.snapshot, private::Kind::MutedThread, viewer, root)?.is_some(),
+            thread_muted: match root {
+                Some(root) => self.muted_by(viewer)?.threads.contains(&root),
+                None => false,
+            },
         })
     }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
 use super::post::PostCache;
 use super::timeline::Activity;
 use super::{Hydrator, Result};
 use crate::moderation::Takedowns;
-use crate::store::rows::EdgeKind;
+use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
 use crate::store::{
     ActorCache, ActorId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target, collections, private,
 };
@@ -38,14 +39,26 @@ impl Settings {
     }
 }
 
-/// The lists that an account uses against others.
+/// Whom an account keeps away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lists {
+pub struct Against {
+    /// Accounts it blocks; `None` if there are too many to hold.
+    pub accounts: Option<FxHashSet<ActorId>>,
     /// Lists it blocks, the oldest block first.
-    pub blocked: Vec<RecordId>,
+    pub blocked_lists: Vec<RecordId>,
     /// Lists it muted.
-    pub muted: Vec<RecordId>,
+    pub muted_lists: Vec<RecordId>,
 }
+
+/// What a viewer muted, besides lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Muted {
+    pub(super) accounts: FxHashMap<ActorId, private::Mute>,
+    pub(super) threads: FxHashSet<Target>,
+}
+
+/// Blocks held of one account.
+const MAX_BLOCKS: usize = 500;
 
 /// Caches and settings, made once at the start.
 pub struct Shared {
@@ -53,7 +66,11 @@ pub struct Shared {
     pub takedowns: Takedowns,
     settings: ArcSwap<Settings>,
     actors: ActorCache<Option<Arc<Actor>>>,
-    lists: ActorCache<Arc<Lists>>,
+    against: ActorCache<Arc<Against>>,
+    /// Of those who call.
+    muted: ActorCache<Arc<Muted>>,
+    /// Whom those who read timelines follow.
+    pub(super) follows: ActorCache<Arc<[ActorId]>>,
     pub(super) posts: PostCache,
     pub(super) activity: Activity,
 }
@@ -65,7 +82,10 @@ impl Shared {
             takedowns: Takedowns::load(&store.snapshot())?,
             settings: ArcSwap::from_pointee(settings),
             actors: ActorCache::new(store, entries),
-            lists: ActorCache::new(store, entries),
+            against: ActorCache::new(store, entries),
+            muted: ActorCache::new(store, entries / 32 + 16),
+            // Tens of thousands of follows each, at worst.
+            follows: ActorCache::new(store, entries / 128 + 16),
             // A parsed post is several times an account.
             posts: PostCache::new(entries / 4 + 1),
             activity: Activity::new(store, entries.saturating_mul(4)),
@@ -93,13 +113,37 @@ impl Hydrator<'_> {
             .get(self.snapshot, id, || Actor::load(self.snapshot, id, &self.shared.settings.load()))
     }
 
-    /// The lists that an account blocks and mutes.
-    pub fn lists_of(&self, id: ActorId) -> Result<Arc<Lists>> {
-        self.shared.lists.get(self.snapshot, id, || Ok(Arc::new(load_lists(self.snapshot, id)?)))
+    /// Whom an account blocks, and which lists it blocks and mutes.
+    pub fn against(&self, id: ActorId) -> Result<Arc<Against>> {
+        let load = || Ok(Arc::new(load_against(self.snapshot, id)?));
+        self.shared.against.get(self.snapshot, id, load)
+    }
+
+    pub(super) fn muted_by(&self, viewer: ActorId) -> Result<Arc<Muted>> {
+        let load = || Ok(Arc::new(load_muted(self.snapshot, viewer)?));
+        self.shared.muted.get(self.snapshot, viewer, load)
     }
 }
 
-fn load_lists(s: &Snapshot, actor: ActorId) -> Result<Lists> {
+fn load_muted(s: &Snapshot, viewer: ActorId) -> Result<Muted> {
+    let threads = private::all(s, private::Kind::MutedThread, viewer)?;
+    Ok(Muted {
+        accounts: private::mutes(s, viewer)?.into_iter().collect(),
+        threads: threads.into_iter().map(|(root, _)| root).collect(),
+    })
+}
+
+/// Whom an account blocks itself; `None` if that is too many.
+fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>>> {
+    let mut out = FxHashSet::default();
+    s.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Block, actor), &mut |key, value| {
+        out.extend(EdgeRow::decode(key, value).map(|edge| edge.target.actor()));
+        out.len() <= MAX_BLOCKS
+    })?;
+    Ok(Some(out).filter(|out| out.len() <= MAX_BLOCKS))
+}
+
+fn load_against(s: &Snapshot, actor: ActorId) -> Result<Against> {
     let first = RecordId { actor, coll: collections::LISTBLOCK, rkey: Rkey(0) };
     let prefix = first.to_bytes();
     let mut rows = Vec::new();
@@ -109,18 +153,18 @@ fn load_lists(s: &Snapshot, actor: ActorId) -> Result<Lists> {
         rows.extend(id.zip(row).filter(|(_, row)| row.valid));
         true
     })?;
-    let mut lists = Lists::default();
+    let mut out = Against { accounts: load_blocks(s, actor)?, ..Against::default() };
     for (id, row) in rows {
         let value = s.unpack(&row.packed)?;
         let Some(uri) = super::fields::text(&value, "subject") else { continue };
         let Some(target @ Target::Record(list)) = s.target(uri)? else { continue };
         // A second record on the same list has no effect of its own.
         if s.fan(EdgeKind::ListBlock, target, actor)?.is_some_and(|fan| fan.rkey == id.rkey) {
-            lists.blocked.push(list);
+            out.blocked_lists.push(list);
         }
     }
     for (target, _) in private::all(s, private::Kind::MutedList, actor)? {
-        lists.muted.extend(target.record());
+        out.muted_lists.extend(target.record());
     }
-    Ok(lists)
+    Ok(out)
 }

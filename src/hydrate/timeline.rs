@@ -8,6 +8,7 @@
 //!   read or hides an entry that was deleted meanwhile, never one that is there.
 
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
@@ -205,7 +206,7 @@ impl Hydrator<'_> {
         let follows = self.followed_by(viewer)?;
         let tie = |item: &FeedItem| self.feed_item_cid(item);
         let mut others = Collector::new(limit, cursor);
-        merge(self, follows.into_iter(), cursor, false, &mut others)?;
+        merge(self, follows.iter().copied(), cursor, false, &mut others)?;
         let others = others.rows(tie)?;
         let mut own = Collector::new(limit, cursor);
         merge(self, std::iter::once(viewer), cursor, false, &mut own)?;
@@ -253,7 +254,12 @@ impl Hydrator<'_> {
     }
 
     /// Whom an account follows, once each.
-    fn followed_by(&self, actor: ActorId) -> Result<FxHashSet<ActorId>> {
+    fn followed_by(&self, actor: ActorId) -> Result<Arc<[ActorId]>> {
+        let load = || Ok(self.read_follows(actor)?.into_iter().collect());
+        self.shared.follows.get(self.snapshot, actor, load)
+    }
+
+    fn read_follows(&self, actor: ActorId) -> Result<FxHashSet<ActorId>> {
         let mut out = FxHashSet::default();
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         let end = prefix_end(&prefix);

@@ -4,7 +4,7 @@
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Target, private};
+use crate::store::{ActorId, Reader, RecordId, Target};
 
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
@@ -35,13 +35,13 @@ impl Hydrator<'_> {
         if id == viewer {
             return Ok(out);
         }
-        if let Some(mute) = private::mute(self.snapshot, viewer, id)? {
+        if let Some(mute) = self.muted_by(viewer)?.accounts.get(&id) {
             out.muted_only_reposts = mute.only_reposts;
             out.muted_only_quoteposts = mute.only_quoteposts;
             out.muted = !mute.only_reposts && !mute.only_quoteposts;
         }
-        out.blocking = self.edge_uri(EdgeKind::Block, viewer, id)?;
-        out.blocked_by = self.edge_uri(EdgeKind::Block, id, viewer)?;
+        out.blocking = self.block_uri(viewer, id)?;
+        out.blocked_by = self.block_uri(id, viewer)?;
         out.following = self.edge_uri(EdgeKind::Follow, viewer, id)?;
         out.followed_by = self.edge_uri(EdgeKind::Follow, id, viewer)?;
         Ok(out)
@@ -54,11 +54,11 @@ impl Hydrator<'_> {
         id: ActorId,
         out: &mut ProfileViewer,
     ) -> Result<()> {
-        let own = self.lists_of(viewer)?;
-        out.muted_by_list = self.live_list_with(state, &own.muted, id)?;
-        out.blocking_by_list = self.live_list_with(state, &own.blocked, id)?;
-        let theirs = self.lists_of(id)?;
-        out.blocked_by_list = self.live_list_with(state, &theirs.blocked, viewer)?;
+        let own = self.against(viewer)?;
+        out.muted_by_list = self.live_list_with(state, &own.muted_lists, id)?;
+        out.blocking_by_list = self.live_list_with(state, &own.blocked_lists, id)?;
+        let theirs = self.against(id)?;
+        out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, viewer)?;
         // Views name these two.
         let named: Vec<RecordId> =
             [out.muted_by_list, out.blocking_by_list].into_iter().flatten().collect();
@@ -93,6 +93,14 @@ impl Hydrator<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The AT-URI of the block from one account to another.
+    fn block_uri(&self, from: ActorId, to: ActorId) -> Result<Option<String>> {
+        match &self.against(from)?.accounts {
+            Some(blocked) if !blocked.contains(&to) => Ok(None),
+            _ => self.edge_uri(EdgeKind::Block, from, to),
+        }
     }
 
     /// The AT-URI of the edge from one account to another.

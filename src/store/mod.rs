@@ -28,8 +28,8 @@ pub mod private;
 pub mod read;
 pub mod registrations;
 pub mod rebuild;
-mod recent;
 pub mod repo_jobs;
+mod row_cache;
 pub mod rows;
 pub mod stats;
 pub mod subscriptions;
@@ -117,7 +117,7 @@ struct Inner {
     path: PathBuf,
     keyspaces: Vec<fjall::Keyspace>,
     names: names::NameCache,
-    recent: recent::Recent,
+    rows: row_cache::RowCache,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn cache::Forget>>>,
@@ -127,12 +127,12 @@ struct Inner {
 
 impl Store {
     /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
-    /// cache (half), memtables, the name cache and the writer's recent rows.
+    /// cache (three eighths), the row cache (an eighth), memtables and the name cache.
     pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
         let budget = memory_budget.max(64 << 20);
         let db = fjall::Database::builder(path.join("db"))
-            .cache_size(budget / 2)
+            .cache_size(budget / 8 * 3)
             .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
             .manual_journal_persist(true)
             .worker_threads(2)
@@ -152,7 +152,7 @@ impl Store {
             path: path.to_owned(),
             keyspaces,
             names,
-            recent: recent::Recent::new(usize::try_from(budget / 8192).unwrap_or(50_000)),
+            rows: row_cache::RowCache::new(budget / 8),
             epoch: AtomicU64::new(0),
             caches: parking_lot::RwLock::default(),
             db,
@@ -234,6 +234,19 @@ impl Store {
         Ok(())
     }
 
+    /// Moves what is only in the journal into tables, as far as `within` suffices: the next start has less to replay.
+    fn settle(&self, within: std::time::Duration) -> Result<(), StoreError> {
+        for keyspace in &self.0.keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        let begun = std::time::Instant::now();
+        let busy = || self.0.keyspaces.iter().any(|k| k.sealed_memtable_count() > 0);
+        while busy() && begun.elapsed() < within {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     fn db(&self) -> &fjall::Database {
         &self.0.db
     }
@@ -242,19 +255,24 @@ impl Store {
         self.0.keyspaces.get(ks as usize).ok_or(StoreError::corrupt(ks))
     }
 
+    fn rows(&self) -> &row_cache::RowCache {
+        &self.0.rows
+    }
+
     fn names(&self) -> &names::NameCache {
         &self.0.names
     }
 
-    fn recent(&self) -> &recent::Recent {
-        &self.0.recent
-    }
-
     fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
-        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+        let after = self.0.epoch.fetch_add(1, Ordering::SeqCst) + 2;
+        for (ks, key, _) in &parts.changed {
+            self.0.rows.mark(*ks, key, after);
+        }
         parts.batch.commit()?;
-        for (ks, key, value) in parts.recent {
-            self.0.recent.put(ks, key, value);
+        for (ks, key, value) in parts.changed {
+            if let Some(value) = value {
+                self.0.rows.put(ks, &key, after, value);
+            }
         }
         for cache in self.0.caches.read().iter().filter_map(std::sync::Weak::upgrade) {
             cache.forget(&parts.touched);

@@ -216,11 +216,8 @@ impl Reader for Snapshot {
     }
 
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice))
-    }
-
-    fn has(&self, ks: Ks, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.inner.contains_key(self.store.keyspace(ks)?, key)?)
+        let load = || Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice));
+        self.store.rows().get(ks, key, self.epoch, load)
     }
 
     fn scan(

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::ids::{ActorId, CollId, Rkey, Target};
 use super::keyspaces::Ks;
 use super::read::{Reader, Visit, visit};
-use super::recent::Recent;
+use super::row_cache::RowCache;
 use super::rows::{AggRow, Counter};
 use super::{Slice, Store, StoreError, names, packed};
 use ipld_core::ipld::Ipld;
@@ -180,30 +180,28 @@ impl<'s> Tx<'s> {
     }
 
     pub(super) fn into_parts(self) -> Result<Committable, StoreError> {
-        let mut recent = Vec::new();
         let mut batch =
             fjall::OwnedWriteBatch::with_capacity(self.store.db().clone(), 1024).durability(None);
+        let mut changed = Vec::with_capacity(self.overlays.iter().map(Overlay::len).sum());
         for (ks, overlay) in Ks::ALL.iter().zip(self.overlays) {
             let keyspace = self.store.keyspace(*ks)?;
             for (k, v) in overlay {
-                if Recent::keeps(*ks) {
-                    recent.push((*ks, k.clone(), v.clone()));
-                }
+                changed.push((*ks, k.clone(), RowCache::keeps(*ks).then(|| v.clone())));
                 match v {
                     Some(v) => batch.insert(keyspace, k, v),
                     None => batch.remove(keyspace, k),
                 }
             }
         }
-        Ok(Committable { batch, recent, after: self.after, touched: self.touched })
+        Ok(Committable { batch, changed, after: self.after, touched: self.touched })
     }
 }
 
 /// A batch on its way into the store.
 pub(super) struct Committable {
     pub(super) batch: fjall::OwnedWriteBatch,
-    /// What it makes of rows that are kept at hand.
-    pub(super) recent: Vec<(Ks, fjall::Slice, Option<fjall::Slice>)>,
+    /// Which rows it changes, and to what where the row cache is told.
+    pub(super) changed: Vec<(Ks, fjall::Slice, Option<Option<fjall::Slice>>)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) touched: Vec<ActorId>,
 }
@@ -225,8 +223,12 @@ impl Reader for Tx<'_> {
         if let Some(v) = self.overlay(ks).and_then(|o| o.get(key)) {
             return Ok(v.clone().map(Slice));
         }
-        let load = || Ok::<_, StoreError>(self.store.keyspace(ks)?.get(key)?);
-        Ok(self.store.recent().get(ks, key, load)?.map(Slice))
+        let load = || Ok(self.store.keyspace(ks)?.get(key)?.map(Slice));
+        if RowCache::keeps(ks) {
+            self.store.rows().get(ks, key, self.store.epoch(), load)
+        } else {
+            load()
+        }
     }
 
     /// Merges the overlay with the store. Scans by the writer are short or chunked, so both sides of the merge

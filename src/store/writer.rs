@@ -29,6 +29,9 @@ struct Ack {
 
 type Job = Box<dyn FnOnce(&mut Tx<'_>) -> Result<Option<Ack>, StoreError> + Send>;
 
+/// Time at the end for what makes the next start quick.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// What the thread is told.
 enum Order {
     Run(Job),
@@ -66,7 +69,10 @@ impl Writer {
         let for_thread = Arc::clone(&stats);
         let handle =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-                Loop { store, jobs, stats: for_thread, synced: Instant::now(), dirty: false }.run()
+                let end = store.clone();
+                Loop { store, jobs, stats: for_thread, synced: Instant::now(), dirty: false }
+                    .run()?;
+                end.settle(SETTLE)
             })?;
         Ok((Self { queue, stats }, handle))
     }

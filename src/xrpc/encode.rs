@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::hash::{DefaultHasher, Hasher};
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
@@ -165,9 +164,7 @@ fn accepts_gzip(value: &HeaderValue) -> bool {
 
 /// Weak, since the same body may be sent compressed or not.
 fn etag(body: &[u8]) -> HeaderValue {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(body);
-    let text = format!("W/\"{:x}-{:016x}\"", body.len(), hasher.finish());
+    let text = format!("W/\"{:x}-{:016x}\"", body.len(), xxhash_rust::xxh3::xxh3_64(body));
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("W/\"\""))
 }
 

@@ -202,18 +202,18 @@ pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) ->
 
 /// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
 pub(crate) fn get_list_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |lists| &lists.blocked)
+    lists_of_viewer(app, call, |against| &against.blocked_lists)
 }
 
 /// `app.bsky.graph.getListMutes`: the lists whose members the viewer muted.
 pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |lists| &lists.muted)
+    lists_of_viewer(app, call, |against| &against.muted_lists)
 }
 
 fn lists_of_viewer(
     app: &AppCtx,
     call: &Call,
-    which: impl Fn(&hydrate::Lists) -> &[RecordId],
+    which: impl Fn(&hydrate::Against) -> &[RecordId],
 ) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
@@ -222,8 +222,8 @@ fn lists_of_viewer(
         else {
             return Ok(Fetched::empty());
         };
-        let lists = h.lists_of(viewer)?;
-        let page = h.lists_by_age(which(&lists), cursor.as_ref(), limit)?;
+        let against = h.against(viewer)?;
+        let page = h.lists_by_age(which(&against), cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.lists(&mut state, &page.items)?;
         let items = page.items.iter().filter_map(|id| list(&state, *id)).collect();
@@ -344,7 +344,7 @@ fn relationship(
     }
     let direct = h.direct_relation(actor, id)?;
     let by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
-        let list = h.any_list_with(&h.lists_of(from)?.blocked, to)?;
+        let list = h.any_list_with(&h.against(from)?.blocked_lists, to)?;
         Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
     };
     out.following = direct.following;
