@@ -1,11 +1,10 @@
 //! Known followers: whom the viewer follows among those who follow an account.
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
+use super::shared::Follows;
 use super::state::{KnownFollowers, State};
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, fwd_prefix, rev_prefix};
+use crate::store::rows::{Counter, EdgeKind, rev_prefix};
 use crate::store::{ActorId, Ks, Reader, Target};
 
 /// How many are shown.
@@ -22,9 +21,8 @@ impl Hydrator<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let follows = self.follows(viewer)?;
         for &id in ids {
-            let known = self.known_among(&follows, id)?;
+            let known = self.all_known_followers(viewer, id)?;
             if let Some((first, _)) = known.split_at_checked(known.len().min(SAMPLE))
                 && !first.is_empty()
             {
@@ -37,25 +35,28 @@ impl Hydrator<'_> {
 
     /// Everybody whom the viewer follows and who follows `subject`.
     pub fn all_known_followers(&self, viewer: ActorId, subject: ActorId) -> Result<Vec<ActorId>> {
-        self.known_among(&self.follows(viewer)?, subject)
+        match &self.ties(viewer)?.follows {
+            Some(follows) => self.known_among(follows, subject),
+            None => self.known_among(&Follows::load(self.snapshot, viewer, MAX_FOLLOWS)?, subject),
+        }
     }
 
-    fn known_among(&self, follows: &[ActorId], subject: ActorId) -> Result<Vec<ActorId>> {
+    fn known_among(&self, follows: &Follows, subject: ActorId) -> Result<Vec<ActorId>> {
         let target = Target::Actor(subject);
         let followers = self.snapshot.agg(target)?.get(Counter::Followers);
-        if followers == 0 || follows.is_empty() {
+        if followers == 0 || follows.ids.is_empty() {
             return Ok(Vec::new());
         }
         let mut known = Vec::new();
-        if followers > SCAN_ADVANTAGE * follows.len() as u64 {
-            for &id in follows {
+        if followers > SCAN_ADVANTAGE * follows.ids.len() as u64 {
+            for &id in &follows.ids {
                 if self.snapshot.fan(EdgeKind::Follow, target, id)?.is_some() {
                     known.push(id);
                 }
             }
             return Ok(known);
         }
-        let places: FxHashMap<ActorId, usize> = follows.iter().copied().zip(0..).collect();
+        let places = &follows.places;
         let prefix = rev_prefix(EdgeKind::Follow, target);
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
             // Longer keys are duplicates.
@@ -63,19 +64,7 @@ impl Hydrator<'_> {
             known.extend(rest.actor().filter(|id| rest.is_empty() && places.contains_key(id)));
             true
         })?;
-        known.sort_unstable_by_key(|id| places.get(id));
+        known.sort_unstable_by_key(|id| places.get(id).map(|(place, _)| *place));
         Ok(known)
-    }
-
-    /// Whom an account follows, once each, the oldest follow first.
-    fn follows(&self, actor: ActorId) -> Result<Vec<ActorId>> {
-        let (mut out, mut seen) = (Vec::new(), FxHashSet::default());
-        let prefix = fwd_prefix(EdgeKind::Follow, actor);
-        self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
-            let followed = EdgeRow::decode(key, value).map(|edge| edge.target.actor());
-            out.extend(followed.filter(|id| seen.insert(*id)));
-            out.len() < MAX_FOLLOWS
-        })?;
-        Ok(out)
     }
 }

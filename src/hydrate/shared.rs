@@ -1,5 +1,6 @@
 //! What all requests share: caches by account, the takedown set, settings.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,8 @@ use super::post::PostCache;
 use super::timeline::Activity;
 use super::{Hydrator, Result};
 use crate::moderation::Takedowns;
-use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
+use crate::store::ids::ByteReader;
+use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
 use crate::store::{
     ActorCache, ActorId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target, collections, private,
 };
@@ -57,6 +59,49 @@ pub(super) struct Muted {
     pub(super) threads: FxHashSet<Target>,
 }
 
+/// Who a viewer follows and who follows them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ties {
+    /// `None` if they are too many to hold.
+    pub(super) follows: Option<Follows>,
+    /// With the key of the follow; `None` if they are too many to hold.
+    pub(super) followers: Option<FxHashMap<ActorId, Rkey>>,
+}
+
+/// Whom an account follows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Follows {
+    /// Once each, the oldest follow first.
+    pub(super) ids: Vec<ActorId>,
+    /// Place in `ids`, and the key of the follow unless there are several.
+    pub(super) places: FxHashMap<ActorId, (u32, Option<Rkey>)>,
+}
+
+impl Follows {
+    /// Reads them, the oldest `most` of them.
+    pub(super) fn load(s: &Snapshot, actor: ActorId, most: usize) -> Result<Self> {
+        let mut out = Self::default();
+        let prefix = fwd_prefix(EdgeKind::Follow, actor);
+        s.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
+            let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
+            let Some((rkey, edge)) = rkey.zip(EdgeRow::decode(key, value)) else { return true };
+            let id = edge.target.actor();
+            match out.places.entry(id) {
+                Entry::Occupied(mut place) => place.get_mut().1 = None,
+                Entry::Vacant(place) => {
+                    place.insert((u32::try_from(out.ids.len()).unwrap_or(u32::MAX), Some(rkey)));
+                    out.ids.push(id);
+                }
+            }
+            out.ids.len() < most
+        })?;
+        Ok(out)
+    }
+}
+
+/// Follows and followers held of one viewer.
+const MAX_FOLLOWS: usize = 5_000;
+const MAX_FOLLOWERS: u64 = 2_000;
 /// Blocks held of one account.
 const MAX_BLOCKS: usize = 500;
 
@@ -69,8 +114,7 @@ pub struct Shared {
     against: ActorCache<Arc<Against>>,
     /// Of those who call.
     muted: ActorCache<Arc<Muted>>,
-    /// Whom those who read timelines follow.
-    pub(super) follows: ActorCache<Arc<[ActorId]>>,
+    ties: ActorCache<Arc<Ties>>,
     pub(super) posts: PostCache,
     pub(super) activity: Activity,
 }
@@ -84,8 +128,8 @@ impl Shared {
             actors: ActorCache::new(store, entries),
             against: ActorCache::new(store, entries),
             muted: ActorCache::new(store, entries / 32 + 16),
-            // Tens of thousands of follows each, at worst.
-            follows: ActorCache::new(store, entries / 128 + 16),
+            // A hundred kilobytes each at worst, three usually.
+            ties: ActorCache::new(store, entries / 256 + 64),
             // A parsed post is several times an account.
             posts: PostCache::new(entries / 4 + 1),
             activity: Activity::new(store, entries.saturating_mul(4)),
@@ -119,6 +163,12 @@ impl Hydrator<'_> {
         self.shared.against.get(self.snapshot, id, load)
     }
 
+    /// Who a viewer follows and who follows them.
+    pub(super) fn ties(&self, viewer: ActorId) -> Result<Arc<Ties>> {
+        let load = || Ok(Arc::new(load_ties(self.snapshot, viewer)?));
+        self.shared.ties.get(self.snapshot, viewer, load)
+    }
+
     pub(super) fn muted_by(&self, viewer: ActorId) -> Result<Arc<Muted>> {
         let load = || Ok(Arc::new(load_muted(self.snapshot, viewer)?));
         self.shared.muted.get(self.snapshot, viewer, load)
@@ -131,6 +181,28 @@ fn load_muted(s: &Snapshot, viewer: ActorId) -> Result<Muted> {
         accounts: private::mutes(s, viewer)?.into_iter().collect(),
         threads: threads.into_iter().map(|(root, _)| root).collect(),
     })
+}
+
+fn load_ties(s: &Snapshot, viewer: ActorId) -> Result<Ties> {
+    let agg = s.agg(Target::Actor(viewer))?;
+    let mut ties = Ties::default();
+    if agg.get(Counter::Follows) <= MAX_FOLLOWS as u64 {
+        ties.follows = Some(Follows::load(s, viewer, usize::MAX)?);
+    }
+    if agg.get(Counter::Followers) <= MAX_FOLLOWERS {
+        let mut followers = FxHashMap::default();
+        let target = Target::Actor(viewer);
+        let prefix = rev_prefix(EdgeKind::Follow, target);
+        s.scan_prefix(Ks::Rev, &prefix, &mut |key, value| {
+            // Longer keys are duplicates.
+            let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
+            let fan = rest.actor().filter(|_| rest.is_empty());
+            followers.extend(fan.zip(FanRow::decode(target, value).map(|row| row.rkey)));
+            true
+        })?;
+        ties.followers = Some(followers);
+    }
+    Ok(ties)
 }
 
 /// Whom an account blocks itself; `None` if that is too many.

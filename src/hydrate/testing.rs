@@ -170,6 +170,7 @@ impl Fixture {
                 EdgeKind::Follow => {
                     tx.count(target, Counter::Followers, 1)?;
                     tx.count(Target::Actor(from), Counter::Follows, 1)?;
+                    tx.touch(target.actor());
                 }
                 EdgeKind::Like => drop(tx.count(target, Counter::Likes, 1)?),
                 EdgeKind::Repost => drop(tx.count(target, Counter::Reposts, 1)?),

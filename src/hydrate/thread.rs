@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::post::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::store::ids::{ByteReader, prefix_end};
-use crate::store::rows::{EdgeKind, Order, order_prefix};
+use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
 use crate::store::{ActorId, Ks, PostId, Reader, Target};
 
 /// Posts below an anchor.
@@ -79,6 +79,10 @@ impl Hydrator<'_> {
 
     fn replies(&self, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
         let mut out = Vec::new();
+        // Most posts have none, and a read is cheaper than a scan.
+        if !self.snapshot.agg(Target::Post(parent))?.has_replies() {
+            return Ok(out);
+        }
         let prefix = order_prefix(Order::Replies, Target::Post(parent));
         self.snapshot.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
             let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
@@ -97,6 +101,9 @@ impl Hydrator<'_> {
                 None => Some(p.id.author),
             });
             let Some(author) = root_author else { continue };
+            if state.base.agg(Target::Post(*id)).get(Counter::Likes) == 0 {
+                continue;
+            }
             if let Some(like) = self.fan_uri(EdgeKind::Like, Target::Post(*id), author)? {
                 state.root_author_likes.insert(*id, like);
             }
@@ -163,9 +170,14 @@ impl Hydrator<'_> {
             fans.push(fan.actor);
             fans.len() < latest
         })?;
+        let ties = self.ties(viewer)?;
         let mut known = Vec::new();
         for fan in fans {
-            if self.snapshot.fan(EdgeKind::Follow, Target::Actor(fan), viewer)?.is_some() {
+            let follows = match &ties.follows {
+                Some(follows) => follows.places.contains_key(&fan),
+                None => self.snapshot.fan(EdgeKind::Follow, Target::Actor(fan), viewer)?.is_some(),
+            };
+            if follows {
                 known.push(fan);
             }
         }

@@ -8,7 +8,6 @@
 //!   read or hides an entry that was deleted meanwhile, never one that is there.
 
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
@@ -203,10 +202,13 @@ impl Hydrator<'_> {
         limit: usize,
         cursor: Option<&TimeCursor>,
     ) -> Result<Page<FeedItem>> {
-        let follows = self.followed_by(viewer)?;
+        let ties = self.ties(viewer)?;
+        let many = if ties.follows.is_none() { Some(self.read_follows(viewer)?) } else { None };
+        let held = ties.follows.iter().flat_map(|follows| &follows.ids);
+        let follows = held.chain(many.iter().flatten()).copied().filter(|id| *id != viewer);
         let tie = |item: &FeedItem| self.feed_item_cid(item);
         let mut others = Collector::new(limit, cursor);
-        merge(self, follows.iter().copied(), cursor, false, &mut others)?;
+        merge(self, follows, cursor, false, &mut others)?;
         let others = others.rows(tie)?;
         let mut own = Collector::new(limit, cursor);
         merge(self, std::iter::once(viewer), cursor, false, &mut own)?;
@@ -254,11 +256,6 @@ impl Hydrator<'_> {
     }
 
     /// Whom an account follows, once each.
-    fn followed_by(&self, actor: ActorId) -> Result<Arc<[ActorId]>> {
-        let load = || Ok(self.read_follows(actor)?.into_iter().collect());
-        self.shared.follows.get(self.snapshot, actor, load)
-    }
-
     fn read_follows(&self, actor: ActorId) -> Result<FxHashSet<ActorId>> {
         let mut out = FxHashSet::default();
         let prefix = fwd_prefix(EdgeKind::Follow, actor);

@@ -4,7 +4,7 @@
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Target};
+use crate::store::{ActorId, Reader, RecordId, Rkey, Target};
 
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
@@ -42,8 +42,18 @@ impl Hydrator<'_> {
         }
         out.blocking = self.block_uri(viewer, id)?;
         out.blocked_by = self.block_uri(id, viewer)?;
-        out.following = self.edge_uri(EdgeKind::Follow, viewer, id)?;
-        out.followed_by = self.edge_uri(EdgeKind::Follow, id, viewer)?;
+        let ties = self.ties(viewer)?;
+        out.following = match ties.follows.as_ref().map(|follows| follows.places.get(&id)) {
+            Some(None) => None,
+            Some(Some((_, Some(rkey)))) => Some(self.follow_uri(viewer, *rkey)?),
+            Some(Some((_, None))) | None => self.edge_uri(EdgeKind::Follow, viewer, id)?,
+        };
+        out.followed_by = match &ties.followers {
+            Some(followers) => {
+                followers.get(&id).map(|rkey| self.follow_uri(id, *rkey)).transpose()?
+            }
+            None => self.edge_uri(EdgeKind::Follow, id, viewer)?,
+        };
         Ok(out)
     }
 
@@ -106,6 +116,10 @@ impl Hydrator<'_> {
     /// The AT-URI of the edge from one account to another.
     fn edge_uri(&self, kind: EdgeKind, from: ActorId, to: ActorId) -> Result<Option<String>> {
         self.fan_uri(kind, Target::Actor(to), from)
+    }
+
+    fn follow_uri(&self, actor: ActorId, rkey: Rkey) -> Result<String> {
+        self.snapshot.uri(RecordId { actor, coll: EdgeKind::Follow.collection(), rkey })
     }
 
     /// The AT-URI of an account's record on a target.

@@ -139,10 +139,8 @@ pub(super) fn insert(
     forget_shared_cid(index, tx, post, record.cid)?;
     place(tx, post, &refs, flags, sort)?;
     tx.count(Target::Actor(post.author), Counter::Posts, 1)?;
-    if let Some(parent) = refs.parent
-        && flags & f::VIOLATES_THREADGATE == 0
-    {
-        tx.count(Target::Post(parent), Counter::Replies, 1)?;
+    if let Some(parent) = refs.parent {
+        tx.count(Target::Post(parent), replies(flags), 1)?;
     }
     if let Some(quoted) = refs.quoted() {
         tx.count(Target::Post(quoted), Counter::Quotes, 1)?;
@@ -167,6 +165,11 @@ fn place(
         tx.put(Ks::Order, &order_post_key(order, target, sort, post), &[low]);
     }
     Ok(())
+}
+
+/// Where a reply counts.
+fn replies(flags: u16) -> Counter {
+    if flags & f::VIOLATES_THREADGATE == 0 { Counter::Replies } else { Counter::ForbiddenReplies }
 }
 
 pub(super) fn lists(refs: &Refs) -> impl Iterator<Item = (Order, Target)> + '_ {
@@ -207,10 +210,8 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(),
         tx.del(Ks::Order, &order_post_key(order, target, sort, post));
     }
     tx.count(Target::Actor(post.author), Counter::Posts, -1)?;
-    if let Some(parent) = refs.parent
-        && !row.has(f::VIOLATES_THREADGATE)
-    {
-        tx.count(Target::Post(parent), Counter::Replies, -1)?;
+    if let Some(parent) = refs.parent {
+        tx.count(Target::Post(parent), replies(row.flags), -1)?;
     }
     if let Some(quoted) = refs.quoted() {
         tx.count(Target::Post(quoted), Counter::Quotes, -1)?;
@@ -279,11 +280,10 @@ fn repair_children(
     post: PostId,
     refs: &Refs,
 ) -> Result<(), StoreError> {
-    let below = children(tx, post, REPAIR_LIMIT)?;
-    if below.is_empty() {
+    if !tx.agg(Target::Post(post))?.has_replies() {
         return Ok(());
     }
-    let mut level = below;
+    let mut level = children(tx, post, REPAIR_LIMIT)?;
     let mut left = REPAIR_LIMIT;
     for height in 1.. {
         let mut next = Vec::new();
@@ -316,12 +316,14 @@ pub(super) fn recheck(index: &Index, tx: &mut Tx<'_>, post: PostId) -> Result<bo
     let flags = row.flags & !dependent | reply_flags(tx, post.author, &refs, sort)?;
     let changed = flags != row.flags;
     if changed {
-        let was = row.has(f::VIOLATES_THREADGATE);
-        row.flags = flags;
-        let is = row.has(f::VIOLATES_THREADGATE);
+        let old = std::mem::replace(&mut row.flags, flags);
+        let (was, is) = (old & f::VIOLATES_THREADGATE != 0, row.has(f::VIOLATES_THREADGATE));
         tx.put(Ks::Post, &post.to_bytes(), &row.encode());
         if let (Some(parent), true) = (refs.parent, was != is) {
-            tx.count(Target::Post(parent), Counter::Replies, if is { -1 } else { 1 })?;
+            tx.update_agg(Target::Post(parent), |agg| {
+                agg.add(replies(old), -1);
+                agg.add(replies(flags), 1);
+            })?;
         }
         if is && !was {
             notify::post_gone(index, tx, post, &refs, sort)?;

@@ -173,6 +173,8 @@ fn answers(s: &Snapshot) -> String {
             Counter::Lists,
             Counter::Feeds,
             Counter::StarterPacks,
+            Counter::Bookmarks,
+            Counter::ForbiddenReplies,
         ]
         .map(|c| row.get(c));
         writeln!(out, "counts {} {counts:?}", s.target_text(target).unwrap()).unwrap();

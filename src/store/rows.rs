@@ -385,10 +385,12 @@ pub enum Counter {
     StarterPacks = 11,
     /// Bookmarks of a post.
     Bookmarks = 12,
+    /// Replies to a post that its thread gate forbids.
+    ForbiddenReplies = 13,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 13;
+pub const COUNTERS: usize = 14;
 
 /// The counters of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -415,6 +417,11 @@ impl AggRow {
         if let Some(v) = self.counts.get_mut(c as usize) {
             *v = to;
         }
+    }
+    /// Whether a post has replies, allowed or not.
+    #[must_use]
+    pub fn has_replies(&self) -> bool {
+        self.get(Counter::Replies) + self.get(Counter::ForbiddenReplies) > 0
     }
     /// Whether everything is zero.
     #[must_use]

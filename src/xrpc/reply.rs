@@ -1,5 +1,7 @@
 //! What a handler gives back: bytes that are ready to send, and a few headers.
 
+use std::cell::RefCell;
+
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -11,6 +13,14 @@ use super::labelers::ParsedLabelers;
 pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
 /// The rev of the viewer's repo that the answer includes; the PDS adds newer writes itself.
 pub(crate) const REPO_REV: HeaderName = HeaderName::from_static("atproto-repo-rev");
+
+/// Bytes of the buffer that outlive an answer.
+const BUFFER_KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// Answers grow here and are copied once: growing each in memory of its own costs its size several times over.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A successful answer.
 #[derive(Debug)]
@@ -24,8 +34,12 @@ pub struct Reply {
 impl Reply {
     /// Status 200 with `value` as JSON. Serialise on the read pool, where the handler runs.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, XrpcError> {
-        let body = serde_json::to_vec(value).map_err(XrpcError::internal)?;
-        Ok(Self::json_bytes(body))
+        let body = BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEPT);
+            serde_json::to_writer(&mut *buffer, value).map(|()| buffer.clone())
+        });
+        Ok(Self::json_bytes(body.map_err(XrpcError::internal)?))
     }
 
     /// Status 200 with a body that is JSON already.

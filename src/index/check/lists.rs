@@ -16,6 +16,8 @@ struct Listed {
     order: Order,
     target: Target,
     count: u64,
+    /// Replies that count elsewhere.
+    forbidden: u64,
 }
 
 /// A row of `order`.
@@ -40,12 +42,12 @@ impl Check<'_> {
                 Some(Entry::Post(order, target, sort, post)) => {
                     if group.as_ref().is_none_or(|g| (g.order, g.target) != (order, target)) {
                         this.listed(group.take())?;
-                        group = Some(Listed { order, target, count: 0 });
+                        group = Some(Listed { order, target, count: 0, forbidden: 0 });
                     }
                     let Some(low) = v.first().copied() else { return Ok(None) };
                     let counts = this.listed_post(order, target, sort, post, low)?;
                     if let Some(g) = group.as_mut() {
-                        g.count += u64::from(counts);
+                        *if counts { &mut g.count } else { &mut g.forbidden } += 1;
                     }
                 }
                 Some(Entry::Item(list, sort, rkey)) => {
@@ -78,10 +80,11 @@ impl Check<'_> {
 
     fn listed(&mut self, group: Option<Listed>) -> Result<(), StoreError> {
         match group {
-            Some(Listed { order: Order::Replies, target, count }) => {
-                self.counter(target, Counter::Replies, count)
+            Some(Listed { order: Order::Replies, target, count, forbidden }) => {
+                self.counter(target, Counter::Replies, count)?;
+                self.counter(target, Counter::ForbiddenReplies, forbidden)
             }
-            Some(Listed { order: Order::Quotes, target, count }) => {
+            Some(Listed { order: Order::Quotes, target, count, .. }) => {
                 self.counter(target, Counter::Quotes, count)
             }
             _ => Ok(()),

@@ -189,6 +189,7 @@ fn counter_kind(counter: Counter) -> &'static str {
         Counter::Feeds => "count-feeds",
         Counter::StarterPacks => "count-starter-packs",
         Counter::Bookmarks => "count-bookmarks",
+        Counter::ForbiddenReplies => "count-forbidden-replies",
     }
 }
 

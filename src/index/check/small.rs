@@ -138,7 +138,7 @@ impl Check<'_> {
     }
 }
 
-const ALL: [Counter; 13] = [
+const ALL: [Counter; 14] = [
     Counter::Likes,
     Counter::Reposts,
     Counter::Replies,
@@ -152,6 +152,7 @@ const ALL: [Counter; 13] = [
     Counter::Feeds,
     Counter::StarterPacks,
     Counter::Bookmarks,
+    Counter::ForbiddenReplies,
 ];
 
 /// Where the rows lie that a counter counts.
@@ -166,7 +167,9 @@ fn group(counter: Counter, target: Target) -> Option<(Ks, Key)> {
         (Counter::Reposts, _) => rev(EdgeKind::Repost),
         (Counter::Followers, _) => rev(EdgeKind::Follow),
         (Counter::Items, _) => rev(EdgeKind::ListItem),
-        (Counter::Replies, _) => Some((Ks::Order, order_prefix(Order::Replies, target))),
+        (Counter::Replies | Counter::ForbiddenReplies, _) => {
+            Some((Ks::Order, order_prefix(Order::Replies, target)))
+        }
         (Counter::Quotes, _) => Some((Ks::Order, order_prefix(Order::Quotes, target))),
         (Counter::Follows, Target::Actor(a)) => {
             Some((Ks::Fwd, crate::store::rows::fwd_prefix(EdgeKind::Follow, a)))

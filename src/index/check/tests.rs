@@ -166,7 +166,13 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (alter(Ks::Fwd, &like, Vec::clear), &["fan-without-edge", "undecodable"]),
         (
             put(Ks::Agg, &root.key(), &[0xff]),
-            &["count-likes", "count-quotes", "count-reposts", "undecodable"],
+            &[
+                "count-forbidden-replies",
+                "count-likes",
+                "count-quotes",
+                "count-reposts",
+                "undecodable",
+            ],
         ),
         (del(Ks::Actor, &handle_key("a.example")), &["account-without-handle-row"]),
         (put(Ks::Actor, &handle_key("b.example"), &a.0.to_be_bytes()), &["handle-without-account"]),
@@ -224,6 +230,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (count(root, Counter::Likes), &["count-likes"]),
         (count(root, Counter::Reposts), &["count-reposts"]),
         (count(root, Counter::Replies), &["count-replies"]),
+        (count(root, Counter::ForbiddenReplies), &["count-forbidden-replies"]),
         (count(root, Counter::Quotes), &["count-quotes"]),
         (count(Target::Record(list), Counter::Items), &["count-items"]),
         (count(pack, Counter::Joined), &["count-joined"]),
