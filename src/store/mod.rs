@@ -109,6 +109,9 @@ impl AsRef<[u8]> for Slice {
 /// The format of keys and values on disk. Raised with a migration, never without.
 pub const FORMAT: u32 = 2;
 
+/// The longest wait of one commit for memory.
+const MAX_STALL: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// The open store; a cheap handle.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -118,6 +121,8 @@ struct Inner {
     keyspaces: Vec<fjall::Keyspace>,
     names: names::NameCache,
     rows: row_cache::RowCache,
+    /// Bytes in memtables beyond which the writer waits.
+    max_buffered: u64,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn cache::Forget>>>,
@@ -153,6 +158,7 @@ impl Store {
             keyspaces,
             names,
             rows: row_cache::RowCache::new(budget / 8),
+            max_buffered: budget / 4,
             epoch: AtomicU64::new(0),
             caches: parking_lot::RwLock::default(),
             db,
@@ -263,7 +269,17 @@ impl Store {
         &self.0.names
     }
 
+    /// Waits until memtables are flushed to within the budget. The engine itself lets four of each keyspace wait,
+    /// which is most of a small server's memory.
+    fn make_room(&self) {
+        let begun = std::time::Instant::now();
+        while self.0.db.write_buffer_size() > self.0.max_buffered && begun.elapsed() < MAX_STALL {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
     fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
+        self.make_room();
         let after = self.0.epoch.fetch_add(1, Ordering::SeqCst) + 2;
         for (ks, key, _) in &parts.changed {
             self.0.rows.mark(*ks, key, after);
