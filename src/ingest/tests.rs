@@ -301,7 +301,8 @@ async fn parked_frames_go_on_in_order() {
     let (_dir, store) = store();
     let ingest = start(options(&relay), &store, &directory, &sink);
     until("all read", || ingest.status()[0].last_received_seq == Some(50)).await;
-    assert!(sink.batches.lock().is_empty() && ingest.pending() > 0);
+    until("parked", || ingest.pending() > 0).await;
+    assert!(sink.batches.lock().is_empty());
     directory.let_go();
     until("all applied", || sink.seq() == Some(50)).await;
     let revs = revs(&sink.events(), &account);
