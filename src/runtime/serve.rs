@@ -78,7 +78,7 @@ const SOURCES_STOP: Duration = Duration::from_secs(2);
 
 /// How many accounts the caches hold for a memory budget.
 pub(super) fn cache_entries(budget: u64) -> usize {
-    usize::try_from(budget / 8192).unwrap_or(100_000).clamp(4096, 500_000)
+    usize::try_from(budget / 16_384).unwrap_or(100_000).clamp(4096, 500_000)
 }
 
 /// Runs until SIGTERM or SIGINT.
