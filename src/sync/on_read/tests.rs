@@ -83,9 +83,19 @@ impl Net {
     }
 
     async fn over(repo: Arc<Repo>, private: bool, pds: String, asked: Arc<AtomicU32>) -> Self {
+        Self::with(repo, private, Arc::new(parking_lot::Mutex::new(pds)), asked).await
+    }
+
+    /// Over a document that names a PDS which may change.
+    async fn with(
+        repo: Arc<Repo>,
+        private: bool,
+        pds: Arc<parking_lot::Mutex<String>>,
+        asked: Arc<AtomicU32>,
+    ) -> Self {
         let plc = serve(move |request| {
             if request.uri().path() == format!("/{DID}") {
-                Response::new(document(DID, &repo, &pds))
+                Response::new(document(DID, &repo, &pds.lock()))
             } else {
                 Response::builder().status(404).body(Vec::new()).unwrap()
             }
@@ -184,6 +194,31 @@ async fn what_is_not_there_is_not_asked_for_again() {
     assert!(!net.bring(post(5, 0)).await);
     assert_eq!(net.requests(), before);
     assert!(!net.has_post(5));
+}
+
+#[tokio::test]
+async fn an_account_that_moved_is_asked_for_where_it_lives_now() {
+    let repo = Arc::new(thread(1));
+    let host = |repo: Option<Arc<Repo>>| {
+        let asked = Arc::<AtomicU32>::default();
+        let count = Arc::clone(&asked);
+        let answer = move |_: &http::Request<hyper::body::Incoming>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let gone = || says(400, r#"{"error":"RepoNotFound","message":""}"#);
+            repo.as_ref().map_or_else(gone, |repo| good(repo, ""))
+        };
+        async move { (serve(answer).await, asked) }
+    };
+    let ((old, at_old), (new, at_new)) = (host(None).await, host(Some(Arc::clone(&repo))).await);
+    let pds = Arc::new(parking_lot::Mutex::new(old));
+    let net = Net::with(Arc::clone(&repo), true, Arc::clone(&pds), Arc::default()).await;
+    assert!(!net.bring(account()).await);
+    *pds.lock() = new;
+    // What `#identity` does.
+    net.on_read.0.identity.invalidate(&crate::syntax::Did::parse(DID).unwrap());
+    assert!(net.bring(post(0, 0)).await && net.has_post(0));
+    let asked = [at_old, at_new].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((asked[0], asked[1] > 0), (1, true));
 }
 
 type Bad = (&'static str, fn(&Repo, &str) -> Response<Vec<u8>>, &'static str);
