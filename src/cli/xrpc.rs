@@ -17,7 +17,8 @@ pub(super) struct Args {
 enum Action {
     /// List every method: kind, who may call it, parameters, and why it is not served if it is not
     ///
-    /// A parameter with * is required, one with [] may be given several times, = gives the default.
+    /// A parameter with * is required, one with [] may be given several times, = gives the default. What depends on the
+    /// configuration is listed as without one; the page at / of a server knows.
     List {
         /// Print a JSON array
         #[arg(long)]
@@ -27,7 +28,7 @@ enum Action {
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let Action::List { json } = &args.action;
-    let methods = xrpc::list();
+    let methods = xrpc::list(false);
     let mut out = std::io::stdout().lock();
     if *json {
         let text = serde_json::to_string_pretty(&methods).map_err(std::io::Error::from)?;

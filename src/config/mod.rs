@@ -51,6 +51,8 @@ pub struct Config {
     pub images: Images,
     /// Caps on one request.
     pub limits: Limits,
+    /// Posts whose content is kept here.
+    pub community: Community,
     /// Notifications to devices.
     pub push: Push,
     /// Logging.
@@ -192,6 +194,17 @@ pub struct Limits {
     pub drafts: u32,
 }
 
+/// `[community]`. There is one if `list` or `hook` says who belongs to it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Community {
+    /// AT-URI of a list (`app.bsky.graph.list`).
+    pub list: Option<String>,
+    /// URL that is asked about each account.
+    pub hook: Option<String>,
+    /// Most posts of an account.
+    pub posts: u32,
+}
+
 /// `[push]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Push {
@@ -276,6 +289,7 @@ impl Config {
             live_now: Vec::new(),
             images: Images::default(),
             limits: Limits::default(),
+            community: Community::default(),
             push: Push::default(),
             log: Log::default(),
             settings: settings::Settings::default(),

@@ -57,6 +57,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request may ask for."),
+    (
+        "community",
+        "Posts whose content is kept on this server, for members only. Off unless list or hook is set.",
+    ),
     ("push", "Notifications to devices."),
     ("log", "What is written to standard error."),
 ];
@@ -352,6 +356,29 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Most drafts that an account may keep.",
         apply: |c, v| set(&mut c.limits.drafts, parse::integer(v, 0, 100_000)),
+        ..BASE
+    },
+    Opt {
+        key: "community.list",
+        example: Example::OffWith("\"at://did:plc:abc/app.bsky.graph.list/3kabc\""),
+        doc: "List whose members belong to the community.",
+        apply: |c, v| set(&mut c.community.list, parse::list_uri(v).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "community.hook",
+        example: Example::OffWith("\"https://members.example/check\""),
+        doc: "URL that says who belongs to the community: it gets GET ?did=..., answers {\"member\": true} or false with \
+              status 200, and is asked again after a minute. Without an answer within 3 s nobody does.",
+        apply: |c, v| set(&mut c.community.hook, parse::url(v, HTTP).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "community.posts",
+        shape: Shape::Plain,
+        default: Some("5000"),
+        doc: "Most community posts that an account may keep.",
+        apply: |c, v| set(&mut c.community.posts, parse::integer(v, 1, 100_000)),
         ..BASE
     },
     Opt {

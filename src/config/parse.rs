@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::value::{Data, Value};
 use crate::crypto::PublicKey;
-use crate::syntax::Did;
+use crate::syntax::{AtUriRef, Did, is_did};
 
 /// Why a value was refused. Never holds the value of a secret: secrets are plain text and any text is valid.
 #[derive(Debug, PartialEq)]
@@ -127,6 +127,19 @@ pub(crate) fn one_of(value: &Value, choices: &[&'static str]) -> Parsed<&'static
 
 pub(crate) const HTTP: &[&str] = &["https", "http"];
 pub(crate) const WEBSOCKET: &[&str] = &["wss", "ws"];
+
+/// The AT-URI of a list by the DID of its owner.
+pub(crate) fn list_uri(value: &Value) -> Parsed<String> {
+    let given = text(value)?;
+    let whole = AtUriRef::parse(&given).is_some_and(|uri| {
+        let right = uri.collection == Some("app.bsky.graph.list") && uri.rkey.is_some();
+        right && is_did(uri.authority)
+    });
+    match whole {
+        true => Ok(given),
+        false => fault(value, format!("{value} is not at://DID/app.bsky.graph.list/KEY")),
+    }
+}
 
 /// A URL with one of `schemes` and a host, without credentials; given back without a trailing slash.
 pub(crate) fn url(value: &Value, schemes: &[&str]) -> Parsed<String> {

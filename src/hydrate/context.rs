@@ -19,6 +19,8 @@ pub struct HydrateCtx {
     pub include_3p_blocks: bool,
     /// The viewer's own blocks do not hide.
     pub skip_viewer_blocks: bool,
+    /// The caller belongs to the community: its posts, whose content is kept here, exist for nobody else.
+    pub community: bool,
     /// The time, milliseconds since the epoch.
     pub now: i64,
 }

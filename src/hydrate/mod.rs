@@ -12,6 +12,7 @@
 
 pub mod actor;
 mod blocks;
+mod community;
 mod context;
 pub mod fans;
 pub mod feed;

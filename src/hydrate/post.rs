@@ -81,7 +81,8 @@ impl Post {
     /// Whether it quotes a post.
     #[must_use]
     pub fn is_quote(&self) -> bool {
-        self.embedded().is_some_and(|r| r.coll == Some(collections::POST))
+        let posts = [Some(collections::POST), Some(collections::COMMUNITY_POST)];
+        self.embedded().is_some_and(|r| posts.contains(&r.coll))
     }
 }
 
@@ -208,6 +209,9 @@ impl Hydrator<'_> {
 
     /// Reads a post, taken down or not.
     pub(super) fn read_post(&self, id: PostId) -> Result<Option<Post>> {
+        if id.is_community() {
+            return self.read_community_post(id);
+        }
         let Some(row) = self.snapshot.post(id)? else { return Ok(None) };
         let record = self.post_record(id, &row)?;
         Ok(Some(Post { id, flags: row.flags, sort: row.sort_ms(id.rkey), record }))
@@ -303,6 +307,9 @@ impl Hydrator<'_> {
 
     /// The thread gate of a post. Gates that are taken down do not count, whoever asks.
     pub fn threadgate(&self, post: PostId) -> Result<Option<Threadgate>> {
+        if post.is_community() {
+            return self.community_threadgate(post);
+        }
         let id = gate_id(post, collections::THREADGATE);
         let Some(row) = self.snapshot.record(id)?.filter(|row| row.valid) else { return Ok(None) };
         if self.shared.takedowns.contains(Target::Record(id)) {
@@ -314,6 +321,9 @@ impl Hydrator<'_> {
     }
 
     fn postgate(&self, post: PostId) -> Result<Option<Postgate>> {
+        if post.is_community() {
+            return self.community_postgate(post);
+        }
         let id = gate_id(post, collections::POSTGATE);
         let Some(row) = self.snapshot.record(id)?.filter(|row| row.valid) else { return Ok(None) };
         if self.shared.takedowns.contains(Target::Record(id)) {

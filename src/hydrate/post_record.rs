@@ -300,7 +300,8 @@ fn media(value: &Ipld) -> Option<Media> {
                 .filter_map(image)
                 .collect(),
         ),
-        "app.bsky.embed.video" => Media::Video {
+        // The second is the first with a higher limit on bytes.
+        "app.bsky.embed.video" | "community.blacksky.embed.video" => Media::Video {
             cid: blob(value, "video")?,
             alt: string(value, "alt"),
             aspect_ratio: raw(value, "aspectRatio"),
@@ -353,7 +354,7 @@ pub enum GateRule {
 /// `app.bsky.feed.threadgate`
 #[derive(Debug)]
 pub struct Threadgate {
-    /// Its URI.
+    /// Its URI; empty if its rules came with a community post and are in no record.
     pub uri: Arc<str>,
     /// Its CID.
     pub cid: String,
@@ -377,11 +378,11 @@ impl Threadgate {
         if field(record, "allow").is_some() {
             let mut rules = Vec::new();
             for rule in list(record, "allow") {
-                rules.push(match kind(rule) {
-                    "app.bsky.feed.threadgate#mentionRule" => GateRule::Mention,
-                    "app.bsky.feed.threadgate#followerRule" => GateRule::Follower,
-                    "app.bsky.feed.threadgate#followingRule" => GateRule::Following,
-                    "app.bsky.feed.threadgate#listRule" => match text(rule, "list") {
+                rules.push(match rule_name(rule, "threadgate") {
+                    "mentionRule" => GateRule::Mention,
+                    "followerRule" => GateRule::Follower,
+                    "followingRule" => GateRule::Following,
+                    "listRule" => match text(rule, "list") {
                         Some(uri) => GateRule::List(RecordRef::resolve(r, uri)?),
                         None => continue,
                     },
@@ -424,10 +425,16 @@ impl Postgate {
         Self {
             disabled: list(record, "embeddingRules")
                 .iter()
-                .any(|r| kind(r) == "app.bsky.feed.postgate#disableRule"),
+                .any(|r| rule_name(r, "postgate") == "disableRule"),
             detached: strings(record, "detachedEmbeddingUris"),
         }
     }
+}
+
+/// What a rule of a gate is called; those of community posts are called the same in their own lexicon.
+fn rule_name<'a>(rule: &'a Ipld, gate: &str) -> &'a str {
+    let of = |family: &str| kind(rule).strip_prefix(family)?.strip_prefix(gate)?.strip_prefix('#');
+    of("app.bsky.feed.").or_else(|| of("community.blacksky.feed.")).unwrap_or_default()
 }
 
 fn strings(record: &Ipld, key: &str) -> Vec<String> {

@@ -40,7 +40,7 @@ impl Fixture {
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();
         let shared = Arc::new(Shared::new(&store, 100, settings).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Self { store, writer, shared, runtime, _dir: dir }
     }
 

@@ -274,6 +274,9 @@ impl Hydrator<'_> {
         if let Some(id) = item.repost {
             return self.tie_cid(EdgeKind::Repost, id.actor, id.rkey);
         }
+        if item.post.is_community() {
+            return self.community_cid(item.post);
+        }
         let row = self.snapshot.post(item.post)?;
         Ok(row.map_or_else(|| "0".to_owned(), |row| super::record::record_cid(&row.cid)))
     }

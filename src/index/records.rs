@@ -11,7 +11,10 @@ use crate::store::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
     order_joined_key, order_via_key,
 };
-use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c};
+use crate::store::{
+    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c,
+    community,
+};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
 
 /// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
@@ -54,7 +57,13 @@ impl Index {
         };
         let id = RecordId { actor, coll, rkey };
         match &op.record {
-            None => self.delete(tx, id, time),
+            None => {
+                // The content goes with its stub.
+                if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
+                    community::remove(tx, post)?;
+                }
+                self.delete(tx, id, time)
+            }
             Some(record) if absent && EdgeKind::compact(coll).is_some() => {
                 self.insert(tx, id, record, time)
             }

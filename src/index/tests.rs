@@ -10,8 +10,8 @@ use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::repo_jobs::{self as jobs, Priority};
 use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::store::{
-    Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, drafts, meta, private,
-    registrations, subscriptions,
+    Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, community, drafts, meta,
+    private, registrations, subscriptions,
 };
 use crate::syntax::Tid;
 
@@ -402,6 +402,40 @@ async fn muted_threads_and_hidden_replies_do_not_notify() {
     assert_eq!(w.notifs("a").len(), 1);
 }
 
+/// Content as it is submitted.
+fn community_post(tx: &mut Tx<'_>, of: ActorId, n: u64) -> Result<PostId, StoreError> {
+    let uri = format!("at://{}/community.blacksky.feed.post/{}", tx.did(of)?, tid(n));
+    let Some(Target::Post(id)) = tx.intern_target(&uri)? else { panic!("{uri}") };
+    let input = map([("text", text("hi")), ("createdAt", text(at(n)))]);
+    community::put(tx, id, &community::NewPost::read(&input).unwrap(), NOW)?;
+    Ok(id)
+}
+
+#[tokio::test]
+async fn a_community_post_goes_with_its_stub() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let a = w.actor("a");
+    let [id, other] = w
+        .writer
+        .durable(move |tx| Ok([community_post(tx, a, 5)?, community_post(tx, a, 6)?]))
+        .await
+        .unwrap();
+    let held = |w: &World, id| community::get(&w.store.snapshot(), id).unwrap().is_some();
+    let stub = |m: u64| {
+        let nsid = "community.blacksky.feed.post";
+        op(nsid, 5, map([("$type", text(nsid)), ("createdAt", text(at(m)))]))
+    };
+    w.commit("a", [stub(5)]).await;
+    w.commit("a", [stub(6)]).await;
+    assert!(held(&w, id) && held(&w, other));
+    w.commit("a", [gone("community.blacksky.feed.post", 5)]).await;
+    assert!(!held(&w, id) && held(&w, other));
+    // One whose stub was never seen, and a post of the network under the same key.
+    w.commit("a", [gone("community.blacksky.feed.post", 6), post(6)]).await;
+    assert!(!held(&w, other));
+}
+
 fn one_private_row_of_each_kind(
     tx: &mut Tx<'_>,
     of: ActorId,
@@ -420,6 +454,7 @@ fn one_private_row_of_each_kind(
     private::put_preferences(tx, of, "{}");
     bookmarks::put(tx, of, post, "cid", 1)?;
     drafts::create(tx, of, "{}".into(), 1, 1)?;
+    community_post(tx, of, 1)?;
     registrations::put(
         tx,
         of,

@@ -34,8 +34,9 @@ use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
 use crate::xrpc::{
-    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, LiveNow,
-    NetFeedGenerators, ParsedLabelers, ReadPool, ServerIdentity, ServerLimits,
+    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, Community, LiveNow,
+    MemberHook, NetFeedGenerators, NetMemberHook, ParsedLabelers, ReadPool, ServerIdentity,
+    ServerLimits,
 };
 
 /// Why the server did not start, or ended by itself.
@@ -192,6 +193,7 @@ async fn serve(
         push: push.stats(),
     });
     let status_board = Arc::clone(&board);
+    let community = community(&config, &dialer);
     let ctx = Arc::new(AppCtx {
         auth,
         media,
@@ -207,6 +209,7 @@ async fn serve(
         }),
         feeds,
         on_read,
+        community,
         identity: ServerIdentity {
             did: config.server.did.clone(),
             public_url,
@@ -345,6 +348,17 @@ fn media_settings(config: &Config, threads: usize) -> media::Settings {
         free: disk::free,
         threads,
     }
+}
+
+/// Its hook is named in the configuration, so it may be on the operator's own network.
+fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Community>> {
+    let config::Community { list, hook, posts } = config.community.clone();
+    if list.is_none() && hook.is_none() {
+        return None;
+    }
+    let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
+    let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
+    Some(Arc::new(Community::new(list, hook, usize::try_from(posts).unwrap_or(usize::MAX))))
 }
 
 fn client_config(config: &Config) -> ClientConfig {

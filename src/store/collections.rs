@@ -34,6 +34,9 @@ collections! {
     SITE_PUBLICATION = 21, "site.standard.publication";
     CONTENT_VISIBILITY = 22, "app.bsky.actor.contentVisibilityDeclaration";
     LIST_OPT_OUT = 23, "app.bsky.graph.referencelistoptout";
+    COMMUNITY_POST = 24, "community.blacksky.feed.post";
+    COMMUNITY_THREADGATE = 25, "community.blacksky.feed.threadgate";
+    COMMUNITY_POSTGATE = 26, "community.blacksky.feed.postgate";
 }
 
 /// Collections without a fixed number get theirs from the string table, from here on.

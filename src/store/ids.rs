@@ -7,8 +7,12 @@
 //! # Invariants
 //! - An [`Rkey`] with the top bit clear is a TID that re-encodes to the same 13 characters; any other
 //!   record key goes through the string table and has the top bit set.
+//! - A [`PostId`] whose record key has the top bit set above a TID is a community post: the string table counts up from
+//!   zero and never comes near the TIDs of our time. Only [`PostId::of`] makes one, only [`PostId::record`] takes it apart.
 
 use smallvec::SmallVec;
+
+use super::collections;
 
 /// A key under construction; most keys fit without an allocation.
 pub type KeyBuf = SmallVec<[u8; 48]>;
@@ -42,7 +46,12 @@ impl Rkey {
     }
 }
 
-/// A post: 12 bytes in every index that names it.
+/// Marks the record key of a community post.
+const COMMUNITY: u64 = 1 << 63;
+/// TIDs below this are of the first minutes of 1970.
+const COMMUNITY_FROM: u64 = 1 << 40;
+
+/// A post, of the network or of the community: 12 bytes in every index that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PostId {
     /// Whose post.
@@ -52,6 +61,35 @@ pub struct PostId {
 }
 
 impl PostId {
+    /// The post that a record is, if it is one.
+    #[must_use]
+    pub fn of(id: RecordId) -> Option<Self> {
+        let rkey = match id.coll {
+            collections::POST => id.rkey,
+            collections::COMMUNITY_POST if id.rkey.is_tid() && id.rkey.0 >= COMMUNITY_FROM => {
+                Rkey(id.rkey.0 | COMMUNITY)
+            }
+            _ => return None,
+        };
+        Some(Self { author: id.actor, rkey })
+    }
+
+    /// The record that it is.
+    #[must_use]
+    pub fn record(self) -> RecordId {
+        let (coll, rkey) = match self.is_community() {
+            true => (collections::COMMUNITY_POST, Rkey(self.rkey.0 & !COMMUNITY)),
+            false => (collections::POST, self.rkey),
+        };
+        RecordId { actor: self.author, coll, rkey }
+    }
+
+    /// Whether its content is kept here and not on the network (see [`super::community`]).
+    #[must_use]
+    pub fn is_community(self) -> bool {
+        self.rkey.0 >= COMMUNITY | COMMUNITY_FROM
+    }
+
     /// Length of the byte form.
     pub const LEN: usize = 12;
 
@@ -122,11 +160,7 @@ impl Target {
     /// The target that a record is, posts in their short form.
     #[must_use]
     pub fn of(id: RecordId) -> Self {
-        if id.coll == super::collections::POST {
-            Self::Post(PostId { author: id.actor, rkey: id.rkey })
-        } else {
-            Self::Record(id)
-        }
+        PostId::of(id).map_or(Self::Record(id), Self::Post)
     }
 
     /// The account itself, or the record's owner.
@@ -144,9 +178,7 @@ impl Target {
     pub fn record(self) -> Option<RecordId> {
         match self {
             Self::Actor(_) => None,
-            Self::Post(p) => {
-                Some(RecordId { actor: p.author, coll: super::collections::POST, rkey: p.rkey })
-            }
+            Self::Post(p) => Some(p.record()),
             Self::Record(r) => Some(r),
         }
     }

@@ -15,6 +15,7 @@
 pub mod bookmarks;
 pub mod cache;
 pub mod collections;
+pub mod community;
 pub mod drafts;
 mod edges;
 pub mod ids;

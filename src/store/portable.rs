@@ -15,14 +15,15 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::ids::{ActorId, ByteReader, Target};
+use super::ids::{ActorId, ByteReader, Rkey, Target};
 use super::private::{self, Kind, Mute, Takedown};
 use super::read::Reader;
 use super::registrations::{self, MAX_TOKEN, Platform, Registration};
 use super::rows::AccountStatus;
 use super::subscriptions::{self, Subscription};
-use super::{Ks, StoreError, Tx, bookmarks, drafts};
+use super::{Ks, PostId, RecordId, StoreError, Tx, bookmarks, collections, community, drafts};
 use crate::lexicon::catalog;
+use crate::repo::dag_cbor;
 use crate::syntax::{AtUriRef, Tid, datetime, is_did};
 
 /// The version that is written, and the only one that is read.
@@ -98,6 +99,8 @@ pub enum Row {
         age_restricted: bool,
         at: Time,
     },
+    /// A community post as it was submitted (`community.blacksky.feed.submitPost`), without its record key.
+    CommunityPost { viewer: String, rkey: String, indexed_at: Time, post: Value },
     /// An account or record that the operator or the moderation service took down.
     Takedown { subject: String, at: Time, reference: String },
     /// A blob that they took down.
@@ -142,7 +145,8 @@ impl Row {
             | Self::Preferences { viewer, .. }
             | Self::Bookmark { viewer, .. }
             | Self::Draft { viewer, .. }
-            | Self::Push { viewer, .. } => Some(viewer),
+            | Self::Push { viewer, .. }
+            | Self::CommunityPost { viewer, .. } => Some(viewer),
             Self::Takedown { .. } | Self::BlobTakedown { .. } => None,
         }
     }
@@ -167,6 +171,7 @@ impl Row {
                 let checked = schema.map(|s| s.validate_input(&json!({ "draft": draft })));
                 checked.unwrap_or(Ok(())).map_err(|invalid| invalid.to_string())
             }
+            Self::CommunityPost { rkey, post, .. } => community_post(rkey, post),
             Self::Preferences { preferences, .. } if !preferences.is_object() => {
                 Err("preferences is not an object".to_owned())
             }
@@ -190,6 +195,25 @@ impl Row {
             | Self::Priority { .. } => Ok(()),
         }
     }
+}
+
+fn community_post(rkey: &str, post: &Value) -> Result<(), String> {
+    let made = community_id(ActorId(0), rkey);
+    made.ok_or_else(|| format!("rkey {rkey:?} is not a TID of our time"))?;
+    let Value::Object(mut input) = post.clone() else {
+        return Err("post is not an object".to_owned());
+    };
+    input.insert("rkey".to_owned(), rkey.into());
+    let schema = catalog().method("community.blacksky.feed.submitPost");
+    let checked = schema.map(|s| s.validate_input(&Value::Object(input)));
+    checked.unwrap_or(Ok(())).map_err(|invalid| invalid.to_string())?;
+    let whole = community::NewPost::read(&dag_cbor::from_json(post));
+    whole.map(drop).ok_or_else(|| "post cannot be kept".to_owned())
+}
+
+fn community_id(actor: ActorId, rkey: &str) -> Option<PostId> {
+    let rkey = Rkey(Tid::parse(rkey)?.as_u64());
+    PostId::of(RecordId { actor, coll: collections::COMMUNITY_POST, rkey })
 }
 
 fn did(name: &str, text: &str) -> Result<(), String> {
@@ -274,9 +298,21 @@ fn row<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Exported>, StoreEr
         let row = Row::Push { viewer, platform, app_id, token, age_restricted, at };
         return Ok(Some(Exported::Row(row)));
     }
+    if let Some((id, held)) = community::content_row(k, v) {
+        let (viewer, rkey) = (did(id.author)?, r.rkey_text(id.record().rkey)?);
+        let (indexed_at, post) = (Time(held.indexed), dag_cbor::to_json(&r.unpack(&held.packed)?));
+        return Ok(Some(Exported::Row(Row::CommunityPost { viewer, rkey, indexed_at, post })));
+    }
     let mut key = ByteReader::new(k);
     let Some(tag) = key.u8() else { return Ok(None) };
-    if [bookmarks::BY_VIEWER, drafts::BY_TIME, subscriptions::BY_ACCOUNT].contains(&tag) {
+    let follow = [
+        bookmarks::BY_VIEWER,
+        drafts::BY_TIME,
+        subscriptions::BY_ACCOUNT,
+        community::BY_TIME,
+        community::BY_AUTHOR,
+    ];
+    if follow.contains(&tag) {
         return Ok(private::decodes(k, v).then_some(Exported::Follows));
     }
     if !private::decodes(k, v) {
@@ -435,6 +471,16 @@ pub fn restore(tx: &mut Tx<'_>, row: &Row) -> Result<Restored, StoreError> {
                     missing
                 }
                 None => false,
+            }
+        }
+        Row::CommunityPost { rkey, indexed_at, post, .. } => {
+            let new = community::NewPost::read(&dag_cbor::from_json(post));
+            match community_id(viewer, rkey).zip(new) {
+                Some((id, new)) if community::get(tx, id)?.is_none() => {
+                    community::put(tx, id, &new, indexed_at.0)?;
+                    true
+                }
+                _ => false,
             }
         }
         Row::Member { .. } => return Ok(Restored::NotHere),

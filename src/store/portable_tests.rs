@@ -68,6 +68,9 @@ fn fill(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     if let Some(Target::Post(post)) = post {
         bookmarks::put(tx, me, post, "cid", 8)?;
     }
+    let post = json!({ "text": "hi", "createdAt": "1970-01-01T00:00:00.012Z", "tags": ["t"] });
+    let new = community::NewPost::read(&dag_cbor::from_json(&post)).unwrap();
+    community::put(tx, community_id(me, "3kaaaaaaaaa2a").unwrap(), &new, 13)?;
     drafts::create(tx, me, r#"{"posts":[{"text":"x"}]}"#.into(), 9, 9)?;
     let device = Registration {
         at: 11,
@@ -100,13 +103,14 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     for tag in private::OF_ACCOUNT {
         assert!(tags.contains(&tag), "{}", char::from(tag));
     }
-    // Two rows each for a bookmark, a draft and a subscription.
-    assert_eq!(lines.len(), tags.len() - 3);
+    // Two rows each for a bookmark, a draft and a subscription, three for a community post.
+    assert_eq!(lines.len(), tags.len() - 5);
     let expected = [
         r#"{"kind":"mute","viewer":"did:plc:me","subject":"did:plc:you","at":"1970-01-01T00:00:00.001Z","onlyReposts":true}"#,
         r#"{"kind":"list-mute","viewer":"did:plc:me","list":"at://did:plc:you/app.bsky.graph.list/a-list","at":"1970-01-01T00:00:00.002Z"}"#,
         r#"{"kind":"bookmark","viewer":"did:plc:me","uri":"at://did:plc:you/app.bsky.feed.post/3kaaaaaaaaa2a","cid":"cid","key":"22222222bu222"}"#,
         r#"{"kind":"push","viewer":"did:plc:me","platform":"ios","appId":"app","token":"token","ageRestricted":true,"at":"1970-01-01T00:00:00.011Z"}"#,
+        r#"{"kind":"community-post","viewer":"did:plc:me","rkey":"3kaaaaaaaaa2a","indexedAt":"1970-01-01T00:00:00.013Z","post":{"createdAt":"1970-01-01T00:00:00.012Z","tags":["t"],"text":"hi"}}"#,
         r#"{"kind":"takedown","subject":"did:plc:you","at":"1970-01-01T00:00:00.010Z","reference":"r"}"#,
     ];
     for line in expected {
@@ -116,7 +120,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     let to = Bench::new();
     let done = to.import(&lines).await;
     let elsewhere = done.iter().filter(|r| **r == Restored::NotHere).count();
-    assert_eq!((done.len(), elsewhere), (14, 3));
+    assert_eq!((done.len(), elsewhere), (15, 3));
     assert!(done.iter().all(|r| matches!(r, Restored::Written | Restored::NotHere)));
     let restored = to.lines();
     let here = |line: &&String| {

@@ -15,12 +15,13 @@
 //! | `y` | account, CID of a blob | the same |
 //!
 //! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], what else there is about subscriptions in
-//! [`super::subscriptions`], registrations for push in [`super::registrations`].
+//! [`super::subscriptions`], registrations for push in [`super::registrations`], posts of the community in
+//! [`super::community`].
 
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx, bookmarks, drafts, registrations, subscriptions};
+use super::{StoreError, Tx, bookmarks, community, drafts, registrations, subscriptions};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +227,7 @@ pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
 }
 
 /// Tags of rows whose key goes on with the account that they belong to: all but takedowns, which are not the account's
-/// to take along, and the counterparts of bookmarks and subscriptions.
+/// to take along, the counterparts of bookmarks and subscriptions, and community posts.
 pub(crate) const OF_ACCOUNT: [u8; 12] = [
     Kind::MutedActor as u8,
     Kind::MutedList as u8,
@@ -246,6 +247,7 @@ pub(crate) const OF_ACCOUNT: [u8; 12] = [
 pub fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<bool, StoreError> {
     let mut left = most.saturating_sub(bookmarks::forget(tx, viewer, most)?);
     left = left.saturating_sub(subscriptions::forget(tx, viewer, left)?);
+    left = left.saturating_sub(community::forget(tx, viewer, left)?);
     for tag in OF_ACCOUNT {
         if left == 0 {
             return Ok(false);
@@ -352,6 +354,10 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         drafts::BY_TIME => return drafts::by_time_row(key).is_some() && value.is_empty(),
         registrations::TAG => return registrations::row(key, value).is_some(),
         subscriptions::BY_ACCOUNT => return subscriptions::row(key, value).is_some(),
+        community::CONTENT => return community::content_row(key, value).is_some(),
+        community::BY_TIME | community::BY_AUTHOR => {
+            return community::listed_row(key).is_some() && value.is_empty();
+        }
         PREFERENCES => {
             let whole = r.actor().is_some() && r.is_empty();
             return whole && std::str::from_utf8(value).is_ok();

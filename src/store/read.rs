@@ -80,7 +80,7 @@ pub trait Reader {
     }
     /// The AT-URI of a post.
     fn post_uri(&self, id: PostId) -> Result<String, StoreError> {
-        self.uri(RecordId { actor: id.author, coll: super::collections::POST, rkey: id.rkey })
+        self.uri(id.record())
     }
     /// A DID or AT-URI as the numbers the store knows; `None` if any part was never seen or it is neither.
     /// A handle as authority is not resolved here.

@@ -312,7 +312,7 @@ impl PostState {
             return EmbeddedRecord::Detached { uri, detached: true };
         }
         let found = match r.coll {
-            Some(c::POST) => self.quoted_view(post, r, depth),
+            Some(c::POST | c::COMMUNITY_POST) => self.quoted_view(post, r, depth),
             Some(c::GENERATOR) => {
                 r.record().and_then(|id| generator(&self.base, id)).map(EmbeddedRecord::Generator)
             }

@@ -182,7 +182,8 @@ impl PostState {
     }
 
     /// Whether the viewer may not reply; `None` if nothing restricts it.
-    fn reply_disabled(&self, post: &Post) -> Option<bool> {
+    #[must_use]
+    pub fn reply_disabled(&self, post: &Post) -> Option<bool> {
         if post.has(post_flags::VIOLATES_THREADGATE) {
             return Some(true);
         }
@@ -213,7 +214,9 @@ impl PostState {
         self.post(post).is_some_and(|p| p.record.mentions.contains(&who))
     }
 
-    fn embedding_disabled(&self, id: PostId) -> bool {
+    /// Whether the viewer may not quote a post.
+    #[must_use]
+    pub fn embedding_disabled(&self, id: PostId) -> bool {
         self.base.ctx.viewer != Some(id.author)
             && self.postgates.get(&id).is_some_and(|gate| gate.disabled)
     }
@@ -241,7 +244,7 @@ impl PostState {
     /// The thread gate of a post.
     #[must_use]
     pub fn threadgate_view(&self, root: PostId) -> Option<ThreadgateView<'_>> {
-        let gate = self.threadgates.get(&root)?;
+        let gate = self.threadgates.get(&root).filter(|gate| !gate.uri.is_empty())?;
         Some(ThreadgateView {
             uri: &gate.uri,
             cid: &gate.cid,

@@ -45,7 +45,7 @@ impl App {
     }
 
     fn with_router(ctx: Arc<AppCtx>, router: Router) -> Result<Self, TableError> {
-        let site = Site::new(&ctx.identity);
+        let site = Site::new(&ctx.identity, ctx.community.is_some());
         Ok(Self { ctx, router, site })
     }
 

@@ -13,16 +13,19 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::api::testing::Server;
-use super::testing::{Keys, TokenSpec, basic, context_over, headers, request};
+use super::testing::{Door, Keys, TokenSpec, basic, community, context_with, headers, request};
 use super::*;
 use crate::crypto::PrivateKey;
 use crate::hydrate::Target;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::lexicon::{MethodKind, MethodSchema, catalog};
+use crate::repo::dag_cbor;
+use crate::store::community::{self as community_posts, NewPost};
 use crate::store::rows::{AccountStatus, EdgeKind};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{Reader, bookmarks, drafts};
+use crate::syntax::datetime;
 
 const LONG: usize = 9_000;
 const DRAFT: &str = r#"{"posts":[{"text":"x"}]}"#;
@@ -155,9 +158,16 @@ impl World {
             f.mute_list(me, list);
             let subscription = Subscription { at: sort, post: true, reply: true };
             let seen = cid.clone();
+            let of_community =
+                format!("at://{}/community.blacksky.feed.post/3kaaaaaaaaa2a", s.did(id).unwrap());
+            subjects.push(of_community.clone());
             f.write(move |tx| {
                 bookmarks::put(tx, me, post, &seen, sort)?;
                 drafts::create(tx, me, DRAFT.to_owned(), sort, 99)?;
+                let post = json!({ "text": "hello", "createdAt": datetime::format_ms(sort) });
+                let new = NewPost::read(&dag_cbor::from_json(&post)).unwrap();
+                let Some(Target::Post(kept)) = tx.intern_target(&of_community)? else { panic!() };
+                community_posts::put(tx, kept, &new, sort)?;
                 subscriptions::put(tx, me, id, subscription)
             });
             subjects.extend(records.map(|record| s.uri(record).unwrap()));
@@ -195,7 +205,10 @@ impl World {
         let server = Server::new(f);
         let Fixture { store, writer, shared, .. } = &server.fixture;
         let feeds = Arc::clone(&server.generators);
-        let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared), feeds);
+        let door = Arc::new(Door { open: true, ..Door::default() });
+        let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
+        let community = Some(community(&door, None, 1000));
+        let ctx = context_with(keys, store, writer, shared, feeds, community);
         let app = Arc::new(App::new(ctx).unwrap());
         let posts = subjects.iter().filter(|uri| uri.contains("/app.bsky.feed.post/"));
         let skeleton: Vec<Value> = posts.map(|uri| json!({ "post": uri })).collect();
@@ -291,7 +304,8 @@ fn text(world: &World, nsid: &str, name: &str, schema: &Value) -> String {
         "at-uri" if name.contains("feed") || nsid.contains("FeedGenerator") => of("generator"),
         "at-uri" if name.contains("list") => of("graph.list/"),
         "at-uri" if nsid.contains("tarterPack") => of("starterpack"),
-        "at-uri" => of("feed.post"),
+        "at-uri" if nsid.starts_with("community.") => of("community.blacksky.feed.post"),
+        "at-uri" => of("app.bsky.feed.post"),
         "cid" => world.cid.clone(),
         "datetime" => "2023-11-14T22:13:20.000Z".to_owned(),
         "nsid" => "app.bsky.feed.post".to_owned(),
@@ -371,7 +385,7 @@ fn base(world: &World, nsid: &str, parameters: &BTreeMap<String, Value>) -> Quer
 }
 
 fn is_served(nsid: &str) -> bool {
-    list().iter().any(|method| method.nsid == nsid && method.not_served.is_none())
+    list(true).iter().any(|method| method.nsid == nsid && method.not_served.is_none())
 }
 
 fn of_kind(kind: MethodKind) -> impl Iterator<Item = &'static Method> {

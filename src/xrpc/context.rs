@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::auth::Authenticator;
 use super::call::Call;
+use super::community::Community;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::outside::{FeedGenerators, Members, OnRead};
@@ -88,6 +89,8 @@ pub struct AppCtx {
     pub feeds: Arc<dyn FeedGenerators>,
     /// Brings what is missing; `None` if reads show only what the store has.
     pub on_read: Option<Arc<dyn OnRead>>,
+    /// Who may read and write community posts; none if there is no community.
+    pub community: Option<Arc<Community>>,
     /// Images and blobs.
     pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.

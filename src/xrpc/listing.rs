@@ -52,7 +52,7 @@ impl Param {
 }
 
 impl Listed {
-    fn of(schema: &MethodSchema) -> Option<Self> {
+    fn of(schema: &MethodSchema, community: bool) -> Option<Self> {
         let kind = match schema.kind() {
             MethodKind::Query => "query",
             MethodKind::Procedure => "procedure",
@@ -64,7 +64,7 @@ impl Listed {
             return None;
         }
         let not_served = match row {
-            Some(_) => unconfigured(nsid),
+            Some(_) => unconfigured(nsid, community),
             None => Some(elsewhere(nsid)),
         };
         let params = schema.params().iter().map(Param::of).collect();
@@ -85,8 +85,11 @@ impl Listed {
 }
 
 /// Rows of the table that answer 501 all the same, as the reference does without a vendor's service.
-fn unconfigured(nsid: &str) -> Option<&'static str> {
+fn unconfigured(nsid: &str, community: bool) -> Option<&'static str> {
     match nsid {
+        _ if nsid.starts_with("community.blacksky.") => {
+            (!community).then_some("needs [community] in the configuration")
+        }
         "app.bsky.ageassurance.begin" | "app.bsky.unspecced.initAgeAssurance" => {
             Some("needs a vendor")
         }
@@ -108,10 +111,11 @@ fn elsewhere(nsid: &str) -> &'static str {
     }
 }
 
-/// All of them by NSID.
+/// All of them by NSID; `community` says whether the configuration has one.
 #[must_use]
-pub fn list() -> Vec<Listed> {
-    let mut methods: Vec<Listed> = catalog().methods().filter_map(Listed::of).collect();
+pub fn list(community: bool) -> Vec<Listed> {
+    let listed = |schema| Listed::of(schema, community);
+    let mut methods: Vec<Listed> = catalog().methods().filter_map(listed).collect();
     methods.sort_unstable_by_key(|method| method.nsid);
     methods
 }
@@ -131,9 +135,9 @@ table { border-collapse: collapse } td, th { text-align: left; vertical-align: t
 ";
 
 /// The page at `/`. Nothing in it comes from outside.
-pub(super) fn page() -> String {
+pub(super) fn page(community: bool) -> String {
     let (served, others): (Vec<_>, Vec<_>) =
-        list().into_iter().partition(|method| method.not_served.is_none());
+        list(community).into_iter().partition(|method| method.not_served.is_none());
     let mut out = String::from(HEAD);
     out.push_str("<table>\n<tr><th>Method<th>HTTP<th>Auth<th>Parameters\n");
     for method in &served {
@@ -158,8 +162,7 @@ mod tests {
 
     #[test]
     fn every_row_and_every_method_of_bluesky_is_listed() {
-        let list = list();
-        let page = page();
+        let (list, page) = (list(false), page(false));
         let find = |nsid: &str| list.iter().find(|method| method.nsid == nsid);
         for row in METHODS {
             assert_eq!(find(row.nsid).unwrap().auth, Some(row.auth.label()), "{}", row.nsid);
@@ -184,5 +187,9 @@ mod tests {
         assert_eq!(of("app.bsky.actor.putPreferences").1, Some("asked of the PDS"));
         assert_eq!(of("app.bsky.contact.getMatches").1, Some("needs a vendor"));
         assert!(find("com.atproto.server.createSession").is_none());
+        let submit = "community.blacksky.feed.submitPost";
+        assert!(of(submit).1.is_some());
+        let configured = super::list(true);
+        assert!(configured.iter().any(|m| m.nsid == submit && m.not_served.is_none()));
     }
 }

@@ -66,6 +66,12 @@ impl Session {
         Ok(actor.is_some_and(|actor| self.ctx.include_takedowns || actor.is_hosted()))
     }
 
+    /// The same for somebody who belongs to the community.
+    pub(crate) fn of_community(mut self) -> Self {
+        self.ctx.community = true;
+        self
+    }
+
     pub(crate) fn hydrator(&self) -> Hydrator<'_> {
         Hydrator { snapshot: &self.snapshot, ctx: &self.ctx, shared: &self.shared }
     }

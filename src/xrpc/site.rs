@@ -24,9 +24,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(identity: &ServerIdentity) -> Self {
+    pub(super) fn new(identity: &ServerIdentity, community: bool) -> Self {
         Self {
-            docs: listing::page(),
+            docs: listing::page(community),
             did_document: did_document(identity),
             health: json!({ "version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes(),
             vapid_key: identity.vapid_key.clone(),

@@ -37,6 +37,44 @@ impl Members for Everybody {
     }
 }
 
+/// A hook that says yes of those named here, and nothing sensible when `down`.
+#[derive(Default)]
+pub(super) struct Door {
+    pub(super) members: Mutex<Vec<String>>,
+    /// Everybody is a member.
+    pub(super) open: bool,
+    pub(super) down: std::sync::atomic::AtomicBool,
+    pub(super) asked: std::sync::atomic::AtomicUsize,
+}
+
+impl MemberHook for Door {
+    fn ask<'a>(
+        &'a self,
+        did: &'a Did,
+    ) -> BoxFuture<'a, Result<crate::net::Response, crate::net::NetError>> {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.asked.fetch_add(1, Relaxed);
+        let member = self.open || self.members.lock().iter().any(|known| known == did.as_str());
+        let (status, body) = match self.down.load(Relaxed) {
+            true => (500, json!({ "member": true })),
+            false => (200, json!({ "member": member })),
+        };
+        Box::pin(async move {
+            Ok(crate::net::Response {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: body.to_string().into(),
+            })
+        })
+    }
+}
+
+/// A community behind that door.
+pub(super) fn community(door: &Arc<Door>, list: Option<String>, posts: usize) -> Arc<Community> {
+    let hook: Arc<dyn MemberHook> = Arc::clone(door) as _;
+    Arc::new(Community::new(list, Some(hook), posts))
+}
+
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.
 #[derive(Default)]
 pub(super) struct Generators {
@@ -193,6 +231,18 @@ pub(super) fn context_over(
     hydration: Arc<Shared>,
     feeds: Arc<Generators>,
 ) -> Arc<AppCtx> {
+    context_with(keys, store, writer, hydration, feeds, None)
+}
+
+/// The same with a community.
+pub(super) fn context_with(
+    keys: Arc<Keys>,
+    store: Store,
+    writer: Writer,
+    hydration: Arc<Shared>,
+    feeds: Arc<Generators>,
+    community: Option<Arc<Community>>,
+) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
@@ -203,6 +253,7 @@ pub(super) fn context_over(
         members: Arc::new(Everybody),
         feeds,
         on_read: None,
+        community,
         auth: authenticator(keys),
         reads: ReadPool::start(2, 16).unwrap(),
         identity: ServerIdentity {

@@ -7,7 +7,7 @@ use super::super::records;
 use super::{Check, edge_kind, lenient};
 use crate::store::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
 use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c,
+    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c, community,
     ids::ByteReader,
 };
 
@@ -100,6 +100,9 @@ impl Check<'_> {
         post: PostId,
         low: u8,
     ) -> Result<bool, StoreError> {
+        if post.is_community() {
+            return self.listed_community_post(order, target, sort, post);
+        }
         let Some(row) = lenient(self.s.post(post))? else {
             self.found("list-row-without-post", self.name(Target::Post(post)));
             return Ok(false);
@@ -116,6 +119,29 @@ impl Check<'_> {
             format!("{} under {}", t.name(Target::Post(post)), t.name(target))
         });
         Ok(order != Order::Replies || !row.has(f::VIOLATES_THREADGATE))
+    }
+
+    fn listed_community_post(
+        &mut self,
+        order: Order,
+        target: Target,
+        sort: i64,
+        post: PostId,
+    ) -> Result<bool, StoreError> {
+        let held = lenient(community::get(self.s, post))?.filter(|held| held.sort == sort);
+        let lists = match &held {
+            // What does not unpack is counted where private rows are read.
+            Some(held) => match self.s.unpack(&held.packed) {
+                Ok(content) => community::lists(self.s, &content)?,
+                Err(StoreError::Corrupt(_)) => return Ok(true),
+                Err(e) => return Err(e),
+            },
+            None => Vec::new(),
+        };
+        let says_so =
+            lists.into_iter().any(|(o, under)| (o, Target::Post(under)) == (order, target));
+        self.expect(says_so, "list-row-without-post", |t| t.name(Target::Post(post)));
+        Ok(true)
     }
 
     fn joined_through(&self, pack: Target, sort: i64, id: RecordId) -> Result<bool, StoreError> {

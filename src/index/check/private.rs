@@ -1,9 +1,10 @@
-//! Private rows: that they decode, that bookmarks, drafts and subscriptions are there both ways, and how many each post has.
+//! Private rows: that they decode, that bookmarks, drafts, subscriptions and community posts are there in all their ways,
+//! and how many bookmarks each post has.
 
 use super::Check;
-use crate::store::rows::Counter;
+use crate::store::rows::{Counter, order_post_key};
 use crate::store::{
-    Ks, PostId, Reader, StoreError, Target, bookmarks, drafts, private, subscriptions,
+    Ks, PostId, Reader, StoreError, Target, bookmarks, community, drafts, private, subscriptions,
 };
 
 impl Check<'_> {
@@ -32,6 +33,7 @@ impl Check<'_> {
                 let same = other.is_some_and(|other| *other == *v);
                 this.expect(same, "subscription-one-way", |_| super::hex(k));
             }
+            this.community_post(k, v)?;
             Ok(private::decodes(k, v).then_some(()))
         })?;
         self.bookmarks_of(group)
@@ -47,6 +49,35 @@ impl Check<'_> {
             return Ok(());
         };
         self.expect(same, "draft-one-way", |t| t.name(Target::Actor(owner)));
+        Ok(())
+    }
+
+    fn community_post(&mut self, k: &[u8], v: &[u8]) -> Result<(), StoreError> {
+        if let Some((sort, post)) = community::listed_row(k) {
+            let held = super::lenient(community::get(self.s, post))?;
+            let same = held.is_some_and(|held| held.sort == sort);
+            self.expect(same, "community-post-one-way", |t| t.name(Target::Post(post)));
+            return Ok(());
+        }
+        let Some((post, held)) = community::content_row(k, v) else { return Ok(()) };
+        self.resolves(Target::Post(post))?;
+        let content = match self.s.unpack(&held.packed) {
+            Ok(content) => content,
+            Err(StoreError::Corrupt(_)) => {
+                self.found("record-does-not-unpack", self.name(Target::Post(post)));
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        let again = community::NewPost::read(&content);
+        let same = again.is_some_and(|new| new.cid == held.cid);
+        self.expect(same, "record-differs-from-cid", |t| t.name(Target::Post(post)));
+        let mut listed = community::is_listed(self.s, post, held.sort)?;
+        for (order, under) in community::lists(self.s, &content)? {
+            let key = order_post_key(order, Target::Post(under), held.sort, post);
+            listed &= self.s.has(Ks::Order, &key)?;
+        }
+        self.expect(listed, "community-post-one-way", |t| t.name(Target::Post(post)));
         Ok(())
     }
 

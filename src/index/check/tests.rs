@@ -1,5 +1,7 @@
 //! A filled store is clean, and each kind of damage is found.
 
+use ipld_core::ipld::Ipld;
+
 use super::super::fans::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
@@ -7,7 +9,9 @@ use crate::store::rows::{
     FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
     post_flags, rev_key,
 };
-use crate::store::{ActorId, RecordId, bookmarks, collections as c, drafts, subscriptions};
+use crate::store::{
+    ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, subscriptions,
+};
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -53,6 +57,28 @@ fn first_of(tx: &Tx<'_>, prefix: &[u8]) -> Vec<u8> {
 }
 
 type Damage = Box<dyn FnOnce(&mut Tx<'_>) + Send>;
+
+/// Damage to a community post and a reply to it.
+fn of_community(by: ActorId, f: impl FnOnce(&mut Tx<'_>, PostId) + Send + 'static) -> Damage {
+    Box::new(move |tx| {
+        let mut put = |n: u64, more: &[(&str, Ipld)]| {
+            let did = tx.did(by).unwrap();
+            let uri = format!("at://{did}/community.blacksky.feed.post/{}", tid(n));
+            let Ok(Some(Target::Post(id))) = tx.intern_target(&uri) else { panic!("{uri}") };
+            let Ipld::Map(mut input) = map([("text", text("hi")), ("createdAt", text(at(n)))])
+            else {
+                panic!()
+            };
+            input.extend(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+            let new = community::NewPost::read(&Ipld::Map(input)).unwrap();
+            community::put(tx, id, &new, NOW).unwrap();
+            (id, uri)
+        };
+        let (root, uri) = put(70, &[]);
+        put(60, &[("reply", map([("root", strong(&uri)), ("parent", strong(&uri))]))]);
+        f(tx, root);
+    })
+}
 
 /// Each damage and the kinds that it must be found as.
 fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
@@ -207,6 +233,41 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Private, b"d1", b""), &["undecodable"]),
         (put(Ks::Private, b"u1", b""), &["undecodable"]),
         (put(Ks::Private, b"g1", b""), &["undecodable"]),
+        (put(Ks::Private, b"c1", b""), &["undecodable"]),
+        (put(Ks::Private, b"e1", b""), &["undecodable"]),
+        (put(Ks::Private, b"a1", b""), &["undecodable"]),
+        (
+            of_community(b, |tx, _| tx.del(Ks::Private, &first_of(tx, b"e"))),
+            &["community-post-one-way"],
+        ),
+        (
+            of_community(b, |tx, _| tx.del(Ks::Private, &first_of(tx, b"a"))),
+            &["community-post-one-way"],
+        ),
+        (
+            of_community(b, |tx, _| tx.del(Ks::Private, &first_of(tx, b"c"))),
+            &["community-post-one-way", "list-row-without-post"],
+        ),
+        (
+            of_community(b, |tx, root| {
+                let prefix = order_prefix(Order::Replies, Target::Post(root));
+                let mut rows = Vec::new();
+                tx.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
+                    rows.push(k.to_vec());
+                    true
+                })
+                .unwrap();
+                assert_eq!(rows.len(), 1);
+                tx.del(Ks::Order, &rows[0]);
+            }),
+            &["community-post-one-way", "count-replies"],
+        ),
+        (
+            of_community(b, |tx, root| {
+                tx.count(Target::Post(root), Counter::Replies, 1).unwrap();
+            }),
+            &["count-replies"],
+        ),
         (put(Ks::Jobs, b"p1", b""), &["undecodable"]),
         (put(Ks::Jobs, b"wp", b""), &["undecodable"]),
         (

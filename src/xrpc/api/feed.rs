@@ -28,7 +28,7 @@ pub(super) struct Feed<'a> {
 }
 
 /// Fills a page of feed items. `keep` drops what rules hide; what has no view is dropped anyway.
-fn feed_page(
+pub(super) fn feed_page(
     session: &Session,
     call: &Call,
     skeleton: impl Fn(
@@ -54,7 +54,7 @@ fn feed_page(
     Ok((state, page))
 }
 
-fn reply_feed(
+pub(super) fn reply_feed(
     session: &Session,
     state: &PostState,
     page: Fetched<FeedItem>,
@@ -67,7 +67,10 @@ fn with_rev(session: &Session, reply: Reply) -> Result<Reply, XrpcError> {
     Ok(reply.with_repo_rev(session.repo_rev()?.as_deref()))
 }
 
-fn unhidden(state: &mut PostState, mut items: Vec<FeedItem>) -> Result<Vec<FeedItem>, XrpcError> {
+pub(super) fn unhidden(
+    state: &mut PostState,
+    mut items: Vec<FeedItem>,
+) -> Result<Vec<FeedItem>, XrpcError> {
     items.retain(|item| !state.blocks_and_mutes(item).any());
     Ok(items)
 }

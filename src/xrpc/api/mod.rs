@@ -5,6 +5,7 @@ pub(super) mod actor;
 pub(super) mod admin;
 pub(super) mod age_assurance;
 pub(super) mod bookmark;
+pub(super) mod community;
 pub(super) mod contact;
 pub(super) mod embed;
 pub(super) mod draft;
@@ -29,6 +30,8 @@ pub(super) mod unspecced;
 pub(super) mod testing;
 #[cfg(test)]
 mod feed_tests;
+#[cfg(test)]
+mod community_tests;
 #[cfg(test)]
 mod config_tests;
 #[cfg(test)]

@@ -10,8 +10,10 @@ use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
 use crate::syntax::Did;
-use crate::xrpc::testing::{Generators, context_over};
-use crate::xrpc::{AppCtx, Call, ClientConfig, Credentials, Handler, METHODS, Wishes, XrpcError};
+use crate::xrpc::testing::{Generators, context_with};
+use crate::xrpc::{
+    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, Wishes, XrpcError,
+};
 
 /// A filled store and the handlers over it.
 pub(in crate::xrpc) struct Server {
@@ -22,11 +24,17 @@ pub(in crate::xrpc) struct Server {
 
 impl Server {
     pub(in crate::xrpc) fn new(fixture: Fixture) -> Self {
+        Self::with(fixture, None)
+    }
+
+    /// With community posts.
+    pub(in crate::xrpc) fn with(fixture: Fixture, community: Option<Arc<Community>>) -> Self {
         let Fixture { store, writer, shared, .. } = &fixture;
         let keys = Arc::default();
         let generators = Arc::new(Generators::default());
         let feeds = Arc::clone(&generators);
-        let ctx = context_over(keys, store.clone(), writer.clone(), Arc::clone(shared), feeds);
+        let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
+        let ctx = context_with(keys, store, writer, shared, feeds, community);
         Self { fixture, generators, ctx }
     }
 

@@ -1,0 +1,129 @@
+//! Who belongs to the community: those on a list, or those of whom a hook of the operator says so.
+//!
+//! # Invariants
+//! - Whoever is not certainly a member is none: a hook that fails or is slow lets nobody in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use super::context::AppCtx;
+use super::error::XrpcError;
+use crate::net::{HttpClient, Limits, NetError, Response};
+use crate::store::rows::EdgeKind;
+use crate::store::{Reader, StoreError, Target};
+use crate::syntax::Did;
+use crate::telemetry::counters::Counters;
+
+static HOOK: Counters = Counters::new("community.hook");
+
+/// Answers of the hook that are remembered, and for how long, in milliseconds.
+const REMEMBERED: usize = 20_000;
+const ANSWER_FOR: u64 = 60_000;
+/// How long the hook is not asked again about somebody after it failed.
+const FAILURE_FOR: u64 = 5_000;
+/// Requests to the hook at once; further callers wait for their turn.
+const AT_ONCE: usize = 16;
+/// From the call to the decision, waiting for a turn included.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The operator's hook.
+pub trait MemberHook: Send + Sync {
+    /// Asks about an account.
+    fn ask<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<Response, NetError>>;
+}
+
+const HOOK_LIMITS: Limits = Limits {
+    max_bytes: 4 << 10,
+    timeout: Duration::from_secs(3),
+    redirects: 0,
+    accept: Some("application/json"),
+};
+
+/// A hook that is asked by HTTP.
+pub struct NetMemberHook {
+    /// Where; the account is added as `did`.
+    pub url: String,
+    /// Asks it.
+    pub http: HttpClient,
+}
+
+impl MemberHook for NetMemberHook {
+    fn ask<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<Response, NetError>> {
+        Box::pin(async move {
+            let did: String =
+                url::form_urlencoded::byte_serialize(did.as_str().as_bytes()).collect();
+            let separator = if self.url.contains('?') { '&' } else { '?' };
+            self.http.get(&format!("{}{separator}did={did}", self.url), &HOOK_LIMITS).await
+        })
+    }
+}
+
+/// The community.
+pub struct Community {
+    list: Option<String>,
+    hook: Option<Arc<dyn MemberHook>>,
+    /// What the hook said, and until when that holds.
+    answers: quick_cache::sync::Cache<String, (bool, u64)>,
+    turns: Semaphore,
+    /// Most posts of an account.
+    pub(super) most_posts: usize,
+}
+
+impl Community {
+    /// A community of those on the list with this AT-URI, and of those of whom the hook says so.
+    #[must_use]
+    pub fn new(list: Option<String>, hook: Option<Arc<dyn MemberHook>>, most_posts: usize) -> Self {
+        let answers = quick_cache::sync::Cache::new(REMEMBERED);
+        Self { list, hook, answers, turns: Semaphore::new(AT_ONCE), most_posts }
+    }
+
+    /// Whether an account belongs to it.
+    pub(super) async fn has(&self, app: &AppCtx, did: &Did) -> Result<bool, XrpcError> {
+        if let Some(list) = self.list.clone() {
+            let (store, did) = (app.store.clone(), did.clone());
+            let listed = move || -> Result<bool, StoreError> {
+                let s = store.snapshot();
+                let (list, member) = (s.target(&list)?, s.actor_id(did.as_str())?);
+                let Some((list, member)) = list.zip(member) else { return Ok(false) };
+                let is_list = matches!(list, Target::Record(_));
+                Ok(is_list && s.fan(EdgeKind::ListItem, list, member)?.is_some())
+            };
+            if app.blocking(listed).await?? {
+                return Ok(true);
+            }
+        }
+        match &self.hook {
+            Some(hook) => Ok(self.hook_says(hook.as_ref(), app, did).await),
+            None => Ok(false),
+        }
+    }
+
+    async fn hook_says(&self, hook: &dyn MemberHook, app: &AppCtx, did: &Did) -> bool {
+        if let Some((member, until)) = self.answers.get(did.as_str())
+            && (app.clock)() < until
+        {
+            return member;
+        }
+        let asked = tokio::time::timeout(PATIENCE, async {
+            let _turn = self.turns.acquire().await.ok()?;
+            hook.ask(did).await.and_then(Response::success).ok()
+        });
+        let answer = asked.await.ok().flatten();
+        let member = answer.and_then(|answer| {
+            let said: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+            said.get("member")?.as_bool()
+        });
+        let (cause, lasts) = match member {
+            Some(true) => ("member", ANSWER_FOR),
+            Some(false) => ("not-member", ANSWER_FOR),
+            None => ("failed", FAILURE_FOR),
+        };
+        HOOK.inc(cause);
+        let member = member.unwrap_or(false);
+        self.answers.insert(did.as_str().to_owned(), (member, (app.clock)() + lasts));
+        member
+    }
+}
