@@ -117,7 +117,8 @@ impl Session {
         post: PostId,
         parents: usize,
     ) -> Result<(), StoreError> {
-        if !self.is_complete(post.author)? {
+        // The network has no more of a community post than a stub.
+        if !post.is_community() && !self.is_complete(post.author)? {
             call.wishes.record(&self.snapshot.post_uri(post)?, parents);
         }
         Ok(())
