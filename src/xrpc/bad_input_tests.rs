@@ -25,7 +25,7 @@ use crate::store::community::{self as community_posts, NewPost};
 use crate::store::rows::{AccountStatus, EdgeKind};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{Reader, bookmarks, drafts};
-use crate::syntax::datetime;
+use crate::syntax::{cid, datetime};
 
 const LONG: usize = 9_000;
 const DRAFT: &str = r#"{"posts":[{"text":"x"}]}"#;
@@ -495,6 +495,8 @@ fn sample(world: &World, nsid: &str, name: &str, schema: &Value, depth: usize) -
             value
         }
         "unknown" => json!({ "$type": "a.b.c" }),
+        "blob" => json!({ "$type": "blob", "mimeType": "image/png", "size": 1,
+            "ref": { "$link": cid::to_base32(&cid::for_raw(b"x")) } }),
         "string" => text(world, nsid, name, schema).into(),
         _ => return None,
     })
