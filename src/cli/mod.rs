@@ -10,8 +10,10 @@ mod backfill;
 mod config;
 mod db;
 mod import;
+mod member;
 mod private;
 mod repo;
+mod retention;
 mod serve;
 mod status;
 mod xrpc;
@@ -71,6 +73,12 @@ enum Command {
     Repo(repo::Args),
     /// Bring in what was written before: of a PDS, of a relay's hosts, of the whole network
     Backfill(backfill::Args),
+    /// List, add and remove members: accounts whose notifications are kept, and around whom the scope is drawn
+    Member(member::Args),
+    /// Say what another scope would keep and delete
+    Scope(retention::ScopeArgs),
+    /// Take away what the scope does not keep, or show what was
+    Retention(retention::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, takedowns
@@ -121,6 +129,9 @@ pub fn main() -> ExitCode {
         Command::Xrpc(args) => xrpc::run(&args),
         Command::Repo(args) => repo::run(&args, &sources),
         Command::Backfill(args) => backfill::run(&args, &sources),
+        Command::Member(args) => member::run(&args, &sources),
+        Command::Scope(args) => retention::plan(&args, &sources),
+        Command::Retention(args) => retention::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),

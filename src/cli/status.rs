@@ -106,6 +106,7 @@ fn page(s: &Value) -> String {
         whole(s, "members"),
         whole(s, "reloads")
     ));
+    lines.extend(s.get("scope").map(super::retention::line));
     if let Some(sync) = s.get("resync").filter(|sync| sync.is_object()) {
         lines.push(format!("backfill and resync: {}", super::backfill::line(sync)));
         lines.extend(counts("  parked", sync.get("parked_by_cause")));

@@ -262,6 +262,11 @@ impl Loader {
             let message = "needs push.secret or push.secret_file too".to_owned();
             self.error(self.origin("push.endpoint"), Some("push.endpoint".to_owned()), message);
         }
+        if self.config.scope.disk_budget > 0 && self.config.scope.mode == super::ScopeMode::Whole {
+            let message = "needs scope.mode \"window\" or \"circle\": nothing is deleted otherwise";
+            let key = "scope.disk_budget";
+            self.error(self.origin(key), Some(key.to_owned()), message.to_owned());
+        }
     }
 
     fn origin(&self, key: &'static str) -> String {

@@ -47,6 +47,8 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// How much of the network is kept.
+    pub scope: Scope,
     /// Images and videos.
     pub images: Images,
     /// Caps on one request.
@@ -170,6 +172,49 @@ pub struct LiveNow {
     pub domains: Vec<String>,
 }
 
+/// `[scope]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scope {
+    /// What is stored.
+    pub mode: ScopeMode,
+    /// Age in days from which records go that touch nobody who is kept.
+    pub days: u32,
+    /// Bytes that the store is to stay under; 0 for no limit. Only with [`ScopeMode::Window`] and [`ScopeMode::Circle`].
+    pub disk_budget: u64,
+    /// Accounts that are members without having called.
+    pub members: Vec<Did>,
+}
+
+/// `scope.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScopeMode {
+    /// Everything.
+    #[default]
+    Whole,
+    /// Everything for some days, and all of members and those they follow.
+    Window,
+    /// What touches members and those they follow.
+    Circle,
+}
+
+impl ScopeMode {
+    /// Every mode with its name.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Whole, "whole"), (Self::Window, "window"), (Self::Circle, "circle")];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("", |(_, name)| name)
+    }
+
+    /// The mode of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(mode, _)| *mode)
+    }
+}
+
 /// `[images]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Images {
@@ -287,6 +332,7 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),
             community: Community::default(),

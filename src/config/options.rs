@@ -3,7 +3,7 @@
 
 use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
 use super::value::Value;
-use super::{Config, HandleOverride, Labeler, LiveNow, LogFormat, Secret};
+use super::{Config, HandleOverride, Labeler, LiveNow, LogFormat, ScopeMode, Secret};
 
 /// How a value is read from the environment, which has only text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -292,9 +292,42 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt {
         key: "scope.mode",
         default: Some("\"whole\""),
-        doc: "\"whole\" keeps everything. It is the only scope so far.",
-        // One value, so nothing to keep: the key is accepted because configurations name it.
-        apply: |_, v| parse::one_of(v, &["whole"]).map(drop),
+        example: Example::OnWith("\"window\""),
+        doc: "\"whole\" keeps everything. \"window\" keeps everything for some days, and all of members, those they \
+              follow and what touches them. \"circle\" stores only these. Without this key nothing is ever deleted. \
+              `aerie scope plan --mode window` says beforehand what a change deletes.",
+        apply: |c, v| {
+            let name = parse::one_of(v, &ScopeMode::ALL.map(|(_, name)| name));
+            set(&mut c.scope.mode, name.map(|name| ScopeMode::of(name).unwrap_or_default()))
+        },
+        ..BASE
+    },
+    Opt {
+        key: "scope.days",
+        shape: Shape::Plain,
+        default: Some("30"),
+        example: Example::On,
+        doc: "Age from which posts, likes, reposts and follows go that touch nobody who is kept. A \"circle\" does not \
+              store them at all; there it is for what was stored before.",
+        apply: |c, v| set(&mut c.scope.days, parse::integer(v, 1, 36_500)),
+        ..BASE
+    },
+    Opt {
+        key: "scope.disk_budget",
+        example: Example::OnWith("\"20GB\""),
+        doc: "Space that the store is to stay under: above it, such records go before their days are over, the oldest and \
+              least liked first, but none of the last day. Not with \"whole\". Default: no limit.",
+        apply: |c, v| set(&mut c.scope.disk_budget, parse::bytes(v, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "scope.members",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"did:plc:z72i7hdynmk6r22z27h6tvur\"]"),
+        doc: "Accounts that are members from the start on. Everybody who calls with a valid token becomes one too. `aerie \
+              member` lists, adds and removes them.",
+        apply: |c, v| set(&mut c.scope.members, parse::list(v, parse::did)),
         ..BASE
     },
     Opt {

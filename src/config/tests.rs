@@ -102,7 +102,10 @@ fn errors_name_place_key_and_remedy() {
             "[store]\nmemory_budget = \"lots\"",
             "config.toml:2: store.memory_budget: \"lots\" is not a size such as \"512MB\" or \"2GiB\"",
         ),
-        ("[scope]\nmode = \"window\"", "config.toml:2: scope.mode: \"window\" is not one of whole"),
+        (
+            "[scope]\nmode = \"wide\"",
+            "config.toml:2: scope.mode: \"wide\" is not one of whole, window, circle",
+        ),
         (
             "[network]\nupstreams = [\n  \"wss://a.example\",\n  \"https://b.example\"]",
             "config.toml:4: network.upstreams[1]: \"https://b.example\" is not a URL such as \"wss://host.example\"",

@@ -155,7 +155,7 @@ fn take_handle(tx: &mut Tx<'_>, handle: &str, actor: ActorId) -> Result<(), Stor
 }
 
 /// Records taken away in one step of a purge.
-const STEP: usize = 500;
+pub(super) const STEP: usize = 500;
 
 /// Takes away some of what a deleted account had; `true` when nothing is left or it came back.
 ///
@@ -179,6 +179,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     }
     done = done && private::forget(tx, actor, STEP)?;
     if done {
+        index.scope.leave(tx, actor)?;
         index.members().remove(tx, actor);
         tx.del(Ks::Actor, &identity_key(actor));
         meta::remove_purge(tx, actor);
@@ -187,7 +188,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     Ok(done)
 }
 
-fn collect_keys(tx: &Tx<'_>, ks: Ks, prefix: &Key) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn collect_keys(tx: &Tx<'_>, ks: Ks, prefix: &Key) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut keys = Vec::new();
     tx.scan_prefix(ks, prefix, &mut |k, _| {
         keys.push(k.to_vec());

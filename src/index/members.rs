@@ -5,11 +5,11 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Index, notify, posts};
+use super::{Index, account, notify, posts};
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
 use crate::store::rows::{
-    EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix,
-    via_prefix,
+    EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, notif_prefix, order_prefix,
+    rev_prefix, via_prefix,
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, StoreError, Target,
@@ -87,9 +87,9 @@ impl Index {
         // From the next event on rows are written live; the snapshot after that has everything before.
         let (this, index) = (std::sync::Arc::clone(self), std::sync::Arc::clone(self));
         writer
-            .durable(move |_| {
+            .durable(move |tx| {
                 this.members.live.write().insert(actor);
-                Ok(())
+                this.keep_member(tx, actor)
             })
             .await?;
         let store = store.clone();
@@ -109,6 +109,35 @@ impl Index {
             .await?;
         self.members.complete.write().insert(actor);
         Ok(())
+    }
+}
+
+impl Index {
+    /// Makes an account a member no more, and its notifications go; what it set here stays for when it comes back.
+    /// `false` if it was none.
+    pub async fn remove_member(
+        self: &std::sync::Arc<Self>,
+        writer: &Writer,
+        actor: ActorId,
+    ) -> Result<bool, StoreError> {
+        let _turn = self.members.joining.lock().await;
+        let index = std::sync::Arc::clone(self);
+        let was = writer.durable(move |tx| {
+            let was = index.members.contains(actor);
+            index.scope.leave(tx, actor)?;
+            index.members.remove(tx, actor);
+            Ok(was)
+        });
+        if !was.await? {
+            return Ok(false);
+        }
+        let step = move |tx: &mut Tx<'_>| {
+            let keys = account::collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
+            keys.iter().for_each(|key| tx.del(Ks::Notif, key));
+            Ok(keys.len() < account::STEP)
+        };
+        while !writer.durable(step).await? {}
+        Ok(true)
     }
 }
 

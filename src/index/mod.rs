@@ -20,6 +20,7 @@ mod found;
 mod gates;
 pub mod held;
 mod labels;
+mod linked;
 pub mod members;
 mod names;
 mod notify;
@@ -28,6 +29,8 @@ mod push;
 mod records;
 mod resync;
 mod subscribed;
+pub mod retention;
+pub mod scope;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -62,6 +65,7 @@ pub struct Index {
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
     push: push::PushRules,
+    scope: scope::Scope,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -88,6 +92,7 @@ impl Index {
             resync,
             purge,
             push: push::PushRules::new(nudge),
+            scope: scope::Scope::default(),
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
@@ -105,22 +110,28 @@ impl Index {
     pub fn apply(&self, tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
             tx.mark();
+            self.scope.mark();
             match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
                 Ok(Ok(())) => {}
                 Ok(Err(StoreError::Corrupt(row))) => {
-                    tx.rollback();
+                    self.take_back(tx);
                     DROPPED.inc("corrupt-row");
                     tracing::error!(did = %event.did, row, "event dropped: a row it needs does not decode");
                 }
                 Ok(Err(e)) => return Err(e),
                 Err(_) => {
-                    tx.rollback();
+                    self.take_back(tx);
                     DROPPED.inc("index-panic");
                     tracing::error!(did = %event.did, "event dropped: applying it panicked");
                 }
             }
         }
         Ok(())
+    }
+
+    fn take_back(&self, tx: &mut Tx<'_>) {
+        tx.rollback();
+        self.scope.rollback();
     }
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
@@ -182,7 +193,9 @@ impl Index {
         let whole =
             row.resync.is_none() && row.data != UNKNOWN_DATA && commit.prev_data == Some(row.data);
         for op in &commit.ops {
-            self.op(tx, actor, op, time, whole && op.created)?;
+            if !self.op(tx, actor, op, time, whole && op.created)? {
+                row.whole = None;
+            }
         }
         row.rev = rev;
         row.data = commit.data.unwrap_or(UNKNOWN_DATA);
@@ -234,7 +247,11 @@ mod found_tests;
 #[cfg(test)]
 mod push_tests;
 #[cfg(test)]
+mod retention_tests;
+#[cfg(test)]
 mod saved;
+#[cfg(test)]
+mod scope_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

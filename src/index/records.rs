@@ -32,7 +32,8 @@ impl SubjectCids {
 
 impl Index {
     /// Applies a change; `absent` if nothing is held there by all that is known. Edges take that on
-    /// trust, as putting one twice does no harm; it saves them two of their five reads.
+    /// trust, as putting one twice does no harm; it saves them two of their five reads. `false` if the scope leaves the
+    /// record out; then nothing is held there.
     pub(super) fn op(
         &self,
         tx: &mut Tx<'_>,
@@ -40,35 +41,41 @@ impl Index {
         op: &Op,
         time: i64,
         absent: bool,
-    ) -> Result<(), StoreError> {
-        let coll = match &op.record {
+    ) -> Result<bool, StoreError> {
+        let admitted = self.admits(tx, actor, op, time)?;
+        if !admitted && op.created {
+            return Ok(false);
+        }
+        let record = op.record.as_ref().filter(|_| admitted);
+        let coll = match record {
             Some(_) => tx.intern_coll(&op.collection)?,
             None => match tx.coll_id(&op.collection)? {
                 Some(coll) => coll,
-                None => return Ok(()),
+                None => return Ok(admitted),
             },
         };
-        let rkey = match &op.record {
+        let rkey = match record {
             Some(_) => tx.intern_rkey(&op.rkey)?,
             None => match tx.rkey(&op.rkey)? {
                 Some(rkey) => rkey,
-                None => return Ok(()),
+                None => return Ok(admitted),
             },
         };
         let id = RecordId { actor, coll, rkey };
-        match &op.record {
+        match record {
             None => {
                 // The content goes with its stub.
                 if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
                     community::remove(tx, post)?;
                 }
-                self.delete(tx, id, time)
+                self.delete(tx, id, time)?
             }
             Some(record) if absent && EdgeKind::compact(coll).is_some() => {
-                self.insert(tx, id, record, time)
+                self.insert(tx, id, record, time)?;
             }
-            Some(record) => self.upsert(tx, id, record, time),
+            Some(record) => self.upsert(tx, id, record, time)?,
         }
+        Ok(admitted)
     }
 
     /// An update is a delete and an insert, so that each rule is written once.
@@ -186,6 +193,7 @@ impl Index {
                 tx.count(Target::Actor(id.actor), Counter::Follows, 1)?;
                 tx.touch(id.actor);
                 tx.touch(target.actor());
+                self.keep_followed(tx, id.actor, target.actor())?;
             }
             let via = via_repost(tx, fields::ref_uri(&record.value, "via"))?;
             if let Some(repost) = via {
@@ -231,6 +239,7 @@ impl Index {
             tx.count(Target::Actor(id.actor), Counter::Follows, -1)?;
             tx.touch(id.actor);
             tx.touch(edge.target.actor());
+            self.unkeep_followed(id.actor, edge.target.actor());
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);

@@ -204,7 +204,8 @@ impl Index {
     ) -> Result<(), StoreError> {
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
         row.resync = row.resync.filter(|at_least| rev < *at_least);
-        if row.resync.is_none() {
+        // A scope leaves some records of other accounts out.
+        if row.resync.is_none() && self.scope.is_whole(actor) {
             row.whole = Some(rev);
         }
         self.put_repo(tx, actor, &row);

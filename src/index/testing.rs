@@ -132,6 +132,13 @@ impl World {
         Self { store, writer, index: Arc::new(index), requests, revs: 0, _dir: dir }
     }
 
+    /// The same store after a restart with another scope.
+    pub(crate) fn restart(&mut self, mode: super::scope::Mode, days: u32) {
+        let (index, requests) = Index::new(&self.store).unwrap();
+        self.index = Arc::new(index.scoped(&self.store, mode, days).unwrap());
+        self.requests = requests;
+    }
+
     pub(crate) async fn event(&self, who: &str, body: Body) {
         let index = Arc::clone(&self.index);
         let events = [Event { did: did(who), time: NOW, body }];

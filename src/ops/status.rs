@@ -28,6 +28,8 @@ pub struct Status {
     pub resync: Value,
     /// Accounts that called, for whom notifications are kept.
     pub members: usize,
+    /// What is kept of the network, and what retention does and did.
+    pub scope: Value,
     /// Times that a reload was applied.
     pub reloads: u64,
     /// Images asked for, found in the cache and made, and the size of the cache.

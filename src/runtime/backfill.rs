@@ -115,7 +115,7 @@ impl Backfill {
     }
 
     /// A DID, or what a handle stands for.
-    async fn did(&self, name: &str) -> Result<Did, String> {
+    pub(super) async fn did(&self, name: &str) -> Result<Did, String> {
         if let Ok(did) = Did::parse(name) {
             return Ok(did);
         }

@@ -1,11 +1,15 @@
-//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications.
+//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications;
+//! and `aerie member` with the members of the configuration.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
 
+use super::backfill::Backfill;
 use crate::index::Index;
-use crate::store::{Reader, Store, StoreError, Writer};
+use crate::store::rows::Counter;
+use crate::store::{Reader, Store, StoreError, Target, Writer, private};
 use crate::syntax::Did;
 use crate::xrpc::{Clock, Members};
 
@@ -34,4 +38,97 @@ impl Members for IndexMembers {
             self.index.ensure_member(&self.store, &self.writer, actor, now).await
         })
     }
+}
+
+/// Makes the accounts of the configuration members.
+pub(super) async fn join_all(members: Arc<IndexMembers>, configured: Vec<Did>) {
+    for did in configured {
+        if let Err(error) = members.ensure(&did).await {
+            tracing::error!(%did, %error, "scope.members: not a member");
+        }
+    }
+}
+
+/// A command of this module.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    Add,
+    Remove,
+    List,
+}
+
+impl Command {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "member.add" => Self::Add,
+            "member.remove" => Self::Remove,
+            "member.list" => Self::List,
+            _ => return None,
+        })
+    }
+}
+
+/// Carries commands out. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Operator {
+    pub(super) members: Arc<IndexMembers>,
+    pub(super) backfill: Backfill,
+    /// `scope.members`.
+    pub(super) configured: Vec<Did>,
+}
+
+impl Operator {
+    pub(super) async fn answer(self, command: Command, request: Value) -> Result<Value, String> {
+        let name = request.get("member").and_then(Value::as_str).unwrap_or_default();
+        match command {
+            Command::Add => {
+                let did = self.backfill.did(name).await?;
+                self.members.ensure(&did).await.map_err(words)?;
+                Ok(json!({ "did": did.as_str() }))
+            }
+            Command::Remove => self.remove(name).await,
+            Command::List => {
+                let this = self.clone();
+                let list = tokio::task::spawn_blocking(move || this.list()).await;
+                list.map_err(words)?.map_err(words)
+            }
+        }
+    }
+
+    async fn remove(&self, name: &str) -> Result<Value, String> {
+        let did = self.backfill.did(name).await?;
+        let actor = self.members.store.snapshot().actor_id(did.as_str()).map_err(words)?;
+        let was = match actor {
+            Some(actor) => {
+                let IndexMembers { index, writer, .. } = &*self.members;
+                index.remove_member(writer, actor).await.map_err(words)?
+            }
+            None => false,
+        };
+        if !was {
+            return Err(format!("{did} is no member"));
+        }
+        Ok(json!({ "did": did.as_str(), "configured": self.configured.contains(&did) }))
+    }
+
+    fn list(&self) -> Result<Value, StoreError> {
+        let s = self.members.store.snapshot();
+        let mut out = Vec::new();
+        for actor in private::members(&s)? {
+            let did = s.did(actor)?;
+            let configured = self.configured.iter().any(|c| c.as_str() == &*did);
+            out.push(json!({
+                "did": &*did,
+                "handle": s.actor(actor)?.and_then(|row| row.handle),
+                "since": private::get(&s, private::Kind::Member, actor, None)?,
+                "follows": s.agg(Target::Actor(actor))?.get(Counter::Follows),
+                "configured": configured,
+            }));
+        }
+        Ok(json!({ "members": out }))
+    }
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }

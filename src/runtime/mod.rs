@@ -12,6 +12,7 @@ mod members;
 mod on_read;
 mod private;
 mod purge;
+mod retention;
 mod serve;
 mod signing_key;
 mod sink;

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::backfill::{self, Backfill};
 use super::disk::{self, Verdict};
 use super::keys::FromDocuments;
-use super::members::IndexMembers;
+use super::members::{self, IndexMembers, Operator};
 use super::on_read::FromPds;
 use super::private::{self, Private};
+use super::retention::{self, Keeper};
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
 use super::status::Board;
@@ -107,6 +108,7 @@ async fn serve(
     let (index, Requests { resync, purge: purge_requests, push: push_requests }) =
         Index::new(&store)?;
     let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
+    let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
     let index = Arc::new(index.pushing(config.push.endpoint.is_some(), delay));
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let public_url = config.server.public_url.clone();
@@ -180,6 +182,14 @@ async fn serve(
         }),
         clock: Box::new(|| i64::try_from(now_ms()).unwrap_or(i64::MAX)),
     });
+    let stop = CancellationToken::new();
+    let keeper = Keeper::new(store.clone(), writer.clone(), Arc::clone(&index), &config, &stop)?;
+    let members = Arc::new(IndexMembers {
+        index: Arc::clone(&index),
+        store: store.clone(),
+        writer: writer.clone(),
+        clock: now_ms,
+    });
     let board = Arc::new(Board {
         started: Instant::now(),
         store: store.clone(),
@@ -191,6 +201,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         reserve: config.store.reserve,
         push: push.stats(),
+        keeper: Arc::clone(&keeper),
     });
     let status_board = Arc::clone(&board);
     let community = community(&config, &dialer);
@@ -201,12 +212,7 @@ async fn serve(
         writer: writer.clone(),
         hydration,
         reads: ReadPool::start(threads, 1024)?,
-        members: Arc::new(IndexMembers {
-            index: Arc::clone(&index),
-            store: store.clone(),
-            writer: writer.clone(),
-            clock: now_ms,
-        }),
+        members: Arc::clone(&members) as _,
         feeds,
         on_read,
         community,
@@ -230,7 +236,6 @@ async fn serve(
     let listener = TcpListener::bind(listen).await.map_err(|e| ServeError::Listen(listen, e))?;
     let socket = Socket::bind(&config.store.path)
         .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
-    let stop = CancellationToken::new();
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
     let private = Private::new(
         store.clone(),
@@ -243,9 +248,16 @@ async fn serve(
         identity: for_commands,
         relay: config.network.upstreams.first().cloned(),
     };
-    tokio::spawn(
-        socket.serve(operators_commands(Arc::clone(&board), private, backfill), stop.clone()),
-    );
+    let operator = Operator {
+        members: Arc::clone(&members),
+        backfill: backfill.clone(),
+        configured: config.scope.members.clone(),
+    };
+    let commands =
+        operators_commands(Arc::clone(&board), private, backfill, operator, Arc::clone(&keeper));
+    tokio::spawn(socket.serve(commands, stop.clone()));
+    tokio::spawn(members::join_all(members, config.scope.members.clone()));
+    let keeper_task = tokio::spawn(keeper.run());
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
         writer.clone(),
@@ -283,6 +295,7 @@ async fn serve(
         sources.stop().await;
         let _ = purge_task.await;
         let _ = push_task.await;
+        let _ = keeper_task.await;
     });
     if ended.await.is_err() {
         tracing::warn!("a source did not end in time");
@@ -299,7 +312,13 @@ async fn serve(
     }
 }
 
-fn operators_commands(board: Arc<Board>, private: Private, backfill: Backfill) -> Arc<Ask> {
+fn operators_commands(
+    board: Arc<Board>,
+    private: Private,
+    backfill: Backfill,
+    operator: Operator,
+    keeper: Arc<Keeper>,
+) -> Arc<Ask> {
     Arc::new(move |command, request| {
         if command == "status" {
             let status = board.read();
@@ -307,6 +326,13 @@ fn operators_commands(board: Arc<Board>, private: Private, backfill: Backfill) -
         }
         if let Some(command) = backfill::Command::of(command) {
             return Some(Box::pin(backfill.clone().answer(command, request)));
+        }
+        if let Some(command) = members::Command::of(command) {
+            return Some(Box::pin(operator.clone().answer(command, request)));
+        }
+        if let Some(command) = retention::Command::of(command) {
+            let answer = keeper.answer(command, &request);
+            return Some(Box::pin(async { answer }));
         }
         let command = private::Command::of(command)?;
         Some(Box::pin(private.clone().answer(command, request)))

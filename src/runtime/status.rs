@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::disk;
+use super::retention::Keeper;
 use super::sources::Sources;
 use crate::index::Index;
 use crate::media::Media;
@@ -26,6 +27,7 @@ pub(super) struct Board {
     pub(super) reloads: AtomicU64,
     pub(super) reserve: u64,
     pub(super) push: Arc<push::Stats>,
+    pub(super) keeper: Arc<Keeper>,
 }
 
 impl Board {
@@ -50,6 +52,7 @@ impl Board {
             pending: sources.pending + self.purging.load(Ordering::Relaxed),
             resync: sources.resync,
             members: self.index.members().len(),
+            scope: self.keeper.status(),
             reloads: self.reloads.load(Ordering::Relaxed),
             images: serde_json::to_value(self.media.status()).unwrap_or_default(),
             push: PushStatus {

@@ -162,6 +162,32 @@ pub fn resyncs<R: Reader>(r: &R) -> Result<Vec<ActorId>, StoreError> {
     Ok(out)
 }
 
+const RETENTION_PLACE: &[u8] = b"kplace";
+const RETENTION_REPORT: &[u8] = b"kreport";
+
+/// Where retention goes on, in its own words; `None` when it is through.
+pub fn retention_place<R: Reader + ?Sized>(r: &R) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(r.get(Ks::Meta, RETENTION_PLACE)?.map(|v| v.to_vec()))
+}
+
+/// Remembers that place with the batch.
+pub fn set_retention_place(tx: &mut Tx<'_>, place: Option<&[u8]>) {
+    match place {
+        Some(place) => tx.put(Ks::Meta, RETENTION_PLACE, place),
+        None => tx.del(Ks::Meta, RETENTION_PLACE),
+    }
+}
+
+/// What the last retention said of itself, as JSON.
+pub fn retention_report<R: Reader + ?Sized>(r: &R) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(r.get(Ks::Meta, RETENTION_REPORT)?.map(|v| v.to_vec()))
+}
+
+/// Remembers that report.
+pub fn set_retention_report(tx: &mut Tx<'_>, report: &[u8]) {
+    tx.put(Ks::Meta, RETENTION_REPORT, report);
+}
+
 /// Puts a deleted account on the list of those whose records have to go.
 pub fn add_purge(tx: &mut Tx<'_>, actor: ActorId) {
     tx.put(Ks::Meta, &Key::tag(b'p').actor(actor), &[]);

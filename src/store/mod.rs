@@ -254,6 +254,13 @@ impl Store {
         Ok(())
     }
 
+    /// Rewrites one keyspace into its smallest form while it is in use. Needs about as much free disk as it takes.
+    pub fn compact_one(&self, ks: Ks) -> Result<(), StoreError> {
+        let keyspace = self.keyspace(ks)?;
+        keyspace.rotate_memtable_and_wait()?;
+        Ok(keyspace.major_compact()?)
+    }
+
     fn db(&self) -> &fjall::Database {
         &self.0.db
     }

@@ -1,0 +1,452 @@
+//! When retention runs, how much of the writer it takes, and what it says of itself. What goes is `index::retention`'s
+//! to decide.
+//!
+//! Every hour, and on command, everything older than the scope's days goes. If the store is above its budget then, it
+//! goes on with ever younger records: of each age first those that hardly anybody liked, answered or quoted, then the
+//! others, but none of the last day. The store looks as big as before until it is compacted, so a run that took much
+//! away rewrites the keyspaces, one after the other and only with enough free disk; what could not be given back is
+//! remembered and counts as free, so that the next run does not take more away for it.
+//!
+//! The writer is asked for small steps with pauses of four times their length in between: a fifth of its time at most,
+//! less while ingest waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::disk;
+use crate::config::{Config, ScopeMode};
+use crate::index::Index;
+use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
+use crate::index::scope::{DAY_MS, Kept};
+use crate::store::{Ks, Store, StoreError, Writer, meta};
+use crate::telemetry::counters::Counters;
+
+/// What was taken away.
+static DELETED: Counters = Counters::new("retention.deleted");
+
+const EVERY: Duration = Duration::from_secs(3600);
+const FIRST: Duration = Duration::from_secs(120);
+/// Jobs of others at the writer from which on the next step waits.
+const BUSY: usize = 16;
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Of each age, in percent of the days, what goes while the store is above its budget.
+const YOUNGER: [i64; 4] = [75, 50, 25, 10];
+/// Likes, reposts, replies and quotes from which on a post goes only after all others of its age.
+const SPARE: u64 = 3;
+/// What retention takes rows out of, the largest last so that room is made for it.
+const COMPACTED: [Ks; 8] =
+    [Ks::Cid, Ks::Feed, Ks::Order, Ks::Agg, Ks::Record, Ks::Rev, Ks::Fwd, Ks::Post];
+
+/// What a run is to do.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    mode: ScopeMode,
+    days: u32,
+    budget: u64,
+    dry: bool,
+}
+
+/// What a run did, or would do.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Report {
+    mode: String,
+    days: u32,
+    dry_run: bool,
+    /// Milliseconds since the epoch.
+    began: i64,
+    ended: i64,
+    /// Records that are older touch somebody who is kept.
+    oldest: i64,
+    /// Times that the store was walked.
+    walks: u32,
+    deleted: Tally,
+    /// Old records that were looked at and stay.
+    linked: u64,
+    /// Members, and whom they follow.
+    members: usize,
+    followed: usize,
+    /// Bytes of the store before, what goes of that (about), and after.
+    used_before: u64,
+    freed: u64,
+    used_after: u64,
+    /// Taken away, but not given back by the disk yet.
+    owed: u64,
+    budget: u64,
+    /// Nothing is left that may go, and still the store is above its budget.
+    over_budget: bool,
+    /// It was stopped and goes on where it was.
+    interrupted: bool,
+    error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The run under way, how far it is, and its report so far.
+    running: Option<(f64, Report)>,
+    last: Option<Report>,
+    /// The last dry run.
+    planned: Option<Report>,
+}
+
+/// Runs retention.
+pub(super) struct Keeper {
+    store: Store,
+    writer: Writer,
+    index: Arc<Index>,
+    plan: Plan,
+    reserve: u64,
+    state: Mutex<State>,
+    stop: CancellationToken,
+}
+
+/// A command of this module.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    Run,
+    Status,
+}
+
+impl Command {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        match name {
+            "retention.run" => Some(Self::Run),
+            "retention.status" => Some(Self::Status),
+            _ => None,
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(
+        store: Store,
+        writer: Writer,
+        index: Arc<Index>,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Self>, StoreError> {
+        let last = meta::retention_report(&store.snapshot())?;
+        let last = last.and_then(|json| serde_json::from_slice(&json).ok());
+        let scope = &config.scope;
+        Ok(Arc::new(Self {
+            store,
+            writer,
+            index,
+            plan: Plan {
+                mode: scope.mode,
+                days: scope.days,
+                budget: scope.disk_budget,
+                dry: false,
+            },
+            reserve: config.store.reserve,
+            state: Mutex::new(State { last, ..State::default() }),
+            stop: stop.clone(),
+        }))
+    }
+
+    /// Runs every hour, if the scope lets anything go.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut wait = FIRST;
+        while self.plan.mode != ScopeMode::Whole {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = EVERY;
+            if self.begin() {
+                Arc::clone(&self).work(self.plan).await;
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> Value {
+        let (members, followed) = self.index.scope().1.len();
+        let state = self.state.lock();
+        let running = state.running.as_ref();
+        json!({
+            "mode": self.plan.mode.name(),
+            "days": self.plan.days,
+            "disk_budget": self.plan.budget,
+            "members": members,
+            "followed": followed,
+            "running": running.map(|(share, report)| json!({ "share": share, "so_far": report })),
+            "last": state.last,
+            "planned": state.planned,
+        })
+    }
+
+    pub(super) fn answer(self: &Arc<Self>, command: Command, ask: &Value) -> Result<Value, String> {
+        if matches!(command, Command::Status) {
+            return Ok(self.status());
+        }
+        let mut plan = self.plan;
+        plan.dry = ask.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
+        if plan.dry {
+            if let Some(name) = ask.get("mode").and_then(Value::as_str) {
+                plan.mode =
+                    ScopeMode::of(name).ok_or_else(|| format!("there is no scope {name:?}"))?;
+            }
+            let number = |key| ask.get(key).and_then(Value::as_u64);
+            let days = number("days").and_then(|d| u32::try_from(d).ok()).filter(|d| *d > 0);
+            plan.days = days.unwrap_or(plan.days);
+            plan.budget = number("budget").unwrap_or(plan.budget);
+        }
+        if plan.mode == ScopeMode::Whole {
+            return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
+        }
+        if !self.begin() {
+            return Err("a run is under way: see `aerie retention status`".to_owned());
+        }
+        tokio::spawn(Arc::clone(self).work(plan));
+        Ok(json!({}))
+    }
+
+    fn begin(&self) -> bool {
+        let mut state = self.state.lock();
+        let free = state.running.is_none();
+        if free {
+            state.running = Some((0.0, Report::default()));
+        }
+        free
+    }
+
+    async fn work(self: Arc<Self>, plan: Plan) {
+        let mut report = Report {
+            mode: plan.mode.name().to_owned(),
+            days: plan.days,
+            dry_run: plan.dry,
+            began: now(),
+            budget: plan.budget,
+            ..Report::default()
+        };
+        if let Err(error) = self.walks(plan, &mut report).await {
+            tracing::error!(%error, "retention stopped");
+            report.error = Some(error.to_string());
+        }
+        report.ended = now();
+        let json = serde_json::to_vec(&report).unwrap_or_default();
+        if !plan.dry {
+            let Report { deleted, linked, freed, owed, over_budget, .. } = &report;
+            tracing::info!(?deleted, linked, freed, owed, over_budget, "retention ran");
+            if *over_budget {
+                tracing::warn!(
+                    budget = plan.budget,
+                    "the store is above scope.disk_budget, and nothing is left that may go"
+                );
+            }
+            let kept = self.writer.durable(move |tx| {
+                meta::set_retention_report(tx, &json);
+                Ok(())
+            });
+            let _ = kept.await;
+        }
+        let mut state = self.state.lock();
+        state.running = None;
+        if plan.dry {
+            state.planned = Some(report);
+        } else {
+            state.last = Some(report);
+        }
+    }
+
+    async fn walks(&self, plan: Plan, report: &mut Report) -> Result<(), StoreError> {
+        let weights = Weights::of(&self.store)?;
+        let kept = self.kept(plan).await?;
+        (report.members, report.followed) = kept.len();
+        report.used_before = used(&self.store)?;
+        let owed = self.state.lock().last.as_ref().map_or(0, |last| last.owed);
+        let above = |report: &Report| {
+            let used = report.used_before.saturating_sub(owed).saturating_sub(report.freed);
+            plan.budget > 0 && used > plan.budget / 20 * 19
+        };
+        let whole = i64::from(plan.days) * DAY_MS;
+        let younger = YOUNGER.into_iter().flat_map(|percent| {
+            let age = (whole / 100 * percent).max(DAY_MS);
+            [(age, Some(SPARE)), (age, None)]
+        });
+        let mut dry_before = Tally::default();
+        for (age, spare) in [(whole, None)].into_iter().chain(younger) {
+            if report.walks > 0 && !above(report) {
+                break;
+            }
+            if plan.dry {
+                // A walk that takes nothing away meets again what the ones before it met.
+                dry_before = std::mem::take(&mut report.deleted);
+                report.linked = 0;
+            }
+            let policy = Policy { mode: plan.mode, now: now(), cutoff: now() - age, spare };
+            report.oldest = policy.cutoff;
+            self.walk(plan, &policy, &kept, &weights, report).await?;
+            report.walks += 1;
+            if plan.dry && spare.is_some() && report.deleted.total() < dry_before.total() {
+                report.deleted = dry_before;
+                report.freed = weights.bytes(&report.deleted);
+            }
+            if report.interrupted {
+                return Ok(());
+            }
+        }
+        report.over_budget = above(report);
+        report.owed = owed.saturating_add(report.freed);
+        report.used_after = report.used_before.saturating_sub(report.owed);
+        if !plan.dry {
+            self.compact(report).await?;
+        }
+        Ok(())
+    }
+
+    /// The kept accounts; read from the store for a plan of a scope that is not in force.
+    async fn kept(&self, plan: Plan) -> Result<Arc<Kept>, StoreError> {
+        let (mode, kept) = self.index.scope();
+        if !plan.dry || mode != ScopeMode::Whole {
+            return Ok(Arc::clone(kept));
+        }
+        let store = self.store.clone();
+        blocking(move || Kept::load(&store.snapshot()).map(Arc::new)).await
+    }
+
+    async fn walk(
+        &self,
+        plan: Plan,
+        policy: &Policy,
+        kept: &Arc<Kept>,
+        weights: &Weights,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let mut place = Place::default();
+        if !plan.dry {
+            place = retention::place(&self.store.snapshot())?;
+        }
+        let accounts = self.accounts();
+        while !place.is_end() {
+            if self.stop.is_cancelled() {
+                report.interrupted = true;
+                return Ok(());
+            }
+            let begun = Instant::now();
+            let (store, of, policy) = (self.store.clone(), Arc::clone(kept), *policy);
+            let found = blocking(move || retention::find(&store.snapshot(), &of, &policy, place));
+            let Found { going, tally, linked, place: next } = found.await?;
+            // Half a core at most.
+            tokio::time::sleep(begun.elapsed().min(LONGEST_PAUSE)).await;
+            place = next;
+            report.linked += linked;
+            if plan.dry {
+                report.deleted.add(tally);
+            } else if !going.is_empty() || place.is_end() {
+                self.take(&policy, going, &place, report).await?;
+            }
+            report.freed = weights.bytes(&report.deleted);
+            let share = place.share(accounts);
+            self.state.lock().running = Some((share, report.clone()));
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        policy: &Policy,
+        going: Vec<crate::store::RecordId>,
+        place: &Place,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let mut left = going;
+        loop {
+            let (index, policy, place) = (Arc::clone(&self.index), *policy, place.clone());
+            let records = std::mem::take(&mut left);
+            let step = self.writer.visible(move |tx| {
+                let begun = Instant::now();
+                let step = retention::step(&index, tx, &policy, records, &place)?;
+                Ok((step, begun.elapsed()))
+            });
+            let (step, took) = step.await?;
+            count(&step.tally);
+            report.deleted.add(step.tally);
+            left = step.left;
+            tokio::time::sleep((took * 4).min(LONGEST_PAUSE)).await;
+            for _ in 0..100 {
+                if self.writer.waiting() < BUSY {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if left.is_empty() || self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives the space back, if it is worth it and there is room to do it in.
+    async fn compact(&self, report: &mut Report) -> Result<(), StoreError> {
+        if report.owed < (report.used_before / 20).max(1 << 20) {
+            return Ok(());
+        }
+        let mut all = true;
+        for ks in COMPACTED {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            let (disk, _) = self.store.disk()?;
+            let size = disk.iter().find(|(k, _)| *k == ks).map_or(0, |(_, n)| *n);
+            let free = disk::free(self.store.path());
+            if free < size.saturating_add(self.reserve.saturating_mul(11) / 10) {
+                all = false;
+                tracing::warn!(
+                    keyspace = ks.name(),
+                    size,
+                    free,
+                    "retention: no room to compact; the disk gives the space back later"
+                );
+                continue;
+            }
+            let store = self.store.clone();
+            blocking(move || store.compact_one(ks)).await?;
+        }
+        if all {
+            report.owed = 0;
+        }
+        report.used_after = used(&self.store)?;
+        Ok(())
+    }
+
+    fn accounts(&self) -> u32 {
+        let rows = self.store.approximate_rows();
+        let actors = rows.iter().find(|(ks, _)| *ks == Ks::Actor).map_or(0, |(_, n)| *n);
+        u32::try_from(actors).unwrap_or(u32::MAX)
+    }
+}
+
+fn count(tally: &Tally) {
+    let Tally { posts, likes, reposts, follows, records } = *tally;
+    let kinds = [
+        ("post", posts),
+        ("like", likes),
+        ("repost", reposts),
+        ("follow", follows),
+        ("record", records),
+    ];
+    for (kind, n) in kinds.into_iter().filter(|(_, n)| *n > 0) {
+        DELETED.add(kind, n);
+    }
+}
+
+fn used(store: &Store) -> Result<u64, StoreError> {
+    let (rows, journals) = store.disk()?;
+    Ok(journals + rows.iter().map(|(_, n)| n).sum::<u64>())
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+}
