@@ -6,7 +6,7 @@
 //!   within [`ABOVE`] replies below a post of it. One or two reads for most posts, more for deep replies.
 //! - **It is liked, reposted or bookmarked by one**: one read of its counters says for most posts that nobody did.
 //!   If somebody did, the fans are looked through, or if the kept accounts are fewer than the fans, those are looked
-//!   for among them.
+//!   for among them. The posts of an account stay too while a member subscribes to its activity.
 //! - **Its replies and quotes, and theirs**, down to the last ([`referred`]): so the thread above a post that stays is
 //!   held up to its root, and the posts that it quotes are. More than [`BELOW`] of them are not looked through; the
 //!   post stays then, and goes once enough of the leaves below it have gone.
@@ -20,7 +20,7 @@ use super::names::Known;
 use super::posts::{self, Refs};
 use super::scope::Kept;
 use crate::store::rows::{AggRow, Counter, EdgeKind, Order, order_prefix, rev_prefix};
-use crate::store::{Ks, PostId, Reader, StoreError, Target, ids::ByteReader};
+use crate::store::{Ks, PostId, Reader, StoreError, Target, ids::ByteReader, subscriptions};
 
 /// How far above a reply a post of a kept account may be: as far down as a client shows a thread.
 const ABOVE: usize = 10;
@@ -56,6 +56,10 @@ fn names_kept(kept: &Kept, refs: &Refs) -> bool {
 /// Whether a kept account liked, reposted, bookmarked, answered or quoted a post, or anything below it touches one. The
 /// post itself need not be held.
 pub(super) fn referred<R: Reader>(r: &R, kept: &Kept, post: PostId) -> Result<bool, StoreError> {
+    // A member is told of these posts.
+    if !subscriptions::of_account(r, post.author)?.is_empty() {
+        return Ok(true);
+    }
     let mut seen: FxHashSet<PostId> = FxHashSet::default();
     seen.insert(post);
     let mut queue = vec![post];

@@ -147,6 +147,21 @@ async fn what_touches_nobody_goes_and_the_rest_stays() {
 }
 
 #[tokio::test]
+async fn who_is_subscribed_to_stays() {
+    let mut w = World::new();
+    w.commit("m", []).await;
+    w.join("m").await;
+    w.commit("s", [post(1)]).await;
+    w.commit("t", [post(1)]).await;
+    let (m, s) = (w.actor("m"), w.actor("s"));
+    let to = crate::store::subscriptions::Subscription { at: 0, post: true, reply: false };
+    w.writer.durable(move |tx| crate::store::subscriptions::put(tx, m, s, to)).await.unwrap();
+    w.restart(Mode::Window, 30);
+    assert_eq!(run(&w, policy(Mode::Window)).await.posts, 1);
+    assert!(held(&w, "s", 1) && !held(&w, "t", 1));
+}
+
+#[tokio::test]
 async fn popular_posts_are_spared_when_asked() {
     let mut w = World::new();
     w.commit("s", [post(1), post(2)]).await;

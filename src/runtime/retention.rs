@@ -151,8 +151,11 @@ impl Keeper {
 
     /// Runs every hour, if the scope lets anything go.
     pub(super) async fn run(self: Arc<Self>) {
+        if self.plan.mode == ScopeMode::Whole {
+            return;
+        }
         let mut wait = FIRST;
-        while self.plan.mode != ScopeMode::Whole {
+        loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -225,8 +228,12 @@ impl Keeper {
             ..Report::default()
         };
         if let Err(error) = self.walks(plan, &mut report).await {
-            tracing::error!(%error, "retention stopped");
-            report.error = Some(error.to_string());
+            if self.stop.is_cancelled() {
+                report.interrupted = true;
+            } else {
+                tracing::error!(%error, "retention stopped");
+                report.error = Some(error.to_string());
+            }
         }
         report.ended = now();
         let json = serde_json::to_vec(&report).unwrap_or_default();
