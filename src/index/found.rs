@@ -49,7 +49,8 @@ impl Index {
         // A repo that is being fetched as it was before this rev lacks them, and must not take them away.
         self.touched.record(tx, actor, rev, ops)?;
         for op in ops {
-            self.op(tx, actor, op, time, false)?;
+            // Somebody asked for it, so it is stored in every scope, until retention comes by.
+            self.apply_op(tx, actor, op, time, false, true)?;
         }
         EVENTS.inc("found");
         Ok(())

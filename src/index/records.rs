@@ -43,22 +43,35 @@ impl Index {
         absent: bool,
     ) -> Result<bool, StoreError> {
         let admitted = self.admits(tx, actor, op, time)?;
-        if !admitted && op.created {
-            return Ok(false);
+        if admitted || !op.created {
+            self.apply_op(tx, actor, op, time, absent, admitted)?;
         }
+        Ok(admitted)
+    }
+
+    /// Applies a change whatever the scope is; a record that is not `admitted` is held no more.
+    pub(super) fn apply_op(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        op: &Op,
+        time: i64,
+        absent: bool,
+        admitted: bool,
+    ) -> Result<(), StoreError> {
         let record = op.record.as_ref().filter(|_| admitted);
         let coll = match record {
             Some(_) => tx.intern_coll(&op.collection)?,
             None => match tx.coll_id(&op.collection)? {
                 Some(coll) => coll,
-                None => return Ok(admitted),
+                None => return Ok(()),
             },
         };
         let rkey = match record {
             Some(_) => tx.intern_rkey(&op.rkey)?,
             None => match tx.rkey(&op.rkey)? {
                 Some(rkey) => rkey,
-                None => return Ok(admitted),
+                None => return Ok(()),
             },
         };
         let id = RecordId { actor, coll, rkey };
@@ -68,14 +81,13 @@ impl Index {
                 if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
                     community::remove(tx, post)?;
                 }
-                self.delete(tx, id, time)?
+                self.delete(tx, id, time)
             }
             Some(record) if absent && EdgeKind::compact(coll).is_some() => {
-                self.insert(tx, id, record, time)?;
+                self.insert(tx, id, record, time)
             }
-            Some(record) => self.upsert(tx, id, record, time)?,
+            Some(record) => self.upsert(tx, id, record, time),
         }
-        Ok(admitted)
     }
 
     /// An update is a delete and an insert, so that each rule is written once.
