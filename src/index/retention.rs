@@ -156,9 +156,8 @@ impl Part {
     fn id(self, key: &[u8]) -> Option<RecordId> {
         let mut r = ByteReader::new(key);
         match self {
-            Self::Posts => {
-                r.post().map(|p| RecordId { actor: p.author, coll: c::POST, rkey: p.rkey })
-            }
+            // Community posts have content of their own, which nobody else has: their collection has no age.
+            Self::Posts => r.post().map(crate::store::PostId::record),
             Self::Edges(kind) => {
                 let (_, actor, rkey) = (r.u8()?, r.actor()?, r.rkey()?);
                 Some(RecordId { actor, coll: kind.collection(), rkey })
@@ -240,12 +239,13 @@ fn next_old(
     s.scan(part.ks(), from, end.as_deref(), false, &mut |k, _| {
         let Some(id) = part.id(k) else { return true };
         *left = left.saturating_sub(1);
+        let rkey = k.last_chunk::<8>().map_or(id.rkey, |b| Rkey(u64::from_be_bytes(*b)));
         // A little further at a time, so that what is found fits into a step or two.
         if *left == 0 || ids.len() >= STEP {
             next = Some(k.to_vec());
         } else if kept.contains(id.actor) {
             next = id.actor.0.checked_add(1).map(|a| prefix.clone().u32(a).to_vec());
-        } else if part != Part::Records && id.rkey >= young && id.rkey < future {
+        } else if part != Part::Records && rkey >= young && rkey < future {
             next = Some(prefix.clone().actor(id.actor).rkey(future).to_vec());
         } else {
             ids.push(id);
