@@ -19,7 +19,8 @@ const MAX_AGE: Duration = Duration::from_millis(100);
 /// How long a batch that nobody waits for may stay open for more.
 const LINGER: Duration = Duration::from_millis(10);
 const SYNC_EVERY: Duration = Duration::from_millis(500);
-const QUEUE: usize = 256;
+/// Jobs that wait: one may hold the events of 256 commits, so this is a bound of memory.
+const QUEUE: usize = 32;
 
 /// Whom to tell, and whether only when it is on disk.
 struct Ack {
