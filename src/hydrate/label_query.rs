@@ -1,7 +1,7 @@
 //! Labels by subject: whole URIs, or all that begin with a text. In the order of the patterns, then of the store's keys.
 //!
 //! # Invariants
-//! - A call looks at no more than [`MAX_ROWS`] subjects, whatever a pattern matches: a page may be short and still have
+//! - A call looks at no more than `MAX_ROWS` subjects, whatever a pattern matches: a page may be short and still have
 //!   a cursor.
 //! - Following cursors to the end gives every label once, as long as nothing changes in between.
 

@@ -1,7 +1,7 @@
 //! Starter packs as they are shown on their own: list, feeds and a sample of the members. And who opted out of a list.
 //!
 //! # Invariants
-//! - A sample is of the newest [`CANDIDATES`] members, so its cost does not grow with the list.
+//! - A sample is of the newest `CANDIDATES` members, so its cost does not grow with the list.
 
 use super::graph::is_reference_list;
 use super::state::State;

@@ -2,12 +2,12 @@
 //!
 //! A walk over posts, likes, reposts and follows, and in a circle over other records. Records of kept accounts are
 //! jumped over; of each other account those older than the cutoff are one range of keys, as record keys are times, so
-//! what is young costs one seek for each account. [`linked`] decides about a post, on a snapshot and beside the writer,
+//! what is young costs one seek for each account. `linked` decides about a post, on a snapshot and beside the writer,
 //! and again in the writer's batch that takes it away, since somebody may have liked it meanwhile. A like or repost goes
 //! with its subject, an old one of a record that was never held by itself, an old follow if nobody in it is kept. Blocks,
 //! lists and profiles stay: they say how things are, not what happened.
 //!
-//! Taking away is [`Index::delete`], as for a delete that the network sends, so counts, feeds, threads and notifications
+//! Taking away is `Index::delete`, as for a delete that the network sends, so counts, feeds, threads and notifications
 //! follow. A post's likes and reposts go before it, so many in a step. The account's repo does not count as complete
 //! any more: whoever follows it later gets it fetched.
 //!

@@ -1,7 +1,7 @@
 //! What of the network is stored: all of it, a window of time, or what touches members and those they follow.
 //!
 //! An account is *kept* if it is a member or a member follows it; everything of kept accounts is stored in every scope.
-//! Of the others a record is stored by the rule of its collection in [`RULES`], the one table of this:
+//! Of the others a record is stored by the rule of its collection in `RULES`, the one table of this:
 //! `circle` asks the rule of every record, `window` only of those that are older than its days, as a backfill brings
 //! them. Retention (see [`super::retention`]) takes away by the same rules what grew old since.
 //!

@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! - Bytes that do not hash to the CID of the path are never shown.
-//! - What a picture may cost is decided from its header, before a pixel is decoded: see [`decode`].
+//! - What a picture may cost is decided from its header, before a pixel is decoded: see `decode`.
 //! - Takedowns and account status are looked at in each request, also when the image is in the cache.
 //! - The same image is fetched and made once at a time, however many ask.
 //! - Decoding, resizing and files run on this folder's own threads, of low priority where they take long, so that

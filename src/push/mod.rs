@@ -7,7 +7,7 @@
 //!
 //! Of web push, RFC 8291 (encryption) and RFC 8292 (VAPID) are done here over ring, which TLS brings along. The crates
 //! for it were looked at: `web-push` and `ece` encrypt with OpenSSL, `web-push-native` brings a second generation of
-//! `p256`, `aes-gcm` and `hkdf`, and a JWT library for one signature. What they would save is [`webpush::encrypt`].
+//! `p256`, `aes-gcm` and `hkdf`, and a JWT library for one signature. What they would save is `webpush::encrypt`.
 //!
 //! # Invariants
 //! - A job is taken away only after its delivery was answered, or for a reason that is counted. A crash in between

@@ -142,7 +142,7 @@ async fn serve(
     let directory = Arc::new(Network { identity: identity.clone(), http: http.clone() });
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let entries = cache_entries(config.store.memory_budget);
-    let hydration = Shared::new(&store, entries, hydration_settings(&config))?;
+    let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(&config))?);
     let settings = media_settings(&config, threads);
     let cache_path = settings.cache_path.display().to_string();
     let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
@@ -165,8 +165,6 @@ async fn serve(
         Arc::new(FromPds { on_read, sources: Arc::clone(&sources) }) as Arc<dyn xrpc::OnRead>
     });
     let purging = Arc::new(AtomicUsize::new(0));
-    let entries = cache_entries(config.store.memory_budget);
-    let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(&config))?);
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
     let push = Push::new(push::Parts {

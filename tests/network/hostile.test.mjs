@@ -115,7 +115,7 @@ for (const [notice, lose] of [
       return connected && dropped[notice] === 1
     }
     await aerie.until(`told ${notice}`, told, 30_000)
-    assert.equal(await gaps(), before + 1)
+    await aerie.until('the gap is noted', async () => (await gaps()) === before + 1, 10_000)
     assert.deepEqual(await likes(), [0, 0])
 
     const seen = await cast.kim.like(refs.followed)
