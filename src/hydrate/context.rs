@@ -1,7 +1,7 @@
 //! Who asks, and what they may see.
 
 use crate::moderation::Labelers;
-use crate::store::ActorId;
+use crate::store::{ActorId, Target};
 
 /// The part of a request that decides what is shown.
 #[derive(Debug, Clone, Default)]
@@ -23,4 +23,12 @@ pub struct HydrateCtx {
     pub community: bool,
     /// The time, milliseconds since the epoch.
     pub now: i64,
+}
+
+impl HydrateCtx {
+    /// Whether what is said about a record may be shown: about community posts only to those who belong to it.
+    #[must_use]
+    pub fn admits(&self, about: Target) -> bool {
+        self.community || !about.is_community()
+    }
 }

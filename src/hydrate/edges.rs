@@ -39,7 +39,7 @@ pub struct ListItem {
 }
 
 impl Hydrator<'_> {
-    /// Who has a record of `kind` on `target`, once each.
+    /// Who has a record of `kind` on `target`, once each. Nobody if the target is not for the caller.
     pub fn fans(
         &self,
         kind: EdgeKind,
@@ -47,6 +47,9 @@ impl Hydrator<'_> {
         cursor: Option<&TimeCursor>,
         limit: usize,
     ) -> Result<Page<Fan>> {
+        if !self.ctx.admits(target) {
+            return Ok(Page::empty());
+        }
         let mut out = Collector::new(limit, cursor);
         let from = cursor.map(|c| c.ms);
         self.each_fan(kind, target, from, &mut |fan| out.push(fan.sort, fan))?;

@@ -3,10 +3,11 @@
 //! Popular targets have them in order of time; of others, all are read and sorted.
 
 use super::record::record_cid;
-use super::{Hydrator, Result};
+use super::{Hydrator, Result, fields};
 use crate::store::ids::{ByteReader, prefix_end};
 use crate::store::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, Rkey, Target, rebuild};
+use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, Target, rebuild};
+use crate::syntax::datetime::normalize_ms;
 
 /// Fans of a target without an order of its own that are looked at: the index orders them long before.
 const MAX_UNORDERED: usize = 20_000;
@@ -54,6 +55,18 @@ impl Hydrator<'_> {
         })
     }
 
+    /// `createdAt` of the record that makes somebody a fan, milliseconds; `None` if it is gone.
+    pub fn fan_since(&self, kind: EdgeKind, fan: &Fan) -> Result<Option<i64>> {
+        let id = RecordId::from_index(fan.actor, kind.collection(), fan.rkey);
+        if id.rkey == fan.rkey {
+            let edge = self.snapshot.edge(kind, fan.actor, fan.rkey)?;
+            return Ok(edge.map(|edge| edge.created_ms(fan.rkey)));
+        }
+        let Some(row) = self.snapshot.record(id)? else { return Ok(None) };
+        let value = self.snapshot.unpack(&row.packed)?;
+        Ok(fields::text(&value, "createdAt").map(normalize_ms))
+    }
+
     fn unordered_fans(&self, kind: EdgeKind, target: Target) -> Result<Vec<Fan>> {
         let mut fans = Vec::new();
         let prefix = rev_prefix(kind, target);
@@ -73,6 +86,11 @@ impl Hydrator<'_> {
     /// The CID of a like, repost, follow or block; "0" if its record cannot be rebuilt, so that it still has a place in
     /// an order.
     pub fn tie_cid(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<String> {
+        let id = RecordId::from_index(actor, kind.collection(), rkey);
+        if id.rkey != rkey {
+            let row = self.snapshot.record(id)?;
+            return Ok(row.map_or_else(|| "0".to_owned(), |row| record_cid(&row.cid)));
+        }
         let Some(edge) = self.snapshot.edge(kind, actor, rkey)? else { return Ok("0".to_owned()) };
         let record = rebuild::edge_record(self.snapshot, kind, actor, rkey, &edge)?;
         Ok(record.map_or_else(|| "0".to_owned(), |(_, digest)| record_cid(&digest)))

@@ -113,13 +113,16 @@ impl Hydrator<'_> {
         Ok(root.is_none_or(|r| r.actor == Some(item.post.author)))
     }
 
-    /// A page of the posts that embed a record.
+    /// A page of the posts that embed a record; empty if the record is not for the caller.
     pub fn quotes(
         &self,
         target: Target,
         limit: usize,
         cursor: Option<&TimeCursor>,
     ) -> Result<Page<PostId>> {
+        if !self.ctx.admits(target) {
+            return Ok(Page::empty());
+        }
         let mut posts = Collector::new(limit, cursor);
         let prefix = order_prefix(Order::Quotes, target);
         let end = prefix_end(&prefix);

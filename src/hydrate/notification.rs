@@ -8,7 +8,8 @@ use super::{Hydrator, Result};
 use crate::store::ids::prefix_end;
 use crate::store::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
 use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, collections, private, rebuild,
+    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, collections, community, private,
+    rebuild,
 };
 
 /// Rows read for one page, and for one count.
@@ -21,6 +22,8 @@ pub struct NotifPage {
     pub rows: Vec<NotifRow>,
     /// Time of the last row if there is more.
     pub cursor: Option<i64>,
+    /// Some were left out because the viewer is not known to belong to the community.
+    pub withheld: bool,
 }
 
 /// The record behind a notification.
@@ -64,8 +67,7 @@ impl NotifState {
 }
 
 fn post_of(row: &NotifRow) -> Option<PostId> {
-    (row.reason.collection() == collections::POST)
-        .then_some(PostId { author: row.author, rkey: row.rkey })
+    PostId::of(row.record())
 }
 
 impl Hydrator<'_> {
@@ -86,6 +88,7 @@ impl Hydrator<'_> {
             let Some((_, row)) = NotifRow::decode(k, v) else { return true };
             read += 1;
             match self.is_listed(viewer, priority, &row) {
+                _ if self.withholds(&row) => page.withheld = true,
                 Ok(true) => page.rows.push(row),
                 Ok(false) => {}
                 Err(e) => {
@@ -104,6 +107,12 @@ impl Hydrator<'_> {
             page.cursor = page.rows.last().map(|row| row.sort);
         }
         Ok(page)
+    }
+
+    /// Whether a notification is kept from the viewer because it is about the community.
+    #[must_use]
+    pub fn withholds(&self, row: &NotifRow) -> bool {
+        !self.ctx.community && row.is_of_community()
     }
 
     /// Whether the list has a notification: its subject is there, and with `priority` the viewer follows its author.
@@ -146,6 +155,7 @@ impl Hydrator<'_> {
     fn exists(&self, target: Target) -> Result<bool> {
         match target {
             Target::Actor(_) => Ok(true),
+            Target::Post(id) if id.is_community() => community::has(self.snapshot, id),
             Target::Post(id) => self.snapshot.has(Ks::Post, &id.to_bytes()),
             Target::Record(id) => match EdgeKind::compact(id.coll) {
                 Some(kind) => Ok(self.snapshot.edge(kind, id.actor, id.rkey)?.is_some()),
@@ -154,14 +164,15 @@ impl Hydrator<'_> {
         }
     }
 
-    /// How many notifications are newer than the seen time.
-    pub fn unread(&self, viewer: ActorId) -> Result<u64> {
+    /// How many notifications are newer than the seen time, and whether some are not counted because the viewer is not
+    /// known to belong to the community.
+    pub fn unread(&self, viewer: ActorId) -> Result<(u64, bool)> {
         let account = self.actor(viewer)?;
         if account.is_none_or(|a| a.taken_down) {
-            return Ok(0);
+            return Ok((0, false));
         }
         let seen = self.seen(viewer)?.unwrap_or(i64::MIN);
-        let (mut count, mut read, mut failed) = (0, 0, Ok(()));
+        let (mut count, mut withheld, mut read, mut failed) = (0, false, 0, Ok(()));
         self.snapshot.scan_prefix(Ks::Notif, &notif_prefix(viewer), &mut |k, v| {
             let Some((_, row)) = NotifRow::decode(k, v) else { return true };
             if row.sort <= seen {
@@ -169,12 +180,13 @@ impl Hydrator<'_> {
             }
             read += 1;
             match self.is_counted(&row) {
+                _ if self.withholds(&row) => withheld = true,
                 Ok(counts) => count += u64::from(counts),
                 Err(e) => failed = Err(e),
             }
             failed.is_ok() && read < MAX_READ
         })?;
-        failed.map(|()| count)
+        failed.map(|()| (count, withheld))
     }
 
     fn is_counted(&self, row: &NotifRow) -> Result<bool> {
@@ -236,7 +248,8 @@ impl Hydrator<'_> {
     }
 
     fn notif_record(&self, id: RecordId) -> std::result::Result<Option<NotifRecord>, StoreError> {
-        if matches!(id.coll, collections::POST | collections::PROFILE)
+        if id.coll == collections::PROFILE
+            || PostId::of(id).is_some()
             || self.shared.takedowns.contains(Target::Record(id))
         {
             return Ok(None);

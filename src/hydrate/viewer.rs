@@ -126,7 +126,7 @@ impl Hydrator<'_> {
     pub fn fan_uri(&self, kind: EdgeKind, target: Target, fan: ActorId) -> Result<Option<String>> {
         match self.snapshot.fan(kind, target, fan)? {
             Some(row) => {
-                let id = RecordId { actor: fan, coll: kind.collection(), rkey: row.rkey };
+                let id = RecordId::from_index(fan, kind.collection(), row.rkey);
                 self.snapshot.uri(id).map(Some)
             }
             None => Ok(None),

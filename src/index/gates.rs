@@ -62,10 +62,16 @@ pub(super) fn flags_of_post<R: Reader>(tx: &R, post: PostId) -> Result<u16, Stor
 }
 
 fn gate<R: Reader>(tx: &R, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreError> {
-    match tx.record(posts::gate_of(post, thread))? {
-        Some(row) if row.valid => tx.unpack(&row.packed).map(Some),
-        _ => Ok(None),
+    let Some(row) = tx.record(posts::gate_of(post, thread))?.filter(|row| row.valid) else {
+        return Ok(None);
+    };
+    let gate = tx.unpack(&row.packed)?;
+    // Those of the network are not valid if they name another post.
+    if post.is_community() {
+        let named = fields::text(&gate, "post").map(|uri| tx.target(uri)).transpose()?.flatten();
+        return Ok(Some(gate).filter(|_| named == Some(Target::Post(post))));
     }
+    Ok(Some(gate))
 }
 
 /// Replies hidden by the owner of a thread.

@@ -20,7 +20,9 @@ use super::names::Known;
 use super::posts::{self, Refs};
 use super::scope::Kept;
 use crate::store::rows::{AggRow, Counter, EdgeKind, Order, order_prefix, rev_prefix};
-use crate::store::{Ks, PostId, Reader, StoreError, Target, ids::ByteReader, subscriptions};
+use crate::store::{
+    Ks, PostId, Reader, StoreError, Target, community, ids::ByteReader, subscriptions,
+};
 
 /// How far above a reply a post of a kept account may be: as far down as a client shows a thread.
 const ABOVE: usize = 10;
@@ -171,6 +173,7 @@ pub(super) fn subject_stays<R: Reader>(
     }
     match target {
         Target::Actor(_) => Ok(false),
+        Target::Post(post) if post.is_community() => community::has(r, post),
         Target::Post(post) => r.has(Ks::Post, &post.to_bytes()),
         Target::Record(id) => r.has(Ks::Record, &id.to_bytes()),
     }

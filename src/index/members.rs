@@ -13,7 +13,7 @@ use crate::store::rows::{
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, StoreError, Target,
-    Tx, Writer, collections as c, ids::ByteReader, private,
+    Tx, Writer, collections as c, community, ids::ByteReader, private,
 };
 
 /// The set of members, in memory.
@@ -153,18 +153,15 @@ fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
         out.push(row(f.sort_ms(), fan, Reason::Verified, f.rkey, None));
     }
     let mut candidates = listed(s, Order::Mentions, Target::Actor(me))?;
-    for entry in feed(s, me)? {
-        if entry.repost_of.is_some() {
-            continue;
-        }
-        let target = Target::Post(PostId { author: me, rkey: entry.rkey });
+    for post in posts_of(s, me)? {
+        let target = Target::Post(post);
         for (kind, reason) in [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)] {
             for (fan, f) in fans(s, kind, target)? {
                 out.push(row(f.sort_ms(), fan, reason, f.rkey, Some(target)));
             }
         }
         candidates.extend(listed(s, Order::Quotes, target)?);
-        below(s, PostId { author: me, rkey: entry.rkey }, &mut candidates)?;
+        below(s, post, &mut candidates)?;
     }
     via(s, me, &mut out)?;
     liked_records(s, me, &mut out)?;
@@ -212,11 +209,19 @@ fn listed(s: &Snapshot, order: Order, target: Target) -> Result<Vec<PostId>, Sto
     Ok(out)
 }
 
-fn feed(s: &Snapshot, me: ActorId) -> Result<Vec<FeedRow>, StoreError> {
-    let mut out = Vec::new();
+/// The newest posts of the account, of the network and of the community.
+fn posts_of(s: &Snapshot, me: ActorId) -> Result<Vec<PostId>, StoreError> {
+    let (mut out, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Feed, &feed_prefix(me), &mut |k, v| {
-        out.extend(FeedRow::decode(k, v).map(|(_, row)| row));
-        out.len() < POSTS
+        let row = FeedRow::decode(k, v).map(|(_, row)| row).filter(|row| row.repost_of.is_none());
+        out.extend(row.map(|row| PostId { author: me, rkey: row.rkey }));
+        read += 1;
+        read < POSTS
+    })?;
+    let most = out.len() + POSTS;
+    community::scan(s, Some(me), None, &mut |_, post| {
+        out.push(post);
+        out.len() < most
     })?;
     Ok(out)
 }

@@ -13,6 +13,7 @@
 
 mod account;
 pub mod check;
+mod community;
 mod context;
 mod fans;
 mod fields;

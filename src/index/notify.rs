@@ -8,7 +8,7 @@ use super::posts::{REPLY_NOTIF_DEPTH, Refs};
 use super::{Index, fields, gates, posts, push, subscribed};
 use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
 use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, private,
+    ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, community, private,
 };
 use ipld_core::ipld::Ipld;
 
@@ -44,20 +44,43 @@ pub(super) fn muted_thread<R: Reader>(
     subject: Option<Target>,
 ) -> Result<bool, StoreError> {
     let Some(Target::Post(post)) = subject else { return Ok(false) };
-    let Some(row) = r.post(post)? else { return Ok(false) };
-    let mut root = Target::Post(post);
-    if row.has(f::REPLY) {
-        let value = r.unpack(&row.packed)?;
-        if let Some(uri) =
-            fields::get(&value, "reply").and_then(|reply| fields::ref_uri(reply, "root"))
-        {
-            match r.target(uri)? {
-                Some(t) => root = t,
+    let root = match standing(r, post)? {
+        Standing::NotHeld => return Ok(false),
+        Standing::First => Target::Post(post),
+        Standing::Reply(value) => match reply_uri(&value, "root") {
+            None => Target::Post(post),
+            Some(uri) => match r.target(uri)? {
+                Some(root) => root,
                 None => return Ok(false),
-            }
-        }
-    }
+            },
+        },
+    };
     Ok(private::get(r, private::Kind::MutedThread, viewer, Some(root))?.is_some())
+}
+
+/// Where a post stands, of the network or of the community.
+enum Standing {
+    /// It is not held.
+    NotHeld,
+    /// It begins a thread.
+    First,
+    /// It is this reply.
+    Reply(Ipld),
+}
+
+fn standing<R: Reader>(r: &R, post: PostId) -> Result<Standing, StoreError> {
+    let reply = if post.is_community() {
+        let Some(held) = community::get(r, post)? else { return Ok(Standing::NotHeld) };
+        Some(r.unpack(&held.packed)?).filter(|value| fields::get(value, "reply").is_some())
+    } else {
+        let Some(row) = r.post(post)? else { return Ok(Standing::NotHeld) };
+        if row.has(f::REPLY) { Some(r.unpack(&row.packed)?) } else { None }
+    };
+    Ok(reply.map_or(Standing::First, Standing::Reply))
+}
+
+fn reply_uri<'a>(value: &'a Ipld, which: &str) -> Option<&'a str> {
+    fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, which))
 }
 
 /// A like, repost or follow came (`on`) or went.
@@ -153,16 +176,39 @@ pub(super) fn post(
         let only = told.iter().all(|(other, ..)| *other != to);
         write(index, tx, to, of_subscription(post, sort), only)?;
     }
+    tell(index, tx, post, told, sort, true)
+}
+
+/// Writes the notifications of a post, or takes them back.
+fn tell(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    told: Vec<Recipient>,
+    sort: i64,
+    on: bool,
+) -> Result<(), StoreError> {
     for (to, reason, subject) in told {
-        write(
-            index,
-            tx,
-            to,
-            NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
-            true,
-        )?;
+        let row = NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject };
+        write(index, tx, to, row, on)?;
     }
     Ok(())
+}
+
+/// A community post came (`on`) or goes. It may be against no gate, or it had not been kept.
+pub(super) fn community_post(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    sort: i64,
+    on: bool,
+) -> Result<(), StoreError> {
+    if index.members.is_empty() {
+        return Ok(());
+    }
+    let told = recipients(tx, post, refs, 0)?;
+    tell(index, tx, post, told, sort, on)
 }
 
 /// A post went; rows that cannot be found any more are passed over when they are read, as their record is missing.
@@ -176,15 +222,8 @@ pub(super) fn post_gone(
     if index.members.is_empty() {
         return Ok(());
     }
-    for (to, reason, subject) in recipients(tx, post, refs, 0)? {
-        write(
-            index,
-            tx,
-            to,
-            NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject },
-            false,
-        )?;
-    }
+    let told = recipients(tx, post, refs, 0)?;
+    tell(index, tx, post, told, sort, false)?;
     for to in subscribed::all(tx, post)? {
         write(index, tx, to, of_subscription(post, sort), false)?;
     }
@@ -240,19 +279,23 @@ fn ancestors<R: Reader>(r: &R, refs: &Refs) -> Result<Vec<PostId>, StoreError> {
     let mut out = Vec::new();
     let mut next = refs.parent;
     while let Some(post) = next.take() {
-        let Some(row) = r.post(post)? else { break };
-        out.push(post);
-        if out.len() + 1 >= REPLY_NOTIF_DEPTH || !row.has(f::REPLY) {
+        let standing = standing(r, post)?;
+        if matches!(standing, Standing::NotHeld) {
             break;
         }
-        next = parent_of(r, &r.unpack(&row.packed)?)?;
+        out.push(post);
+        match standing {
+            Standing::Reply(value) if out.len() + 1 < REPLY_NOTIF_DEPTH => {
+                next = parent_of(r, &value)?;
+            }
+            _ => break,
+        }
     }
     Ok(out)
 }
 
 fn parent_of<R: Reader>(r: &R, value: &Ipld) -> Result<Option<PostId>, StoreError> {
-    let uri = fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, "parent"));
-    Ok(match uri {
+    Ok(match reply_uri(value, "parent") {
         Some(uri) => match r.target(uri)? {
             Some(Target::Post(p)) => Some(p),
             _ => None,
@@ -270,28 +313,21 @@ pub(super) fn of_post(
     if post.author == me {
         return Ok(None);
     }
-    let Some(row) = s.post(post)? else { return Ok(None) };
-    let value = s.unpack(&row.packed)?;
+    let Some((value, flags, sort)) = held(s, post)? else { return Ok(None) };
     let found = |reason, subject| {
-        Ok(Some(NotifRow {
-            sort: row.sort_ms(post.rkey),
-            author: post.author,
-            reason,
-            rkey: post.rkey,
-            subject,
-        }))
+        Ok(Some(NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject }))
     };
     let own_did = s.did(me)?;
     if posts::mentions(&value).any(|did| did == &*own_did) {
         return found(Reason::Mention, None);
     }
-    if !row.has(f::VIOLATES_EMBEDDING)
+    if flags & f::VIOLATES_EMBEDDING == 0
         && let Some(Target::Post(quoted)) = quoted(s, &value)?
         && quoted.author == me
     {
         return found(Reason::Quote, Some(Target::Post(quoted)));
     }
-    if row.has(f::VIOLATES_THREADGATE) || !row.has(f::REPLY) {
+    if flags & f::VIOLATES_THREADGATE != 0 {
         return Ok(None);
     }
     let refs = Refs { parent: parent_of(s, &value)?, ..Refs::default() };
@@ -305,6 +341,16 @@ pub(super) fn of_post(
         }
     }
     Ok(None)
+}
+
+/// The record of a held post, its flags as far as rules set them, and its `sortAt`.
+fn held(s: &Snapshot, post: PostId) -> Result<Option<(Ipld, u16, i64)>, StoreError> {
+    if post.is_community() {
+        let Some(held) = community::get(s, post)? else { return Ok(None) };
+        return Ok(Some((s.unpack(&held.packed)?, 0, held.sort)));
+    }
+    let Some(row) = s.post(post)? else { return Ok(None) };
+    Ok(Some((s.unpack(&row.packed)?, row.flags, row.sort_ms(post.rkey))))
 }
 
 fn quoted(s: &Snapshot, value: &Ipld) -> Result<Option<Target>, StoreError> {
@@ -321,8 +367,7 @@ fn quoted(s: &Snapshot, value: &Ipld) -> Result<Option<Target>, StoreError> {
 }
 
 fn hidden_in(s: &Snapshot, value: &Ipld) -> Result<Vec<Target>, StoreError> {
-    let uri = fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, "root"));
-    let root = match uri {
+    let root = match reply_uri(value, "root") {
         Some(uri) => s.target(uri)?,
         None => None,
     };

@@ -370,9 +370,11 @@ pub(super) fn set_flag(
 
 /// The gate record of a post.
 pub(super) fn gate_of(post: PostId, thread: bool) -> RecordId {
-    RecordId {
-        actor: post.author,
-        coll: if thread { c::THREADGATE } else { c::POSTGATE },
-        rkey: post.rkey,
-    }
+    let coll = match (post.is_community(), thread) {
+        (false, true) => c::THREADGATE,
+        (false, false) => c::POSTGATE,
+        (true, true) => c::COMMUNITY_THREADGATE,
+        (true, false) => c::COMMUNITY_POSTGATE,
+    };
+    RecordId { coll, ..post.record() }
 }

@@ -13,7 +13,6 @@ use crate::store::rows::{
 };
 use crate::store::{
     ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c,
-    community,
 };
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
 
@@ -79,7 +78,7 @@ impl Index {
             None => {
                 // The content goes with its stub.
                 if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
-                    community::remove(tx, post)?;
+                    self.remove_community_post(tx, post)?;
                 }
                 self.delete(tx, id, time)
             }
@@ -330,6 +329,13 @@ impl Index {
                 tx.touch(subject.actor());
                 notify::verification(self, tx, id, subject.actor(), sort, true)?;
             }
+            c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
+                if let Some((kind, index_id, post)) = community_edge(tx, id, v)?
+                    && link(tx, kind, post, id.actor, index_id.rkey, sort)? == Linked::New
+                {
+                    notify::edge(self, tx, kind, index_id, post, None, sort, true)?;
+                }
+            }
             c::THREADGATE => return super::gates::put_threadgate(tx, id, v),
             c::POSTGATE => return super::gates::put_postgate(tx, id, v),
             c::PROFILE if id.rkey == Rkey::SELF => {
@@ -375,6 +381,12 @@ impl Index {
                     unlink(tx, EdgeKind::Verification, subject, id.actor, id.rkey)?;
                     tx.touch(subject.actor());
                     notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false)?;
+                }
+            }
+            c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
+                if let Some((kind, index_id, post)) = community_edge(tx, id, v)? {
+                    unlink(tx, kind, post, id.actor, index_id.rkey)?;
+                    notify::edge(self, tx, kind, index_id, post, None, row.sort, false)?;
                 }
             }
             c::THREADGATE => super::gates::gate_gone(tx, id, true)?,
@@ -494,6 +506,20 @@ pub(super) fn text_target(
         Some(text) => names.subject(text),
         None => Ok(None),
     }
+}
+
+/// What a like or repost of the community is in the indexes, and its subject; `None` unless that is a community post.
+pub(super) fn community_edge(
+    names: &mut impl Names,
+    id: RecordId,
+    v: &Ipld,
+) -> Result<Option<(EdgeKind, RecordId, Target)>, StoreError> {
+    let Some((coll, rkey)) = id.indexed() else { return Ok(None) };
+    let Some((kind, uri)) = EdgeKind::compact(coll).zip(fields::ref_uri(v, "subject")) else {
+        return Ok(None);
+    };
+    let post = names.subject(uri)?.filter(|target| target.is_community());
+    Ok(post.map(|post| (kind, RecordId { coll, rkey, ..id }, post)))
 }
 
 /// List and member of an item; `None` when the list is in another repo.

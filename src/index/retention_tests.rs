@@ -16,7 +16,7 @@ use crate::store::{ActorId, Ks, PostId, Reader, Target};
 
 const REPOST: &str = "app.bsky.feed.repost";
 
-fn policy(mode: Mode) -> Policy {
+pub(super) fn policy(mode: Mode) -> Policy {
     Policy { mode, now: NOW, cutoff: NOW - 30 * super::scope::DAY_MS, spare: None }
 }
 
@@ -47,7 +47,7 @@ async fn steps(w: &World, policy: Policy, most: usize, tally: &mut Tally) -> boo
     true
 }
 
-async fn run(w: &World, policy: Policy) -> Tally {
+pub(super) async fn run(w: &World, policy: Policy) -> Tally {
     let mut tally = Tally::default();
     assert!(steps(w, policy, usize::MAX, &mut tally).await);
     assert_eq!(place(&w.store.snapshot()).unwrap(), Place::default());

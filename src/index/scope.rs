@@ -82,6 +82,8 @@ const RULES: &[(CollId, Rule)] = &[
     (c::COMMUNITY_POST, Rule::Always),
     (c::COMMUNITY_THREADGATE, Rule::Always),
     (c::COMMUNITY_POSTGATE, Rule::Always),
+    (c::COMMUNITY_LIKE, Rule::Always),
+    (c::COMMUNITY_REPOST, Rule::Always),
     (c::PROFILE, Rule::Profile),
     (c::STATUS, Rule::Profile),
     (c::CHAT_DECLARATION, Rule::Profile),

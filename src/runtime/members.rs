@@ -1,5 +1,5 @@
-//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications;
-//! and `aerie member` with the members of the configuration.
+//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications and
+//! community posts; and `aerie member` with the members of the configuration.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
+use crate::store::community::NewPost;
 use crate::store::rows::Counter;
-use crate::store::{Reader, Store, StoreError, Target, Writer, private};
+use crate::store::{PostId, Reader, Store, StoreError, Target, Tx, Writer, private};
 use crate::syntax::Did;
-use crate::xrpc::{Clock, Members};
+use crate::xrpc::{Clock, CommunityPosts, Members};
 
 /// Members of the index.
 pub(super) struct IndexMembers {
@@ -37,6 +38,22 @@ impl Members for IndexMembers {
             let now = i64::try_from((self.clock)()).unwrap_or(i64::MAX);
             self.index.ensure_member(&self.store, &self.writer, actor, now).await
         })
+    }
+}
+
+impl CommunityPosts for Index {
+    fn put(
+        &self,
+        tx: &mut Tx<'_>,
+        post: PostId,
+        new: &NewPost,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.put_community_post(tx, post, new, now)
+    }
+
+    fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
+        self.remove_community_post(tx, post)
     }
 }
 

@@ -202,7 +202,7 @@ async fn serve(
         keeper: Arc::clone(&keeper),
     });
     let status_board = Arc::clone(&board);
-    let community = community(&config, &dialer);
+    let community = community(&config, &dialer, &index);
     let ctx = Arc::new(AppCtx {
         auth,
         media,
@@ -375,14 +375,15 @@ fn media_settings(config: &Config, threads: usize) -> media::Settings {
 }
 
 /// Its hook is named in the configuration, so it may be on the operator's own network.
-fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Community>> {
+fn community(config: &Config, dialer: &Dialer, index: &Arc<Index>) -> Option<Arc<Community>> {
     let config::Community { list, hook, posts } = config.community.clone();
     if list.is_none() && hook.is_none() {
         return None;
     }
     let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
     let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
-    Some(Arc::new(Community::new(list, hook, usize::try_from(posts).unwrap_or(usize::MAX))))
+    let most = usize::try_from(posts).unwrap_or(usize::MAX);
+    Some(Arc::new(Community::new(list, hook, Arc::clone(index) as _, most)))
 }
 
 fn client_config(config: &Config) -> ClientConfig {

@@ -37,6 +37,8 @@ collections! {
     COMMUNITY_POST = 24, "community.blacksky.feed.post";
     COMMUNITY_THREADGATE = 25, "community.blacksky.feed.threadgate";
     COMMUNITY_POSTGATE = 26, "community.blacksky.feed.postgate";
+    COMMUNITY_LIKE = 27, "community.blacksky.feed.like";
+    COMMUNITY_REPOST = 28, "community.blacksky.feed.repost";
 }
 
 /// Collections without a fixed number get theirs from the string table, from here on.

@@ -7,8 +7,8 @@
 //! | `e` | `sortAt` (newest first), post | |
 //! | `a` | author, `sortAt` (newest first), post | |
 //!
-//! Under a community post that it replies to or quotes, a post is in the `order` keyspace and counted, as posts of the
-//! network are. Quotes of those are not: what the community says is not to be seen from outside.
+//! Under a community post that it replies to or quotes, and under whom it mentions, a post is in the `order` keyspace and
+//! counted, as posts of the network are. Quotes of those are not: what the community says is not to be seen from outside.
 //!
 //! # Invariants
 //! - A row `c` has its rows `e` and `a`, and its rows in `order`; there are no others.
@@ -23,7 +23,7 @@ use super::read::Reader;
 use super::rows::{Counter, Order, order_post_key};
 use super::{StoreError, Tx};
 use crate::repo::dag_cbor;
-use crate::syntax::{cid, datetime};
+use crate::syntax::{cid, datetime, is_did};
 
 pub(crate) const CONTENT: u8 = b'c';
 pub(crate) const BY_TIME: u8 = b'e';
@@ -193,6 +193,11 @@ pub fn get<R: Reader + ?Sized>(r: &R, post: PostId) -> Result<Option<Held>, Stor
     r.row(Ks::Private, &content_key(post), Held::decode)
 }
 
+/// Whether a community post is held.
+pub fn has<R: Reader + ?Sized>(r: &R, post: PostId) -> Result<bool, StoreError> {
+    r.has(Ks::Private, &content_key(post))
+}
+
 /// Visits the posts of everybody or of one author, the newest first, those of `from` milliseconds included, until `f`
 /// says `false`.
 pub fn scan<R: Reader + ?Sized>(
@@ -237,19 +242,35 @@ fn subjects(content: &Ipld) -> [Option<&str>; 2] {
     [parent, embedded].map(|of| text(of?, "uri"))
 }
 
-/// The community posts under which a post is listed.
+/// The DIDs that the post's facets mention.
+fn mentioned(content: &Ipld) -> impl Iterator<Item = &str> {
+    let list = |of, key| match field(of, key) {
+        Some(Ipld::List(list)) => list.as_slice(),
+        _ => &[],
+    };
+    let features = list(content, "facets").iter().flat_map(move |facet| list(facet, "features"));
+    features
+        .filter(|feature| text(feature, "$type") == Some("app.bsky.richtext.facet#mention"))
+        .filter_map(|feature| text(feature, "did"))
+        .filter(|did| is_did(did))
+}
+
+/// Under what a post is listed: community posts, and accounts that it mentions.
 pub(crate) fn lists<R: Reader + ?Sized>(
     r: &R,
     content: &Ipld,
-) -> Result<Vec<(Order, PostId)>, StoreError> {
+) -> Result<Vec<(Order, Target)>, StoreError> {
     let mut out = Vec::new();
     for (order, uri) in [Order::Replies, Order::Quotes].into_iter().zip(subjects(content)) {
         if let Some(uri) = uri
-            && let Some(Target::Post(under)) = r.target(uri)?
-            && under.is_community()
+            && let Some(under) = r.target(uri)?.filter(|target| target.is_community())
         {
             out.push((order, under));
         }
+    }
+    for did in mentioned(content) {
+        let listed = r.actor_id(did)?.map(|actor| (Order::Mentions, Target::Actor(actor)));
+        out.extend(listed.filter(|listed| !out.contains(listed)));
     }
     Ok(out)
 }
@@ -262,13 +283,16 @@ fn list(
     add: bool,
 ) -> Result<(), StoreError> {
     for (order, under) in lists(tx, content)? {
-        let under = Target::Post(under);
         let key = order_post_key(order, under, sort, post);
-        let counter = if order == Order::Replies { Counter::Replies } else { Counter::Quotes };
         match add {
             true => tx.put(Ks::Order, &key, &[0]),
             false => tx.del(Ks::Order, &key),
         }
+        let counter = match order {
+            Order::Replies => Counter::Replies,
+            Order::Quotes => Counter::Quotes,
+            _ => continue,
+        };
         tx.count(under, counter, if add { 1 } else { -1 })?;
     }
     for key in listed_keys(post, sort) {
@@ -284,8 +308,8 @@ fn list(
 pub fn put(tx: &mut Tx<'_>, post: PostId, new: &NewPost, now: i64) -> Result<(), StoreError> {
     let indexed = get(tx, post)?.map_or(now, |old| old.indexed);
     remove(tx, post)?;
-    for uri in subjects(&new.content).into_iter().flatten() {
-        tx.intern_target(uri)?;
+    for name in subjects(&new.content).into_iter().flatten().chain(mentioned(&new.content)) {
+        tx.intern_target(name)?;
     }
     let (sort, packed) = (new.created.min(indexed), tx.pack(&new.content)?);
     let held = Held { indexed, sort, cid: new.cid, packed };

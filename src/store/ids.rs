@@ -7,8 +7,9 @@
 //! # Invariants
 //! - An [`Rkey`] with the top bit clear is a TID that re-encodes to the same 13 characters; any other
 //!   record key goes through the string table and has the top bit set.
-//! - A [`PostId`] whose record key has the top bit set above a TID is a community post: the string table counts up from
-//!   zero and never comes near the TIDs of our time. Only [`PostId::of`] makes one, only [`PostId::record`] takes it apart.
+//! - Posts, likes and reposts of the community stand in the indexes of those of the network, with the top bit of their
+//!   record keys set above a TID: the string table counts up from zero and never comes near the TIDs of our time. Only
+//!   [`RecordId::indexed`] makes such a key, only [`RecordId::from_index`] takes it apart.
 
 use smallvec::SmallVec;
 
@@ -44,12 +45,24 @@ impl Rkey {
     pub fn millis(self) -> i64 {
         if self.is_tid() { i64::try_from((self.0 >> 10) / 1000).unwrap_or(0) } else { 0 }
     }
+
+    /// Whether it is that of a record of the community, in an index.
+    fn is_community(self) -> bool {
+        self.0 >= COMMUNITY | COMMUNITY_FROM
+    }
 }
 
-/// Marks the record key of a community post.
+/// Marks the record key of a record of the community.
 const COMMUNITY: u64 = 1 << 63;
 /// TIDs below this are of the first minutes of 1970.
 const COMMUNITY_FROM: u64 = 1 << 40;
+
+/// Collections of the network, and those of the community whose records stand in their indexes.
+const SHARED: [(CollId, CollId); 3] = [
+    (collections::POST, collections::COMMUNITY_POST),
+    (collections::LIKE, collections::COMMUNITY_LIKE),
+    (collections::REPOST, collections::COMMUNITY_REPOST),
+];
 
 /// A post, of the network or of the community: 12 bytes in every index that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,30 +77,20 @@ impl PostId {
     /// The post that a record is, if it is one.
     #[must_use]
     pub fn of(id: RecordId) -> Option<Self> {
-        let rkey = match id.coll {
-            collections::POST => id.rkey,
-            collections::COMMUNITY_POST if id.rkey.is_tid() && id.rkey.0 >= COMMUNITY_FROM => {
-                Rkey(id.rkey.0 | COMMUNITY)
-            }
-            _ => return None,
-        };
-        Some(Self { author: id.actor, rkey })
+        let (coll, rkey) = id.indexed()?;
+        (coll == collections::POST).then_some(Self { author: id.actor, rkey })
     }
 
     /// The record that it is.
     #[must_use]
     pub fn record(self) -> RecordId {
-        let (coll, rkey) = match self.is_community() {
-            true => (collections::COMMUNITY_POST, Rkey(self.rkey.0 & !COMMUNITY)),
-            false => (collections::POST, self.rkey),
-        };
-        RecordId { actor: self.author, coll, rkey }
+        RecordId::from_index(self.author, collections::POST, self.rkey)
     }
 
     /// Whether its content is kept here and not on the network (see [`super::community`]).
     #[must_use]
     pub fn is_community(self) -> bool {
-        self.rkey.0 >= COMMUNITY | COMMUNITY_FROM
+        self.rkey.is_community()
     }
 
     /// Length of the byte form.
@@ -124,6 +127,30 @@ pub struct RecordId {
 }
 
 impl RecordId {
+    /// The record with this key in an index of records of `coll`.
+    #[must_use]
+    pub fn from_index(actor: ActorId, coll: CollId, rkey: Rkey) -> Self {
+        match SHARED.iter().find(|(network, _)| *network == coll) {
+            Some((_, community)) if rkey.is_community() => {
+                Self { actor, coll: *community, rkey: Rkey(rkey.0 & !COMMUNITY) }
+            }
+            _ => Self { actor, coll, rkey },
+        }
+    }
+
+    /// The collection in whose indexes it stands, and its key there. `None` for a record of the community whose key is
+    /// no time: such a one has no effects.
+    #[must_use]
+    pub fn indexed(self) -> Option<(CollId, Rkey)> {
+        match SHARED.iter().find(|(_, community)| *community == self.coll) {
+            None => Some((self.coll, self.rkey)),
+            Some((network, _)) => {
+                let fits = self.rkey.is_tid() && self.rkey.0 >= COMMUNITY_FROM;
+                fits.then_some((*network, Rkey(self.rkey.0 | COMMUNITY)))
+            }
+        }
+    }
+
     /// The key in the `record` keyspace: 16 bytes.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
@@ -161,6 +188,12 @@ impl Target {
     #[must_use]
     pub fn of(id: RecordId) -> Self {
         PostId::of(id).map_or(Self::Record(id), Self::Post)
+    }
+
+    /// Whether it is a post of the community.
+    #[must_use]
+    pub fn is_community(self) -> bool {
+        matches!(self, Self::Post(post) if post.is_community())
     }
 
     /// The account itself, or the record's owner.
@@ -476,6 +509,33 @@ mod tests {
         for t in [Target::Actor(ActorId(3)), Target::Post(p), Target::Record(r)] {
             assert_eq!(ByteReader::new(&t.key()).target(), Some(t));
         }
+    }
+
+    #[test]
+    fn records_of_the_community_stand_beside_those_of_the_network() {
+        let id = |coll, rkey| RecordId { actor: ActorId(7), coll, rkey: Rkey(rkey) };
+        for (network, community) in SHARED {
+            for rkey in [COMMUNITY_FROM, COMMUNITY - 1] {
+                let (coll, key) = id(community, rkey).indexed().unwrap();
+                assert_eq!((coll, key.is_community()), (network, true));
+                assert_eq!(RecordId::from_index(ActorId(7), coll, key), id(community, rkey));
+            }
+            for rkey in [0, COMMUNITY_FROM, COMMUNITY, COMMUNITY | (COMMUNITY_FROM - 1)] {
+                let held = id(network, rkey);
+                assert_eq!(held.indexed(), Some((network, Rkey(rkey))));
+                assert_eq!(RecordId::from_index(ActorId(7), network, Rkey(rkey)), held);
+            }
+            for rkey in [0, COMMUNITY_FROM - 1, COMMUNITY, COMMUNITY | COMMUNITY_FROM] {
+                assert_eq!(id(community, rkey).indexed(), None);
+            }
+        }
+        let gate = id(collections::COMMUNITY_THREADGATE, COMMUNITY_FROM);
+        assert_eq!(gate.indexed(), Some((gate.coll, gate.rkey)));
+        assert_eq!(PostId::of(id(collections::COMMUNITY_LIKE, COMMUNITY_FROM)), None);
+        assert_eq!(
+            RecordId::from_index(ActorId(7), collections::FOLLOW, Rkey(u64::MAX)).coll,
+            collections::FOLLOW
+        );
     }
 
     #[test]

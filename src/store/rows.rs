@@ -704,7 +704,7 @@ pub struct NotifRow {
     pub author: ActorId,
     /// Why.
     pub reason: Reason,
-    /// The record that caused it, in [`Reason::collection`].
+    /// The record that caused it, by its key in the indexes of [`Reason::collection`].
     pub rkey: Rkey,
     /// `reasonSubject`.
     pub subject: Option<Target>,
@@ -734,7 +734,12 @@ impl NotifRow {
     /// The record that caused it.
     #[must_use]
     pub fn record(&self) -> RecordId {
-        RecordId { actor: self.author, coll: self.reason.collection(), rkey: self.rkey }
+        RecordId::from_index(self.author, self.reason.collection(), self.rkey)
+    }
+    /// Whether a community post caused it or is its subject.
+    #[must_use]
+    pub fn is_of_community(&self) -> bool {
+        Target::of(self.record()).is_community() || self.subject.is_some_and(Target::is_community)
     }
     /// Reads key and value.
     #[must_use]

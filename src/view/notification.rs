@@ -70,29 +70,27 @@ impl NotifState {
         let id = row.record();
         let mut all_labels = labels(base, Target::of(id));
         let mut pack = None;
-        let (cid, record) = match id.coll {
-            c::POST => {
-                let post = self.posts.post(PostId { author: id.actor, rkey: id.rkey })?;
-                all_labels = self.posts.post_labels(post);
-                (&*post.record.cid, NotifiedRecord::Post(&post.record.json))
-            }
-            c::PROFILE => {
-                let own = &base.actor(row.author)?.profile.as_ref()?.record;
-                all_labels.extend(own.self_labels(&author.did));
-                (&*own.cid, NotifiedRecord::Other(&own.value))
-            }
-            coll => match self.records.get(&id) {
+        let (cid, record) = if let Some(post) = PostId::of(id) {
+            let post = self.posts.post(post)?;
+            all_labels = self.posts.post_labels(post);
+            (&*post.record.cid, NotifiedRecord::Post(&post.record.json))
+        } else if id.coll == c::PROFILE {
+            let own = &base.actor(row.author)?.profile.as_ref()?.record;
+            all_labels.extend(own.self_labels(&author.did));
+            (&*own.cid, NotifiedRecord::Other(&own.value))
+        } else {
+            match self.records.get(&id) {
                 Some(found) => {
                     pack = found.via.and_then(|id| starter_pack_basic(base, id));
                     (&*found.cid, NotifiedRecord::Other(&found.value))
                 }
                 // Verifications are told of when they end, too.
-                None if coll == c::VERIFICATION => {
+                None if id.coll == c::VERIFICATION => {
                     let tag = "app.bsky.notification.defs#recordDeleted";
                     (DELETED_CID, NotifiedRecord::Deleted { tag })
                 }
                 None => return None,
-            },
+            }
         };
         Some(NotificationView {
             uri: &notif.uri,

@@ -207,7 +207,7 @@ impl World {
         let feeds = Arc::clone(&server.generators);
         let door = Arc::new(Door { open: true, ..Door::default() });
         let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
-        let community = Some(community(&door, None, 1000));
+        let community = Some(community(&store, &door, None, 1000).0);
         let ctx = context_with(keys, store, writer, shared, feeds, community);
         let app = Arc::new(App::new(ctx).unwrap());
         let posts = subjects.iter().filter(|uri| uri.contains("/app.bsky.feed.post/"));

@@ -73,6 +73,8 @@ pub struct Call {
     pub peer: SocketAddr,
     /// What the handler finds missing.
     pub wishes: Wishes,
+    /// The caller was found to belong to the community; asked only where it matters.
+    pub community: bool,
 }
 
 impl Call {

@@ -1,5 +1,9 @@
 //! Who belongs to the community: those on a list, or those of whom a hook of the operator says so.
 //!
+//! Methods of the community ask before they do anything. Others ask where a caller names a community post or has
+//! notifications of it, so that nobody waits for the hook who reads nothing of the community; to who does not belong to
+//! it, its posts are as if they were not there.
+//!
 //! # Invariants
 //! - Whoever is not certainly a member is none: a hook that fails or is slow lets nobody in.
 
@@ -9,11 +13,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
+use super::call::Call;
 use super::context::AppCtx;
 use super::error::XrpcError;
+use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
+use crate::store::community::NewPost;
 use crate::store::rows::EdgeKind;
-use crate::store::{Reader, StoreError, Target};
+use crate::store::{PostId, Reader, StoreError, Target, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
@@ -61,10 +68,20 @@ impl MemberHook for NetMemberHook {
     }
 }
 
+/// Where posts are kept.
+pub trait CommunityPosts: Send + Sync {
+    /// Keeps a post that came at `now`, in place of any other version, and notifies of it.
+    fn put(&self, tx: &mut Tx<'_>, post: PostId, new: &NewPost, now: i64)
+    -> Result<(), StoreError>;
+    /// Takes a post away; `false` if it is not there.
+    fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError>;
+}
+
 /// The community.
 pub struct Community {
     list: Option<String>,
     hook: Option<Arc<dyn MemberHook>>,
+    pub(super) posts: Arc<dyn CommunityPosts>,
     /// What the hook said, and until when that holds.
     answers: quick_cache::sync::Cache<String, (bool, u64)>,
     turns: Semaphore,
@@ -75,9 +92,14 @@ pub struct Community {
 impl Community {
     /// A community of those on the list with this AT-URI, and of those of whom the hook says so.
     #[must_use]
-    pub fn new(list: Option<String>, hook: Option<Arc<dyn MemberHook>>, most_posts: usize) -> Self {
+    pub fn new(
+        list: Option<String>,
+        hook: Option<Arc<dyn MemberHook>>,
+        posts: Arc<dyn CommunityPosts>,
+        most_posts: usize,
+    ) -> Self {
         let answers = quick_cache::sync::Cache::new(REMEMBERED);
-        Self { list, hook, answers, turns: Semaphore::new(AT_ONCE), most_posts }
+        Self { list, hook, posts, answers, turns: Semaphore::new(AT_ONCE), most_posts }
     }
 
     /// Whether an account belongs to it.
@@ -125,5 +147,22 @@ impl Community {
         let member = member.unwrap_or(false);
         self.answers.insert(did.as_str().to_owned(), (member, (app.clock)() + lasts));
         member
+    }
+}
+
+/// Whether a call asks about a community post by its URI.
+pub(super) fn is_named(params: &Params) -> bool {
+    let uris = ["uri", "anchor"].into_iter().filter_map(|key| params.str(key));
+    let mut uris = uris.chain(params.strs("uris").iter().map(AsRef::as_ref));
+    uris.any(|uri: &str| uri.contains("/community.blacksky.feed.post/"))
+}
+
+impl AppCtx {
+    /// Finds out whether the caller belongs to the community, if there is one, and says so.
+    pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
+        if let (Some(community), Some(viewer)) = (&self.community, call.viewer()) {
+            call.community = community.has(self, viewer).await?;
+        }
+        Ok(call.community)
     }
 }

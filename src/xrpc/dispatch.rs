@@ -11,6 +11,7 @@ use http::Method as Verb;
 use super::app::App;
 use super::body;
 use super::call::Call;
+use super::community;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::message::{Request, Response};
@@ -132,7 +133,12 @@ async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, Xrpc
         .await?;
     let input = body::input(schema, &request.headers, &request.body)?;
     let Request { headers, peer, .. } = request;
-    Ok(Call { params, input, credentials, headers, peer, wishes: Wishes::default() })
+    let wishes = Wishes::default();
+    let mut call = Call { params, input, credentials, headers, peer, wishes, community: false };
+    if community::is_named(&call.params) {
+        app.ctx.seek_community(&mut call).await?;
+    }
+    Ok(call)
 }
 
 #[cfg(test)]

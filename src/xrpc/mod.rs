@@ -51,7 +51,7 @@ mod testing;
 pub use app::App;
 pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
 pub use call::{Access, Call, Credentials};
-pub use community::{Community, MemberHook, NetMemberHook};
+pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
 pub use context::{AppCtx, ClientConfig, Clock, LiveNow, ServerIdentity, StatusSource};
 pub use error::XrpcError;
 pub use labelers::{Labeler, ParsedLabelers};

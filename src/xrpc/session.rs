@@ -35,6 +35,7 @@ impl Session {
             include_takedowns: access.include_takedowns,
             include_3p_blocks: access.include_3p_blocks,
             skip_viewer_blocks: access.skip_viewer_blocks,
+            community: call.community,
             now: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
             ..HydrateCtx::default()
         };
@@ -64,12 +65,6 @@ impl Session {
         let Some(id) = id else { return Ok(false) };
         let actor = self.hydrator().actor(id)?;
         Ok(actor.is_some_and(|actor| self.ctx.include_takedowns || actor.is_hosted()))
-    }
-
-    /// The same for somebody who belongs to the community.
-    pub(crate) fn of_community(mut self) -> Self {
-        self.ctx.community = true;
-        self
     }
 
     pub(crate) fn hydrator(&self) -> Hydrator<'_> {

@@ -15,6 +15,7 @@ use super::*;
 use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{Settings, Shared};
+use crate::index::Index;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 
@@ -69,10 +70,16 @@ impl MemberHook for Door {
     }
 }
 
-/// A community behind that door.
-pub(super) fn community(door: &Arc<Door>, list: Option<String>, posts: usize) -> Arc<Community> {
+/// A community behind that door, whose posts are kept by an index over `store`.
+pub(super) fn community(
+    store: &Store,
+    door: &Arc<Door>,
+    list: Option<String>,
+    posts: usize,
+) -> (Arc<Community>, Arc<Index>) {
     let hook: Arc<dyn MemberHook> = Arc::clone(door) as _;
-    Arc::new(Community::new(list, Some(hook), posts))
+    let index = Arc::new(Index::new(store).unwrap().0);
+    (Arc::new(Community::new(list, Some(hook), Arc::clone(&index) as _, posts)), index)
 }
 
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.

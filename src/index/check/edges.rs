@@ -92,11 +92,12 @@ impl Check<'_> {
         sort: i64,
     ) -> Result<bool, StoreError> {
         let held = lenient(self.s.fan(kind, target, fan))?;
-        let wins = held.is_some_and(|f| f.rkey == id.rkey);
+        let rkey = id.indexed().map_or(id.rkey, |(_, rkey)| rkey);
+        let wins = held.is_some_and(|f| f.rkey == rkey);
         let row = if wins {
             held
         } else {
-            let key = duplicate_key(kind, target, fan, id.rkey);
+            let key = duplicate_key(kind, target, fan, rkey);
             lenient(self.s.row(Ks::Rev, &key, |v| FanRow::decode(target, v)))?
         };
         self.expect(row.is_some_and(|f| f.sort_ms() == sort), "edge-without-fan", |t| {
@@ -179,7 +180,7 @@ impl Check<'_> {
     ) -> Result<(), StoreError> {
         // An item is written by the owner of the list, its fan is the member.
         let owner = if kind == EdgeKind::ListItem { target.actor() } else { fan };
-        let id = RecordId { actor: owner, coll: kind.collection(), rkey: row.rkey };
+        let id = RecordId::from_index(owner, kind.collection(), row.rkey);
         let held = if EdgeKind::compact(id.coll).is_some() {
             lenient(self.s.edge(kind, fan, row.rkey))?.is_some_and(|e| e.target == target)
         } else {

@@ -138,9 +138,9 @@ impl Check<'_> {
             },
             None => Vec::new(),
         };
-        let says_so =
-            lists.into_iter().any(|(o, under)| (o, Target::Post(under)) == (order, target));
-        self.expect(says_so, "list-row-without-post", |t| t.name(Target::Post(post)));
+        self.expect(lists.contains(&(order, target)), "list-row-without-post", |t| {
+            t.name(Target::Post(post))
+        });
         Ok(true)
     }
 

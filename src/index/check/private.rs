@@ -74,7 +74,7 @@ impl Check<'_> {
         self.expect(same, "record-differs-from-cid", |t| t.name(Target::Post(post)));
         let mut listed = community::is_listed(self.s, post, held.sort)?;
         for (order, under) in community::lists(self.s, &content)? {
-            let key = order_post_key(order, Target::Post(under), held.sort, post);
+            let key = order_post_key(order, under, held.sort, post);
             listed &= self.s.has(Ks::Order, &key)?;
         }
         self.expect(listed, "community-post-one-way", |t| t.name(Target::Post(post)));

@@ -167,6 +167,11 @@ impl Check<'_> {
                 }
                 None => self.found("record-without-subject", self.record_name(id)),
             },
+            c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
+                if let Some((kind, _, post)) = records::community_edge(&mut names, id, v)? {
+                    self.linked(kind, post, id.actor, id, row.sort)?;
+                }
+            }
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = records::starter_pack(&mut names, v)? {
                     *self.joined.entry(pack).or_default() += 1;

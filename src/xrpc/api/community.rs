@@ -12,8 +12,8 @@ use super::feed::{feed_page, reply_feed, unhidden};
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::repo::dag_cbor;
-use crate::store::community::NewPost;
-use crate::store::{Reader, RecordId, Rkey, collections as c, community};
+use crate::store::community::{self as posts, NewPost};
+use crate::store::{Reader, RecordId, Rkey, collections as c};
 use crate::syntax::{Tid, cid};
 use crate::view::post::PostView;
 use crate::xrpc::session::{Identified, Session};
@@ -25,9 +25,10 @@ fn configured(app: &AppCtx) -> Result<Arc<Community>, XrpcError> {
 }
 
 /// The community, if the caller belongs to it.
-async fn enter(app: &AppCtx, call: &Call) -> Result<Arc<Community>, XrpcError> {
+async fn enter(app: &AppCtx, call: &mut Call) -> Result<Arc<Community>, XrpcError> {
     let community = configured(app)?;
-    match community.has(app, call.require_viewer()?).await? {
+    call.require_viewer()?;
+    match call.community || app.seek_community(call).await? {
         true => Ok(community),
         false => Err(XrpcError::auth("MembershipRequired", "Must be a community member")),
     }
@@ -36,12 +37,12 @@ async fn enter(app: &AppCtx, call: &Call) -> Result<Arc<Community>, XrpcError> {
 /// Runs a reading handler for a member.
 async fn read(
     app: Arc<AppCtx>,
-    call: Call,
+    mut call: Call,
     handler: fn(&Session, &Call) -> Result<Reply, XrpcError>,
 ) -> Result<Reply, XrpcError> {
-    enter(&app, &call).await?;
+    enter(&app, &mut call).await?;
     let reads = Arc::clone(&app);
-    app.blocking(move || handler(&Session::open(&reads, &call)?.of_community(), &call)).await?
+    app.blocking(move || handler(&Session::open(&reads, &call)?, &call)).await?
 }
 
 fn feed(session: &Session, call: &Call, author: Option<ActorId>) -> Result<Reply, XrpcError> {
@@ -114,8 +115,8 @@ struct Submitted {
 }
 
 /// `community.blacksky.feed.submitPost`
-pub(crate) async fn submit_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    let most = enter(&app, &call).await?.most_posts;
+pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Reply, XrpcError> {
+    let community = enter(&app, &mut call).await?;
     let author = call.require_viewer()?.as_str().to_owned();
     let input = call.input.as_ref();
     let text = |key: &str| input.and_then(|input| input.get(key)?.as_str()).unwrap_or_default();
@@ -139,15 +140,15 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
     }
     let uri = format!("at://{author}/community.blacksky.feed.post/{}", text("rkey"));
     let reads = Arc::clone(&app);
-    app.blocking(move || permitted(&Session::open(&reads, &call)?.of_community(), &call)).await??;
+    app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
     let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
     let kept = app.writer.durable(move |tx| {
         let Some(id) = id(tx.intern_actor(&author)?) else { return Ok(false) };
-        let is_new = community::get(tx, id)?.is_none();
-        if is_new && community::count(tx, id.author, most)? >= most {
+        let most = community.most_posts;
+        if !posts::has(tx, id)? && posts::count(tx, id.author, most)? >= most {
             return Ok(false);
         }
-        community::put(tx, id, &new, now)?;
+        community.posts.put(tx, id, &new, now)?;
         Ok(true)
     });
     match kept.await? {
@@ -209,14 +210,14 @@ struct Done {}
 
 /// `community.blacksky.feed.deletePost`: for who left the community too.
 pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    configured(&app)?;
+    let community = configured(&app)?;
     let author = call.require_viewer()?.as_str().to_owned();
     let uri = call.input.as_ref().and_then(|input| input.get("uri")?.as_str()).map(str::to_owned);
     let deleted = app.writer.durable(move |tx| {
         let author = tx.actor_id(&author)?;
         match tx.target(&uri.unwrap_or_default())? {
             Some(Target::Post(post)) if post.is_community() && Some(post.author) == author => {
-                community::remove(tx, post)
+                community.posts.remove(tx, post)
             }
             _ => Ok(false),
         }

@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 
 use super::testing::Server;
+use crate::event::{Body, Commit, Event, Op, Record};
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, Target};
+use crate::index::Index;
 use crate::repo::dag_cbor;
-use crate::store::Reader;
-use crate::store::rows::EdgeKind;
-use crate::syntax::{Tid, cid, datetime};
+use crate::store::rows::{EdgeKind, notif_prefix};
+use crate::store::{Ks, Reader};
+use crate::syntax::{Did, Tid, cid, datetime};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{Door, community};
 
@@ -28,6 +30,7 @@ fn error(result: Result<Value, XrpcError>) -> String {
 struct Bench {
     s: Server,
     door: Arc<Door>,
+    index: Arc<Index>,
 }
 
 impl Bench {
@@ -36,8 +39,59 @@ impl Bench {
         let ids = names.map(|name| fixture.account(name));
         let door = Arc::new(Door::default());
         *door.members.lock() = names.map(|name| format!("did:plc:{name}")).to_vec();
-        let s = Server::with(fixture, Some(community(&door, None, 20)));
-        (Self { s, door }, ids)
+        let (community, index) = community(&fixture.store, &door, None, 20);
+        let s = Server::with(fixture, Some(community));
+        (Self { s, door, index }, ids)
+    }
+
+    /// What the repo of `by` says under the key of `n` seconds ago: nothing, or a record.
+    fn commit(&self, by: ActorId, coll: &str, n: i64, value: Option<Value>) {
+        let rkey = Tid::from_micros(u64::try_from(NOW - n * 1000).unwrap() * 1000, 0);
+        let record = value.map(|value| {
+            let value = dag_cbor::from_json(&value);
+            let cid = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
+            Record { cid, value, valid: true }
+        });
+        let rkey = rkey.to_string().into();
+        let op = Op { collection: coll.into(), rkey, record, created: false };
+        let did = Did::parse(&self.s.fixture.snapshot().did(by).unwrap()).unwrap();
+        let (index, events) = (Arc::clone(&self.index), move |rev| {
+            let commit = Commit { rev, data: None, prev_data: None, ops: vec![op] };
+            [Event { did, time: NOW, body: Body::Commit(commit) }]
+        });
+        self.s.fixture.write(move |tx| {
+            let rev = tx.repo(by)?.map_or(1 << 50, |row| row.rev + 1);
+            index.apply(tx, &events(Tid::from_u64(rev).unwrap()))
+        });
+    }
+
+    /// A like or repost by the community's own record.
+    fn fan(&self, by: ActorId, kind: &str, n: i64, of: &Value) {
+        let coll = format!("{FEED}.{kind}");
+        let at = datetime::format_ms(NOW - n * 1000);
+        let value = json!({ "$type": coll, "subject": of, "createdAt": at });
+        self.commit(by, &coll, n, Some(value));
+    }
+
+    /// Keeps the notifications of an account from now on.
+    fn join(&self, who: ActorId) {
+        let Fixture { store, writer, .. } = &self.s.fixture;
+        self.s.fixture.wait(self.index.ensure_member(store, writer, who, NOW)).unwrap();
+    }
+
+    /// Reason, author, record and subject of each notification, and how many are unread.
+    fn notified(&self, who: ActorId) -> (Vec<[String; 4]>, u64) {
+        let call =
+            |name| self.s.get(&format!("app.bsky.notification.{name}"), "", Some(who)).unwrap();
+        let count = call("getUnreadCount")["count"].as_u64().unwrap();
+        let all = call("listNotifications")["notifications"].as_array().unwrap().clone();
+        let text = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+        let rows = all.iter().map(|n| {
+            let what = n["record"]["text"].as_str().or(n["record"]["$type"].as_str());
+            let what = what.unwrap_or_default().rsplit('.').next().unwrap().to_owned();
+            [text(&n["reason"]), text(&n["author"]["handle"]), what, text(&n["reasonSubject"])]
+        });
+        (rows.collect(), count)
     }
 
     /// Submits a post of `n` seconds ago.
@@ -120,7 +174,8 @@ fn members_are_those_on_the_list_or_of_whom_the_hook_says_so() {
     let uri = f.snapshot().uri(list).unwrap();
     let door = Arc::new(Door::default());
     *door.members.lock() = vec!["did:plc:hooked".to_owned(), "did:plc:unlucky".to_owned()];
-    let s = Server::with(f, Some(community(&door, Some(uri), 20)));
+    let community = community(&f.store, &door, Some(uri), 20).0;
+    let s = Server::with(f, Some(community));
     let enters = |who| {
         let answer = s.get(&format!("{FEED}.getCommunityTimeline"), "", Some(who));
         answer
@@ -220,9 +275,13 @@ fn feeds_are_paged_newest_first() {
 
 #[test]
 fn nothing_shows_outside() {
-    let (b, [me, other]) = Bench::new(["me", "other"]);
-    let made = b.posted(me, 3, json!({}));
-    b.reply(other, 2, &made, &made).unwrap();
+    let (b, [me, other, far]) = Bench::new(["me", "other", "far"]);
+    let made = b.posted(me, 9, json!({}));
+    b.reply(other, 8, &made, &made).unwrap();
+    b.quote(other, 7, &made).unwrap();
+    b.fan(other, "like", 6, &made);
+    b.s.fixture.edge(EdgeKind::Like, far, b.target(&made), NOW);
+    b.s.fixture.edge(EdgeKind::Repost, far, b.target(&made), NOW);
     let quoting = b.s.fixture.post(
         other,
         NOW - 1000,
@@ -231,23 +290,219 @@ fn nothing_shows_outside() {
     );
     let quoting = b.s.fixture.snapshot().post_uri(quoting).unwrap();
     let uri = made["uri"].as_str().unwrap();
-    for viewer in [Some(me), None] {
-        let posts =
-            |uri: &str| b.s.get("app.bsky.feed.getPosts", &format!("uris={uri}"), viewer).unwrap();
-        assert_eq!(posts(uri), json!({ "posts": [] }));
-        assert_eq!(
-            posts(&quoting)["posts"][0]["embed"]["record"]["$type"],
-            "app.bsky.embed.record#viewNotFound"
-        );
-        let thread = b.s.get("app.bsky.feed.getPostThread", &format!("uri={uri}"), viewer);
-        assert_eq!(error(thread), "400 NotFound");
-        for name in ["getAuthorFeed?actor=did:plc:me", &format!("getQuotes?uri={uri}")] {
-            let (name, query) = name.split_once('?').unwrap();
-            let body = b.s.get(&format!("app.bsky.feed.{name}"), query, viewer).unwrap();
-            assert!(!body.to_string().contains("\"text\":\"3\""), "{name}: {body}");
+    b.door.members.lock().retain(|did| did != "did:plc:far");
+    for viewer in [Some(far), None] {
+        let get = |name: &str, query: &str| b.s.get(&format!("app.bsky.{name}"), query, viewer);
+        let of = |key: &str| format!("{key}={uri}");
+        assert_eq!(get("feed.getPosts", &of("uris")).unwrap(), json!({ "posts": [] }));
+        assert_eq!(error(get("feed.getPostThread", &of("uri"))), "400 NotFound");
+        for name in ["getPostThreadV2", "getPostThreadOtherV2"] {
+            let body = get(&format!("unspecced.{name}"), &of("anchor")).unwrap().to_string();
+            assert!(!body.contains("#threadItemPost"), "{name}: {body}");
         }
+        for (name, list) in
+            [("getLikes", "likes"), ("getRepostedBy", "repostedBy"), ("getQuotes", "posts")]
+        {
+            let body = get(&format!("feed.{name}"), &of("uri")).unwrap();
+            assert_eq!(body[list], json!([]), "{name}");
+        }
+        let body = get("feed.getAuthorFeed", "actor=did:plc:me").unwrap();
+        assert_eq!(body["feed"], json!([]));
     }
-    assert_eq!(b.door.asked.load(Relaxed), 2);
+    // Not even to those who belong to it where everybody reads.
+    for viewer in [Some(me), None] {
+        let query = format!("uris={quoting}");
+        let body = b.s.get("app.bsky.feed.getPosts", &query, viewer).unwrap();
+        let embed = &body["posts"][0]["embed"]["record"]["$type"];
+        assert_eq!(embed, "app.bsky.embed.record#viewNotFound");
+    }
+    let asked = b.door.asked.load(Relaxed);
+    b.s.get("app.bsky.feed.getTimeline", "", Some(far)).unwrap();
+    assert_eq!(
+        (asked, b.door.asked.load(Relaxed)),
+        (3, 3),
+        "each once, and only about the community"
+    );
+}
+
+#[test]
+fn threads_and_fans_show_to_those_inside() {
+    let (b, [me, other, far]) = Bench::new(["me", "other", "far"]);
+    let root = b.posted(me, 90, json!({}));
+    let reply = b.reply(other, 80, &root, &root).unwrap();
+    let below = b.reply(me, 70, &root, &reply).unwrap();
+    let quote = b.quote(other, 60, &root).unwrap();
+    b.fan(other, "like", 50, &root);
+    b.fan(far, "repost", 40, &root);
+    b.s.fixture.edge(EdgeKind::Like, far, b.target(&root), NOW - 30_000);
+    let get =
+        |name: &str, query: &str| b.s.get(&format!("app.bsky.{name}"), query, Some(other)).unwrap();
+    let of = |key: &str, of: &Value| format!("{key}={}", of["uri"].as_str().unwrap());
+
+    let thread = get("feed.getPostThread", &of("uri", &reply))["thread"].clone();
+    assert_eq!(thread["post"]["record"]["text"], "80");
+    assert_eq!(thread["parent"]["post"]["uri"], root["uri"]);
+    assert_eq!(thread["replies"][0]["post"]["uri"], below["uri"]);
+    let flat = get("unspecced.getPostThreadV2", &of("anchor", &root))["thread"].clone();
+    let flat = flat.as_array().unwrap();
+    let line: Vec<_> = flat.iter().map(|i| (i["uri"].clone(), i["depth"].clone())).collect();
+    let expect = [(&root, 0), (&reply, 1), (&below, 2)];
+    assert_eq!(line, expect.map(|(post, depth)| (post["uri"].clone(), json!(depth))));
+
+    let post = get("feed.getPosts", &of("uris", &root))["posts"][0].clone();
+    let counts = ["likeCount", "repostCount", "replyCount", "quoteCount"];
+    assert_eq!(counts.map(|c| post[c].clone()), [2, 1, 1, 1].map(|n| json!(n)));
+    let like = post["viewer"]["like"].as_str().unwrap();
+    assert!(like.starts_with(&format!("at://did:plc:other/{FEED}.like/")), "{like}");
+    let likes = get("feed.getLikes", &of("uri", &root))["likes"].clone();
+    let likes =
+        likes.as_array().unwrap().iter().map(|l| {
+            (l["actor"]["handle"].clone(), l["createdAt"].clone(), l["indexedAt"].clone())
+        });
+    let at = |n: i64| json!(datetime::format_ms(NOW - n * 1000));
+    let expect = [("far.test", 30), ("other.test", 50)];
+    assert_eq!(likes.collect::<Vec<_>>(), expect.map(|(who, n)| (json!(who), at(n), at(n))));
+    let by = get("feed.getRepostedBy", &of("uri", &root))["repostedBy"].clone();
+    assert_eq!((by[0]["handle"].as_str(), by.as_array().unwrap().len()), (Some("far.test"), 1));
+    let quotes = get("feed.getQuotes", &of("uri", &root))["posts"].clone();
+    assert_eq!((&quotes[0]["uri"], quotes.as_array().unwrap().len()), (&quote["uri"], 1));
+
+    // A page of likes goes on where it ended, whichever records made them.
+    let first = get("feed.getLikes", &format!("{}&limit=1", of("uri", &root)));
+    let next = format!("{}&limit=1&cursor={}", of("uri", &root), first["cursor"].as_str().unwrap());
+    assert_eq!(get("feed.getLikes", &next)["likes"][0]["actor"]["handle"], "other.test");
+}
+
+#[test]
+fn likes_and_reposts_of_the_community_count_once_and_go() {
+    let (b, [me, other]) = Bench::new(["me", "other"]);
+    let root = b.posted(me, 90, json!({}));
+    let public = b.s.fixture.post(me, NOW - 80_000, json!({}));
+    let public = b.s.fixture.strong_ref(public);
+    let count = |of: &Value, key: &str| {
+        let query = format!("uris={}", of["uri"].as_str().unwrap());
+        b.s.get("app.bsky.feed.getPosts", &query, Some(me)).unwrap()["posts"][0][key].clone()
+    };
+    for (kind, key) in [("like", "likeCount"), ("repost", "repostCount")] {
+        let coll = format!("{FEED}.{kind}");
+        b.fan(other, kind, 50, &root);
+        b.fan(other, kind, 49, &root);
+        assert_eq!(count(&root, key), 1, "{kind}");
+        b.commit(other, &coll, 50, None);
+        assert_eq!(count(&root, key), 1, "another is left");
+        b.commit(other, &coll, 49, None);
+        assert_eq!(count(&root, key), 0);
+        // Of a post of the network they are none.
+        b.fan(other, kind, 48, &public);
+        assert_eq!(count(&public, key), 0);
+        b.commit(other, &coll, 48, None);
+    }
+    // Liked by both records: once, and one of them is enough.
+    let mixed = |kind: &str, on: bool| {
+        let coll = format!("{kind}.like");
+        let at = datetime::format_ms(NOW - 40_000);
+        let value = json!({ "$type": coll, "subject": root, "createdAt": at });
+        b.commit(other, &coll, 40, on.then_some(value));
+        count(&root, "likeCount")
+    };
+    for [first, second] in [[FEED, "app.bsky.feed"], ["app.bsky.feed", FEED]] {
+        assert_eq!((mixed(first, true), mixed(second, true)), (json!(1), json!(1)));
+        assert_eq!((mixed(first, false), mixed(second, false)), (json!(1), json!(0)));
+    }
+}
+
+#[test]
+fn posts_notify_those_inside() {
+    let (b, [me, other, third, gone]) = Bench::new(["me", "other", "third", "gone"]);
+    for who in [me, other] {
+        b.join(who);
+    }
+    let mention = |name: &str| {
+        json!([{ "index": { "byteStart": 0, "byteEnd": 1 },
+            "features": [{ "$type": "app.bsky.richtext.facet#mention", "did": format!("did:plc:{name}") }] }])
+    };
+    let root = b.posted(me, 90, json!({}));
+    let uri = |of: &Value| of["uri"].as_str().unwrap().to_owned();
+    let reply = b.reply(other, 80, &root, &root).unwrap();
+    b.reply(third, 70, &root, &reply).unwrap();
+    b.quote(other, 60, &root).unwrap();
+    b.submit(third, 50, json!({ "facets": mention("me") })).unwrap();
+    b.fan(other, "like", 40, &root);
+    b.fan(third, "repost", 30, &root);
+    b.s.fixture.edge(EdgeKind::Like, gone, b.target(&root), NOW);
+    let row = |reason: &str, by: &str, what: &str, subject: &str| {
+        [reason, &format!("{by}.test"), what, subject].map(str::to_owned)
+    };
+    let of_me = [
+        row("repost", "third", "repost", &uri(&root)),
+        row("like", "other", "like", &uri(&root)),
+        row("mention", "third", "50", ""),
+        row("quote", "other", "60", &uri(&root)),
+        row("reply", "third", "70", &uri(&root)),
+        row("reply", "other", "80", &uri(&root)),
+    ];
+    assert_eq!(b.notified(me), (of_me.to_vec(), 6));
+    let of_other = [row("reply", "third", "70", &uri(&reply))];
+    assert_eq!(b.notified(other), (of_other.to_vec(), 1));
+
+    // Who joins later is told of the same; the like that only has rows is found by them.
+    let rows = |who| {
+        let mut rows = Vec::new();
+        let s = b.s.fixture.snapshot();
+        s.scan_prefix(Ks::Notif, &notif_prefix(who), &mut |k, v| {
+            rows.push((k.to_vec(), v.to_vec()));
+            true
+        })
+        .unwrap();
+        rows
+    };
+    let live = rows(me);
+    let Fixture { store, writer, .. } = &b.s.fixture;
+    assert!(b.s.fixture.wait(b.index.remove_member(writer, me)).unwrap());
+    assert!(rows(me).is_empty());
+    b.s.fixture.wait(b.index.ensure_member(store, writer, me, NOW)).unwrap();
+    let (built, liked) = (rows(me), 1);
+    assert_eq!(built.iter().filter(|row| live.contains(row)).count(), live.len());
+    assert_eq!(built.len(), live.len() + liked);
+
+    // A muted thread is silent, and what is deleted is not told of.
+    let muted = json!({ "root": uri(&root) });
+    b.s.post("app.bsky.graph.muteThread", muted, me).unwrap();
+    b.reply(third, 20, &root, &reply).unwrap();
+    b.fan(third, "like", 10, &reply);
+    assert_eq!((b.notified(me).1, b.notified(other).1), (7, 3));
+    for post in [&reply, &root] {
+        let by = if post == &root { me } else { other };
+        b.s.post(&format!("{FEED}.deletePost"), json!({ "uri": post["uri"] }), by).unwrap();
+    }
+    assert_eq!(b.notified(me).0, [row("mention", "third", "50", "")]);
+    assert!(b.notified(other).0.is_empty());
+}
+
+#[test]
+fn who_is_outside_is_not_told() {
+    let (b, [me, out]) = Bench::new(["me", "out"]);
+    b.door.members.lock().retain(|did| did != "did:plc:out");
+    b.join(out);
+    b.join(me);
+    let mention = json!([{ "index": { "byteStart": 0, "byteEnd": 1 },
+        "features": [{ "$type": "app.bsky.richtext.facet#mention", "did": "did:plc:out" }] }]);
+    let theirs = b.s.fixture.post(out, NOW - 20_000, json!({}));
+    b.submit(me, 9, json!({ "facets": mention })).unwrap();
+    b.quote(me, 8, &b.s.fixture.strong_ref(theirs)).unwrap();
+    // It waits for them to come in: asked for at each call, by what is kept.
+    assert_eq!(b.notified(out), (vec![], 0));
+    let like = json!({ "$type": "app.bsky.feed.like", "subject": b.s.fixture.strong_ref(theirs),
+        "createdAt": datetime::format_ms(NOW - 1000) });
+    b.commit(me, "app.bsky.feed.like", 1, Some(like));
+    let (told, unread) = b.notified(out);
+    assert_eq!((told.len(), told[0][0].as_str(), unread), (1, "like", 1));
+    let asked = b.door.asked.load(Relaxed);
+    assert_eq!(asked, 2, "about the author of the posts, and about the one who is told");
+    // Nobody is asked about whose notifications are of the network only.
+    b.s.fixture.account("plain");
+    b.notified(b.s.fixture.snapshot().actor_id("did:plc:plain").unwrap().unwrap());
+    assert_eq!(b.door.asked.load(Relaxed), asked);
 }
 
 #[test]

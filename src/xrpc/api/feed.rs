@@ -288,18 +288,18 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         h.blocks(&mut state, actors.iter().map(|a| (target.actor(), *a)))?;
         let mut items = Vec::with_capacity(actors.len());
         for fan in &page.items {
-            let like = RecordId { actor: fan.actor, coll: c::LIKE, rkey: fan.rkey };
+            let like = RecordId::from_index(fan.actor, c::LIKE, fan.rkey);
             if state.blocked(target.actor(), fan.actor)
                 || state.viewer_block_exists(fan.actor)
                 || h.is_taken_down(Target::Record(like))
             {
                 continue;
             }
-            let edge = session.snapshot.edge(EdgeKind::Like, fan.actor, fan.rkey)?;
-            items.extend(edge.zip(profile(&state, fan.actor)).map(|(edge, actor)| Like {
+            let since = h.fan_since(EdgeKind::Like, fan)?;
+            items.extend(since.zip(profile(&state, fan.actor)).map(|(since, actor)| Like {
                 actor,
-                created_at: time(edge.created_ms(fan.rkey)),
-                indexed_at: time(edge.sort_ms(fan.rkey)),
+                created_at: time(since),
+                indexed_at: time(fan.sort),
             }));
         }
         Ok(Fetched { items, cursor: page.cursor })
@@ -327,7 +327,7 @@ pub(crate) fn get_reposted_by(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
         let mut state = h.state();
         h.profiles(&mut state, &actors)?;
         let shown = page.items.iter().filter(|fan| {
-            let repost = RecordId { actor: fan.actor, coll: c::REPOST, rkey: fan.rkey };
+            let repost = RecordId::from_index(fan.actor, c::REPOST, fan.rkey);
             !state.viewer_block_exists(fan.actor) && !h.is_taken_down(Target::Record(repost))
         });
         let items = shown.filter_map(|fan| profile(&state, fan.actor)).collect();

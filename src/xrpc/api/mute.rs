@@ -68,7 +68,7 @@ pub(crate) async fn unmute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, 
 
 /// `app.bsky.graph.muteActorList`
 pub(crate) async fn mute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    mute_record(app, &call, Kind::MutedList, "list", "app.bsky.graph.list").await
+    mute_record(app, &call, Kind::MutedList, "list", &["app.bsky.graph.list"]).await
 }
 
 /// `app.bsky.graph.unmuteActorList`
@@ -79,7 +79,8 @@ pub(crate) async fn unmute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Re
 
 /// `app.bsky.graph.muteThread`
 pub(crate) async fn mute_thread(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    mute_record(app, &call, Kind::MutedThread, "root", "app.bsky.feed.post").await
+    let posts = ["app.bsky.feed.post", "community.blacksky.feed.post"];
+    mute_record(app, &call, Kind::MutedThread, "root", &posts).await
 }
 
 /// `app.bsky.graph.unmuteThread`
@@ -93,12 +94,13 @@ async fn mute_record(
     call: &Call,
     kind: Kind,
     key: &str,
-    collection: &str,
+    collections: &[&str],
 ) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let uri = text(call, key).to_owned();
-    if !is_record_uri(&uri, collection) {
-        return Err(XrpcError::invalid_request(format!("{key} must be the URI of a {collection}")));
+    if !collections.iter().any(|collection| is_record_uri(&uri, collection)) {
+        let message = format!("{key} must be the URI of a {}", collections.join(" or "));
+        return Err(XrpcError::invalid_request(message));
     }
     let at = now(&app);
     app.writer

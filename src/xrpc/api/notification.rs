@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::page::{limit, time_cursor};
-use crate::hydrate::notification::NotifState;
+use crate::hydrate::notification::{NotifPage, NotifState};
 use crate::hydrate::{ActorId, Hydrator, Target};
 use crate::store::private::{self, Kind};
 use crate::store::rows::NotifRow;
@@ -33,16 +33,28 @@ struct Notifications<'a> {
     seen_at: Option<String>,
 }
 
-/// Runs `read` on the read pool once the viewer is a member.
+/// An answer, and whether the viewer is shown more if they belong to the community.
+type Partial = Result<(Reply, bool), XrpcError>;
+
+/// Runs `read` on the read pool once the viewer is a member, and once more if they belong to the community and are shown
+/// more by that.
 async fn as_member(
     app: Arc<AppCtx>,
-    call: Call,
-    read: fn(&AppCtx, &Call) -> Result<Reply, XrpcError>,
+    mut call: Call,
+    read: fn(&AppCtx, &Call) -> Partial,
 ) -> Result<Reply, XrpcError> {
     refuse_seen_at(&call)?;
     app.members.ensure(call.require_viewer()?).await?;
-    let on_pool = Arc::clone(&app);
-    app.blocking(move || read(&on_pool, &call)).await?
+    loop {
+        let on_pool = Arc::clone(&app);
+        let run = move || (read(&on_pool, &call), call);
+        let (answer, back) = app.blocking(run).await?;
+        let (reply, withheld) = answer?;
+        call = back;
+        if !withheld || call.community || !app.seek_community(&mut call).await? {
+            return Ok(reply);
+        }
+    }
 }
 
 fn refuse_seen_at(call: &Call) -> Result<(), XrpcError> {
@@ -83,7 +95,7 @@ impl Listing<'_> {
     }
 }
 
-fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+fn list(app: &AppCtx, call: &Call) -> Partial {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let limit = limit(call);
@@ -95,7 +107,7 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let from = time_cursor(call.params.str("cursor"))?;
     let now = session.ctx.now;
     let mut listing = Listing { h, state: NotifState::new(&h), shown: Vec::new() };
-    let (mut seen_at, mut next) = (None, None);
+    let (mut seen_at, mut next, mut withheld) = (None, None, false);
     if let Some(viewer) = session.ctx.viewer {
         let seen = h.seen(viewer)?;
         let mut before = from.map_or(now, |ms| ms.min(now));
@@ -104,14 +116,15 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
             let page = page(&h, call, viewer, priority, room, before)?;
             // Without a seen time only the newest of the first page is unread.
             let seen = match (seen, from, fetch) {
-                (None, None, 0) => page.0.first().map(|row| row.sort),
+                (None, None, 0) => page.rows.first().map(|row| row.sort),
                 (seen, ..) => seen,
             };
             if fetch == 0 {
                 seen_at = seen;
             }
-            listing.add(&page.0, seen)?;
-            next = page.1;
+            listing.add(&page.rows, seen)?;
+            withheld |= page.withheld;
+            next = page.cursor;
             match next {
                 // As other pages, it is filled while it is less than half full.
                 Some(at) if listing.shown.len() < limit.div_ceil(2) => before = at,
@@ -121,15 +134,14 @@ fn list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     }
     let Listing { state, shown, .. } = &listing;
     let views = shown.iter().filter_map(|(text, seen)| state.view(text, *seen));
-    session.reply(&Notifications {
+    let reply = session.reply(&Notifications {
         notifications: views.collect(),
         cursor: next.map(time),
         priority,
         seen_at: seen_at.map(time),
-    })
+    });
+    Ok((reply?, withheld))
 }
-
-type Rows = (Vec<NotifRow>, Option<i64>);
 
 /// One page of rows; reasons are filtered after paging.
 fn page(
@@ -139,13 +151,13 @@ fn page(
     priority: bool,
     limit: usize,
     before: i64,
-) -> Result<Rows, StoreError> {
+) -> Result<NotifPage, StoreError> {
     let mut page = h.notifications(viewer, priority, limit, before)?;
     let reasons = call.params.strs("reasons");
     if !reasons.is_empty() {
         page.rows.retain(|row| reasons.iter().any(|reason| reason == row.reason.name()));
     }
-    Ok((page.rows, page.cursor))
+    Ok(page)
 }
 
 #[derive(Serialize)]
@@ -158,13 +170,13 @@ pub(crate) async fn get_unread_count(app: Arc<AppCtx>, call: Call) -> Result<Rep
     as_member(app, call, unread).await
 }
 
-fn unread(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+fn unread(app: &AppCtx, call: &Call) -> Partial {
     let session = Session::open(app, call)?;
-    let count = match session.ctx.viewer {
+    let (count, withheld) = match session.ctx.viewer {
         Some(viewer) => session.hydrator().unread(viewer)?,
-        None => 0,
+        None => (0, false),
     };
-    Reply::json(&Count { count })
+    Ok((Reply::json(&Count { count })?, withheld))
 }
 
 /// `app.bsky.notification.updateSeen`

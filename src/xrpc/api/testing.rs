@@ -10,6 +10,7 @@ use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
 use crate::store::{ActorId, Reader};
 use crate::syntax::Did;
+use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{Generators, context_with};
 use crate::xrpc::{
     AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, Wishes, XrpcError,
@@ -89,7 +90,8 @@ impl Server {
         let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
         let peer = ([127, 0, 0, 1], 4000).into();
         let (credentials, wishes) = (Credentials::None, Wishes::default());
-        let call = Call { params, input: None, credentials, headers, peer, wishes };
+        let community = false;
+        let call = Call { params, input: None, credentials, headers, peer, wishes, community };
         let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
         let reply = handler(&self.ctx, &call).unwrap();
         let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
@@ -115,7 +117,11 @@ impl Server {
         }
         let peer = ([127, 0, 0, 1], 4000).into();
         let wishes = Wishes::default();
-        let call = Call { params, input, credentials, headers, peer, wishes };
+        let community = false;
+        let mut call = Call { params, input, credentials, headers, peer, wishes, community };
+        if is_named(&call.params) {
+            self.fixture.wait(self.ctx.seek_community(&mut call))?;
+        }
         let reply = match method.handler {
             Handler::Read(handler) => handler(&self.ctx, &call)?,
             Handler::Async(handler) => self.fixture.wait(handler(Arc::clone(&self.ctx), call))?,
