@@ -118,14 +118,7 @@ fn page(s: &Value) -> String {
             whole(push, "running")
         ));
     }
-    if let Some(disk) = s.get("disk") {
-        lines.push(format!(
-            "disk: {} used, {} free, ingest stops below {}",
-            bytes(number(disk, "used")),
-            bytes(number(disk, "free")),
-            bytes(number(disk, "reserve"))
-        ));
-    }
+    lines.extend(s.get("disk").map(disk));
     if let Some(memory) = s.get("memory") {
         lines.push(format!(
             "memory: {}, peak {}",
@@ -139,6 +132,26 @@ fn page(s: &Value) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn disk(v: &Value) -> String {
+    let [used, free, reserve] = ["used", "free", "reserve"].map(|key| bytes(number(v, key)));
+    let mut line = format!("disk: {used} used, {free} free, ingest stops below {reserve}");
+    match (
+        v.get("fall_per_day").and_then(Value::as_f64),
+        v.get("days_left").and_then(Value::as_f64),
+    ) {
+        (Some(fall), Some(days)) => {
+            line += &format!(", in about {days:.0} days at {} a day", bytes(fall));
+        }
+        (Some(_), None) => line += ", not within sight",
+        (None, _) => {}
+    }
+    match v.get("step").and_then(Value::as_str) {
+        None | Some("normal") => {}
+        Some(step) => line += &format!("\n  {}: {}", step.to_uppercase(), text(v, "advice")),
+    }
+    line
 }
 
 /// What to think of events that an upstream could not give again.
@@ -170,7 +183,9 @@ mod tests {
                 "events_per_s": 12.4, "queue_bytes": 2_000_000, "reconnects": 3, "last_error": "refused",
                 "dropped": {"bad-signature": 4},
                 "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
-            "resync": {"repos_left": 1, "failed": {"x": 1}, "parked_by_cause": {"x": 1}}, "disk": {"used": 1500, "free": 5, "reserve": 1},
+            "resync": {"repos_left": 1, "failed": {"x": 1}, "parked_by_cause": {"x": 1}},
+            "disk": {"used": 1500, "free": 5, "reserve": 1, "fall_per_day": 2_000_000, "days_left": 3.2, "step": "warn",
+                "advice": "make room"},
         });
         let page = page(&status);
         for part in [
@@ -185,7 +200,7 @@ mod tests {
             "2 times between 2026-01-01T00:00:00.000Z and 2026-01-01T00:00:01.000Z",
             "1 to go",
             "parked: x 1",
-            "1.5 kB used",
+            "1.5 kB used, 5 B free, ingest stops below 1 B, in about 3 days at 2.0 MB a day\n  WARN: make room",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }

@@ -57,6 +57,8 @@ pub struct Config {
     pub community: Community,
     /// Notifications to devices.
     pub push: Push,
+    /// Whom to tell when something needs the operator.
+    pub alerts: Alerts,
     /// Logging.
     pub log: Log,
     settings: settings::Settings,
@@ -94,6 +96,10 @@ pub struct Store {
     pub memory_budget: u64,
     /// Bytes of free disk under which ingest stops.
     pub reserve: u64,
+    /// Bytes of the file that holds some of the disk; 0 for none.
+    pub reserve_file: u64,
+    /// Days until the disk is full from which on to warn; 0 for never.
+    pub warn_days: u32,
 }
 
 /// `[network]`. URLs have no trailing slash.
@@ -267,6 +273,13 @@ pub struct Push {
     pub vapid_key_file: PathBuf,
 }
 
+/// `[alerts]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alerts {
+    /// Where events are posted to.
+    pub webhook: Option<String>,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
@@ -337,6 +350,7 @@ impl Config {
             limits: Limits::default(),
             community: Community::default(),
             push: Push::default(),
+            alerts: Alerts::default(),
             log: Log::default(),
             settings: settings::Settings::default(),
         })

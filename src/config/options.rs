@@ -62,6 +62,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "Posts whose content is kept on this server, for members only. Off unless list or hook is set.",
     ),
     ("push", "Notifications to devices."),
+    ("alerts", "Whom to tell when the server needs its operator."),
     ("log", "What is written to standard error."),
 ];
 
@@ -153,8 +154,27 @@ pub(crate) const OPTIONS: &[Opt] = &[
         key: "store.reserve",
         default: Some("\"2GB\""),
         example: Example::On,
-        doc: "When the disk has less free space than this, ingest stops and reads go on.",
+        doc: "When the disk has less free space than this, ingest stops and reads go on; at twice this backfill pauses, at \
+              one and a half times this retention runs, if scope.mode lets anything go. Never less than what the store \
+              needs to end what it began: 300 MB with a memory_budget of 512MB, and up to 800 MB more for a large index.",
         apply: |c, v| set(&mut c.store.reserve, parse::bytes(v, 0)),
+        ..BASE
+    },
+    Opt {
+        key: "store.reserve_file",
+        default: Some("\"256MB\""),
+        doc: "Size of a file in store.path that holds some of the disk. It is made when less than five times store.reserve is \
+              free, given up when ingest has stopped and space is still short, and made again afterwards. 0 for none; a \
+              twentieth of the disk at most.",
+        apply: |c, v| set(&mut c.store.reserve_file, parse::bytes(v, 0)),
+        ..BASE
+    },
+    Opt {
+        key: "store.warn_days",
+        shape: Shape::Plain,
+        default: Some("14"),
+        doc: "Warn when ingest would stop within so many days at the rate of the last two. 0 for never.",
+        apply: |c, v| set(&mut c.store.warn_days, parse::integer(v, 0, 3650)),
         ..BASE
     },
     Opt {
@@ -341,7 +361,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt {
         key: "images.cache_size",
         default: Some("\"2GB\""),
-        doc: "Most that this folder may take on disk; 0 for no cache. When the disk has little more free space than \
+        doc: "Most that this folder may take on disk; 0 for no cache. When the disk has less free space than twice \
               store.reserve, the cache shrinks first.",
         apply: |c, v| set(&mut c.images.cache_size, parse::bytes(v, 0)),
         ..BASE
@@ -458,6 +478,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         doc: "File with the P-256 private key (PEM) that WebPush services know this server by. Made at the first start, \
               readable by its owner only. Default: `vapid_key.pem` beside server.signing_key_file.",
         apply: |c, v| set(&mut c.push.vapid_key_file, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "alerts.webhook",
+        example: Example::OffWith("\"https://alerts.example/hook\""),
+        doc: "HTTPS URL to which events that need you are posted as JSON, each step of the disk ladder so far: {\"event\": \
+              \"disk\", \"service\", \"at\", \"step\", \"was\", \"message\", \"free\", \"days_left\"}.",
+        apply: |c, v| set(&mut c.alerts.webhook, parse::url(v, HTTP).map(Some)),
         ..BASE
     },
     Opt {

@@ -29,6 +29,8 @@ const MAX_SLEEP: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_millis(1500);
 /// Pause after an error of the store.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+/// Between two looks whether there is room on the disk again.
+const NO_ROOM_MS: i64 = 5000;
 
 /// Which labelers decide what is hidden: those that apply to clients that name none.
 pub type Labelers = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
@@ -171,6 +173,10 @@ impl Push {
             return Ok(None);
         }
         let now = (self.inner.parts.clock)();
+        if self.inner.parts.writer.room().is_short() {
+            // That it was sent could not be written down, and it would be sent again and again.
+            return Ok(Some(now.saturating_add(NO_ROOM_MS)));
+        }
         let count = now.saturating_sub(self.counted_at) >= COUNT_MS;
         let held: FxHashSet<PushJob> = self.held.values().map(|(job, _)| job.clone()).collect();
         let inner = Arc::clone(&self.inner);

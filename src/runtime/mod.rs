@@ -4,6 +4,7 @@
 //! whatever brings new data. The stop is the other way round: nothing new comes in, answers under way go out, the
 //! writer ends after its last fsync.
 
+mod alerts;
 mod backfill;
 mod disk;
 mod import;
@@ -12,6 +13,7 @@ mod members;
 mod on_read;
 mod private;
 mod purge;
+mod reserve;
 mod retention;
 mod serve;
 mod signing_key;

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::index::{Index, purge_step};
 use crate::store::{ActorId, Store, StoreError, Writer, meta};
+
+/// Before the next try when the disk is full.
+const AFTER_NO_ROOM: Duration = Duration::from_secs(5);
 
 /// Works off the accounts that an earlier run left and those that come.
 pub(super) async fn run(
@@ -38,8 +42,11 @@ pub(super) async fn run(
                 return Ok(());
             }
             let index = Arc::clone(&index);
-            if writer.durable(move |tx| purge_step(&index, tx, actor)).await? {
-                break;
+            match writer.durable(move |tx| purge_step(&index, tx, actor)).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(StoreError::NoRoom) => tokio::time::sleep(AFTER_NO_ROOM).await,
+                Err(error) => return Err(error),
             }
         }
     }

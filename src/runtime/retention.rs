@@ -7,6 +7,8 @@
 //! away rewrites the keyspaces, one after the other and only with enough free disk; what could not be given back is
 //! remembered and counts as free, so that the next run does not take more away for it.
 //!
+//! When the disk runs full it begins at once, and stops with what was needed.
+//!
 //! The writer is asked for small steps with pauses of four times their length in between: a fifth of its time at most,
 //! less while ingest waits.
 
@@ -18,12 +20,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::disk;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
 use crate::index::scope::{DAY_MS, Kept};
-use crate::store::{Ks, Store, StoreError, Writer, meta};
+use crate::store::{Ks, Store, StoreError, Writer, free_space, meta};
 use crate::telemetry::counters::Counters;
 
 /// What was taken away.
@@ -48,6 +49,8 @@ struct Plan {
     mode: ScopeMode,
     days: u32,
     budget: u64,
+    /// Bytes to be freed whatever the budget: the disk runs full.
+    wanted: u64,
     dry: bool,
 }
 
@@ -141,6 +144,7 @@ impl Keeper {
                 mode: scope.mode,
                 days: scope.days,
                 budget: scope.disk_budget,
+                wanted: 0,
                 dry: false,
             },
             reserve: config.store.reserve,
@@ -165,6 +169,19 @@ impl Keeper {
                 Arc::clone(&self).work(self.plan).await;
             }
         }
+    }
+
+    /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
+    pub(super) fn prune(self: &Arc<Self>, wanted: u64) {
+        if self.plan.mode != ScopeMode::Whole && self.begin() {
+            tokio::spawn(Arc::clone(self).work(Plan { wanted, ..self.plan }));
+        }
+    }
+
+    /// Bytes that the store may still grow by, if it has a budget.
+    pub(super) fn growth(&self) -> Option<u64> {
+        let budget = Some(self.plan.budget).filter(|budget| *budget > 0)?;
+        Some(budget.saturating_sub(used(&self.store).ok()?))
     }
 
     pub(super) fn status(&self) -> Value {
@@ -271,6 +288,7 @@ impl Keeper {
             let used = report.used_before.saturating_sub(owed).saturating_sub(report.freed);
             plan.budget > 0 && used > plan.budget / 20 * 19
         };
+        let wanting = |report: &Report| above(report) || owed + report.freed < plan.wanted;
         let whole = i64::from(plan.days) * DAY_MS;
         let younger = YOUNGER.into_iter().flat_map(|percent| {
             let age = (whole / 100 * percent).max(DAY_MS);
@@ -278,7 +296,7 @@ impl Keeper {
         });
         let mut dry_before = Tally::default();
         for (age, spare) in [(whole, None)].into_iter().chain(younger) {
-            if report.walks > 0 && !above(report) {
+            if report.walks > 0 && !wanting(report) {
                 break;
             }
             if plan.dry {
@@ -302,7 +320,10 @@ impl Keeper {
         report.owed = owed.saturating_add(report.freed);
         report.used_after = report.used_before.saturating_sub(report.owed);
         if !plan.dry {
-            self.compact(report).await?;
+            // What else there is room for is what the store itself needs.
+            let floor = self.store.headroom();
+            let spare = if plan.wanted > 0 { floor } else { self.reserve / 10 * 11 };
+            self.compact(report, spare.max(floor)).await?;
         }
         Ok(())
     }
@@ -389,7 +410,7 @@ impl Keeper {
     }
 
     /// Gives the space back, if it is worth it and there is room to do it in.
-    async fn compact(&self, report: &mut Report) -> Result<(), StoreError> {
+    async fn compact(&self, report: &mut Report, spare: u64) -> Result<(), StoreError> {
         if report.owed < (report.used_before / 20).max(1 << 20) {
             return Ok(());
         }
@@ -400,8 +421,8 @@ impl Keeper {
             }
             let (disk, _) = self.store.disk()?;
             let size = disk.iter().find(|(k, _)| *k == ks).map_or(0, |(_, n)| *n);
-            let free = disk::free(self.store.path());
-            if free < size.saturating_add(self.reserve.saturating_mul(11) / 10) {
+            let free = free_space(self.store.path());
+            if free < size.saturating_add(spare) {
                 all = false;
                 tracing::warn!(
                     keyspace = ks.name(),

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Alerts;
 use super::backfill::{self, Backfill};
-use super::disk::{self, Verdict};
+use super::disk::{self, View, Watch};
 use super::keys::FromDocuments;
 use super::members::{self, IndexMembers, Operator};
 use super::on_read::FromPds;
@@ -30,8 +31,9 @@ use crate::ingest::directory::Network;
 use crate::ingest::{self};
 use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
+use crate::ops::Step;
 use crate::push::{self, NetTransport, Push};
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Store, StoreError, Writer, free_space};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
 use crate::xrpc::{
@@ -101,10 +103,12 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    disk::make_way(&config);
     let key = signing_key::load_or_make(&config.server.signing_key_file)?;
     let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, writer_thread) = Writer::start(store.clone())?;
+    writer.room().set_floor(store.headroom());
     let (index, Requests { resync, purge: purge_requests, push: push_requests }) =
         Index::new(&store)?;
     let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
@@ -188,6 +192,7 @@ async fn serve(
         writer: writer.clone(),
         clock: now_ms,
     });
+    let view = Arc::<View>::default();
     let board = Arc::new(Board {
         started: Instant::now(),
         store: store.clone(),
@@ -197,7 +202,7 @@ async fn serve(
         media: Arc::clone(&media),
         purging: Arc::clone(&purging),
         reloads: AtomicU64::new(0),
-        reserve: config.store.reserve,
+        disk: Arc::clone(&view),
         push: push.stats(),
         keeper: Arc::clone(&keeper),
     });
@@ -226,6 +231,10 @@ async fn serve(
         client_config: ArcSwap::from_pointee(client_config(&config)),
         clock: now_ms,
         status: Box::new(move || status_board.read()),
+        ready: {
+            let view = Arc::clone(&view);
+            Box::new(move || view.ready())
+        },
     });
     let _ = auth_slot.set(Arc::downgrade(&ctx));
     let app = Arc::new(App::new(Arc::clone(&ctx))?);
@@ -255,6 +264,16 @@ async fn serve(
         operators_commands(Arc::clone(&board), private, backfill, operator, Arc::clone(&keeper));
     tokio::spawn(socket.serve(commands, stop.clone()));
     tokio::spawn(members::join_all(members, config.scope.members.clone()));
+    let for_operator = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
+    let parts = disk::Parts {
+        store: store.clone(),
+        writer: writer.clone(),
+        keeper: Arc::clone(&keeper),
+        sources: Arc::clone(&sources),
+        alerts: Alerts::start(config.alerts.webhook.clone(), for_operator, stop.clone()),
+        view,
+    };
+    let mut watch = Watch::new(parts, &config);
     let keeper_task = tokio::spawn(keeper.run());
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
@@ -270,18 +289,26 @@ async fn serve(
     let mut current = config;
     let mut tick = tokio::time::interval(disk::EVERY);
     let mut writer_thread = Some(writer_thread);
+    let mut failed: Option<ServeError> = None;
     let result = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => reload(&mut current, &config_sources, &log, &ctx, &sources, &board),
             _ = tick.tick() => {
-                if writer_thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished) {
-                    break Err(ServeError::WriterGone);
+                if let Some(ended) = writer_thread.take_if(|thread| thread.is_finished()) {
+                    failed = Some(match ended.join() {
+                        Ok(Err(error)) => error.into(),
+                        _ => ServeError::WriterGone,
+                    });
                 }
                 ctx.media.tend();
-                if let Err(e) = watch_disk(&current, &sources).await {
+                if let Err(e) = watch.look(&current).await {
                     break Err(e);
+                }
+                // Without room it would only end again, and reads with it.
+                if let Some(error) = failed.take_if(|_| !watch.is_short()) {
+                    break Err(error);
                 }
             }
         }
@@ -361,15 +388,13 @@ fn hydration_settings(config: &Config) -> Settings {
     }
 }
 
-/// Images, with a cache that leaves alone what ingest needs to go on: it stops below the reserve, and starts again a
-/// tenth above.
+/// Images, with a cache that is the first to give way: images can be made again.
 fn media_settings(config: &Config, threads: usize) -> media::Settings {
-    let reserve = config.store.reserve;
     media::Settings {
         cache_path: config.images.cache_path.clone(),
         cache_size: config.images.cache_size,
-        floor: reserve.saturating_add(reserve / 5),
-        free: disk::free,
+        floor: Step::HoldBackfill.below(config.store.reserve),
+        free: free_space,
         threads,
     }
 }
@@ -393,27 +418,6 @@ fn client_config(config: &Config) -> ClientConfig {
         age_rules: config.age_assurance.rules.clone(),
         assured: config.age_assurance.assured.clone(),
     }
-}
-
-async fn watch_disk(config: &Config, sources: &Sources) -> Result<(), ServeError> {
-    let running = sources.is_running();
-    let free = disk::free(&config.store.path);
-    match disk::judge(free, config.store.reserve, running) {
-        Verdict::Run if !running => {
-            sources.start(config)?;
-            tracing::info!("ingest runs");
-        }
-        Verdict::Stop if running => {
-            tracing::error!(
-                free,
-                reserve = config.store.reserve,
-                "ingest stopped: free space is below store.reserve; reads go on. Make room, it resumes by itself"
-            );
-            sources.stop().await;
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 fn reload(

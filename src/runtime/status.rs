@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::disk;
+use super::disk::View;
 use super::retention::Keeper;
 use super::sources::Sources;
 use crate::index::Index;
@@ -25,7 +25,7 @@ pub(super) struct Board {
     pub(super) media: Arc<Media>,
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
-    pub(super) reserve: u64,
+    pub(super) disk: Arc<View>,
     pub(super) push: Arc<push::Stats>,
     pub(super) keeper: Arc<Keeper>,
 }
@@ -34,11 +34,9 @@ impl Board {
     /// The document as of now.
     pub(super) fn read(&self) -> Value {
         let sources = self.sources.status();
-        let ingest = if self.sources.is_running() {
-            "running"
-        } else {
-            "stopped: free space is below store.reserve; reads go on, and it resumes by itself"
-        };
+        let disk = self.disk.get();
+        let ingest =
+            if self.sources.is_running() { "running" } else { "stopped: the disk is nearly full" };
         let used = self
             .store
             .disk()
@@ -61,7 +59,7 @@ impl Board {
             },
             requests_waiting: 0,
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
-            disk: Disk { used, free: disk::free(self.store.path()), reserve: self.reserve },
+            disk: Disk { used, ..disk },
             memory: crate::ops::Memory::default(),
             counters: Default::default(),
         };

@@ -30,6 +30,7 @@ pub mod read;
 pub mod registrations;
 pub mod rebuild;
 pub mod repo_jobs;
+mod room;
 mod row_cache;
 pub mod rows;
 pub mod stats;
@@ -46,6 +47,7 @@ pub use ids::{ActorId, CollId, Key, PostId, RecordId, Rkey, Target};
 pub use keyspaces::Ks;
 pub(crate) use names::counterpart as name_counterpart;
 pub use read::{Reader, Snapshot};
+pub use room::{DiskSpace, Room, disk_space, free_space};
 pub use tx::Tx;
 pub use writer::{Writer, WriterStats};
 
@@ -82,6 +84,9 @@ pub enum StoreError {
     /// The writer has stopped.
     #[error("store: the writer has stopped")]
     Closed,
+    /// The disk is nearly full: see [`Room`].
+    #[error("store: the disk is full; nothing is written until there is room again")]
+    NoRoom,
 }
 
 impl StoreError {

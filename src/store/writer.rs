@@ -5,12 +5,19 @@
 //! the next fsync, every 500 ms, or at once for who asked through [`Writer::durable`] (group commit: all that
 //! came meanwhile share the fsync).
 //!
-//! An error of the engine is not survivable: the thread stops, the queue closes and the process ends with it.
+//! An error of the engine is not survivable: the thread stops, the queue closes and the process ends with it. So that
+//! a full disk does not become one, nothing is written without room ([`Room`]).
+//!
+//! # Invariants
+//! - Changes are made in the order in which they were queued. Only those whose callers wait for an answer may be left
+//!   out, when there is no room, and then the caller is told.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::room::{Room, free_space};
 use super::{Store, StoreError, Tx};
 
 const MAX_BYTES: usize = 8 << 20;
@@ -28,10 +35,20 @@ struct Ack {
     tell: Box<dyn FnOnce() + Send>,
 }
 
-type Job = Box<dyn FnOnce(&mut Tx<'_>) -> Result<Option<Ack>, StoreError> + Send>;
+/// Makes the change; without a batch, says that it is not made.
+type Work =
+    Box<dyn for<'t, 's> FnOnce(Option<&'t mut Tx<'s>>) -> Result<Option<Ack>, StoreError> + Send>;
+
+struct Job {
+    work: Work,
+    /// Whether somebody waits for the answer.
+    answered: bool,
+}
 
 /// Time at the end for what makes the next start quick.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Between two looks whether there is room again.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the thread is told.
 enum Order {
@@ -44,6 +61,8 @@ enum Order {
 pub struct Writer {
     queue: flume::Sender<Order>,
     stats: Arc<WriterStats>,
+    room: Arc<Room>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// Totals since start.
@@ -65,17 +84,42 @@ impl Writer {
     pub fn start(
         store: Store,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
+        let path = store.path().to_owned();
+        Self::start_in(store, Room::new(move || free_space(&path)))
+    }
+
+    /// The same with another idea of how much room there is.
+    pub(crate) fn start_in(
+        store: Store,
+        room: Room,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let (queue, jobs) = flume::bounded(QUEUE);
-        let stats = Arc::new(WriterStats::default());
-        let for_thread = Arc::clone(&stats);
-        let handle =
-            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-                let end = store.clone();
-                Loop { store, jobs, stats: for_thread, synced: Instant::now(), dirty: false }
-                    .run()?;
-                end.settle(SETTLE)
-            })?;
-        Ok((Self { queue, stats }, handle))
+        let writer =
+            Self { queue, stats: Arc::default(), room: Arc::new(room), stopping: Arc::default() };
+        let work = Loop {
+            store: store.clone(),
+            jobs,
+            kept: VecDeque::new(),
+            stats: Arc::clone(&writer.stats),
+            room: Arc::clone(&writer.room),
+            stopping: Arc::clone(&writer.stopping),
+            synced: Instant::now(),
+            dirty: false,
+        };
+        let room = Arc::clone(&writer.room);
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let handle = thread.spawn(move || {
+            work.run()?;
+            // Tables are made of what is in the journal anyway.
+            if room.lacks() { Ok(()) } else { store.settle(SETTLE) }
+        })?;
+        Ok((writer, handle))
+    }
+
+    /// Whether there is room to write.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Totals since start.
@@ -86,6 +130,7 @@ impl Writer {
 
     /// Ends the thread once everything queued so far is in and on disk. Later changes are refused.
     pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         let _ = self.queue.send_async(Order::Stop).await;
     }
 
@@ -95,12 +140,13 @@ impl Writer {
         self.queue.len()
     }
 
-    /// Queues a change, waiting for room. An error that `job` returns stops the writer.
+    /// Queues a change, waiting for a place in the queue. An error that `job` returns stops the writer. While the disk is
+    /// full the change waits.
     pub async fn submit(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let job: Job = Box::new(move |tx| job(tx).map(|()| None));
+        let job = unanswered(job);
         self.queue.send_async(Order::Run(job)).await.map_err(|_| StoreError::Closed)
     }
 
@@ -109,11 +155,11 @@ impl Writer {
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let job: Job = Box::new(move |tx| job(tx).map(|()| None));
-        self.queue.send(Order::Run(job)).map_err(|_| StoreError::Closed)
+        self.queue.send(Order::Run(unanswered(job))).map_err(|_| StoreError::Closed)
     }
 
-    /// Changes something and answers when it is on disk and every read shows it.
+    /// Changes something and answers when it is on disk and every read shows it. [`StoreError::NoRoom`] while the disk is
+    /// full.
     pub async fn durable<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -135,48 +181,109 @@ impl Writer {
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         durable: bool,
     ) -> Result<T, StoreError> {
+        if self.room.is_short() {
+            return Err(StoreError::NoRoom);
+        }
         let (done, wait) = tokio::sync::oneshot::channel();
-        let job: Job = Box::new(move |tx| {
+        let work: Work = Box::new(move |tx| {
+            let Some(tx) = tx else {
+                drop(done.send(Err(StoreError::NoRoom)));
+                return Ok(None);
+            };
             let value = job(tx)?;
-            Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(value))) }))
+            Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(Ok(value)))) }))
         });
-        self.queue.send_async(Order::Run(job)).await.map_err(|_| StoreError::Closed)?;
-        wait.await.map_err(|_| StoreError::Closed)
+        let order = Order::Run(Job { work, answered: true });
+        self.queue.send_async(order).await.map_err(|_| StoreError::Closed)?;
+        wait.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+fn unanswered(job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) -> Job {
+    let work: Work = Box::new(move |tx| tx.map_or(Ok(()), job).map(|()| None));
+    Job { work, answered: false }
+}
+
+/// Whether a job may wait; who waits for its answer is told that there is no room.
+fn refuse(job: Job) -> Option<Job> {
+    if !job.answered {
+        return Some(job);
+    }
+    // Nothing is changed, so nothing can fail.
+    let _ = (job.work)(None);
+    None
 }
 
 struct Loop {
     store: Store,
     jobs: flume::Receiver<Order>,
+    /// Taken from the queue while there was no room; before all that is in it.
+    kept: VecDeque<Job>,
     stats: Arc<WriterStats>,
+    room: Arc<Room>,
+    stopping: Arc<AtomicBool>,
     synced: Instant,
     dirty: bool,
 }
 
 impl Loop {
     fn run(mut self) -> Result<(), StoreError> {
-        loop {
-            let first = if self.dirty {
-                match self.jobs.recv_timeout(SYNC_EVERY.saturating_sub(self.synced.elapsed())) {
-                    Ok(Order::Run(job)) => job,
-                    Err(flume::RecvTimeoutError::Timeout) => {
-                        self.sync()?;
-                        continue;
-                    }
-                    Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => {
-                        return self.sync();
-                    }
+        while let Some(first) = self.first()? {
+            if self.room.lacks() {
+                if !self.wait_for_room(first)? {
+                    break;
                 }
-            } else {
-                match self.jobs.recv() {
-                    Ok(Order::Run(job)) => job,
-                    Ok(Order::Stop) | Err(_) => return Ok(()),
-                }
-            };
-            if !self.batch(first)? {
-                return self.sync();
+            } else if !self.batch(first)? {
+                break;
             }
         }
+        if self.dirty { self.sync() } else { Ok(()) }
+    }
+
+    /// The next job, whenever it comes; nothing at the end. What is written meanwhile waits for an fsync.
+    fn first(&mut self) -> Result<Option<Job>, StoreError> {
+        if let Some(job) = self.kept.pop_front() {
+            return Ok(Some(job));
+        }
+        while self.dirty {
+            match self.jobs.recv_timeout(SYNC_EVERY.saturating_sub(self.synced.elapsed())) {
+                Ok(Order::Run(job)) => return Ok(Some(job)),
+                Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(flume::RecvTimeoutError::Timeout) => self.sync()?,
+            }
+        }
+        match self.jobs.recv() {
+            Ok(Order::Run(job)) => Ok(Some(job)),
+            Ok(Order::Stop) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Writes nothing until there is room again; `false` if it ended with the order to stop. What is kept then is lost,
+    /// and the cursors with it.
+    fn wait_for_room(&mut self, first: Job) -> Result<bool, StoreError> {
+        if self.dirty {
+            self.sync()?;
+        }
+        self.room.shut();
+        let kept = std::mem::take(&mut self.kept);
+        self.kept = std::iter::once(first).chain(kept).filter_map(refuse).collect();
+        while self.room.lacks() {
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(false);
+            }
+            // As many as the queue holds: then those who send wait.
+            if self.kept.len() >= QUEUE {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            match self.jobs.recv_timeout(LOOK) {
+                Ok(Order::Run(job)) => self.kept.extend(refuse(job)),
+                Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(flume::RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.room.open();
+        Ok(true)
     }
 
     /// Commits one batch that begins with `first`; `false` if it ended with the order to stop.
@@ -190,11 +297,15 @@ impl Loop {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             tx.mark();
-            acks.extend(job(&mut tx)?);
+            acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
             let age = begun.elapsed();
             if count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE {
                 break;
+            }
+            if let Some(job) = self.kept.pop_front() {
+                next = Some(job);
+                continue;
             }
             let order = match self.jobs.try_recv() {
                 Ok(order) => Some(order),
@@ -235,5 +346,70 @@ impl Loop {
         self.synced = Instant::now();
         self.dirty = false;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Ks, Reader};
+
+    fn put(key: &'static [u8]) -> impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send {
+        move |tx| {
+            tx.put(Ks::Meta, key, b"1");
+            Ok(())
+        }
+    }
+
+    /// A writer on a disk that a test fills.
+    fn on_a_disk() -> (Store, Writer, Arc<AtomicU64>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let free = Arc::new(AtomicU64::new(1000));
+        let seen = Arc::clone(&free);
+        let room = Room::new(move || seen.load(Ordering::Relaxed));
+        room.set_floor(160);
+        let (writer, _thread) = Writer::start_in(store.clone(), room).unwrap();
+        (store, writer, free, dir)
+    }
+
+    #[tokio::test]
+    async fn without_room_answers_say_so_and_the_rest_waits_in_order() {
+        let (store, writer, free, _dir) = on_a_disk();
+        writer.durable(put(b"xa")).await.unwrap();
+        free.store(159, Ordering::Relaxed);
+        writer.submit(put(b"xb")).await.unwrap();
+        assert!(matches!(writer.durable(put(b"xc")).await, Err(StoreError::NoRoom)));
+        assert!(writer.room().is_short());
+        assert!(matches!(writer.visible(put(b"xc")).await, Err(StoreError::NoRoom)));
+        let after = |tx: &mut Tx<'_>| {
+            assert!(tx.has(Ks::Meta, b"xb")?, "the change before it");
+            tx.del(Ks::Meta, b"xb");
+            Ok(())
+        };
+        writer.submit(after).await.unwrap();
+        let held = |key| store.snapshot().has(Ks::Meta, key).unwrap();
+        assert_eq!([held(b"xa"), held(b"xb"), held(b"xc")], [true, false, false]);
+        // A little more than the floor is needed to go on.
+        free.store(170, Ordering::Relaxed);
+        while writer.room().is_short() {
+            tokio::time::sleep(LOOK / 10).await;
+        }
+        writer.durable(put(b"xd")).await.unwrap();
+        assert_eq!([held(b"xb"), held(b"xc"), held(b"xd")], [false, false, true]);
+        assert_eq!(writer.room().stops(), 1);
+    }
+
+    #[tokio::test]
+    async fn it_ends_without_room_however_many_wait() {
+        let (store, writer, free, _dir) = on_a_disk();
+        free.store(0, Ordering::Relaxed);
+        let full = (0..2 * QUEUE).map(|_| writer.submit(put(b"xa")));
+        futures_util::future::try_join_all(full).await.unwrap();
+        writer.stop().await;
+        while !writer.queue.is_disconnected() {
+            tokio::time::sleep(LOOK / 10).await;
+        }
+        assert!(!store.snapshot().has(Ks::Meta, b"xa").unwrap());
     }
 }

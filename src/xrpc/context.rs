@@ -26,6 +26,9 @@ pub type Clock = fn() -> u64;
 /// block, only read counters.
 pub type StatusSource = Box<dyn Fn() -> Value + Send + Sync>;
 
+/// Answers `GET /readyz`: why no new data is taken in, if that is so. Must not block.
+pub type Readiness = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What this server says about itself.
 #[derive(Debug, Clone)]
 pub struct ServerIdentity {
@@ -103,6 +106,8 @@ pub struct AppCtx {
     pub clock: Clock,
     /// The body of `GET /admin/status`.
     pub status: StatusSource,
+    /// Whether this server keeps up.
+    pub ready: Readiness,
 }
 
 impl AppCtx {

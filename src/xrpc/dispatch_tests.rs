@@ -241,6 +241,22 @@ async fn the_site() {
     assert_eq!(json_of(&app.handle(status).await), json!({ "upstreams": [] }));
 }
 
+#[tokio::test]
+async fn what_is_not_ready_is_still_alive() {
+    let mut ctx = crate::xrpc::testing::context(Arc::default());
+    let full = || Err("the disk is full".to_owned());
+    Arc::get_mut(&mut ctx).unwrap().ready = Box::new(full);
+    let (well, _) = app(METHODS);
+    let ill = App::with_methods(ctx, METHODS).unwrap();
+    for (app, path, status, body) in
+        [(&*well, "/readyz", 200, "ready\n"), (&ill, "/readyz", 503, "the disk is full\n")]
+    {
+        let response = app.handle(request(Verb::GET, path)).await;
+        assert_eq!((response.status.as_u16(), &*response.body), (status, body.as_bytes()));
+    }
+    assert_eq!(ill.handle(request(Verb::GET, "/xrpc/_health")).await.status, 200);
+}
+
 /// Has what is asked of it at the second read, or never.
 struct Bringer {
     comes: bool,

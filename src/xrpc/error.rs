@@ -125,6 +125,13 @@ impl XrpcError {
             .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// 503 `InsufficientStorage` with `Retry-After: 60`: the disk is full, so nothing can be kept; reads go on.
+    pub fn no_room() -> Self {
+        let message = "This server's disk is full: nothing can be saved for now";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "InsufficientStorage", message)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("60"))
+    }
+
     /// 500 `InternalServerError`: the cause is logged, the caller sees a fixed message.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error = Self::new(
@@ -199,7 +206,10 @@ impl XrpcError {
 
 impl From<StoreError> for XrpcError {
     fn from(error: StoreError) -> Self {
-        Self::internal(error)
+        match error {
+            StoreError::NoRoom => Self::no_room(),
+            error => Self::internal(error),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub use app::App;
 pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
-pub use context::{AppCtx, ClientConfig, Clock, LiveNow, ServerIdentity, StatusSource};
+pub use context::{AppCtx, ClientConfig, Clock, LiveNow, Readiness, ServerIdentity, StatusSource};
 pub use error::XrpcError;
 pub use labelers::{Labeler, ParsedLabelers};
 pub use listing::{Listed, Param, list};

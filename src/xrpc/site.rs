@@ -42,6 +42,7 @@ impl Site {
             "/" => Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8"),
             "/robots.txt" => Reply::with_type(ROBOTS.into(), "text/plain; charset=utf-8"),
             "/xrpc/_health" => Reply::json_bytes(self.health.clone()),
+            "/readyz" => ready(ctx),
             "/.well-known/did.json" => Reply::json_bytes(self.did_document.clone()?),
             "/push/vapid-key" => {
                 Reply::with_type(self.vapid_key.clone().into_bytes(), "text/plain; charset=utf-8")
@@ -54,6 +55,17 @@ impl Site {
         };
         Some(encode::success(reply, &Accept::of(&request.method, &request.headers)))
     }
+}
+
+/// For load balancers and monitors, unlike `_health`, which answers as long as reads do.
+fn ready(ctx: &AppCtx) -> Reply {
+    let (status, text) = match (ctx.ready)() {
+        Ok(()) => (StatusCode::OK, "ready".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    };
+    Reply::with_type(format!("{text}\n").into_bytes(), "text/plain; charset=utf-8")
+        .with_status(status)
+        .with_cache_control("no-store")
 }
 
 /// Plain text, since such a path is not of the protocol.

@@ -281,6 +281,7 @@ pub(super) fn context_with(
         client_config: ArcSwap::default(),
         clock: || NOW * 1000,
         status: Box::new(|| json!({ "upstreams": [] })),
+        ready: Box::new(|| Ok(())),
     })
 }
 

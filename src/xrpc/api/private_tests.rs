@@ -76,6 +76,33 @@ fn bookmarks_are_made_listed_and_taken_away() {
 }
 
 #[test]
+fn on_a_full_disk_nothing_is_saved_and_everything_is_read() {
+    let s = Server::new(Fixture::new());
+    let [me, author] = ["me", "author"].map(|n| s.fixture.account(n));
+    let [old, new] = [1, 2].map(|n| s.fixture.post(author, NOW - n, json!({})));
+    let [old, new] = [old, new].map(|post| s.fixture.strong_ref(post));
+    let create = |what: &Value| s.post("app.bsky.bookmark.createBookmark", what.clone(), me);
+    let held = || {
+        let body = s.get("app.bsky.bookmark.getBookmarks", "", Some(me)).unwrap();
+        body["bookmarks"].as_array().unwrap().len()
+    };
+    create(&old).unwrap();
+    let room = s.fixture.writer.room();
+    room.set_floor(u64::MAX);
+    for _ in 0..2 {
+        let error = create(&new).unwrap_err();
+        assert_eq!((error.status().as_u16(), error.name()), (503, "InsufficientStorage"));
+    }
+    assert_eq!(held(), 1);
+    room.set_floor(0);
+    while room.is_short() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    create(&new).unwrap();
+    assert_eq!(held(), 2);
+}
+
+#[test]
 fn drafts_are_kept_changed_paged_and_end_at_the_limit() {
     let s = Server::new(Fixture::new());
     let [me, other] = ["me", "other"].map(|n| s.fixture.account(n));
