@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod account;
 mod backfill;
 mod config;
 mod db;
@@ -73,6 +74,8 @@ enum Command {
     Repo(repo::Args),
     /// Bring in what was written before: of a PDS, of a relay's hosts, of the whole network
     Backfill(backfill::Args),
+    /// People's rights: opt accounts out, delete or export what is held of them
+    Account(account::Args),
     /// List, add and remove members: accounts whose notifications are kept, and around whom the scope is drawn
     Member(member::Args),
     /// Say what another scope would keep and delete
@@ -81,7 +84,7 @@ enum Command {
     Retention(retention::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
-    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, takedowns
+    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
     ///
     /// The only data that the network cannot give back, as JSON lines. The server may run: then it is asked through
     /// the Unix socket in the store's folder, so run it as the same user.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Xrpc(args) => xrpc::run(&args),
         Command::Repo(args) => repo::run(&args, &sources),
         Command::Backfill(args) => backfill::run(&args, &sources),
+        Command::Account(args) => account::run(&args, &sources),
         Command::Member(args) => member::run(&args, &sources),
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),

@@ -131,9 +131,19 @@ impl Door {
 }
 
 async fn export(door: &Door, out: Option<&Path>) -> Result<(), CliError> {
+    write_to(out, async |out| write_all(door, out).await).await
+}
+
+/// Lets `write` write to standard output, or into a file, which is there whole or not at all and readable by its owner
+/// only.
+pub(super) async fn write_to(
+    out: Option<&Path>,
+    write: impl AsyncFnOnce(&mut dyn Write) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let Some(path) = out else {
         let mut stdout = BufWriter::new(io::stdout().lock());
-        return write_all(door, &mut stdout).await;
+        write(&mut stdout).await?;
+        return Ok(stdout.flush()?);
     };
     let failed = |e: io::Error| CliError::Failed(format!("{}: {e}", path.display()));
     let mut partial = path.as_os_str().to_owned();
@@ -142,9 +152,10 @@ async fn export(door: &Door, out: Option<&Path>) -> Result<(), CliError> {
     let _ = fs::remove_file(&partial);
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
     let mut file = BufWriter::new(options.open(&partial).map_err(failed)?);
-    let written = match write_all(door, &mut file).await {
+    let written = match write(&mut file).await {
         Ok(()) => {
-            file.get_ref().sync_all().and_then(|()| fs::rename(&partial, path)).map_err(failed)
+            let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+            synced.and_then(|()| fs::rename(&partial, path)).map_err(failed)
         }
         Err(e) => Err(e),
     };
@@ -154,7 +165,7 @@ async fn export(door: &Door, out: Option<&Path>) -> Result<(), CliError> {
     written
 }
 
-async fn write_all(door: &Door, out: &mut impl Write) -> Result<(), CliError> {
+async fn write_all(door: &Door, out: &mut dyn Write) -> Result<(), CliError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
     let line = |out: &mut dyn Write, value: Result<String, serde_json::Error>| {
@@ -337,11 +348,13 @@ mod tests {
     use super::*;
     use crate::store::Reader;
     use crate::store::private::{self, Kind};
+    use crate::store::rows::AccountStatus;
 
     const HEAD: &str = r#"{"kind":"aerie-private","version":1,"made":"2026-01-01T00:00:00.000Z"}"#;
     const SEEN: &str = r#"{"kind":"seen","viewer":"did:plc:a","at":"2026-01-01T00:00:00.000Z"}"#;
     const MEMBER: &str =
         r#"{"kind":"member","viewer":"did:plc:a","at":"2026-01-01T00:00:00.000Z"}"#;
+    const OUT: &str = r#"{"kind":"opt-out","did":"did:plc:c","at":"2026-01-01T00:00:00.000Z"}"#;
     const DOWN: &str = r#"{"kind":"takedown","subject":"did:plc:b","at":"2026-01-01T00:00:00.000Z","reference":"r"}"#;
 
     fn end(rows: u64) -> String {
@@ -378,7 +391,7 @@ mod tests {
     async fn a_file_goes_into_a_new_store_and_comes_out_again() {
         let dir = tempfile::tempdir().unwrap();
         let (file, out) = (dir.path().join("in"), dir.path().join("out"));
-        let text = [HEAD, MEMBER, SEEN, DOWN, &end(3), ""].join("\n");
+        let text = [HEAD, MEMBER, SEEN, DOWN, OUT, &end(4), ""].join("\n");
         fs::write(&file, &text).unwrap();
         for _ in 0..2 {
             let import = Import::check(&file).unwrap();
@@ -401,6 +414,8 @@ mod tests {
         let a = s.actor_id("did:plc:a").unwrap().unwrap();
         assert_eq!(private::members(&s).unwrap(), [a]);
         assert!(private::get(&s, Kind::Seen, a, None).unwrap().is_some());
+        let out = s.actor_id("did:plc:c").unwrap().unwrap();
+        assert_eq!(s.actor(out).unwrap().unwrap().status, AccountStatus::OptedOut);
     }
 
     #[tokio::test]

@@ -101,7 +101,7 @@ fn read(file: &PathBuf) -> Result<Vec<String>, CliError> {
 }
 
 fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Result<(), CliError> {
-    let mut total = [("added", 0), ("raised", 0), ("known", 0)];
+    let mut total = [("added", 0), ("raised", 0), ("known", 0), ("gone", 0)];
     let mut unusable: Vec<Value> = Vec::new();
     for chunk in names.chunks(CHUNK) {
         let mut got = answer(sources, &json!({ "command": command, "repos": chunk }))?;
@@ -113,12 +113,17 @@ fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Res
         }
     }
     let mut out = std::io::stdout().lock();
-    let [(_, added), (_, raised), (_, known)] = total;
+    let [(_, added), (_, raised), (_, known), (_, gone)] = total;
     if as_json {
-        let all = json!({ "added": added, "raised": raised, "known": known, "unusable": unusable });
+        let all = json!({
+            "added": added, "raised": raised, "known": known, "gone": gone, "unusable": unusable,
+        });
         writeln!(out, "{all:#}")?;
     } else {
         writeln!(out, "{} queued, {known} were already", added + raised)?;
+        if gone > 0 {
+            writeln!(out, "not queued: {gone} that are deleted or opted out of being collected")?;
+        }
         for why in &unusable {
             writeln!(out, "not queued: {}", why.as_str().unwrap_or_default())?;
         }

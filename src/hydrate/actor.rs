@@ -117,7 +117,7 @@ impl Actor {
         settings: &Settings,
     ) -> Result<Option<Arc<Self>>> {
         let Some(row) = s.actor(id)? else { return Ok(None) };
-        if row.status == AccountStatus::Deleted {
+        if row.status.is_gone() {
             return Ok(None);
         }
         let did = s.did(id)?;

@@ -2,7 +2,7 @@
 
 use super::Index;
 use crate::event::{HostingStatus, IdentityState};
-use crate::store::meta::Due;
+use crate::store::meta::{Due, Purge};
 use crate::store::rows::{
     AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key,
     identity_key, notif_prefix, repo_key,
@@ -47,17 +47,8 @@ impl Index {
             HostingStatus::Deleted => AccountStatus::Deleted,
         };
         if row.status == AccountStatus::Deleted {
-            if let Some(handle) = row.handle.take() {
-                release_handle(tx, &handle, actor)?;
-            }
-            // A repo of this DID that starts anew has nothing to follow on.
-            tx.del(Ks::Actor, &repo_key(actor));
-            jobs::remove(tx, actor)?;
-            meta::add_purge(tx, actor);
-            let purge = self.purge.clone();
-            tx.after_commit(move || {
-                let _ = purge.send(actor);
-            });
+            self.uncollect(tx, actor, &mut row)?;
+            self.purge(tx, actor, Purge::Deleted);
         } else {
             meta::remove_purge(tx, actor);
             // The host may have refused the repo while it was away.
@@ -71,6 +62,30 @@ impl Index {
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.touch(actor);
         Ok(())
+    }
+
+    /// Nothing of the account is fetched any more, and nobody else is kept from its handle. The caller writes the row.
+    pub(super) fn uncollect(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        row: &mut ActorRow,
+    ) -> Result<(), StoreError> {
+        if let Some(handle) = row.handle.take() {
+            release_handle(tx, &handle, actor)?;
+        }
+        // A repo of this DID that starts anew has nothing to follow on.
+        tx.del(Ks::Actor, &repo_key(actor));
+        jobs::remove(tx, actor).map(drop)
+    }
+
+    /// Puts the account on the list of those of which something has to go, and says so to whoever works it off.
+    pub(super) fn purge(&self, tx: &mut Tx<'_>, actor: ActorId, purge: Purge) {
+        meta::add_purge(tx, actor, purge);
+        let requests = self.purge.clone();
+        tx.after_commit(move || {
+            let _ = requests.send(actor);
+        });
     }
 
     /// Hides the account until its host was asked; deleting takes the data away, hiding does not.
@@ -157,14 +172,12 @@ fn take_handle(tx: &mut Tx<'_>, handle: &str, actor: ActorId) -> Result<(), Stor
 /// Records taken away in one step of a purge.
 pub(super) const STEP: usize = 500;
 
-/// Takes away some of what a deleted account had; `true` when nothing is left or it came back.
+/// Takes away some of what has to go of an account; `true` when nothing is left, or a deleted account came back.
 ///
 /// Steps are separate jobs of the writer, so that an account with a million records does not hold the others up;
 /// the account is on a durable list until the last step.
 pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
-    if !meta::is_purging(tx, actor)? {
-        return Ok(true);
-    }
+    let Some(purge) = meta::purge(tx, actor)? else { return Ok(true) };
     let records = some_records(tx, actor)?;
     for id in &records {
         index.delete(tx, *id, 0)?;
@@ -172,20 +185,25 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     if !records.is_empty() {
         return Ok(false);
     }
-    let mut rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
-    let mut done = rest.len() < STEP;
-    for key in rest.drain(..) {
-        tx.del(Ks::Notif, &key);
+    if !index.remove_community_posts(tx, actor, STEP)? {
+        return Ok(false);
     }
-    done = done && private::forget(tx, actor, STEP)?;
-    if done {
+    if purge != Purge::Collected {
+        let rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
+        rest.iter().for_each(|key| tx.del(Ks::Notif, key));
+        if rest.len() >= STEP || !private::forget(tx, actor, STEP)? {
+            return Ok(false);
+        }
         index.scope.leave(tx, actor)?;
         index.members().remove(tx, actor);
-        tx.del(Ks::Actor, &identity_key(actor));
-        meta::remove_purge(tx, actor);
-        tx.touch(actor);
     }
-    Ok(done)
+    tx.del(Ks::Actor, &identity_key(actor));
+    meta::remove_purge(tx, actor);
+    if purge == Purge::Everything {
+        index.erased(tx, actor)?;
+    }
+    tx.touch(actor);
+    Ok(true)
 }
 
 pub(super) fn collect_keys(tx: &Tx<'_>, ks: Ks, prefix: &Key) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -7,7 +7,7 @@
 
 use super::{Index, notify, posts};
 use crate::store::community::{self, NewPost};
-use crate::store::{PostId, Reader, StoreError, Tx};
+use crate::store::{ActorId, PostId, Reader, StoreError, Tx};
 
 impl Index {
     /// Keeps a post that came at `now`, in place of any other version.
@@ -28,6 +28,20 @@ impl Index {
     pub fn remove_community_post(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
         self.tell(tx, post, false)?;
         community::remove(tx, post)
+    }
+
+    /// Takes up to `most` posts of an author away; `true` once nothing is left.
+    pub(super) fn remove_community_posts(
+        &self,
+        tx: &mut Tx<'_>,
+        author: ActorId,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        let posts = community::some_of(tx, author, most)?;
+        for post in &posts {
+            self.remove_community_post(tx, *post)?;
+        }
+        Ok(posts.len() < most)
     }
 
     /// Writes the notifications of a held post, or takes them back.

@@ -21,9 +21,8 @@ impl Index {
         state: &IdentityState,
         time: i64,
     ) -> Result<(), StoreError> {
-        let known = tx
-            .actor(actor)?
-            .is_some_and(|row| row.handle_checked != 0 || row.status == AccountStatus::Deleted);
+        let known =
+            tx.actor(actor)?.is_some_and(|row| row.handle_checked != 0 || row.status.is_gone());
         if known || meta::is_identity_due(tx, actor)? {
             return Ok(());
         }

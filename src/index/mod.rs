@@ -29,6 +29,7 @@ mod posts;
 mod push;
 mod records;
 mod resync;
+mod rights;
 mod subscribed;
 pub mod retention;
 pub mod scope;
@@ -50,7 +51,7 @@ pub use members::Members;
 
 /// What became of events.
 static EVENTS: Counters = Counters::new("index.events");
-/// What was dropped here, by cause.
+/// What was dropped here, by cause; `opted-out` is no fault.
 static DROPPED: Counters = Counters::new("index.dropped");
 
 /// SHA-256 of an MST root that nobody told us: an unverified upstream.
@@ -67,6 +68,7 @@ pub struct Index {
     purge: flume::Sender<ActorId>,
     push: push::PushRules,
     scope: scope::Scope,
+    left_out: rights::LeftOut,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -94,6 +96,7 @@ impl Index {
             purge,
             push: push::PushRules::new(nudge),
             scope: scope::Scope::default(),
+            left_out: rights::LeftOut::load(&store.snapshot())?,
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
@@ -138,6 +141,9 @@ impl Index {
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = tx.intern_actor(&event.did)?;
         self.push.event_at(event.time);
+        if self.left_out.contains(actor) {
+            return self.pass_over(tx, actor, &event.body);
+        }
         match &event.body {
             Body::Commit(commit) => self.commit(tx, actor, commit, event.time),
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
@@ -249,6 +255,8 @@ mod found_tests;
 mod push_tests;
 #[cfg(test)]
 mod retention_tests;
+#[cfg(test)]
+mod rights_tests;
 #[cfg(test)]
 mod saved;
 #[cfg(test)]

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{AccountStatus, RepoRow, repo_key};
+use crate::store::rows::{RepoRow, repo_key};
 use crate::store::{ActorId, CollId, Ks, Reader, Rkey, StoreError, Tx};
 
 /// Records remembered of one repo, and of all: about 40 bytes each.
@@ -48,7 +48,7 @@ impl TouchedRepos {
         self.0.lock().by_actor.entry(actor).or_insert_with(touched);
     }
 
-    fn end(&self, actor: ActorId) {
+    pub(super) fn end(&self, actor: ActorId) {
         let mut repos = self.0.lock();
         if let Some(touched) = repos.by_actor.remove(&actor) {
             repos.total = repos.total.saturating_sub(touched.records.len());
@@ -126,7 +126,7 @@ impl Index {
     pub(super) fn wanted(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
         let mut row = match tx.repo(actor)? {
             Some(row) => row,
-            None if tx.actor(actor)?.is_some_and(|a| a.status == AccountStatus::Deleted) => {
+            None if tx.actor(actor)?.is_some_and(|a| a.status.is_gone()) => {
                 return Ok(());
             }
             None => RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: None },

@@ -436,7 +436,7 @@ async fn a_community_post_goes_with_its_stub() {
     assert!(!held(&w, other));
 }
 
-fn one_private_row_of_each_kind(
+pub(super) fn one_private_row_of_each_kind(
     tx: &mut Tx<'_>,
     of: ActorId,
     about: ActorId,

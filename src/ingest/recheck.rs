@@ -80,12 +80,13 @@ fn due(
 
 fn is_due(row: &ActorRow, now: i64) -> bool {
     let age = if row.handle.is_some() { DAY_MS } else { HOUR_MS };
-    now.saturating_sub(row.handle_checked) > age
+    !row.status.is_gone() && now.saturating_sub(row.handle_checked) > age
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rows::AccountStatus;
 
     #[test]
     fn a_handle_is_due_after_a_day_and_none_after_an_hour() {
@@ -104,5 +105,7 @@ mod tests {
         ] {
             assert_eq!(is_due(&row(handle, now - age), now), want, "{handle:?} {age}");
         }
+        let gone = ActorRow { status: AccountStatus::OptedOut, ..row(None, 0) };
+        assert!(!is_due(&gone, now));
     }
 }

@@ -2,6 +2,11 @@
 
 #[rustfmt::skip]
 pub(crate) const FILES: &[&str] = &[
+    include_str!("../../lexicons/alt/aerie/account/defs.json"),
+    include_str!("../../lexicons/alt/aerie/account/deleteData.json"),
+    include_str!("../../lexicons/alt/aerie/account/exportData.json"),
+    include_str!("../../lexicons/alt/aerie/account/getStatus.json"),
+    include_str!("../../lexicons/alt/aerie/account/putOptOut.json"),
     include_str!("../../lexicons/app/bsky/actor/contentVisibilityDeclaration.json"),
     include_str!("../../lexicons/app/bsky/actor/defs.json"),
     include_str!("../../lexicons/app/bsky/actor/getPreferences.json"),

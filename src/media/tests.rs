@@ -346,6 +346,7 @@ async fn takedowns_hide_what_is_cached() {
     f.takedowns.set(&f.writer, OWNER.to_owned(), None).await.unwrap();
     for (status, expect) in [
         (AccountStatus::Deactivated, false),
+        (AccountStatus::OptedOut, false),
         (AccountStatus::Takendown, false),
         (AccountStatus::Deleted, false),
         (AccountStatus::Active, true),

@@ -15,6 +15,7 @@ mod private;
 mod purge;
 mod reserve;
 mod retention;
+mod rights;
 mod serve;
 mod signing_key;
 mod sink;

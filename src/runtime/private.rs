@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::moderation::Takedowns;
 use crate::store::portable::{self, Page, Restored, Row};
 use crate::store::private::Takedown;
-use crate::store::{Reader, Store, StoreError, Writer};
+use crate::store::{Reader, Store, StoreError, Tx, Writer};
 
 /// Whoever may read and write private state.
 #[derive(Clone)]
@@ -87,6 +87,9 @@ impl Private {
                 (Row::Member { viewer, at }, Restored::NotHere) => {
                     tally.count(self.member(viewer, at.0).await?);
                 }
+                (Row::OptOut { did, at }, Restored::NotHere) => {
+                    tally.count(self.opt_out(did, at.0).await?);
+                }
                 (Row::Takedown { subject, at, reference }, Restored::NotHere) => {
                     let takedown = Takedown { at: at.0, reference };
                     tally.count(self.takedown(subject, takedown).await?);
@@ -105,6 +108,17 @@ impl Private {
         }
         self.index.ensure_member(&self.store, &self.writer, actor, at).await?;
         Ok(Restored::Written)
+    }
+
+    /// What was collected goes, as for everyone who opts out.
+    async fn opt_out(&self, did: String, at: i64) -> Result<Restored, StoreError> {
+        let index = Arc::clone(&self.index);
+        let opt_out = move |tx: &mut Tx<'_>| {
+            let actor = tx.intern_actor(&did)?;
+            index.opt_out(tx, actor, at)
+        };
+        let new = self.writer.durable(opt_out).await?;
+        Ok(if new { Restored::Written } else { Restored::Kept })
     }
 
     async fn takedown(&self, subject: String, takedown: Takedown) -> Result<Restored, StoreError> {

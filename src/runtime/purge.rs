@@ -1,4 +1,4 @@
-//! Takes away what deleted accounts had, one bounded step of the writer at a time.
+//! Takes away what deleted accounts had, and what accounts want deleted here, one bounded step of the writer at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,8 @@ pub(super) async fn run(
     waiting: Arc<AtomicUsize>,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
-    let mut left = meta::purges(&store.snapshot())?;
+    let left = meta::purges(&store.snapshot())?;
+    let mut left: Vec<ActorId> = left.into_iter().map(|(actor, _)| actor).collect();
     loop {
         waiting.store(left.len() + requests.len(), Ordering::Relaxed);
         let actor = match left.pop() {

@@ -18,6 +18,7 @@ use super::members::{self, IndexMembers, Operator};
 use super::on_read::FromPds;
 use super::private::{self, Private};
 use super::retention::{self, Keeper};
+use super::rights::{self, IndexRights};
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
 use super::status::Board;
@@ -193,6 +194,12 @@ async fn serve(
         clock: now_ms,
     });
     let view = Arc::<View>::default();
+    let rights = IndexRights {
+        index: Arc::clone(&index),
+        store: store.clone(),
+        writer: writer.clone(),
+        clock: now_ms,
+    };
     let board = Arc::new(Board {
         started: Instant::now(),
         store: store.clone(),
@@ -216,6 +223,7 @@ async fn serve(
         hydration,
         reads: ReadPool::start(threads, 1024)?,
         members: Arc::clone(&members) as _,
+        rights: Arc::new(rights.clone()),
         feeds,
         on_read,
         community,
@@ -260,8 +268,14 @@ async fn serve(
         backfill: backfill.clone(),
         configured: config.scope.members.clone(),
     };
-    let commands =
-        operators_commands(Arc::clone(&board), private, backfill, operator, Arc::clone(&keeper));
+    let commands = operators_commands(Commands {
+        board: Arc::clone(&board),
+        private,
+        rights: rights::Operator { rights, backfill: backfill.clone() },
+        backfill,
+        members: operator,
+        keeper: Arc::clone(&keeper),
+    });
     tokio::spawn(socket.serve(commands, stop.clone()));
     tokio::spawn(members::join_all(members, config.scope.members.clone()));
     let for_operator = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
@@ -337,13 +351,18 @@ async fn serve(
     }
 }
 
-fn operators_commands(
+/// Whoever carries out the operator's commands.
+struct Commands {
     board: Arc<Board>,
     private: Private,
+    rights: rights::Operator,
     backfill: Backfill,
-    operator: Operator,
+    members: Operator,
     keeper: Arc<Keeper>,
-) -> Arc<Ask> {
+}
+
+fn operators_commands(commands: Commands) -> Arc<Ask> {
+    let Commands { board, private, rights, backfill, members, keeper } = commands;
     Arc::new(move |command, request| {
         if command == "status" {
             let status = board.read();
@@ -353,7 +372,10 @@ fn operators_commands(
             return Some(Box::pin(backfill.clone().answer(command, request)));
         }
         if let Some(command) = members::Command::of(command) {
-            return Some(Box::pin(operator.clone().answer(command, request)));
+            return Some(Box::pin(members.clone().answer(command, request)));
+        }
+        if let Some(command) = rights::Command::of(command) {
+            return Some(Box::pin(rights.clone().answer(command, request)));
         }
         if let Some(command) = retention::Command::of(command) {
             let answer = keeper.answer(command, &request);

@@ -326,25 +326,25 @@ pub fn remove(tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Takes up to `most` posts of an author away and says how many.
-pub(super) fn forget(tx: &mut Tx<'_>, author: ActorId, most: usize) -> Result<usize, StoreError> {
+/// Up to `most` posts of an author.
+pub fn some_of<R: Reader + ?Sized>(
+    r: &R,
+    author: ActorId,
+    most: usize,
+) -> Result<Vec<PostId>, StoreError> {
     let mut posts = Vec::new();
-    tx.scan_prefix(Ks::Private, &Key::tag(CONTENT).actor(author), &mut |k, _| {
+    r.scan_prefix(Ks::Private, &Key::tag(CONTENT).actor(author), &mut |k, _| {
         posts.extend(ByteReader::new(k.get(1..).unwrap_or_default()).post());
         posts.len() < most
     })?;
-    posts.truncate(most);
-    for post in &posts {
-        remove(tx, *post)?;
-    }
-    Ok(posts.len())
+    Ok(posts)
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::{Store, Writer, private};
+    use super::super::{Store, Writer};
     use super::*;
 
     const BASE: &str = "at://did:plc:me/community.blacksky.feed.post/";
@@ -456,8 +456,11 @@ mod tests {
         assert_eq!(counts(), (1, 1));
         assert_eq!(count(&store.snapshot(), me, 1).unwrap(), 1);
         assert_eq!(count(&store.snapshot(), me, 9).unwrap(), 2);
-        assert!(!writer.durable(move |tx| private::forget(tx, me, 1)).await.unwrap());
-        assert!(writer.durable(move |tx| private::forget(tx, me, 100)).await.unwrap());
+        let own = some_of(&store.snapshot(), me, 9).unwrap();
+        assert_eq!((own.len(), some_of(&store.snapshot(), me, 1).unwrap().len()), (2, 1));
+        for post in own {
+            writer.durable(move |tx| remove(tx, post)).await.unwrap();
+        }
         assert_eq!(listed(None, None), [(3, other.author)]);
         assert_eq!(listed(Some(me), None), []);
         assert_eq!(counts(), (0, 1));

@@ -44,7 +44,8 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     match key.split_first() {
         _ if key == FORMAT_KEY => value.len() == 4,
         Some((b'n' | b'u' | b'j' | b'l', _)) => value.len() == 8,
-        Some((b'r' | b'p' | b'i', rest)) => rest.len() == 4,
+        Some((b'r' | b'i', rest)) => rest.len() == 4,
+        Some((b'p', rest)) => rest.len() == 4 && Purge::decode(value).is_some(),
         Some((b'c', rest)) => rest.len() == 4 && matches!(value, [0 | 1]),
         Some((b'g', _)) => Gap::decode(value).is_some(),
         first => first.is_some(),
@@ -188,9 +189,34 @@ pub fn set_retention_report(tx: &mut Tx<'_>, report: &[u8]) {
     tx.put(Ks::Meta, RETENTION_REPORT, report);
 }
 
-/// Puts a deleted account on the list of those whose records have to go.
-pub fn add_purge(tx: &mut Tx<'_>, actor: ActorId) {
-    tx.put(Ks::Meta, &Key::tag(b'p').actor(actor), &[]);
+/// What has to go of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// Everything, since its host says that it is deleted; the rest stays if it comes back meanwhile.
+    Deleted,
+    /// What was collected of it and what it published here; what it set for itself stays.
+    Collected,
+    /// Everything, since somebody who may say so did.
+    Everything,
+}
+
+impl Purge {
+    fn encode(self) -> &'static [u8] {
+        match self {
+            Self::Deleted => &[],
+            Self::Collected => &[1],
+            Self::Everything => &[2],
+        }
+    }
+
+    fn decode(b: &[u8]) -> Option<Self> {
+        [Self::Deleted, Self::Collected, Self::Everything].into_iter().find(|p| p.encode() == b)
+    }
+}
+
+/// Puts an account on the list of those of which something has to go.
+pub fn add_purge(tx: &mut Tx<'_>, actor: ActorId, purge: Purge) {
+    tx.put(Ks::Meta, &Key::tag(b'p').actor(actor), purge.encode());
 }
 
 /// Takes an account off that list.
@@ -198,16 +224,17 @@ pub fn remove_purge(tx: &mut Tx<'_>, actor: ActorId) {
     tx.del(Ks::Meta, &Key::tag(b'p').actor(actor));
 }
 
-/// Whether the account is on that list.
-pub fn is_purging<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
-    r.has(Ks::Meta, &Key::tag(b'p').actor(actor))
+/// What has to go of the account, if it is on that list.
+pub fn purge<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<Option<Purge>, StoreError> {
+    r.row(Ks::Meta, &Key::tag(b'p').actor(actor), Purge::decode)
 }
 
 /// Every account on that list.
-pub fn purges<R: Reader + ?Sized>(r: &R) -> Result<Vec<ActorId>, StoreError> {
+pub fn purges<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, Purge)>, StoreError> {
     let mut out = Vec::new();
-    r.scan_prefix(Ks::Meta, b"p", &mut |k, _| {
-        out.extend(k.get(1..).and_then(|a| ByteReader::new(a).actor()));
+    r.scan_prefix(Ks::Meta, b"p", &mut |k, v| {
+        let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
+        out.extend(actor.zip(Purge::decode(v)));
         true
     })?;
     Ok(out)

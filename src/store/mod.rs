@@ -35,6 +35,7 @@ mod row_cache;
 pub mod rows;
 pub mod stats;
 pub mod subscriptions;
+pub mod takeout;
 mod tx;
 mod writer;
 

@@ -103,6 +103,8 @@ pub enum Row {
     CommunityPost { viewer: String, rkey: String, indexed_at: Time, post: Value },
     /// An account or record that the operator or the moderation service took down.
     Takedown { subject: String, at: Time, reference: String },
+    /// An account that wants nothing of its own collected.
+    OptOut { did: String, at: Time },
     /// A blob that they took down.
     BlobTakedown { did: String, cid: String, at: Time, reference: String },
 }
@@ -131,7 +133,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 impl Row {
-    /// Whose row it is, unless it is the operator's.
+    /// Whose row it is, unless it holds whatever becomes of the account.
     #[must_use]
     pub fn viewer(&self) -> Option<&str> {
         match self {
@@ -147,7 +149,7 @@ impl Row {
             | Self::Draft { viewer, .. }
             | Self::Push { viewer, .. }
             | Self::CommunityPost { viewer, .. } => Some(viewer),
-            Self::Takedown { .. } | Self::BlobTakedown { .. } => None,
+            Self::Takedown { .. } | Self::BlobTakedown { .. } | Self::OptOut { .. } => None,
         }
     }
 
@@ -188,7 +190,9 @@ impl Row {
                 did("subject", subject)
             }
             Self::Takedown { subject, .. } => record("subject", subject, ""),
-            Self::BlobTakedown { did: owner, .. } => did("did", owner),
+            Self::BlobTakedown { did: owner, .. } | Self::OptOut { did: owner, .. } => {
+                did("did", owner)
+            }
             Self::Preferences { .. }
             | Self::Seen { .. }
             | Self::Member { .. }
@@ -278,12 +282,33 @@ enum Exported {
     Follows,
 }
 
+/// A row under a key that begins with its viewer's, or a community post. `None` if it does not decode.
+pub(super) fn of_account<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Row>, StoreError> {
+    if let Some((viewer, _, post)) = bookmarks::by_viewer_row(k, v) {
+        let held = bookmarks::get(r, viewer, post)?;
+        return held.map(|held| bookmark(r, post, viewer, held)).transpose();
+    }
+    Ok(match row(r, k, v)? {
+        Some(Exported::Row(row)) => Some(row),
+        Some(Exported::Follows) | None => None,
+    })
+}
+
+fn bookmark<R: Reader>(
+    r: &R,
+    post: PostId,
+    viewer: ActorId,
+    held: bookmarks::Bookmark,
+) -> Result<Row, StoreError> {
+    let (viewer, uri, key) = (r.did(viewer)?.to_string(), r.post_uri(post)?, held.key.to_string());
+    Ok(Row::Bookmark { viewer, uri, cid: held.cid, key })
+}
+
 /// `None` if the row does not decode.
 fn row<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Exported>, StoreError> {
     let did = |id: ActorId| r.did(id).map(|did| did.to_string());
     if let Some((post, viewer, held)) = bookmarks::by_post_row(k, v) {
-        let (viewer, uri, key) = (did(viewer)?, r.post_uri(post)?, held.key.to_string());
-        return Ok(Some(Exported::Row(Row::Bookmark { viewer, uri, cid: held.cid, key })));
+        return Ok(Some(Exported::Row(bookmark(r, post, viewer, held)?)));
     }
     if let Some((owner, id, held)) = drafts::by_id_row(k, v) {
         let Ok(draft) = serde_json::from_str(&held.json) else { return Ok(None) };
@@ -319,6 +344,10 @@ fn row<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Exported>, StoreEr
         return Ok(None);
     }
     let operators = match tag {
+        private::OPT_OUT => match (key.actor(), private::time(v)) {
+            (Some(owner), Some(at)) => Some(Row::OptOut { did: did(owner)?, at: Time(at) }),
+            _ => return Ok(None),
+        },
         private::TAKEDOWN => match (key.target(), Takedown::decode(v)) {
             (Some(target), Some(Takedown { at, reference })) => {
                 let (subject, at) = (r.target_text(target)?, Time(at));
@@ -391,10 +420,10 @@ pub enum Restored {
     Written,
     /// There is one already, which stays.
     Kept,
-    /// Its account is deleted, so it would have to go at once.
+    /// Its account is deleted or opted out, so it would have to go at once.
     Deleted,
-    /// It changes more than the store, so whoever keeps that has to do it: members and takedowns of accounts and
-    /// records.
+    /// It changes more than the store, so whoever keeps that has to do it: members, opt-outs, and takedowns of accounts
+    /// and records.
     NotHere,
 }
 
@@ -473,6 +502,9 @@ pub fn restore(tx: &mut Tx<'_>, row: &Row) -> Result<Restored, StoreError> {
                 None => false,
             }
         }
+        Row::CommunityPost { .. } if private::opted_out(tx, viewer)?.is_some() => {
+            return Ok(Restored::Deleted);
+        }
         Row::CommunityPost { rkey, indexed_at, post, .. } => {
             let new = community::NewPost::read(&dag_cbor::from_json(post));
             match community_id(viewer, rkey).zip(new) {
@@ -484,7 +516,7 @@ pub fn restore(tx: &mut Tx<'_>, row: &Row) -> Result<Restored, StoreError> {
             }
         }
         Row::Member { .. } => return Ok(Restored::NotHere),
-        Row::Takedown { .. } | Row::BlobTakedown { .. } => false,
+        Row::Takedown { .. } | Row::BlobTakedown { .. } | Row::OptOut { .. } => false,
     };
     Ok(if written { Restored::Written } else { Restored::Kept })
 }

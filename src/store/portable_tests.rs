@@ -41,7 +41,7 @@ impl Bench {
         }
     }
 
-    /// Puts lines in as the importer does, members and takedowns too.
+    /// Puts lines in as the importer does, but for members, takedowns and opt-outs.
     async fn import(&self, lines: &[String]) -> Vec<Restored> {
         let rows: Vec<Row> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         for row in &rows {
@@ -84,6 +84,7 @@ fn fill(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     private::set_takedown(tx, Target::Actor(you), Some(&takedown));
     private::set_takedown(tx, list.unwrap(), Some(&takedown));
     private::set_blob_takedown(tx, you, "blob", Some(&takedown));
+    private::set_opt_out(tx, you, Some(14));
     Ok(())
 }
 
@@ -112,6 +113,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
         r#"{"kind":"push","viewer":"did:plc:me","platform":"ios","appId":"app","token":"token","ageRestricted":true,"at":"1970-01-01T00:00:00.011Z"}"#,
         r#"{"kind":"community-post","viewer":"did:plc:me","rkey":"3kaaaaaaaaa2a","indexedAt":"1970-01-01T00:00:00.013Z","post":{"createdAt":"1970-01-01T00:00:00.012Z","tags":["t"],"text":"hi"}}"#,
         r#"{"kind":"takedown","subject":"did:plc:you","at":"1970-01-01T00:00:00.010Z","reference":"r"}"#,
+        r#"{"kind":"opt-out","did":"did:plc:you","at":"1970-01-01T00:00:00.014Z"}"#,
     ];
     for line in expected {
         assert!(lines.iter().any(|l| l == line), "{line} in {lines:#?}");
@@ -120,12 +122,11 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     let to = Bench::new();
     let done = to.import(&lines).await;
     let elsewhere = done.iter().filter(|r| **r == Restored::NotHere).count();
-    assert_eq!((done.len(), elsewhere), (15, 3));
+    assert_eq!((done.len(), elsewhere), (16, 4));
     assert!(done.iter().all(|r| matches!(r, Restored::Written | Restored::NotHere)));
     let restored = to.lines();
-    let here = |line: &&String| {
-        !line.contains(r#""kind":"takedown""#) && !line.contains(r#""kind":"member""#)
-    };
+    let elsewhere = [r#""kind":"takedown""#, r#""kind":"member""#, r#""kind":"opt-out""#];
+    let here = |line: &&String| !elsewhere.iter().any(|kind| line.contains(kind));
     let sorted = |lines: &[String]| -> Vec<String> {
         let mut lines: Vec<_> = lines.iter().filter(here).cloned().collect();
         lines.sort_unstable();
@@ -217,6 +218,23 @@ fn lines_that_cannot_be_put_in_say_why() {
         let parsed = serde_json::from_value::<Row>(line.clone());
         let error = parsed.map_err(|e| e.to_string()).and_then(|row| row.check()).unwrap_err();
         assert!(error.contains(expected), "{line}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn who_opted_out_gets_back_what_nobody_else_sees() {
+    let (from, to) = (Bench::new(), Bench::new());
+    from.write(fill).await;
+    to.write(|tx| {
+        let me = tx.intern_actor(ME)?;
+        private::set_opt_out(tx, me, Some(1));
+        Ok(())
+    })
+    .await;
+    let lines = from.lines();
+    for (line, done) in lines.iter().zip(to.import(&lines).await) {
+        let published = line.contains("community-post");
+        assert_eq!(done == Restored::Deleted, published, "{line}");
     }
 }
 

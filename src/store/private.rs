@@ -13,6 +13,7 @@
 //! | `f` | viewer | notification preferences, as JSON |
 //! | `x` | account or record | when it was taken down, and the reference given |
 //! | `y` | account, CID of a blob | the same |
+//! | `z` | account | since when it wants nothing of its own collected here |
 //!
 //! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], what else there is about subscriptions in
 //! [`super::subscriptions`], registrations for push in [`super::registrations`], posts of the community in
@@ -226,8 +227,8 @@ pub fn put_preferences(tx: &mut Tx<'_>, viewer: ActorId, json: &str) {
     tx.put(Ks::Private, &preferences_key(viewer), json.as_bytes());
 }
 
-/// Tags of rows whose key goes on with the account that they belong to: all but takedowns, which are not the account's
-/// to take along, the counterparts of bookmarks and subscriptions, and community posts.
+/// Tags of rows whose key goes on with the account that they belong to: all but takedowns and opt-outs, which hold
+/// whatever becomes of the account, the counterparts of bookmarks and subscriptions, and community posts.
 pub(crate) const OF_ACCOUNT: [u8; 12] = [
     Kind::MutedActor as u8,
     Kind::MutedList as u8,
@@ -243,11 +244,10 @@ pub(crate) const OF_ACCOUNT: [u8; 12] = [
     registrations::TAG,
 ];
 
-/// Removes up to `most` rows of a viewer; `true` once nothing is left.
+/// Removes up to `most` rows of a viewer, but for community posts, which others see; `true` once nothing is left.
 pub fn forget(tx: &mut Tx<'_>, viewer: ActorId, most: usize) -> Result<bool, StoreError> {
     let mut left = most.saturating_sub(bookmarks::forget(tx, viewer, most)?);
     left = left.saturating_sub(subscriptions::forget(tx, viewer, left)?);
-    left = left.saturating_sub(community::forget(tx, viewer, left)?);
     for tag in OF_ACCOUNT {
         if left == 0 {
             return Ok(false);
@@ -337,6 +337,40 @@ pub fn set_blob_takedown(tx: &mut Tx<'_>, owner: ActorId, cid: &str, takedown: O
     }
 }
 
+pub(super) const OPT_OUT: u8 = b'z';
+
+fn opt_out_key(actor: ActorId) -> Key {
+    Key::tag(OPT_OUT).actor(actor)
+}
+
+/// Since when an account wants nothing of its own collected; `None` if it has not said so.
+pub fn opted_out<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<Option<i64>, StoreError> {
+    r.row(Ks::Private, &opt_out_key(actor), time)
+}
+
+/// Writes that down, or that it is no longer so. What follows from it is the index's to do.
+pub fn set_opt_out(tx: &mut Tx<'_>, actor: ActorId, since: Option<i64>) {
+    match since {
+        Some(at) => {
+            let mut value = Vec::new();
+            push_zigzag(&mut value, at);
+            tx.put(Ks::Private, &opt_out_key(actor), &value);
+        }
+        None => tx.del(Ks::Private, &opt_out_key(actor)),
+    }
+}
+
+/// Every account that opted out, and since when.
+pub fn opt_outs<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, i64)>, StoreError> {
+    let mut out = Vec::new();
+    r.scan_prefix(Ks::Private, &[OPT_OUT], &mut |k, v| {
+        let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
+        out.extend(actor.zip(time(v)));
+        true
+    })?;
+    Ok(out)
+}
+
 /// Whether a row of this keyspace is whole; rows that this module does not know are.
 pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     let mut r = ByteReader::new(key);
@@ -358,6 +392,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         community::BY_TIME | community::BY_AUTHOR => {
             return community::listed_row(key).is_some() && value.is_empty();
         }
+        OPT_OUT => return r.actor().is_some() && r.is_empty() && time(value).is_some(),
         PREFERENCES => {
             let whole = r.actor().is_some() && r.is_empty();
             return whole && std::str::from_utf8(value).is_ok();

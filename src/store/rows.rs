@@ -108,7 +108,8 @@ pub fn handle_key(handle: &str) -> Key {
     Key::tag(b'h').bytes(handle.as_bytes())
 }
 
-/// Hosting status of an account as its upstream says (`com.atproto.sync.subscribeRepos#account`).
+/// Hosting status of an account as its upstream says (`com.atproto.sync.subscribeRepos#account`), unless the account wants
+/// nothing of its own here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum AccountStatus {
@@ -123,13 +124,28 @@ pub enum AccountStatus {
     Takendown = 3,
     /// `deleted`
     Deleted = 4,
+    /// It opted out of being collected, whatever its host says of it.
+    OptedOut = 5,
 }
 
 impl AccountStatus {
     fn from_u8(v: u8) -> Option<Self> {
-        [Self::Active, Self::Deactivated, Self::Suspended, Self::Takendown, Self::Deleted]
-            .into_iter()
-            .find(|s| *s as u8 == v)
+        [
+            Self::Active,
+            Self::Deactivated,
+            Self::Suspended,
+            Self::Takendown,
+            Self::Deleted,
+            Self::OptedOut,
+        ]
+        .into_iter()
+        .find(|s| *s as u8 == v)
+    }
+
+    /// Whether nothing of it is shown, kept or fetched, as if the account did not exist.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Deleted | Self::OptedOut)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::AccountStatus;
 use crate::store::{Reader as _, StoreError};
 use crate::syntax::Did;
 
@@ -58,13 +57,16 @@ pub(crate) async fn import(setup: &Arc<Setup>, path: &Path) -> Result<FileRepo, 
     let held = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
         let s = store.snapshot();
         let Some(actor) = s.actor_id(&name)? else { return Ok((None, false)) };
-        let deleted = s.actor(actor)?.is_some_and(|a| a.status == AccountStatus::Deleted);
-        Ok((s.repo(actor)?, deleted))
+        let gone = s.actor(actor)?.is_some_and(|a| a.status.is_gone());
+        Ok((s.repo(actor)?, gone))
     });
     let held = held.await.map_err(|_| FileError("stopped".to_owned()))?;
-    let (row, deleted) = held.map_err(|error| FileError(error.to_string()))?;
+    let (row, gone) = held.map_err(|error| FileError(error.to_string()))?;
     match row {
-        _ if deleted => return Err(FileError("the account is deleted".to_owned())),
+        _ if gone => {
+            let why = "the account is deleted, or wants nothing of its own collected here";
+            return Err(FileError(why.to_owned()));
+        }
         Some(row) if row.is_complete() && rev <= row.rev => {
             return Ok(FileRepo { did, records: 0, bytes: 0 });
         }

@@ -40,6 +40,8 @@ pub struct AddedRepos {
     pub raised: usize,
     /// Jobs that were there.
     pub known: usize,
+    /// Accounts that are deleted, or want nothing of their own collected: there is nothing to be fetched.
+    pub gone: usize,
 }
 
 /// A handle to the running workers. Cheap to clone.
@@ -82,6 +84,10 @@ impl Handle {
             let (mut count, now) = (AddedRepos::default(), now_ms());
             for did in &dids {
                 let actor = tx.intern_actor(did)?;
+                if tx.actor(actor)?.is_some_and(|row| row.status.is_gone()) {
+                    count.gone += 1;
+                    continue;
+                }
                 let job = JobRow { force, ..JobRow::new(priority, now) };
                 match jobs::add(tx, actor, &job)? {
                     Added::New => count.added += 1,
@@ -172,6 +178,7 @@ impl Handle {
             AccountStatus::Suspended => "; its host suspended the account",
             AccountStatus::Takendown => "; its host took the account down",
             AccountStatus::Deleted => "; the account is deleted",
+            AccountStatus::OptedOut => "; it wants nothing of its own collected here",
         };
         let in_memory = self.state.lock().describe(actor, Instant::now());
         let next = match (in_memory, job) {
@@ -182,6 +189,9 @@ impl Handle {
             }
             (None, None) if status == AccountStatus::Deleted => {
                 "nothing happens unless it comes back".to_owned()
+            }
+            (None, None) if status == AccountStatus::OptedOut => {
+                "nothing happens until it opts in again".to_owned()
             }
             (None, None) => format!("nobody asked for it: `aerie repo add {did}` does"),
         };

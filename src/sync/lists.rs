@@ -12,7 +12,6 @@ use crate::net::{Limits, NetError, Response};
 use crate::store::repo_jobs::{
     self as jobs, Added, JobRow, Priority, SourceKind, SourceRow, SourceState,
 };
-use crate::store::rows::AccountStatus;
 use crate::store::{ActorId, Reader as _, StoreError, Tx};
 use crate::syntax::{Did, Tid};
 
@@ -232,7 +231,7 @@ fn repos(
 fn is_needed(tx: &Tx<'_>, actor: ActorId, rev: u64) -> Result<bool, StoreError> {
     let held = tx.repo(actor)?;
     let current = held.is_some_and(|row| row.is_complete() && (rev == 0 || rev <= row.rev));
-    Ok(!current && tx.actor(actor)?.is_none_or(|a| a.status != AccountStatus::Deleted))
+    Ok(!current && tx.actor(actor)?.is_none_or(|a| !a.status.is_gone()))
 }
 
 fn hosts(

@@ -3,7 +3,6 @@
 use super::Setup;
 use super::state::{Census, Need};
 use crate::store::repo_jobs::{self as jobs, JobRow, Position, Priority, SourceRow};
-use crate::store::rows::AccountStatus;
 use crate::store::{ActorId, Reader as _, Snapshot, StoreError, meta};
 use crate::syntax::Did;
 
@@ -60,7 +59,7 @@ pub(crate) fn load(
 }
 
 fn need(s: &Snapshot, actor: ActorId, job: &JobRow) -> Result<Need, StoreError> {
-    if s.actor(actor)?.is_some_and(|a| a.status == AccountStatus::Deleted) {
+    if s.actor(actor)?.is_some_and(|a| a.status.is_gone()) {
         return Ok(Need::Nothing);
     }
     let Some(row) = s.repo(actor)? else { return Ok(Need::Fetch) };

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::community::Community;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
-use super::outside::{FeedGenerators, Members, OnRead};
+use super::outside::{FeedGenerators, Members, OnRead, Rights};
 use super::pool::{PoolError, ReadPool};
 use crate::config::Limits;
 use crate::hydrate::Shared;
@@ -88,6 +88,8 @@ pub struct AppCtx {
     pub hydration: Arc<Shared>,
     /// Whose notifications are kept.
     pub members: Arc<dyn Members>,
+    /// Opt-outs and deletions.
+    pub rights: Arc<dyn Rights>,
     /// Who ranks feeds.
     pub feeds: Arc<dyn FeedGenerators>,
     /// Brings what is missing; `None` if reads show only what the store has.

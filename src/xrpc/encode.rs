@@ -65,7 +65,8 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
     for (name, value) in reply.headers {
         headers.insert(name, value);
     }
-    if reply.status == StatusCode::OK && !reply.body.is_empty() {
+    let whole = reply.rest.is_none();
+    if reply.status == StatusCode::OK && !reply.body.is_empty() && whole {
         let etag = etag(&reply.body);
         if accept.has(&etag) {
             headers.insert(ETAG, etag);
@@ -82,7 +83,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         headers.insert(CONTENT_TYPE, content_type);
     }
     let mut body = reply.body;
-    if body.len() >= COMPRESS_FROM {
+    if body.len() >= COMPRESS_FROM && whole {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         if accept.gzip
             && let Some(compressed) = gzip(&body)
@@ -91,7 +92,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
             body = compressed;
         }
     }
-    Response { status: reply.status, headers, body: body.into(), rest: None }
+    Response { status: reply.status, headers, body: body.into(), rest: reply.rest }
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {

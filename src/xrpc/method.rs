@@ -104,6 +104,10 @@ impl Method {
 /// Every method that this server answers.
 #[rustfmt::skip]
 pub static METHODS: &[Method] = &[
+    Method::asynchronous("alt.aerie.account.deleteData", Auth::Required, |ctx, call| Box::pin(api::rights::delete_data(ctx, call))),
+    Method::asynchronous("alt.aerie.account.exportData", Auth::Required, |ctx, call| Box::pin(api::rights::export_data(ctx, call))),
+    Method::read("alt.aerie.account.getStatus", Auth::Required, api::rights::get_status),
+    Method::asynchronous("alt.aerie.account.putOptOut", Auth::Required, |ctx, call| Box::pin(api::rights::put_opt_out(ctx, call))),
     Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, api::actor::get_profile),
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, api::actor::get_profiles).tokens(TokenRule::OrChat),
     Method::read("app.bsky.ageassurance.begin", Auth::Required, api::age_assurance::not_offered),

@@ -59,7 +59,7 @@ pub use listing::{Listed, Param, list};
 pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Auth, Handler, METHODS, Method, ReadFn, ReplyFuture, TokenRule};
 pub use missing::{Missing, Wishes};
-pub use outside::{FeedGenerators, Members, NetFeedGenerators, OnRead};
+pub use outside::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
 pub use password::AdminPassword;
 pub use pool::{PoolError, ReadPool};
 pub use reply::Reply;

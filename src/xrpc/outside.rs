@@ -17,6 +17,18 @@ pub trait Members: Send + Sync {
     fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
+/// What an account may ask for itself, here by whoever keeps the index. Answers are on disk.
+pub trait Rights: Send + Sync {
+    /// Nothing of the account is collected any more, and what was goes.
+    fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// It is collected again; `false` while what was held is still being deleted.
+    fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Everything that is held of it goes, and with `opt_out` nothing is collected afterwards.
+    fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
 /// Brings what the store lacks and a caller asks for.
 pub trait OnRead: Send + Sync {
     /// Answers after `within` at the latest whether anything has arrived, which reads show then. What has not goes on.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
+use super::message::Rest;
 
 /// Tells the client which labelers were applied.
 pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
@@ -29,6 +30,8 @@ pub struct Reply {
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// What follows the body, if that is only its beginning.
+    pub(crate) rest: Option<Rest>,
 }
 
 impl Reply {
@@ -44,27 +47,31 @@ impl Reply {
 
     /// Status 200 with a body that is JSON already.
     pub fn json_bytes(body: Vec<u8>) -> Self {
-        Self {
-            body,
-            content_type: Some(HeaderValue::from_static("application/json; charset=utf-8")),
-            status: StatusCode::OK,
-            headers: Vec::new(),
-        }
+        Self::with_type(body, "application/json; charset=utf-8")
     }
 
     /// Status 200 without a body: procedures that have no output.
     pub fn empty() -> Self {
-        Self { body: Vec::new(), content_type: None, status: StatusCode::OK, headers: Vec::new() }
+        Self {
+            body: Vec::new(),
+            content_type: None,
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            rest: None,
+        }
     }
 
     /// Status 200 with a body of another type.
     pub fn with_type(body: Vec<u8>, content_type: &'static str) -> Self {
-        Self {
-            body,
-            content_type: Some(HeaderValue::from_static(content_type)),
-            status: StatusCode::OK,
-            headers: Vec::new(),
-        }
+        Self { body, content_type: Some(HeaderValue::from_static(content_type)), ..Self::empty() }
+    }
+
+    /// What follows the body, made while it is sent. Such an answer is neither compressed nor compared with one that the
+    /// client has.
+    #[must_use]
+    pub fn followed_by(mut self, rest: Rest) -> Self {
+        self.rest = Some(rest);
+        self
     }
 
     /// Replaces the status.

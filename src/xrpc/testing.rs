@@ -38,6 +38,46 @@ impl Members for Everybody {
     }
 }
 
+/// Writes opt-outs down and nothing else, and says that the accounts named here are being deleted.
+pub(super) struct Flags {
+    pub(super) writer: Writer,
+    pub(super) deleting: Mutex<Vec<Did>>,
+}
+
+impl Flags {
+    async fn set(&self, did: &Did, since: Option<i64>) -> Result<(), StoreError> {
+        let did = did.clone();
+        let set = move |tx: &mut crate::store::Tx<'_>| {
+            let actor = tx.intern_actor(did.as_str())?;
+            crate::store::private::set_opt_out(tx, actor, since);
+            Ok(())
+        };
+        self.writer.durable(set).await
+    }
+}
+
+impl Rights for Flags {
+    fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.set(did, Some(i64::try_from(NOW * 1000).unwrap())))
+    }
+
+    fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            if self.deleting.lock().contains(did) {
+                return Ok(false);
+            }
+            self.set(did, None).await.map(|()| true)
+        })
+    }
+
+    fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.deleting.lock().push(did.clone());
+            if opt_out { self.opt_out(did).await } else { Ok(()) }
+        })
+    }
+}
+
 /// A hook that says yes of those named here, and nothing sensible when `down`.
 #[derive(Default)]
 pub(super) struct Door {
@@ -251,6 +291,7 @@ pub(super) fn context_with(
     community: Option<Arc<Community>>,
 ) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();
+    let rights = Arc::new(Flags { writer: writer.clone(), deleting: Mutex::default() });
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
         media,
@@ -258,6 +299,7 @@ pub(super) fn context_with(
         writer,
         hydration,
         members: Arc::new(Everybody),
+        rights,
         feeds,
         on_read: None,
         community,

@@ -21,7 +21,7 @@ const violations = []
 /** What is wrong with an answer, or nothing. Errors are JSON with a name and a message, whatever the lexicon says. */
 export function violation(nsid, status, type, text) {
   const output = lexicons.getDefOrThrow(nsid).output
-  const isJson = type.startsWith('application/json')
+  const isJson = /^application\/json\b/.test(type)
   if (status === 200 && output?.encoding !== 'application/json') return text && isJson ? 'a body that no lexicon foresees' : undefined
   if (!isJson) return `content type ${type || 'missing'}`
   let body
@@ -37,7 +37,7 @@ export function violation(nsid, status, type, text) {
 }
 
 async function check(url, response) {
-  const [, nsid] = new URL(url).pathname.match(/^\/xrpc\/((?:app\.bsky|com\.atproto\.label)\.[\w.]+)$/) ?? []
+  const [, nsid] = new URL(url).pathname.match(/^\/xrpc\/((?:app\.bsky|com\.atproto\.label|alt\.aerie)\.[\w.]+)$/) ?? []
   if (!nsid || !lexicons.get(nsid)) return
   answered.set(nsid, (answered.get(nsid) ?? 0) + 1)
   const type = response.headers.get('content-type') ?? ''

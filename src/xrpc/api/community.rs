@@ -13,7 +13,7 @@ use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::repo::dag_cbor;
 use crate::store::community::{self as posts, NewPost};
-use crate::store::{Reader, RecordId, Rkey, collections as c};
+use crate::store::{Reader, RecordId, Rkey, collections as c, private};
 use crate::syntax::{Tid, cid};
 use crate::view::post::PostView;
 use crate::xrpc::session::{Identified, Session};
@@ -157,9 +157,15 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     }
 }
 
-/// Whether the caller may reply to and quote what the post replies to and quotes.
+/// Whether the caller may post here, and may reply to and quote what the post replies to and quotes.
 fn permitted(session: &Session, call: &Call) -> Result<(), XrpcError> {
     let Some(input) = &call.input else { return Ok(()) };
+    if let Some(author) = session.ctx.viewer
+        && private::opted_out(&session.snapshot, author)?.is_some()
+    {
+        let message = "You opted out of being collected here, so nothing that you publish is kept";
+        return Err(XrpcError::named("OptedOut", message));
+    }
     let uri = |path: &str| input.pointer(path).and_then(Value::as_str);
     let h = session.hydrator();
     let mut state = PostState::new(&h);

@@ -671,3 +671,15 @@ fn likes_count_and_authors_take_posts_away() {
     assert_eq!(error(delete(&made, me)), "400 PostNotFound");
     assert!(b.texts(other).is_empty());
 }
+
+#[test]
+fn nothing_is_kept_of_who_opted_out() {
+    let (b, [alice]) = Bench::new(["alice"]);
+    b.posted(alice, 1, json!({}));
+    let opt_out =
+        |out: bool| b.s.post("alt.aerie.account.putOptOut", json!({ "optOut": out }), alice);
+    opt_out(true).unwrap();
+    assert_eq!(error(b.submit(alice, 2, json!({}))), "400 OptedOut");
+    opt_out(false).unwrap();
+    b.posted(alice, 3, json!({}));
+}

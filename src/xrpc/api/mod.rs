@@ -21,6 +21,7 @@ pub(super) mod page;
 pub(super) mod preferences;
 pub(super) mod push;
 pub(super) mod repo;
+pub(super) mod rights;
 pub(super) mod starter_pack;
 pub(super) mod subscription;
 pub(super) mod temp;
@@ -42,6 +43,8 @@ mod label_tests;
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
+#[cfg(test)]
+mod rights_tests;
 #[cfg(test)]
 mod starter_pack_tests;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -13,7 +14,8 @@ use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{Generators, context_with};
 use crate::xrpc::{
-    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, Wishes, XrpcError,
+    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, Reply, Rest, Wishes,
+    XrpcError,
 };
 
 /// A filled store and the handlers over it.
@@ -129,10 +131,25 @@ impl Server {
         if reply.body.is_empty() {
             return Ok(Value::Null);
         }
+        if schema.output_encoding() != Some("application/json") {
+            return Ok(self.fixture.wait(lines(reply)));
+        }
         let body = serde_json::from_slice(&reply.body).unwrap();
         if let Err(invalid) = schema.validate_output(&body) {
             panic!("{nsid}: {invalid}\n{body:#}");
         }
         Ok(body)
     }
+}
+
+/// All of an answer of JSON lines.
+async fn lines(reply: Reply) -> Value {
+    let mut text = reply.body;
+    if let Some(Rest(mut rest)) = reply.rest {
+        while let Some(piece) = rest.next().await {
+            text.extend_from_slice(&piece.unwrap());
+        }
+    }
+    let text = String::from_utf8(text).unwrap();
+    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }

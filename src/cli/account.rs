@@ -1,0 +1,182 @@
+//! `aerie account`: what people may ask for, done by the operator: opting out, deletion, a copy of everything.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::private::write_to;
+use super::status::{list, text};
+use super::{CliError, answer, configuration};
+use crate::admin;
+use crate::config::Sources;
+use crate::store::takeout::Page;
+use crate::syntax::datetime::format_ms;
+
+const AFTER_HELP: &str = "\
+An account can do all of this itself, signed in at its PDS: alt.aerie.account.getStatus, putOptOut, deleteData and
+exportData. What is in its repo stays at its PDS whatever happens here.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say whether an account opted out, and whether something of it is being deleted
+    Status {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        account: String,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Accounts of which nothing is collected
+    #[command(subcommand)]
+    OptOut(OptOut),
+    /// Delete everything that is held of an account, for ever
+    ///
+    /// Its records with everything that is counted of them, its mutes, bookmarks, drafts, preferences, devices,
+    /// notifications and community posts. It is hidden at once and deleted in the background; `aerie account status` says
+    /// when that is done. What it does afterwards is collected again, unless it opts out.
+    Delete {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        account: String,
+        /// Collect nothing of it afterwards either
+        #[arg(long)]
+        opt_out: bool,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write everything that is held of an account, one JSON object a line
+    ///
+    /// First the account, then what it set here as in `aerie private export`, then every record with its CID. The last
+    /// line says how many there are. A file is written whole or not at all, readable by its owner only.
+    Export {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        account: String,
+        /// Where to [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum OptOut {
+    /// Collect nothing of an account any more, and delete what was
+    ///
+    /// No record of it comes in again, by the stream, backfill, files or reads, and to others it looks as if it did not
+    /// exist. Its mutes, bookmarks, drafts and settings stay: `aerie account delete` takes them. It holds until it is taken
+    /// back, also when the account is deleted, and `aerie private export` has it.
+    Add {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        account: String,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Collect an account again; its repo is fetched
+    Remove {
+        /// DID or handle
+        #[arg(value_name = "DID|HANDLE")]
+        account: String,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the accounts, and since when
+    List {
+        /// Print the list as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
+    let (request, as_json) = match &args.action {
+        Action::Status { account, json } => {
+            (json!({ "command": "account.status", "account": account }), *json)
+        }
+        Action::OptOut(OptOut::Add { account, json }) => {
+            (json!({ "command": "account.opt-out", "account": account }), *json)
+        }
+        Action::OptOut(OptOut::Remove { account, json }) => {
+            (json!({ "command": "account.opt-in", "account": account }), *json)
+        }
+        Action::OptOut(OptOut::List { json }) => (json!({ "command": "account.opt-outs" }), *json),
+        Action::Delete { account, opt_out, json } => {
+            let delete =
+                json!({ "command": "account.delete", "account": account, "optOut": opt_out });
+            (delete, *json)
+        }
+        Action::Export { account, out } => return export(sources, account, out.as_deref()),
+    };
+    let got = answer(sources, &request)?;
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{got:#}")?;
+    } else if got.get("did").is_some() {
+        writeln!(out, "{}", line(&got))?;
+    } else {
+        list(&got, "optOuts").iter().try_for_each(|row| writeln!(out, "{}", line(row)))?;
+    }
+    Ok(())
+}
+
+fn line(account: &Value) -> String {
+    let since = account.get("optedOutAt").and_then(Value::as_i64).map(format_ms);
+    let collected = since.map_or_else(|| "collected".to_owned(), |at| format!("opted out {at}"));
+    let deleting = account.get("deleting") == Some(&Value::Bool(true));
+    let rest = if deleting { ", being deleted" } else { "" };
+    format!("{} {collected}{rest}", text(account, "did"))
+}
+
+fn export(sources: &Sources, account: &str, out: Option<&Path>) -> Result<(), CliError> {
+    let config = configuration(sources)?;
+    let store = &config.store.path;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // A handle may come to mean somebody else in the middle.
+        let status = json!({ "command": "account.status", "account": account });
+        let did = text(&admin::ask(store, &status).await?, "did").to_owned();
+        write_to(out, async |out| {
+            let mut next = None;
+            loop {
+                let request = json!({ "command": "account.export", "account": did, "next": next });
+                let page = serde_json::from_value(admin::ask(store, &request).await?);
+                let Page { text, next: more } = page.map_err(|e| {
+                    CliError::Failed(format!("the server's answer cannot be read: {e}"))
+                })?;
+                out.write_all(text.as_bytes())?;
+                next = more;
+                if next.is_none() {
+                    return Ok(());
+                }
+            }
+        })
+        .await
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_a_line() {
+        let told = |since: Option<i64>, deleting: bool| {
+            line(&json!({ "did": "did:plc:a", "optedOutAt": since, "deleting": deleting }))
+        };
+        assert_eq!(told(None, true), "did:plc:a collected, being deleted");
+        assert_eq!(told(Some(0), false), "did:plc:a opted out 1970-01-01T00:00:00.000Z");
+    }
+}

@@ -1,0 +1,146 @@
+//! People's rights: accounts of which nothing is collected because they said so, and the removal of what is held.
+//!
+//! | | `opt_out` | `erase` |
+//! |---|---|---|
+//! | records, their edges and counts, community posts, handle, key, host | go | go |
+//! | mutes, bookmarks, drafts, preferences, devices, notifications, membership | stay | go |
+//! | afterwards | nothing of it comes in, by whatever way | as an account that was never seen |
+//!
+//! What an account opted out of is being shown to others here. What it set for itself nobody else ever saw, so it stays
+//! and goes on working until the account wants it deleted. What others wrote about it is theirs. `erase` may be combined
+//! with `opt_out`; alone it forgets, and what the account does next is collected like anybody's.
+//!
+//! From the first moment the account is gone for readers (see [`AccountStatus::is_gone`]), while its rows go in the steps
+//! of [`super::purge_step`].
+//!
+//! # Invariants
+//! - Of an account in [`LeftOut`] no event changes anything but its deletion by its host, which takes away the rest.
+//!   That set is the opt-outs of the store and the accounts being erased; the writer alone changes it.
+//! - An opt-out outlives everything else of the account. Only opting in ends it, not while something is being deleted:
+//!   half of an old repo must not show again.
+
+use rustc_hash::FxHashSet;
+
+use super::{DROPPED, EVENTS, Index};
+use crate::event::{Body, HostingStatus};
+use crate::store::meta::{self, Purge};
+use crate::store::private::{self, Kind};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::store::rows::{AccountStatus, ActorRow, actor_key, identity_key};
+use crate::store::{ActorId, Ks, Reader, Snapshot, StoreError, Tx};
+
+/// Accounts of which nothing comes in, in memory: every event asks.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut(parking_lot::RwLock<FxHashSet<ActorId>>);
+
+impl LeftOut {
+    pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
+        let opted_out = private::opt_outs(s)?.into_iter().map(|(actor, _)| actor);
+        let purges = meta::purges(s)?.into_iter();
+        let erased = purges.filter(|(_, purge)| *purge == Purge::Everything);
+        let all = opted_out.chain(erased.map(|(actor, _)| actor)).collect();
+        Ok(Self(parking_lot::RwLock::new(all)))
+    }
+
+    pub(super) fn contains(&self, actor: ActorId) -> bool {
+        self.0.read().contains(&actor)
+    }
+}
+
+impl Index {
+    /// From now on nothing of the account is collected, and what was goes. `false` if that was so already.
+    pub fn opt_out(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<bool, StoreError> {
+        if private::opted_out(tx, actor)?.is_some() {
+            return Ok(false);
+        }
+        private::set_opt_out(tx, actor, Some(now));
+        let everything = meta::purge(tx, actor)?.is_some_and(|purge| purge != Purge::Collected);
+        self.leave_out(tx, actor, AccountStatus::OptedOut, now)?;
+        self.purge(tx, actor, if everything { Purge::Everything } else { Purge::Collected });
+        EVENTS.inc("opt-out");
+        Ok(true)
+    }
+
+    /// The account is collected again, from the repo that its host has. `false` if that has to wait because what was held
+    /// is still being deleted.
+    pub fn opt_in(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<bool, StoreError> {
+        if private::opted_out(tx, actor)?.is_none() {
+            return Ok(true);
+        }
+        if meta::purge(tx, actor)?.is_some() {
+            return Ok(false);
+        }
+        private::set_opt_out(tx, actor, None);
+        self.forgotten(tx, actor);
+        let member = private::get(tx, Kind::Member, actor, None)?.is_some();
+        let priority = if member { Priority::Member } else { Priority::Asked };
+        jobs::add(tx, actor, &JobRow::new(priority, now))?;
+        self.announce(tx, actor);
+        EVENTS.inc("opt-in");
+        Ok(true)
+    }
+
+    /// Everything that is held of the account goes. What it does afterwards is collected, unless it opted out.
+    pub fn erase(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<(), StoreError> {
+        let status = match private::opted_out(tx, actor)? {
+            Some(_) => AccountStatus::OptedOut,
+            None => AccountStatus::Deleted,
+        };
+        self.leave_out(tx, actor, status, now)?;
+        self.purge(tx, actor, Purge::Everything);
+        EVENTS.inc("erase");
+        Ok(())
+    }
+
+    /// The last row of an account that is erased went.
+    pub(super) fn erased(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        if private::opted_out(tx, actor)?.is_none() {
+            self.forgotten(tx, actor);
+        }
+        Ok(())
+    }
+
+    /// An event of an account that is left out.
+    pub(super) fn pass_over(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        body: &Body,
+    ) -> Result<(), StoreError> {
+        match body {
+            Body::Account(HostingStatus::Deleted) => self.purge(tx, actor, Purge::Everything),
+            // A fetch that was under way; what it brings is left out.
+            Body::Wanted | Body::Fetching { .. } | Body::Fetched { .. } | Body::GivenUp => {}
+            _ => DROPPED.inc("opted-out"),
+        }
+        Ok(())
+    }
+
+    /// As if the account did not exist, to readers at once.
+    fn leave_out(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        status: AccountStatus,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: now, ..ActorRow::default() });
+        self.uncollect(tx, actor, &mut row)?;
+        let row = ActorRow { status, handle: None, handle_checked: now, indexed: row.indexed };
+        tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+        tx.del(Ks::Actor, &identity_key(actor));
+        meta::remove_identity_due(tx, actor);
+        meta::remove_status_due(tx, actor);
+        self.touched.end(actor);
+        self.left_out.0.write().insert(actor);
+        tx.touch(actor);
+        Ok(())
+    }
+
+    /// As if the account had never been seen.
+    fn forgotten(&self, tx: &mut Tx<'_>, actor: ActorId) {
+        tx.del(Ks::Actor, &actor_key(actor));
+        self.left_out.0.write().remove(&actor);
+        tx.touch(actor);
+    }
+}

@@ -1,0 +1,302 @@
+//! What stays and what goes of accounts that opt out or want their data deleted.
+
+use std::sync::Arc;
+
+use super::check::{Options, check};
+use super::testing::*;
+use super::tests::one_private_row_of_each_kind;
+use super::*;
+use crate::event::{HostingStatus, IdentityState};
+use crate::store::meta::{self, Purge};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::store::rows::{AccountStatus, ActorRow, Counter};
+use crate::store::{Key, Ks, Target, community, private};
+use crate::syntax::Tid;
+
+/// Posts of `b`, more than two steps of a purge take.
+const POSTS: u64 = 1200;
+
+fn rev(n: u64) -> Tid {
+    Tid::parse(&tid(n)).unwrap()
+}
+
+fn identity(handle: &str) -> Body {
+    Body::Identity(IdentityState { handle: Some(handle.into()), key: None, pds: None })
+}
+
+/// `b` has posts, a like and a reply under a post of `a`, a follow, a handle, a job and private rows.
+async fn world() -> World {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let target = uri("a", POST, 1);
+    let mut ops: Vec<_> = (2000..2000 + POSTS).map(post).collect();
+    ops.extend([
+        like(2, &target),
+        reply(3, &target, &target),
+        follow(4, "a"),
+        gate_nobody(2000, "b"),
+    ]);
+    w.commit("b", ops).await;
+    w.event("b", identity("b.example")).await;
+    w.join("b").await;
+    w.commit("c", [like(5, &uri("b", POST, 2000)), follow(6, "b")]).await;
+    let (a, b) = (w.actor("a"), w.actor("b"));
+    w.writer
+        .durable(move |tx| {
+            one_private_row_of_each_kind(tx, b, a)?;
+            jobs::add(tx, b, &JobRow::new(Priority::Asked, NOW)).map(drop)
+        })
+        .await
+        .unwrap();
+    w
+}
+
+impl World {
+    async fn opt_out(&self, who: &str) -> bool {
+        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
+        self.writer.durable(move |tx| index.opt_out(tx, actor, NOW)).await.unwrap()
+    }
+
+    async fn opt_in(&self, who: &str) -> bool {
+        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
+        self.writer.durable(move |tx| index.opt_in(tx, actor, NOW)).await.unwrap()
+    }
+
+    async fn erase(&self, who: &str) {
+        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
+        self.writer.durable(move |tx| index.erase(tx, actor, NOW)).await.unwrap();
+    }
+
+    /// One step of the removal; `true` if it was the last.
+    async fn step(&self, who: &str) -> bool {
+        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
+        self.writer.durable(move |tx| purge_step(&index, tx, actor)).await.unwrap()
+    }
+
+    async fn purge(&self, who: &str) -> usize {
+        let mut steps = 1;
+        while !self.step(who).await {
+            steps += 1;
+        }
+        steps
+    }
+
+    fn account(&self, who: &str) -> Option<ActorRow> {
+        self.store.snapshot().actor(self.actor(who)).unwrap()
+    }
+
+    fn job(&self, who: &str) -> Option<Priority> {
+        jobs::get(&self.store.snapshot(), self.actor(who)).unwrap().map(|job| job.priority)
+    }
+
+    /// Tags of the rows that the account has under keys of its own.
+    fn private_tags(&self, who: &str) -> Vec<u8> {
+        let (s, actor) = (self.store.snapshot(), self.actor(who));
+        let mut tags = Vec::new();
+        for tag in private::OF_ACCOUNT.into_iter().chain([community::CONTENT]) {
+            s.scan_prefix(Ks::Private, &Key::tag(tag).actor(actor), &mut |k, _| {
+                tags.push(k[0]);
+                true
+            })
+            .unwrap();
+        }
+        tags.dedup();
+        tags
+    }
+
+    fn likes_and_replies(&self) -> [u64; 2] {
+        let post = Target::Post(self.post("a", 1));
+        [Counter::Likes, Counter::Replies].map(|counter| self.count(post, counter))
+    }
+
+    fn is_clean(&self) {
+        let report =
+            check(&self.store, &Options { full: true, repair: None }, &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{:#?}", report.findings);
+    }
+}
+
+/// Every way in which something of `b` may come.
+async fn everything_comes(w: &mut World) {
+    w.commit("b", [post(9000), like(9001, &uri("a", POST, 1))]).await;
+    for body in [
+        Body::Sync { rev: rev(9100), data: [3; 32] },
+        Body::Account(HostingStatus::Active),
+        Body::Account(HostingStatus::Takendown),
+        Body::Unconfirmed { deleted: true },
+        Body::IdentityDue,
+        identity("b2.example"),
+        Body::Introduced(IdentityState { handle: Some("b3.example".into()), key: None, pds: None }),
+        Body::Found { rev: rev(9200), ops: vec![post(9002)] },
+        Body::Wanted,
+        Body::Fetching { rev: rev(9300), data: [4; 32] },
+        Body::Part { rev: rev(9300), ops: vec![post(9003)] },
+        Body::Fetched { rev: rev(9300) },
+        Body::GivenUp,
+    ] {
+        w.event("b", body).await;
+    }
+}
+
+fn nothing_of_it(w: &World, status: AccountStatus) {
+    let (s, b) = (w.store.snapshot(), w.actor("b"));
+    let row = w.account("b").unwrap();
+    assert_eq!((row.status, row.handle), (status, None));
+    assert_eq!((s.repo(b).unwrap(), s.identity(b).unwrap(), w.job("b")), (None, None, None));
+    assert_eq!(meta::dues(&s).unwrap(), []);
+    for handle in ["b.example", "b2.example", "b3.example"] {
+        assert_eq!(s.handle_owner(handle).unwrap(), None, "{handle}");
+    }
+}
+
+#[tokio::test]
+async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
+    let mut w = world().await;
+    assert_eq!(w.likes_and_replies(), [1, 1]);
+    let private = w.private_tags("b");
+    assert_eq!(private.len(), private::OF_ACCOUNT.len() + 1);
+    assert!(w.opt_out("b").await);
+    assert!(!w.opt_out("b").await, "twice");
+    nothing_of_it(&w, AccountStatus::OptedOut);
+    assert_eq!(w.requests.purge.drain().count(), 1);
+
+    assert!(!w.step("b").await);
+    // A restart in the middle, and events.
+    w.restart(scope::Mode::Whole, 0);
+    everything_comes(&mut w).await;
+    nothing_of_it(&w, AccountStatus::OptedOut);
+    assert!(!w.opt_in("b").await, "what was held is still being deleted");
+    let b = w.actor("b");
+    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [(b, Purge::Collected)]);
+    assert!(w.purge("b").await > 2, "in bounded steps");
+    everything_comes(&mut w).await;
+    nothing_of_it(&w, AccountStatus::OptedOut);
+
+    // What it showed is gone and counted nowhere; what it set for itself stays.
+    assert_eq!(w.likes_and_replies(), [0, 0]);
+    assert_eq!(w.count(Target::Actor(w.actor("a")), Counter::Followers), 0);
+    assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
+    let kept: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
+    assert_eq!(w.private_tags("b"), kept);
+    assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+    assert!(w.index.members().contains(b));
+    // What others wrote about it is theirs.
+    assert_eq!(w.count(Target::Actor(b), Counter::Followers), 1);
+    w.is_clean();
+}
+
+#[tokio::test]
+async fn who_opts_in_again_is_fetched_and_collected() {
+    let mut w = world().await;
+    w.opt_out("b").await;
+    w.purge("b").await;
+    assert!(w.opt_in("b").await);
+    assert!(w.opt_in("b").await, "twice");
+    assert_eq!((w.account("b"), w.job("b")), (None, Some(Priority::Member)));
+    let b = w.actor("b");
+    assert_eq!(w.requests.resync.drain().last(), Some(b));
+    w.event("b", Body::Wanted).await;
+    w.event("b", Body::Fetching { rev: rev(9300), data: [4; 32] }).await;
+    w.event("b", Body::Part { rev: rev(9300), ops: vec![post(9003)] }).await;
+    w.event("b", Body::Fetched { rev: rev(9300) }).await;
+    w.event("b", identity("b.example")).await;
+    let s = w.store.snapshot();
+    assert!(s.repo(b).unwrap().unwrap().is_complete());
+    assert_eq!(s.handle_owner("b.example").unwrap(), Some(b));
+    assert_eq!(w.count(Target::Actor(b), Counter::Posts), 1);
+    // And after a restart.
+    w.restart(scope::Mode::Whole, 0);
+    w.revs = 9400;
+    w.commit("b", [post(9004)]).await;
+    assert_eq!(w.count(Target::Actor(b), Counter::Posts), 2);
+    // Whoever is no member is fetched too.
+    w.commit("d", [post(1)]).await;
+    w.opt_out("d").await;
+    w.purge("d").await;
+    w.opt_in("d").await;
+    assert_eq!(w.job("d"), Some(Priority::Asked));
+    w.is_clean();
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_nothing_and_the_account_starts_anew() {
+    for restarts in [false, true] {
+        let mut w = world().await;
+        w.erase("b").await;
+        nothing_of_it(&w, AccountStatus::Deleted);
+        while !w.step("b").await {
+            if restarts {
+                w.restart(scope::Mode::Whole, 0);
+            }
+            everything_comes(&mut w).await;
+            nothing_of_it(&w, AccountStatus::Deleted);
+        }
+        assert_eq!((w.account("b"), w.private_tags("b")), (None, vec![]));
+        let b = w.actor("b");
+        assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+        assert!(!w.index.members().contains(b) && w.notifs("b").is_empty());
+        assert_eq!(w.likes_and_replies(), [0, 0]);
+        w.is_clean();
+        w.revs = 9400;
+        w.commit("b", [post(9005)]).await;
+        assert_eq!(w.count(Target::Actor(b), Counter::Posts), 1);
+        assert!(!w.store.snapshot().repo(b).unwrap().unwrap().is_complete());
+    }
+}
+
+#[tokio::test]
+async fn both_together_and_one_after_the_other() {
+    // In either order, and with the deletion of the account at its host.
+    for way in 0..4 {
+        let mut w = world().await;
+        match way {
+            0 => {
+                w.opt_out("b").await;
+                w.erase("b").await;
+            }
+            1 => {
+                w.erase("b").await;
+                w.opt_out("b").await;
+            }
+            2 => {
+                w.opt_out("b").await;
+                w.purge("b").await;
+                w.event("b", Body::Account(HostingStatus::Deleted)).await;
+                w.event("b", Body::Account(HostingStatus::Active)).await;
+            }
+            _ => {
+                w.event("b", Body::Account(HostingStatus::Deleted)).await;
+                w.opt_out("b").await;
+                w.event("b", Body::Account(HostingStatus::Active)).await;
+            }
+        }
+        let b = w.actor("b");
+        let purges = meta::purges(&w.store.snapshot()).unwrap();
+        assert_eq!(purges, [(b, Purge::Everything)], "{way}");
+        w.purge("b").await;
+        everything_comes(&mut w).await;
+        nothing_of_it(&w, AccountStatus::OptedOut);
+        assert!(w.private_tags("b").is_empty(), "{way}");
+        assert!(!w.index.members().contains(b));
+        let s = w.store.snapshot();
+        assert_eq!(private::opt_outs(&s).unwrap(), [(b, NOW)]);
+        w.is_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_was_under_way_brings_nothing() {
+    let w = World::new();
+    w.event("b", Body::Wanted).await;
+    w.event("b", Body::Fetching { rev: rev(3), data: [4; 32] }).await;
+    w.opt_out("b").await;
+    w.purge("b").await;
+    w.event("b", Body::Part { rev: rev(3), ops: vec![post(1)] }).await;
+    // Nor does it after the account has opted in: only the fetch that begins then does.
+    w.opt_in("b").await;
+    w.event("b", Body::Part { rev: rev(3), ops: vec![post(1)] }).await;
+    w.event("b", Body::Fetched { rev: rev(3) }).await;
+    let b = w.actor("b");
+    assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
+    assert_eq!(w.store.snapshot().repo(b).unwrap(), None);
+}

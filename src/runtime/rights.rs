@@ -1,0 +1,160 @@
+//! People's rights: from the server's handlers and the operator's socket to the index.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::backfill::Backfill;
+use crate::index::Index;
+use crate::store::{ActorId, Reader, Store, StoreError, Tx, Writer, meta, private, takeout};
+use crate::syntax::Did;
+use crate::xrpc::{Clock, Rights};
+
+/// The rights of accounts in the index. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct IndexRights {
+    pub(super) index: Arc<Index>,
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) clock: Clock,
+}
+
+impl IndexRights {
+    fn now(&self) -> i64 {
+        i64::try_from((self.clock)()).unwrap_or(i64::MAX)
+    }
+
+    /// Changes what is held of an account; answers when it is on disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        did: &Did,
+        change: impl FnOnce(&Index, &mut Tx<'_>, ActorId, i64) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (index, did, now) = (Arc::clone(&self.index), did.clone(), self.now());
+        let job = self.writer.durable(move |tx| {
+            let actor = tx.intern_actor(did.as_str())?;
+            change(&index, tx, actor, now)
+        });
+        job.await
+    }
+}
+
+impl Rights for IndexRights {
+    fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.change(did, |index, tx, actor, now| index.opt_out(tx, actor, now).map(drop)))
+    }
+
+    fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.change(did, Index::opt_in))
+    }
+
+    fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.change(did, move |index, tx, actor, now| {
+            if opt_out {
+                index.opt_out(tx, actor, now)?;
+            }
+            index.erase(tx, actor, now)
+        }))
+    }
+}
+
+/// A command of this module.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    State,
+    OptOut,
+    OptIn,
+    OptOuts,
+    Delete,
+    Export,
+}
+
+impl Command {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "account.status" => Self::State,
+            "account.opt-out" => Self::OptOut,
+            "account.opt-in" => Self::OptIn,
+            "account.opt-outs" => Self::OptOuts,
+            "account.delete" => Self::Delete,
+            "account.export" => Self::Export,
+            _ => return None,
+        })
+    }
+}
+
+/// Carries commands out. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Operator {
+    pub(super) rights: IndexRights,
+    pub(super) backfill: Backfill,
+}
+
+impl Operator {
+    pub(super) async fn answer(self, command: Command, request: Value) -> Result<Value, String> {
+        let text = |key: &str| request.get(key).and_then(Value::as_str);
+        let did = match command {
+            Command::OptOuts => {
+                let store = self.rights.store.clone();
+                return read(move || opt_outs(&store)).await;
+            }
+            _ => self.backfill.did(text("account").unwrap_or_default()).await?,
+        };
+        match command {
+            Command::OptOut => self.rights.opt_out(&did).await.map_err(words)?,
+            Command::OptIn => {
+                if !self.rights.opt_in(&did).await.map_err(words)? {
+                    return Err(format!(
+                        "what was held of {did} is still being deleted: `aerie account status {did}` says when it is done"
+                    ));
+                }
+            }
+            Command::Delete => {
+                let opt_out = request.get("optOut") == Some(&Value::Bool(true));
+                self.rights.erase(&did, opt_out).await.map_err(words)?;
+            }
+            Command::Export => {
+                let (store, now) = (self.rights.store.clone(), self.rights.now());
+                let next = text("next").map(str::to_owned);
+                let page =
+                    move || takeout::page(&store.snapshot(), did.as_str(), now, next.as_deref());
+                return read(page).await;
+            }
+            Command::State | Command::OptOuts => {}
+        }
+        let store = self.rights.store.clone();
+        read(move || state(&store, &did)).await
+    }
+}
+
+async fn read<T: serde::Serialize + Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<Value, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(words)?;
+    serde_json::to_value(done.map_err(words)?).map_err(words)
+}
+
+fn state(store: &Store, did: &Did) -> Result<Value, StoreError> {
+    let s = store.snapshot();
+    let (mut since, mut deleting) = (None, false);
+    if let Some(actor) = s.actor_id(did.as_str())? {
+        since = private::opted_out(&s, actor)?;
+        deleting = meta::purge(&s, actor)?.is_some();
+    }
+    Ok(json!({ "did": did.as_str(), "optedOutAt": since, "deleting": deleting }))
+}
+
+fn opt_outs(store: &Store) -> Result<Value, StoreError> {
+    let s = store.snapshot();
+    let mut out = Vec::new();
+    for (actor, since) in private::opt_outs(&s)? {
+        let deleting = meta::purge(&s, actor)?.is_some();
+        out.push(json!({ "did": &*s.did(actor)?, "optedOutAt": since, "deleting": deleting }));
+    }
+    Ok(json!({ "optOuts": out }))
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
