@@ -37,7 +37,7 @@ export function violation(nsid, status, type, text) {
 }
 
 async function check(url, response) {
-  const [, nsid] = new URL(url).pathname.match(/^\/xrpc\/((?:app\.bsky|com\.atproto\.label|alt\.aerie)\.[\w.]+)$/) ?? []
+  const [, nsid] = new URL(url).pathname.match(/^\/xrpc\/((?:app\.bsky|com\.atproto\.label|alt\.aerie|community\.blacksky)\.[\w.]+)$/) ?? []
   if (!nsid || !lexicons.get(nsid)) return
   answered.set(nsid, (answered.get(nsid) ?? 0) + 1)
   const type = response.headers.get('content-type') ?? ''
