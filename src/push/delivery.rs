@@ -8,12 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 
 use super::limits::Health;
-use super::plan::{Delivery, Destination, FAILED};
+use super::plan::{Delivery, Destination, FAILED, SUPPRESSED};
 use super::retry::{self, Outcome};
 use super::sender::Inner;
 use super::transport::Via;
 use crate::store::jobs::{self, PushJob};
 use crate::store::{Tx, registrations};
+use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
 /// Deliveries that were answered with success.
@@ -27,10 +28,11 @@ const TTL: HeaderValue = HeaderValue::from_static("86400");
 impl Inner {
     /// Sends one, and writes down what came of it.
     pub(super) async fn deliver(self: Arc<Self>, delivery: Delivery) {
-        let Delivery { job, viewer, to, origin, body, id } = delivery;
+        let Delivery { job, viewer, to, origin, body, id, inside } = delivery;
         let endpoint = matches!(to, Destination::Endpoint);
         let now = (self.parts.clock)();
         let outcome = match self.request(&to, &origin, &body, &id, now) {
+            _ if !self.admits(inside).await => Outcome::Withheld("community"),
             Some((via, url, headers)) => {
                 let sent = self.parts.transport.post(via, &url, &headers, Bytes::from(body));
                 retry::outcome(&sent.await, endpoint, (self.parts.clock)())
@@ -40,7 +42,7 @@ impl Inner {
         let now = (self.parts.clock)();
         let health = match &outcome {
             Outcome::Delivered | Outcome::Gone => Health::Well,
-            Outcome::Refused(_) => Health::Unknown,
+            Outcome::Refused(_) | Outcome::Withheld(_) => Health::Unknown,
             Outcome::Failed(_, pause) => Health::Ill(*pause),
         };
         self.limits.lock().lanes.finish(&origin, health, now);
@@ -58,6 +60,15 @@ impl Inner {
         };
         // Refused only when the server stops.
         let _ = self.parts.writer.durable(change).await;
+    }
+
+    /// Whether who has to belong to the community does.
+    async fn admits(&self, inside: Option<Arc<str>>) -> bool {
+        let Some(did) = inside else { return true };
+        match (Did::parse(&did), &self.parts.community) {
+            (Ok(did), Some(community)) => community.admits(&did).await,
+            _ => false,
+        }
     }
 
     /// Address and headers; `None` if they cannot be made.
@@ -115,6 +126,7 @@ fn count(outcome: &Outcome, job: &PushJob, endpoint: bool, now: i64) -> Option<P
         Outcome::Delivered => SENT.inc(if endpoint { "endpoint" } else { "web" }),
         Outcome::Gone => FAILED.inc("gone"),
         Outcome::Refused(cause) => FAILED.inc(cause),
+        Outcome::Withheld(cause) => SUPPRESSED.inc(cause),
         Outcome::Failed(cause, pause) => {
             let tries = job.tries.saturating_add(1);
             let due = retry::next(tries, job.born, now, *pause, rand::random());

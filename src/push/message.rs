@@ -31,6 +31,9 @@ pub(super) struct Message {
     title: String,
     body: String,
     created_at: String,
+    /// Only who belongs to the community may get it.
+    #[serde(skip)]
+    pub(super) of_community: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +77,7 @@ impl Message {
             subject: texts.subject,
             text,
             created_at: time(row.sort),
+            of_community: row.is_of_community(),
         })
     }
 

@@ -29,5 +29,5 @@ mod webpush;
 #[cfg(test)]
 mod tests;
 
-pub use sender::{Labelers, Parts, Push, Settings, Stats};
+pub use sender::{CommunityGate, Labelers, Parts, Push, Settings, Stats};
 pub use transport::{NetTransport, Transport, Via};

@@ -16,7 +16,7 @@ use crate::store::{ActorId, Reader, Snapshot, StoreError};
 use crate::telemetry::counters::Counters;
 
 /// Notifications that rules kept back, by cause.
-static SUPPRESSED: Counters = Counters::new("push.suppressed");
+pub(super) static SUPPRESSED: Counters = Counters::new("push.suppressed");
 /// Notifications that were given up, by cause.
 pub(super) static FAILED: Counters = Counters::new("push.failed");
 
@@ -53,6 +53,8 @@ pub(super) struct Delivery {
     pub(super) origin: Arc<str>,
     pub(super) body: Vec<u8>,
     pub(super) id: String,
+    /// Who has to belong to the community to get it.
+    pub(super) inside: Option<Arc<str>>,
 }
 
 /// What a pass decided.
@@ -131,7 +133,9 @@ impl Inner {
             labelers.extend(s.actor_id(did.as_str())?.map(|id| (id, true)));
         }
         let labelers = labelers.into_iter().collect();
-        Ok(HydrateCtx { signed_in: true, labelers, now, ..HydrateCtx::default() })
+        // Whether the recipient belongs to it is asked when the message goes out.
+        let community = self.parts.community.is_some();
+        Ok(HydrateCtx { signed_in: true, labelers, community, now, ..HydrateCtx::default() })
     }
 
     fn decide(
@@ -159,6 +163,10 @@ impl Inner {
             Verdict::Push(message) => message,
             Verdict::Suppress(cause) => return Ok(Decision::Suppress(cause)),
         };
+        let inside = match message.of_community {
+            true => Some(s.did(viewer)?),
+            false => None,
+        };
         let body = match self.body(s, viewer, &to, &message)? {
             Ok(body) => body,
             Err(cause) => return Ok(Decision::Fail(cause)),
@@ -170,7 +178,7 @@ impl Inner {
         }
         limits.lanes.start(&origin);
         let (job, origin, id) = (job.clone(), origin.into(), message.id);
-        Ok(Decision::Start(Box::new(Delivery { job, viewer, to, origin, body, id })))
+        Ok(Decision::Start(Box::new(Delivery { job, viewer, to, origin, body, id, inside })))
     }
 
     /// Whose job it is and where it goes; `None` if there is no such destination any more.

@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Gone,
     /// It will never be taken.
     Refused(&'static str),
+    /// It was not sent, as it is not for the recipient.
+    Withheld(&'static str),
     /// Perhaps later; with the pause that the other side asked for, milliseconds.
     Failed(&'static str, Option<i64>),
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use ring::hmac;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -35,6 +36,12 @@ const NO_ROOM_MS: i64 = 5000;
 /// Which labelers decide what is hidden: those that apply to clients that name none.
 pub type Labelers = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
 
+/// Who belongs to the community: what is about it is pushed to nobody else.
+pub trait CommunityGate: Send + Sync {
+    /// Whether an account does; `false` if that cannot be found out.
+    fn admits<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, bool>;
+}
+
 /// What the operator set.
 pub struct Settings {
     /// The operator's endpoint and the secret that its requests are signed with.
@@ -55,6 +62,8 @@ pub struct Parts {
     pub hydration: Arc<Shared>,
     /// Whose labels apply.
     pub labelers: Labelers,
+    /// The door of the community, if there is one.
+    pub community: Option<Arc<dyn CommunityGate>>,
     /// What the operator set.
     pub settings: Settings,
     /// The key that push services know.

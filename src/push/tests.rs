@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::rules::{Verdict, judge};
-use super::sender::{Parts, Push, Settings};
+use super::sender::{CommunityGate, Parts, Push, Settings};
 use super::transport::{Transport, Via};
 use super::vapid::VapidKey;
 use crate::hydrate::graph::MODLIST;
@@ -23,7 +23,8 @@ use crate::store::jobs::{self, ENDPOINT, PushJob};
 use crate::store::private::{self, Kind, Mute};
 use crate::store::registrations::{self, Platform, Registration};
 use crate::store::rows::EdgeKind;
-use crate::store::{Ks, Reader, collections};
+use crate::store::{Ks, Reader, collections, community};
+use crate::syntax::Did;
 
 const HOOK: &str = "https://hook.example/push";
 const UP: &str = "https://up.example/me";
@@ -86,6 +87,16 @@ struct World {
     net: Arc<Net>,
     key: Arc<VapidKey>,
     per_minute: u32,
+    /// Who belongs to the community, if there is one.
+    inside: Option<Vec<String>>,
+}
+
+struct Inside(Vec<String>);
+
+impl CommunityGate for Inside {
+    fn admits<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, bool> {
+        Box::pin(async move { self.0.iter().any(|member| member == did.as_str()) })
+    }
 }
 
 impl World {
@@ -104,6 +115,7 @@ impl World {
             net: Arc::new(net),
             key: Arc::new(VapidKey::from_pem(&VapidKey::generate_pem().unwrap()).unwrap()),
             per_minute: 60,
+            inside: None,
         }
     }
 
@@ -114,6 +126,7 @@ impl World {
             writer: self.f.writer.clone(),
             hydration: Arc::clone(&self.f.shared),
             labelers: Box::new(Vec::new),
+            community: self.inside.clone().map(|members| Arc::new(Inside(members)) as _),
             settings: Settings {
                 endpoint: Some((HOOK.into(), "secret".into())),
                 per_minute: self.per_minute,
@@ -540,5 +553,40 @@ fn every_reason_has_words() {
             assert_eq!((&short["id"], &short["title"]), (&sent["id"], &sent["title"]));
         }
         assert_eq!(message.to_device(100), None);
+    }
+}
+
+#[test]
+fn what_is_about_the_community_goes_to_those_inside() {
+    for (inside, sent) in [
+        (None, false),
+        (Some(vec![]), false),
+        (Some(vec!["did:plc:other".to_owned()]), false),
+        (Some(vec!["did:plc:me".to_owned()]), true),
+    ] {
+        let mut w = World::new();
+        w.inside.clone_from(&inside);
+        let uri = "at://did:plc:me/community.blacksky.feed.post/3kaaaaaaaaa2a";
+        let post = w.f.write(move |tx| {
+            let Some(Target::Post(post)) = tx.intern_target(uri)? else { panic!() };
+            let input = json!({ "text": "for us", "createdAt": "2023-11-14T22:13:20.000Z" });
+            let new = community::NewPost::read(&crate::repo::dag_cbor::from_json(&input)).unwrap();
+            community::put(tx, post, &new, NOW)?;
+            Ok(post)
+        });
+        let rkey = w.f.edge(EdgeKind::Like, w.other, Target::Post(post), NOW - 2000);
+        let (reason, subject) = (Reason::Like, Some(Target::Post(post)));
+        let row = NotifRow { sort: NOW - 2000, author: w.other, reason, rkey, subject };
+        w.job(&w.notif(row), NOW, ENDPOINT);
+        // Of the network: never asked.
+        w.job(&w.like(), NOW, ENDPOINT);
+        let mut push = w.sender();
+        // The first to a destination that is not known goes alone.
+        for _ in 0..3 {
+            w.pass(&mut push);
+        }
+        let texts: Vec<_> = w.sent().iter().map(|sent| sent.json()["text"].clone()).collect();
+        assert_eq!(texts.contains(&json!("for us")), sent, "{inside:?}");
+        assert!(texts.contains(&json!("my post")) && w.jobs().is_empty(), "{inside:?}");
     }
 }

@@ -1,18 +1,19 @@
 //! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications and
 //! community posts; and `aerie member` with the members of the configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
+use crate::push::CommunityGate;
 use crate::store::community::NewPost;
 use crate::store::rows::Counter;
 use crate::store::{PostId, Reader, Store, StoreError, Target, Tx, Writer, private};
 use crate::syntax::Did;
-use crate::xrpc::{Clock, CommunityPosts, Members};
+use crate::xrpc::{AppCtx, Clock, CommunityPosts, Members};
 
 /// Members of the index.
 pub(super) struct IndexMembers {
@@ -54,6 +55,21 @@ impl CommunityPosts for Index {
 
     fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
         self.remove_community_post(tx, post)
+    }
+}
+
+/// The server's handlers, once they are there.
+pub(super) type Handlers = Arc<OnceLock<Weak<AppCtx>>>;
+
+/// Who belongs to the community, as the handlers find it.
+pub(super) struct Door(pub(super) Handlers);
+
+impl CommunityGate for Door {
+    fn admits<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let Some(handlers) = self.0.get().and_then(Weak::upgrade) else { return false };
+            handlers.in_community(did).await.unwrap_or(false)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use super::alerts::Alerts;
 use super::backfill::{self, Backfill};
 use super::disk::{self, View, Watch};
 use super::keys::FromDocuments;
-use super::members::{self, IndexMembers, Operator};
+use super::members::{self, Door, IndexMembers, Operator};
 use super::on_read::FromPds;
 use super::private::{self, Private};
 use super::retention::{self, Keeper};
@@ -127,9 +127,9 @@ async fn serve(
         Authenticator::new(auth_config(&config), Arc::new(FromDocuments(identity.clone())), now_ms);
 
     let applied = Arc::new(Applied::default());
-    let auth_slot: Arc<std::sync::OnceLock<std::sync::Weak<AppCtx>>> = Arc::default();
+    let handlers = members::Handlers::default();
     let forget = {
-        let slot = Arc::clone(&auth_slot);
+        let slot = Arc::clone(&handlers);
         Arc::new(move |did: &crate::syntax::Did| {
             if let Some(ctx) = slot.get().and_then(std::sync::Weak::upgrade) {
                 ctx.auth.forget(did);
@@ -172,11 +172,13 @@ async fn serve(
     let purging = Arc::new(AtomicUsize::new(0));
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
+    let community = community(&config, &dialer, &index);
     let push = Push::new(push::Parts {
         store: store.clone(),
         writer: writer.clone(),
         hydration: Arc::clone(&hydration),
         labelers: labelers_of(&default_labelers),
+        community: community.is_some().then(|| Arc::new(Door(Arc::clone(&handlers))) as _),
         settings: push_settings(&config),
         key: Arc::clone(&vapid_key),
         transport: Arc::new(NetTransport {
@@ -214,7 +216,6 @@ async fn serve(
         keeper: Arc::clone(&keeper),
     });
     let status_board = Arc::clone(&board);
-    let community = community(&config, &dialer, &index);
     let ctx = Arc::new(AppCtx {
         auth,
         media,
@@ -244,7 +245,7 @@ async fn serve(
             Box::new(move || view.ready())
         },
     });
-    let _ = auth_slot.set(Arc::downgrade(&ctx));
+    let _ = handlers.set(Arc::downgrade(&ctx));
     let app = Arc::new(App::new(Arc::clone(&ctx))?);
 
     let listen = config.server.listen;

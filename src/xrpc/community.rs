@@ -103,7 +103,7 @@ impl Community {
     }
 
     /// Whether an account belongs to it.
-    pub(super) async fn has(&self, app: &AppCtx, did: &Did) -> Result<bool, XrpcError> {
+    async fn has(&self, app: &AppCtx, did: &Did) -> Result<bool, XrpcError> {
         if let Some(list) = self.list.clone() {
             let (store, did) = (app.store.clone(), did.clone());
             let listed = move || -> Result<bool, StoreError> {
@@ -158,10 +158,21 @@ pub(super) fn is_named(params: &Params) -> bool {
 }
 
 impl AppCtx {
-    /// Finds out whether the caller belongs to the community, if there is one, and says so.
+    /// Whether an account belongs to the community, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read, or too many are reading it.
+    pub async fn in_community(&self, did: &Did) -> Result<bool, XrpcError> {
+        match &self.community {
+            Some(community) => community.has(self, did).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Finds out whether the caller belongs to the community, and notes it.
     pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
-        if let (Some(community), Some(viewer)) = (&self.community, call.viewer()) {
-            call.community = community.has(self, viewer).await?;
+        if let Some(viewer) = call.viewer() {
+            call.community = self.in_community(viewer).await?;
         }
         Ok(call.community)
     }

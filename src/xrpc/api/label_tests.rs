@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{AccountStatus, ActorId, Target};
+use crate::hydrate::{AccountStatus, ActorId, NotifRow, PostId, Reason, Target};
 use crate::store::rows::LabelRow;
 use crate::store::{Ks, Reader};
-use crate::syntax::datetime;
+use crate::syntax::{Did, datetime};
 use crate::xrpc::Credentials;
 
 const PROFILE: &str = "app.bsky.actor.getProfile";
@@ -181,4 +181,140 @@ fn labels_by_pattern_and_page() {
     ] {
         assert_eq!(all(&format!("uriPatterns={pattern}"), 50).len(), count, "{pattern}");
     }
+}
+
+/// What the viewer is shown of replies to and quotes of a post, with these labelers: v1, v2, quotes.
+fn shown_below(
+    s: &Server,
+    root: &str,
+    viewer: Option<ActorId>,
+    accept: Option<&str>,
+) -> [usize; 3] {
+    let mut headers = HeaderMap::new();
+    if let Some(accept) = accept {
+        headers.insert("atproto-accept-labelers", HeaderValue::from_str(accept).unwrap());
+    }
+    let credentials = viewer.map_or(Credentials::None, |id| {
+        let did = Did::parse(&s.fixture.snapshot().did(id).unwrap()).unwrap();
+        Credentials::Viewer { did, mod_service: false }
+    });
+    let get = |nsid: &str, key: &str| {
+        let query = format!("{key}={root}");
+        s.call(nsid, Some(&query), None, credentials.clone(), headers.clone()).unwrap()
+    };
+    let tree = get("app.bsky.feed.getPostThread", "uri");
+    let flat = get("app.bsky.unspecced.getPostThreadV2", "anchor");
+    let quotes = get("app.bsky.feed.getQuotes", "uri");
+    let len = |list: &Value| list.as_array().unwrap().len();
+    [len(&tree["thread"]["replies"]), len(&flat["thread"]) - 1, len(&quotes["posts"])]
+}
+
+#[test]
+fn what_needs_review_is_for_the_author_and_their_followers() {
+    for by_account in [false, true] {
+        let s = Server::new(Fixture::new());
+        let f = &s.fixture;
+        let [alice, bob, fan, stranger, labeler] =
+            ["alice", "bob", "fan", "stranger", "default"].map(|name| f.account(name));
+        f.follow(fan, bob);
+        let root = f.post(alice, NOW - 9000, json!({}));
+        let reply = f.reply(bob, NOW - 8000, root, root);
+        let embed = json!({ "$type": "app.bsky.embed.record", "record": f.strong_ref(root) });
+        let quote = f.post(bob, NOW - 7000, json!({ "embed": embed }));
+        let uri = f.snapshot().post_uri(root).unwrap();
+        let told = [(Reason::Reply, reply), (Reason::Quote, quote), (Reason::Mention, quote)];
+        f.write(move |tx| {
+            for (reason, post) in told {
+                let subject = (reason != Reason::Mention).then_some(Target::Post(root));
+                let PostId { author, rkey } = post;
+                let row = NotifRow { sort: NOW - 1000, author, reason, rkey, subject };
+                tx.put(Ks::Notif, &row.key(alice), &row.encode());
+            }
+            Ok(())
+        });
+        let notified = || {
+            let body = s.get("app.bsky.notification.listNotifications", "", Some(alice)).unwrap();
+            body["notifications"].as_array().unwrap().len()
+        };
+        assert_eq!((shown_below(&s, &uri, None, None), notified()), ([1; 3], 3));
+        match by_account {
+            true => f.label(labeler, Target::Actor(bob), "needs-review"),
+            false => [reply, quote].map(|p| f.label(labeler, Target::Post(p), "needs-review"))[0],
+        }
+        for (viewer, sees) in
+            [(None, 0), (Some(alice), 0), (Some(stranger), 0), (Some(bob), 1), (Some(fan), 1)]
+        {
+            assert_eq!(shown_below(&s, &uri, viewer, None), [sees; 3], "{viewer:?} {by_account}");
+        }
+        // From a labeler that may not redact it is a label like others.
+        for (accept, sees) in [("did:plc:default", 1), ("", 1), ("did:plc:default;redact", 0)] {
+            assert_eq!(shown_below(&s, &uri, None, Some(accept)), [sees; 3], "{accept}");
+        }
+        assert_eq!(notified(), 0);
+        // By itself the post is shown, without the label.
+        let query = format!("uris={}", f.snapshot().post_uri(reply).unwrap());
+        let posts = s.get("app.bsky.feed.getPosts", &query, None).unwrap()["posts"].clone();
+        assert_eq!(posts[0]["labels"], json!([]));
+        f.follow(alice, bob);
+        assert_eq!((shown_below(&s, &uri, Some(alice), None), notified()), ([1; 3], 3));
+    }
+}
+
+#[test]
+fn authors_label_what_they_publish() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [bob_id, labeler] = ["bob", "labeler"].map(|name| f.account(name));
+    let created = datetime::format_ms(NOW - 5000);
+    let own = |vals: &[&str]| {
+        let values: Vec<_> = vals.iter().map(|val| json!({ "val": val })).collect();
+        json!({ "$type": "com.atproto.label.defs#selfLabels", "values": values })
+    };
+    let labeled = |labels: &Value| -> Vec<[Value; 3]> {
+        let labels = labels.as_array().unwrap().iter();
+        labels.map(|l| ["src", "val", "cts"].map(|key| l[key].clone())).collect()
+    };
+    let by_bob = |vals: &[&str]| -> Vec<[Value; 3]> {
+        vals.iter().map(|val| [json!("did:plc:bob"), json!(val), json!(created)]).collect()
+    };
+    f.record(
+        bob_id,
+        "app.bsky.actor.profile",
+        "self",
+        json!({ "$type": "app.bsky.actor.profile", "createdAt": created, "labels": own(&["!no-unauthenticated", "bot"]) }),
+    );
+    let service = json!({ "$type": "app.bsky.labeler.service", "createdAt": created,
+        "policies": { "labelValues": [] }, "labels": own(&["spam"]) });
+    f.record(bob_id, "app.bsky.labeler.service", "self", service);
+    let post = f.post(bob_id, NOW - 5000, json!({ "labels": own(&["porn", "nudity"]) }));
+    let quoted = json!({ "$type": "app.bsky.embed.record", "record": f.strong_ref(post) });
+    let quote = f.post(labeler, NOW - 4000, json!({ "embed": quoted }));
+
+    // Whichever labelers apply: an author is no labeler.
+    for accept in [None, Some(""), Some("did:plc:labeler")] {
+        let seen = bob(&s, accept, Credentials::None).unwrap();
+        assert_eq!(labeled(&seen["labels"]), by_bob(&["!no-unauthenticated", "bot"]), "{accept:?}");
+    }
+    let uris = [post, quote].map(|p| format!("uris={}", f.snapshot().post_uri(p).unwrap()));
+    let get = |nsid: &str, query: &str| s.get(nsid, query, None).unwrap();
+    let body = get("app.bsky.feed.getPosts", &uris.join("&"));
+    assert_eq!(labeled(&body["posts"][0]["labels"]), by_bob(&["porn", "nudity"]));
+    assert_eq!(
+        labeled(&body["posts"][1]["embed"]["record"]["labels"]),
+        by_bob(&["porn", "nudity"])
+    );
+    assert_eq!(labeled(&body["posts"][1]["labels"]), by_bob(&[]));
+    let service = get("app.bsky.labeler.getServices", "dids=did:plc:bob");
+    assert_eq!(labeled(&service["views"][0]["labels"]), by_bob(&["spam"]));
+    // Beside those of labelers, and of what is no self label nothing.
+    f.label(labeler, Target::Post(post), "spam");
+    let mut headers = HeaderMap::new();
+    headers.insert("atproto-accept-labelers", HeaderValue::from_static("did:plc:labeler"));
+    let body = s.call("app.bsky.feed.getPosts", Some(&uris[0]), None, Credentials::None, headers);
+    let labels = body.unwrap()["posts"][0]["labels"].clone();
+    assert_eq!(vals(&labels), ["did:plc:labeler:spam", "did:plc:bob:porn", "did:plc:bob:nudity"]);
+    let odd = json!({ "$type": "com.example.labels", "values": [{ "val": "porn" }] });
+    let odd = f.post(bob_id, NOW - 3000, json!({ "labels": odd }));
+    let query = format!("uris={}", f.snapshot().post_uri(odd).unwrap());
+    assert_eq!(get("app.bsky.feed.getPosts", &query)["posts"][0]["labels"], json!([]));
 }
