@@ -17,7 +17,6 @@ pub mod cache;
 pub mod collections;
 pub mod community;
 pub mod drafts;
-mod edges;
 pub mod ids;
 pub mod jobs;
 pub mod keyspaces;

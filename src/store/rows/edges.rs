@@ -10,7 +10,7 @@
 //! | `edge_fwd` | `odd` byte, own CID, sort delta, created delta, author or whole target | form 2, odd 1, created 1, length of author 2, then account, or clock 10 and time |
 //! | `edge_rev` | flags, sort delta | form 2, odd 1, then clock 10 and time, or the whole record key |
 
-use super::ids::{ActorId, ByteReader, PostId, Rkey, Target, push_zigzag};
+use super::super::ids::{ActorId, ByteReader, PostId, Rkey, Target, push_zigzag};
 
 /// The CID in the subject of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,8 +274,8 @@ impl FanRow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ids::{CollId, RecordId};
-    use super::super::rows::{EdgeKind, fwd_key};
+    use super::super::super::ids::{CollId, RecordId};
+    use super::super::{EdgeKind, fwd_key};
     use super::*;
     use proptest::prelude::*;
 
