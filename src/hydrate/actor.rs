@@ -6,6 +6,7 @@ use ipld_core::ipld::Ipld;
 
 use super::Result;
 use super::fields;
+use super::images::Preset;
 use super::record::{Json, Record};
 use super::shared::Settings;
 use crate::store::rows::{AccountStatus, EdgeKind, RecordRow};
@@ -56,8 +57,12 @@ pub struct Profile {
     pub record: Record,
     /// Taken down by the operator.
     pub taken_down: bool,
-    /// CID of the avatar.
-    pub avatar: Option<String>,
+    /// `displayName`.
+    pub display_name: Option<Arc<str>>,
+    /// `pronouns`.
+    pub pronouns: Option<Arc<str>>,
+    /// URL of the avatar.
+    pub avatar: Option<Arc<str>>,
     /// CID of the banner.
     pub banner: Option<String>,
 }
@@ -129,7 +134,10 @@ impl Actor {
         let profile = match profile {
             Some(record) => Some(Profile {
                 taken_down: taken_down(Target::Record(record.id))?,
-                avatar: fields::blob(&record.value, "avatar"),
+                display_name: fields::text(&record.value, "displayName").map(Arc::from),
+                pronouns: fields::text(&record.value, "pronouns").map(Arc::from),
+                avatar: fields::blob(&record.value, "avatar")
+                    .map(|cid| Preset::Avatar.url(&settings.images, &did, &cid).into()),
                 banner: fields::blob(&record.value, "banner"),
                 record,
             }),

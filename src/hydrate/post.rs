@@ -6,8 +6,8 @@
 //! # Invariants
 //! - Every post in [`PostState::posts`] has its author, and the authors of its parent, root and embed, in
 //!   [`PostState::base`], as far as the store knows them.
-//! - A cached record is used only for a row with the same CID, and only if its references cannot resolve differently
-//!   later.
+//! - A parsed post is kept for as long as its row does not change, and only if its references cannot resolve
+//!   differently later.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::site::SitePair;
 use super::{Hydrator, Result, State};
-use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
+use crate::store::rows::{AggRow, Counter, EdgeKind, post_flags};
 use crate::store::{
-    ActorId, CollId, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
+    ActorId, CollId, Ks, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
 };
 
 /// A post that is shown.
@@ -181,21 +181,6 @@ impl PostState {
     }
 }
 
-/// Parsed records by post.
-pub struct PostCache(quick_cache::sync::Cache<PostId, Arc<PostRecord>>);
-
-impl PostCache {
-    /// A cache of up to `entries` records.
-    #[must_use]
-    pub fn new(entries: usize) -> Self {
-        Self(quick_cache::sync::Cache::new(entries))
-    }
-
-    fn get(&self, id: PostId, digest: &[u8; 32]) -> Option<Arc<PostRecord>> {
-        self.0.get(&id).filter(|p| p.digest == *digest)
-    }
-}
-
 /// The record of the gate for a post.
 fn gate_id(post: PostId, coll: CollId) -> RecordId {
     RecordId { actor: post.author, coll, rkey: post.rkey }
@@ -212,21 +197,14 @@ impl Hydrator<'_> {
         if id.is_community() {
             return self.read_community_post(id);
         }
-        let Some(row) = self.snapshot.post(id)? else { return Ok(None) };
-        let record = self.post_record(id, &row)?;
-        Ok(Some(Post { id, flags: row.flags, sort: row.sort_ms(id.rkey), record }))
-    }
-
-    fn post_record(&self, id: PostId, row: &PostRow) -> Result<Arc<PostRecord>> {
-        if let Some(record) = self.shared.posts.get(id, &row.cid) {
-            return Ok(record);
-        }
-        let value = self.snapshot.unpack(&row.packed)?;
-        let record = Arc::new(PostRecord::parse(self.snapshot, id, &value, &row.cid)?);
-        if record.is_settled() {
-            self.shared.posts.0.insert(id, Arc::clone(&record));
-        }
-        Ok(record)
+        self.snapshot.view(&self.shared.posts, (Ks::Post, &id.to_bytes()), || {
+            let Some(row) = self.snapshot.post(id)? else { return Ok((None, true)) };
+            let value = self.snapshot.unpack(&row.packed)?;
+            let record = Arc::new(PostRecord::parse(self.snapshot, id, &value, &row.cid)?);
+            let settled = record.is_settled();
+            let post = Post { id, flags: row.flags, sort: row.sort_ms(id.rkey), record };
+            Ok((Some(post), settled))
+        })
     }
 
     /// Whether the operator took a subject down and the caller may not see it all the same.
@@ -341,11 +319,7 @@ impl Hydrator<'_> {
             {
                 state.postgates.insert(id, gate);
             }
-            let target = Target::Post(id);
-            let agg = match state.base.aggs.entry(target) {
-                Entry::Occupied(held) => *held.get(),
-                Entry::Vacant(slot) => *slot.insert(self.snapshot.agg(target)?),
-            };
+            let agg = self.post_agg(state, id)?;
             if let Some(viewer) = self.ctx.viewer
                 && !state.viewers.contains_key(&id)
             {
@@ -355,6 +329,15 @@ impl Hydrator<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The counters of a post, read once for a state.
+    pub(super) fn post_agg(&self, state: &mut PostState, id: PostId) -> Result<AggRow> {
+        let target = Target::Post(id);
+        Ok(match state.base.aggs.entry(target) {
+            Entry::Occupied(held) => *held.get(),
+            Entry::Vacant(slot) => *slot.insert(self.snapshot.agg(target)?),
+        })
     }
 
     fn post_viewer(&self, post: &Post, agg: AggRow, viewer: ActorId) -> Result<PostViewer> {

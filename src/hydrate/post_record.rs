@@ -178,8 +178,6 @@ pub struct PostRecord {
     pub uri: Arc<str>,
     /// The author's DID.
     pub did: Arc<str>,
-    /// SHA-256 of the record.
-    pub digest: [u8; 32],
     /// The record's CID.
     pub cid: String,
     /// The JSON, whole.
@@ -225,7 +223,6 @@ impl PostRecord {
         Ok(Self {
             uri: r.post_uri(id)?.into(),
             did: r.did(id.author)?,
-            digest: *digest,
             cid: record_cid(digest),
             json: raw_json(record),
             only_pushpin: text(record, "text").is_some_and(|t| t.trim() == "📌"),

@@ -45,31 +45,36 @@ impl Record {
     }
 
     /// The labels that the author put on it.
-    pub fn self_labels(&self, author: &Arc<str>) -> impl Iterator<Item = Label> {
-        self_labels(author, &self.uri, &self.cid, &self.value.0)
+    #[must_use]
+    pub fn self_labels(&self, author: &Arc<str>) -> Vec<Label> {
+        let created = fields::text(&self.value, "createdAt");
+        own_labels(author, &self.uri, &self.cid, created, &fields::self_labels(&self.value))
     }
 }
 
-/// The labels in a record's value as label objects.
-pub fn self_labels(
+/// The labels that an author put on a record, as label objects.
+#[must_use]
+pub fn own_labels(
     author: &Arc<str>,
     uri: &Arc<str>,
     cid: &str,
-    value: &Ipld,
-) -> impl Iterator<Item = Label> + use<> {
-    let cts = match fields::text(value, "createdAt") {
-        Some(created) => datetime::normalize(created),
-        None => datetime::format_ms(0),
-    };
-    let (author, uri, cid) = (Arc::clone(author), Arc::clone(uri), cid.to_owned());
-    fields::self_labels(value).into_iter().map(move |val| Label {
-        src: Arc::clone(&author),
-        uri: Arc::clone(&uri),
-        cid: Some(cid.clone()),
-        val,
+    created: Option<&str>,
+    vals: &[String],
+) -> Vec<Label> {
+    // Nearly all have none.
+    if vals.is_empty() {
+        return Vec::new();
+    }
+    let cts = datetime::format_ms(created.map_or(0, datetime::normalize_ms));
+    let label = |val: &String| Label {
+        src: Arc::clone(author),
+        uri: Arc::clone(uri),
+        cid: Some(cid.to_owned()),
+        val: val.clone(),
         cts: cts.clone(),
         exp: None,
-    })
+    };
+    vals.iter().map(label).collect()
 }
 
 /// The text of a record's CID.

@@ -7,14 +7,15 @@ use arc_swap::ArcSwap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
-use super::post::PostCache;
+use super::post::Post;
 use super::timeline::Activity;
 use super::{Hydrator, Result};
 use crate::moderation::Takedowns;
 use crate::store::ids::ByteReader;
 use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
 use crate::store::{
-    ActorCache, ActorId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target, collections, private,
+    ActorCache, ActorId, Ks, Reader, RecordId, Rkey, RowViews, Snapshot, Store, Target,
+    collections, private,
 };
 
 /// Settings that a reload may change.
@@ -115,7 +116,8 @@ pub struct Shared {
     /// Of those who call.
     muted: ActorCache<Arc<Muted>>,
     ties: ActorCache<Arc<Ties>>,
-    pub(super) posts: PostCache,
+    /// Parsed, by row.
+    pub(super) posts: RowViews<Option<Post>>,
     pub(super) activity: Activity,
 }
 
@@ -131,7 +133,7 @@ impl Shared {
             // A hundred kilobytes each at worst, three usually.
             ties: ActorCache::new(store, entries / 256 + 64),
             // A parsed post is several times an account.
-            posts: PostCache::new(entries / 4 + 1),
+            posts: RowViews::new(entries / 4 + 1),
             activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }

@@ -8,9 +8,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post::{KnownLikers, PostState};
 use super::{Hydrator, Result};
-use crate::store::ids::{ByteReader, prefix_end};
-use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, Target};
+use crate::store::rows::{Counter, EdgeKind};
+use crate::store::{ActorId, PostId, Reader, Target};
 
 /// Posts below an anchor.
 const MAX_BELOW: usize = 4_000;
@@ -61,8 +60,11 @@ impl Hydrator<'_> {
                 if room == 0 {
                     break;
                 }
-                let replies: Vec<PostId> =
-                    self.replies(parent, room)?.into_iter().filter(|p| seen.insert(*p)).collect();
+                let replies: Vec<PostId> = self
+                    .replies(state, parent, room)?
+                    .into_iter()
+                    .filter(|p| seen.insert(*p))
+                    .collect();
                 next.extend_from_slice(&replies);
                 if !replies.is_empty() {
                     children.insert(parent, replies);
@@ -77,16 +79,19 @@ impl Hydrator<'_> {
         Ok(ThreadSkeleton { anchor, posts, children })
     }
 
-    fn replies(&self, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
-        let mut out = Vec::new();
-        // Most posts have none, and a read is cheaper than a scan.
-        if !self.snapshot.agg(Target::Post(parent))?.has_replies() {
-            return Ok(out);
+    /// The newest replies to a post.
+    fn replies(&self, state: &mut PostState, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
+        // Most posts have none, and their counters are shown anyway.
+        if !self.post_agg(state, parent)?.has_replies() {
+            return Ok(Vec::new());
         }
-        let prefix = order_prefix(Order::Replies, Target::Post(parent));
-        self.snapshot.scan_prefix(Ks::Order, &prefix, &mut |k, _| {
-            let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
-            out.extend(key.newest_first().and_then(|_| key.post()));
+        if let Some(mut replies) = self.snapshot.replies(parent)? {
+            replies.truncate(limit);
+            return Ok(replies);
+        }
+        let mut out = Vec::new();
+        self.snapshot.each_reply(parent, false, &mut |post| {
+            out.push(post);
             out.len() < limit
         })?;
         Ok(out)
@@ -124,7 +129,7 @@ impl Hydrator<'_> {
         let mut line = vec![root];
         while let Some(&last) = line.last() {
             let mut next: Option<(String, PostId)> = None;
-            for id in self.replies_by(last, root.author)? {
+            for id in self.replies_by(state, last, root.author)? {
                 self.load_posts(state, [id])?;
                 let Some(post) = state.post(id) else { continue };
                 if **post.root_uri() != *root_uri {
@@ -148,13 +153,22 @@ impl Hydrator<'_> {
         Ok((line.len() > 1).then_some(line))
     }
 
-    fn replies_by(&self, parent: PostId, author: ActorId) -> Result<Vec<PostId>> {
+    fn replies_by(
+        &self,
+        state: &mut PostState,
+        parent: PostId,
+        author: ActorId,
+    ) -> Result<Vec<PostId>> {
+        if !self.post_agg(state, parent)?.has_replies() {
+            return Ok(Vec::new());
+        }
+        if let Some(mut replies) = self.snapshot.replies(parent)? {
+            replies.retain(|post| post.author == author);
+            return Ok(replies);
+        }
         let (mut out, mut read) = (Vec::new(), 0);
-        let prefix = order_prefix(Order::Replies, Target::Post(parent));
-        let end = prefix_end(&prefix);
-        self.snapshot.scan(Ks::Order, &prefix, end.as_deref(), true, &mut |k, _| {
-            let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
-            out.extend(key.newest_first().and_then(|_| key.post()).filter(|p| p.author == author));
+        self.snapshot.each_reply(parent, true, &mut |post| {
+            out.extend(Some(post).filter(|post| post.author == author));
             read += 1;
             read < MAX_REPLIES
         })?;

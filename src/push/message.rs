@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{NotifRow, Reason, Target};
 use crate::store::registrations::Registration;
+use crate::syntax::datetime::Time;
 use crate::view::actor::profile_basic;
-use crate::view::time;
 
 /// Most characters of a post that are sent along.
 const SNIPPET: usize = 200;
@@ -30,7 +30,7 @@ pub(super) struct Message {
     text: Option<String>,
     title: String,
     body: String,
-    created_at: String,
+    created_at: Time,
     /// Only who belongs to the community may get it.
     #[serde(skip)]
     pub(super) of_community: bool,
@@ -76,7 +76,7 @@ impl Message {
             uri: texts.uri,
             subject: texts.subject,
             text,
-            created_at: time(row.sort),
+            created_at: Time(row.sort),
             of_community: row.is_of_community(),
         })
     }

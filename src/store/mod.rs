@@ -48,6 +48,7 @@ pub use keyspaces::Ks;
 pub(crate) use names::counterpart as name_counterpart;
 pub use read::{Reader, Snapshot};
 pub use room::{DiskSpace, Room, disk_space, free_space};
+pub use row_cache::RowViews;
 pub use tx::Tx;
 pub use writer::{Writer, WriterStats};
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ids::{ActorId, CollId, PostId, RecordId, Rkey, Target, prefix_end};
+use super::ids::{ActorId, ByteReader, CollId, PostId, RecordId, Rkey, Target, prefix_end};
 use super::keyspaces::Ks;
+use super::row_cache::RowViews;
 use super::rows::{
     ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow, RepoRow,
 };
@@ -122,7 +123,7 @@ pub trait Reader {
     }
     /// Which account holds a handle (lower case).
     fn handle_owner(&self, handle: &str) -> Result<Option<ActorId>, StoreError> {
-        self.row(Ks::Actor, &rows::handle_key(handle), |b| super::ids::ByteReader::new(b).actor())
+        self.row(Ks::Actor, &rows::handle_key(handle), |b| ByteReader::new(b).actor())
     }
     /// A post row, its record still packed.
     fn post(&self, id: PostId) -> Result<Option<PostRow>, StoreError> {
@@ -207,6 +208,47 @@ impl Snapshot {
     /// Whether nothing was committed since, nor is being committed.
     pub(crate) fn is_current(&self) -> bool {
         self.epoch.is_multiple_of(2) && self.store.epoch() == self.epoch
+    }
+}
+
+impl Snapshot {
+    /// What `load` makes of one row and of what never changes, kept in `views` if it says so.
+    pub fn view<T: Clone>(
+        &self,
+        views: &RowViews<T>,
+        row: (Ks, &[u8]),
+        load: impl FnOnce() -> Result<(T, bool), StoreError>,
+    ) -> Result<T, StoreError> {
+        self.store.rows().view(views, row, self.epoch, load)
+    }
+
+    /// The replies to a post, the newest first; `None` if they are many hundreds, to be read with
+    /// [`Self::each_reply`].
+    pub fn replies(&self, parent: PostId) -> Result<Option<Vec<PostId>>, StoreError> {
+        let prefix = rows::order_prefix(rows::Order::Replies, Target::Post(parent));
+        self.store.rows().list(&prefix, self.epoch, |most| {
+            let mut posts = Vec::new();
+            self.each_reply(parent, false, &mut |post| {
+                posts.push(post);
+                posts.len() <= most
+            })?;
+            Ok(posts)
+        })
+    }
+
+    /// Visits the replies to a post, the newest first or the oldest first; `false` ends it.
+    pub fn each_reply(
+        &self,
+        parent: PostId,
+        oldest_first: bool,
+        f: &mut dyn FnMut(PostId) -> bool,
+    ) -> Result<(), StoreError> {
+        let prefix = rows::order_prefix(rows::Order::Replies, Target::Post(parent));
+        let end = prefix_end(&prefix);
+        self.scan(Ks::Order, &prefix, end.as_deref(), oldest_first, &mut |key, _| {
+            let mut key = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
+            key.newest_first().and_then(|_| key.post()).is_none_or(&mut *f)
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! - A snapshot gets from here what the engine would give it, no older row and no newer one. Every commit writes its
 //!   epoch into the mark of each key it changes before it becomes visible, and an entry counts only if its epoch is at
 //!   least its mark's and at most the snapshot's.
+//! - A list of the `order` keyspace is kept whole under its prefix; a change of any of its rows is a change of it.
 //! - Memory is bounded by the weight of keys and values; big values are not kept, and values are copies: one of the
 //!   engine's may keep a whole block in memory.
 
@@ -18,8 +19,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::{DefaultHashBuilder, Weighter};
 
 use super::Slice;
+use super::ids::PostId;
 use super::keyspaces::Ks;
+use super::rows::listed_under;
 
+/// Longest list that is kept, members.
+const MAX_LIST: usize = MAX_VALUE / PostId::LEN;
+/// In place of a list that is longer. No list of posts has such a length.
+const LONG: &[u8] = b"+";
 /// Keys share marks; a shared one costs a read from the engine, never a wrong answer.
 const MARKS: usize = 1 << 18;
 /// Longer keys are not kept.
@@ -67,6 +74,17 @@ impl Weighter<RowKey, Entry> for Weight {
     }
 }
 
+/// A cache of what was made of single rows, under the same promise as the rows themselves.
+pub struct RowViews<T>(quick_cache::sync::Cache<RowKey, (u64, T)>);
+
+impl<T: Clone> RowViews<T> {
+    /// A cache of up to `entries` values.
+    #[must_use]
+    pub fn new(entries: usize) -> Self {
+        Self(quick_cache::sync::Cache::new(entries))
+    }
+}
+
 /// The cache of one store.
 pub(super) struct RowCache {
     rows: quick_cache::sync::Cache<RowKey, Entry, Weight>,
@@ -88,9 +106,61 @@ impl RowCache {
 
     /// The commit of `epoch`, which is about to become visible, changes a key.
     pub(super) fn mark(&self, ks: Ks, key: &[u8], epoch: u64) {
-        if let Some(mark) = RowKey::new(ks, key).and_then(|key| self.mark_of(&key)) {
-            mark.store(epoch, Ordering::Release);
+        let list = listed_under(ks, key);
+        for key in [Some(key), list].into_iter().flatten() {
+            if let Some(mark) = RowKey::new(ks, key).and_then(|key| self.mark_of(&key)) {
+                mark.store(epoch, Ordering::Release);
+            }
         }
+    }
+
+    /// The posts of a list of the `order` keyspace as a snapshot of `epoch` has them, read by `load`, which gives one
+    /// more than it is asked for if there are more; `None` if it is too long to be kept.
+    pub(super) fn list<E>(
+        &self,
+        prefix: &[u8],
+        epoch: u64,
+        load: impl FnOnce(usize) -> Result<Vec<PostId>, E>,
+    ) -> Result<Option<Vec<PostId>>, E> {
+        let packed = self.get(Ks::Order, prefix, epoch, || {
+            let posts = load(MAX_LIST)?;
+            let long = posts.len() > MAX_LIST;
+            let packed = if long {
+                LONG.to_vec()
+            } else {
+                posts.iter().flat_map(|p| p.to_bytes()).collect()
+            };
+            Ok(Some(Slice(packed.into())))
+        })?;
+        let packed = packed.as_deref().unwrap_or_default();
+        let posts = packed.chunks_exact(PostId::LEN).filter_map(PostId::from_bytes).collect();
+        Ok(Some(posts).filter(|_| packed != LONG))
+    }
+
+    /// What was made of a row as a snapshot of `epoch` has it; made by `load`, which also says whether it may be kept.
+    pub(super) fn view<T: Clone, E>(
+        &self,
+        views: &RowViews<T>,
+        (ks, key): (Ks, &[u8]),
+        epoch: u64,
+        load: impl FnOnce() -> Result<(T, bool), E>,
+    ) -> Result<T, E> {
+        let Some(key) = RowKey::new(ks, key) else { return Ok(load()?.0) };
+        let mark = self.last_change(&key);
+        if let Some((made, value)) = views.0.get(&key)
+            && (mark..=epoch).contains(&made)
+        {
+            return Ok(value);
+        }
+        let (value, keep) = load()?;
+        if let Some(made) = stamp(mark, epoch).filter(|_| keep) {
+            views.0.insert(key, (made, value.clone()));
+        }
+        Ok(value)
+    }
+
+    fn last_change(&self, key: &RowKey) -> u64 {
+        self.mark_of(key).map_or(u64::MAX, |mark| mark.load(Ordering::Acquire))
     }
 
     fn mark_of(&self, key: &RowKey) -> Option<&AtomicU64> {
@@ -120,16 +190,16 @@ impl RowCache {
         load: impl FnOnce() -> Result<Option<Slice>, E>,
     ) -> Result<Option<Slice>, E> {
         let Some(key) = RowKey::new(ks, key) else { return load() };
-        let mark = self.mark_of(&key).map_or(u64::MAX, |mark| mark.load(Ordering::Acquire));
+        let mark = self.last_change(&key);
         if let Some(entry) = self.rows.get(&key)
             && (mark..=epoch).contains(&entry.epoch)
         {
             return Ok(entry.value);
         }
         let value = load()?;
-        // A snapshot made during a commit may or may not have it: its entry must not pass for one made after.
-        let epoch = epoch & !1;
-        if mark <= epoch && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE) {
+        if let Some(epoch) = stamp(mark, epoch)
+            && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE)
+        {
             let copy = value.as_deref().map(|value| Slice(fjall::Slice::from(value)));
             self.rows.insert(key, Entry { epoch, value: copy });
         }
@@ -137,9 +207,17 @@ impl RowCache {
     }
 }
 
+/// The epoch under which what a snapshot read may be kept; `None` if a later commit changed it.
+fn stamp(mark: u64, epoch: u64) -> Option<u64> {
+    // A snapshot made during a commit may or may not have it: its entry must not pass for one made after.
+    Some(epoch & !1).filter(|epoch| mark <= *epoch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rows::{Order, order_post_key, order_prefix};
+    use crate::store::{ActorId, Rkey, Target};
 
     fn get(cache: &RowCache, epoch: u64, stored: &'static str) -> (String, bool) {
         let mut read = false;
@@ -206,5 +284,45 @@ mod tests {
             });
             assert!(read && value.unwrap().is_some());
         }
+    }
+
+    #[test]
+    fn a_view_is_made_once_until_its_row_changes_and_only_kept_if_it_may_be() {
+        let (cache, views) = (RowCache::new(1 << 20), RowViews::new(8));
+        let made = |epoch, value: u8, keep| {
+            cache.view(&views, (Ks::Post, b"key"), epoch, || Ok::<_, ()>((value, keep))).unwrap()
+        };
+        assert_eq!(made(4, 1, false), 1);
+        assert_eq!(made(4, 2, true), 2, "the first was not kept");
+        assert_eq!(made(6, 3, true), 2);
+        cache.mark(Ks::Post, b"key", 8);
+        assert_eq!(made(6, 4, true), 4, "an older snapshot is served by the engine");
+        assert_eq!(made(8, 5, true), 5);
+        assert_eq!(made(6, 6, true), 6, "what came later is not for it, and it leaves nothing");
+        assert_eq!(made(8, 7, true), 5);
+    }
+
+    #[test]
+    fn a_list_is_read_once_until_one_of_its_rows_changes() {
+        let cache = RowCache::new(1 << 20);
+        let id = |n| PostId { author: ActorId(1), rkey: Rkey(n) };
+        let (parent, other) = (Target::Post(id(1)), Target::Post(id(2)));
+        let prefix = order_prefix(Order::Replies, parent);
+        let read = |epoch, stored: u64| {
+            let load = |most| Ok::<_, ()>((0..stored.min(most as u64 + 1)).map(id).collect());
+            cache.list(&prefix, epoch, load).unwrap().map(|posts| posts.len())
+        };
+        assert_eq!(read(4, 2), Some(2));
+        cache.mark(Ks::Order, &order_post_key(Order::Replies, other, 5, id(3)), 6);
+        cache.mark(Ks::Order, &order_post_key(Order::Quotes, parent, 5, id(3)), 6);
+        assert_eq!(read(6, 9), Some(2), "other lists do not matter");
+        cache.mark(Ks::Order, &order_post_key(Order::Replies, parent, 5, id(3)), 8);
+        assert_eq!(read(8, 3), Some(3));
+        assert_eq!(read(6, 2), Some(2), "its snapshot is older");
+        cache.mark(Ks::Order, &order_post_key(Order::Replies, parent, 5, id(4)), 10);
+        assert_eq!(read(10, 5_000), None, "too long to be kept");
+        assert_eq!(read(10, 0), None, "which is known from then on");
+        cache.mark(Ks::Order, &order_post_key(Order::Replies, parent, 5, id(4)), 12);
+        assert_eq!(read(12, 0), Some(0));
     }
 }

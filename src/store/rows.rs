@@ -18,6 +18,7 @@ pub use labels::LabelRow;
 pub use notifications::{NotifRow, Reason, notif_prefix};
 pub use records::{PostRow, RecordRow, post_flags};
 
+use super::Ks;
 use super::ids::{ActorId, ByteReader, CollId, Key, PostId, Rkey, Target, push_blob, push_zigzag};
 
 /// The kinds of edges: records that say little more than "this account, that subject".
@@ -295,6 +296,13 @@ pub enum Order {
 #[must_use]
 pub fn order_prefix(order: Order, target: Target) -> Key {
     Key::tag(order as u8).target(target)
+}
+/// The list whose whole the row cache may keep: the prefix of all its rows.
+#[must_use]
+pub(super) fn listed_under(ks: Ks, key: &[u8]) -> Option<&[u8]> {
+    // Behind the tag: another for posts, and the post.
+    let replies = ks == Ks::Order && key.first() == Some(&(Order::Replies as u8));
+    key.get(..2 + PostId::LEN).filter(|_| replies)
 }
 /// A post in such a list.
 #[must_use]

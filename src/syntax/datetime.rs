@@ -100,25 +100,45 @@ pub fn normalize(text: &str) -> String {
 
 /// `2024-01-01T00:00:00.000Z`. Instants outside years 0 to 9999 are clamped to them.
 pub fn format_ms(ms: i64) -> String {
+    Time(ms).text(str::to_owned)
+}
+
+/// An instant that is written as [`format_ms`] does, without an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Calls `f` with the text.
+    fn text<T>(self, f: impl FnOnce(&str) -> T) -> T {
+        f(std::str::from_utf8(&digits_of(self.0)).unwrap_or_default())
+    }
+}
+
+impl serde::Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.text(|text| to.serialize_str(text))
+    }
+}
+
+fn digits_of(ms: i64) -> [u8; 24] {
     let ms = ms.clamp(MIN_MS, MAX_MS);
     let (day, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
     let (year, month, day) = civil(day);
-    let mut out = String::with_capacity(24);
+    let mut out = *b"0000-00-00T00:00:00.000Z";
     let fields = [
-        (year, 4, '-'),
-        (month, 2, '-'),
-        (day, 2, 'T'),
-        (rest / 3_600_000, 2, ':'),
-        (rest / 60_000 % 60, 2, ':'),
-        (rest / 1000 % 60, 2, '.'),
-        (rest % 1000, 3, 'Z'),
+        (year, 0..4),
+        (month, 5..7),
+        (day, 8..10),
+        (rest / 3_600_000, 11..13),
+        (rest / 60_000 % 60, 14..16),
+        (rest / 1000 % 60, 17..19),
+        (rest % 1000, 20..23),
     ];
-    for (value, width, after) in fields {
-        for place in (0..width).rev() {
-            let digit = value / 10i64.pow(place) % 10;
-            out.push(char::from(b'0' + digit as u8));
+    for (mut value, place) in fields {
+        for digit in out.get_mut(place).unwrap_or_default().iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
         }
-        out.push(after);
     }
     out
 }

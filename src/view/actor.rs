@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basic};
-use super::{INVALID_HANDLE, Preset, image_url, labels, time};
+use super::{INVALID_HANDLE, image_url, labels};
 use crate::hydrate::{
-    Actor, ActorId, Counter, Json, JsonRef, Profile, State, Status, Target, fields,
+    Actor, ActorId, Counter, Json, JsonRef, Preset, Profile, State, Status, Target, fields,
 };
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -19,15 +20,15 @@ pub struct ProfileView {
     pub did: Arc<str>,
     pub handle: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
+    pub display_name: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pronouns: Option<String>,
+    pub pronouns: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub website: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<String>,
+    pub avatar: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub banner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,9 +41,9 @@ pub struct ProfileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined_via_starter_pack: Option<Box<StarterPackViewBasic>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub indexed_at: Option<String>,
+    pub indexed_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
+    pub created_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<Box<ViewerState>>,
     pub labels: Vec<Label>,
@@ -164,12 +165,12 @@ pub struct VerificationState {
 pub struct VerificationView {
     pub issuer: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub issuer_display_name: Option<String>,
+    pub issuer_display_name: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer_handle: Option<Arc<str>>,
     pub uri: String,
     pub is_valid: bool,
-    pub created_at: String,
+    pub created_at: Time,
 }
 
 /// `statusView`.
@@ -186,7 +187,7 @@ pub struct StatusView {
     pub embed: Option<serde_json::Value>,
     pub labels: Vec<Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,17 +204,16 @@ pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
         all_labels.extend(labels(state, Target::Record(profile.record.id)));
         all_labels.extend(profile.record.self_labels(&actor.did));
     }
-    let image = |cid: &String| image_url(state, Preset::Avatar, &actor.did, cid);
     Some(ProfileView {
         did: Arc::clone(&actor.did),
         handle: actor.handle.clone().unwrap_or_else(|| INVALID_HANDLE.into()),
-        display_name: own_text(profile, "displayName"),
-        pronouns: own_text(profile, "pronouns"),
-        avatar: profile.and_then(|p| p.avatar.as_ref()).map(image),
+        display_name: profile.and_then(|p| p.display_name.clone()),
+        pronouns: profile.and_then(|p| p.pronouns.clone()),
+        avatar: profile.and_then(|p| p.avatar.clone()),
         associated: associated(actor),
         viewer: viewer_state(state, id).map(Box::new),
         labels: all_labels,
-        created_at: actor.created.map(time),
+        created_at: actor.created.map(Time),
         verification: verification(state, actor),
         status: status(state, actor).map(Box::new),
         ..ProfileView::default()
@@ -226,7 +226,7 @@ pub fn profile(state: &State, id: ActorId) -> Option<ProfileView> {
     let mut view = profile_basic(state, id)?;
     let own = state.actor(id)?.profile.as_ref();
     view.description = own_text(own, "description").filter(|text| !text.is_empty());
-    view.indexed_at = own.map(|own| time(own.record.sort));
+    view.indexed_at = own.map(|own| Time(own.record.sort));
     Some(view)
 }
 
@@ -350,7 +350,7 @@ fn known_followers(state: &State, id: ActorId) -> Option<KnownFollowersView> {
 
 fn verification(state: &State, actor: &Actor) -> Option<VerificationState> {
     let handle = actor.handle.as_deref()?;
-    let display_name = actor.profile.as_ref().and_then(|p| p.text("displayName"));
+    let display_name = actor.profile.as_ref().and_then(|p| p.display_name.as_deref());
     let impersonation =
         state.labels.get(&Target::Actor(actor.id)).is_some_and(|labels| labels.impersonation);
     if actor.verifications.is_empty() && !actor.trusted_verifier {
@@ -363,16 +363,14 @@ fn verification(state: &State, actor: &Actor) -> Option<VerificationState> {
             let issuer = state.actor(v.issuer);
             VerificationView {
                 issuer: Arc::clone(&v.issuer_did),
-                issuer_display_name: own_text(
-                    issuer.and_then(|issuer| issuer.profile.as_ref()),
-                    "displayName",
-                ),
+                issuer_display_name: issuer
+                    .and_then(|issuer| issuer.profile.as_ref()?.display_name.clone()),
                 issuer_handle: issuer.and_then(|issuer| issuer.handle.clone()),
                 uri: v.uri.clone(),
                 is_valid: !v.display_name.is_empty()
                     && Some(v.display_name.as_str()) == display_name
                     && v.handle == handle,
-                created_at: time(v.sort),
+                created_at: Time(v.sort),
             }
         })
         .collect();
@@ -406,7 +404,7 @@ fn status(state: &State, actor: &Actor) -> Option<StatusView> {
         status: fields::string(&record.value, "status"),
         embed: external(state, actor, record),
         labels: labels(state, Target::Record(record.id)),
-        expires_at: expires.map(time),
+        expires_at: expires.map(Time),
         is_active: expires.map(|at| at > state.ctx.now),
         is_disabled: own.then_some(*taken_down),
     })

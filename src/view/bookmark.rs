@@ -3,15 +3,15 @@
 use serde::Serialize;
 
 use super::post::{MaybePost, NotFoundPost};
-use super::time;
 use crate::hydrate::bookmark::Bookmarked;
 use crate::hydrate::post::PostState;
+use crate::syntax::datetime::Time;
 
 /// A bookmark and its post.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BookmarkView<'a> {
-    created_at: String,
+    created_at: Time,
     subject: Subject<'a>,
     item: MaybePost<'a>,
 }
@@ -27,7 +27,7 @@ impl PostState {
     #[must_use]
     pub fn bookmark_view<'a>(&'a self, bookmark: &'a Bookmarked) -> BookmarkView<'a> {
         BookmarkView {
-            created_at: time(bookmark.at),
+            created_at: Time(bookmark.at),
             subject: Subject { uri: &bookmark.uri, cid: &bookmark.cid },
             item: self.bookmarked_post(bookmark),
         }

@@ -8,14 +8,17 @@ use serde_json::value::RawValue;
 use super::actor::ProfileView;
 use super::feedgen::{GeneratorView, generator};
 use super::graph::{ListView, StarterPackViewBasic, list, starter_pack_basic};
+use super::image_url;
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
 use super::site::{Extras, overlay};
+use crate::hydrate::Preset;
 use crate::hydrate::collections as c;
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// The view of an embed.
 #[derive(Debug, Serialize)]
@@ -168,7 +171,7 @@ pub enum EmbeddedRecord<'a> {
     List(ListView),
     /// A labeler.
     #[serde(rename = "app.bsky.labeler.defs#labelerView")]
-    Labeler(LabelerView),
+    Labeler(Box<LabelerView>),
     /// A starter pack.
     #[serde(rename = "app.bsky.graph.defs#starterPackViewBasic")]
     StarterPack(StarterPackViewBasic),
@@ -180,14 +183,14 @@ pub enum EmbeddedRecord<'a> {
 pub struct ViewRecord<'a> {
     uri: &'a str,
     cid: &'a str,
-    author: ProfileView,
+    author: Box<ProfileView>,
     value: &'a RawValue,
     labels: Vec<Label>,
     like_count: u64,
     reply_count: u64,
     repost_count: u64,
     quote_count: u64,
-    indexed_at: String,
+    indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     embeds: Option<Vec<EmbedView<'a>>>,
 }
@@ -213,14 +216,10 @@ impl PostState {
         })
     }
 
-    fn image_url(&self, preset: &str, did: &str, cid: &str) -> String {
-        format!("{}/{preset}/plain/{did}/{cid}", self.base.images)
-    }
-
     fn media_view<'a>(&'a self, post: &'a Post, media: &'a Media) -> MediaView<'a> {
         let did = &*post.record.did;
-        let thumb = |image: &Image| self.image_url("feed_thumbnail", did, &image.cid);
-        let fullsize = |image: &Image| self.image_url("feed_fullsize", did, &image.cid);
+        let thumb = |image: &Image| image_url(&self.base, Preset::FeedThumbnail, did, &image.cid);
+        let fullsize = |image: &Image| image_url(&self.base, Preset::FeedFullsize, did, &image.cid);
         match media {
             Media::Images(images) => {
                 let view = |image: &'a Image| ImageView {
@@ -255,7 +254,9 @@ impl PostState {
                 })
             }
             Media::External { uri, title, description, thumb, associated_refs, .. } => {
-                let thumb = thumb.as_ref().map(|cid| self.image_url("feed_thumbnail", did, cid));
+                let thumb = thumb
+                    .as_ref()
+                    .map(|cid| image_url(&self.base, Preset::FeedThumbnail, did, cid));
                 let mut external = ExternalView {
                     uri,
                     title: Cow::Borrowed(title),
@@ -319,9 +320,11 @@ impl PostState {
             Some(c::LIST) => {
                 r.record().and_then(|id| list(&self.base, id)).map(EmbeddedRecord::List)
             }
-            Some(c::LABELER) => {
-                r.actor.and_then(|a| labeler(&self.base, a)).map(EmbeddedRecord::Labeler)
-            }
+            Some(c::LABELER) => r
+                .actor
+                .and_then(|a| labeler(&self.base, a))
+                .map(Box::new)
+                .map(EmbeddedRecord::Labeler),
             Some(c::STARTERPACK) => r
                 .record()
                 .and_then(|id| starter_pack_basic(&self.base, id))

@@ -8,7 +8,7 @@ use super::post::{MaybePost, PostView};
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::timeline::FeedItem;
-use crate::syntax::datetime;
+use crate::syntax::datetime::Time;
 
 /// `app.bsky.feed.defs#feedViewPost`
 #[derive(Debug, Serialize)]
@@ -31,7 +31,7 @@ pub struct FeedViewPost<'a> {
 #[serde(tag = "$type")]
 enum Reason<'a> {
     #[serde(rename = "app.bsky.feed.defs#reasonRepost", rename_all = "camelCase")]
-    Repost { by: Box<ProfileView>, uri: &'a str, cid: &'a str, indexed_at: String },
+    Repost { by: Box<ProfileView>, uri: &'a str, cid: &'a str, indexed_at: Time },
     #[serde(rename = "app.bsky.feed.defs#reasonPin")]
     Pin {},
 }
@@ -60,7 +60,7 @@ impl PostState {
                     by: Box::new(profile_basic(&self.base, id.actor)?),
                     uri: &repost.uri,
                     cid: &repost.cid,
-                    indexed_at: datetime::format_ms(repost.sort),
+                    indexed_at: Time(repost.sort),
                 })
             }
             None => None,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::actor::{ProfileView, profile};
-use super::{Preset, image_url, labels, time};
-use crate::hydrate::{Counter, Json, RecordId, State, Target, fields};
+use super::{image_url, labels};
+use crate::hydrate::{Counter, Json, Preset, RecordId, State, Target, fields};
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// `generatorView`.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +34,7 @@ pub struct GeneratorView {
     pub viewer: Option<LikeViewer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_mode: Option<String>,
-    pub indexed_at: String,
+    pub indexed_at: Time,
 }
 
 /// `generatorViewerState` and `labelerViewerState`.
@@ -70,7 +71,7 @@ pub fn generator(state: &State, id: RecordId) -> Option<GeneratorView> {
         labels: labels(state, target),
         viewer: like_viewer(state, target),
         content_mode: fields::string(value, "contentMode"),
-        indexed_at: time(feed.sort),
+        indexed_at: Time(feed.sort),
         creator: Box::new(creator),
     })
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::actor::{ProfileView, profile, profile_basic};
 use super::feedgen::{GeneratorView, generator};
-use super::{Preset, image_url, labels, time};
-use crate::hydrate::{ActorId, Counter, Json, RecordId, State, Target, fields};
+use super::{image_url, labels};
+use crate::hydrate::{ActorId, Counter, Json, Preset, RecordId, State, Target, fields};
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// `listViewBasic` and, with its creator, `listView`.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +32,7 @@ pub struct ListView {
     pub labels: Vec<Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<ListViewerView>,
-    pub indexed_at: String,
+    pub indexed_at: Time,
 }
 
 /// `listViewerState`.
@@ -68,7 +69,7 @@ pub struct StarterPackViewBasic {
     pub joined_week_count: u64,
     pub joined_all_time_count: u64,
     pub labels: Vec<Label>,
-    pub indexed_at: String,
+    pub indexed_at: Time,
 }
 
 /// `starterPackView`.
@@ -145,7 +146,7 @@ pub fn list_basic(state: &State, id: RecordId) -> Option<ListView> {
             blocked: v.blocked.clone(),
             opt_out: v.opt_out.clone(),
         }),
-        indexed_at: time(list.sort),
+        indexed_at: Time(list.sort),
     })
 }
 
@@ -181,7 +182,7 @@ pub fn starter_pack_basic(state: &State, id: RecordId) -> Option<StarterPackView
         joined_week_count: state.joined_week.get(&id).copied().unwrap_or(0),
         joined_all_time_count: state.agg(target).get(Counter::Joined),
         labels: labels(state, target),
-        indexed_at: time(pack.sort),
+        indexed_at: Time(pack.sort),
     })
 }
 

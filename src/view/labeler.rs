@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::actor::{ProfileView, profile};
 use super::feedgen::{LikeViewer, like_viewer};
-use super::{labels_with_own, time};
+use super::labels_with_own;
 use crate::hydrate::{ActorId, Counter, Json, State, Target, fields, graph::labeler_id};
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// `labelerView` or `labelerViewDetailed`.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +34,7 @@ pub struct LabelerView {
     pub like_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<LikeViewer>,
-    pub indexed_at: String,
+    pub indexed_at: Time,
     pub labels: Vec<Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Json>,
@@ -57,7 +58,7 @@ pub fn labeler(state: &State, account: ActorId) -> Option<LabelerView> {
         cid: record.cid.clone(),
         like_count: state.agg(target).get(Counter::Likes),
         viewer: like_viewer(state, target),
-        indexed_at: time(record.sort),
+        indexed_at: Time(record.sort),
         labels: labels_with_own(state, record, &creator.did),
         creator,
         policies: None,

@@ -17,49 +17,16 @@ pub mod thread_v2;
 
 use std::sync::Arc;
 
-use crate::hydrate::{Record, State, Target};
+use crate::hydrate::{Preset, Record, State, Target};
 use crate::moderation::Label;
-use crate::syntax::datetime;
 
 /// The handle of an account that has no valid one.
 pub const INVALID_HANDLE: &str = "handle.invalid";
 
-/// The sizes of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
-    /// Profile and list pictures.
-    Avatar,
-    /// Profile banners.
-    Banner,
-    /// Pictures in a feed.
-    FeedThumbnail,
-    /// Pictures on their own.
-    FeedFullsize,
-}
-
-impl Preset {
-    /// The name in the path.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Avatar => "avatar",
-            Self::Banner => "banner",
-            Self::FeedThumbnail => "feed_thumbnail",
-            Self::FeedFullsize => "feed_fullsize",
-        }
-    }
-}
-
 /// The URL of an image: `{images}/{preset}/plain/{did}/{cid}`.
 #[must_use]
 pub fn image_url(state: &State, preset: Preset, did: &str, cid: &str) -> String {
-    format!("{}/{}/plain/{did}/{cid}", state.images, preset.name())
-}
-
-/// A time as views write it.
-#[must_use]
-pub fn time(ms: i64) -> String {
-    datetime::format_ms(ms)
+    preset.url(&state.images, did, cid)
 }
 
 /// The labels on a subject that clients see.

@@ -5,12 +5,13 @@ use serde_json::value::RawValue;
 
 use super::actor::{ProfileView, profile};
 use super::graph::{StarterPackViewBasic, starter_pack_basic};
-use super::{labels, time};
+use super::labels;
 use crate::hydrate::NotifRow;
 use crate::hydrate::collections as c;
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{Json, PostId, Target};
 use crate::moderation::Label;
+use crate::syntax::datetime::Time;
 
 /// The CID of `{"$type": "app.bsky.notification.defs#recordDeleted"}`.
 const DELETED_CID: &str = "bafyreidad6nyekfa4a67yfb573ptxiv6s7kyxyg2ra6qbbemcruadvtuim";
@@ -29,7 +30,7 @@ pub struct NotificationView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     starter_pack: Option<StarterPackViewBasic>,
     is_read: bool,
-    indexed_at: String,
+    indexed_at: Time,
     labels: Vec<Label>,
 }
 
@@ -101,7 +102,7 @@ impl NotifState {
             record,
             starter_pack: pack,
             is_read: seen.is_none_or(|seen| seen > row.sort),
-            indexed_at: time(row.sort),
+            indexed_at: Time(row.sort),
             labels: all_labels,
         })
     }

@@ -9,9 +9,10 @@ use super::graph::{ListView, list_basic};
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{GateRule, RecordRef, Threadgate};
+use crate::hydrate::record::own_labels;
 use crate::hydrate::{ActorId, Counter, PostId, Target};
 use crate::moderation::Label;
-use crate::syntax::datetime;
+use crate::syntax::datetime::Time;
 
 /// `app.bsky.feed.defs#postView`
 #[derive(Debug, Serialize)]
@@ -21,7 +22,7 @@ pub struct PostView<'a> {
     pub(super) tag: Option<&'static str>,
     pub(super) uri: &'a str,
     pub(super) cid: &'a str,
-    pub(super) author: ProfileView,
+    pub(super) author: Box<ProfileView>,
     pub(super) record: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) embed: Option<Box<EmbedView<'a>>>,
@@ -30,7 +31,7 @@ pub struct PostView<'a> {
     pub(super) repost_count: u64,
     pub(super) like_count: u64,
     pub(super) quote_count: u64,
-    pub(super) indexed_at: String,
+    pub(super) indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) viewer: Option<PostViewerView<'a>>,
     pub(super) labels: Vec<Label>,
@@ -125,7 +126,7 @@ impl PostState {
     #[must_use]
     pub fn post_view(&self, id: PostId, depth: u8) -> Option<PostView<'_>> {
         let post = self.post(id)?;
-        let author = profile_basic(&self.base, id.author)?;
+        let author = Box::new(profile_basic(&self.base, id.author)?);
         let target = Target::Post(id);
         let agg = self.base.agg(target);
         let embed = post.record.embed.as_ref().filter(|_| depth < 2);
@@ -142,7 +143,7 @@ impl PostState {
             repost_count: agg.get(Counter::Reposts),
             like_count: agg.get(Counter::Likes),
             quote_count: agg.get(Counter::Quotes),
-            indexed_at: datetime::format_ms(post.sort),
+            indexed_at: Time(post.sort),
             viewer: self.viewer_view(post),
             labels: self.post_labels(post),
             threadgate: if is_root { self.threadgate_view(id) } else { None },
@@ -167,17 +168,8 @@ impl PostState {
         let shown = self.base.subject_labels(Target::Post(post.id));
         let mut labels = shown.map(|l| l.shown.clone()).unwrap_or_default();
         let record = &post.record;
-        if !record.self_labels.is_empty() {
-            let cts = datetime::normalize(&record.created_at);
-            labels.extend(record.self_labels.iter().map(|val| Label {
-                src: record.did.clone(),
-                uri: record.uri.clone(),
-                cid: Some(record.cid.clone()),
-                val: val.clone(),
-                cts: cts.clone(),
-                exp: None,
-            }));
-        }
+        let (uri, cid, created) = (&record.uri, &record.cid, &record.created_at);
+        labels.extend(own_labels(&record.did, uri, cid, Some(created), &record.self_labels));
         labels
     }
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 use url::Url;
 
 use super::actor::{ProfileView, profile_basic};
-use super::{Preset, image_url, labels};
+use super::{image_url, labels};
 use crate::hydrate::site::SitePair;
-use crate::hydrate::{Record, State, Target, fields};
+use crate::hydrate::{Preset, Record, State, Target, fields};
 use crate::moderation::Label;
 
 const WORDS_PER_MINUTE: usize = 200;

@@ -156,8 +156,8 @@ const sections = {
       const shape = world(name, EVENTS, [...actors, '--mix', mix])
       const run = await catchUp(shape, { verify: false })
       await finish(run)
-      const compacted = await command(run.aerie.config, 'db', 'compact')
-      if (compacted.code !== 0) throw new Error(`db compact: ${compacted.output}`)
+      const compacted = await command(run.aerie.config, 'db', 'stats', '--compact')
+      if (compacted.code !== 0) throw new Error(`db stats --compact: ${compacted.output}`)
       const bytes = diskBytes(run.aerie.store)
       remove(run.dir)
       return { bytes, posts: shape.posts, others: shape.frames - shape.posts - 3 * shape.accounts }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::hydrate::AccountStatus;
 use crate::store::private::{self, Takedown};
 use crate::store::{Reader, Target};
-use crate::view::{INVALID_HANDLE, time};
+use crate::syntax::datetime::Time;
+use crate::view::INVALID_HANDLE;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -97,7 +98,7 @@ pub(crate) fn get_account_infos(app: &AppCtx, call: &Call) -> Result<Reply, Xrpc
         let mut info = json!({
             "did": did,
             "handle": actor.handle.as_deref().unwrap_or(INVALID_HANDLE),
-            "indexedAt": time(profile.map_or(0, |profile| profile.record.sort)),
+            "indexedAt": Time(profile.map_or(0, |profile| profile.record.sort)),
         });
         let shown = profile.filter(|profile| include || !profile.taken_down);
         if let (Some(profile), Some(info)) = (shown, info.as_object_mut()) {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::view::time;
+use crate::syntax::datetime::Time;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -33,7 +33,7 @@ struct State {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
-    account_created_at: Option<String>,
+    account_created_at: Option<Time>,
 }
 
 fn assured(app: &AppCtx, call: &Call) -> Result<bool, XrpcError> {
@@ -50,7 +50,7 @@ pub(crate) fn get_state(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     };
     let (status, access) =
         if assured(app, call)? { ("assured", "full") } else { ("unknown", "unknown") };
-    let account_created_at = viewer.and_then(|actor| actor.created).map(time);
+    let account_created_at = viewer.and_then(|actor| actor.created).map(Time);
     Reply::json(&Answer {
         state: State { status, access },
         metadata: Metadata { account_created_at },

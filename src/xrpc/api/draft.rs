@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::page::{limit, time_cursor};
 use crate::store::{Reader, StoreError, drafts};
 use crate::syntax::Tid;
-use crate::view::time;
+use crate::syntax::datetime::{self, Time};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -86,8 +86,8 @@ pub(crate) async fn delete_draft(app: Arc<AppCtx>, call: Call) -> Result<Reply, 
 struct DraftView {
     id: String,
     draft: Box<RawValue>,
-    created_at: String,
-    updated_at: String,
+    created_at: Time,
+    updated_at: Time,
 }
 
 #[derive(Serialize)]
@@ -107,10 +107,10 @@ pub(crate) fn get_drafts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
     };
     let more = page.len() > limit;
     page.truncate(limit);
-    let cursor = page.last().filter(|_| more).map(|(_, draft)| time(draft.updated));
+    let cursor = page.last().filter(|_| more).map(|(_, draft)| datetime::format_ms(draft.updated));
     let views = page.into_iter().map(|(id, held)| {
         let draft = RawValue::from_string(held.json).map_err(|_| StoreError::Corrupt("private"))?;
-        let (created_at, updated_at) = (time(held.created), time(held.updated));
+        let (created_at, updated_at) = (Time(held.created), Time(held.updated));
         Ok(DraftView { id: id.to_string(), draft, created_at, updated_at })
     });
     let drafts = views.collect::<Result<_, StoreError>>()?;

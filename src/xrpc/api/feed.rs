@@ -11,12 +11,12 @@ use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, collections as c};
 use crate::syntax::AtUriRef;
+use crate::syntax::datetime::Time;
 use crate::view::actor::{ProfileView, profile};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};
 use crate::view::post::{PostView, ThreadgateView};
 use crate::view::thread::ThreadNode;
-use crate::view::time;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -238,8 +238,8 @@ pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
 #[serde(rename_all = "camelCase")]
 struct Like {
     actor: ProfileView,
-    created_at: String,
-    indexed_at: String,
+    created_at: Time,
+    indexed_at: Time,
 }
 
 /// A page about a record, which the answer names again as it was asked for.
@@ -298,8 +298,8 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
             let since = h.fan_since(EdgeKind::Like, fan)?;
             items.extend(since.zip(profile(&state, fan.actor)).map(|(since, actor)| Like {
                 actor,
-                created_at: time(since),
-                indexed_at: time(fan.sort),
+                created_at: Time(since),
+                indexed_at: Time(fan.sort),
             }));
         }
         Ok(Fetched { items, cursor: page.cursor })

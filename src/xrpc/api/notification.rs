@@ -13,9 +13,8 @@ use crate::hydrate::{ActorId, Hydrator, Target};
 use crate::store::private::{self, Kind};
 use crate::store::rows::NotifRow;
 use crate::store::{Reader, StoreError};
-use crate::syntax::datetime;
+use crate::syntax::datetime::{self, Time};
 use crate::view::notification::{NotifText, NotificationView};
-use crate::view::time;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -30,7 +29,7 @@ struct Notifications<'a> {
     cursor: Option<String>,
     priority: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    seen_at: Option<String>,
+    seen_at: Option<Time>,
 }
 
 /// An answer, and whether the viewer is shown more if they belong to the community.
@@ -140,9 +139,9 @@ fn list(app: &AppCtx, call: &Call) -> Partial {
     let views = shown.iter().filter_map(|(text, seen)| state.view(text, *seen));
     let reply = session.reply(&Notifications {
         notifications: views.collect(),
-        cursor: next.map(time),
+        cursor: next.map(datetime::format_ms),
         priority,
-        seen_at: seen_at.map(time),
+        seen_at: seen_at.map(Time),
     });
     Ok((reply?, withheld))
 }
