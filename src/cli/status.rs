@@ -118,6 +118,14 @@ fn page(s: &Value) -> String {
             whole(push, "running")
         ));
     }
+    if let Some(cache) = s.get("on_read") {
+        let limit = match number(cache, "budget") {
+            0.0 => "no limit".to_owned(),
+            budget => format!("of {}", bytes(budget)),
+        };
+        let (records, size) = (whole(cache, "records"), bytes(number(cache, "bytes")));
+        lines.push(format!("fetched on read: {records} records, {size}, {limit}"));
+    }
     lines.extend(s.get("disk").map(disk));
     if let Some(memory) = s.get("memory") {
         lines.push(format!(
@@ -184,6 +192,7 @@ mod tests {
                 "dropped": {"bad-signature": 4},
                 "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
             "resync": {"repos_left": 1, "failed": {"x": 1}, "parked_by_cause": {"x": 1}},
+            "on_read": {"records": 7, "bytes": 9000, "budget": 20_000},
             "disk": {"used": 1500, "free": 5, "reserve": 1, "fall_per_day": 2_000_000, "days_left": 3.2, "step": "warn",
                 "advice": "make room"},
         });
@@ -199,6 +208,7 @@ mod tests {
             "bad-signature 4",
             "2 times between 2026-01-01T00:00:00.000Z and 2026-01-01T00:00:01.000Z",
             "1 to go",
+            "fetched on read: 7 records, 9.0 kB, of 20.0 kB",
             "parked: x 1",
             "1.5 kB used, 5 B free, ingest stops below 1 B, in about 3 days at 2.0 MB a day\n  WARN: make room",
         ] {

@@ -117,6 +117,8 @@ pub struct Network {
     pub allow_private_addresses: bool,
     /// Whether what a reader asks for and the index lacks is fetched.
     pub fetch_on_read: bool,
+    /// Bytes of what was fetched so that are kept, about; 0 for no limit.
+    pub on_read_budget: u64,
     /// Where handles of certain suffixes are looked up.
     pub handle_overrides: Vec<HandleOverride>,
 }

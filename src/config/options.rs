@@ -231,6 +231,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "network.on_read_budget",
+        default: Some("\"200MB\""),
+        doc: "Most that records fetched so may take, about; beyond it those that were fetched first go, unless a member or \
+              whom one follows has to do with them, or the stream brought them too. 0 for no limit.",
+        apply: |c, v| set(&mut c.network.on_read_budget, parse::bytes(v, 0)),
+        ..BASE
+    },
+    Opt {
         key: "network.handle_overrides",
         shape: Shape::Rows,
         default: Some("[]"),

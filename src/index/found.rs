@@ -6,6 +6,7 @@
 //!   on their way must not look like replays.
 //! - What the stream knows better stays: nothing is put into a complete repo, nor from a rev older than the one held,
 //!   nor for an account that is not active.
+//! - What is put in is listed as cache, see [`super::cache`].
 //! - An identity that was looked at before is not touched: whoever did that keeps it up to date.
 
 use super::{EVENTS, Index};
@@ -48,8 +49,7 @@ impl Index {
         // A repo that is being fetched as it was before this rev lacks them, and must not take them away.
         self.touched.record(tx, actor, rev, ops)?;
         for op in ops {
-            // Somebody asked for it, so it is stored in every scope, until retention comes by.
-            self.apply_op(tx, actor, op, time, false, true)?;
+            self.cache(tx, actor, op, time)?;
         }
         EVENTS.inc("found");
         Ok(())

@@ -1,10 +1,14 @@
 //! Single records beside streams and whole repos.
 
+use std::sync::Arc;
+
+use super::check::{Options, check};
+use super::scope::{Kept, Mode};
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
 use crate::store::rows::{AccountStatus, Counter};
-use crate::store::{Target, meta};
+use crate::store::{Target, fetched, meta};
 use crate::syntax::Tid;
 
 fn rev(n: u64) -> Tid {
@@ -67,6 +71,89 @@ async fn what_is_known_better_stays() {
         w.event("d", found(1, [post(1)])).await;
         assert_eq!(w.count(Target::Actor(w.actor("d")), Counter::Posts), 0);
     }
+}
+
+fn clean(w: &World) {
+    let report = check(&w.store, &Options { full: true, repair: None }, &mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+async fn found_at(w: &World, who: &str, n: u64, at: i64, ops: impl Into<Vec<Op>>) {
+    let event = Event { did: did(who), time: at, body: found(n, ops) };
+    let index = Arc::clone(&w.index);
+    w.writer.durable(move |tx| index.apply(tx, &[event])).await.unwrap();
+}
+
+/// Evicts until `target` bytes are left, in as many steps as it takes.
+async fn evict_to(w: &World, target: u64) -> usize {
+    for steps in 1.. {
+        let (index, kept) = (Arc::clone(&w.index), Kept::load(&w.store.snapshot()).unwrap());
+        let more = w.writer.durable(move |tx| evict(&index, tx, &kept, NOW, target)).await.unwrap();
+        if !more {
+            return steps;
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn what_was_fetched_first_goes_first_and_the_rest_adds_up() {
+    let mut w = World::new();
+    let held = |w: &World, n| w.store.snapshot().post(w.post("a", n)).unwrap().is_some();
+    let total = |w: &World| fetched::total(&w.store.snapshot()).unwrap();
+    for n in 1..=9_u64 {
+        found_at(&w, "a", 20, 1000 - n.cast_signed(), [post(n)]).await;
+    }
+    // Fetched again, so it is young.
+    found_at(&w, "a", 20, 2000, [post(9)]).await;
+    w.commit(
+        "b",
+        [like(30, &uri("a", POST, 8)), reply(31, &uri("a", POST, 7), &uri("a", POST, 7))],
+    )
+    .await;
+    let each = total(&w).bytes / 9;
+    assert_eq!(total(&w).records, 9);
+    w.restart(Mode::Whole, 30);
+    assert_eq!(evict_to(&w, each * 6).await, 1);
+    assert_eq!((1..=9).filter(|n| held(&w, *n)).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 9]);
+    assert_eq!((total(&w).records, posts(&w)), (6, 6));
+    // What others did stays, and counts again when it is fetched again.
+    assert_eq!(w.count(Target::Post(w.post("a", 8)), Counter::Likes), 1);
+    clean(&w);
+    found_at(&w, "a", 21, 3000, [post(8)]).await;
+    assert_eq!(w.count(Target::Post(w.post("a", 8)), Counter::Likes), 1);
+    let many: Vec<_> = (100..400).map(post).collect();
+    found_at(&w, "c", 500, 4000, many).await;
+    assert_eq!(evict_to(&w, 0).await, 4);
+    assert_eq!((total(&w).records, total(&w).bytes, posts(&w)), (0, 0, 0));
+    clean(&w);
+}
+
+#[tokio::test]
+async fn what_is_no_cache_any_more_stays() {
+    let mut w = World::new();
+    w.commit("m", [follow(1, "friend")]).await;
+    w.join("m").await;
+    found_at(&w, "a", 5, 10, (1..=4).map(post).collect::<Vec<_>>()).await;
+    found_at(&w, "friend", 5, 10, [post(1)]).await;
+    found_at(&w, "whole", 5, 10, [post(1)]).await;
+    // Changed by the stream; liked by a member; deleted; of a repo that is complete since.
+    w.event("a", chained(6, 9, vec![post(2)])).await;
+    w.commit("m", [like(7, &uri("a", POST, 3))]).await;
+    w.event("a", chained(8, 6, vec![gone(POST, 4)])).await;
+    w.event("whole", Body::Wanted).await;
+    w.event("whole", Body::Fetching { rev: rev(9), data: [9; 32] }).await;
+    w.event("whole", Body::Fetched { rev: rev(9) }).await;
+    // Held by the stream before somebody fetched it.
+    found_at(&w, "a", 8, 10, [post(2)]).await;
+    evict_to(&w, 0).await;
+    let held = |who: &str, n| w.store.snapshot().post(w.post(who, n)).unwrap().is_some();
+    let stays = [("a", 1, false), ("a", 2, true), ("a", 3, true), ("a", 4, false)];
+    for (who, n, stays) in stays.into_iter().chain([("friend", 1, true), ("whole", 1, true)]) {
+        assert_eq!(held(who, n), stays, "{who} {n}");
+    }
+    assert_eq!(fetched::total(&w.store.snapshot()).unwrap().records, 0);
+    clean(&w);
 }
 
 #[tokio::test]

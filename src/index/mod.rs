@@ -12,6 +12,7 @@
 //! - An event applies whole or not at all; one that fails is counted and dropped.
 
 mod account;
+mod cache;
 pub mod check;
 mod community;
 mod context;
@@ -45,6 +46,7 @@ use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
+pub use cache::evict;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
 pub use members::Members;
@@ -69,6 +71,7 @@ pub struct Index {
     push: push::PushRules,
     scope: scope::Scope,
     left_out: rights::LeftOut,
+    fetched: cache::Fetched,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -97,6 +100,7 @@ impl Index {
             push: push::PushRules::new(nudge),
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
+            fetched: cache::Fetched::load(&store.snapshot())?,
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };

@@ -74,6 +74,7 @@ impl Index {
             },
         };
         let id = RecordId { actor, coll, rkey };
+        self.not_cached(tx, id)?;
         match record {
             None => {
                 // The content goes with its stub.

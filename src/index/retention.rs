@@ -264,7 +264,12 @@ fn first_key(ms: i64) -> Rkey {
 }
 
 /// Whether a record is old and linked to nobody.
-fn goes<R: Reader>(r: &R, kept: &Kept, policy: &Policy, id: RecordId) -> Result<bool, StoreError> {
+pub(super) fn goes<R: Reader>(
+    r: &R,
+    kept: &Kept,
+    policy: &Policy,
+    id: RecordId,
+) -> Result<bool, StoreError> {
     if kept.contains(id.actor) {
         return Ok(false);
     }
@@ -401,16 +406,22 @@ pub fn place<R: Reader>(r: &R) -> Result<Place, StoreError> {
 }
 
 fn take(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
-    let edge = match EdgeKind::compact(id.coll) {
-        Some(kind) => tx.edge(kind, id.actor, id.rkey)?.map(|e| e.target),
-        None => None,
-    };
     if id.coll == c::POST {
         for thread in [true, false] {
             let gate = posts::gate_of(posts::post_id(id), thread);
             index.delete(tx, gate, 0)?;
         }
     }
+    index.not_cached(tx, id)?;
+    take_alone(index, tx, id)
+}
+
+/// Takes a record away and nothing that belongs to it.
+pub(super) fn take_alone(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
+    let edge = match EdgeKind::compact(id.coll) {
+        Some(kind) => tx.edge(kind, id.actor, id.rkey)?.map(|e| e.target),
+        None => None,
+    };
     index.delete(tx, id, 0)?;
     forget_cid(index, tx, edge.unwrap_or(Target::of(id)))
 }

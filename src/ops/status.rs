@@ -31,6 +31,8 @@ pub struct Status {
     pub members: usize,
     /// What is kept of the network, and what retention does and did.
     pub scope: Value,
+    /// What was fetched because somebody read it, and its budget.
+    pub on_read: Value,
     /// Times that a reload was applied.
     pub reloads: u64,
     /// Images asked for, found in the cache and made, and the size of the cache.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::alerts::Alerts;
+use super::now_ms;
 use super::reserve::Reserve;
 use super::retention::Keeper;
 use super::serve::ServeError;
@@ -260,9 +261,4 @@ fn advice(step: Step, space: &Space, disk: &ops::Disk) -> String {
             "{free} free, less than {stop} (see store.reserve): ingest is stopped, reads go on. Make room, it resumes by itself"
         ),
     }
-}
-
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

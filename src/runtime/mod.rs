@@ -25,3 +25,9 @@ mod status;
 pub use import::import;
 pub use private::{Private, Tally};
 pub use serve::{ServeError, run};
+
+/// Milliseconds since the epoch.
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::now_ms;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
@@ -240,7 +241,7 @@ impl Keeper {
             mode: plan.mode.name().to_owned(),
             days: plan.days,
             dry_run: plan.dry,
-            began: now(),
+            began: now_ms(),
             budget: plan.budget,
             ..Report::default()
         };
@@ -252,7 +253,7 @@ impl Keeper {
                 report.error = Some(error.to_string());
             }
         }
-        report.ended = now();
+        report.ended = now_ms();
         let json = serde_json::to_vec(&report).unwrap_or_default();
         if !plan.dry {
             let Report { deleted, linked, freed, owed, over_budget, .. } = &report;
@@ -304,7 +305,7 @@ impl Keeper {
                 dry_before = std::mem::take(&mut report.deleted);
                 report.linked = 0;
             }
-            let policy = Policy { mode: plan.mode, now: now(), cutoff: now() - age, spare };
+            let policy = Policy { mode: plan.mode, now: now_ms(), cutoff: now_ms() - age, spare };
             report.oldest = policy.cutoff;
             self.walk(plan, &policy, &kept, &weights, report).await?;
             report.walks += 1;
@@ -466,11 +467,6 @@ fn count(tally: &Tally) {
 fn used(store: &Store) -> Result<u64, StoreError> {
     let (rows, journals) = store.disk()?;
     Ok(journals + rows.iter().map(|(_, n)| n).sum::<u64>())
-}
-
-fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -15,7 +15,7 @@ use super::backfill::{self, Backfill};
 use super::disk::{self, View, Watch};
 use super::keys::FromDocuments;
 use super::members::{self, Door, IndexMembers, Operator};
-use super::on_read::FromPds;
+use super::on_read::{Cache, FromPds};
 use super::private::{self, Private};
 use super::retention::{self, Keeper};
 use super::rights::{self, IndexRights};
@@ -202,6 +202,12 @@ async fn serve(
         writer: writer.clone(),
         clock: now_ms,
     };
+    let cache = Arc::new(Cache {
+        store: store.clone(),
+        writer: writer.clone(),
+        index: Arc::clone(&index),
+        budget: config.network.on_read_budget,
+    });
     let board = Arc::new(Board {
         started: Instant::now(),
         store: store.clone(),
@@ -214,6 +220,7 @@ async fn serve(
         disk: Arc::clone(&view),
         push: push.stats(),
         keeper: Arc::clone(&keeper),
+        on_read: Arc::clone(&cache),
     });
     let status_board = Arc::clone(&board);
     let ctx = Arc::new(AppCtx {
@@ -290,6 +297,7 @@ async fn serve(
     };
     let mut watch = Watch::new(parts, &config);
     let keeper_task = tokio::spawn(keeper.run());
+    let cache_task = tokio::spawn(cache.run(stop.clone()));
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
         writer.clone(),
@@ -336,6 +344,7 @@ async fn serve(
         let _ = purge_task.await;
         let _ = push_task.await;
         let _ = keeper_task.await;
+        let _ = cache_task.await;
     });
     if ended.await.is_err() {
         tracing::warn!("a source did not end in time");

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::disk::View;
+use super::on_read::Cache;
 use super::retention::Keeper;
 use super::sources::Sources;
 use crate::index::Index;
@@ -28,6 +29,7 @@ pub(super) struct Board {
     pub(super) disk: Arc<View>,
     pub(super) push: Arc<push::Stats>,
     pub(super) keeper: Arc<Keeper>,
+    pub(super) on_read: Arc<Cache>,
 }
 
 impl Board {
@@ -51,6 +53,7 @@ impl Board {
             resync: sources.resync,
             members: self.index.members().len(),
             scope: self.keeper.status(),
+            on_read: self.on_read.status(),
             reloads: self.reloads.load(Ordering::Relaxed),
             images: serde_json::to_value(self.media.status()).unwrap_or_default(),
             push: PushStatus {

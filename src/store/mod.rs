@@ -17,6 +17,7 @@ pub mod cache;
 pub mod collections;
 pub mod community;
 pub mod drafts;
+pub mod fetched;
 pub mod ids;
 pub mod jobs;
 pub mod keyspaces;

@@ -7,7 +7,7 @@ use crate::store::rows::{
     handle_key, order_prefix, rev_prefix,
 };
 use crate::store::{
-    ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c,
+    ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c, fetched,
     ids::ByteReader, jobs, meta, name_counterpart, repo_jobs,
 };
 
@@ -19,13 +19,35 @@ impl Check<'_> {
         self.rows(Ks::Actor, Self::actor_row)?;
         self.rows(Ks::Label, Self::label_row)?;
         self.rows(Ks::Notif, |_, k, v| Ok(NotifRow::decode(k, v).map(drop)))?;
-        self.rows(Ks::Jobs, |_, k, v| {
-            let whole = repo_jobs::decodes(k, v).unwrap_or_else(|| jobs::decodes(k, v));
-            Ok(whole.then_some(()))
-        })?;
+        self.rows(Ks::Jobs, Self::job_row)?;
+        self.fetched()?;
         self.rows(Ks::Cid, |_, k, v| {
             Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
         })
+    }
+
+    fn job_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
+        let own = fetched::decodes(k, v).or_else(|| repo_jobs::decodes(k, v));
+        if !own.unwrap_or_else(|| jobs::decodes(k, v)) {
+            return Ok(None);
+        }
+        if let Some(twin) = fetched::twin(self.s, k, v)? {
+            self.expect(twin, "fetched-one-way", |_| hex(k));
+        }
+        Ok(Some(()))
+    }
+
+    /// What is listed as cache adds up.
+    fn fetched(&mut self) -> Result<(), StoreError> {
+        let (mut records, mut bytes) = (0, 0);
+        fetched::each(self.s, &mut |_, of| {
+            records += 1;
+            bytes += of;
+        })?;
+        let total = fetched::total(self.s)?;
+        let same = (total.records, total.bytes) == (records, bytes);
+        self.expect(same, "fetched-total", |_| format!("{total:?}, not {records} of {bytes}"));
+        Ok(())
     }
 
     fn name_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {

@@ -10,7 +10,8 @@ use crate::store::rows::{
     post_flags, rev_key,
 };
 use crate::store::{
-    ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, subscriptions,
+    ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, fetched,
+    subscriptions,
 };
 
 const FULL: Options<'_> = Options { full: true, repair: None };
@@ -266,6 +267,14 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (count(unheard, Counter::Replies), &["count-replies"]),
         (put(Ks::Jobs, b"p1", b""), &["undecodable"]),
         (put(Ks::Jobs, b"wp", b""), &["undecodable"]),
+        (put(Ks::Jobs, b"T", &[1, 9, 0]), &["fetched-total"]),
+        (
+            Box::new(move |tx| {
+                fetched::put(tx, p.record(), 5, 100).unwrap();
+                tx.del(Ks::Jobs, &[b"F", &p.record().to_bytes()[..]].concat());
+            }),
+            &["fetched-one-way", "fetched-total"],
+        ),
         (
             Box::new(move |tx| {
                 drafts::create(tx, b, "{}".into(), 5, 9).unwrap();
