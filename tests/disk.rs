@@ -3,7 +3,12 @@
 //!
 //! Mounting needs root and a loop device; without them the test says so and does nothing.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test: a panic is its failure")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test: a panic is its failure"
+)]
 #![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a test says why it is skipped")]
 
 use std::fs::{self, File};

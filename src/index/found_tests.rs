@@ -146,6 +146,21 @@ async fn what_is_no_cache_any_more_stays() {
     w.event("whole", Body::Fetched { rev: rev(9) }).await;
     // Held by the stream before somebody fetched it.
     found_at(&w, "a", 8, 10, [post(2)]).await;
+    // Nothing of an account that is deleted is listed.
+    found_at(&w, "d", 5, 10, [post(1)]).await;
+    w.event("d", Body::Account(HostingStatus::Deleted)).await;
+    let (index, d) = (Arc::clone(&w.index), w.actor("d"));
+    let listed = fetched::total(&w.store.snapshot()).unwrap().records;
+    while !w
+        .writer
+        .durable({
+            let index = Arc::clone(&index);
+            move |tx| purge_step(&index, tx, d)
+        })
+        .await
+        .unwrap()
+    {}
+    assert_eq!(fetched::total(&w.store.snapshot()).unwrap().records, listed - 1);
     evict_to(&w, 0).await;
     let held = |who: &str, n| w.store.snapshot().post(w.post(who, n)).unwrap().is_some();
     let stays = [("a", 1, false), ("a", 2, true), ("a", 3, true), ("a", 4, false)];

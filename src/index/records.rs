@@ -74,7 +74,6 @@ impl Index {
             },
         };
         let id = RecordId { actor, coll, rkey };
-        self.not_cached(tx, id)?;
         match record {
             None => {
                 // The content goes with its stub.
@@ -83,10 +82,14 @@ impl Index {
                 }
                 self.delete(tx, id, time)
             }
-            Some(record) if absent && EdgeKind::compact(coll).is_some() => {
-                self.insert(tx, id, record, time)
+            Some(record) => {
+                self.not_cached(tx, id)?;
+                if absent && EdgeKind::compact(coll).is_some() {
+                    self.insert(tx, id, record, time)
+                } else {
+                    self.upsert(tx, id, record, time)
+                }
             }
-            Some(record) => self.upsert(tx, id, record, time),
         }
     }
 
@@ -141,6 +144,7 @@ impl Index {
         id: RecordId,
         time: i64,
     ) -> Result<(), StoreError> {
+        self.not_cached(tx, id)?;
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
             return posts::delete(self, tx, id);
         }

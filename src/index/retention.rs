@@ -412,7 +412,6 @@ fn take(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> 
             index.delete(tx, gate, 0)?;
         }
     }
-    index.not_cached(tx, id)?;
     take_alone(index, tx, id)
 }
 
