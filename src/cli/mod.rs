@@ -10,6 +10,7 @@ mod account;
 mod backfill;
 mod config;
 mod db;
+mod identity;
 mod import;
 mod member;
 mod private;
@@ -76,6 +77,8 @@ enum Command {
     Backfill(backfill::Args),
     /// People's rights: opt accounts out, delete or export what is held of them
     Account(account::Args),
+    /// Know DIDs in bulk: take in operations of the PLC directory, show how far they were read
+    Identity(identity::Args),
     /// List, add and remove members: accounts whose notifications are kept, and around whom the scope is drawn
     Member(member::Args),
     /// Say what another scope would keep and delete
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Repo(args) => repo::run(&args, &sources),
         Command::Backfill(args) => backfill::run(&args, &sources),
         Command::Account(args) => account::run(&args, &sources),
+        Command::Identity(args) => identity::run(&args, &sources),
         Command::Member(args) => member::run(&args, &sources),
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),

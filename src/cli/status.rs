@@ -111,6 +111,9 @@ fn page(s: &Value) -> String {
         lines.push(format!("backfill and resync: {}", super::backfill::line(sync)));
         lines.extend(counts("  parked", sync.get("parked_by_cause")));
     }
+    if let Some(plc) = s.get("plc").filter(|plc| plc.get("last").is_some_and(Value::is_string)) {
+        lines.push(super::identity::line(plc));
+    }
     if let Some(push) = s.get("push") {
         lines.push(format!(
             "push: {} waiting, {} running",

@@ -111,6 +111,8 @@ pub struct Network {
     pub jetstream: Vec<String>,
     /// PLC directory.
     pub plc_url: String,
+    /// Whether its export is followed.
+    pub plc_export: bool,
     /// Whether commits are verified.
     pub verify: bool,
     /// Whether private addresses and plain http are allowed.

@@ -205,6 +205,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "network.plc_export",
+        shape: Shape::Plain,
+        default: Some("false"),
+        doc: "Follow the directory's export, so that nobody is asked for DIDs one by one. For servers that index the \
+              whole network: it reads every operation of every DID, at plc.directory half a day of requests and \
+              about 8 GB of disk. `aerie identity import` takes most of it from a file first, in minutes.",
+        apply: |c, v| set(&mut c.network.plc_export, parse::boolean(v)),
+        ..BASE
+    },
+    Opt {
         key: "network.verify",
         shape: Shape::Plain,
         default: Some("true"),

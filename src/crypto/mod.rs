@@ -7,4 +7,4 @@
 mod keys;
 mod multibase;
 
-pub use self::keys::{KeyError, PrivateKey, PublicKey};
+pub use self::keys::{KeyBytes, KeyError, PrivateKey, PublicKey};

@@ -49,6 +49,11 @@ pub enum Body {
     IdentityDue,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
+    /// There is no DID document, asked as above.
+    NoDocument {
+        /// There was one, and it is gone: the account is, until it comes back.
+        tombstoned: bool,
+    },
     /// What the DID document says of an account that nothing was known of, asked because somebody wants to see it.
     Introduced(IdentityState),
     /// Records that somebody wants to see, as they were at `rev`. They say nothing of the rest of the repo.

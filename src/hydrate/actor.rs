@@ -122,7 +122,7 @@ impl Actor {
         settings: &Settings,
     ) -> Result<Option<Arc<Self>>> {
         let Some(row) = s.actor(id)? else { return Ok(None) };
-        if row.status.is_gone() {
+        if row.status.is_gone() || row.tombstoned {
             return Ok(None);
         }
         let did = s.did(id)?;

@@ -1,8 +1,10 @@
 //! Fetches DID documents: did:web from its host, every other method from the PLC directory.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::{DidDoc, IdentityError};
 use crate::net::{HostThrottle, HttpClient, Limits, NetError};
@@ -34,11 +36,23 @@ impl DidResolver {
         permit.observe(response.status, &response.headers);
         match response.status {
             StatusCode::OK => DidDoc::parse(did, &response.body),
+            StatusCode::NOT_FOUND if was_there(&response.body) => Err(IdentityError::Tombstoned),
             StatusCode::NOT_FOUND => Err(IdentityError::NotFound),
             StatusCode::GONE => Err(IdentityError::Tombstoned),
             status => Err(NetError::Status(status.as_u16()).into()),
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Refusal<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+/// The directory's own server says 404 of a DID that was given up too, and only in words that there was one.
+fn was_there(body: &[u8]) -> bool {
+    serde_json::from_slice::<Refusal<'_>>(body).is_ok_and(|r| r.message.starts_with("DID not available"))
 }
 
 /// The document of did:web: only a host, with its port after `%3A`; atproto has no paths. `localhost` has no TLS.

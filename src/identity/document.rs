@@ -3,11 +3,16 @@
 use serde::Deserialize;
 
 use super::IdentityError;
-use crate::crypto::PublicKey;
+use super::plc::More;
+use crate::crypto::{KeyBytes, PublicKey};
+use crate::store::plc::PlcDocument;
 use crate::syntax::{Did, Handle};
 
 /// Keys and services read of one document; no real one comes near.
 const MAX_ITEMS: usize = 32;
+
+/// The type of the `#atproto_pds` service.
+pub(super) const PDS_TYPE: &str = "AtprotoPersonalDataServer";
 
 /// A DID document, reduced and checked. Fragments are without `#`.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +67,30 @@ impl DidDoc {
         })
     }
 
+    /// The document that the directory would give for what is kept of it, which was checked like one.
+    pub(super) fn of_plc(did: &Did, kept: &PlcDocument) -> Self {
+        let more: More = serde_json::from_slice(&kept.more).unwrap_or_default();
+        let own = kept.key.and_then(|key| KeyBytes::from(key).to_key().ok());
+        let others = more.keys.iter().filter_map(|(fragment, key)| {
+            Some((fragment.as_str().into(), PublicKey::from_did_key(key).ok()?))
+        });
+        let own = own.map(|key| ("atproto".into(), key));
+        let service = |fragment: &str, kind: &str, endpoint: &str| Service {
+            fragment: fragment.into(),
+            kind: kind.into(),
+            endpoint: endpoint.trim_end_matches('/').into(),
+        };
+        let pds = kept.pds.iter().map(|pds| service("atproto_pds", PDS_TYPE, pds));
+        let others_at = more.services.iter().filter(|(_, (_, endpoint))| is_endpoint(endpoint));
+        let others_at = others_at.map(|(fragment, (kind, endpoint))| service(fragment, kind, endpoint));
+        Self {
+            did: did.clone(),
+            handle: kept.handle.as_deref().and_then(|handle| Handle::parse(handle).ok()),
+            keys: own.into_iter().chain(others.take(MAX_ITEMS)).collect(),
+            services: pds.chain(others_at.take(MAX_ITEMS)).collect(),
+        }
+    }
+
     /// The key with this fragment, such as `atproto` or `atproto_label`.
     pub fn key(&self, fragment: &str) -> Option<&PublicKey> {
         self.keys.iter().find(|(name, _)| **name == *fragment).map(|(_, key)| key)
@@ -80,7 +109,7 @@ impl DidDoc {
 
     /// The account's PDS, `#atproto_pds`.
     pub fn pds(&self) -> Option<&str> {
-        self.service("atproto_pds", "AtprotoPersonalDataServer")
+        self.service("atproto_pds", PDS_TYPE)
     }
 
     /// The labeler, `#atproto_labeler`.
@@ -99,7 +128,7 @@ fn fragment<'a>(did: &Did, id: &'a str) -> Option<&'a str> {
     id.strip_prefix(did.as_str()).unwrap_or(id).strip_prefix('#')
 }
 
-fn is_endpoint(url: &str) -> bool {
+pub(super) fn is_endpoint(url: &str) -> bool {
     let http = url.starts_with("https://") || url.starts_with("http://");
     http && url::Url::parse(url).is_ok()
 }

@@ -72,7 +72,7 @@ where
     ) -> V {
         let known = match freshness {
             Freshness::Cached => self.usable(key),
-            Freshness::Fresh => None,
+            Freshness::Recent | Freshness::Fresh => None,
         };
         match known {
             Some(entry) if entry.at.elapsed() < (self.lifetime)(&entry.value).stale => entry.value,

@@ -1,7 +1,8 @@
 //! Who is who: DID documents and handles, resolved over the network and remembered for a while.
 //!
-//! Answers come from the PLC directory, from the hosts of did:web, from DNS and from `/.well-known/atproto-did`. Nothing is
-//! kept on disk here; callers store what they need. Specifications: <https://atproto.com/specs/did> and
+//! Answers come from the PLC directory, from the hosts of did:web, from DNS and from `/.well-known/atproto-did`. Nothing that
+//! is asked for is kept on disk; callers store what they need. What the directory tells of everybody is, see [`plc`].
+//! Specifications: <https://atproto.com/specs/did> and
 //! <https://atproto.com/specs/handle>.
 //!
 //! # Invariants
@@ -14,8 +15,9 @@ mod document;
 mod error;
 mod handle;
 mod memo;
+pub mod plc;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -26,7 +28,9 @@ pub use error::IdentityError;
 use crate::config::Network;
 use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
 use crate::syntax::{Did, Handle};
+use did::DidResolver;
 use memo::{Lifetime, Memo};
+use plc::{PlcSource, PlcTable};
 
 /// Lookups under way at a time, of DIDs and of handles each.
 const CONCURRENT: usize = 64;
@@ -36,10 +40,12 @@ const PER_HOST: usize = 32;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How old an answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     /// A remembered answer will do. One older than an hour is given too, and renewed in the background.
     Cached,
+    /// Asked for after the call, or what was true a minute ago, if that can be had without asking.
+    Recent,
     /// Asked for after the call.
     Fresh,
 }
@@ -53,8 +59,9 @@ struct Inner {
     handles: Arc<Memo<Handle, HandleAnswer>>,
     did_slots: Semaphore,
     handle_slots: Semaphore,
-    did_resolver: did::DidResolver,
+    did_resolver: DidResolver,
     handle_resolver: handle::HandleResolver,
+    table: OnceLock<Arc<PlcTable>>,
 }
 
 type DidAnswer = Result<Arc<DidDoc>, IdentityError>;
@@ -65,7 +72,7 @@ impl Identity {
     pub fn new(network: &Network, dialer: &Dialer, public_url: &str, capacity: usize) -> Self {
         let guarded = HttpClient::new(dialer, public_url);
         let configured = HttpClient::new(&dialer.unguarded(), public_url);
-        let did_resolver = did::DidResolver {
+        let did_resolver = DidResolver {
             plc_url: network.plc_url.clone(),
             configured: configured.clone(),
             guarded: guarded.clone(),
@@ -84,7 +91,22 @@ impl Identity {
             handle_slots: Semaphore::new(CONCURRENT),
             did_resolver,
             handle_resolver,
+            table: OnceLock::new(),
         }))
+    }
+
+    /// From now on answers are looked for in `table` before the directory is asked.
+    pub fn look_in(&self, table: Arc<PlcTable>) {
+        // A second one would be of the same store.
+        let _ = self.0.table.set(table);
+    }
+
+    /// The directory, for who reads its export. What it says about limits holds for both.
+    #[must_use]
+    pub fn plc_source(&self) -> PlcSource {
+        let DidResolver { plc_url, configured, throttle, .. } = &self.0.did_resolver;
+        let (url, http, throttle) = (plc_url.clone(), configured.clone(), throttle.clone());
+        PlcSource { url, http, throttle }
     }
 
     /// The document of a DID.
@@ -99,6 +121,9 @@ impl Identity {
     ) -> Result<Arc<DidDoc>, IdentityError> {
         let (inner, key) = (Arc::clone(&self.0), did.clone());
         let fetch = async move {
+            if let Some(known) = inner.known(&key, freshness).await {
+                return known.map(Arc::new);
+            }
             let lookup = inner.did_resolver.resolve(&key);
             limited(&inner.did_slots, lookup).await.map(Arc::new)
         };
@@ -142,6 +167,9 @@ impl Identity {
 
     /// Forgets a DID and the handle its remembered document names, also answers that are still under way.
     pub fn invalidate(&self, did: &Did) {
+        if let Some(table) = self.0.table.get() {
+            table.doubt(did);
+        }
         if let Some(Ok(doc)) = self.0.dids.invalidate(did)
             && let Some(handle) = &doc.handle
         {
@@ -152,6 +180,19 @@ impl Identity {
     /// Forgets what a handle claims.
     pub fn invalidate_handle(&self, handle: &Handle) {
         self.0.handles.invalidate(handle);
+    }
+}
+
+impl Inner {
+    /// The answer of the directory, if its operations are here and new enough.
+    async fn known(&self, did: &Did, freshness: Freshness) -> Option<Result<DidDoc, IdentityError>> {
+        let table = Arc::clone(self.table.get()?);
+        if freshness == Freshness::Fresh {
+            return None;
+        }
+        let did = did.clone();
+        let look = move || table.lookup(&did, freshness);
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 }
 

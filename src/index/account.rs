@@ -39,6 +39,7 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let before = row.status;
         row.status = match status {
             HostingStatus::Active => AccountStatus::Active,
             HostingStatus::Deactivated => AccountStatus::Deactivated,
@@ -51,11 +52,20 @@ impl Index {
             self.purge(tx, actor, Purge::Deleted);
         } else {
             meta::remove_purge(tx, actor);
-            // The host may have refused the repo while it was away.
-            if row.status == AccountStatus::Active
-                && tx.repo(actor)?.is_some_and(|r| r.resync.is_some())
-            {
-                self.request_resync(tx, actor)?;
+            if before == AccountStatus::Deleted {
+                // Nobody looked after its handle.
+                row.handle_checked = 0;
+            }
+            if row.status == AccountStatus::Active {
+                let wanted = match tx.repo(actor)? {
+                    // The host may have refused it while it was away.
+                    Some(repo) => repo.resync.is_some(),
+                    // What it had went when it was deleted, or is going.
+                    None => before != AccountStatus::Active && self.scope.is_whole(actor),
+                };
+                if wanted {
+                    self.request_resync(tx, actor)?;
+                }
             }
         }
         meta::remove_status_due(tx, actor);
@@ -124,28 +134,57 @@ impl Index {
         state: &IdentityState,
         time: i64,
     ) -> Result<(), StoreError> {
-        let identity = IdentityRow {
-            checked: time,
-            key: state.key.clone().unwrap_or_default(),
-            pds: state.pds.clone().unwrap_or_default(),
-        };
-        tx.put(Ks::Actor, &identity_key(actor), &identity.encode());
-        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
-        if row.handle != state.handle {
-            if let Some(old) = &row.handle {
-                release_handle(tx, old, actor)?;
-            }
-            if let Some(new) = &state.handle {
-                take_handle(tx, new, actor)?;
-            }
-        }
-        row.handle.clone_from(&state.handle);
-        row.handle_checked = time;
-        meta::remove_identity_due(tx, actor);
-        tx.put(Ks::Actor, &actor_key(actor), &row.encode());
-        tx.touch(actor);
-        Ok(())
+        let row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        put_identity(tx, actor, state, ActorRow { tombstoned: false, ..row }, time)
     }
+
+    /// Without a document there is neither handle nor key. That there never was one hides nothing: a directory may not
+    /// know the accounts of a private network.
+    pub(super) fn no_document(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        tombstoned: bool,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        let row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let tombstoned = tombstoned || row.tombstoned;
+        put_identity(tx, actor, &IdentityState::default(), ActorRow { tombstoned, ..row }, time)
+    }
+}
+
+fn put_identity(
+    tx: &mut Tx<'_>,
+    actor: ActorId,
+    state: &IdentityState,
+    mut row: ActorRow,
+    time: i64,
+) -> Result<(), StoreError> {
+    row.handle_checked = time;
+    meta::remove_identity_due(tx, actor);
+    if row.status.is_gone() {
+        // It leaves nothing, though its DID may stay and name a handle for ever.
+        tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+        return Ok(());
+    }
+    let identity = IdentityRow {
+        checked: time,
+        key: state.key.clone().unwrap_or_default(),
+        pds: state.pds.clone().unwrap_or_default(),
+    };
+    tx.put(Ks::Actor, &identity_key(actor), &identity.encode());
+    if row.handle != state.handle {
+        if let Some(old) = &row.handle {
+            release_handle(tx, old, actor)?;
+        }
+        if let Some(new) = &state.handle {
+            take_handle(tx, new, actor)?;
+        }
+    }
+    row.handle.clone_from(&state.handle);
+    tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+    tx.touch(actor);
+    Ok(())
 }
 
 fn release_handle(tx: &mut Tx<'_>, handle: &str, actor: ActorId) -> Result<(), StoreError> {

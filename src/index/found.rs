@@ -39,7 +39,7 @@ impl Index {
         ops: &[Op],
         time: i64,
     ) -> Result<(), StoreError> {
-        let gone = tx.actor(actor)?.is_some_and(|row| row.status != AccountStatus::Active);
+        let gone = tx.actor(actor)?.is_some_and(|row| !row.is_active());
         let row = tx.repo(actor)?;
         if gone || row.is_some_and(|row| row.is_complete() || row.rev > rev) {
             EVENTS.inc("found-late");

@@ -642,3 +642,88 @@ async fn questions_about_an_account_stand_until_they_are_answered() {
     }
     assert_eq!(w.requests.purge.len(), 1);
 }
+
+fn known(handle: &str) -> Body {
+    Body::Identity(IdentityState {
+        handle: Some(handle.into()),
+        key: Some("did:key:k".into()),
+        pds: Some("https://pds.example".into()),
+    })
+}
+
+#[tokio::test]
+async fn who_gave_the_did_up_is_gone_until_there_is_a_document_again() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    w.event("a", known("a.example")).await;
+    let row = |w: &World| w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
+    w.event("a", Body::NoDocument { tombstoned: false }).await;
+    assert!(row(&w).is_active(), "a directory may not know it");
+    assert_eq!(row(&w).handle, None);
+    for tombstoned in [true, false] {
+        w.event("a", Body::NoDocument { tombstoned }).await;
+        assert!(!row(&w).is_active() && row(&w).tombstoned, "it does not come back without one");
+    }
+    assert_eq!(w.store.snapshot().handle_owner("a.example").unwrap(), None);
+    assert_eq!(w.store.snapshot().identity(w.actor("a")).unwrap().unwrap().key, "");
+    // What its host says of it is another matter, and counts when it is back.
+    w.event("a", Body::Account(HostingStatus::Active)).await;
+    assert!(row(&w).tombstoned);
+    w.event("a", Body::Account(HostingStatus::Suspended)).await;
+    w.event("a", known("a.example")).await;
+    assert_eq!((row(&w).tombstoned, row(&w).status), (false, AccountStatus::Suspended));
+    w.event("a", Body::Account(HostingStatus::Active)).await;
+    assert!(row(&w).is_active() && row(&w).handle.as_deref() == Some("a.example"));
+    assert!(w.store.snapshot().post(w.post("a", 1)).unwrap().is_some(), "nothing was deleted");
+}
+
+#[tokio::test]
+async fn a_deleted_account_gets_no_handle_and_comes_back_whole() {
+    let mut w = World::new();
+    w.commit("a", (1..=700).map(post).collect::<Vec<_>>()).await;
+    w.event("a", known("a.example")).await;
+    w.event("a", Body::Account(HostingStatus::Deleted)).await;
+    let (a, index) = (w.actor("a"), Arc::clone(&w.index));
+    let step = |index: Arc<Index>| w.writer.durable(move |tx| purge_step(&index, tx, a));
+    assert!(!step(index).await.unwrap());
+    // The process ends here; what is left to do is in the store.
+    let (index, requests) = Index::new(&w.store).unwrap();
+    let index = Arc::new(index);
+    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [a]);
+    assert!(w.count(Target::Actor(a), Counter::Posts) > 0);
+    while !step(Arc::clone(&index)).await.unwrap() {}
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), 0);
+    // Its DID is still there and names a handle.
+    (w.index, w.requests) = (index, requests);
+    w.event("a", known("a.example")).await;
+    let s = w.store.snapshot();
+    let row = s.actor(a).unwrap().unwrap();
+    assert_eq!((row.handle.as_deref(), s.handle_owner("a.example").unwrap()), (None, None));
+    assert_eq!(s.identity(a).unwrap(), None);
+    assert!(w.requests.resync.is_empty());
+    w.event("a", Body::Account(HostingStatus::Active)).await;
+    assert_eq!(w.requests.resync.try_recv(), Ok(a), "what it had has to be fetched");
+    assert_eq!(w.store.snapshot().actor(a).unwrap().unwrap().handle_checked, 0, "and its handle");
+}
+
+#[tokio::test]
+async fn an_account_that_comes_back_while_it_is_removed_keeps_what_is_left_and_is_fetched() {
+    let mut w = World::new();
+    w.commit("a", (1..=700).map(post).collect::<Vec<_>>()).await;
+    w.event("a", Body::Account(HostingStatus::Deleted)).await;
+    let a = w.actor("a");
+    let index = Arc::clone(&w.index);
+    assert!(!w.writer.durable(move |tx| purge_step(&index, tx, a)).await.unwrap());
+    w.event("a", Body::Account(HostingStatus::Active)).await;
+    let left = w.count(Target::Actor(a), Counter::Posts);
+    assert!(left > 0 && left < 700);
+    let index = Arc::clone(&w.index);
+    assert!(w.writer.durable(move |tx| purge_step(&index, tx, a)).await.unwrap());
+    assert_eq!(w.count(Target::Actor(a), Counter::Posts), left);
+    assert_eq!(w.requests.resync.try_recv(), Ok(a));
+    // An account that was only deactivated has everything.
+    w.commit("b", [post(1)]).await;
+    w.event("b", Body::Account(HostingStatus::Deactivated)).await;
+    w.event("b", Body::Account(HostingStatus::Active)).await;
+    assert!(w.requests.resync.is_empty());
+}

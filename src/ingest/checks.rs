@@ -58,14 +58,20 @@ pub(crate) enum KeyAnswer {
 /// A frame of an upstream.
 type Slot = (Arc<Feed>, u64);
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Check {
-    fresh: bool,
+    freshness: Freshness,
     running: bool,
     again: bool,
     tries: usize,
     /// Frames that asked for it.
     after: Vec<Slot>,
+}
+
+impl Check {
+    fn new(freshness: Freshness) -> Self {
+        Self { freshness, running: false, again: false, tries: 0, after: Vec::new() }
+    }
 }
 
 /// The service; one for all upstreams.
@@ -174,24 +180,25 @@ impl Checks {
     /// Nothing read so far counts any more, and a new check is due.
     pub(crate) fn identity_changed(&self, slot: Option<Slot>, did: &Did) {
         self.directory.forget(did);
-        let check = Check { fresh: true, after: Vec::from_iter(slot), ..Check::default() };
+        let check = Check { after: Vec::from_iter(slot), ..Check::new(Freshness::Fresh) };
         self.enqueue(did, check);
     }
 
     /// Queues a check of document and handle.
     pub(crate) fn check_handle(&self, did: &Did, freshness: Freshness) {
-        self.enqueue(did, Check { fresh: freshness == Freshness::Fresh, ..Check::default() });
+        self.enqueue(did, Check::new(freshness));
     }
 
     fn enqueue(&self, did: &Did, new: Check) {
+        let cached = new.freshness == Freshness::Cached;
         let mut checks = self.checks.lock();
         if let Some(check) = checks.get_mut(did) {
-            check.again |= check.running && new.fresh;
-            check.fresh |= new.fresh;
+            check.again |= check.running && !cached;
+            check.freshness = check.freshness.max(new.freshness);
             check.after.extend(new.after);
             return;
         }
-        if checks.len() >= QUEUE && !new.fresh {
+        if checks.len() >= QUEUE && cached {
             SKIPPED.inc("queue-full");
             return;
         }
@@ -208,14 +215,13 @@ impl Checks {
         }) else {
             return;
         };
-        let freshness = if check.fresh { Freshness::Fresh } else { Freshness::Cached };
-        let found = timeout(CHECK_PATIENCE, self.look(&did, freshness)).await;
+        let found = timeout(CHECK_PATIENCE, self.look(&did, check.freshness)).await;
         let found = found.unwrap_or(None);
         let failed = found.is_none();
         settled(&check.after).await;
         let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
-        if let Some(state) = found.filter(|_| !outdated) {
-            let event = Event { did: did.clone(), time: now_ms(), body: Body::Identity(state) };
+        if let Some(body) = found.filter(|_| !outdated) {
+            let event = Event { did: did.clone(), time: now_ms(), body };
             if self.sink.apply_aside(vec![event]).await.is_err() {
                 self.stop.cancel();
             }
@@ -238,7 +244,7 @@ impl Checks {
             return;
         }
         self.end();
-        if failed && check.fresh {
+        if failed && check.freshness > Freshness::Cached {
             self.retry(did, check.tries);
         }
     }
@@ -249,23 +255,26 @@ impl Checks {
         let (this, wait) = (Arc::clone(self), Duration::from_secs(*wait));
         self.tasks.spawn(async move {
             sleep(wait).await;
-            this.enqueue(&did, Check { fresh: true, tries: tries + 1, ..Check::default() });
+            this.enqueue(&did, Check { tries: tries + 1, ..Check::new(Freshness::Fresh) });
         });
     }
 
     /// What the document says, its handle checked back; `None` if that cannot be found out now.
-    async fn look(&self, did: &Did, freshness: Freshness) -> Option<IdentityState> {
+    async fn look(&self, did: &Did, freshness: Freshness) -> Option<Body> {
         match self.directory.document(did, freshness).await {
             Ok(doc) => {
                 let handle = self.handle(did, &doc, freshness).await;
-                Some(IdentityState {
+                Some(Body::Identity(IdentityState {
                     handle,
                     key: doc.signing_key().map(PublicKey::to_did_key),
                     pds: doc.pds().map(str::to_owned),
-                })
+                }))
             }
-            Err(IdentityError::NotFound | IdentityError::Tombstoned) => {
-                Some(IdentityState::default())
+            Err(IdentityError::Tombstoned) => Some(Body::NoDocument { tombstoned: true }),
+            // The host of a did:web takes the document away; that is all the notice it gives.
+            Err(IdentityError::NotFound) => {
+                let tombstoned = did.starts_with("did:web:") && self.had_document(did);
+                Some(Body::NoDocument { tombstoned })
             }
             Err(error) => {
                 LOOKUPS.inc(error.cause());
@@ -287,6 +296,13 @@ impl Checks {
         let snapshot = self.store.snapshot();
         let actor = snapshot.actor_id(did).ok()??;
         snapshot.actor(actor).ok()??.handle
+    }
+
+    fn had_document(&self, did: &Did) -> bool {
+        let snapshot = self.store.snapshot();
+        let actor = snapshot.actor_id(did).ok().flatten();
+        let row = actor.and_then(|actor| snapshot.identity(actor).ok().flatten());
+        row.is_some_and(|row| !row.pds.is_empty() || !row.key.is_empty())
     }
 
     /// What to apply for an `#account` right away. Where a PDS that the account has left may be speaking, the

@@ -251,7 +251,7 @@ impl Lane {
             return Known::Ask(Freshness::Cached);
         };
         if now_ms().saturating_sub(checked) > KEY_AGE_MS {
-            self.checks.check_handle(did, Freshness::Fresh);
+            self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };
         self.keys.insert(did.clone(), cached.clone());

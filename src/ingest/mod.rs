@@ -199,9 +199,9 @@ impl Ingest {
         self.checks.pending()
     }
 
-    /// Looks the handle of an account up again soon: a reader found it old.
+    /// Looks at the document and the handle of an account again soon: they changed, or are old.
     pub fn check_handle(&self, did: &Did) {
-        self.checks.check_handle(did, directory::Freshness::Fresh);
+        self.checks.check_handle(did, directory::Freshness::Recent);
     }
 
     /// Stops reading and ends. What was read but not applied is read again at the next start.

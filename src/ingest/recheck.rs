@@ -39,7 +39,7 @@ pub(crate) async fn run(store: Store, checks: Arc<Checks>) {
         // An unreadable store stops the writer, and with it the process.
         let Ok(Ok((dids, after))) = page else { return };
         for did in dids {
-            checks.check_handle(&did, Freshness::Fresh);
+            checks.check_handle(&did, Freshness::Recent);
         }
         match after {
             Some(after) => next = after,

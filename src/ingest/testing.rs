@@ -224,6 +224,8 @@ pub(crate) struct Documents {
     pub(crate) hanging: Mutex<HashSet<Did>>,
     pub(crate) release: Notify,
     pub(crate) status: Mutex<HashMap<Did, HostingStatus>>,
+    /// DIDs that were given up.
+    pub(crate) tombstoned: Mutex<HashSet<Did>>,
     /// DIDs asked for, and how fresh.
     pub(crate) asked: Mutex<Vec<(Did, Freshness)>>,
     pub(crate) forgotten: Mutex<Vec<Did>>,
@@ -277,6 +279,9 @@ impl Directory for Documents {
                 && let Some(doc) = self.fresh.lock().remove(did)
             {
                 self.docs.lock().insert(did.clone(), doc);
+            }
+            if self.tombstoned.lock().contains(did) {
+                return Err(IdentityError::Tombstoned);
             }
             self.docs.lock().get(did).cloned().ok_or(IdentityError::NotFound)
         })

@@ -443,3 +443,40 @@ async fn without_verification_no_document_is_asked_for() {
     assert!(directory.asked.lock().is_empty());
     ingest.stop().await;
 }
+
+#[tokio::test]
+async fn a_did_without_a_document_was_given_up_or_never_was() {
+    let accounts: Vec<Account> =
+        ["did:plc:known", "did:plc:unknown", "did:web:known.example", "did:web:unknown.example"]
+            .map(Account::new)
+            .into();
+    let documents = Documents::of([]);
+    documents.tombstoned.lock().insert(accounts[0].did.clone());
+    let (_dir, store) = store();
+    let (writer, _thread) = crate::store::Writer::start(store.clone()).unwrap();
+    writer
+        .durable(|tx| {
+            let actor = tx.intern_actor("did:web:known.example")?;
+            let pds = "https://pds.example".to_owned();
+            let row = crate::store::rows::IdentityRow { pds, ..Default::default() };
+            tx.put(crate::store::Ks::Actor, &crate::store::rows::identity_key(actor), &row.encode());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let frames = (1..).zip(&accounts).map(|(seq, account)| (seq, account.identity(seq))).collect();
+    let relay = Relay::of(frames).await;
+    let sink = Collected::new();
+    let ingest = start(options(&relay), &store, &documents, &sink);
+    until("four answers", || sink.aside.lock().len() == 4).await;
+    let answer = |account: &Account| {
+        let aside = sink.aside.lock();
+        let event = aside.iter().find(|event| event.did == account.did).unwrap();
+        match event.body {
+            Body::NoDocument { tombstoned } => tombstoned,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(accounts.iter().map(answer).collect::<Vec<_>>(), [true, false, true, false]);
+    ingest.stop().await;
+}

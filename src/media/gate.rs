@@ -1,7 +1,6 @@
 //! Whose images are shown: looked at in each request, with a few point reads.
 
 use crate::moderation::Takedowns;
-use crate::store::rows::AccountStatus;
 use crate::store::{Reader, Store, Target, private};
 use crate::syntax::Did;
 
@@ -24,7 +23,7 @@ impl Gate {
         let snapshot = self.store.snapshot();
         let Some(actor) = snapshot.actor_id(did.as_str())? else { return Ok(()) };
         let hidden = self.takedowns.contains(Target::Actor(actor))
-            || snapshot.actor(actor)?.is_some_and(|row| row.status != AccountStatus::Active)
+            || snapshot.actor(actor)?.is_some_and(|row| !row.is_active())
             || private::blob_takedown(&snapshot, actor, cid)?.is_some();
         if hidden { Err(MediaError::NotFound) } else { Ok(()) }
     }

@@ -327,10 +327,10 @@ async fn takedowns_hide_what_is_cached() {
         };
         f.writer.durable(work).await.unwrap();
     };
-    let set_status = async |status: AccountStatus| {
+    let set_status = async |status: AccountStatus, tombstoned: bool| {
         let work = move |tx: &mut Tx<'_>| {
             let id = tx.intern_actor(OWNER)?;
-            let row = rows::ActorRow { status, ..Default::default() };
+            let row = rows::ActorRow { status, tombstoned, ..Default::default() };
             tx.put(Ks::Actor, &rows::actor_key(id), &row.encode());
             Ok(())
         };
@@ -344,14 +344,15 @@ async fn takedowns_hide_what_is_cached() {
     f.takedowns.set(&f.writer, OWNER.to_owned(), down()).await.unwrap();
     assert!(!shown().await);
     f.takedowns.set(&f.writer, OWNER.to_owned(), None).await.unwrap();
-    for (status, expect) in [
-        (AccountStatus::Deactivated, false),
-        (AccountStatus::OptedOut, false),
-        (AccountStatus::Takendown, false),
-        (AccountStatus::Deleted, false),
-        (AccountStatus::Active, true),
+    for (status, tombstoned, expect) in [
+        (AccountStatus::Deactivated, false, false),
+        (AccountStatus::OptedOut, false, false),
+        (AccountStatus::Takendown, false, false),
+        (AccountStatus::Deleted, false, false),
+        (AccountStatus::Active, true, false),
+        (AccountStatus::Active, false, true),
     ] {
-        set_status(status).await;
+        set_status(status, tombstoned).await;
         assert_eq!(shown().await, expect, "{status:?}");
     }
     assert_eq!(f.media.status().resized, 1);

@@ -27,6 +27,8 @@ pub struct Status {
     pub pending: usize,
     /// Repos that are fetched again.
     pub resync: Value,
+    /// Operations of the PLC directory: how far they were read, and the DIDs that they are about.
+    pub plc: Value,
     /// Accounts that called, for whom notifications are kept.
     pub members: usize,
     /// What is kept of the network, and what retention does and did.

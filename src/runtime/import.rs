@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::backfill;
+use super::identities;
 use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
 use super::sources::{FromIndex, RESYNC_MEMORY};
@@ -40,8 +41,10 @@ pub fn import(
         applied: Arc::new(Applied::default()),
         forget: Arc::new(|_| {}),
     });
+    let identity = Identity::new(&config.network, &dialer, public_url, entries);
+    identities::export(config, &store, &writer, &identity, Box::new(|_| {}))?;
     let setup = Arc::new(sync::Setup {
-        identity: Identity::new(&config.network, &dialer, public_url, entries),
+        identity,
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
         writer: writer.clone(),

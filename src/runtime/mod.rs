@@ -7,6 +7,7 @@
 mod alerts;
 mod backfill;
 mod disk;
+mod identities;
 mod import;
 mod keys;
 mod members;
@@ -22,6 +23,7 @@ mod sink;
 mod sources;
 mod status;
 
+pub use identities::import as import_identities;
 pub use import::import;
 pub use private::{Private, Tally};
 pub use serve::{ServeError, run};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::alerts::Alerts;
 use super::backfill::{self, Backfill};
 use super::disk::{self, View, Watch};
+use super::identities::{self, Identities};
 use super::keys::FromDocuments;
 use super::members::{self, Door, IndexMembers, Operator};
 use super::on_read::{Cache, FromPds};
@@ -123,6 +124,15 @@ async fn serve(
         &public_url,
         cache_entries(config.store.memory_budget),
     );
+    let sources_slot: Arc<std::sync::OnceLock<std::sync::Weak<Sources>>> = Arc::default();
+    let export = identities::export(&config, &store, &writer, &identity, {
+        let slot = Arc::clone(&sources_slot);
+        Box::new(move |did| {
+            if let Some(sources) = slot.get().and_then(std::sync::Weak::upgrade) {
+                sources.look_at(did);
+            }
+        })
+    })?;
     let auth =
         Authenticator::new(auth_config(&config), Arc::new(FromDocuments(identity.clone())), now_ms);
 
@@ -161,11 +171,13 @@ async fn serve(
         dialer: dialer.clone(),
         directory,
         identity,
+        export,
         http: http.clone(),
         resync,
         sink,
         applied,
     }));
+    let _ = sources_slot.set(Arc::downgrade(&sources));
     let on_read = config.network.fetch_on_read.then(|| {
         Arc::new(FromPds { on_read, sources: Arc::clone(&sources) }) as Arc<dyn xrpc::OnRead>
     });
@@ -283,6 +295,7 @@ async fn serve(
         backfill,
         members: operator,
         keeper: Arc::clone(&keeper),
+        identities: Identities { sources: Arc::clone(&sources) },
     });
     tokio::spawn(socket.serve(commands, stop.clone()));
     tokio::spawn(members::join_all(members, config.scope.members.clone()));
@@ -369,10 +382,11 @@ struct Commands {
     backfill: Backfill,
     members: Operator,
     keeper: Arc<Keeper>,
+    identities: Identities,
 }
 
 fn operators_commands(commands: Commands) -> Arc<Ask> {
-    let Commands { board, private, rights, backfill, members, keeper } = commands;
+    let Commands { board, private, rights, backfill, members, keeper, identities } = commands;
     Arc::new(move |command, request| {
         if command == "status" {
             let status = board.read();
@@ -380,6 +394,10 @@ fn operators_commands(commands: Commands) -> Arc<Ask> {
         }
         if let Some(command) = backfill::Command::of(command) {
             return Some(Box::pin(backfill.clone().answer(command, request)));
+        }
+        if command == "identity.import" {
+            let answer = identities.import(&request);
+            return Some(Box::pin(async { answer }));
         }
         if let Some(command) = members::Command::of(command) {
             return Some(Box::pin(members.clone().answer(command, request)));

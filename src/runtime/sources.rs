@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::backfill;
 use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::identity::plc::PlcExport;
 use crate::index::held::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
@@ -26,6 +29,7 @@ pub(super) struct Parts {
     pub(super) dialer: Dialer,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) identity: Identity,
+    pub(super) export: PlcExport,
     /// Guarded: asks PDSes.
     pub(super) http: HttpClient,
     /// Repos that the index wants fetched.
@@ -44,6 +48,9 @@ struct Running {
     ingest: Ingest,
     labelers: Labelers,
     resync: Resync,
+    /// Ends what reads the PLC directory's operations, from there or from files.
+    stop: CancellationToken,
+    follower: Option<JoinHandle<()>>,
 }
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
@@ -75,6 +82,8 @@ pub(super) struct SourcesStatus {
     /// Lookups and repos under way.
     pub(super) pending: usize,
     pub(super) resync: Value,
+    /// Operations of the PLC directory.
+    pub(super) plc: Value,
 }
 
 impl Sources {
@@ -114,7 +123,10 @@ impl Sources {
             Arc::clone(&p.sink) as _,
         )?;
         let resync = Resync::start(self.resync_setup(), p.resync.clone());
-        *self.running.lock() = Some(Running { ingest, labelers, resync });
+        let stop = CancellationToken::new();
+        let follow = || p.export.clone().follow(p.identity.plc_source(), stop.clone());
+        let follower = config.network.plc_export.then(|| tokio::spawn(follow()));
+        *self.running.lock() = Some(Running { ingest, labelers, resync, stop, follower });
         Ok(())
     }
 
@@ -139,6 +151,19 @@ impl Sources {
         self.running.lock().as_ref().map(|running| running.resync.handle())
     }
 
+    /// Where operations of the PLC directory go, and what ends them, while anything is written.
+    pub(super) fn export(&self) -> Option<(PlcExport, CancellationToken)> {
+        let running = self.running.lock();
+        running.as_ref().map(|running| (self.parts.export.clone(), running.stop.clone()))
+    }
+
+    /// The document of an account changed. Without ingest the question waits in the store.
+    pub(super) fn look_at(&self, did: &Did) {
+        if let Some(running) = &*self.running.lock() {
+            running.ingest.check_handle(did);
+        }
+    }
+
     fn set_labelers(&self, labelers: &Labelers, config: &Config) -> Result<(), StoreError> {
         let snapshot = self.parts.store.snapshot();
         for l in &config.labels.labelers {
@@ -159,6 +184,11 @@ impl Sources {
     pub(super) async fn stop(&self) {
         let running = self.running.lock().take();
         if let Some(running) = running {
+            running.stop.cancel();
+            if let Some(follower) = running.follower {
+                // A panic in it was reported by the hook.
+                let _ = follower.await;
+            }
             running.resync.stop().await;
             running.ingest.stop().await;
             running.labelers.stop().await;
@@ -168,7 +198,10 @@ impl Sources {
     /// Where everything is.
     pub(super) fn status(&self) -> SourcesStatus {
         let running = self.running.lock();
-        let Some(running) = running.as_ref() else { return SourcesStatus::default() };
+        let plc = serde_json::to_value(self.parts.export.status()).unwrap_or_default();
+        let Some(running) = running.as_ref() else {
+            return SourcesStatus { plc, ..SourcesStatus::default() };
+        };
         let snapshot = self.parts.store.snapshot();
         let upstreams = running.ingest.status().into_iter().map(|u| {
             let of = match u.kind {
@@ -193,6 +226,7 @@ impl Sources {
             // Parked ones wait for their host, perhaps for ever.
             pending: running.ingest.pending() + resync.queued + resync.running.len(),
             resync: serde_json::to_value(resync).unwrap_or_default(),
+            plc,
         }
     }
 }

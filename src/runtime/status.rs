@@ -51,6 +51,7 @@ impl Board {
             labelers: sources.labelers,
             pending: sources.pending + self.purging.load(Ordering::Relaxed),
             resync: sources.resync,
+            plc: sources.plc,
             members: self.index.members().len(),
             scope: self.keeper.status(),
             on_read: self.on_read.status(),

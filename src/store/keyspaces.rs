@@ -45,6 +45,7 @@ keyspaces! {
     Notif  "notif_1"    Tuning::scan(),    "viewer, newest first, author, reason, rkey to subject.";
     Private "private_1" Tuning::small(),   "What exists nowhere else: mutes, seen times, takedowns, members.";
     Jobs   "jobs_1"     Tuning::small(),   "Work that is due at some time: notifications to push, repos to fetch, lists of repos to read.";
+    Plc    "plc_1"      Tuning::point(8),  "DID to what the PLC directory's export says of it; PDS hosts, both ways.";
 }
 
 /// How a keyspace is laid out on disk.

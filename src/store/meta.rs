@@ -3,7 +3,7 @@
 use super::ids::{ActorId, ByteReader, Key};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, plc};
 
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
@@ -48,7 +48,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
         Some((b'p', rest)) => rest.len() == 4 && Purge::decode(value).is_some(),
         Some((b'c', rest)) => rest.len() == 4 && matches!(value, [0 | 1]),
         Some((b'g', _)) => Gap::decode(value).is_some(),
-        first => first.is_some(),
+        first => plc::meta_decodes(key, value).unwrap_or(first.is_some()),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod keyspaces;
 pub mod meta;
 mod names;
 mod packed;
+pub mod plc;
 pub mod portable;
 pub mod private;
 pub mod read;
@@ -154,8 +155,8 @@ impl Store {
                 fjall::Error::Locked => StoreError::Locked(path.to_owned()),
                 e => e.into(),
             })?;
-        // 46 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 4 / 92).max(256 << 10);
+        // 52 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 4 / 104).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))

@@ -35,7 +35,7 @@ impl NameCache {
 }
 
 /// The stored form of a DID: tag 1 and 15 bytes for did:plc, tag 0 and the text for any other.
-fn did_bytes(did: &str) -> Vec<u8> {
+pub(super) fn did_bytes(did: &str) -> Vec<u8> {
     if let Some(rest) = did.strip_prefix("did:plc:")
         && rest.len() == 24
         && let Ok(raw) = data_encoding::BASE32_NOPAD.decode(rest.to_ascii_uppercase().as_bytes())

@@ -171,13 +171,23 @@ pub struct ActorRow {
     pub handle_checked: i64,
     /// When the account was first seen.
     pub indexed: i64,
+    /// Its DID was given up: it is not there for anybody, until there is a document again.
+    pub tombstoned: bool,
 }
 
+/// Beside the status: [`ActorRow::tombstoned`].
+const TOMBSTONED: u8 = 0x80;
+
 impl ActorRow {
+    /// Whether its host and its DID say that it is there.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.status == AccountStatus::Active && !self.tombstoned
+    }
     /// The bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.status as u8];
+        let mut out = vec![self.status as u8 | if self.tombstoned { TOMBSTONED } else { 0 }];
         push_zigzag(&mut out, self.indexed);
         push_zigzag(&mut out, self.handle_checked);
         push_blob(&mut out, self.handle.as_deref().unwrap_or_default().as_bytes());
@@ -187,8 +197,10 @@ impl ActorRow {
     #[must_use]
     pub fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
+        let first = r.u8()?;
         Some(Self {
-            status: AccountStatus::from_u8(r.u8()?)?,
+            tombstoned: first & TOMBSTONED != 0,
+            status: AccountStatus::from_u8(first & !TOMBSTONED)?,
             indexed: r.zigzag()?,
             handle_checked: r.zigzag()?,
             handle: Some(r.str()?).filter(|s| !s.is_empty()).map(str::to_owned),
@@ -357,6 +369,7 @@ mod tests {
             handle: Some("a.b".into()),
             handle_checked: 5,
             indexed: 6,
+            tombstoned: true,
         };
         assert_eq!(ActorRow::decode(&a.encode()), Some(a));
         for (resync, whole) in [(None, None), (Some(8), None), (None, Some(5)), (Some(8), Some(5))]

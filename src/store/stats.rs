@@ -37,11 +37,13 @@ pub enum Kind {
     Account = 8,
     /// Cursors, private rows, jobs.
     Other = 9,
+    /// What the PLC directory's export says of DIDs.
+    Directory = 10,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Like,
         Self::Repost,
         Self::Follow,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Notification,
         Self::Account,
         Self::Other,
+        Self::Directory,
     ];
 
     /// Its name in output.
@@ -68,6 +71,7 @@ impl Kind {
             Self::Notification => "notification",
             Self::Account => "account",
             Self::Other => "other",
+            Self::Directory => "directory",
         }
     }
 
@@ -109,7 +113,7 @@ pub struct Space {
 pub struct Share {
     /// Which.
     pub kind: Kind,
-    /// How many there are: records, labels, notifications, accounts; 0 for [`Kind::Other`].
+    /// How many there are: records, labels, notifications, accounts, DIDs; 0 for [`Kind::Other`].
     pub count: u64,
     /// Bytes on disk.
     pub disk: u64,
@@ -203,6 +207,7 @@ fn weigh(
         // A kept edge is counted in `edge_fwd`.
         Ks::Record => kind == Kind::Record,
         Ks::Names => k.first() == Some(&b'D'),
+        Ks::Plc => matches!(k.first(), Some(0 | 1)),
         _ => false,
     };
     if let Some(n) = counts.get_mut(kind as usize) {
@@ -218,6 +223,7 @@ fn kind(ks: Ks, k: &[u8]) -> Kind {
     match ks {
         Ks::Meta | Ks::Private | Ks::Jobs => Kind::Other,
         Ks::Names | Ks::Actor => Kind::Account,
+        Ks::Plc => Kind::Directory,
         Ks::Post => Kind::Post,
         Ks::Fwd | Ks::Rev => Kind::of_edge(k.first()),
         Ks::Order => match k.first() {

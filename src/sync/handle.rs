@@ -163,6 +163,7 @@ impl Handle {
         let Some((actor, account, repo, job)) = known else {
             return Ok(format!("{did} was never seen; `aerie repo add {did}` fetches its repo."));
         };
+        let tombstoned = account.as_ref().is_some_and(|row| row.tombstoned);
         let status = account.map_or(AccountStatus::Active, |row| row.status);
         let has = match &repo {
             None => "nothing of it is here".to_owned(),
@@ -173,6 +174,7 @@ impl Handle {
             Some(_) => "it is incomplete: only what was seen live is here".to_owned(),
         };
         let hosted = match status {
+            _ if tombstoned => "; its DID was given up",
             AccountStatus::Active => "",
             AccountStatus::Deactivated => "; the account is deactivated",
             AccountStatus::Suspended => "; its host suspended the account",

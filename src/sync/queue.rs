@@ -192,8 +192,11 @@ impl Queue {
             let setup = Arc::clone(&self.setup);
             self.tasks.spawn(async move {
                 // Documents of accounts whose chain broke have often changed.
-                let old = job.priority != Priority::Resync && job.tries == 0;
-                let freshness = if old { Freshness::Cached } else { Freshness::Fresh };
+                let freshness = match (job.tries, job.priority) {
+                    (0, Priority::Resync) => Freshness::Recent,
+                    (0, _) => Freshness::Cached,
+                    _ => Freshness::Fresh,
+                };
                 Ended::Resolved(actor, fetch::home(&setup, &did, freshness).await)
             });
         }

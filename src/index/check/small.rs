@@ -8,7 +8,7 @@ use crate::store::rows::{
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c, fetched,
-    ids::ByteReader, jobs, meta, name_counterpart, repo_jobs,
+    ids::ByteReader, jobs, meta, name_counterpart, plc, repo_jobs,
 };
 
 impl Check<'_> {
@@ -21,6 +21,7 @@ impl Check<'_> {
         self.rows(Ks::Notif, |_, k, v| Ok(NotifRow::decode(k, v).map(drop)))?;
         self.rows(Ks::Jobs, Self::job_row)?;
         self.fetched()?;
+        self.rows(Ks::Plc, |_, k, v| Ok(plc::decodes(k, v).then_some(())))?;
         self.rows(Ks::Cid, |_, k, v| {
             Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
         })

@@ -275,6 +275,8 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             }),
             &["fetched-one-way", "fetched-total"],
         ),
+        (put(Ks::Plc, &[1; 16], b""), &["undecodable"]),
+        (put(Ks::Meta, b"e", b""), &["undecodable"]),
         (
             Box::new(move |tx| {
                 drafts::create(tx, b, "{}".into(), 5, 9).unwrap();

@@ -13,7 +13,6 @@ use crate::identity::{Freshness, IdentityError};
 use crate::net::{Limits, NetError};
 use crate::repo::VerifyError;
 use crate::repo::proof::{MAX_PROOF_LEN, verify_proof};
-use crate::store::rows::AccountStatus;
 use crate::store::{Reader as _, RecordId, StoreError, collections as c, rebuild};
 use crate::sync::fetch::{FetchError, home_in, now_ms, refusal};
 use crate::sync::import::put;
@@ -160,7 +159,7 @@ async fn held(on_read: &OnRead, did: &Did, record: Option<(&str, &str)>) -> Resu
         let s = store.snapshot();
         let Some(actor) = s.actor_id(&did)? else { return Ok(Held::Lacking) };
         let account = s.actor(actor)?;
-        if account.as_ref().is_some_and(|row| row.status != AccountStatus::Active)
+        if account.as_ref().is_some_and(|row| !row.is_active())
             || s.repo(actor)?.is_some_and(|row| row.is_complete())
         {
             return Ok(Held::Enough);

@@ -77,6 +77,13 @@ fn a_profile_that_is_not_there() {
                 .is_empty()
         );
     }
+    s.fixture.update(bob, |row| row.status = AccountStatus::Active);
+    for (tombstoned, shown) in [(true, 0), (false, 1)] {
+        s.fixture.update(bob, move |row| row.tombstoned = tombstoned);
+        let got = s.get("app.bsky.actor.getProfiles", "actors=did:plc:bob", None).unwrap();
+        assert_eq!(got["profiles"].as_array().unwrap().len(), shown, "its DID is given up");
+        assert_eq!(s.get(PROFILE, "actor=did:plc:bob", None).is_ok(), !tombstoned);
+    }
     for nobody in ["nobody.test", "did:plc:nobody"] {
         let got = error(s.get(PROFILE, &format!("actor={nobody}"), None));
         assert_eq!(got, "InvalidRequest Profile not found");
