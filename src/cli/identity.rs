@@ -104,8 +104,7 @@ fn import(
             told(&status);
         },
         Err(CliError::Ask(AskError::NotRunning(_))) => {
-            let value =
-                |status: &PlcStatus| serde_json::to_value(status).unwrap_or_default();
+            let value = |status: &PlcStatus| serde_json::to_value(status).unwrap_or_default();
             let config = configuration(sources)?;
             let done =
                 runtime::import_identities(&config, files, partial, |now| told(&value(now)))?;
@@ -214,7 +213,8 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part} in {all}");
         }
-        let failing = json!({ "following": { "caught_up": false, "error": "status 500" }, "age_s": 7200 });
+        let failing =
+            json!({ "following": { "caught_up": false, "error": "status 500" }, "age_s": 7200 });
         assert!(line(&failing).ends_with("catching up, 2 h behind; FAILS: status 500"));
         assert!(line(&json!({})).ends_with("; not followed"));
     }

@@ -52,7 +52,8 @@ struct Refusal<'a> {
 
 /// The directory's own server says 404 of a DID that was given up too, and only in words that there was one.
 fn was_there(body: &[u8]) -> bool {
-    serde_json::from_slice::<Refusal<'_>>(body).is_ok_and(|r| r.message.starts_with("DID not available"))
+    serde_json::from_slice::<Refusal<'_>>(body)
+        .is_ok_and(|r| r.message.starts_with("DID not available"))
 }
 
 /// The document of did:web: only a host, with its port after `%3A`; atproto has no paths. `localhost` has no TLS.

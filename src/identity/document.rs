@@ -82,7 +82,8 @@ impl DidDoc {
         };
         let pds = kept.pds.iter().map(|pds| service("atproto_pds", PDS_TYPE, pds));
         let others_at = more.services.iter().filter(|(_, (_, endpoint))| is_endpoint(endpoint));
-        let others_at = others_at.map(|(fragment, (kind, endpoint))| service(fragment, kind, endpoint));
+        let others_at =
+            others_at.map(|(fragment, (kind, endpoint))| service(fragment, kind, endpoint));
         Self {
             did: did.clone(),
             handle: kept.handle.as_deref().and_then(|handle| Handle::parse(handle).ok()),

@@ -185,7 +185,11 @@ impl Identity {
 
 impl Inner {
     /// The answer of the directory, if its operations are here and new enough.
-    async fn known(&self, did: &Did, freshness: Freshness) -> Option<Result<DidDoc, IdentityError>> {
+    async fn known(
+        &self,
+        did: &Did,
+        freshness: Freshness,
+    ) -> Option<Result<DidDoc, IdentityError>> {
         let table = Arc::clone(self.table.get()?);
         if freshness == Freshness::Fresh {
             return None;

@@ -155,9 +155,7 @@ impl Index {
             Body::Unconfirmed { deleted } => self.unconfirmed(tx, actor, *deleted, event.time),
             Body::IdentityDue => self.identity_due(tx, actor, event.time),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
-            Body::NoDocument { tombstoned } => {
-                self.no_document(tx, actor, *tombstoned, event.time)
-            }
+            Body::NoDocument { tombstoned } => self.no_document(tx, actor, *tombstoned, event.time),
             Body::Introduced(state) => self.introduced(tx, actor, state, event.time),
             Body::Found { rev, ops } => self.found(tx, actor, rev.as_u64(), ops, event.time),
             Body::Wanted => self.wanted(tx, actor),

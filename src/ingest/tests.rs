@@ -459,7 +459,11 @@ async fn a_did_without_a_document_was_given_up_or_never_was() {
             let actor = tx.intern_actor("did:web:known.example")?;
             let pds = "https://pds.example".to_owned();
             let row = crate::store::rows::IdentityRow { pds, ..Default::default() };
-            tx.put(crate::store::Ks::Actor, &crate::store::rows::identity_key(actor), &row.encode());
+            tx.put(
+                crate::store::Ks::Actor,
+                &crate::store::rows::identity_key(actor),
+                &row.encode(),
+            );
             Ok(())
         })
         .await

@@ -50,10 +50,8 @@ impl ToWriter {
     /// Tokens of an account that were accepted under its old keys are not accepted again.
     fn forget_keys(&self, events: &[Event]) {
         for event in events {
-            if matches!(
-                event.body,
-                Body::Identity(_) | Body::NoDocument { .. } | Body::IdentityDue
-            ) {
+            if matches!(event.body, Body::Identity(_) | Body::NoDocument { .. } | Body::IdentityDue)
+            {
                 (self.forget)(&event.did);
             }
         }

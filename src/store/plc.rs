@@ -150,10 +150,9 @@ impl Place {
         let mut r = ByteReader::new(b);
         let (file, offset, lines) = (r.u64()?, r.varint()?, r.varint()?);
         let (time, seq) = (r.varint()?, r.varint()?);
-        let end = time.checked_sub(1).map(|time| Cursor {
-            seq: seq.checked_sub(1),
-            time: time.cast_signed(),
-        });
+        let end = time
+            .checked_sub(1)
+            .map(|time| Cursor { seq: seq.checked_sub(1), time: time.cast_signed() });
         Some(Self { file, offset, lines, end })
     }
 }
@@ -254,7 +253,8 @@ fn one(tx: &mut Tx<'_>, op: &PlcOp, applied: &mut Applied) -> Result<(), StoreEr
     let progress = &mut applied.progress;
     progress.dids += u64::from(held.is_none());
     progress.tombstones += u64::from(row.tombstone);
-    progress.tombstones -= u64::from(held.is_some_and(|row| row.tombstone)).min(progress.tombstones);
+    progress.tombstones -=
+        u64::from(held.is_some_and(|row| row.tombstone)).min(progress.tombstones);
     applied.changed += 1;
     if let Some(actor) = outdated(tx, op)? {
         // Holds over a crash, like the question after an `#identity`.
@@ -431,13 +431,16 @@ mod tests {
         };
         assert!(did_bytes(DID).len() + full.encode().len() < 80, "it is for a hundred million");
         let more = PlcRow { more: b"{}".to_vec(), tombstone: false, ..full.clone() };
-        for row in [full, more, PlcRow { tombstone: true, ..PlcRow::default() }, PlcRow::default()] {
+        for row in [full, more, PlcRow { tombstone: true, ..PlcRow::default() }, PlcRow::default()]
+        {
             assert_eq!(PlcRow::decode(&row.encode()), Some(row));
         }
         for bad in [&[][..], &[0], &[KEY, 1, 2], &[MORE, 1, 0], &[0, 1, 0, 7]] {
             assert_eq!(PlcRow::decode(bad), None, "{bad:?}");
         }
-        for cursor in [None, Some(Cursor { seq: None, time: 5 }), Some(Cursor { seq: Some(0), time: 0 })] {
+        for cursor in
+            [None, Some(Cursor { seq: None, time: 5 }), Some(Cursor { seq: Some(0), time: 0 })]
+        {
             let directory = DIRECTORY.to_owned();
             let p = Progress { directory, cursor, covered: 7, dids: 3, tombstones: 2, hosts: 1 };
             assert_eq!(Progress::decode(&p.encode()), Some(p));
@@ -464,7 +467,9 @@ mod tests {
     #[tokio::test]
     async fn operations_of_the_same_time_count_in_their_order_and_again_change_nothing() {
         let (_dir, store, writer) = open();
-        let ops = || vec![op(DID, 5, doc(1)), op(DID, 5, PlcState::Tombstone), op("did:plc:x", 5, doc(3))];
+        let ops = || {
+            vec![op(DID, 5, doc(1)), op(DID, 5, PlcState::Tombstone), op("did:plc:x", 5, doc(3))]
+        };
         assert_eq!(put(&writer, ops()).await.changed, 3);
         let before = progress(&store.snapshot(), DIRECTORY).unwrap();
         assert_eq!((before.dids, before.tombstones, before.hosts), (2, 1, 1));

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::PlcExport;
 use super::follow::BAD;
 use super::line::{Lines, parse};
-use crate::store::plc::{self, Batch, Cursor, Place, PlcOp};
 use crate::store::StoreError;
+use crate::store::plc::{self, Batch, Cursor, Place, PlcOp};
 
 /// Lines that go in together: few enough that the stream's events do not wait for them.
 const BATCH: u64 = 2000;
@@ -129,7 +129,8 @@ impl PlcExport {
         files: Vec<PathBuf>,
         partial: bool,
         stop: CancellationToken,
-    ) -> Result<impl Future<Output = Result<FileStatus, FileError>> + Send + 'static, FileError> {
+    ) -> Result<impl Future<Output = Result<FileStatus, FileError>> + Send + 'static, FileError>
+    {
         let this = self.clone();
         {
             let mut file = this.0.file.lock();
@@ -168,7 +169,8 @@ impl PlcExport {
         let _turn = self.0.turn.lock().await;
         let (store, held) = (self.0.store.clone(), self.0.progress.lock().cursor);
         let chain = if partial { Chain::Broken } else { Chain::Begins(held) };
-        let start = blocking(move || Start::find(files, plc::place(&store.snapshot())?, chain)).await?;
+        let start =
+            blocking(move || Start::find(files, plc::place(&store.snapshot())?, chain)).await?;
         let before = start.files.iter().take(start.index).map(|f| f.size).sum();
         self.reads(|f| {
             f.size = start.files.iter().map(|f| f.size).sum();
@@ -288,7 +290,8 @@ impl Reading {
         let Start { files, index, mut offset, mut lines, mut chain } = start;
         for source in files.into_iter().skip(index) {
             let path = source.path.clone();
-            let mut batch = Collected { source, offset, lines, chain, ops: vec![], fresh: 0, bad: 0 };
+            let mut batch =
+                Collected { source, offset, lines, chain, ops: vec![], fresh: 0, bad: 0 };
             let useful = self.file(&mut batch).map_err(|error| match error {
                 Interrupted::Io(error) => FileError::Read(path.clone(), error),
                 Interrupted::Zstd => FileError::Zstd(path.clone()),

@@ -261,7 +261,8 @@ mod tests {
             "services": { "atproto_pds": { "type": "Other", "endpoint": "https://x.example" } },
         }));
         assert_eq!(bare, PlcDocument::default());
-        let tombstone = line(&json!({ "type": "plc_tombstone", "prev": "x", "sig": "x" }), &json!({}));
+        let tombstone =
+            line(&json!({ "type": "plc_tombstone", "prev": "x", "sig": "x" }), &json!({}));
         let op = PlcOp { did: DID.to_owned(), time: TIME, state: PlcState::Tombstone };
         let cursor = Cursor { seq: None, time: TIME };
         assert_eq!(tombstone, Ok(Line { cursor, op: Some(op) }));

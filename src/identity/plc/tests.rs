@@ -18,9 +18,9 @@ use crate::crypto::PrivateKey;
 use crate::identity::Identity;
 use crate::net::Dialer;
 use crate::net::testing::serve;
+use crate::store::Ks;
 use crate::store::plc::{Cursor, PlcOp};
 use crate::store::rows::{IdentityRow, identity_key};
-use crate::store::Ks;
 use crate::syntax::datetime::{format_ms, normalize_ms};
 
 const START: i64 = 1_700_000_000_000;
@@ -136,7 +136,7 @@ impl World {
         let run = tokio::spawn(self.export.clone().follow_at(source, stop.clone(), FAST));
         let ends = || self.export.status().following.is_some_and(|f| f.caught_up);
         for _ in 0..2 {
-            until("the end", || ends()).await;
+            until("the end", ends).await;
             let pages = self.directory.pages.lock().len();
             until("another page", || self.directory.pages.lock().len() > pages).await;
         }
@@ -200,11 +200,19 @@ async fn an_export_is_followed_to_its_end_and_on() {
         w.add(many());
         w.follow().await;
         assert_eq!(w.export.status().dids, 2600, "numbered: {numbered}");
-        assert!([0, 999, 1000, 1001, 2000, 2599].iter().all(|n| w.handle(*n) == Some(format!("h{n}.example"))));
+        assert!(
+            [0, 999, 1000, 1001, 2000, 2599]
+                .iter()
+                .all(|n| w.handle(*n) == Some(format!("h{n}.example")))
+        );
         let last = Cursor { seq: numbered.then_some(2600), time: START + 2599 };
         assert_eq!(w.cursor(), Some(last));
         // What comes later, some of it late.
-        w.add([line(7, START + 5000, 8000), tombstone(8, START + 5000), line(9, START + 5001, 8001)]);
+        w.add([
+            line(7, START + 5000, 8000),
+            tombstone(8, START + 5000),
+            line(9, START + 5001, 8001),
+        ]);
         let pages = w.directory.pages.lock().len();
         w.follow().await;
         assert_eq!(w.handle(7).as_deref(), Some("h8000.example"));
@@ -337,7 +345,9 @@ async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
     w.follow().await;
     let is_known = async |who| {
         let table = Arc::clone(&w.table);
-        tokio::task::spawn_blocking(move || table.lookup(&did(who), Freshness::Cached).is_some()).await.unwrap()
+        tokio::task::spawn_blocking(move || table.lookup(&did(who), Freshness::Cached).is_some())
+            .await
+            .unwrap()
     };
     let now = now_ms();
     w.table.covers(now - 100);
@@ -391,11 +401,13 @@ async fn files_are_taken_in_packed_or_not() {
     let lines = many();
     for packed in [false, true] {
         let w = World::new(true).await;
-        let (first, second) = (w.file("a.jsonl", &lines[..1500]), w.file("b.jsonl", &lines[1500..]));
+        let (first, second) =
+            (w.file("a.jsonl", &lines[..1500]), w.file("b.jsonl", &lines[1500..]));
         if packed {
             for path in [&first, &second] {
                 let text = std::fs::read(path).unwrap();
-                let mut gz = GzEncoder::new(std::fs::File::create(path).unwrap(), Compression::fast());
+                let mut gz =
+                    GzEncoder::new(std::fs::File::create(path).unwrap(), Compression::fast());
                 gz.write_all(&text).unwrap();
                 gz.finish().unwrap();
             }
