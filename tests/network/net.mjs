@@ -15,6 +15,15 @@ const { Secp256k1Keypair } = await transitive('@atproto/crypto')
 export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
   appviewPort ??= await freePort()
   const plc = await TestPlc.create({ ...(plcPort && { port: plcPort }) })
+  // Its database is in memory, where the package leaves the export out: the same query, over what it holds.
+  const operations = plc.ctx.db.contents
+  plc.ctx.db.exportOps = async (count, after) =>
+    Object.values(operations)
+      .flat()
+      .filter((op) => !after || op.createdAt > after)
+      .sort((a, b) => a.createdAt - b.createdAt)
+      .slice(0, count)
+      .map((op) => ({ ...op, cid: op.cid.toString() }))
 
   const appviewUrl = `http://localhost:${appviewPort}`
   const key = await Secp256k1Keypair.create({ exportable: true })
@@ -49,9 +58,11 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
   const feedGen = await TestFeedGen.create(plc.url, feeds)
 
   return {
-    plc: { url: plc.url },
+    /** `operations` is the directory's database: by DID, the oldest first. */
+    plc: { url: plc.url, operations },
     pds: {
       url: pds.url,
+      rotationKey: pds.ctx.plcRotationKey,
       /** The key that an account signs its commits and service tokens with. */
       async signingKey(did) {
         const { keyLocation } = await pds.ctx.actorStore.getLocation(did)
@@ -76,9 +87,9 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     /** A client without a session: of the PDS, or of another service. */
     anonymous: (service = pds.url) => new AtpAgent({ service }),
     deleteAccount: (did) => admin.com.atproto.admin.deleteAccount({ did }, asAdmin),
-    takeDownAccount: (did) =>
+    takeDownAccount: (did, applied = true) =>
       admin.com.atproto.admin.updateSubjectStatus(
-        { subject: { $type: 'com.atproto.admin.defs#repoRef', did }, takedown: { applied: true, ref: 'test' } },
+        { subject: { $type: 'com.atproto.admin.defs#repoRef', did }, takedown: { applied, ref: 'test' } },
         asAdmin,
       ),
     async close() {

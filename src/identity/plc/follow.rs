@@ -135,11 +135,12 @@ impl PlcExport {
                     }
                 }
                 // The writer meets the same store, and stops the process.
-                Err(PageError::Store(_)) => break,
+                Err(PageError::Store(error)) if !matches!(error, StoreError::NoRoom) => break,
                 Err(error) => {
                     FAILED.inc(match &error {
                         PageError::Net(error) => error.cause(),
-                        _ => "unreadable",
+                        PageError::Unreadable => "unreadable",
+                        PageError::Store(_) => "no-room",
                     });
                     tracing::warn!(%error, "PLC export");
                     self.follows(|f| f.error = Some(error.to_string()));

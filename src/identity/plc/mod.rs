@@ -18,7 +18,6 @@ mod file;
 mod follow;
 mod line;
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,8 +30,9 @@ pub use follow::{Follow, PlcSource};
 pub(super) use line::More;
 
 use super::{DidDoc, Freshness, IdentityError};
+use crate::store::meta::{self, Due};
 use crate::store::plc::{self, Applied, Batch, PlcState, Progress};
-use crate::store::{Reader as _, Snapshot, Store, StoreError, Writer, meta};
+use crate::store::{Reader as _, Snapshot, Store, StoreError, Writer};
 use crate::syntax::Did;
 
 const SECOND_MS: i64 = 1000;
@@ -62,8 +62,15 @@ struct Doubts {
 impl PlcTable {
     /// The rows of a store about `directory`.
     pub fn load(store: Store, directory: &str) -> Result<Self, StoreError> {
-        let covered = plc::progress(&store.snapshot(), directory)?.covered;
-        Ok(Self { store, covered: AtomicI64::new(covered), doubts: Mutex::default() })
+        let snapshot = store.snapshot();
+        let covered = plc::progress(&snapshot, directory)?.covered;
+        let mut doubts = Doubts::default();
+        for (actor, due) in meta::dues(&snapshot)? {
+            if due == Due::Identity {
+                doubts.by_did.extend(Did::parse(&snapshot.did(actor)?).ok().zip(Some(now_ms())));
+            }
+        }
+        Ok(Self { store, covered: AtomicI64::new(covered), doubts: Mutex::new(doubts) })
     }
 
     /// Somebody says that the document changed, or may have.
@@ -73,10 +80,7 @@ impl PlcTable {
             doubts.by_did.clear();
             doubts.all = now_ms();
         }
-        match doubts.by_did.entry(did.clone()) {
-            Entry::Occupied(mut at) => _ = at.insert(now_ms()),
-            Entry::Vacant(slot) => _ = slot.insert(now_ms()),
-        }
+        doubts.by_did.insert(did.clone(), now_ms());
     }
 
     /// Everything that the directory took before `time` is in.
@@ -122,10 +126,10 @@ impl PlcTable {
     }
 }
 
-/// Whether a document was read that may be newer than the operations before `covered`, or one has to be.
+/// Whether a document was read that may be newer than the operations before `covered`.
 fn looked_at_since(s: &Snapshot, did: &Did, covered: i64) -> Result<bool, StoreError> {
     let Some(actor) = s.actor_id(did)? else { return Ok(false) };
-    Ok(meta::is_identity_due(s, actor)? || s.identity(actor)?.is_some_and(|r| r.checked >= covered))
+    Ok(s.identity(actor)?.is_some_and(|row| row.checked >= covered))
 }
 
 /// Whom to tell of accounts whose documents changed.
