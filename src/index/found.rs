@@ -11,7 +11,6 @@
 
 use super::{EVENTS, Index};
 use crate::event::{IdentityState, Op};
-use crate::store::rows::AccountStatus;
 use crate::store::{ActorId, Reader, StoreError, Tx, meta};
 
 impl Index {

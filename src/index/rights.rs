@@ -126,7 +126,7 @@ impl Index {
     ) -> Result<(), StoreError> {
         let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: now, ..ActorRow::default() });
         self.uncollect(tx, actor, &mut row)?;
-        let row = ActorRow { status, handle: None, handle_checked: now, indexed: row.indexed };
+        let row = ActorRow { status, handle: None, handle_checked: now, ..row };
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.del(Ks::Actor, &identity_key(actor));
         meta::remove_identity_due(tx, actor);

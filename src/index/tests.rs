@@ -689,7 +689,7 @@ async fn a_deleted_account_gets_no_handle_and_comes_back_whole() {
     // The process ends here; what is left to do is in the store.
     let (index, requests) = Index::new(&w.store).unwrap();
     let index = Arc::new(index);
-    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [a]);
+    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [(a, meta::Purge::Deleted)]);
     assert!(w.count(Target::Actor(a), Counter::Posts) > 0);
     while !step(Arc::clone(&index)).await.unwrap() {}
     assert_eq!(w.count(Target::Actor(a), Counter::Posts), 0);
