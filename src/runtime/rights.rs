@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
-use crate::store::{ActorId, Reader, Store, StoreError, Tx, Writer, meta, private, takeout};
+use crate::store::private::{self, Standing};
+use crate::store::{ActorId, Reader, Snapshot, Store, StoreError, Tx, Writer, takeout};
 use crate::syntax::Did;
 use crate::xrpc::{Clock, Rights};
 
@@ -124,7 +125,7 @@ impl Operator {
             Command::State | Command::OptOuts => {}
         }
         let store = self.rights.store.clone();
-        read(move || state(&store, &did)).await
+        read(move || state(&store.snapshot(), did.as_str())).await
     }
 }
 
@@ -135,22 +136,16 @@ async fn read<T: serde::Serialize + Send + 'static>(
     serde_json::to_value(done.map_err(words)?).map_err(words)
 }
 
-fn state(store: &Store, did: &Did) -> Result<Value, StoreError> {
-    let s = store.snapshot();
-    let (mut since, mut deleting) = (None, false);
-    if let Some(actor) = s.actor_id(did.as_str())? {
-        since = private::opted_out(&s, actor)?;
-        deleting = meta::purge(&s, actor)?.is_some();
-    }
-    Ok(json!({ "did": did.as_str(), "optedOutAt": since, "deleting": deleting }))
+fn state(s: &Snapshot, did: &str) -> Result<Value, StoreError> {
+    let Standing { opted_out, deleting } = private::standing(s, did)?;
+    Ok(json!({ "did": did, "optedOutAt": opted_out, "deleting": deleting }))
 }
 
 fn opt_outs(store: &Store) -> Result<Value, StoreError> {
     let s = store.snapshot();
     let mut out = Vec::new();
-    for (actor, since) in private::opt_outs(&s)? {
-        let deleting = meta::purge(&s, actor)?.is_some();
-        out.push(json!({ "did": &*s.did(actor)?, "optedOutAt": since, "deleting": deleting }));
+    for (actor, _) in private::opt_outs(&s)? {
+        out.push(state(&s, &s.did(actor)?)?);
     }
     Ok(json!({ "optOuts": out }))
 }

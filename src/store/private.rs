@@ -22,7 +22,7 @@
 use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
-use super::{StoreError, Tx, bookmarks, community, drafts, registrations, subscriptions};
+use super::{StoreError, Tx, bookmarks, community, drafts, meta, registrations, subscriptions};
 
 /// The kinds that belong to one viewer, with a time as value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -358,6 +358,22 @@ pub fn set_opt_out(tx: &mut Tx<'_>, actor: ActorId, since: Option<i64>) {
         }
         None => tx.del(Ks::Private, &opt_out_key(actor)),
     }
+}
+
+/// What an account asked of us about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Since when nothing of it is collected, milliseconds; none if it is.
+    pub opted_out: Option<i64>,
+    /// Whether something of it is still to be deleted.
+    pub deleting: bool,
+}
+
+/// What the account behind a DID asked; one that the store never saw asked nothing.
+pub fn standing<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Standing, StoreError> {
+    let Some(actor) = r.actor_id(did)? else { return Ok(Standing::default()) };
+    let deleting = meta::purge(r, actor)?.is_some();
+    Ok(Standing { opted_out: opted_out(r, actor)?, deleting })
 }
 
 /// Every account that opted out, and since when.

@@ -27,7 +27,7 @@ use super::portable::{self, Time};
 use super::read::Reader;
 use super::rebuild::edge_record;
 use super::rows::{AccountStatus, EdgeKind, EdgeRow, PostRow, RecordRow, fwd_prefix};
-use super::{StoreError, collections, community, drafts, meta, private};
+use super::{StoreError, collections, community, drafts, private};
 use crate::repo::dag_cbor;
 use crate::syntax::{Tid, cid};
 
@@ -176,6 +176,7 @@ fn account<'a, R: Reader>(
     did: &'a str,
     actor: Option<ActorId>,
 ) -> Result<Account<'a>, StoreError> {
+    let asked = private::standing(r, did)?;
     let mut out = Account {
         kind: "account",
         did,
@@ -186,8 +187,8 @@ fn account<'a, R: Reader>(
         signing_key: None,
         rev: None,
         complete: false,
-        opted_out_at: None,
-        deleting: false,
+        opted_out_at: asked.opted_out.map(Time),
+        deleting: asked.deleting,
     };
     let Some(actor) = actor else { return Ok(out) };
     if let Some(row) = r.actor(actor)? {
@@ -203,8 +204,6 @@ fn account<'a, R: Reader>(
         out.rev = Tid::from_u64(row.rev).map(|rev| rev.to_string());
         out.complete = row.is_complete();
     }
-    out.opted_out_at = private::opted_out(r, actor)?.map(Time);
-    out.deleting = meta::purge(r, actor)?.is_some();
     Ok(out)
 }
 

@@ -16,8 +16,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::store::private::{self, Standing};
 use crate::store::takeout::{self, Page};
-use crate::store::{Reader, meta, private};
 use crate::syntax::{Did, datetime};
 use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
 
@@ -32,14 +32,10 @@ struct Status<'a> {
 }
 
 fn status(app: &AppCtx, did: &Did) -> Result<Reply, XrpcError> {
-    let s = app.store.snapshot();
-    let (mut since, mut deleting) = (None, false);
-    if let Some(actor) = s.actor_id(did.as_str())? {
-        since = private::opted_out(&s, actor)?;
-        deleting = meta::purge(&s, actor)?.is_some();
-    }
-    let opted_out_at = since.map(datetime::format_ms);
-    Reply::json(&Status { did: did.as_str(), opted_out: since.is_some(), opted_out_at, deleting })
+    let Standing { opted_out, deleting } = private::standing(&app.store.snapshot(), did.as_str())?;
+    let opted_out_at = opted_out.map(datetime::format_ms);
+    let (did, opted_out) = (did.as_str(), opted_out.is_some());
+    Reply::json(&Status { did, opted_out, opted_out_at, deleting })
 }
 
 /// `alt.aerie.account.getStatus`
