@@ -148,6 +148,7 @@ async fn lines(reply: Reply) -> Value {
     if let Some(Rest(mut rest)) = reply.rest {
         while let Some(piece) = rest.next().await {
             text.extend_from_slice(&piece.unwrap());
+            assert!(text.len() < 64 << 20, "it does not end");
         }
     }
     let text = String::from_utf8(text).unwrap();
