@@ -15,8 +15,8 @@ use crate::store::takeout::Page;
 use crate::syntax::datetime::format_ms;
 
 const AFTER_HELP: &str = "\
-An account can do all of this itself, signed in at its PDS: alt.aerie.account.getStatus, putOptOut, deleteData and
-exportData. What is in its repo stays at its PDS whatever happens here.";
+An account can do all of this itself, signed in at its PDS, by the methods alt.aerie.account.*
+(see `aerie xrpc list`). Its repo stays at its PDS whatever happens here.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
