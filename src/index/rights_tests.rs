@@ -125,6 +125,7 @@ async fn everything_comes(w: &mut World) {
         Body::Account(HostingStatus::Takendown),
         Body::Unconfirmed { deleted: true },
         Body::IdentityDue,
+        Body::NoDocument { tombstoned: true },
         identity("b2.example"),
         Body::Introduced(IdentityState { handle: Some("b3.example".into()), key: None, pds: None }),
         Body::Found { rev: rev(9200), ops: vec![post(9002)] },
