@@ -1,6 +1,5 @@
 //! `aerie account`: what people may ask for, done by the operator: opting out, deletion, a copy of everything.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::private::write_to;
 use super::status::{list, text};
-use super::{CliError, answer, configuration};
+use super::{CliError, answer, configuration, print};
 use crate::admin;
 use crate::config::Sources;
 use crate::store::takeout::Page;
@@ -120,16 +119,10 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         }
         Action::Export { account, out } => return export(sources, account, out.as_deref()),
     };
-    let got = answer(sources, &request)?;
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        writeln!(out, "{got:#}")?;
-    } else if got.get("did").is_some() {
-        writeln!(out, "{}", line(&got))?;
-    } else {
-        list(&got, "optOuts").iter().try_for_each(|row| writeln!(out, "{}", line(row)))?;
-    }
-    Ok(())
+    print(&answer(sources, &request)?, as_json, |got| match got.get("did") {
+        Some(_) => line(got),
+        None => list(got, "optOuts").iter().map(line).collect(),
+    })
 }
 
 fn line(account: &Value) -> String {
@@ -137,7 +130,7 @@ fn line(account: &Value) -> String {
     let collected = since.map_or_else(|| "collected".to_owned(), |at| format!("opted out {at}"));
     let deleting = account.get("deleting") == Some(&Value::Bool(true));
     let rest = if deleting { ", being deleted" } else { "" };
-    format!("{} {collected}{rest}", text(account, "did"))
+    format!("{} {collected}{rest}\n", text(account, "did"))
 }
 
 fn export(sources: &Sources, account: &str, out: Option<&Path>) -> Result<(), CliError> {
@@ -176,7 +169,7 @@ mod tests {
         let told = |since: Option<i64>, deleting: bool| {
             line(&json!({ "did": "did:plc:a", "optedOutAt": since, "deleting": deleting }))
         };
-        assert_eq!(told(None, true), "did:plc:a collected, being deleted");
-        assert_eq!(told(Some(0), false), "did:plc:a opted out 1970-01-01T00:00:00.000Z");
+        assert_eq!(told(None, true), "did:plc:a collected, being deleted\n");
+        assert_eq!(told(Some(0), false), "did:plc:a opted out 1970-01-01T00:00:00.000Z\n");
     }
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::status::{bytes, counts, list, number, text};
-use super::{CliError, answer, span};
+use super::{CliError, answer, print, span};
 use crate::config::Sources;
 
 #[derive(Debug, clap::Args)]
@@ -64,16 +64,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         Action::Pause => tell(sources, "backfill.pause", "paused: only resyncs begin now"),
         Action::Resume => tell(sources, "backfill.resume", "it goes on"),
         Action::Status { watch: true, .. } => watch(sources),
-        Action::Status { json, .. } => {
-            let status = status(sources)?;
-            let mut out = std::io::stdout().lock();
-            if *json {
-                writeln!(out, "{status:#}")?;
-            } else {
-                out.write_all(page(&status).as_bytes())?;
-            }
-            Ok(())
-        }
+        Action::Status { json, .. } => print(&status(sources)?, *json, page),
     }
 }
 
@@ -137,9 +128,7 @@ fn watch(sources: &Sources) -> Result<(), CliError> {
     if terminal {
         eprintln!();
     }
-    let status = status(sources)?;
-    std::io::stdout().write_all(page(&status).as_bytes())?;
-    Ok(())
+    print(&status(sources)?, false, page)
 }
 
 fn whole(v: &Value, key: &str) -> u64 {

@@ -1,6 +1,5 @@
 //! `aerie identity`: what is known of DIDs in bulk, from the PLC directory's export and from files of it.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::status::{bytes, number, text};
-use super::{CliError, answer, configuration, span};
+use super::{CliError, answer, configuration, print, span};
 use crate::admin::AskError;
 use crate::config::Sources;
 use crate::identity::plc::PlcStatus;
@@ -53,19 +52,7 @@ enum Action {
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     match &args.action {
         Action::Import { files, partial, json } => import(sources, files, *partial, *json),
-        Action::Status { json } => {
-            let status = status(sources)?;
-            let mut out = std::io::stdout().lock();
-            if *json {
-                writeln!(out, "{status:#}")?;
-            } else {
-                writeln!(out, "{}", line(&status))?;
-                if let Some(file) = status.get("file").and_then(file_line) {
-                    writeln!(out, "{file}")?;
-                }
-            }
-            Ok(())
-        }
+        Action::Status { json } => print(&status(sources)?, *json, page),
     }
 }
 
@@ -115,14 +102,13 @@ fn import(
     if let Some(error) = done.get("file").and_then(|f| f.get("error")).and_then(Value::as_str) {
         return Err(CliError::Failed(error.to_owned()));
     }
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        writeln!(out, "{done:#}")?;
-    } else {
-        writeln!(out, "{}", done.get("file").and_then(file_line).unwrap_or_default())?;
-        writeln!(out, "{}", line(&done))?;
-    }
-    Ok(())
+    print(&done, as_json, page)
+}
+
+/// Both, for people.
+fn page(status: &Value) -> String {
+    let file = status.get("file").and_then(file_line);
+    std::iter::once(line(status)).chain(file).map(|line| line + "\n").collect()
 }
 
 fn whole(v: &Value, key: &str) -> u64 {

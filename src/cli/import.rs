@@ -1,13 +1,12 @@
 //! `aerie repo import`: CAR files, through the running server or into the store itself.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::{CliError, configuration};
+use super::{CliError, configuration, print};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
 use crate::runtime;
@@ -141,24 +140,17 @@ impl Tally {
     }
 
     fn report(&self, as_json: bool) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        if as_json {
-            let failed: Vec<Value> = self
-                .failed
-                .iter()
-                .map(|(path, why)| json!({ "path": path, "error": why }))
-                .collect();
-            let all = json!({
-                "repos": self.repos, "known": self.known, "records": self.records, "bytes": self.bytes,
-                "seconds": self.begun.elapsed().as_secs_f64(), "records_per_s": self.rate(), "failed": failed,
-            });
-            writeln!(out, "{all:#}")?;
-        } else {
-            writeln!(out, "{}", self.line())?;
-            for (path, why) in &self.failed {
-                writeln!(out, "{}: {why}", path.display())?;
-            }
-        }
+        let failed = self.failed.iter().map(|(path, why)| json!({ "path": path, "error": why }));
+        let all = json!({
+            "repos": self.repos, "known": self.known, "records": self.records, "bytes": self.bytes,
+            "seconds": self.begun.elapsed().as_secs_f64(), "records_per_s": self.rate(),
+            "failed": failed.collect::<Vec<_>>(),
+        });
+        print(&all, as_json, |_| {
+            let failed = self.failed.iter();
+            let failed = failed.map(|(path, why)| format!("{}: {why}\n", path.display()));
+            std::iter::once(self.line() + "\n").chain(failed).collect()
+        })?;
         if self.failed.is_empty() {
             Ok(())
         } else {

@@ -1,12 +1,10 @@
 //! `aerie member`: the accounts whose notifications are kept, and around whom the scope is drawn.
 
-use std::io::Write as _;
-
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::status::{list, text};
-use super::{CliError, answer};
+use super::{CliError, answer, print};
 use crate::config::Sources;
 use crate::syntax::datetime::format_ms;
 
@@ -42,36 +40,33 @@ enum Action {
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
     match &args.action {
         Action::Add { member } => {
             let got = answer(sources, &json!({ "command": "member.add", "member": member }))?;
-            writeln!(
-                out,
-                "{} is a member; what it and those it follows wrote is fetched",
-                text(&got, "did")
-            )?;
+            print(&got, false, |got| {
+                let did = text(got, "did");
+                format!("{did} is a member; what it and those it follows wrote is fetched\n")
+            })
         }
         Action::Remove { member } => {
             let got = answer(sources, &json!({ "command": "member.remove", "member": member }))?;
-            writeln!(out, "{} is no member any more", text(&got, "did"))?;
-            if got.get("configured") == Some(&Value::Bool(true)) {
-                writeln!(
-                    out,
-                    "it is in scope.members, which makes it one again at the next start"
-                )?;
-            }
+            print(&got, false, removed)
         }
         Action::List { json: as_json } => {
             let got = answer(sources, &json!({ "command": "member.list" }))?;
-            if *as_json {
-                writeln!(out, "{got:#}")?;
-            } else {
-                list(&got, "members").iter().try_for_each(|m| writeln!(out, "{}", line(m)))?;
-            }
+            print(&got, *as_json, |got| list(got, "members").iter().map(line).collect())
         }
     }
-    Ok(())
+}
+
+fn removed(got: &Value) -> String {
+    let configured = match got.get("configured") {
+        Some(Value::Bool(true)) => {
+            "it is in scope.members, which makes it one again at the next start\n"
+        }
+        _ => "",
+    };
+    format!("{} is no member any more\n{configured}", text(got, "did"))
 }
 
 fn line(member: &Value) -> String {
@@ -79,7 +74,7 @@ fn line(member: &Value) -> String {
     let follows = member.get("follows").and_then(Value::as_u64).unwrap_or(0);
     let configured = member.get("configured") == Some(&Value::Bool(true));
     format!(
-        "{} {}, since {}, follows {follows}{}",
+        "{} {}, since {}, follows {follows}{}\n",
         text(member, "did"),
         text(member, "handle"),
         since.as_deref().unwrap_or("-"),
@@ -96,7 +91,7 @@ mod tests {
         let m = json!({ "did": "did:plc:a", "handle": null, "since": 0, "follows": 3, "configured": true });
         assert_eq!(
             line(&m),
-            "did:plc:a -, since 1970-01-01T00:00:00.000Z, follows 3, in scope.members"
+            "did:plc:a -, since 1970-01-01T00:00:00.000Z, follows 3, in scope.members\n"
         );
     }
 }

@@ -20,10 +20,12 @@ mod serve;
 mod status;
 mod xrpc;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 use crate::config::{Config, ConfigErrors, Sources, load};
 use crate::store::StoreError;
@@ -172,10 +174,24 @@ fn configuration(sources: &Sources) -> Result<Config, CliError> {
 }
 
 /// What the running server answers.
-fn answer(sources: &Sources, request: &serde_json::Value) -> Result<serde_json::Value, CliError> {
+fn answer(sources: &Sources, request: &Value) -> Result<Value, CliError> {
     let config = configuration(sources)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(crate::admin::ask(&config.store.path, request))?)
+}
+
+/// Prints something as JSON, or in words.
+fn print(
+    value: &Value,
+    as_json: bool,
+    words: impl FnOnce(&Value) -> String,
+) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match as_json {
+        true => writeln!(out, "{value:#}")?,
+        false => out.write_all(words(value).as_bytes())?,
+    }
+    Ok(())
 }
 
 /// Seconds for people.

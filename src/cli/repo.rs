@@ -1,12 +1,13 @@
 //! `aerie repo`: single repositories, by DID or handle.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, answer};
+use super::status::text;
+use super::{CliError, answer, print};
 use crate::config::Sources;
 
 /// Names of one request.
@@ -72,12 +73,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         Action::Import(args) => super::import::run(args, sources),
         Action::Status { repo, json } => {
             let says = answer(sources, &json!({ "command": "repo.status", "repo": repo }))?;
-            let mut out = std::io::stdout().lock();
-            match says.get("status").and_then(Value::as_str) {
-                Some(sentence) if !json => writeln!(out, "{sentence}")?,
-                _ => writeln!(out, "{says:#}")?,
-            }
-            Ok(())
+            print(&says, *json, |says| format!("{}\n", text(says, "status")))
         }
     }
 }
@@ -112,22 +108,21 @@ fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Res
             unusable.extend(why);
         }
     }
-    let mut out = std::io::stdout().lock();
     let [(_, added), (_, raised), (_, known), (_, gone)] = total;
-    if as_json {
-        let all = json!({
-            "added": added, "raised": raised, "known": known, "gone": gone, "unusable": unusable,
-        });
-        writeln!(out, "{all:#}")?;
-    } else {
-        writeln!(out, "{} queued, {known} were already", added + raised)?;
+    let all = json!({
+        "added": added, "raised": raised, "known": known, "gone": gone, "unusable": unusable,
+    });
+    print(&all, as_json, |_| {
+        let mut lines = vec![format!("{} queued, {known} were already\n", added + raised)];
         if gone > 0 {
-            writeln!(out, "not queued: {gone} that are deleted or opted out of being collected")?;
+            lines.push(format!(
+                "not queued: {gone} that are deleted or opted out of being collected\n"
+            ));
         }
-        for why in &unusable {
-            writeln!(out, "not queued: {}", why.as_str().unwrap_or_default())?;
-        }
-    }
+        let unusable = unusable.iter().filter_map(Value::as_str);
+        lines.extend(unusable.map(|why| format!("not queued: {why}\n")));
+        lines.concat()
+    })?;
     if !names.is_empty() && unusable.len() == names.len() {
         return Err(CliError::Failed("none of the names can be used".to_owned()));
     }

@@ -1,13 +1,13 @@
 //! `aerie retention` and `aerie scope`: takes away what the scope does not keep, or says what would go.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::status::{bytes, number, text};
-use super::{CliError, answer, span};
+use super::{CliError, answer, print, span};
 use crate::config::Sources;
 use crate::syntax::datetime::format_ms;
 
@@ -82,19 +82,9 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
             if *detach {
                 return Ok(());
             }
-            let status = wait(sources)?;
-            print(&status, if *dry_run { "planned" } else { "last" }, *json)
+            report(&wait(sources)?, if *dry_run { "planned" } else { "last" }, *json)
         }
-        Action::Status { json } => {
-            let status = status(sources)?;
-            let mut out = std::io::stdout().lock();
-            if *json {
-                writeln!(out, "{status:#}")?;
-            } else {
-                out.write_all(page(&status).as_bytes())?;
-            }
-            Ok(())
-        }
+        Action::Status { json } => print(&status(sources)?, *json, page),
     }
 }
 
@@ -108,7 +98,7 @@ pub(super) fn plan(args: &ScopeArgs, sources: &Sources) -> Result<(), CliError> 
         "command": "retention.run", "dry_run": true, "mode": mode, "days": days, "budget": budget,
     });
     answer(sources, &ask)?;
-    print(&wait(sources)?, "planned", *json)
+    report(&wait(sources)?, "planned", *json)
 }
 
 fn status(sources: &Sources) -> Result<Value, CliError> {
@@ -144,14 +134,9 @@ fn goes(report: &Value) -> String {
     kinds.map(|kind| format!("{} {kind}", number(deleted, kind))).join(", ")
 }
 
-fn print(status: &Value, which: &str, as_json: bool) -> Result<(), CliError> {
+fn report(status: &Value, which: &str, as_json: bool) -> Result<(), CliError> {
     let report = status.get(which).unwrap_or(&Value::Null);
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        writeln!(out, "{report:#}")?;
-    } else {
-        out.write_all(lines(report).as_bytes())?;
-    }
+    print(report, as_json, lines)?;
     match report.get("error").and_then(Value::as_str) {
         Some(error) => Err(CliError::Failed(error.to_owned())),
         None => Ok(()),

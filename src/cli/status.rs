@@ -1,11 +1,8 @@
 //! `aerie status`: what the running server says about itself.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
-use super::{CliError, configuration};
-use crate::admin;
+use super::{CliError, answer, print};
 use crate::config::Sources;
 use crate::syntax::datetime::format_ms;
 
@@ -17,17 +14,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
-    let config = configuration(sources)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status =
-        runtime.block_on(admin::ask(&config.store.path, &json!({ "command": "status" })))?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{status:#}")?;
-    } else {
-        out.write_all(page(&status).as_bytes())?;
-    }
-    Ok(())
+    print(&answer(sources, &json!({ "command": "status" }))?, args.json, page)
 }
 
 pub(super) fn number(v: &Value, key: &str) -> f64 {

@@ -1,10 +1,8 @@
 //! `aerie db check`.
 
-use std::io::Write;
-
 use serde_json::json;
 
-use super::super::CliError;
+use super::super::{CliError, print};
 use super::Meter;
 use crate::index::check::{Options, Report, check};
 use crate::store::{Store, Writer};
@@ -36,12 +34,7 @@ pub(super) fn run(args: &Args, store: Store) -> Result<(), CliError> {
             .map_err(|_| CliError::Failed("the writer of the store panicked".to_owned()))??;
     }
     let report = report?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{:#}", report_json(&report))?;
-    } else {
-        out.write_all(report_text(&report, args.repair).as_bytes())?;
-    }
+    print(&report_json(&report), args.json, |_| report_text(&report, args.repair))?;
     if report.is_clean() { Ok(()) } else { Err(CliError::Differs) }
 }
 

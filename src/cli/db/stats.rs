@@ -1,10 +1,8 @@
 //! `aerie db stats`.
 
-use std::io::Write;
-
 use serde_json::{Map, Value, json};
 
-use super::super::CliError;
+use super::super::{CliError, print};
 use super::Meter;
 use crate::store::Store;
 use crate::store::stats::{Stats, stats};
@@ -25,13 +23,7 @@ pub(super) fn run(args: &Args, store: &Store) -> Result<(), CliError> {
     }
     let mut meter = Meter::new(store);
     let stats = stats(store, &mut |ks, rows| meter.at(ks, rows))?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{:#}", stats_json(&stats))?;
-    } else {
-        out.write_all(stats_text(&stats).as_bytes())?;
-    }
-    Ok(())
+    print(&stats_json(&stats), args.json, |_| stats_text(&stats))
 }
 
 fn stats_json(stats: &Stats) -> Value {
