@@ -349,6 +349,14 @@ mod tests {
         assert_eq!((cache.size(), files(dir.path())), ((4 * BLOCK, 4), 4));
         cache.put(Key(9), &vec![0; 5 * BLOCK as usize]).unwrap();
         assert_eq!(cache.get(Key(9)), None);
+        // More would have to go for it than in one step: it is not kept.
+        let other = tempfile::tempdir().unwrap();
+        let small = DiskCache::open(other.path().to_owned(), 100 * BLOCK, 0, PLENTY).unwrap();
+        for n in 0..100 {
+            small.put(Key(n), &image(1)).unwrap();
+        }
+        small.put(Key(100), &vec![0; 90 * BLOCK as usize - HEADER]).unwrap();
+        assert!(small.get(Key(100)).is_none() && small.size().0 <= 100 * BLOCK);
         // All used: the limit holds nevertheless.
         for n in 10..300 {
             cache.put(Key(n), &image(1)).unwrap();
@@ -374,8 +382,10 @@ mod tests {
         // Found before the folder has been looked through.
         let again = cache(dir.path(), 3 * BLOCK);
         assert_eq!(again.get(Key(4)), Some(image(4)));
-        File::open(again.path(Key(4))).unwrap().set_modified(at(96)).unwrap();
         again.scan();
+        // A use shows in the file itself once it is in the table, so it outlives a restart.
+        assert!(again.get(Key(2)).is_some());
+        assert!(fs::metadata(again.path(Key(2))).unwrap().modified().unwrap() > at(1000));
         assert_eq!(again.size(), (3 * BLOCK, 3));
         let held: Vec<u128> = (0..5).filter(|n| again.get(Key(*n)).is_some()).collect();
         assert_eq!(held, [0, 1, 2]);

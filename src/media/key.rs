@@ -51,6 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_is_another_image_has_another_name() {
+        let images = [
+            "/avatar/plain/did:plc:a/bafkreig77vqcdozl2wyk6z3cscaj5q5fggi53aoh64fewkdiri3cdauyn4@jpeg",
+            "/banner/plain/did:plc:a/bafkreig77vqcdozl2wyk6z3cscaj5q5fggi53aoh64fewkdiri3cdauyn4@jpeg",
+            "/avatar/plain/did:plc:a/bafkreig77vqcdozl2wyk6z3cscaj5q5fggi53aoh64fewkdiri3cdauyn4@webp",
+            "/avatar/plain/did:plc:b/bafkreig77vqcdozl2wyk6z3cscaj5q5fggi53aoh64fewkdiri3cdauyn4@jpeg",
+            "/avatar/plain/did:plc:a/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy@jpeg",
+        ];
+        let key = |path: &str| Key::of(&ImageRequest::parse(path).unwrap());
+        let names: std::collections::HashSet<Key> = images.map(key).into();
+        assert_eq!(names.len(), images.len());
+        assert_eq!(key(images[0]), key(images[0]));
+    }
+
+    #[test]
     fn names_of_files() {
         for key in [0, 1, 0xab << 120 | 7, u128::MAX] {
             let (folder, file) = Key(key).path();

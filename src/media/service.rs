@@ -34,7 +34,7 @@ static ANSWERS: Counters = Counters::new("images.answers");
 static FAILURES: Counters = Counters::new("images.failures");
 
 /// Images that are fetched or made; further ones are refused.
-const FLIGHTS: usize = 512;
+pub(super) const FLIGHTS: usize = 512;
 /// Of these, how many hold their blob in memory.
 const IN_MEMORY: usize = 32;
 /// Blobs that pass through.
@@ -303,5 +303,31 @@ fn memory_of(error: &MediaError) -> Option<Duration> {
         MediaError::NotFound | MediaError::NoOrigin => Some(Duration::from_secs(30)),
         MediaError::Upstream(_) | MediaError::Worker(_) => Some(Duration::from_secs(10)),
         MediaError::Overloaded | MediaError::Store(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::media;
+    use super::*;
+    use crate::store::StoreError;
+
+    #[tokio::test]
+    async fn a_failure_is_given_again_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let takedowns = Takedowns::load(&store.snapshot()).unwrap();
+        let media = media(&store, takedowns, Arc::default());
+        let (past, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
+        media.failures.insert(Key(1), (past, MediaError::NotFound));
+        media.failures.insert(Key(2), (later, MediaError::NotFound));
+        assert!(media.remembered(Key(1)).is_none() && media.remembered(Key(2)).is_some());
+        // What says nothing about the blob is not remembered.
+        for error in [MediaError::Overloaded, MediaError::Store(Arc::new(StoreError::Closed))] {
+            assert_eq!(memory_of(&error), None, "{error}");
+        }
+        for error in [MediaError::NotFound, MediaError::TooLarge, MediaError::Worker("x".into())] {
+            assert!(memory_of(&error).is_some(), "{error}");
+        }
     }
 }

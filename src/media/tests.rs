@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{DynamicImage, Frame, GrayImage, ImageFormat, Rgba, RgbaImage};
 use jpeg_encoder::{ColorType, Encoder};
+use tokio::sync::Semaphore;
 
 use super::render::render;
+use super::service::FLIGHTS;
 use super::testing::*;
 use super::*;
 use crate::moderation::Takedowns;
+use crate::net::StreamResponse;
 use crate::store::private::{self, Takedown};
 use crate::store::rows::{self, AccountStatus};
 use crate::store::{Ks, Store, Tx, Writer};
-use crate::syntax::Did;
+use crate::syntax::{Did, cid};
 
 const OWNER: &str = "did:plc:owner";
 
@@ -172,8 +176,12 @@ fn png_of(width: u32, height: u32) -> Vec<u8> {
 
 /// A JPEG with other dimensions in its header.
 fn jpeg_of(width: u16, height: u16) -> Vec<u8> {
-    let mut bytes = picture(16, 16, ImageFormat::Jpeg);
-    let at = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    claiming(picture(16, 16, ImageFormat::Jpeg), 0xc0, width, height)
+}
+
+/// The same with other dimensions behind the marker that begins its frame.
+fn claiming(mut bytes: Vec<u8>, frame: u8, width: u16, height: u16) -> Vec<u8> {
+    let at = bytes.windows(2).position(|w| w == [0xff, frame]).unwrap();
     bytes[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
     bytes[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
     bytes
@@ -218,6 +226,12 @@ fn bombs_are_refused_by_their_header() {
     let many = [&good[..at], &scan.repeat(100), &[0xff, 0xd9]].concat();
     let refused = render(&many, Preset::AvatarThumbnail, Format::Webp);
     assert!(matches!(refused, Err(MediaError::TooLarge)));
+    // The memory of several passes, and few passes over many pixels; each is within the other limits.
+    let passes = [&good[..at], &scan.repeat(30), &[0xff, 0xd9]].concat();
+    for bomb in [claiming(good, 0xc2, 7200, 5000), claiming(passes, 0xc2, 4000, 3200)] {
+        let refused = render(&bomb, Preset::AvatarThumbnail, Format::Webp);
+        assert!(matches!(refused, Err(MediaError::TooLarge)));
+    }
 }
 
 #[test]
@@ -357,4 +371,46 @@ async fn takedowns_hide_what_is_cached() {
     }
     assert_eq!(f.media.status().resized, 1);
     drop(f.store);
+}
+
+/// A PDS that says nothing.
+struct Silent;
+
+impl Origin for Silent {
+    fn image<'a>(
+        &'a self,
+        _: &'a Did,
+        _: &'a str,
+        _: Arc<Semaphore>,
+    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn blob<'a>(
+        &'a self,
+        _: &'a Did,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn however_many_are_asked_for_only_so_many_are_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 64 << 20).unwrap();
+    let takedowns = Takedowns::load(&store.snapshot()).unwrap();
+    let cache_path = dir.path().join("images");
+    let settings = Settings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
+    let media = Media::start(settings, store, takedowns, Arc::new(Silent)).unwrap();
+    let ask = |n: usize| {
+        let media = Arc::clone(&media);
+        let cid = cid::to_base32(&cid::for_raw(&n.to_be_bytes()));
+        let request = ImageRequest::parse(&format!("/avatar/plain/{OWNER}/{cid}")).unwrap();
+        Box::pin(async move { media.image(&request).await })
+    };
+    let all = (0..=FLIGHTS).map(ask).collect::<Vec<_>>();
+    let (answer, _, others) = futures_util::future::select_all(all).await;
+    assert!(matches!(answer, Err(MediaError::Overloaded)));
+    assert_eq!((media.status().running, others.len()), (FLIGHTS, FLIGHTS));
 }

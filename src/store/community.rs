@@ -269,8 +269,7 @@ pub(crate) fn lists<R: Reader + ?Sized>(
         }
     }
     for did in mentioned(content) {
-        let listed = r.actor_id(did)?.map(|actor| (Order::Mentions, Target::Actor(actor)));
-        out.extend(listed.filter(|listed| !out.contains(listed)));
+        out.extend(r.actor_id(did)?.map(|actor| (Order::Mentions, Target::Actor(actor))));
     }
     Ok(out)
 }

@@ -20,7 +20,7 @@ use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::community::NewPost;
 use crate::store::rows::EdgeKind;
-use crate::store::{PostId, Reader, StoreError, Target, Tx};
+use crate::store::{PostId, Reader, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
@@ -110,8 +110,7 @@ impl Community {
                 let s = store.snapshot();
                 let (list, member) = (s.target(&list)?, s.actor_id(did.as_str())?);
                 let Some((list, member)) = list.zip(member) else { return Ok(false) };
-                let is_list = matches!(list, Target::Record(_));
-                Ok(is_list && s.fan(EdgeKind::ListItem, list, member)?.is_some())
+                Ok(s.fan(EdgeKind::ListItem, list, member)?.is_some())
             };
             if app.blocking(listed).await?? {
                 return Ok(true);

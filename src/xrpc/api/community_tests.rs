@@ -9,11 +9,11 @@ use super::testing::Server;
 use crate::event::{Body, Commit, Event, Op, Record};
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{ActorId, Target};
+use crate::hydrate::{AccountStatus, ActorId, Target};
 use crate::index::Index;
 use crate::repo::dag_cbor;
-use crate::store::rows::{EdgeKind, notif_prefix};
-use crate::store::{Ks, Reader};
+use crate::store::rows::{EdgeKind, RecordRow, notif_prefix};
+use crate::store::{Ks, Reader, RecordId, collections};
 use crate::syntax::{Did, Tid, cid, datetime};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{Door, community};
@@ -571,10 +571,39 @@ fn replies_stand_in_threads_and_keep_to_blocks_and_gates() {
     f.record(me, "community.blacksky.feed.threadgate", key, gate.clone());
     assert_eq!(error(b.reply(friend, 40, &root, &root)), "400 ReplyNotAllowed");
     assert_eq!(b.get(&root, me).unwrap()["threadgate"]["record"], gate);
+    // Unless it breaks its lexicon or is taken down.
+    let id =
+        RecordId { coll: collections::COMMUNITY_THREADGATE, ..b.target(&root).record().unwrap() };
+    f.write(move |tx| {
+        let row = RecordRow { valid: false, ..tx.record(id)?.unwrap() };
+        tx.put(Ks::Record, &id.to_bytes(), &row.encode());
+        Ok(())
+    });
+    b.reply(friend, 40, &root, &root).unwrap();
+    f.record(me, "community.blacksky.feed.threadgate", key, gate.clone());
+    assert_eq!(error(b.reply(friend, 40, &root, &root)), "400 ReplyNotAllowed");
+    f.take_down(Target::Record(id));
+    b.reply(friend, 40, &root, &root).unwrap();
+    assert_eq!(b.get(&root, me).unwrap().get("threadgate"), None);
+    let uri = f.snapshot().uri(id).unwrap();
+    f.wait(f.shared.takedowns.set(&f.writer, uri, None)).unwrap();
     let mut other = gate;
     other["post"] = elsewhere["uri"].clone();
     f.record(me, "community.blacksky.feed.threadgate", key, other);
     b.reply(friend, 40, &root, &root).unwrap();
+
+    // A post that began a thread and is a reply now begins none.
+    let first = b.posted(me, 39, json!({}));
+    let second = b.reply(friend, 38, &first, &first).unwrap();
+    b.reply(me, 39, &root, &root).unwrap();
+    assert_eq!(error(b.reply(friend, 37, &first, &second)), "400 InvalidReply");
+
+    // Nobody is answered who is not there any more.
+    let theirs = b.posted(fan, 36, json!({}));
+    f.update(fan, |row| row.status = AccountStatus::Deactivated);
+    assert_eq!(error(b.reply(friend, 35, &theirs, &theirs)), "400 InvalidReply");
+    f.update(fan, |row| row.status = AccountStatus::Active);
+    b.reply(friend, 35, &theirs, &theirs).unwrap();
 
     f.block(me, foe);
     assert_eq!(error(b.reply(foe, 30, &root, &root)), "400 BlockedActor");
@@ -593,6 +622,11 @@ fn quotes_are_shown_unless_the_author_does_not_want_them() {
     let (open, closed) =
         (b.posted(me, 9, json!({})), b.posted(me, 8, json!({ "embeddingRules": rules })));
     assert_eq!(error(b.quote(friend, 7, &closed)), "400 EmbeddingDisabled");
+    let link = json!({ "$type": "app.bsky.embed.external",
+        "external": { "uri": "https://a.example", "title": "", "description": "" } });
+    let with_link = json!({ "embed": { "$type": "app.bsky.embed.recordWithMedia",
+        "record": { "$type": "app.bsky.embed.record", "record": closed }, "media": link } });
+    assert_eq!(error(b.submit(friend, 7, with_link)), "400 EmbeddingDisabled");
     b.quote(me, 7, &closed).unwrap();
     let quote = b.quote(friend, 6, &open).unwrap();
     let shown = |viewer| b.get(&quote, viewer).unwrap()["embed"]["record"].clone();
@@ -604,6 +638,11 @@ fn quotes_are_shown_unless_the_author_does_not_want_them() {
     let of_public = b.quote(friend, 5, &f.strong_ref(public)).unwrap();
     let embed = b.get(&of_public, me).unwrap()["embed"]["record"].clone();
     assert_eq!(embed["value"]["text"], "public");
+    // Of which nobody outside learns anything.
+    let uri = f.snapshot().post_uri(public).unwrap();
+    let get = |nsid: &str, key: &str| b.s.get(nsid, &format!("{key}={uri}"), None).unwrap();
+    assert_eq!(get("app.bsky.feed.getPosts", "uris")["posts"][0]["quoteCount"], 0);
+    assert_eq!(get("app.bsky.feed.getQuotes", "uri")["posts"], json!([]));
     assert_eq!(b.get(&open, me).unwrap()["quoteCount"], 1);
 
     let key = open["uri"].as_str().unwrap().rsplit('/').next().unwrap();
