@@ -1,13 +1,17 @@
 //! Thread gates (who may reply) and post gates (who may quote).
 //!
 //! Whether a reply is against the gate of its thread is decided once, when both are there, and a gate made after
-//! the reply does not reach back.
+//! the reply does not reach back. Only what was forbidden while a repo was being fetched that could have allowed it is
+//! decided again.
 
 use ipld_core::ipld::Ipld;
 
-use super::{Index, fields, posts, records};
+use super::{Index, fields, posts};
 use crate::store::rows::{EdgeKind, post_flags as f};
-use crate::store::{ActorId, PostId, Reader, RecordId, StoreError, Target, Tx};
+use crate::store::{ActorId, PostId, Reader, RecordId, StoreError, Target, Tx, doubts};
+
+/// Replies judged again at the end of one fetch; what is left waits for the next.
+const MAX_DOUBTS: usize = 10_000;
 
 /// A gate must be under the record key of its post, in the same repo.
 fn gated_post(tx: &Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<PostId>, StoreError> {
@@ -100,12 +104,22 @@ pub(super) fn forbids_embedding(
     Ok(rules.iter().any(|r| fields::kind(r) == "app.bsky.feed.postgate#disableRule"))
 }
 
+/// Which follows and list items count for a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// All that are held: the reply was just made.
+    Now,
+    /// Those that are not newer than the reply: it is judged late, or comes from a repo that is being fetched.
+    Then,
+}
+
 /// Whether the thread gate of `root` keeps `author` from replying at `sort`.
 pub(super) fn forbids_reply(
     tx: &Tx<'_>,
     root: PostId,
     author: ActorId,
     sort: i64,
+    known: Known,
 ) -> Result<bool, StoreError> {
     if root.author == author {
         return Ok(false);
@@ -114,15 +128,26 @@ pub(super) fn forbids_reply(
     if fields::get(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
         return Ok(false);
     }
+    let known = if is_all_here(tx, author)? { known } else { Known::Then };
+    let latest = if known == Known::Now { i64::MAX } else { sort };
     for rule in fields::list(&gate, "allow") {
-        if allows(tx, rule, root, author)? {
+        if allows(tx, rule, root, author, latest)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn allows(tx: &Tx<'_>, rule: &Ipld, root: PostId, author: ActorId) -> Result<bool, StoreError> {
+fn allows(
+    tx: &Tx<'_>,
+    rule: &Ipld,
+    root: PostId,
+    author: ActorId,
+    latest: i64,
+) -> Result<bool, StoreError> {
+    let holds = |kind, target, fan| -> Result<bool, StoreError> {
+        Ok(tx.fan(kind, target, fan)?.is_some_and(|row| row.sort_ms() <= latest))
+    };
     match fields::kind(rule) {
         "app.bsky.feed.threadgate#mentionRule" => {
             let Some(row) = tx.post(root)? else { return Ok(false) };
@@ -131,20 +156,46 @@ fn allows(tx: &Tx<'_>, rule: &Ipld, root: PostId, author: ActorId) -> Result<boo
             Ok(posts::mentions(&value).any(|did| did == &*author))
         }
         "app.bsky.feed.threadgate#followingRule" => {
-            Ok(tx.fan(EdgeKind::Follow, Target::Actor(author), root.author)?.is_some())
+            holds(EdgeKind::Follow, Target::Actor(author), root.author)
         }
         "app.bsky.feed.threadgate#followerRule" => {
-            Ok(tx.fan(EdgeKind::Follow, Target::Actor(root.author), author)?.is_some())
+            holds(EdgeKind::Follow, Target::Actor(root.author), author)
         }
         "app.bsky.feed.threadgate#listRule" => match fields::text(rule, "list") {
             Some(uri) => match tx.target(uri)? {
-                Some(list) => records::list_has(tx, list, author),
+                Some(list) => holds(EdgeKind::ListItem, list, author),
                 None => Ok(false),
             },
             None => Ok(false),
         },
         _ => Ok(false),
     }
+}
+
+fn is_all_here(tx: &Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
+    Ok(tx.repo(actor)?.is_some_and(|row| row.is_complete()))
+}
+
+/// A reply is forbidden, but what would allow it may be in a repo that is not all here.
+pub(super) fn doubt(tx: &mut Tx<'_>, root: PostId, reply: PostId) -> Result<(), StoreError> {
+    for actor in [reply.author, root.author] {
+        if !is_all_here(tx, actor)? {
+            doubts::put(tx, actor, reply);
+        }
+    }
+    Ok(())
+}
+
+/// The repo of `actor` is all here: replies that waited for it are judged again.
+pub(super) fn settle_doubts(
+    index: &Index,
+    tx: &mut Tx<'_>,
+    actor: ActorId,
+) -> Result<(), StoreError> {
+    for reply in doubts::take(tx, actor, MAX_DOUBTS)? {
+        posts::recheck(index, tx, reply)?;
+    }
+    Ok(())
 }
 
 /// A gate that came after its thread had begun: replies made under it are looked at again.

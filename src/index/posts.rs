@@ -2,6 +2,7 @@
 
 use ipld_core::ipld::Ipld;
 
+use super::gates::Known;
 use super::names::Names;
 use super::{Index, fields, gates, notify, records};
 use crate::event::Record;
@@ -121,7 +122,7 @@ pub(super) fn insert(
     let mut flags = refs.flags();
     flags |= gates::flags_of_post(tx, post)?;
     if refs.is_reply {
-        flags |= reply_flags(tx, post.author, &refs, sort)?;
+        flags |= reply_flags(tx, post, &refs, sort, Known::Now)?;
     }
     if let Some(quoted) = refs.quoted()
         && gates::forbids_embedding(tx, quoted, post.author)?
@@ -223,15 +224,22 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(),
 }
 
 /// The flags that depend on the thread a reply stands in.
-fn reply_flags(tx: &Tx<'_>, author: ActorId, refs: &Refs, sort: i64) -> Result<u16, StoreError> {
+fn reply_flags(
+    tx: &mut Tx<'_>,
+    post: PostId,
+    refs: &Refs,
+    sort: i64,
+    known: Known,
+) -> Result<u16, StoreError> {
     let mut flags = 0;
     if invalid_root(tx, refs)? {
         flags |= f::INVALID_ROOT;
     }
     if let Some(root) = refs.root
-        && gates::forbids_reply(tx, root, author, sort)?
+        && gates::forbids_reply(tx, root, post.author, sort, known)?
     {
         flags |= f::VIOLATES_THREADGATE;
+        gates::doubt(tx, root, post)?;
     }
     Ok(flags)
 }
@@ -313,7 +321,7 @@ pub(super) fn recheck(index: &Index, tx: &mut Tx<'_>, post: PostId) -> Result<bo
     let refs = refs(tx, &value)?;
     let sort = row.sort_ms(post.rkey);
     let dependent = f::INVALID_ROOT | f::VIOLATES_THREADGATE;
-    let flags = row.flags & !dependent | reply_flags(tx, post.author, &refs, sort)?;
+    let flags = row.flags & !dependent | reply_flags(tx, post, &refs, sort, Known::Then)?;
     let changed = flags != row.flags;
     if changed {
         let old = std::mem::replace(&mut row.flags, flags);

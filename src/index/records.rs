@@ -550,12 +550,3 @@ pub(super) fn starter_pack(names: &mut impl Names, v: &Ipld) -> Result<Option<Ta
         None => Ok(None),
     }
 }
-
-/// Whether an account is on a list.
-pub(super) fn list_has<R: Reader + ?Sized>(
-    r: &R,
-    list: Target,
-    member: ActorId,
-) -> Result<bool, StoreError> {
-    Ok(r.fan(EdgeKind::ListItem, list, member)?.is_some())
-}

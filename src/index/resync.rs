@@ -208,9 +208,10 @@ impl Index {
         if row.resync.is_none() && self.scope.is_whole(actor) {
             row.whole = Some(rev);
         }
+        let enough = row.resync.is_none();
         self.put_repo(tx, actor, &row);
         self.touched.end(actor);
         EVENTS.inc("fetched");
-        Ok(())
+        if enough { super::gates::settle_doubts(self, tx, actor) } else { Ok(()) }
     }
 }

@@ -323,6 +323,62 @@ async fn a_thread_gate_holds_for_replies_before_and_after_it_arrives() {
 }
 
 #[tokio::test]
+async fn a_gate_is_asked_again_when_the_repos_are_here_that_could_have_allowed_a_reply() {
+    let rev = Tid::parse(&tid(20)).unwrap();
+    let fetch = |ops| {
+        [Body::Fetching { rev, data: [7; 32] }, Body::Part { rev, ops }, Body::Fetched { rev }]
+    };
+    let gate = |rule: &str| {
+        let mut gate = gate_nobody(1, "a");
+        let rule = map([("$type", text(format!("app.bsky.feed.threadgate#{rule}")))]);
+        if let Some(Ipld::Map(m)) = gate.record.as_mut().map(|r| &mut r.value) {
+            m.insert("allow".into(), Ipld::List(vec![rule]));
+        }
+        gate
+    };
+    let root = uri("a", POST, 1);
+    // Who follows, when, and whether that allows the reply at 4. Posts come before follows, as in a repo.
+    let cases = [
+        ("followerRule", "b", 3, true),
+        ("followerRule", "b", 5, false),
+        ("followingRule", "a", 3, true),
+        ("followingRule", "a", 5, false),
+        ("followerRule", "a", 3, false),
+    ];
+    for (rule, who, when, allowed) in cases {
+        for b_first in [false, true] {
+            let w = World::new();
+            for name in ["a", "b"] {
+                let who = did(name);
+                w.writer.durable(move |tx| tx.intern_actor(who.as_str())).await.unwrap();
+                w.event(name, Body::Wanted).await;
+            }
+            w.join("a").await;
+            let mut repos = [("a", vec![post(1), gate(rule)]), ("b", vec![reply(4, &root, &root)])];
+            let other = if who == "a" { "b" } else { "a" };
+            repos.iter_mut().filter(|(name, _)| *name == who).for_each(|(_, ops)| {
+                ops.push(follow(when, other));
+            });
+            if b_first {
+                repos.reverse();
+            }
+            for (name, ops) in repos {
+                for body in fetch(ops) {
+                    w.event(name, body).await;
+                }
+            }
+            let case = format!("{rule} {who} {when} b first: {b_first}");
+            let violates = w.flags(w.post("b", 4)) & post_flags::VIOLATES_THREADGATE != 0;
+            assert_eq!(violates, !allowed, "{case}");
+            let replies = w.count(Target::Post(w.post("a", 1)), Counter::Replies);
+            assert_eq!(replies, u64::from(allowed), "{case}");
+            let told = w.notifs("a").iter().any(|(_, reason)| *reason == "reply");
+            assert_eq!(told, allowed, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_new_member_gets_what_an_old_one_got_live() {
     let mut live = World::new();
     let mut late = World::new();

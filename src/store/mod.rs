@@ -16,6 +16,7 @@ pub mod bookmarks;
 pub mod cache;
 pub mod collections;
 pub mod community;
+pub mod doubts;
 pub mod drafts;
 pub mod fetched;
 pub mod ids;
