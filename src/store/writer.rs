@@ -388,6 +388,7 @@ mod tests {
             Ok(())
         };
         writer.submit(after).await.unwrap();
+        writer.submit(put(b"xe")).await.unwrap();
         let held = |key| store.snapshot().has(Ks::Meta, key).unwrap();
         assert_eq!([held(b"xa"), held(b"xb"), held(b"xc")], [true, false, false]);
         // A little more than the floor is needed to go on.
@@ -396,7 +397,8 @@ mod tests {
             tokio::time::sleep(LOOK / 10).await;
         }
         writer.durable(put(b"xd")).await.unwrap();
-        assert_eq!([held(b"xb"), held(b"xc"), held(b"xd")], [false, false, true]);
+        let all = [held(b"xb"), held(b"xc"), held(b"xd"), held(b"xe")];
+        assert_eq!(all, [false, false, true, true]);
         assert_eq!(writer.room().stops(), 1);
     }
 
