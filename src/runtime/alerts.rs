@@ -115,7 +115,8 @@ mod tests {
         alerts.tell(&json!(22));
         let mut got = Vec::new();
         while got.len() < 4 {
-            let (status, length) = lengths.1.recv_async().await.unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(20), lengths.1.recv_async()).await;
+            let (status, length) = next.expect("there is a next try").unwrap();
             got.push((status, length.to_str().unwrap().to_owned()));
         }
         let expected = [(503, "1"), (503, "1"), (204, "1"), (204, "2")];

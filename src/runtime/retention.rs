@@ -474,3 +474,35 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::testing::{World, post};
+
+    /// Posts that are left of three from 2023 after a run that wants so many bytes.
+    async fn left_after(mode: ScopeMode, wanted: u64) -> usize {
+        let mut w = World::new();
+        w.restart(mode, 2000);
+        w.commit("a", (1..=3).map(post).collect::<Vec<_>>()).await;
+        let mut config = crate::config::load(&crate::config::Sources::default()).unwrap();
+        (config.scope.mode, config.scope.days) = (mode, 2000);
+        let (store, writer) = (w.store.clone(), w.writer.clone());
+        let stop = CancellationToken::new();
+        let keeper = Keeper::new(store, writer, Arc::clone(&w.index), &config, &stop).unwrap();
+        keeper.prune(wanted);
+        while keeper.state.lock().running.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (1..=3)
+            .filter(|n| w.rows().contains_key(&(Ks::Post, w.post("a", *n).to_bytes().to_vec())))
+            .count()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_takes_more_than_age_does() {
+        assert_eq!(left_after(ScopeMode::Window, 0).await, 3);
+        assert_eq!(left_after(ScopeMode::Window, 1).await, 0);
+        assert_eq!(left_after(ScopeMode::Whole, 1).await, 3);
+    }
+}
