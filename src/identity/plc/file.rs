@@ -1,5 +1,5 @@
-//! Operations out of files: the lines of `/export`, packed with gzip or not. For the hundred million operations there
-//! are already, a file takes minutes where the directory takes half a day.
+//! Operations out of files: the lines of `/export`, packed with gzip or not. What there is already need not be asked of
+//! the directory, which gives a thousand operations a request.
 //!
 //! A thread reads and parses; batches go to the writer one at a time, each with the place behind it, so that an
 //! interrupted file goes on there. At the end the directory is followed from the last operation of the file, if the
