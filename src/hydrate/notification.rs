@@ -110,8 +110,7 @@ impl Hydrator<'_> {
     }
 
     /// Whether a notification is kept from the viewer because it is about the community.
-    #[must_use]
-    pub fn withholds(&self, row: &NotifRow) -> bool {
+    fn withholds(&self, row: &NotifRow) -> bool {
         !self.ctx.community && row.is_of_community()
     }
 

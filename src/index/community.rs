@@ -63,8 +63,8 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::event::Op;
-    use crate::store::Target;
     use crate::store::rows::Counter;
+    use crate::store::{Target, jobs};
 
     const OF: &str = "community.blacksky.feed.post";
     const LIKE_OF: &str = "community.blacksky.feed.like";
@@ -207,6 +207,35 @@ mod tests {
         submit(&w, "b", 11, [("embed", embed)]).await;
         assert_eq!(notifs(&w), built);
         clean(&w, "told");
+    }
+
+    #[tokio::test]
+    async fn what_is_new_is_pushed() {
+        let (mut w, [root, ..]) = filled().await;
+        let (index, requests) = Index::new(&w.store).unwrap();
+        (w.index, w.requests) = (std::sync::Arc::new(index.pushing(true, 7)), requests);
+        w.join("a").await;
+        let now = 100_000_000;
+        submit(&w, "b", now - 5, [answer(&root, &root)]).await;
+        submit(&w, "b", now - 7200, [answer(&root, &root)]).await;
+        let due = jobs::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
+        assert_eq!(due.iter().map(|job| job.due).collect::<Vec<_>>(), [NOW + 7]);
+    }
+
+    #[tokio::test]
+    async fn another_version_notifies_of_what_it_says() {
+        let (w, [root, reply, _]) = filled().await;
+        w.join("a").await;
+        let told = |w: &World| {
+            let rows = w.notifs("a").into_iter();
+            rows.filter(|(by, reason)| *by == did("b").as_str() && *reason == "reply").count()
+        };
+        assert_eq!(told(&w), 1);
+        submit(&w, "b", 2, []).await;
+        assert_eq!(told(&w), 0);
+        submit(&w, "b", 2, [answer(&root, &root)]).await;
+        submit(&w, "b", 2, [answer(&root, &root)]).await;
+        assert_eq!((told(&w), reply), (1, uri("b", OF, 2)));
     }
 
     #[tokio::test]

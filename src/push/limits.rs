@@ -180,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn origins_that_fail_are_remembered_while_there_is_room() {
+        let mut lanes = Lanes::default();
+        let fail = |lanes: &mut Lanes, origin: &str| {
+            lanes.start(origin);
+            lanes.finish(origin, Health::Ill(None), 0);
+        };
+        fail(&mut lanes, "bad");
+        for n in 0..2 * MAX_LANES {
+            lanes.start(&format!("x{n}"));
+            lanes.finish(&format!("x{n}"), Health::Well, 0);
+        }
+        assert_eq!(lanes.admit("bad", 0), Admit::Closed(2000));
+        for n in 0..2 * MAX_LANES {
+            fail(&mut lanes, &format!("y{n}"));
+        }
+        assert!(lanes.lanes.len() <= MAX_LANES);
+    }
+
+    #[test]
     fn a_destination_gets_so_many_a_minute() {
         let mut caps = Caps::default();
         let (one, two) = ((ActorId(1), [0; 16]), (ActorId(1), [1; 16]));

@@ -131,5 +131,7 @@ mod tests {
         assert_eq!(next(1, 0, 100, Some(GIVE_UP_MS), 1.0), None);
         assert_eq!(next(10, 0, 100, None, 0.0), None);
         assert_eq!(next(9, 0, GIVE_UP_MS - 1, None, 0.0), None);
+        // Whatever the clock says.
+        assert_eq!(next(10, i64::MAX / 2, 0, None, 0.0), None);
     }
 }

@@ -51,9 +51,6 @@ fn suppressed(
     viewer: ActorId,
     row: &NotifRow,
 ) -> Result<Option<&'static str>> {
-    if h.withholds(row) {
-        return Ok(Some("community"));
-    }
     if !h.is_listed(viewer, false, row)? {
         return Ok(Some("subject-gone"));
     }

@@ -585,8 +585,52 @@ fn what_is_about_the_community_goes_to_those_inside() {
         for _ in 0..3 {
             w.pass(&mut push);
         }
-        let texts: Vec<_> = w.sent().iter().map(|sent| sent.json()["text"].clone()).collect();
+        let messages: Vec<_> = w.sent().iter().map(Sent::json).collect();
+        let texts: Vec<_> = messages.iter().map(|message| message["text"].clone()).collect();
+        assert!(messages.len() < 2 || messages[0]["id"] != messages[1]["id"]);
         assert_eq!(texts.contains(&json!("for us")), sent, "{inside:?}");
         assert!(texts.contains(&json!("my post")) && w.jobs().is_empty(), "{inside:?}");
     }
+}
+
+#[test]
+fn what_is_a_day_old_is_not_sent() {
+    let day = 24 * 60 * 60 * 1000;
+    for (age, sent) in [(day, 1), (day + 1, 0)] {
+        let w = World::new();
+        w.job(&w.like(), NOW, ENDPOINT);
+        w.at(NOW + age);
+        w.pass(&mut w.sender());
+        assert_eq!((w.sent().len(), w.jobs().len()), (sent, 0), "{age}");
+    }
+}
+
+#[test]
+fn what_is_under_way_is_not_started_again() {
+    let w = World::new();
+    w.job(&w.like(), NOW, ENDPOINT);
+    let mut push = w.sender();
+    w.pass(&mut push);
+    assert_eq!(w.sent().len(), 1, "the destination is known to answer");
+    w.answer(|_| None);
+    w.job(&w.like(), NOW, ENDPOINT);
+    for _ in 0..3 {
+        w.f.wait(push.pass()).unwrap();
+        w.f.wait(tokio::task::yield_now());
+    }
+    assert_eq!((w.sent().len(), w.jobs().len()), (1, 1));
+}
+
+#[test]
+fn a_retry_is_no_further_notification() {
+    let mut w = World::new();
+    w.per_minute = 1;
+    w.job(&w.like(), NOW, ENDPOINT);
+    let mut push = w.sender();
+    w.answer(|_| Some((500, "")));
+    w.pass(&mut push);
+    w.answer(|_| Some((200, "")));
+    w.at(NOW + 9_000);
+    w.pass(&mut push);
+    assert_eq!((w.sent().len(), w.jobs().len()), (2, 0));
 }

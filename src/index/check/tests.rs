@@ -5,14 +5,16 @@ use ipld_core::ipld::Ipld;
 use super::super::fans::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
+use crate::repo::dag_cbor;
 use crate::store::rows::{
-    FeedRow, Order, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key, order_prefix,
-    post_flags, rev_key,
+    FeedRow, Order, RecordRow, fan_key, fans_prefix, fwd_key, handle_key, order_joined_key,
+    order_prefix, post_flags, rev_key,
 };
 use crate::store::{
     ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, fetched,
     subscriptions,
 };
+use crate::syntax::cid;
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -263,6 +265,19 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
                 tx.del(Ks::Order, &rows[0]);
             }),
             &["community-post-one-way", "count-replies"],
+        ),
+        (
+            of_community(b, move |tx, root| {
+                let rkey = tx.intern_rkey(&tid(71)).unwrap();
+                let (liked, coll) = (tx.post_uri(root).unwrap(), "community.blacksky.feed.like");
+                let value = map([("subject", strong(&liked)), ("createdAt", text(at(71)))]);
+                let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
+                let packed = tx.pack(&value).unwrap();
+                let row = RecordRow { cid: digest, indexed: NOW, sort: NOW, valid: true, packed };
+                let id = RecordId { actor: b, coll: tx.intern_coll(coll).unwrap(), rkey };
+                tx.put(Ks::Record, &id.to_bytes(), &row.encode());
+            }),
+            &["edge-without-fan"],
         ),
         (count(unheard, Counter::Replies), &["count-replies"]),
         (put(Ks::Jobs, b"p1", b""), &["undecodable"]),

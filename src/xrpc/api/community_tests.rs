@@ -371,6 +371,20 @@ fn threads_and_fans_show_to_those_inside() {
     let first = get("feed.getLikes", &format!("{}&limit=1", of("uri", &root)));
     let next = format!("{}&limit=1&cursor={}", of("uri", &root), first["cursor"].as_str().unwrap());
     assert_eq!(get("feed.getLikes", &next)["likes"][0]["actor"]["handle"], "other.test");
+    // Those of one moment, too: whose time is in the future count as of when they came.
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for (who, n) in [me, other, far].into_iter().zip(1..) {
+        b.fan(who, "like", -n, &quote);
+    }
+    loop {
+        let page = get("feed.getLikes", &format!("{}&limit=1{cursor}", of("uri", &quote)));
+        let likes = page["likes"].as_array().unwrap().iter();
+        seen.extend(likes.map(|l| l["actor"]["handle"].as_str().unwrap().to_owned()));
+        let Some(next) = page["cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    seen.sort();
+    assert_eq!(seen, ["far.test", "me.test", "other.test"]);
 }
 
 #[test]
