@@ -64,3 +64,29 @@ impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
         Ok(v)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Store, Writer};
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_holds_now_is_kept_until_its_account_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let cache = ActorCache::new(&store, 10);
+        let get = |s: &Snapshot, n| cache.get(s, ActorId(1), || Ok(n)).unwrap();
+        let old = store.snapshot();
+        writer.durable(|tx| tx.intern_actor("did:plc:a").map(drop)).await.unwrap();
+        assert_eq!([get(&old, 1), get(&store.snapshot(), 2), get(&store.snapshot(), 3)], [1, 2, 2]);
+        writer
+            .durable(|tx| {
+                tx.touch(ActorId(1));
+                tx.intern_actor("did:plc:b").map(drop)
+            })
+            .await
+            .unwrap();
+        assert_eq!(get(&store.snapshot(), 4), 4);
+    }
+}

@@ -283,7 +283,24 @@ mod tests {
                 Ok::<_, ()>(big(()))
             });
             assert!(read && value.unwrap().is_some());
+            // Nor does the writer leave it here.
+            cache.put(Ks::Rev, b"big", 2, big(()).map(|slice| slice.0));
         }
+    }
+
+    #[test]
+    fn keys_differ_by_their_length_and_memory_is_bounded_by_values() {
+        let cache = RowCache::new(1 << 20);
+        let read = |key: &[u8], stored: &[u8]| {
+            let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored))));
+            cache.get(Ks::Rev, key, 2, load).unwrap().unwrap().to_vec()
+        };
+        assert_eq!([read(b"a", b"1"), read(b"a\0", b"2"), read(b"a", b"3")], [b"1", b"2", b"1"]);
+        for n in 0..2000_u32 {
+            read(&n.to_be_bytes(), &[0; MAX_VALUE]);
+        }
+        let held = cache.rows.len();
+        assert!((100..=256).contains(&held), "{held} of 4 KB");
     }
 
     #[test]
