@@ -1,7 +1,7 @@
 //! What the operations of the PLC directory say of each DID, in some 70 bytes, and how far they were read.
 //!
 //! Most of these DIDs were never seen anywhere else here: they get no number and no account. Rows of the `plc`
-//! keyspace: a DID, in the form that the name table gives it, to [`PlcRow`]; `h` URL of a PDS to its number and `H`
+//! keyspace: a DID, in the form that the name table gives it, to `PlcRow`; `h` URL of a PDS to its number and `H`
 //! back. Two rows of `meta` say how far the export was read ([`Progress`]) and where a file is ([`Place`]).
 //! Operations come from `identity`, which also reads what is here as documents.
 //!

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
 //! It takes closures from a bounded queue, runs them over one [`Tx`], and commits when the batch is large, old
-//! or asked for. A commit makes the batch visible and survives a crash of the process; it is on disk after
+//! or asked for. A commit makes the batch visible; it is safe from a crash of the process or the machine after
 //! the next fsync, every 500 ms, or at once for who asked through [`Writer::durable`] (group commit: all that
 //! came meanwhile share the fsync).
 //!
@@ -167,8 +167,9 @@ impl Writer {
         self.answered(job, true).await
     }
 
-    /// Changes something and answers when every read shows it. A power loss may take it back, with all that was
-    /// written after it: for what can be had again.
+    /// Changes something and answers when every read shows it. A crash may take it back, with all that was written
+    /// after it, since the engine holds the end of its journal in memory between two fsyncs: for what can be had
+    /// again.
     pub async fn visible<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,

@@ -43,7 +43,7 @@ pub const COUNTERS: usize = 14;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AggRow {
     counts: [u64; COUNTERS],
-    /// Bit of each [`EdgeKind`] whose fans are also kept in order of time.
+    /// Bit of each [`EdgeKind`](super::EdgeKind) whose fans are also kept in order of time.
     pub ordered: u8,
 }
 
