@@ -1,7 +1,10 @@
 //! Blocks between two accounts, whoever asks.
 
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
 use super::state::{State, pair};
-use super::{Hydrator, Result};
+use super::{Against, Hydrator, Result};
 use crate::store::rows::EdgeKind;
 use crate::store::{ActorId, Reader, Target};
 
@@ -24,8 +27,16 @@ impl Hydrator<'_> {
         Ok(())
     }
 
+    /// Whom an account keeps away, asked once for an answer.
+    pub(super) fn against_of(&self, state: &mut State, id: ActorId) -> Result<Arc<Against>> {
+        Ok(match state.against.entry(id) {
+            Entry::Occupied(held) => Arc::clone(held.get()),
+            Entry::Vacant(slot) => Arc::clone(slot.insert(self.against(id)?)),
+        })
+    }
+
     fn blocks_one_way(&self, state: &mut State, from: ActorId, to: ActorId) -> Result<bool> {
-        let against = self.against(from)?;
+        let against = self.against_of(state, from)?;
         let blocked = match &against.accounts {
             Some(accounts) => accounts.contains(&to),
             None => self.snapshot.fan(EdgeKind::Block, Target::Actor(to), from)?.is_some(),

@@ -1,12 +1,31 @@
 //! Labels of the subjects at hand.
+//!
+//! Nearly nothing is labelled, and an answer asks of every account, profile and post: what is labelled of an account is
+//! held as a whole, mostly nothing.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::state::State;
 use super::{Hydrator, Result};
 use crate::moderation::{SubjectLabels, labels};
-use crate::store::{Reader, Target};
+use crate::store::ids::ByteReader;
+use crate::store::rows::LabelRow;
+use crate::store::{ActorId, Key, Ks, Reader, StoreError, Target};
+
+/// Labelled subjects that are held of one account.
+const MAX_HELD: usize = 32;
+
+/// The labels on an account and on all that is its own.
+#[derive(Debug, Clone)]
+pub(super) enum Labelled {
+    Nothing,
+    Few(Arc<FxHashMap<Target, Vec<LabelRow>>>),
+    /// Too many subjects to hold.
+    Many,
+}
 
 impl Hydrator<'_> {
     /// Adds the labels on `targets`.
@@ -18,26 +37,124 @@ impl Hydrator<'_> {
         if self.ctx.labelers.is_empty() {
             return Ok(());
         }
+        // An account and its profile come one after the other.
+        let mut last: Option<(ActorId, Labelled)> = None;
+        let targets = targets.into_iter();
+        state.labels.reserve(targets.size_hint().0);
         for target in targets {
-            if let Entry::Vacant(entry) = state.labels.entry(target) {
-                entry.insert(self.judge(target)?);
-            }
+            let Entry::Vacant(entry) = state.labels.entry(target) else { continue };
+            let author = target.actor();
+            let labelled = match &last {
+                Some((of, labelled)) if *of == author => labelled,
+                _ => &last.insert((author, self.labelled(author)?)).1,
+            };
+            entry.insert(self.judge(labelled, target)?);
         }
         Ok(())
     }
 
-    fn judge(&self, target: Target) -> Result<SubjectLabels> {
-        let rows = self.snapshot.labels(target)?;
+    fn judge(&self, labelled: &Labelled, target: Target) -> Result<SubjectLabels> {
+        let read;
+        let rows = match labelled {
+            Labelled::Nothing => return Ok(SubjectLabels::default()),
+            Labelled::Few(held) => held.get(&target).map(Vec::as_slice).unwrap_or_default(),
+            Labelled::Many => {
+                read = self.snapshot.labels(target)?;
+                &read
+            }
+        };
         if rows.is_empty() {
             return Ok(SubjectLabels::default());
         }
         let uri = Arc::from(self.snapshot.target_text(target)?);
         let did = |id| self.snapshot.did(id);
-        labels::judge(&rows, &uri, &self.ctx.labelers, self.ctx.now, did)
+        labels::judge(rows, &uri, &self.ctx.labelers, self.ctx.now, did)
+    }
+
+    fn labelled(&self, author: ActorId) -> Result<Labelled> {
+        let key = Key::new().actor(author);
+        self.snapshot.view(&self.shared.labelled, (Ks::Label, &key), || {
+            let mut held = FxHashMap::default();
+            let mut corrupt = false;
+            for prefix in Target::prefixes_of(author) {
+                self.snapshot.scan_prefix(Ks::Label, &prefix, &mut |key, value| {
+                    let target = ByteReader::new(key).target();
+                    match target.zip(LabelRow::decode_all(value)) {
+                        Some((target, rows)) => _ = held.insert(target, rows),
+                        None => corrupt = true,
+                    }
+                    held.len() <= MAX_HELD && !corrupt
+                })?;
+            }
+            if corrupt {
+                return Err(StoreError::corrupt(Ks::Label));
+            }
+            let labelled = match held.len() {
+                0 => Labelled::Nothing,
+                n if n > MAX_HELD => Labelled::Many,
+                _ => Labelled::Few(Arc::new(held)),
+            };
+            Ok((labelled, true))
+        })
     }
 
     /// Whether a label takes `target` down, unless the caller may see it all the same.
     pub(super) fn label_hides(&self, state: &State, target: Target) -> bool {
         !self.ctx.include_takedowns && state.labels.get(&target).is_some_and(|l| l.takedown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, seen_by};
+    use super::*;
+    use crate::store::{PostId, Rkey};
+
+    fn shown(f: &Fixture, by: ActorId, targets: &[Target]) -> Vec<usize> {
+        let mut ctx = seen_by(None);
+        ctx.labelers = [(by, true)].into_iter().collect();
+        f.hydrate(&ctx, |h| {
+            let mut state = h.state();
+            h.labels(&mut state, targets.iter().copied()).unwrap();
+            targets.iter().map(|target| state.labels[target].shown.len()).collect()
+        })
+    }
+
+    #[test]
+    fn labels_on_an_account_and_its_records_are_seen_as_they_come_however_many() {
+        let f = Fixture::new();
+        let (labeler, alice, bob) = (f.account("labeler"), f.account("alice"), f.account("bob"));
+        let post = |n| Target::Post(PostId { author: alice, rkey: Rkey(n) });
+        let profile =
+            Target::Record(super::super::actor::self_id(alice, crate::store::collections::PROFILE));
+        let all = [Target::Actor(bob), Target::Actor(alice), profile, post(1), post(2)];
+        assert_eq!(shown(&f, labeler, &all), [0; 5]);
+        f.label(labeler, Target::Actor(alice), "a");
+        f.label(labeler, post(2), "b");
+        assert_eq!(shown(&f, labeler, &all), [0, 1, 0, 0, 1]);
+        f.label(labeler, profile, "c");
+        f.label(labeler, post(2), "d");
+        assert_eq!(shown(&f, labeler, &all), [0, 1, 1, 0, 2]);
+        for n in 10..10 + MAX_HELD as u64 {
+            f.label(labeler, post(n), "e");
+        }
+        f.hydrate(&seen_by(None), |h| {
+            assert!(matches!(h.labelled(alice).unwrap(), Labelled::Many));
+            assert!(matches!(h.labelled(bob).unwrap(), Labelled::Nothing));
+        });
+        assert_eq!(shown(&f, labeler, &all), [0, 1, 1, 0, 2]);
+        assert_eq!(shown(&f, labeler, &[post(9), post(10)]), [0, 1]);
+    }
+
+    #[test]
+    fn a_snapshot_from_before_a_label_does_not_have_it() {
+        let f = Fixture::new();
+        let (labeler, alice) = (f.account("labeler"), f.account("alice"));
+        let before = f.snapshot();
+        f.label(labeler, Target::Actor(alice), "a");
+        assert_eq!(shown(&f, labeler, &[Target::Actor(alice)]), [1]);
+        let ctx = seen_by(None);
+        let h = Hydrator { snapshot: &before, ctx: &ctx, shared: &f.shared };
+        assert!(matches!(h.labelled(alice).unwrap(), Labelled::Nothing));
     }
 }

@@ -24,6 +24,7 @@ mod images;
 mod known;
 pub mod label_query;
 mod labels;
+mod made;
 mod profiles;
 pub mod notification;
 pub mod page;

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::made::OwnEdges;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
+use super::shared::Muted;
 use super::site::SitePair;
 use super::{Hydrator, Result, State};
 use crate::store::rows::{AggRow, Counter, EdgeKind, post_flags};
@@ -218,6 +220,8 @@ impl Hydrator<'_> {
         state: &mut PostState,
         ids: impl IntoIterator<Item = PostId>,
     ) -> Result<()> {
+        let ids = ids.into_iter();
+        state.posts.reserve(ids.size_hint().0);
         for id in ids {
             if let Entry::Vacant(slot) = state.posts.entry(id) {
                 slot.insert(self.load_post(id)?);
@@ -312,6 +316,10 @@ impl Hydrator<'_> {
 
     /// Counters, post gates and the viewer's relation.
     fn post_relations(&self, state: &mut PostState, shown: &[PostId]) -> Result<()> {
+        let muted = self.ctx.viewer.map(|viewer| self.muted_by(viewer)).transpose()?;
+        let mut made = OwnEdges::default();
+        state.viewers.reserve(shown.len());
+        state.base.aggs.reserve(shown.len());
         for &id in shown {
             let Some(post) = state.post(id).cloned() else { continue };
             if post.has(post_flags::HAS_POSTGATE)
@@ -320,10 +328,11 @@ impl Hydrator<'_> {
                 state.postgates.insert(id, gate);
             }
             let agg = self.post_agg(state, id)?;
-            if let Some(viewer) = self.ctx.viewer
+            if let Some((viewer, muted)) = self.ctx.viewer.zip(muted.as_deref())
                 && !state.viewers.contains_key(&id)
             {
-                state.viewers.insert(id, self.post_viewer(&post, agg, viewer)?);
+                let relation = self.post_viewer(&mut made, muted, &post, agg, viewer)?;
+                state.viewers.insert(id, relation);
             } else if self.ctx.signed_in {
                 state.viewers.entry(id).or_default();
             }
@@ -340,22 +349,26 @@ impl Hydrator<'_> {
         })
     }
 
-    fn post_viewer(&self, post: &Post, agg: AggRow, viewer: ActorId) -> Result<PostViewer> {
-        let target = Target::Post(post.id);
+    fn post_viewer(
+        &self,
+        made: &mut OwnEdges,
+        muted: &Muted,
+        post: &Post,
+        agg: AggRow,
+        viewer: ActorId,
+    ) -> Result<PostViewer> {
         let root = post.root_target();
         // What nobody did the viewer did not do.
-        let own = |counter, kind| {
-            if agg.get(counter) == 0 { Ok(None) } else { self.fan_uri(kind, target, viewer) }
+        let mut own = |counter, kind| match agg.get(counter) {
+            0 => Ok(None),
+            _ => self.own_edge(made, kind, post.id, viewer),
         };
         Ok(PostViewer {
             like: own(Counter::Likes, EdgeKind::Like)?,
             repost: own(Counter::Reposts, EdgeKind::Repost)?,
             bookmarked: agg.get(Counter::Bookmarks) > 0
                 && bookmarks::get(self.snapshot, viewer, post.id)?.is_some(),
-            thread_muted: match root {
-                Some(root) => self.muted_by(viewer)?.threads.contains(&root),
-                None => false,
-            },
+            thread_muted: root.is_some_and(|root| muted.threads.contains(&root)),
         })
     }
 
@@ -374,7 +387,8 @@ impl Hydrator<'_> {
     /// Accounts of everybody whom the posts name, and blocks between them.
     fn post_authors(&self, state: &mut PostState) -> Result<()> {
         let mut actors: FxHashSet<ActorId> = state.posts.keys().map(|p| p.author).collect();
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(state.posts.len());
+        state.blocks.reserve(state.posts.len());
         for post in state.posts.values().flatten() {
             if state.blocks.contains_key(&post.id) {
                 continue;

@@ -89,6 +89,7 @@ impl Hydrator<'_> {
 
     /// Accounts and the labels on them, without the viewer's relation.
     pub(super) fn actors(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+        state.actors.reserve(ids.len());
         for &id in ids {
             let account = Target::Actor(id);
             if state.actors.contains_key(&id)

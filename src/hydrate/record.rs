@@ -26,6 +26,8 @@ pub struct Record {
     pub sort: i64,
     /// When it was indexed, milliseconds.
     pub indexed: i64,
+    /// The labels that its author put on it.
+    pub self_labels: Vec<Label>,
 }
 
 impl Record {
@@ -34,21 +36,13 @@ impl Record {
         if !row.valid {
             return Ok(None);
         }
-        Ok(Some(Self {
-            id,
-            uri: s.uri(id)?.into(),
-            cid: record_cid(&row.cid),
-            value: Json(Arc::new(s.unpack(&row.packed)?)),
-            sort: row.sort,
-            indexed: row.indexed,
-        }))
-    }
-
-    /// The labels that the author put on it.
-    #[must_use]
-    pub fn self_labels(&self, author: &Arc<str>) -> Vec<Label> {
-        let created = fields::text(&self.value, "createdAt");
-        own_labels(author, &self.uri, &self.cid, created, &fields::self_labels(&self.value))
+        let (uri, cid) = (s.uri(id)?.into(), record_cid(&row.cid));
+        let value = s.unpack(&row.packed)?;
+        let labels = fields::self_labels(&value);
+        let created = fields::text(&value, "createdAt");
+        let self_labels = own_labels(&s.did(id.actor)?, &uri, &cid, created, &labels);
+        let value = Json(Arc::new(value));
+        Ok(Some(Self { id, uri, cid, value, sort: row.sort, indexed: row.indexed, self_labels }))
     }
 }
 

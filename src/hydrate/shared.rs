@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
+use super::labels::Labelled;
+use super::made::Made;
 use super::post::Post;
 use super::timeline::Activity;
 use super::{Hydrator, Result};
@@ -118,6 +120,10 @@ pub struct Shared {
     ties: ActorCache<Arc<Ties>>,
     /// Parsed, by row.
     pub(super) posts: RowViews<Option<Post>>,
+    /// By account: labels on whatever is its own.
+    pub(super) labelled: RowViews<Labelled>,
+    /// By account and kind: the posts it likes or reposts.
+    pub(super) made: RowViews<Made>,
     pub(super) activity: Activity,
 }
 
@@ -132,8 +138,11 @@ impl Shared {
             muted: ActorCache::new(store, entries / 32 + 16),
             // A hundred kilobytes each at worst, three usually.
             ties: ActorCache::new(store, entries / 256 + 64),
-            // A parsed post is several times an account.
-            posts: RowViews::new(entries / 4 + 1),
+            // About a kilobyte each.
+            posts: RowViews::new(entries + 1),
+            labelled: RowViews::new(entries.saturating_mul(2)),
+            // Forty kilobytes each at worst.
+            made: RowViews::new(entries / 64 + 64),
             activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }

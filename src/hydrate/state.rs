@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::actor::Actor;
 use super::record::Record;
-use super::{HydrateCtx, Hydrator, StarterPack};
+use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
 use crate::store::rows::AggRow;
 use crate::store::subscriptions::Subscription;
@@ -41,6 +41,8 @@ pub struct State {
     pub subscriptions: FxHashMap<ActorId, Subscription>,
     /// Whom the viewer follows among the followers of an account.
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
+    /// Whom accounts keep away, as far as it was asked.
+    pub(super) against: FxHashMap<ActorId, Arc<Against>>,
     /// Blocks in either direction between two accounts, the smaller number first.
     pub blocks: FxHashMap<(ActorId, ActorId), bool>,
     /// Starter packs by the URI that a profile names.

@@ -6,6 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::made::OwnEdges;
 use super::post::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::store::rows::{Counter, EdgeKind};
@@ -100,6 +101,7 @@ impl Hydrator<'_> {
     /// Hydrates the posts of a thread, and which of them the author of their root likes.
     pub fn thread_posts(&self, state: &mut PostState, thread: &ThreadSkeleton) -> Result<()> {
         self.posts(state, &thread.posts)?;
+        let mut made = OwnEdges::default();
         for id in &thread.posts {
             let root_author = state.post(*id).and_then(|p| match &p.record.reply {
                 Some(reply) => reply.root.actor,
@@ -109,7 +111,7 @@ impl Hydrator<'_> {
             if state.base.agg(Target::Post(*id)).get(Counter::Likes) == 0 {
                 continue;
             }
-            if let Some(like) = self.fan_uri(EdgeKind::Like, Target::Post(*id), author)? {
+            if let Some(like) = self.own_edge(&mut made, EdgeKind::Like, *id, author)? {
                 state.root_author_likes.insert(*id, like);
             }
         }

@@ -1,10 +1,22 @@
 //! How the viewer and accounts relate: point reads on the edges between the two, and on the few lists that either
 //! of them blocks or mutes.
 
+use std::sync::Arc;
+
+use super::shared::{Against, Muted, Ties};
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
 use crate::store::{ActorId, Reader, RecordId, Rkey, Target};
+
+/// An account's side of its relations, read once for all of them.
+pub struct Side {
+    pub(super) id: ActorId,
+    /// Whom it keeps away.
+    pub against: Arc<Against>,
+    pub(super) muted: Arc<Muted>,
+    pub(super) ties: Arc<Ties>,
+}
 
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
@@ -12,37 +24,56 @@ impl Hydrator<'_> {
         if !self.ctx.signed_in {
             return Ok(());
         }
+        let Some(viewer) = self.ctx.viewer else {
+            ids.iter().for_each(|id| _ = state.profile_viewers.entry(*id).or_default());
+            return Ok(());
+        };
+        let own = self.side(viewer)?;
+        state.profile_viewers.reserve(ids.len());
         for &id in ids {
             if state.profile_viewers.contains_key(&id) {
                 continue;
             }
-            let Some(viewer) = self.ctx.viewer else {
-                state.profile_viewers.insert(id, ProfileViewer::default());
-                continue;
-            };
-            let mut relation = self.direct_relation(viewer, id)?;
-            if id != viewer {
-                self.list_relation(state, viewer, id, &mut relation)?;
-            }
+            let relation = self.relation(state, &own, id)?;
             state.profile_viewers.insert(id, relation);
         }
         Ok(())
     }
 
-    /// The relation without lists; nobody relates to themselves.
-    pub fn direct_relation(&self, viewer: ActorId, id: ActorId) -> Result<ProfileViewer> {
-        let mut out = ProfileViewer::default();
-        if id == viewer {
-            return Ok(out);
+    /// What decides how an account relates to others.
+    pub fn side(&self, id: ActorId) -> Result<Side> {
+        Ok(Side { id, against: self.against(id)?, muted: self.muted_by(id)?, ties: self.ties(id)? })
+    }
+
+    fn relation(&self, state: &mut State, own: &Side, id: ActorId) -> Result<ProfileViewer> {
+        if id == own.id {
+            return Ok(ProfileViewer::default());
         }
-        if let Some(mute) = self.muted_by(viewer)?.accounts.get(&id) {
+        let theirs = self.against_of(state, id)?;
+        let mut relation = self.direct(own, id, &theirs)?;
+        self.list_relation(state, own, &theirs, id, &mut relation)?;
+        Ok(relation)
+    }
+
+    /// The relation without lists; nobody relates to themselves.
+    pub fn direct_relation(&self, own: &Side, id: ActorId) -> Result<ProfileViewer> {
+        if id == own.id {
+            return Ok(ProfileViewer::default());
+        }
+        let theirs = self.against(id)?;
+        self.direct(own, id, &theirs)
+    }
+
+    fn direct(&self, own: &Side, id: ActorId, theirs: &Against) -> Result<ProfileViewer> {
+        let mut out = ProfileViewer::default();
+        let (viewer, ties) = (own.id, &own.ties);
+        if let Some(mute) = own.muted.accounts.get(&id) {
             out.muted_only_reposts = mute.only_reposts;
             out.muted_only_quoteposts = mute.only_quoteposts;
             out.muted = !mute.only_reposts && !mute.only_quoteposts;
         }
-        out.blocking = self.block_uri(viewer, id)?;
-        out.blocked_by = self.block_uri(id, viewer)?;
-        let ties = self.ties(viewer)?;
+        out.blocking = self.block_uri(&own.against, viewer, id)?;
+        out.blocked_by = self.block_uri(theirs, id, viewer)?;
         out.following = match ties.follows.as_ref().map(|follows| follows.places.get(&id)) {
             Some(None) => None,
             Some(Some((_, Some(rkey)))) => Some(self.follow_uri(viewer, *rkey)?),
@@ -60,15 +91,14 @@ impl Hydrator<'_> {
     fn list_relation(
         &self,
         state: &mut State,
-        viewer: ActorId,
+        own: &Side,
+        theirs: &Against,
         id: ActorId,
         out: &mut ProfileViewer,
     ) -> Result<()> {
-        let own = self.against(viewer)?;
-        out.muted_by_list = self.live_list_with(state, &own.muted_lists, id)?;
-        out.blocking_by_list = self.live_list_with(state, &own.blocked_lists, id)?;
-        let theirs = self.against(id)?;
-        out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, viewer)?;
+        out.muted_by_list = self.live_list_with(state, &own.against.muted_lists, id)?;
+        out.blocking_by_list = self.live_list_with(state, &own.against.blocked_lists, id)?;
+        out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, own.id)?;
         // Views name these two.
         let named: Vec<RecordId> =
             [out.muted_by_list, out.blocking_by_list].into_iter().flatten().collect();
@@ -106,8 +136,8 @@ impl Hydrator<'_> {
     }
 
     /// The AT-URI of the block from one account to another.
-    fn block_uri(&self, from: ActorId, to: ActorId) -> Result<Option<String>> {
-        match &self.against(from)?.accounts {
+    fn block_uri(&self, of: &Against, from: ActorId, to: ActorId) -> Result<Option<String>> {
+        match &of.accounts {
             Some(blocked) if !blocked.contains(&to) => Ok(None),
             _ => self.edge_uri(EdgeKind::Block, from, to),
         }

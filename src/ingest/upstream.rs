@@ -4,6 +4,7 @@
 //! a broken connection it goes on behind the last frame it read, since what was read is still on its way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{sleep, sleep_until};
@@ -19,6 +20,9 @@ use crate::net::{Dialer, Message, NetError, WsStream};
 
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
+/// How long a socket that has little to read is left alone: every frame that is read by itself wakes a thread here, one
+/// of the lanes and the sequencer, which costs more than all that is done with it.
+const REST: Duration = Duration::from_millis(5);
 
 /// Reads one upstream.
 pub(crate) struct Reader {
@@ -113,11 +117,17 @@ impl Reader {
         self.feed.status.connected(true);
         tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
         let mut watch = Watch::new(self.timing);
+        let mut rested = state.frames;
         loop {
             let message = match socket.next().now_or_never() {
                 Some(message) => message,
                 None => {
                     state.flush(&self.feed, &self.lanes);
+                    let few = state.frames - std::mem::replace(&mut rested, state.frames);
+                    if (1..CHUNK as u64).contains(&few) {
+                        sleep(REST).await;
+                        continue;
+                    }
                     tokio::select! {
                         message = socket.next() => message,
                         () = sleep_until(watch.next()) => {

@@ -216,6 +216,12 @@ impl Target {
         }
     }
 
+    /// What the keys of an account and of all its records begin with.
+    #[must_use]
+    pub fn prefixes_of(actor: ActorId) -> [Key; 3] {
+        [1, 2, 3].map(|kind| Key::tag(kind).actor(actor))
+    }
+
     /// Appends the tagged byte form: 5, 13 or 17 bytes.
     pub fn push(self, k: &mut KeyBuf) {
         match self {

@@ -309,12 +309,18 @@ pub enum Order {
 pub fn order_prefix(order: Order, target: Target) -> Key {
     Key::tag(order as u8).target(target)
 }
-/// The list whose whole the row cache may keep: the prefix of all its rows.
+/// What the row cache may keep as a whole of which a row is a part: the replies to a post and what an account likes or
+/// reposts by the prefix of their rows, the labels on everything of an account by its number.
 #[must_use]
 pub(super) fn listed_under(ks: Ks, key: &[u8]) -> Option<&[u8]> {
-    // Behind the tag: another for posts, and the post.
-    let replies = ks == Ks::Order && key.first() == Some(&(Order::Replies as u8));
-    key.get(..2 + PostId::LEN).filter(|_| replies)
+    let first = *key.first()?;
+    match ks {
+        // Behind the tag: another for posts, and the post.
+        Ks::Order if first == Order::Replies as u8 => key.get(..2 + PostId::LEN),
+        Ks::Fwd if [EdgeKind::Like as u8, EdgeKind::Repost as u8].contains(&first) => key.get(..5),
+        Ks::Label => key.get(1..5),
+        _ => None,
+    }
 }
 /// A post in such a list.
 #[must_use]

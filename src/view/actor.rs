@@ -202,7 +202,7 @@ pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
     let mut all_labels = labels(state, Target::Actor(id));
     if let Some(profile) = profile {
         all_labels.extend(labels(state, Target::Record(profile.record.id)));
-        all_labels.extend(profile.record.self_labels(&actor.did));
+        all_labels.extend(profile.record.self_labels.iter().cloned());
     }
     Some(ProfileView {
         did: Arc::clone(&actor.did),

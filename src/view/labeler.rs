@@ -59,7 +59,7 @@ pub fn labeler(state: &State, account: ActorId) -> Option<LabelerView> {
         like_count: state.agg(target).get(Counter::Likes),
         viewer: like_viewer(state, target),
         indexed_at: Time(record.sort),
-        labels: labels_with_own(state, record, &creator.did),
+        labels: labels_with_own(state, record),
         creator,
         policies: None,
         reason_types: None,

@@ -15,8 +15,6 @@ pub mod site;
 pub mod thread;
 pub mod thread_v2;
 
-use std::sync::Arc;
-
 use crate::hydrate::{Preset, Record, State, Target};
 use crate::moderation::Label;
 
@@ -37,8 +35,8 @@ pub fn labels(state: &State, target: Target) -> Vec<Label> {
 
 /// The labels on a record, those of its author included.
 #[must_use]
-pub fn labels_with_own(state: &State, record: &Record, author: &Arc<str>) -> Vec<Label> {
+pub fn labels_with_own(state: &State, record: &Record) -> Vec<Label> {
     let mut out = labels(state, Target::of(record.id));
-    out.extend(record.self_labels(author));
+    out.extend(record.self_labels.iter().cloned());
     out
 }

@@ -77,7 +77,7 @@ impl NotifState {
             (&*post.record.cid, NotifiedRecord::Post(&post.record.json))
         } else if id.coll == c::PROFILE {
             let own = &base.actor(row.author)?.profile.as_ref()?.record;
-            all_labels.extend(own.self_labels(&author.did));
+            all_labels.extend(own.self_labels.iter().cloned());
             (&*own.cid, NotifiedRecord::Other(&own.value))
         } else {
             match self.records.get(&id) {

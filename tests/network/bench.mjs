@@ -43,10 +43,14 @@ function world(name, events, options = []) {
   return { file, ...JSON.parse(fs.readFileSync(facts, 'utf8')) }
 }
 
-/** The simulator serving a world, in the shape of a network that `startAerie` knows. */
-async function simulate({ file }, rate = 'max') {
+/**
+ * The simulator serving a world, in the shape of a network that `startAerie` knows. With `past` it knows the cursor of a
+ * store that has the world already; otherwise it would send everything again, beside what is measured.
+ */
+async function simulate({ file }, { rate = 'max', past = false } = {}) {
   const url = `http://127.0.0.1:${SIMULATOR_PORT}`
   const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle']
+  if (past) args.push('--prehistory', 'all')
   const child = spawn(ATSIM, args, { stdio: 'ignore' })
   let state
   while (!state) {
@@ -94,7 +98,7 @@ const diskBytes = (dir) =>
 
 /** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
 async function catchUp(shape, { verify = true, dir = folder() } = {}) {
-  const net = await simulate(shape)
+  const net = await simulate(shape, { past: fs.existsSync(path.join(dir, 'data')) })
   const aerie = await startAerie(net, { dir, change: settings(verify) })
   let first
   let seq = 0
@@ -135,7 +139,7 @@ const sections = {
   },
 
   async live() {
-    const net = await simulate(mixed(EVENTS), 1000)
+    const net = await simulate(mixed(EVENTS), { rate: 1000 })
     const dir = folder()
     const aerie = await startAerie(net, { dir, change: settings(true) })
     await sleep(10_000)

@@ -342,7 +342,7 @@ fn relationship(
     if actor == id || h.actor(id)?.is_none() {
         return Ok(out);
     }
-    let direct = h.direct_relation(actor, id)?;
+    let direct = h.direct_relation(&h.side(actor)?, id)?;
     let by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
         let list = h.any_list_with(&h.against(from)?.blocked_lists, to)?;
         Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
