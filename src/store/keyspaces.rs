@@ -1,6 +1,6 @@
 //! The table of keyspaces: name and tuning, in one row each. Opening goes through it, so a keyspace cannot
-//! be half registered. Options are frozen by the engine when a keyspace is made: changed tuning needs a
-//! new name (the `_1` suffix) and a migration.
+//! be half registered. Options are frozen by the engine when a keyspace is made: a store keeps the tuning that it began
+//! with, which every version reads. Changed rows need a new name (the `_1` suffix) and a migration.
 
 use fjall::KeyspaceCreateOptions;
 use fjall::config::{
@@ -35,7 +35,7 @@ keyspaces! {
     Actor  "actor_1"    Tuning::point(8),  "Per account: profile state, repo state, identity; handle to account.";
     Post   "post_1"     Tuning::rows(),    "Post to flags, CID and packed record.";
     Fwd    "edge_fwd_2" Tuning::edges(),   "kind, actor, rkey to target: deletes, own likes, follows in order.";
-    Rev    "edge_rev_2" Tuning::point(8),  "kind, target, actor to rkey: uniqueness, viewer state, fans.";
+    Rev    "edge_rev_2" Tuning::fans(),    "kind, target, actor to rkey: uniqueness, viewer state, fans.";
     Order  "order_1"    Tuning::scan(),    "Replies, quotes, mentions, list items, and the fans of the popular, by time.";
     Feed   "feed_1"     Tuning::scan(),    "actor, newest first, posts and reposts.";
     Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject has it.";
@@ -52,33 +52,39 @@ keyspaces! {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tuning {
     block: u32,
-    bloom: bool,
+    /// Bits of the filter for a key.
+    bloom: Option<f32>,
     /// Share of the memtable budget.
     weight: u64,
 }
 
 impl Tuning {
     const fn small() -> Self {
-        Self { block: 4096, bloom: true, weight: 1 }
+        Self { block: 4096, bloom: Some(10.0), weight: 1 }
     }
     const fn point(kib: u32) -> Self {
-        Self { block: kib * 1024, bloom: true, weight: 4 }
+        Self { block: kib * 1024, bloom: Some(10.0), weight: 4 }
     }
     const fn scan() -> Self {
-        Self { block: 8192, bloom: false, weight: 3 }
+        Self { block: 8192, bloom: None, weight: 3 }
     }
+    /// Only deletes look for one row, and rows are so small that a filter would be a fifteenth of them.
     const fn edges() -> Self {
-        Self { block: 16 * 1024, bloom: true, weight: 4 }
+        Self { block: 16 * 1024, bloom: None, weight: 4 }
+    }
+    const fn fans() -> Self {
+        Self { block: 8192, bloom: Some(8.0), weight: 4 }
     }
     const fn rows() -> Self {
-        Self { block: 16 * 1024, bloom: true, weight: 4 }
+        Self { block: 16 * 1024, bloom: Some(10.0), weight: 4 }
     }
 
     pub(super) fn options(self, memtable_unit: u64) -> KeyspaceCreateOptions {
-        let filter = if self.bloom {
-            FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0)))
-        } else {
-            FilterPolicy::disabled()
+        let filter = match self.bloom {
+            Some(bits) => FilterPolicy::all(FilterPolicyEntry::Bloom(
+                BloomConstructionPolicy::BitsPerKey(bits),
+            )),
+            None => FilterPolicy::disabled(),
         };
         KeyspaceCreateOptions::default()
             .manual_journal_persist(true)

@@ -227,11 +227,16 @@ impl Store {
         self.0.epoch.load(Ordering::SeqCst)
     }
 
-    /// Bytes on disk by keyspace, and of the journals.
+    /// Bytes on disk by keyspace, and of the journals. The engine's own figure leaves out filters and block indexes, a
+    /// fifteenth of the rows that are small.
     pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
-        let by_keyspace =
-            Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
-        Ok((by_keyspace, self.0.db.journal_disk_space()?))
+        let tables = |k: &fjall::Keyspace| -> u64 {
+            let files = std::fs::read_dir(k.path().join("tables")).into_iter().flatten().flatten();
+            // A table may be merged away meanwhile.
+            files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+        };
+        let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, tables(k)));
+        Ok((by_keyspace.collect(), self.0.db.journal_disk_space()?))
     }
 
     /// About how many rows each keyspace has; shadowed versions and deletes count too.
