@@ -142,12 +142,13 @@ struct Inner {
 
 impl Store {
     /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
-    /// cache (three eighths), the row cache (an eighth), memtables and the name cache.
+    /// cache (a quarter), the row cache (an eighth), memtables (an eighth as the engine counts them, twice that in truth)
+    /// and the name cache; the rest is for what comes in and for what is kept of accounts.
     pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
         let budget = memory_budget.max(64 << 20);
         let db = fjall::Database::builder(path.join("db"))
-            .cache_size(budget / 8 * 3)
+            .cache_size(budget / 4)
             .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
             .manual_journal_persist(true)
             .worker_threads(2)
@@ -157,7 +158,7 @@ impl Store {
                 e => e.into(),
             })?;
         // 52 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 4 / 104).max(256 << 10);
+        let unit = (budget / 6 / 104).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
@@ -168,7 +169,7 @@ impl Store {
             keyspaces,
             names,
             rows: row_cache::RowCache::new(budget / 8),
-            max_buffered: budget / 4,
+            max_buffered: budget / 8,
             epoch: AtomicU64::new(0),
             caches: parking_lot::RwLock::default(),
             db,

@@ -43,7 +43,8 @@ impl Store {
     #[must_use]
     pub fn headroom(&self) -> u64 {
         let largest = self.0.keyspaces.iter().map(fjall::Keyspace::disk_space).max().unwrap_or(0);
-        self.0.max_buffered + JOURNAL + largest.min(COMPACTION)
+        // What is buffered, and as much of it again while it is merged.
+        2 * self.0.max_buffered + JOURNAL + largest.min(COMPACTION)
     }
 }
 
