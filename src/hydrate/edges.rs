@@ -19,6 +19,8 @@ use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
 const MAX_SORTED: usize = 10_000;
+/// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
+const MAX_PASSED: usize = 2_000;
 
 /// What an account has a record on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +139,8 @@ impl Hydrator<'_> {
     }
 
     fn row_cid(&self, id: RecordId) -> Result<String> {
-        Ok(self.snapshot.record(id)?.map(|row| record_cid(&row.cid)).unwrap_or_default())
+        let row = self.snapshot.record(id)?;
+        Ok(row.map_or_else(|| "0".to_owned(), |row| record_cid(&row.cid)))
     }
 
     /// The members of a list. Who opted out of a reference list is there for its owner only.
@@ -152,7 +155,7 @@ impl Hydrator<'_> {
         let prefix = order_prefix(Order::Items, target);
         let may_leave = self.ctx.viewer != Some(list.actor)
             && self.load_record(list)?.is_some_and(|list| is_reference_list(&list));
-        let mut failed = None;
+        let (mut failed, mut passed, mut stopped_at) = (None, 0, None);
         newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
             let item = rest.rkey().zip(ByteReader::new(value).actor());
             let Some((rkey, member)) = item else { return true };
@@ -162,8 +165,14 @@ impl Hydrator<'_> {
                 Ok(fan.is_some_and(|fan| fan.rkey == rkey)
                     && !(may_leave && self.opt_out(list, member)?.is_some()))
             };
+            let item = ListItem { member, rkey };
             match counts() {
-                Ok(counts) => !counts || out.push(sort, ListItem { member, rkey }),
+                Ok(true) => out.push(sort, item),
+                Ok(false) => {
+                    passed += 1;
+                    stopped_at = Some((sort, item)).filter(|_| passed == MAX_PASSED);
+                    passed < MAX_PASSED
+                }
                 Err(error) => {
                     failed = Some(error);
                     false
@@ -173,9 +182,16 @@ impl Hydrator<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        out.page(|item| {
+        let tie = |item: &ListItem| {
             self.row_cid(RecordId { actor: list.actor, coll: c::LISTITEM, rkey: item.rkey })
-        })
+        };
+        let mut page = out.page(tie)?;
+        if page.cursor.is_none()
+            && let Some((ms, item)) = stopped_at
+        {
+            page.cursor = Some(TimeCursor { ms, tie: tie(&item)? }.to_string());
+        }
+        Ok(page)
     }
 
     /// The valid records that an account has in a collection with rows of its own: lists, feed generators.

@@ -45,10 +45,10 @@ function world(name, events, options = []) {
   return { file, ...JSON.parse(fs.readFileSync(facts, 'utf8')) }
 }
 
-/** The simulator serving a world, in the shape of a network that `startAerie` knows. */
-async function simulate({ file }, rate = 'max') {
+/** The simulator serving a world, in the shape of a network that `startAerie` knows. All of a world that is `past` was sent before. */
+async function simulate({ file }, { rate = 'max', past = false } = {}) {
   const url = `http://127.0.0.1:${SIMULATOR_PORT}`
-  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle']
+  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle', ...(past ? ['--prehistory', 'all'] : [])]
   const child = spawn(ATSIM, args, { stdio: 'ignore' })
   let state
   while (!state) {
@@ -101,7 +101,8 @@ const diskBytes = (dir) =>
 
 /** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
 async function catchUp(shape, { verify = true, dir = folder() } = {}) {
-  const net = await simulate(shape)
+  // A store that is used again knows its cursor, which the simulator must not take for one of the future.
+  const net = await simulate(shape, { past: fs.existsSync(path.join(dir, 'data')) })
   const aerie = await startAerie(net, { dir, change: settings(verify) })
   let first
   let seq = 0
@@ -142,7 +143,7 @@ const sections = {
   },
 
   async live() {
-    const net = await simulate(mixed(EVENTS), 1000)
+    const net = await simulate(mixed(EVENTS), { rate: 1000 })
     const dir = folder()
     const aerie = await startAerie(net, { dir, change: settings(true) })
     await sleep(10_000)
@@ -242,29 +243,32 @@ async function everyMethod() {
   const dir = folder()
   spawnSync('cp', ['-a', `${first.dir}/.`, dir])
   const aerie = await startAerie(first.net, { dir, change: settings(true) })
-  const client = new Client(first.net)
-  const w = await discover(client, first.net)
-  note(`${w.dids.length} accounts, ${w.posts.length} posts, ${w.lists.length} lists, ${w.feeds.length} feeds, ${w.packs.length} packs`)
-  for (const [nsid, make] of Object.entries(procedures(w))) await written(client, nsid, make, w.viewers)
-  const asked = queries(w)
-  for (const { nsid, kind, auth, params } of served) {
-    const make = asked[nsid]
-    if (kind !== 'query') continue
-    if (!make) {
-      note(`${nsid}: not asked here`)
-      continue
+  try {
+    const client = new Client(first.net)
+    const w = await discover(client, first.net)
+    note(`${w.dids.length} accounts, ${w.posts.length} posts, ${w.lists.length} lists, ${w.feeds.length} feeds, ${w.packs.length} packs`)
+    for (const [nsid, make] of Object.entries(procedures(w))) await written(client, nsid, make, w.viewers)
+    const asked = queries(w)
+    for (const { nsid, kind, auth, params } of served) {
+      const make = asked[nsid]
+      if (kind !== 'query') continue
+      if (!make) {
+        note(`${nsid}: not asked here`)
+        continue
+      }
+      const viewers = auth === 'none' || auth === 'admin' ? undefined : w.viewers
+      const most = nsid === 'com.atproto.label.queryLabels' ? 250 : 100
+      for (const limit of params.some(({ name }) => name === 'limit') ? [undefined, most] : [undefined]) {
+        const options = { times: CALLS, limit, viewers, headers: auth === 'admin' ? adminHeaders : {} }
+        timed(`${nsid}${limit ? `, ${limit}` : ''}`, await page(client, nsid, make, options), target(nsid, limit))
+      }
     }
-    const viewers = auth === 'none' || auth === 'admin' ? undefined : w.viewers
-    const most = nsid === 'com.atproto.label.queryLabels' ? 250 : 100
-    for (const limit of params.some(({ name }) => name === 'limit') ? [undefined, most] : [undefined]) {
-      const options = { times: CALLS, limit, viewers, headers: auth === 'admin' ? adminHeaders : {} }
-      timed(`${nsid}${limit ? `, ${limit}` : ''}`, await page(client, nsid, make, options), target(nsid, limit))
-    }
+    for (const [nsid, make] of Object.entries(afterwards(w))) await written(client, nsid, make, w.viewers)
+    client.close()
+  } finally {
+    await finish({ net: first.net, aerie })
+    remove(dir)
   }
-  for (const [nsid, make] of Object.entries(afterwards(w))) await written(client, nsid, make, w.viewers)
-  client.close()
-  await finish({ net: first.net, aerie })
-  remove(dir)
 }
 
 async function everyExtreme() {
@@ -280,23 +284,27 @@ async function everyExtreme() {
       s.community = { list: w.club.uri }
     },
   })
-  await aerie.caughtUp(300_000)
-  note(`${format(w.log.length)} records of ${format(w.names.length)} accounts`)
-  const client = new Client(net)
-  const post = 'community.blacksky.feed.submitPost'
-  await written(client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
-  for (const [name, nsid, params, viewer, most] of extremes(w)) {
-    const answers = await page(client, nsid, () => params, { times: CALLS >> 1, viewers: viewer && [viewer] })
-    timed(`${nsid.split('.').at(-1)}: ${name}`, answers, most)
+  try {
+    await aerie.caughtUp(300_000)
+    note(`${format(w.log.length)} records of ${format(w.names.length)} accounts`)
+    const client = new Client(net)
+    const post = 'community.blacksky.feed.submitPost'
+    await written(client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
+    for (const [name, nsid, params, viewer, most] of extremes(w)) {
+      const answers = await page(client, nsid, () => params, { times: CALLS >> 1, viewers: viewer && [viewer] })
+      timed(`${nsid.split('.').at(-1)}: ${name}`, answers, most)
+    }
+    client.close()
+  } finally {
+    await finish({ net, aerie })
+    remove(dir)
   }
-  client.close()
-  await finish({ net, aerie })
-  remove(dir)
 }
 
 /** Notes what a query took; without a promise there is no target. */
 function timed(name, answers, most) {
   const { p50, p99, max, bytes, statuses } = summary(answers)
+  if (!statuses[200]) return note(`${name}: never 200 but ${JSON.stringify(statuses)}, ${answers[0].body}`)
   const failed = Object.entries(statuses).filter(([status]) => status !== '200').map(([status, n]) => `, ${n} x ${status}`)
   const more = `; p50 ${format(p50)}, worst ${format(max)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
   if (most) figure(`${name} p99`, p99, 'ms', '<=', most, more)

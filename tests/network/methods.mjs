@@ -34,8 +34,6 @@ export function queries(w) {
     'app.bsky.feed.getActorFeeds': (i) => ({ actor: turn(w.feeds.map((uri) => record(uri).repo))(i) }),
     'app.bsky.feed.getActorLikes': (i, viewer) => ({ actor: viewer }),
     'app.bsky.feed.getAuthorFeed': (i) => ({ actor: actor(i), filter: filters[i % filters.length], includePins: true }),
-    'app.bsky.feed.getFeed': (i) => ({ feed: feed(i) }),
-    'app.bsky.feed.getFeedGenerator': (i) => ({ feed: feed(i) }),
     'app.bsky.feed.getFeedGenerators': (i) => ({ feeds: some(w.feeds, 25)(i) }),
     'app.bsky.feed.getLikes': (i) => ({ uri: post(i) }),
     'app.bsky.feed.getListFeed': (i) => ({ list: list(i) }),
