@@ -31,6 +31,42 @@ pub struct Edge {
     pub rkey: Rkey,
 }
 
+/// The edges of an account, each target once: read with the first page of an answer and kept for those that fill it up.
+pub struct Edges<'h> {
+    h: Hydrator<'h>,
+    kind: EdgeKind,
+    actor: ActorId,
+    held: Held,
+}
+
+enum Held {
+    Unread,
+    /// The latest first.
+    Sorted(Vec<(i64, Edge)>),
+    TooMany,
+}
+
+impl Edges<'_> {
+    /// A page of them, the latest first.
+    pub fn page(&mut self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<Edge>> {
+        let (h, kind, actor) = (self.h, self.kind, self.actor);
+        if matches!(self.held, Held::Unread) {
+            self.held = h.read_edges(kind, actor)?;
+        }
+        let Held::Sorted(sorted) = &self.held else {
+            return h.edges_by_key(kind, actor, cursor, limit);
+        };
+        let mut out = Collector::new(limit, cursor);
+        let newer = cursor.map_or(0, |c| sorted.partition_point(|(sort, _)| *sort > c.ms));
+        for (sort, edge) in sorted.iter().skip(newer) {
+            if h.is_winner(kind, actor, edge)? && !out.push(*sort, *edge) {
+                break;
+            }
+        }
+        out.page(|edge| h.tie_cid(kind, actor, edge.rkey))
+    }
+}
+
 /// A member of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListItem {
@@ -58,31 +94,23 @@ impl Hydrator<'_> {
         out.page(|fan| self.tie_cid(kind, fan.actor, fan.rkey))
     }
 
-    /// What an account has records of `kind` on, once each: its follows, its blocks.
-    pub fn edges(
-        &self,
-        kind: EdgeKind,
-        actor: ActorId,
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-    ) -> Result<Page<Edge>> {
+    /// What an account has records of `kind` on: its follows, its blocks.
+    #[must_use]
+    pub fn edges(&self, kind: EdgeKind, actor: ActorId) -> Edges<'_> {
+        Edges { h: *self, kind, actor, held: Held::Unread }
+    }
+
+    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<Held> {
         let mut all = Vec::new();
         self.scan_edges(kind, actor, None, &mut |sort, edge| {
             all.push((sort, edge));
             all.len() <= MAX_SORTED
         })?;
         if all.len() > MAX_SORTED {
-            return self.edges_by_key(kind, actor, cursor, limit);
+            return Ok(Held::TooMany);
         }
         all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
-        let mut out = Collector::new(limit, cursor);
-        for (sort, edge) in all {
-            let behind = cursor.is_none_or(|c| sort <= c.ms);
-            if behind && self.is_winner(kind, actor, &edge)? && !out.push(sort, edge) {
-                break;
-            }
-        }
-        out.page(|edge| self.tie_cid(kind, actor, edge.rkey))
+        Ok(Held::Sorted(all))
     }
 
     /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.

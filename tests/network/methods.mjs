@@ -30,7 +30,7 @@ export function queries(w) {
     'app.bsky.ageassurance.getState': () => ({ countryCode: 'GB' }),
     'app.bsky.bookmark.getBookmarks': () => ({}),
     'app.bsky.draft.getDrafts': () => ({}),
-    'app.bsky.embed.getEmbedExternalView': () => ({ url: 'https://example.com/', uris: [] }),
+    'app.bsky.embed.getEmbedExternalView': (i) => ({ url: 'https://example.com/', uris: [post(i)] }),
     'app.bsky.feed.getActorFeeds': (i) => ({ actor: turn(w.feeds.map((uri) => record(uri).repo))(i) }),
     'app.bsky.feed.getActorLikes': (i, viewer) => ({ actor: viewer }),
     'app.bsky.feed.getAuthorFeed': (i) => ({ actor: actor(i), filter: filters[i % filters.length], includePins: true }),
@@ -72,7 +72,6 @@ export function queries(w) {
     'com.atproto.identity.resolveHandle': (i) => ({ handle: turn(w.handles)(i) }),
     'com.atproto.label.queryLabels': (i) => ({ uriPatterns: [[post(i)], ['*'], [`at://${did(i)}/*`]][i % 3], sources: w.labelers }),
     'com.atproto.repo.getRecord': (i) => (record([post, list, feed][i % 3](i))),
-    'com.atproto.temp.fetchLabels': () => ({}),
   }
 }
 
