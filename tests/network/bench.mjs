@@ -247,7 +247,7 @@ async function everyMethod() {
     const client = new Client(first.net)
     const w = await discover(client, first.net)
     note(`${w.dids.length} accounts, ${w.posts.length} posts, ${w.lists.length} lists, ${w.feeds.length} feeds, ${w.packs.length} packs`)
-    for (const [nsid, make] of Object.entries(procedures(w))) await written(client, nsid, make, w.viewers)
+    for (const [nsid, make] of Object.entries(procedures(w))) await written(aerie.pid, client, nsid, make, w.viewers)
     const asked = queries(w)
     for (const { nsid, kind, auth, params } of served) {
       const make = asked[nsid]
@@ -260,10 +260,10 @@ async function everyMethod() {
       const most = nsid === 'com.atproto.label.queryLabels' ? 250 : 100
       for (const limit of params.some(({ name }) => name === 'limit') ? [undefined, most] : [undefined]) {
         const options = { times: CALLS, limit, viewers, headers: auth === 'admin' ? adminHeaders : {} }
-        timed(`${nsid}${limit ? `, ${limit}` : ''}`, await page(client, nsid, make, options), target(nsid, limit))
+        await timed(`${nsid}${limit ? `, ${limit}` : ''}`, target(nsid, limit), aerie.pid, () => page(client, nsid, make, options))
       }
     }
-    for (const [nsid, make] of Object.entries(afterwards(w))) await written(client, nsid, make, w.viewers)
+    for (const [nsid, make] of Object.entries(afterwards(w))) await written(aerie.pid, client, nsid, make, w.viewers)
     client.close()
   } finally {
     await finish({ net: first.net, aerie })
@@ -289,10 +289,10 @@ async function everyExtreme() {
     note(`${format(w.log.length)} records of ${format(w.names.length)} accounts`)
     const client = new Client(net)
     const post = 'community.blacksky.feed.submitPost'
-    await written(client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
+    await written(aerie.pid, client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
     for (const [name, nsid, params, viewer, most] of extremes(w)) {
-      const answers = await page(client, nsid, () => params, { times: CALLS >> 1, viewers: viewer && [viewer] })
-      timed(`${nsid.split('.').at(-1)}: ${name}`, answers, most)
+      const options = { times: CALLS >> 1, viewers: viewer && [viewer] }
+      await timed(`${nsid.split('.').at(-1)}: ${name}`, most, aerie.pid, () => page(client, nsid, () => params, options))
     }
     client.close()
   } finally {
@@ -301,24 +301,28 @@ async function everyExtreme() {
   }
 }
 
-/** Notes what a query took; without a promise there is no target. */
-function timed(name, answers, most) {
+/** Asks, and notes what the answers took; without a promise there is no target. */
+async function timed(name, most, pid, ask) {
+  const before = cpuSeconds(pid)
+  const answers = await ask()
+  const cpu = (1000 * (cpuSeconds(pid) - before)) / answers.length
   const { p50, p99, max, bytes, statuses } = summary(answers)
   if (!statuses[200]) return note(`${name}: never 200 but ${JSON.stringify(statuses)}, ${answers[0].body}`)
   const failed = Object.entries(statuses).filter(([status]) => status !== '200').map(([status, n]) => `, ${n} x ${status}`)
-  const more = `; p50 ${format(p50)}, worst ${format(max)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
+  const more = `; p50 ${format(p50)}, worst ${format(max)}, CPU ${format(cpu)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
   if (most) figure(`${name} p99`, p99, 'ms', '<=', most, more)
   else note(`${name} p99: ${format(p99)} ms${more}`)
 }
 
-/** What a procedure took: its answer waits for the disk. */
-async function written(client, nsid, make, viewers) {
-  const answers = []
-  for (let i = 0; i < CALLS >> 1; i++) {
-    answers.push(await client.ask(nsid, { input: make(i, 'did:web:appview.example'), viewer: viewers[i % viewers.length] }))
-  }
-  timed(`${nsid}, waits for fsync`, answers)
-}
+/** What a procedure takes: its answer waits for the disk. */
+const written = (pid, client, nsid, make, viewers) =>
+  timed(`${nsid}, waits for fsync`, undefined, pid, async () => {
+    const answers = []
+    for (let i = 0; i < CALLS >> 1; i++) {
+      answers.push(await client.ask(nsid, { input: make(i, 'did:web:appview.example'), viewer: viewers[i % viewers.length] }))
+    }
+    return answers
+  })
 
 /** A PDS with `count` photographs of one account, and the directory that names it; nothing else of a network. */
 async function pictures(count) {
