@@ -19,6 +19,8 @@ use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
 const MAX_SORTED: usize = 10_000;
+/// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
+const MAX_PASSED: usize = 2_000;
 
 /// What an account has a record on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,42 @@ pub struct Edge {
     pub target: Target,
     /// Key of the record.
     pub rkey: Rkey,
+}
+
+/// The edges of an account, each target once: read with the first page of an answer and kept for those that fill it up.
+pub struct Edges<'h> {
+    h: Hydrator<'h>,
+    kind: EdgeKind,
+    actor: ActorId,
+    held: Held,
+}
+
+enum Held {
+    Unread,
+    /// The latest first.
+    Sorted(Vec<(i64, Edge)>),
+    TooMany,
+}
+
+impl Edges<'_> {
+    /// A page of them, the latest first.
+    pub fn page(&mut self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<Edge>> {
+        let (h, kind, actor) = (self.h, self.kind, self.actor);
+        if matches!(self.held, Held::Unread) {
+            self.held = h.read_edges(kind, actor)?;
+        }
+        let Held::Sorted(sorted) = &self.held else {
+            return h.edges_by_key(kind, actor, cursor, limit);
+        };
+        let mut out = Collector::new(limit, cursor);
+        let newer = cursor.map_or(0, |c| sorted.partition_point(|(sort, _)| *sort > c.ms));
+        for (sort, edge) in sorted.iter().skip(newer) {
+            if h.is_winner(kind, actor, edge)? && !out.push(*sort, *edge) {
+                break;
+            }
+        }
+        out.page(|edge| h.tie_cid(kind, actor, edge.rkey))
+    }
 }
 
 /// A member of a list.
@@ -56,31 +94,23 @@ impl Hydrator<'_> {
         out.page(|fan| self.tie_cid(kind, fan.actor, fan.rkey))
     }
 
-    /// What an account has records of `kind` on, once each: its follows, its blocks.
-    pub fn edges(
-        &self,
-        kind: EdgeKind,
-        actor: ActorId,
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-    ) -> Result<Page<Edge>> {
+    /// What an account has records of `kind` on: its follows, its blocks.
+    #[must_use]
+    pub fn edges(&self, kind: EdgeKind, actor: ActorId) -> Edges<'_> {
+        Edges { h: *self, kind, actor, held: Held::Unread }
+    }
+
+    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<Held> {
         let mut all = Vec::new();
         self.scan_edges(kind, actor, None, &mut |sort, edge| {
             all.push((sort, edge));
             all.len() <= MAX_SORTED
         })?;
         if all.len() > MAX_SORTED {
-            return self.edges_by_key(kind, actor, cursor, limit);
+            return Ok(Held::TooMany);
         }
         all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
-        let mut out = Collector::new(limit, cursor);
-        for (sort, edge) in all {
-            let behind = cursor.is_none_or(|c| sort <= c.ms);
-            if behind && self.is_winner(kind, actor, &edge)? && !out.push(sort, edge) {
-                break;
-            }
-        }
-        out.page(|edge| self.tie_cid(kind, actor, edge.rkey))
+        Ok(Held::Sorted(all))
     }
 
     /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.
@@ -137,7 +167,8 @@ impl Hydrator<'_> {
     }
 
     fn row_cid(&self, id: RecordId) -> Result<String> {
-        Ok(self.snapshot.record(id)?.map(|row| record_cid(&row.cid)).unwrap_or_default())
+        let row = self.snapshot.record(id)?;
+        Ok(row.map_or_else(|| "0".to_owned(), |row| record_cid(&row.cid)))
     }
 
     /// The members of a list. Who opted out of a reference list is there for its owner only.
@@ -152,7 +183,7 @@ impl Hydrator<'_> {
         let prefix = order_prefix(Order::Items, target);
         let may_leave = self.ctx.viewer != Some(list.actor)
             && self.load_record(list)?.is_some_and(|list| is_reference_list(&list));
-        let mut failed = None;
+        let (mut failed, mut passed, mut stopped_at) = (None, 0, None);
         newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
             let item = rest.rkey().zip(ByteReader::new(value).actor());
             let Some((rkey, member)) = item else { return true };
@@ -162,8 +193,14 @@ impl Hydrator<'_> {
                 Ok(fan.is_some_and(|fan| fan.rkey == rkey)
                     && !(may_leave && self.opt_out(list, member)?.is_some()))
             };
+            let item = ListItem { member, rkey };
             match counts() {
-                Ok(counts) => !counts || out.push(sort, ListItem { member, rkey }),
+                Ok(true) => out.push(sort, item),
+                Ok(false) => {
+                    passed += 1;
+                    stopped_at = Some((sort, item)).filter(|_| passed == MAX_PASSED);
+                    passed < MAX_PASSED
+                }
                 Err(error) => {
                     failed = Some(error);
                     false
@@ -173,9 +210,16 @@ impl Hydrator<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        out.page(|item| {
+        let tie = |item: &ListItem| {
             self.row_cid(RecordId { actor: list.actor, coll: c::LISTITEM, rkey: item.rkey })
-        })
+        };
+        let mut page = out.page(tie)?;
+        if page.cursor.is_none()
+            && let Some((ms, item)) = stopped_at
+        {
+            page.cursor = Some(TimeCursor { ms, tie: tie(&item)? }.to_string());
+        }
+        Ok(page)
     }
 
     /// The valid records that an account has in a collection with rows of its own: lists, feed generators.

@@ -10,8 +10,10 @@ use crate::store::ids::{ByteReader, prefix_end};
 use crate::store::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
 use crate::store::{ActorId, Ks, PostId, Reader, Target};
 
-/// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor.
-const MAX_PASSED: usize = 10_000;
+/// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor. One whose post has
+/// to be read counts as `READ` of them.
+const MAX_PASSED: usize = 2_000;
+const READ: usize = 10;
 
 /// `filter` of `app.bsky.feed.getAuthorFeed`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +78,15 @@ impl Hydrator<'_> {
         self.snapshot.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
             let Some((_, row)) = FeedRow::decode(k, v) else { return true };
             let item = FeedItem::of(actor, &row);
-            let passes = match filter.passes(&row) {
-                true if filter == FeedFilter::AuthorThreads => self.in_own_thread(&item, &row),
-                passes => Ok(passes),
+            let (passes, cost) = match filter.passes(&row) {
+                true if filter == FeedFilter::AuthorThreads => {
+                    (self.in_own_thread(&item, &row), READ)
+                }
+                passes => (Ok(passes), 1),
             };
             match passes {
                 Ok(true) => return items.push(row.sort, item),
-                Ok(false) => passed += 1,
+                Ok(false) => passed += cost,
                 Err(e) => {
                     failed = Err(e);
                     return false;

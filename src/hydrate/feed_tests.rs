@@ -100,6 +100,23 @@ fn author_feeds_are_filtered() {
 }
 
 #[test]
+fn a_filter_that_reads_posts_ends_its_page_early() {
+    let f = Fixture::new();
+    let (a, b) = (f.account("a"), f.account("b"));
+    let theirs = f.post(b, NOW - 900, json!({}));
+    let own = f.post(a, NOW - 800, json!({}));
+    for n in 0..450 {
+        f.reply(a, NOW - n, theirs, theirs);
+    }
+    f.hydrate(&seen_by(None), |h| {
+        let (all, sizes) = walk(|c| h.author_feed(a, FeedFilter::AuthorThreads, 10, c).unwrap());
+        assert_eq!((all, sizes), (vec![FeedItem::post(own)], vec![0, 0, 1]));
+        let (_, sizes) = walk(|c| h.author_feed(a, FeedFilter::NoReplies, 10, c).unwrap());
+        assert_eq!(sizes, [1]);
+    });
+}
+
+#[test]
 fn self_threads_need_every_ancestor_on_the_page() {
     let f = Fixture::new();
     let (a, b) = (f.account("a"), f.account("b"));

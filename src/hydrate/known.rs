@@ -1,4 +1,10 @@
 //! Known followers: whom the viewer follows among those who follow an account.
+//!
+//! # Invariants
+//! - An answer looks for no more than `MAX_LOOKUPS` follows, however many accounts it shows: of an account with many
+//!   followers only the viewer's oldest follows are looked for then, and the count is of those.
+
+use std::sync::Arc;
 
 use super::shared::Follows;
 use super::state::{KnownFollowers, State};
@@ -9,8 +15,8 @@ use crate::store::{ActorId, Ks, Reader, Target};
 
 /// How many are shown.
 const SAMPLE: usize = 5;
-/// Beyond so many follows the rest is not looked at: an answer must stay cheap.
-const MAX_FOLLOWS: usize = 10_000;
+/// Follows that are looked for in one answer, for all of its accounts together.
+const MAX_LOOKUPS: usize = 10_000;
 /// Reading the next row of a scan costs about a fifth of a point read.
 const SCAN_ADVANTAGE: u64 = 5;
 
@@ -18,11 +24,10 @@ impl Hydrator<'_> {
     /// Adds the known followers of `ids`.
     pub fn known_followers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
         let Some(viewer) = self.ctx.viewer else { return Ok(()) };
-        if ids.is_empty() {
-            return Ok(());
-        }
+        let Some(most) = MAX_LOOKUPS.checked_div(ids.len()) else { return Ok(()) };
+        let follows = self.sought(viewer)?;
         for &id in ids {
-            let known = self.all_known_followers(viewer, id)?;
+            let known = self.known_among(&follows, id, most)?;
             if let Some((first, _)) = known.split_at_checked(known.len().min(SAMPLE))
                 && !first.is_empty()
             {
@@ -35,21 +40,32 @@ impl Hydrator<'_> {
 
     /// Everybody whom the viewer follows and who follows `subject`.
     pub fn all_known_followers(&self, viewer: ActorId, subject: ActorId) -> Result<Vec<ActorId>> {
+        let follows = self.sought(viewer)?;
+        self.known_among(&follows, subject, MAX_LOOKUPS)
+    }
+
+    fn sought(&self, viewer: ActorId) -> Result<Arc<Follows>> {
         match &self.ties(viewer)?.follows {
-            Some(follows) => self.known_among(follows, subject),
-            None => self.known_among(&Follows::load(self.snapshot, viewer, MAX_FOLLOWS)?, subject),
+            Some(follows) => Ok(Arc::clone(follows)),
+            None => Ok(Arc::new(Follows::load(self.snapshot, viewer, MAX_LOOKUPS)?)),
         }
     }
 
-    fn known_among(&self, follows: &Follows, subject: ActorId) -> Result<Vec<ActorId>> {
+    fn known_among(
+        &self,
+        follows: &Follows,
+        subject: ActorId,
+        most: usize,
+    ) -> Result<Vec<ActorId>> {
         let target = Target::Actor(subject);
         let followers = self.snapshot.agg(target)?.get(Counter::Followers);
         if followers == 0 || follows.ids.is_empty() {
             return Ok(Vec::new());
         }
+        let sought = follows.ids.get(..most).unwrap_or(&follows.ids);
         let mut known = Vec::new();
-        if followers > SCAN_ADVANTAGE * follows.ids.len() as u64 {
-            for &id in &follows.ids {
+        if followers > SCAN_ADVANTAGE * sought.len() as u64 {
+            for &id in sought {
                 if self.snapshot.fan(EdgeKind::Follow, target, id)?.is_some() {
                     known.push(id);
                 }

@@ -50,7 +50,7 @@ mod tests;
 
 pub use actor::{Actor, Profile, Status, Verification};
 pub use context::HydrateCtx;
-pub use edges::{Edge, ListItem};
+pub use edges::{Edge, Edges, ListItem};
 pub use fans::Fan;
 pub use images::Preset;
 pub use page::{Collector, Page, TimeCursor};

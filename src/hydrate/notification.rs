@@ -12,8 +12,10 @@ use crate::store::{
     rebuild,
 };
 
-/// Rows read for one page, and for one count.
-const MAX_READ: usize = 20_000;
+/// Rows read for one page; behind them it ends early, with a cursor.
+const MAX_READ: usize = 2_000;
+/// Notifications counted as unread; there may be more.
+const MAX_UNREAD: usize = 5_000;
 
 /// A page of notifications.
 #[derive(Debug, Clone, Default)]
@@ -183,7 +185,7 @@ impl Hydrator<'_> {
                 Ok(counts) => count += u64::from(counts),
                 Err(e) => failed = Err(e),
             }
-            failed.is_ok() && read < MAX_READ
+            failed.is_ok() && read < MAX_UNREAD
         })?;
         failed.map(|()| (count, withheld))
     }

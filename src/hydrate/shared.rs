@@ -66,7 +66,7 @@ pub(super) struct Muted {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ties {
     /// `None` if they are too many to hold.
-    pub(super) follows: Option<Follows>,
+    pub(super) follows: Option<Arc<Follows>>,
     /// With the key of the follow; `None` if they are too many to hold.
     pub(super) followers: Option<FxHashMap<ActorId, Rkey>>,
 }
@@ -78,12 +78,14 @@ pub(super) struct Follows {
     pub(super) ids: Vec<ActorId>,
     /// Place in `ids`, and the key of the follow unless there are several.
     pub(super) places: FxHashMap<ActorId, (u32, Option<Rkey>)>,
+    /// There are no more.
+    whole: bool,
 }
 
 impl Follows {
-    /// Reads them, the oldest `most` of them.
+    /// Reads them, the oldest `most` records at most.
     pub(super) fn load(s: &Snapshot, actor: ActorId, most: usize) -> Result<Self> {
-        let mut out = Self::default();
+        let (mut out, mut read) = (Self::default(), 0);
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         s.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
@@ -96,8 +98,10 @@ impl Follows {
                     out.ids.push(id);
                 }
             }
-            out.ids.len() < most
+            read += 1;
+            read < most
         })?;
+        out.whole = read < most;
         Ok(out)
     }
 }
@@ -107,6 +111,8 @@ const MAX_FOLLOWS: usize = 5_000;
 const MAX_FOLLOWERS: u64 = 2_000;
 /// Blocks held of one account.
 const MAX_BLOCKS: usize = 500;
+/// Lists whose members an account can block, its oldest list blocks: each is looked at wherever the account is shown.
+const MAX_LISTS: usize = 1_000;
 
 /// Caches and settings, made once at the start.
 pub struct Shared {
@@ -197,11 +203,13 @@ fn load_muted(s: &Snapshot, viewer: ActorId) -> Result<Muted> {
 fn load_ties(s: &Snapshot, viewer: ActorId) -> Result<Ties> {
     let agg = s.agg(Target::Actor(viewer))?;
     let mut ties = Ties::default();
+    // Several records on one account count once, but all are read: of those there may be any number.
     if agg.get(Counter::Follows) <= MAX_FOLLOWS as u64 {
-        ties.follows = Some(Follows::load(s, viewer, usize::MAX)?);
+        let follows = Follows::load(s, viewer, 2 * MAX_FOLLOWS)?;
+        ties.follows = Some(Arc::new(follows)).filter(|follows| follows.whole);
     }
     if agg.get(Counter::Followers) <= MAX_FOLLOWERS {
-        let mut followers = FxHashMap::default();
+        let (mut followers, mut left) = (FxHashMap::default(), 2 * MAX_FOLLOWERS);
         let target = Target::Actor(viewer);
         let prefix = rev_prefix(EdgeKind::Follow, target);
         s.scan_prefix(Ks::Rev, &prefix, &mut |key, value| {
@@ -209,9 +217,10 @@ fn load_ties(s: &Snapshot, viewer: ActorId) -> Result<Ties> {
             let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
             let fan = rest.actor().filter(|_| rest.is_empty());
             followers.extend(fan.zip(FanRow::decode(target, value).map(|row| row.rkey)));
-            true
+            left -= 1;
+            left > 0
         })?;
-        ties.followers = Some(followers);
+        ties.followers = Some(followers).filter(|_| left > 0);
     }
     Ok(ties)
 }
@@ -229,12 +238,13 @@ fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>
 fn load_against(s: &Snapshot, actor: ActorId) -> Result<Against> {
     let first = RecordId { actor, coll: collections::LISTBLOCK, rkey: Rkey(0) };
     let prefix = first.to_bytes();
-    let mut rows = Vec::new();
+    let (mut rows, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Record, prefix.get(..8).unwrap_or_default(), &mut |key, value| {
         let id = RecordId::from_bytes(key);
         let row = crate::store::rows::RecordRow::decode(value);
         rows.extend(id.zip(row).filter(|(_, row)| row.valid));
-        true
+        read += 1;
+        read < MAX_LISTS
     })?;
     let mut out = Against { accounts: load_blocks(s, actor)?, ..Against::default() };
     for (id, row) in rows {

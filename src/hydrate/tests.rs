@@ -2,8 +2,8 @@
 
 use super::testing::{Fixture, NOW, seen_by};
 use super::*;
-use crate::store::Reader;
-use crate::store::rows::EdgeKind;
+use crate::store::rows::{EdgeKind, RecordRow, order_item_key};
+use crate::store::{Ks, Reader};
 use serde_json::json;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
@@ -161,6 +161,84 @@ fn known_followers_by_either_way_of_reading() {
     assert_eq!(known(alice), Some((7, 5)));
     f.hydrate(&seen_by(Some(alice)), |h| {
         assert_eq!(h.all_known_followers(alice, star).unwrap().len(), 7);
+    });
+}
+
+#[test]
+fn an_answer_looks_for_a_bounded_number_of_known_followers() {
+    let f = Fixture::new();
+    let (alice, star, small) = (f.account("alice"), f.account("star"), f.account("small"));
+    let others: Vec<_> = (0..12).map(|i| f.account(&format!("user{i}"))).collect();
+    for (n, other) in others.iter().enumerate() {
+        f.follow(*other, star);
+        f.edge(EdgeKind::Follow, alice, Target::Actor(*other), NOW + n as i64);
+    }
+    f.follow(others[3], small);
+    f.follow(others[11], small);
+    // Two lookups for each of five thousand accounts.
+    let many = [vec![star; 4_999], vec![small]].concat();
+    for (ids, stars, smalls) in [(&[star, small][..], 12, 2), (&many, 2, 2)] {
+        f.hydrate(&seen_by(Some(alice)), |h| {
+            let mut state = h.state();
+            h.known_followers(&mut state, ids).unwrap();
+            let known = [star, small].map(|id| state.known_followers[&id].count);
+            assert_eq!(known, [stars, smalls]);
+            assert_eq!(state.known_followers[&star].sample[..2], others[..2]);
+        });
+    }
+}
+
+#[test]
+fn only_so_many_list_blocks_of_an_account_are_looked_at() {
+    let f = Fixture::new();
+    let (alice, bob, carol) = (f.account("alice"), f.account("bob"), f.account("carol"));
+    let list = f.list(bob, "3kaaaaaaaaa2a", graph::MODLIST, &[carol]);
+    let uri = f.snapshot().uri(list).unwrap();
+    let block = json!({ "$type": "app.bsky.graph.listblock", "subject": uri,
+        "createdAt": "2023-03-01T00:00:00.000Z" });
+    f.record(alice, "app.bsky.graph.listblock", "3kaaaaaaaaa2a", block);
+    let blocked = || f.hydrate(&seen_by(None), |h| h.against(alice).unwrap().blocked_lists.clone());
+    assert_eq!(blocked(), [list]);
+    let older = |n: std::ops::Range<u64>| {
+        f.write(move |tx| {
+            let packed = tx.pack(&crate::repo::dag_cbor::from_json(&json!({ "subject": "x" })))?;
+            let row = RecordRow { cid: [0; 32], indexed: NOW, sort: NOW, valid: true, packed };
+            for n in n {
+                let id = RecordId { actor: alice, coll: collections::LISTBLOCK, rkey: Rkey(n) };
+                tx.put(Ks::Record, &id.to_bytes(), &row.encode());
+            }
+            tx.touch(alice);
+            Ok(())
+        });
+    };
+    older(1..1_000);
+    assert_eq!(blocked(), [list]);
+    older(1_000..1_001);
+    assert_eq!(blocked(), []);
+}
+
+#[test]
+fn a_page_of_a_list_passes_over_a_bounded_number_of_items() {
+    let f = Fixture::new();
+    let (owner, member) = (f.account("owner"), f.account("member"));
+    let list = f.list(owner, "3kaaaaaaaaa2a", graph::MODLIST, &[member]);
+    // Items for somebody who is on the list by no item that counts.
+    f.write(move |tx| {
+        for n in 0..4_500 {
+            let key = order_item_key(Target::Record(list), NOW + n, Rkey(n.unsigned_abs()));
+            tx.put(Ks::Order, &key, &owner.0.to_be_bytes());
+        }
+        Ok(())
+    });
+    f.hydrate(&seen_by(None), |h| {
+        let (mut pages, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = h.list_items(list, cursor.as_ref(), 10).unwrap();
+            pages.push(page.items.iter().map(|item| item.member).collect::<Vec<_>>());
+            let Some(next) = page.cursor else { break };
+            cursor = TimeCursor::parse(&next);
+        }
+        assert_eq!(pages, [vec![], vec![], vec![member]]);
     });
 }
 

@@ -22,7 +22,7 @@ use crate::store::{
     ActorCache, ActorId, Key, Ks, PostId, Reader, RecordId, Snapshot, Store, Target, collections,
 };
 
-/// Accounts that are merged at most, the newest follows or members first: an answer must stay cheap.
+/// Follows or members that are merged at most, the newest first: an answer must stay cheap.
 const MAX_SOURCES: usize = 20_000;
 /// Times remembered of each account.
 const RECENT: usize = 6;
@@ -244,11 +244,12 @@ impl Hydrator<'_> {
         limit: usize,
         cursor: Option<&TimeCursor>,
     ) -> Result<Page<FeedItem>> {
-        let mut members = FxHashSet::default();
+        let (mut members, mut read) = (FxHashSet::default(), 0);
         let prefix = order_prefix(Order::Items, Target::Record(list));
         self.snapshot.scan_prefix(Ks::Order, &prefix, &mut |_, v| {
             members.extend(ByteReader::new(v).actor());
-            members.len() < MAX_SOURCES
+            read += 1;
+            read < MAX_SOURCES
         })?;
         let mut items = Collector::new(limit, cursor);
         merge(self, members.into_iter(), cursor, true, &mut items)?;
@@ -257,14 +258,15 @@ impl Hydrator<'_> {
 
     /// Whom an account follows, once each.
     fn read_follows(&self, actor: ActorId) -> Result<FxHashSet<ActorId>> {
-        let mut out = FxHashSet::default();
+        let (mut out, mut read) = (FxHashSet::default(), 0);
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         let end = prefix_end(&prefix);
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |k, v| {
             out.extend(
                 EdgeRow::decode(k, v).map(|edge| edge.target.actor()).filter(|a| *a != actor),
             );
-            out.len() < MAX_SOURCES
+            read += 1;
+            read < MAX_SOURCES
         })?;
         Ok(out)
     }

@@ -66,6 +66,8 @@ impl Members {
 const POSTS: usize = 5000;
 /// Rows taken from one list.
 const ROWS: usize = 10_000;
+/// Behind so many notifications of a new member older posts are not looked at: others wait meanwhile.
+const MOST: usize = 100_000;
 
 impl Index {
     /// Makes an account a member and answers when its notifications are there. Cheap if it is one already.
@@ -154,6 +156,9 @@ fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     }
     let mut candidates = listed(s, Order::Mentions, Target::Actor(me))?;
     for post in posts_of(s, me)? {
+        if out.len() + candidates.len() >= MOST {
+            break;
+        }
         let target = Target::Post(post);
         for (kind, reason) in [(EdgeKind::Like, Reason::Like), (EdgeKind::Repost, Reason::Repost)] {
             for (fan, f) in fans(s, kind, target)? {
@@ -264,6 +269,9 @@ fn via(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreEr
 fn liked_records(s: &Snapshot, me: ActorId, out: &mut Vec<NotifRow>) -> Result<(), StoreError> {
     for coll in [c::GENERATOR, c::LABELER, c::LIST, c::STARTERPACK] {
         for id in own(s, me, coll)? {
+            if out.len() >= 2 * MOST {
+                return Ok(());
+            }
             let target = Target::Record(id);
             for (fan, f) in fans(s, EdgeKind::Like, target)? {
                 let subject = Some(target);

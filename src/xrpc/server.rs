@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Version};
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
@@ -157,8 +158,13 @@ async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         let app = Arc::clone(&shared.app);
         let body_time = shared.limits.body_time;
         async move {
-            let request = read(request, peer, body_time).await;
-            let response = app.handle(request).await;
+            let has_streams = request.version() >= Version::HTTP_2;
+            let (request, whole) = read(request, peer, body_time).await;
+            let mut response = app.handle(request).await;
+            if !whole && !has_streams {
+                // hyper closes the connection, and whoever sent too much must not put another request on it.
+                response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(write(response, running))
         }
     });
@@ -238,27 +244,32 @@ impl Drop for Running {
     }
 }
 
-async fn read(request: http::Request<Incoming>, peer: SocketAddr, body_time: Duration) -> Request {
+/// The request, and whether its body was read to the end.
+async fn read(
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+    body_time: Duration,
+) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
-    let body = if incoming.is_end_stream() {
+    let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
-            true => Body::Bytes(Bytes::new()),
-            false => Body::Missing,
+            true => (Body::Bytes(Bytes::new()), true),
+            false => (Body::Missing, true),
         }
     } else if incoming.size_hint().lower() > MAX_DISCARD as u64 {
-        // Not read at all: hyper closes the connection after the answer.
-        Body::TooLarge
+        (Body::TooLarge, false)
     } else {
-        timeout(body_time, collect(incoming)).await.unwrap_or(Body::Aborted)
+        timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    Request { method: head.method, uri: head.uri, headers: head.headers, body, peer }
+    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body, peer };
+    (request, whole)
 }
 
-async fn collect(mut incoming: Incoming) -> Body {
+async fn collect(mut incoming: Incoming) -> (Body, bool) {
     let mut bytes = Vec::new();
     let mut seen = 0;
     while let Some(frame) = incoming.frame().await {
-        let Ok(frame) = frame else { return Body::Aborted };
+        let Ok(frame) = frame else { return (Body::Aborted, false) };
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
         if seen <= MAX_BODY {
@@ -267,7 +278,8 @@ async fn collect(mut incoming: Incoming) -> Body {
             break;
         }
     }
-    if seen > MAX_BODY { Body::TooLarge } else { Body::Bytes(bytes.into()) }
+    let body = if seen > MAX_BODY { Body::TooLarge } else { Body::Bytes(bytes.into()) };
+    (body, seen <= MAX_DISCARD)
 }
 
 /// A response for hyper. `running` ends with its last byte if the body is not all in memory.

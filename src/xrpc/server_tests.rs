@@ -167,3 +167,31 @@ async fn a_body_of_unknown_length_is_capped() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
+
+#[tokio::test]
+async fn an_answer_says_when_the_connection_ends_with_it() {
+    let server = start(ServerLimits::default()).await;
+    // Announced, or sent in chunks until nobody reads on.
+    let head = |more: &str| {
+        format!(
+            "POST /xrpc/app.bsky.graph.muteActor HTTP/1.1\r\nhost: x\r\n\
+             content-type: application/json\r\n{more}\r\n\r\n"
+        )
+    };
+    let chunks = format!("1000\r\n{}\r\n", " ".repeat(0x1000)).repeat(MAX_DISCARD / 0x1000 + 1);
+    let fits = MAX_DISCARD;
+    for (request, closes) in [
+        (head(&format!("content-length: {}", MAX_DISCARD + 1)), true),
+        (head("transfer-encoding: chunked") + &chunks, true),
+        (head(&format!("content-length: {fits}")) + &" ".repeat(fits), false),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // The other end may have stopped reading.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).to_lowercase();
+        assert!(answer.starts_with("http/1.1 413"), "{answer}");
+        assert_eq!(answer.contains("connection: close"), closes, "{answer}");
+    }
+}

@@ -1,6 +1,5 @@
 // `scripts/bench`: runs aerie against the simulator and prints what is measured beside what is aimed at.
 import { spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
@@ -8,13 +7,16 @@ import { connect } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { command, startAerie } from './aerie.mjs'
+import { adminHeaders, BINARY, command, startAerie } from './aerie.mjs'
+import { afterwards, Client, discover, extremes, page, procedures, queries, summary, target } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
+import { cidOf, startShapes } from './shapes.mjs'
 
 const { ATSIM, BENCH_DIR } = process.env
 const EVENTS = Number(process.env.BENCH_EVENTS ?? 500_000)
 const RECORDS = Number(process.env.BENCH_RECORDS ?? 2_000_000)
+const CALLS = Number(process.env.BENCH_CALLS ?? 400)
 // The cursor belongs to the upstream's URL, so a store that is used again must find it at the same port.
 const SIMULATOR_PORT = process.env.BENCH_PORT ?? '2590'
 const TICKS_PER_SECOND = Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
@@ -23,10 +25,10 @@ fs.mkdirSync(BENCH_DIR, { recursive: true })
 const rows = []
 const note = (text) => console.log(`  ${text}`)
 /** Records a figure; `at` is '<=' or '>='. */
-function figure(name, value, unit, at, target) {
+function figure(name, value, unit, at, target, more = '') {
   const reached = at === '<=' ? value <= target : value >= target
   rows.push({ name, value: `${format(value)} ${unit}`, target: `${at} ${format(target)} ${unit}`, reached })
-  note(`${name}: ${format(value)} ${unit} (${at} ${format(target)}) ${reached ? 'ok' : 'SHORT'}`)
+  note(`${name}: ${format(value)} ${unit} (${at} ${format(target)}) ${reached ? 'ok' : 'SHORT'}${more}`)
 }
 const format = (n) => n.toLocaleString('en', { maximumFractionDigits: n < 100 ? 2 : 0 })
 
@@ -64,6 +66,11 @@ async function simulate({ file }, { rate = 'max', past = false } = {}) {
     pds: { url },
     firehose: { url: url.replace('http', 'ws'), seq: async () => state.lastSeq },
     labeler: { did: state.labeler, url, seq: 0 },
+    actors: state.actors,
+    token: async (iss, lxm) => {
+      const query = new URLSearchParams({ iss, lxm, aud: 'did:web:appview.example', exp: '3600' })
+      return (await fetch(`${url}/sim/serviceAuth?${query}`).then((r) => r.json())).token
+    },
     appview: {
       port: appviewPort,
       url: `http://127.0.0.1:${appviewPort}`,
@@ -203,6 +210,10 @@ const sections = {
     await finish(run)
   },
 
+  methods: everyMethod,
+
+  extremes: everyExtreme,
+
   async images() {
     const net = await pictures(120)
     const dir = folder()
@@ -225,6 +236,97 @@ const sections = {
   },
 }
 
+/** Every method that is served, on the load world and on a world of extremes. */
+async function everyMethod() {
+  const listed = JSON.parse(spawnSync(BINARY, ['xrpc', 'list', '--json'], { encoding: 'utf8' }).stdout)
+  const served = listed.filter((method) => !method.notServed)
+  // What is asked writes: the loaded store itself must stay as it is.
+  const first = await loaded()
+  await first.aerie.stop()
+  const dir = folder()
+  spawnSync('cp', ['-a', `${first.dir}/.`, dir])
+  const aerie = await startAerie(first.net, { dir, change: settings(true) })
+  try {
+    const client = new Client(first.net)
+    const w = await discover(client, first.net)
+    note(`${w.dids.length} accounts, ${w.posts.length} posts, ${w.lists.length} lists, ${w.feeds.length} feeds, ${w.packs.length} packs`)
+    for (const [nsid, make] of Object.entries(procedures(w))) await written(aerie.pid, client, nsid, make, w.viewers)
+    const asked = queries(w)
+    for (const { nsid, kind, auth, params } of served) {
+      const make = asked[nsid]
+      if (kind !== 'query') continue
+      if (!make) {
+        note(`${nsid}: not asked here`)
+        continue
+      }
+      const viewers = auth === 'none' || auth === 'admin' ? undefined : w.viewers
+      const most = nsid === 'com.atproto.label.queryLabels' ? 250 : 100
+      for (const limit of params.some(({ name }) => name === 'limit') ? [undefined, most] : [undefined]) {
+        const options = { times: CALLS, limit, viewers, headers: auth === 'admin' ? adminHeaders : {} }
+        await timed(`${nsid}${limit ? `, ${limit}` : ''}`, target(nsid, limit), aerie.pid, () => page(client, nsid, make, options))
+      }
+    }
+    for (const [nsid, make] of Object.entries(afterwards(w))) await written(aerie.pid, client, nsid, make, w.viewers)
+    client.close()
+  } finally {
+    await finish({ net: first.net, aerie })
+    remove(dir)
+  }
+}
+
+async function everyExtreme() {
+  const net = await startShapes()
+  const dir = folder()
+  const { world: w } = net
+  const aerie = await startAerie(net, {
+    dir,
+    change(s) {
+      settings(false)(s)
+      s.network.jetstream = s.network.upstreams.splice(0)
+      s.labels = { labelers: [], default: [] }
+      s.community = { list: w.club.uri }
+    },
+  })
+  try {
+    await aerie.caughtUp(300_000)
+    note(`${format(w.log.length)} records of ${format(w.names.length)} accounts`)
+    const client = new Client(net)
+    const post = 'community.blacksky.feed.submitPost'
+    await written(aerie.pid, client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
+    for (const [name, nsid, params, viewer, most] of extremes(w)) {
+      const options = { times: CALLS >> 1, viewers: viewer && [viewer] }
+      await timed(`${nsid.split('.').at(-1)}: ${name}`, most, aerie.pid, () => page(client, nsid, () => params, options))
+    }
+    client.close()
+  } finally {
+    await finish({ net, aerie })
+    remove(dir)
+  }
+}
+
+/** Asks, and notes what the answers took; without a promise there is no target. */
+async function timed(name, most, pid, ask) {
+  const before = cpuSeconds(pid)
+  const answers = await ask()
+  const cpu = (1000 * (cpuSeconds(pid) - before)) / answers.length
+  const { p50, p99, max, bytes, statuses } = summary(answers)
+  if (!statuses[200]) return note(`${name}: never 200 but ${JSON.stringify(statuses)}, ${answers[0].body}`)
+  const failed = Object.entries(statuses).filter(([status]) => status !== '200').map(([status, n]) => `, ${n} x ${status}`)
+  const more = `; p50 ${format(p50)}, worst ${format(max)}, CPU ${format(cpu)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
+  if (most) figure(`${name} p99`, p99, 'ms', '<=', most, more)
+  else note(`${name} p99: ${format(p99)} ms${more}`)
+}
+
+/** What a procedure takes: its answer waits for the disk. */
+const written = (pid, client, nsid, make, viewers) =>
+  timed(`${nsid}, waits for fsync`, undefined, pid, async () => {
+    const answers = []
+    for (let i = 0; i < CALLS >> 1; i++) {
+      answers.push(await client.ask(nsid, { input: make(i, 'did:web:appview.example'), viewer: viewers[i % viewers.length] }))
+    }
+    return answers
+  })
+
 /** A PDS with `count` photographs of one account, and the directory that names it; nothing else of a network. */
 async function pictures(count) {
   const { default: sharp } = await transitive('sharp')
@@ -241,7 +343,7 @@ async function pictures(count) {
   note(`a photograph has ${format(photo.length / 1024)} KB`)
   for (let i = 0; i < count; i++) {
     const bytes = Buffer.concat([photo, Buffer.from(String(i))])
-    blobs.set(rawCid(bytes), bytes)
+    blobs.set(cidOf(bytes, 0x55), bytes)
   }
   const server = http.createServer((req, res) => {
     const url = new URL(req.url, 'http://x')
@@ -268,20 +370,6 @@ async function pictures(count) {
       server.close()
     },
   }
-}
-
-/** CIDv1 of raw bytes, SHA-256, in base32. */
-function rawCid(bytes) {
-  const digits = 'abcdefghijklmnopqrstuvwxyz234567'
-  const binary = Buffer.concat([Buffer.from([1, 0x55, 0x12, 0x20]), createHash('sha256').update(bytes).digest()])
-  let text = 'b'
-  let [held, bits] = [0, 0]
-  for (const byte of binary) {
-    held = (held << 8) | byte
-    for (bits += 8; bits >= 5; bits -= 5) text += digits[(held >> (bits - 5)) & 31]
-    held &= 255
-  }
-  return bits ? text + digits[(held << (5 - bits)) & 31] : text
 }
 
 /** GETs all paths over a few connections that count bytes and do nothing else, so that the client is not measured. */

@@ -31,7 +31,7 @@ pub(super) struct Feed<'a> {
 pub(super) fn feed_page(
     session: &Session,
     call: &Call,
-    skeleton: impl Fn(
+    mut skeleton: impl FnMut(
         &Hydrator<'_>,
         Option<&TimeCursor>,
         usize,
@@ -114,10 +114,12 @@ pub(crate) fn get_list_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcErro
 pub(crate) fn get_actor_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let actor = session.actor(call.params.str("actor").unwrap_or_default())?;
-    let skeleton = |h: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, _| {
-        let own = actor.filter(|actor| session.ctx.viewer == Some(*actor));
-        let own = own.ok_or_else(|| XrpcError::invalid_request("Profile not found"))?;
-        let page = h.edges(EdgeKind::Like, own, cursor, limit)?;
+    let h = session.hydrator();
+    let own = actor.filter(|actor| session.ctx.viewer == Some(*actor));
+    let mut likes = own.map(|own| h.edges(EdgeKind::Like, own));
+    let skeleton = |_: &Hydrator<'_>, cursor: Option<&TimeCursor>, limit: usize, _| {
+        let not_found = || XrpcError::invalid_request("Profile not found");
+        let page = likes.as_mut().ok_or_else(not_found)?.page(cursor, limit)?;
         let posts = page.items.iter().filter_map(|edge| match edge.target {
             Target::Post(post) => Some(FeedItem::post(post)),
             _ => None,

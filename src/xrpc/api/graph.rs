@@ -54,8 +54,11 @@ pub(crate) fn get_followers(app: &AppCtx, call: &Call) -> Result<Reply, XrpcErro
 /// `app.bsky.graph.getFollows`
 pub(crate) fn get_follows(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
-    let (subject, page) = follow_page(&session, call, |h, id, cursor, limit| {
-        let page = h.edges(EdgeKind::Follow, id, cursor, limit)?;
+    let h = session.hydrator();
+    let mut follows = None;
+    let (subject, page) = follow_page(&session, call, |_, id, cursor, limit| {
+        let follows = follows.get_or_insert_with(|| h.edges(EdgeKind::Follow, id));
+        let page = follows.page(cursor, limit)?;
         Ok((page.items.iter().map(|edge| edge.target.actor()).collect(), page.cursor))
     })?;
     let Fetched { items, cursor } = page;
@@ -67,7 +70,12 @@ type Skeleton = (Vec<ActorId>, Option<String>);
 fn follow_page(
     session: &Session,
     call: &Call,
-    skeleton: impl Fn(&Hydrator<'_>, ActorId, Option<&TimeCursor>, usize) -> Result<Skeleton, XrpcError>,
+    mut skeleton: impl FnMut(
+        &Hydrator<'_>,
+        ActorId,
+        Option<&TimeCursor>,
+        usize,
+    ) -> Result<Skeleton, XrpcError>,
 ) -> Result<(ProfileView, Fetched<ProfileView>), XrpcError> {
     let actor = call.params.str("actor").unwrap_or_default();
     let not_found = || XrpcError::invalid_request(format!("Actor not found: {actor}"));
@@ -123,12 +131,12 @@ struct Blocks {
 pub(crate) fn get_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
+    let mut blocks = session.ctx.viewer.map(|viewer| h.edges(EdgeKind::Block, viewer));
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
-        else {
+        let (Cursor::From(cursor), Some(blocks)) = (Cursor::parse(cursor)?, &mut blocks) else {
             return Ok(Fetched::empty());
         };
-        let page = h.edges(EdgeKind::Block, viewer, cursor.as_ref(), limit)?;
+        let page = blocks.page(cursor.as_ref(), limit)?;
         let ids: Vec<ActorId> = page.items.iter().map(|edge| edge.target.actor()).collect();
         Ok(Fetched { items: profiles(&h, &ids, |_, _| false)?, cursor: page.cursor })
     })?;

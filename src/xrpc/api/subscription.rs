@@ -59,9 +59,12 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
             return Ok(Fetched::empty());
         };
         let page = h.subscriptions(viewer, tid_cursor(cursor)?, limit)?;
-        // The subscriptions themselves are part of what larger views need.
         let mut state = h.state();
-        h.profiles_detailed(&mut state, &page.items, false)?;
+        h.profiles(&mut state, &page.items)?;
+        for &id in &page.items {
+            let to = subscriptions::get(&session.snapshot, viewer, id)?;
+            state.subscriptions.extend(to.map(|to| (id, to)));
+        }
         let shown = page.items.iter().filter(|id| !state.viewer_block_exists(**id));
         let items = shown.filter_map(|id| profile(&state, *id)).collect();
         Ok(Fetched { items, cursor: page.cursor })
