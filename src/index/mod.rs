@@ -207,6 +207,7 @@ impl Index {
         for op in &commit.ops {
             if !self.op(tx, actor, op, time, whole && op.created)? {
                 row.whole = None;
+                self.touched.lacks(actor);
             }
         }
         row.rev = rev;

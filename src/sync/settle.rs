@@ -119,6 +119,10 @@ pub(crate) async fn settle(
                 Some(JobRow { priority, force, due: now_ms(), ..next })
             }
             Err(next) => Some(next),
+            // Somebody else wants more of it than came: a scope may have left some out.
+            Ok(()) if marked && stored.priority < job.priority => {
+                Some(JobRow { due: now_ms(), ..stored })
+            }
             Ok(()) if marked => Some(behind(&stored)),
             Ok(()) => None,
         };
@@ -144,14 +148,15 @@ pub(crate) async fn settle(
     work.await
 }
 
-/// The host gave an older repo than the stream has.
+/// The host gave an older repo than the stream has, or the account was not kept from the beginning.
 fn behind(job: &JobRow) -> JobRow {
     let wait = retry_after(&JobRow { priority: Priority::Resync, ..job.clone() }, false);
     JobRow {
         due: later(wait),
         tries: job.tries.saturating_add(1),
         cause: "behind".to_owned(),
-        detail: "the host's repo is older than what its stream has shown".to_owned(),
+        detail: "what the host gave is older than its stream, or all of it is kept only since"
+            .to_owned(),
         ..job.clone()
     }
 }
