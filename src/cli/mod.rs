@@ -259,6 +259,34 @@ mod tests {
     }
 
     #[test]
+    fn a_backfill_is_of_one_thing_and_never_of_the_network_by_chance() {
+        let parses = |args: &str| {
+            let all = ["aerie", "backfill"].into_iter().chain(args.split(' '));
+            Cli::try_parse_from(all).is_ok()
+        };
+        for args in [
+            "start --pds a",
+            "start --network --wait",
+            "start --relay a --collection b.c.d",
+            "stop --all",
+            "stop --relay a --collection b.c.d --json",
+        ] {
+            assert!(parses(args), "{args}");
+        }
+        for args in [
+            "start --wait",
+            "start --collection b.c.d",
+            "start --pds a --network",
+            "start --pds a --relay b",
+            "start --pds a --collection b.c.d",
+            "stop --json",
+            "stop --all --pds a",
+        ] {
+            assert!(!parses(args), "{args}");
+        }
+    }
+
+    #[test]
     fn config_is_accepted_before_and_after_the_subcommand() {
         for args in [
             ["aerie", "--config", "x", "config", "check"],

@@ -283,6 +283,11 @@ impl Scope {
         if self.mode == Mode::Whole { Ok(()) } else { self.kept.leave(tx, member) }
     }
 
+    /// Whether it keeps the account in particular.
+    pub(super) fn keeps(&self, actor: ActorId) -> bool {
+        self.mode != Mode::Whole && self.kept.contains(actor)
+    }
+
     /// Whether every record of the account is stored.
     pub(super) fn is_whole(&self, actor: ActorId) -> bool {
         self.mode == Mode::Whole || self.kept.contains(actor)

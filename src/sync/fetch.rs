@@ -161,7 +161,10 @@ pub(crate) async fn fetch(
     let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
     // What the host sends from now on has at least what is held.
     setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await?;
-    let fetched = transfer(setup, did, home, progress, told).await;
+    let fetched = tokio::select! {
+        fetched = transfer(setup, did, home, progress, told) => fetched,
+        () = progress.dropped.cancelled() => Err(ImportError::Stopped.into()),
+    };
     if fetched.is_err() {
         setup.sink.apply_parts(did.clone(), event(Body::GivenUp)).await?;
     }

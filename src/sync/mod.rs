@@ -33,6 +33,8 @@ mod window;
 #[cfg(test)]
 mod pds_tests;
 #[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -52,7 +54,7 @@ use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
 pub use files::{FileError, FileRepo};
-pub use handle::{AddedRepos, CommandError, Handle};
+pub use handle::{AddedRepos, CommandError, Handle, Stopped};
 pub use hosts::ParkedHost;
 
 /// What lists named.
@@ -189,7 +191,7 @@ pub struct SourceStatus {
     pub url: String,
     /// NSID, of a list by collection.
     pub collection: String,
-    /// `reading`, `read` or `given up`.
+    /// `reading`, `read`, `stopped` or `given up`.
     pub state: &'static str,
     /// Entries read.
     pub listed: u64,
