@@ -120,6 +120,8 @@ pub struct Setup {
     pub sink: Arc<dyn RepoSink>,
     /// Where blocks go that do not fit in memory.
     pub spill: PathBuf,
+    /// Free bytes that they leave there.
+    pub spill_floor: u64,
     /// Bytes of blocks in memory for one repo.
     pub memory: usize,
     /// Repos at a time.

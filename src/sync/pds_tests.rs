@@ -85,6 +85,7 @@ impl Net {
             held: Arc::clone(&to) as _,
             sink: to,
             spill: dir.path().to_owned(),
+            spill_floor: 0,
             memory: 1 << 20,
             concurrency: 4,
         };
