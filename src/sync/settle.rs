@@ -112,17 +112,17 @@ pub(crate) async fn settle(
         // Raised, or taken away with its account, since it began.
         let Some(stored) = jobs::get(tx, actor)? else { return Ok(Settled { added: Vec::new() }) };
         let marked = tx.repo(actor)?.is_some_and(|row| row.resync.is_some());
+        let raised = stored.priority < job.priority || stored.force != job.force;
         let next = match end {
             // Asked for by somebody else meanwhile, who does not wait as long.
-            Err(next) if stored.priority < job.priority || stored.force != job.force => {
+            Err(next) if raised => {
                 let (priority, force) = (stored.priority, stored.force);
                 Some(JobRow { priority, force, due: now_ms(), ..next })
             }
             Err(next) => Some(next),
-            // Somebody else wants more of it than came: a scope may have left some out.
-            Ok(()) if marked && stored.priority < job.priority => {
-                Some(JobRow { due: now_ms(), ..stored })
-            }
+            // Somebody else wants more than was done: a scope may have left some out, and what follows on the repo of a
+            // member does not on that of a stranger. If all of it came, it is not fetched again.
+            Ok(()) if raised => Some(JobRow { due: now_ms(), ..stored }),
             Ok(()) if marked => Some(behind(&stored)),
             Ok(()) => None,
         };

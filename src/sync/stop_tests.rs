@@ -201,7 +201,7 @@ async fn a_page_that_was_under_way_when_its_list_was_stopped_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_somebody_wants_more_urgently_than_it_came_is_fetched_again_at_once() {
+async fn a_job_that_was_raised_while_it_ran_is_looked_at_again_at_once() {
     let net = Net::start(World::new(), "http://127.0.0.1:1", true);
     let handle = net.resync.handle();
     handle.pause(true).await.unwrap();
@@ -209,7 +209,7 @@ async fn what_somebody_wants_more_urgently_than_it_came_is_fetched_again_at_once
     for (raised, marked, want) in [
         (Priority::Listed, false, None),
         (Priority::Listed, true, Some(("behind", false))),
-        (Priority::Follow, false, None),
+        (Priority::Follow, false, Some(("", true))),
         (Priority::Follow, true, Some(("", true))),
     ] {
         let began = JobRow::new(Priority::Listed, now - 1000);
