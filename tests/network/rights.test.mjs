@@ -163,7 +163,7 @@ test('who opts out is gone, and comes back whole by opting in', async () => {
 test('what deletes asks first, and a repo that was removed is fetched when it is asked for', async () => {
   const { alice, dan } = cast
   await dan.post('by dan')
-  await dan.like(posts.bob)
+  const like = await dan.like(posts.bob)
   await dan.put('app.bsky.actor.profile', 'self', { displayName: 'dan' })
   await aerie.caughtUp()
   const held = async (...want) => {
@@ -186,6 +186,8 @@ test('what deletes asks first, and a repo that was removed is fetched when it is
   await aerie.until('his records are gone', () => held(likes - 1, 'nothing of it is here'), 30_000)
   await run('repo', 'add', dan.did)
   await aerie.until('they are back', () => held(likes, 'is complete'), 30_000)
+  await dan.delete(like)
+  await aerie.caughtUp()
 })
 
 test('a deletion is finished after kill -9, and an opt-out outlives the store', { timeout: 300_000 }, async (t) => {
