@@ -53,7 +53,7 @@ struct Start {
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
     /// Of the relay's repositories, only those with records of this collection
-    #[arg(long, value_name = "NSID", requires = "relay")]
+    #[arg(long, value_name = "NSID", requires = "relay", conflicts_with_all = ["pds", "network"])]
     collection: Option<String>,
     /// The whole network, as the first of network.upstreams knows it
     #[arg(long)]
@@ -73,7 +73,7 @@ struct Stop {
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
     /// Of the relay, only the list by this collection
-    #[arg(long, value_name = "NSID", requires = "relay")]
+    #[arg(long, value_name = "NSID", requires = "relay", conflicts_with_all = ["pds", "network", "all"])]
     collection: Option<String>,
     /// The whole network, as `start --network` began it
     #[arg(long)]
