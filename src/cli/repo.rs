@@ -177,7 +177,7 @@ fn removed(got: &Value) -> String {
     let n = |key: &str| got.get(key).and_then(Value::as_u64).unwrap_or(0);
     let mut out = format!("{} left the queue", n("removed"));
     if n("deleting") > 0 {
-        out.push_str(&format!(", {} are being deleted", n("deleting")));
+        out.push_str(&format!(", {} being deleted", n("deleting")));
     }
     out.push('\n');
     for did in list(got, "kept").iter().filter_map(Value::as_str) {
