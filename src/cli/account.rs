@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::private::write_to;
 use super::status::{list, text};
-use super::{CliError, answer, configuration, print};
+use super::{CliError, answer, configuration, confirm, print};
 use crate::admin;
 use crate::config::Sources;
 use crate::store::takeout::Page;
@@ -50,6 +50,9 @@ enum Action {
         /// Collect nothing of it afterwards either
         #[arg(long)]
         opt_out: bool,
+        /// Delete without asking
+        #[arg(long)]
+        yes: bool,
         /// Print the answer as JSON
         #[arg(long)]
         json: bool,
@@ -79,6 +82,9 @@ enum OptOut {
         /// DID or handle
         #[arg(value_name = "DID|HANDLE")]
         account: String,
+        /// Delete what was collected without asking
+        #[arg(long)]
+        yes: bool,
         /// Print the answer as JSON
         #[arg(long)]
         json: bool,
@@ -105,14 +111,16 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         Action::Status { account, json } => {
             (json!({ "command": "account.status", "account": account }), *json)
         }
-        Action::OptOut(OptOut::Add { account, json }) => {
+        Action::OptOut(OptOut::Add { account, yes, json }) => {
+            confirm(*yes, &format!("everything that was collected of {account} goes"))?;
             (json!({ "command": "account.opt-out", "account": account }), *json)
         }
         Action::OptOut(OptOut::Remove { account, json }) => {
             (json!({ "command": "account.opt-in", "account": account }), *json)
         }
         Action::OptOut(OptOut::List { json }) => (json!({ "command": "account.opt-outs" }), *json),
-        Action::Delete { account, opt_out, json } => {
+        Action::Delete { account, opt_out, yes, json } => {
+            confirm(*yes, &format!("everything that is held of {account} goes, for ever"))?;
             let delete =
                 json!({ "command": "account.delete", "account": account, "optOut": opt_out });
             (delete, *json)

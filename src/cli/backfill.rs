@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use super::status::{bytes, counts, list, number, text};
@@ -23,6 +23,11 @@ enum Action {
     /// Lists are read a page at a time, and every repository is fetched from the host that its DID document names;
     /// those that are complete are passed over. A restart goes on where it was.
     Start(Start),
+    /// Fetch no further what was begun by command
+    ///
+    /// The lists are read no further and the repositories that they named leave the queue; what is here stays, and what is being
+    /// fetched at the moment comes in still. `start` begins a list again from its beginning.
+    Stop(Stop),
     /// Let nothing begin but resyncs of broken repositories; holds over a restart
     Pause,
     /// Go on
@@ -39,7 +44,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "of", required = true, args = ["pds", "relay", "network"])]
+#[command(group(ArgGroup::new("of").required(true).args(["pds", "relay", "network"])))]
 struct Start {
     /// Every repository of a PDS
     #[arg(long, value_name = "URL")]
@@ -48,7 +53,7 @@ struct Start {
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
     /// Of the relay's repositories, only those with records of this collection
-    #[arg(long, value_name = "NSID", requires = "relay")]
+    #[arg(long, value_name = "NSID", requires = "relay", conflicts_with_all = ["pds", "network"])]
     collection: Option<String>,
     /// The whole network, as the first of network.upstreams knows it
     #[arg(long)]
@@ -58,9 +63,33 @@ struct Start {
     wait: bool,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["pds", "relay", "network", "all"])))]
+struct Stop {
+    /// The list of a PDS
+    #[arg(long, value_name = "URL")]
+    pds: Option<String>,
+    /// The hosts of a relay, and the lists of these
+    #[arg(long, value_name = "URL")]
+    relay: Option<String>,
+    /// Of the relay, only the list by this collection
+    #[arg(long, value_name = "NSID", requires = "relay", conflicts_with_all = ["pds", "network", "all"])]
+    collection: Option<String>,
+    /// The whole network, as `start --network` began it
+    #[arg(long)]
+    network: bool,
+    /// Every list, and what `repo add` asked for; members, whom they follow and broken repositories are fetched all the same
+    #[arg(long)]
+    all: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     match &args.action {
         Action::Start(start) => begin(start, sources),
+        Action::Stop(what) => stop(what, sources),
         Action::Pause => tell(sources, "backfill.pause", "paused: only resyncs begin now"),
         Action::Resume => tell(sources, "backfill.resume", "it goes on"),
         Action::Status { watch: true, .. } => watch(sources),
@@ -68,19 +97,29 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     }
 }
 
-fn begin(start: &Start, sources: &Sources) -> Result<(), CliError> {
-    let (of, url) = match (&start.pds, &start.relay) {
+/// A command about a list; without a host it is about all of `rest`.
+fn about(command: &str, [pds, relay, collection]: [&Option<String>; 3], rest: &str) -> Value {
+    let (of, url) = match (pds, relay) {
         (Some(url), _) => ("pds", url.as_str()),
         (_, Some(url)) => ("relay", url.as_str()),
-        _ => ("network", ""),
+        _ => (rest, ""),
     };
-    let request = json!({
-        "command": "backfill.start",
-        "of": of,
-        "url": url,
-        "collection": start.collection.as_deref().unwrap_or_default(),
-    });
-    let got = answer(sources, &request)?;
+    let collection = collection.as_deref().unwrap_or_default();
+    json!({ "command": command, "of": of, "url": url, "collection": collection })
+}
+
+fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
+    let rest = if what.all { "all" } else { "network" };
+    let request = about("backfill.stop", [&what.pds, &what.relay, &what.collection], rest);
+    print(&answer(sources, &request)?, what.json, |got| {
+        let (lists, repos) = (whole(got, "lists"), whole(got, "repos"));
+        format!("{lists} lists are read no further, {repos} repositories left the queue\n")
+    })
+}
+
+fn begin(start: &Start, sources: &Sources) -> Result<(), CliError> {
+    let names = [&start.pds, &start.relay, &start.collection];
+    let got = answer(sources, &about("backfill.start", names, "network"))?;
     let begun = got.get("begun") == Some(&Value::Bool(true));
     let says = if begun { "begun" } else { "being read already" };
     writeln!(std::io::stdout(), "{}: {says}", text(&got, "url"))?;

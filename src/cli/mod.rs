@@ -20,7 +20,7 @@ mod serve;
 mod status;
 mod xrpc;
 
-use std::io::Write as _;
+use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -180,6 +180,31 @@ fn answer(sources: &Sources, request: &Value) -> Result<Value, CliError> {
     Ok(runtime.block_on(crate::admin::ask(&config.store.path, request))?)
 }
 
+/// Asks before something is deleted for ever, unless `yes` says so already.
+fn confirm(yes: bool, what: &str) -> Result<(), CliError> {
+    let stdin = std::io::stdin();
+    let terminal = stdin.is_terminal();
+    confirmed(yes, what, terminal.then(|| stdin.lock()))
+}
+
+/// The answer comes from a terminal, where there is one.
+fn confirmed(yes: bool, what: &str, terminal: Option<impl BufRead>) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    let Some(mut terminal) = terminal else {
+        let why = format!("{what}. Nothing was done: with --yes it is done without asking");
+        return Err(CliError::Failed(why));
+    };
+    eprint!("{what}. Go on? [y/N] ");
+    let mut line = String::new();
+    terminal.read_line(&mut line)?;
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(CliError::Failed("nothing was done".to_owned())),
+    }
+}
+
 /// Prints something as JSON, or in words.
 fn print(
     value: &Value,
@@ -212,6 +237,53 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_deletes_asks_first() {
+        for (yes, said, goes_on) in [
+            (true, None, true),
+            (true, Some("n\n"), true),
+            (false, None, false),
+            (false, Some("y\n"), true),
+            (false, Some(" YES \n"), true),
+            (false, Some("\n"), false),
+            (false, Some(""), false),
+            (false, Some("yesterday\n"), false),
+        ] {
+            let got = confirmed(yes, "all of it goes", said.map(str::as_bytes));
+            assert_eq!(got.is_ok(), goes_on, "{yes} {said:?}");
+            let why = got.err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(why.contains("--yes"), !yes && said.is_none(), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_backfill_is_of_one_thing_and_never_of_the_network_by_chance() {
+        let parses = |args: &str| {
+            let all = ["aerie", "backfill"].into_iter().chain(args.split(' '));
+            Cli::try_parse_from(all).is_ok()
+        };
+        for args in [
+            "start --pds a",
+            "start --network --wait",
+            "start --relay a --collection b.c.d",
+            "stop --all",
+            "stop --relay a --collection b.c.d --json",
+        ] {
+            assert!(parses(args), "{args}");
+        }
+        for args in [
+            "start --wait",
+            "start --collection b.c.d",
+            "start --pds a --network",
+            "start --pds a --relay b",
+            "start --pds a --collection b.c.d",
+            "stop --json",
+            "stop --all --pds a",
+        ] {
+            assert!(!parses(args), "{args}");
+        }
     }
 
     #[test]

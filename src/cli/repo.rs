@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::status::text;
-use super::{CliError, answer, print};
+use super::status::{list, text};
+use super::{CliError, answer, confirm, print};
 use crate::config::Sources;
 
 /// Names of one request.
@@ -44,6 +44,28 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Fetch repositories no more
+    ///
+    /// They leave the queue, and a fetch that is under way ends. What is here stays, and what the stream brings is collected as
+    /// of anybody; they are fetched again when somebody asks for them, a member follows them, or the stream has a gap.
+    Remove {
+        /// DIDs or handles
+        #[arg(required = true, value_name = "DID|HANDLE")]
+        repos: Vec<String>,
+        /// Delete what is here of them too, as if they had never been seen
+        ///
+        /// Everything they wrote, with what is counted of it; what they set here for themselves (mutes, bookmarks, preferences)
+        /// stays. Not for members and, in a scope, those they follow, of whom everything is kept. What they write afterwards
+        /// comes in again: `aerie account opt-out` keeps it out.
+        #[arg(long)]
+        delete: bool,
+        /// Delete without asking
+        #[arg(long, requires = "delete")]
+        yes: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Take repositories in from CAR files, whether the server runs or not
     ///
     /// They are checked as if a host had sent them: hashes, tree, and the signature against the key that the DID
@@ -70,6 +92,12 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
             add(sources, "repo.add", &names, *json)
         }
         Action::Resync { repos, json } => add(sources, "repo.resync", repos, *json),
+        Action::Remove { repos, delete, yes, json } => {
+            if *delete {
+                confirm(*yes, &format!("everything that is here of {} goes", repos.join(", ")))?;
+            }
+            remove(sources, repos, *delete, *json)
+        }
         Action::Import(args) => super::import::run(args, sources),
         Action::Status { repo, json } => {
             let says = answer(sources, &json!({ "command": "repo.status", "repo": repo }))?;
@@ -127,6 +155,40 @@ fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Res
         return Err(CliError::Failed("none of the names can be used".to_owned()));
     }
     Ok(())
+}
+
+fn remove(
+    sources: &Sources,
+    names: &[String],
+    delete: bool,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let request = json!({ "command": "repo.remove", "repos": names, "delete": delete });
+    let got = answer(sources, &request)?;
+    print(&got, as_json, removed)?;
+    let refused = list(&got, "unusable").len() + list(&got, "kept").len();
+    if refused == names.len() {
+        return Err(CliError::Failed("nothing was done".to_owned()));
+    }
+    Ok(())
+}
+
+fn removed(got: &Value) -> String {
+    let n = |key: &str| got.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let mut out = format!("{} left the queue", n("removed"));
+    if n("deleting") > 0 {
+        out.push_str(&format!(", {} being deleted", n("deleting")));
+    }
+    out.push('\n');
+    for did in list(got, "kept").iter().filter_map(Value::as_str) {
+        out.push_str(&format!(
+            "not deleted: all of {did} is kept, since it is a member or a member follows it; see `aerie member remove`\n"
+        ));
+    }
+    for why in list(got, "unusable").iter().filter_map(Value::as_str) {
+        out.push_str(&format!("not removed: {why}\n"));
+    }
+    out
 }
 
 #[cfg(test)]

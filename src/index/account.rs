@@ -227,7 +227,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     if !index.remove_community_posts(tx, actor, STEP)? {
         return Ok(false);
     }
-    if purge != Purge::Collected {
+    if purge.takes_settings() {
         let rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
         rest.iter().for_each(|key| tx.del(Ks::Notif, key));
         if rest.len() >= STEP || !private::forget(tx, actor, STEP)? {
@@ -238,7 +238,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     }
     tx.del(Ks::Actor, &identity_key(actor));
     meta::remove_purge(tx, actor);
-    if purge == Purge::Everything {
+    if purge.forgets() {
         index.erased(tx, actor)?;
     }
     tx.touch(actor);

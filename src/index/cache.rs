@@ -90,6 +90,7 @@ pub fn evict(
             continue;
         }
         take_alone(index, tx, id)?;
+        index.touched.lacks(id.actor);
         CACHE.inc("evicted");
     }
     fetched::advance(tx)?;

@@ -50,6 +50,7 @@ pub use cache::evict;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
 pub use members::Members;
+pub use rights::Removed;
 
 /// What became of events.
 static EVENTS: Counters = Counters::new("index.events");
@@ -207,6 +208,7 @@ impl Index {
         for op in &commit.ops {
             if !self.op(tx, actor, op, time, whole && op.created)? {
                 row.whole = None;
+                self.touched.lacks(actor);
             }
         }
         row.rev = rev;

@@ -11,7 +11,9 @@
 //! # Invariants
 //! - A part never takes back what a commit newer than it did.
 //! - The mark goes only when a repo of at least the marked rev is in, none of its parts left out. Until then there is
-//!   a job in the store for it.
+//!   a job in the store for it, unless an operator took that away; then the next gap makes another.
+//! - A repo counts as complete only if its account was kept (see [`super::scope`]) while all of it came: what the scope left
+//!   out since the fetch began makes it be fetched once more if the account is kept by the end.
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -40,19 +42,37 @@ struct Touched {
     /// Every commit after this rev is in `records`.
     since: u64,
     records: FxHashMap<(CollId, Rkey), u64>,
+    /// The scope left something out, or took something away, since the fetch began.
+    lacks: bool,
 }
 
 impl TouchedRepos {
     fn begin(&self, actor: ActorId, since: u64) {
-        let touched = || Touched { since, records: FxHashMap::default() };
+        let touched = || Touched { since, records: FxHashMap::default(), lacks: false };
         self.0.lock().by_actor.entry(actor).or_insert_with(touched);
     }
 
-    pub(super) fn end(&self, actor: ActorId) {
-        let mut repos = self.0.lock();
-        if let Some(touched) = repos.by_actor.remove(&actor) {
-            repos.total = repos.total.saturating_sub(touched.records.len());
+    /// What was left out before comes with the repo that is read from now on.
+    fn begin_anew(&self, actor: ActorId, since: u64) {
+        self.begin(actor, since);
+        if let Some(touched) = self.0.lock().by_actor.get_mut(&actor) {
+            touched.lacks = false;
         }
+    }
+
+    /// Something of a repo is not stored. Tells nothing of repos that are not being fetched.
+    pub(super) fn lacks(&self, actor: ActorId) {
+        if let Some(touched) = self.0.lock().by_actor.get_mut(&actor) {
+            touched.lacks = true;
+        }
+    }
+
+    /// The fetch is over; says whether something was left out while it went on.
+    pub(super) fn end(&self, actor: ActorId) -> bool {
+        let mut repos = self.0.lock();
+        let Some(touched) = repos.by_actor.remove(&actor) else { return false };
+        repos.total = repos.total.saturating_sub(touched.records.len());
+        touched.lacks
     }
 
     /// Remembers what a commit touches of a repo that is being fetched.
@@ -72,7 +92,7 @@ impl TouchedRepos {
         }
         if touched.records.len() > MAX_RECORDS || *total > MAX_TOTAL {
             *total = total.saturating_sub(touched.records.len());
-            *touched = Touched { since: rev, records: FxHashMap::default() };
+            (touched.since, touched.records) = (rev, FxHashMap::default());
         }
         Ok(())
     }
@@ -101,7 +121,8 @@ impl Index {
         row: &mut RepoRow,
         rev: u64,
     ) -> Result<(), StoreError> {
-        if row.resync.is_none() {
+        // An operator may have taken the job of a marked repo away.
+        if row.resync.is_none() || jobs::get(tx, actor)?.is_none() {
             self.request_resync(tx, actor)?;
         }
         row.resync = Some(row.resync.unwrap_or(0).max(rev));
@@ -132,7 +153,7 @@ impl Index {
             None => RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: None },
         };
         row.resync = Some(row.resync.unwrap_or(0).max(row.rev));
-        self.touched.begin(actor, row.rev);
+        self.touched.begin_anew(actor, row.rev);
         self.put_repo(tx, actor, &row);
         Ok(())
     }
@@ -188,8 +209,10 @@ impl Index {
         }
         let newer = self.touched.newer(actor, &ids, rev);
         for (n, op) in ops.iter().enumerate() {
-            if !newer.get(n).copied().unwrap_or(false) {
-                self.op(tx, actor, op, time, op.created)?;
+            if !newer.get(n).copied().unwrap_or(false)
+                && !self.op(tx, actor, op, time, op.created)?
+            {
+                self.touched.lacks(actor);
             }
         }
         Ok(())
@@ -202,15 +225,18 @@ impl Index {
         actor: ActorId,
         rev: u64,
     ) -> Result<(), StoreError> {
+        let lacks = self.touched.end(actor);
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
         row.resync = row.resync.filter(|at_least| rev < *at_least);
         // A scope leaves some records of other accounts out.
         if row.resync.is_none() && self.scope.is_whole(actor) {
-            row.whole = Some(rev);
+            match lacks {
+                true => row.resync = Some(rev),
+                false => row.whole = Some(rev),
+            }
         }
         let enough = row.resync.is_none();
         self.put_repo(tx, actor, &row);
-        self.touched.end(actor);
         EVENTS.inc("fetched");
         if enough { super::gates::settle_doubts(self, tx, actor) } else { Ok(()) }
     }

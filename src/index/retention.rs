@@ -388,6 +388,7 @@ pub fn step(
     }
     done.left.extend(records);
     for actor in repos {
+        index.touched.lacks(actor);
         if let Some(mut row) = tx.repo(actor)?
             && row.whole.take().is_some()
         {

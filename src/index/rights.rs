@@ -1,14 +1,15 @@
 //! People's rights: accounts of which nothing is collected because they said so, and the removal of what is held.
 //!
-//! | | `opt_out` | `erase` |
-//! |---|---|---|
-//! | records, their edges and counts, community posts, handle, key, host | go | go |
-//! | mutes, bookmarks, drafts, preferences, devices, notifications, membership | stay | go |
-//! | afterwards | nothing of it comes in, by whatever way | as an account that was never seen |
+//! | | `opt_out` | `erase` | `remove_repo` |
+//! |---|---|---|---|
+//! | records, their edges and counts, community posts, handle, key, host | go | go | go |
+//! | mutes, bookmarks, drafts, preferences, devices, notifications, membership | stay | go | stay |
+//! | afterwards | nothing of it comes in, by whatever way | as an account that was never seen | the same |
 //!
 //! What an account opted out of is being shown to others here. What it set for itself nobody else ever saw, so it stays
 //! and goes on working until the account wants it deleted. What others wrote about it is theirs. `erase` may be combined
-//! with `opt_out`; alone it forgets, and what the account does next is collected like anybody's.
+//! with `opt_out`; alone it forgets, and what the account does next is collected like anybody's. `remove_repo` is no right
+//! but the operator's wish to have a repo here no more, and not for those of whom the scope keeps everything.
 //!
 //! From the first moment the account is gone for readers (see [`AccountStatus::is_gone`]), while its rows go in the steps
 //! of [`super::purge_step`].
@@ -37,7 +38,7 @@ impl LeftOut {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
         let opted_out = private::opt_outs(s)?.into_iter().map(|(actor, _)| actor);
         let purges = meta::purges(s)?.into_iter();
-        let erased = purges.filter(|(_, purge)| *purge == Purge::Everything);
+        let erased = purges.filter(|(_, purge)| purge.forgets());
         let all = opted_out.chain(erased.map(|(actor, _)| actor)).collect();
         Ok(Self(parking_lot::RwLock::new(all)))
     }
@@ -47,6 +48,17 @@ impl LeftOut {
     }
 }
 
+/// What became of a repo that an operator does not want.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// It had a job, which is gone.
+    pub queued: bool,
+    /// What is held of it is being deleted.
+    pub deleting: bool,
+    /// Nothing was done, since the scope keeps all of it.
+    pub kept: bool,
+}
+
 impl Index {
     /// From now on nothing of the account is collected, and what was goes. `false` if that was so already.
     pub fn opt_out(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<bool, StoreError> {
@@ -54,7 +66,7 @@ impl Index {
             return Ok(false);
         }
         private::set_opt_out(tx, actor, Some(now));
-        let everything = meta::purge(tx, actor)?.is_some_and(|purge| purge != Purge::Collected);
+        let everything = meta::purge(tx, actor)?.is_some_and(Purge::takes_settings);
         self.leave_out(tx, actor, AccountStatus::OptedOut, now)?;
         self.purge(tx, actor, if everything { Purge::Everything } else { Purge::Collected });
         EVENTS.inc("opt-out");
@@ -90,6 +102,29 @@ impl Index {
         self.purge(tx, actor, Purge::Everything);
         EVENTS.inc("erase");
         Ok(())
+    }
+
+    /// The repo is fetched no more unless something asks anew; with `delete` what is held of it goes.
+    pub fn remove_repo(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        delete: bool,
+        now: i64,
+    ) -> Result<Removed, StoreError> {
+        let keeps = self.members.contains(actor) || self.scope.keeps(actor);
+        if delete && keeps {
+            return Ok(Removed { kept: true, ..Removed::default() });
+        }
+        let queued = jobs::remove(tx, actor)?.is_some();
+        let mut removed = Removed { queued, ..Removed::default() };
+        if delete && !tx.actor(actor)?.is_some_and(|row| row.status.is_gone()) {
+            self.leave_out(tx, actor, AccountStatus::Deleted, now)?;
+            self.purge(tx, actor, Purge::Records);
+            removed.deleting = true;
+        }
+        EVENTS.inc("remove");
+        Ok(removed)
     }
 
     /// The last row of an account that is erased went.

@@ -301,3 +301,96 @@ async fn a_fetch_that_was_under_way_brings_nothing() {
     assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
     assert_eq!(w.store.snapshot().repo(b).unwrap(), None);
 }
+
+impl World {
+    async fn remove_repo(&self, who: &str, delete: bool) -> Removed {
+        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
+        self.writer.durable(move |tx| index.remove_repo(tx, actor, delete, NOW)).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_repo_that_is_removed_leaves_the_queue_and_with_delete_the_index() {
+    let mut w = world().await;
+    let was = Removed { queued: true, ..Removed::default() };
+    assert_eq!(w.remove_repo("b", false).await, was);
+    assert_eq!((w.job("b"), w.likes_and_replies()), (None, [1, 1]));
+    assert_eq!(w.remove_repo("b", false).await, Removed::default(), "twice");
+    // Members are kept, and whom they follow where the scope keeps some.
+    let kept = Removed { kept: true, ..Removed::default() };
+    assert_eq!(w.remove_repo("b", true).await, kept);
+    w.restart(scope::Mode::Circle, 30);
+    assert_eq!(w.remove_repo("a", true).await, kept, "b follows a");
+    assert_eq!(w.likes_and_replies(), [1, 1]);
+    w.restart(scope::Mode::Whole, 0);
+
+    w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
+    let private = w.private_tags("b");
+    let deleting = Removed { deleting: true, ..Removed::default() };
+    assert_eq!(w.remove_repo("b", true).await, deleting);
+    nothing_of_it(&w, AccountStatus::Deleted);
+    assert_eq!(w.remove_repo("b", true).await, Removed::default(), "twice");
+    while !w.step("b").await {
+        w.restart(scope::Mode::Whole, 0);
+        everything_comes(&mut w).await;
+        nothing_of_it(&w, AccountStatus::Deleted);
+    }
+    assert_eq!((w.account("b"), w.likes_and_replies()), (None, [0, 0]));
+    let left: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
+    assert!(!left.is_empty() && w.private_tags("b") == left, "what it set stays");
+    w.is_clean();
+    // As an account that was never seen.
+    w.revs = 9400;
+    w.commit("b", [post(9005)]).await;
+    assert_eq!(w.count(Target::Actor(w.actor("b")), Counter::Posts), 1);
+}
+
+#[tokio::test]
+async fn rights_go_before_the_operators_wish() {
+    for way in 0..3 {
+        let w = world().await;
+        w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
+        let b = w.actor("b");
+        let purge = |w: &World| meta::purge(&w.store.snapshot(), b).unwrap();
+        if way == 0 {
+            w.opt_out("b").await;
+            assert!(!w.remove_repo("b", true).await.deleting);
+            assert_eq!(purge(&w), Some(Purge::Collected));
+            continue;
+        }
+        assert!(w.remove_repo("b", true).await.deleting);
+        assert_eq!(purge(&w), Some(Purge::Records));
+        if way == 1 {
+            w.opt_out("b").await;
+            assert_eq!(purge(&w), Some(Purge::Collected), "its settings stay");
+        } else {
+            w.erase("b").await;
+            assert_eq!(purge(&w), Some(Purge::Everything));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gap_makes_a_new_job_for_a_repo_whose_job_was_removed_and_hurries_none() {
+    let w = World::new();
+    let commit = async |n: u64, prev: u8, data: u8| {
+        let (prev, data) = (Some([prev; 32]), Some([data; 32]));
+        let commit = Commit { rev: rev(n), data, prev_data: prev, ops: vec![post(n)] };
+        w.event("b", Body::Commit(commit)).await;
+    };
+    commit(1, 0, 1).await;
+    commit(2, 9, 2).await;
+    assert_eq!(w.job("b"), Some(Priority::Resync), "a gap");
+    assert!(w.remove_repo("b", false).await.queued);
+    commit(3, 2, 3).await;
+    assert_eq!(w.job("b"), None, "none");
+    let b = w.actor("b");
+    assert!(w.store.snapshot().repo(b).unwrap().unwrap().resync.is_some());
+    commit(4, 9, 4).await;
+    assert_eq!(w.job("b"), Some(Priority::Resync), "another");
+    let failed = JobRow { tries: 3, ..JobRow::new(Priority::Resync, NOW) };
+    w.writer.durable(move |tx| jobs::put(tx, b, &failed)).await.unwrap();
+    commit(5, 9, 5).await;
+    let due = jobs::get(&w.store.snapshot(), b).unwrap().unwrap().due;
+    assert_eq!(due, NOW, "a gap is no reason to ask a host that fails");
+}

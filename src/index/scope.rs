@@ -6,8 +6,8 @@
 //! them. Retention (see [`super::retention`]) takes away by the same rules what grew old since.
 //!
 //! The repo row of an account advances with every commit, stored or not, so its chain holds; but a repo of which a
-//! record was left out does not count as complete, so it is fetched again once somebody follows the account. Counters
-//! consist of what is stored.
+//! record was left out does not count as complete, so it is fetched again once somebody follows the account, also when
+//! that happens while it is being fetched (see [`super::resync`]). Counters consist of what is stored.
 //!
 //! # Invariants
 //! - The writer alone changes the kept accounts, with the follow that makes or unmakes one; an event that is taken back
@@ -281,6 +281,11 @@ impl Scope {
 
     pub(super) fn leave(&self, tx: &Tx<'_>, member: ActorId) -> Result<(), StoreError> {
         if self.mode == Mode::Whole { Ok(()) } else { self.kept.leave(tx, member) }
+    }
+
+    /// Whether it keeps the account in particular.
+    pub(super) fn keeps(&self, actor: ActorId) -> bool {
+        self.mode != Mode::Whole && self.kept.contains(actor)
     }
 
     /// Whether every record of the account is stored.

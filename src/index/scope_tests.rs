@@ -204,3 +204,73 @@ async fn who_is_followed_is_fetched_although_its_repo_began_here() {
     w.commit("s", [post(63)]).await;
     assert!(is_held(&w, "s", &post(63)));
 }
+
+/// One fetch of the repo of `s`, of a thousandth rev; the `nth` step of it comes after `m` followed `s`.
+async fn fetch(w: &mut World, followed_before: usize) {
+    use crate::event::Body;
+    let rev = crate::syntax::Tid::parse(&super::testing::tid(1000)).unwrap();
+    let steps = [
+        Body::Wanted,
+        Body::Fetching { rev, data: [4; 32] },
+        Body::Part { rev, ops: vec![post(70)] },
+        Body::Part { rev, ops: vec![post(71)] },
+        Body::Fetched { rev },
+    ];
+    for (n, step) in steps.into_iter().enumerate() {
+        if n == followed_before {
+            w.commit("m", [follow(72, "s")]).await;
+        }
+        w.event("s", step).await;
+    }
+}
+
+#[tokio::test]
+async fn who_becomes_kept_while_it_is_fetched_is_fetched_once_more() {
+    // Before the fetch, between its steps, after its end.
+    for (followed_before, complete) in
+        [(0, true), (1, true), (2, true), (3, false), (4, false), (9, false)]
+    {
+        let mut w = circle().await;
+        fetch(&mut w, followed_before).await;
+        let row = |w: &World| w.store.snapshot().repo(w.actor("s")).unwrap().unwrap();
+        assert_eq!(row(&w).is_complete(), complete, "{followed_before}");
+        if followed_before > 4 {
+            continue;
+        }
+        // Whoever works jobs off goes by the mark.
+        assert_eq!(row(&w).resync.is_none(), complete, "{followed_before}");
+        let kept = |w: &World| [70, 71].map(|n| is_held(w, "s", &post(n)));
+        assert_eq!(kept(&w), [followed_before < 3, followed_before < 4]);
+        fetch(&mut w, 9).await;
+        assert!(row(&w).is_complete(), "{followed_before}");
+        assert_eq!(kept(&w), [true, true], "{followed_before}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_commit_or_retention_leaves_out_during_a_fetch_is_missed_too() {
+    use crate::event::{Body, Commit};
+    let rev = |n| crate::syntax::Tid::parse(&super::testing::tid(n)).unwrap();
+    for by_commit in [true, false] {
+        let mut w = circle().await;
+        let of_f = uri("f", POST, 4);
+        w.commit("s", [reply(70, &of_f, &of_f)]).await;
+        w.event("s", Body::Wanted).await;
+        w.event("s", Body::Fetching { rev: rev(1000), data: [4; 32] }).await;
+        if by_commit {
+            let newer = Commit { rev: rev(1001), data: None, prev_data: None, ops: vec![post(70)] };
+            w.event("s", Body::Commit(newer)).await;
+        } else {
+            w.commit("m", [gone(FOLLOW, 1)]).await;
+            let taken =
+                super::retention_tests::run(&w, super::retention_tests::policy(Mode::Circle)).await;
+            assert_eq!(taken.posts, 2, "the reply, and what it answers");
+        }
+        w.commit("m", [follow(72, "s")]).await;
+        w.event("s", Body::Part { rev: rev(1000), ops: vec![post(71)] }).await;
+        w.event("s", Body::Fetched { rev: rev(1000) }).await;
+        let row = w.store.snapshot().repo(w.actor("s")).unwrap().unwrap();
+        assert!(!row.is_complete() && row.resync.is_some(), "{by_commit}");
+        assert!(is_held(&w, "s", &post(71)) && !is_held(&w, "s", &post(70)));
+    }
+}

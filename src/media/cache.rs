@@ -22,7 +22,7 @@ use flate2::Crc;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::key::Key;
+use super::key::{Key, Owner};
 
 /// Where files are while they are written.
 const UNFINISHED: &str = ".unfinished";
@@ -198,7 +198,20 @@ impl DiskCache {
         more
     }
 
-    fn remove(&self, key: Key) {
+    /// Removes every image of an account, also those that the table does not know yet. Those of another that begin like it
+    /// go along, and are made again when somebody asks.
+    pub(super) fn remove_all_of(&self, owner: Owner) {
+        let folder = owner.folder();
+        for file in fs::read_dir(self.root.join(&folder)).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let key = name.to_str().and_then(|name| Key::from_path(&folder, name));
+            if let Some(key) = key.filter(|key| key.is_of(owner)) {
+                self.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, key: Key) {
         self.table.lock().forget(key);
         let _ = fs::remove_file(self.path(key));
     }

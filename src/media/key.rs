@@ -3,14 +3,31 @@
 use sha2::{Digest, Sha256};
 
 use super::request::ImageRequest;
-use crate::syntax::cid;
+use crate::syntax::{Did, cid};
 
 /// Goes up when the same blob gives other bytes: what is in caches under the old number is not found any more.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
-/// 128 bits of a hash, so that nobody can make two images meet.
+/// 32 bits of the account's hash, and 96 of the image's, so that nobody can make an image meet one of somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key(pub(super) u128);
+
+/// What the names of an account's images begin with. Few accounts share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner(u32);
+
+impl Owner {
+    pub(super) fn of(did: &Did) -> Self {
+        let digest: [u8; 32] = Sha256::digest(did.as_bytes()).into();
+        let [a, b, c, d, ..] = digest;
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// The folder that all of its images are in.
+    pub(super) fn folder(self) -> String {
+        format!("{:02x}", self.0 >> 24)
+    }
+}
 
 impl Key {
     /// The name of an image. The account is part of it: that one account has a blob says nothing about another.
@@ -27,7 +44,13 @@ impl Key {
             hash.update([0]);
         }
         let digest: [u8; 32] = hash.finalize().into();
-        Self(digest.iter().take(16).fold(0, |n, byte| n << 8 | u128::from(*byte)))
+        let owner = u128::from(Owner::of(&request.did).0);
+        Self(digest.iter().take(12).fold(owner, |n, byte| n << 8 | u128::from(*byte)))
+    }
+
+    /// Whether an account of this beginning has it.
+    pub(super) fn is_of(self, owner: Owner) -> bool {
+        self.0 >> 96 == u128::from(owner.0)
     }
 
     /// Folder and file name.
@@ -63,6 +86,11 @@ mod tests {
         let names: std::collections::HashSet<Key> = images.map(key).into();
         assert_eq!(names.len(), images.len());
         assert_eq!(key(images[0]), key(images[0]));
+        for (image, whose) in images.iter().zip(["a", "a", "a", "b", "a"]) {
+            let owner = |name: &str| Owner::of(&Did::parse(&format!("did:plc:{name}")).unwrap());
+            assert!(key(image).is_of(owner(whose)) && !key(image).is_of(owner("c")), "{image}");
+            assert_eq!(key(image).path().0, owner(whose).folder());
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@
 //! - Bytes that do not hash to the CID of the path are never shown.
 //! - What a picture may cost is decided from its header, before a pixel is decoded: see `decode`.
 //! - Takedowns and account status are looked at in each request, also when the image is in the cache.
+//! - Of an account that was deleted here or opted out nothing stays in the cache: file names begin with the account, and
+//!   what was under way when it went is not kept. Those who are only hidden keep theirs; they may come back.
 //! - The same image is fetched and made once at a time, however many ask.
 //! - Decoding, resizing and files run on this folder's own threads, of low priority where they take long, so that
 //!   neither the I/O threads nor the threads that read the store wait for them.

@@ -19,7 +19,7 @@ use super::blob::{self, Blob};
 use super::cache::DiskCache;
 use super::error::MediaError;
 use super::gate::Gate;
-use super::key::Key;
+use super::key::{Key, Owner};
 use super::origin::Origin;
 use super::render::render;
 use super::request::ImageRequest;
@@ -240,6 +240,12 @@ impl Media {
                 FAILURES.inc("cache-write");
                 tracing::warn!(%error, "cannot write to the image cache");
             }
+            // Its account may have gone meanwhile, and what was here of it with it.
+            if let Some(cache) = &this.cache
+                && this.gate.check(&request.did, &cid).is_err()
+            {
+                cache.remove(key);
+            }
             Ok(Bytes::from(image))
         });
         made.await?
@@ -264,6 +270,18 @@ impl Media {
         self.is_shown(did, cid).await?;
         let response = self.origin.blob(did, &cid::to_base32(cid)).await?;
         blob::open(response, cid, slot).await
+    }
+
+    /// Takes what is here of an account away. It has to be hidden already: what is being made now is not kept then.
+    pub async fn forget(self: &Arc<Self>, did: &Did) {
+        let (this, owner) = (Arc::clone(self), Owner::of(did));
+        let work = move || {
+            if let Some(cache) = &this.cache {
+                cache.remove_all_of(owner);
+            }
+        };
+        // A panic in it was reported by the hook.
+        let _ = tokio::task::spawn_blocking(work).await;
     }
 
     /// Makes room if the disk is about to be full. To be called every few seconds.

@@ -373,6 +373,38 @@ async fn takedowns_hide_what_is_cached() {
     drop(f.store);
 }
 
+#[tokio::test]
+async fn an_account_that_goes_takes_its_images_along() {
+    let f = fixture();
+    let cids = [50, 60].map(|n| f.blobs.add(picture(n, n, ImageFormat::Png)));
+    let other =
+        ImageRequest::parse(&format!("/avatar/plain/did:plc:other/{}@jpeg", cids[0])).unwrap();
+    f.media.image(&other).await.unwrap();
+    for cid in &cids {
+        f.media.image(&asked(cid)).await.unwrap();
+    }
+    assert_eq!(f.media.status().cache_files, 3);
+    // One is under way when the account goes: it comes too late for the cache.
+    let late = asked(&f.blobs.add(picture(70, 70, ImageFormat::Png)));
+    let media = Arc::clone(&f.media);
+    let flight = tokio::spawn(async move { media.image(&late).await });
+    while f.media.status().running == 0 {
+        tokio::task::yield_now().await;
+    }
+    let gone = move |tx: &mut Tx<'_>| {
+        let id = tx.intern_actor(OWNER)?;
+        let row = rows::ActorRow { status: AccountStatus::OptedOut, ..Default::default() };
+        tx.put(Ks::Actor, &rows::actor_key(id), &row.encode());
+        Ok(())
+    };
+    f.writer.durable(gone).await.unwrap();
+    f.media.forget(&Did::parse(OWNER).unwrap()).await;
+    flight.await.unwrap().unwrap();
+    assert_eq!(f.media.status().cache_files, 1);
+    assert!(f.media.image(&other).await.unwrap().cached);
+    assert!(matches!(f.media.image(&asked(&cids[1])).await, Err(MediaError::NotFound)));
+}
+
 /// A PDS that says nothing.
 struct Silent;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::sources::Sources;
 use crate::identity::{Freshness, Identity};
 use crate::index::{context_to_fetch, follows_to_fetch};
-use crate::store::repo_jobs::{Priority, SourceKind};
+use crate::store::repo_jobs::{Priority, SourceKind, Stop};
 use crate::store::{ActorId, Store, StoreError};
 use crate::sync::{FollowUp, Handle};
 use crate::syntax::{Did, Handle as Name};
@@ -43,6 +43,7 @@ pub(super) enum Command {
     Resync,
     State,
     Start,
+    Stop,
     Pause,
     Resume,
     Import,
@@ -55,6 +56,7 @@ impl Command {
             "repo.resync" => Self::Resync,
             "repo.status" => Self::State,
             "backfill.start" => Self::Start,
+            "backfill.stop" => Self::Stop,
             "backfill.pause" => Self::Pause,
             "backfill.resume" => Self::Resume,
             "repo.import" => Self::Import,
@@ -86,6 +88,7 @@ impl Backfill {
                 Ok(json!({ "did": did.as_str(), "status": says }))
             }
             Command::Start => self.start(&sync, &request).await,
+            Command::Stop => self.stop(&sync, &request).await,
             Command::Pause => sync.pause(true).await.map(|()| json!({})).map_err(words),
             Command::Import => {
                 let path = std::path::PathBuf::from(text(&request, "path"));
@@ -128,7 +131,8 @@ impl Backfill {
         }
     }
 
-    async fn start(&self, sync: &Handle, request: &Value) -> Result<Value, String> {
+    /// The list that a request means.
+    fn list<'v>(&'v self, request: &'v Value) -> Result<(SourceKind, &'v str, &'v str), String> {
         let (url, collection) = (text(request, "url"), text(request, "collection"));
         let (kind, url) = match text(request, "of") {
             "pds" => (SourceKind::Repos, url),
@@ -140,8 +144,28 @@ impl Backfill {
             }
             other => return Err(format!("there is no backfill of {other:?}")),
         };
+        Ok((kind, url, collection))
+    }
+
+    async fn start(&self, sync: &Handle, request: &Value) -> Result<Value, String> {
+        let (kind, url, collection) = self.list(request)?;
         let begun = sync.begin(kind, url, collection).await.map_err(words)?;
         Ok(json!({ "begun": begun, "url": url }))
+    }
+
+    async fn stop(&self, sync: &Handle, request: &Value) -> Result<Value, String> {
+        let stop = if text(request, "of") == "all" {
+            Stop::All
+        } else {
+            let (kind, url, collection) = self.list(request)?;
+            Stop::List(kind, url.to_owned(), collection.to_owned())
+        };
+        let named = stop != Stop::All;
+        let stopped = sync.stop(stop).await.map_err(words)?;
+        if named && stopped.lists == 0 {
+            return Err("there is no such list: `aerie backfill status` shows them".to_owned());
+        }
+        serde_json::to_value(stopped).map_err(words)
     }
 }
 

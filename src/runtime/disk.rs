@@ -94,6 +94,11 @@ pub(super) struct Watch {
     reserved: Option<Instant>,
 }
 
+/// Free bytes under which ingest stops, for a store that needs `floor` to end what it began.
+pub(super) fn stop_below(config: &Config, floor: u64) -> u64 {
+    config.store.reserve.max(floor.saturating_add(floor / 2))
+}
+
 impl Watch {
     pub(super) fn new(parts: Parts, config: &Config) -> Self {
         Self {
@@ -143,7 +148,7 @@ impl Watch {
         }
         // What the reserve file lacks is not free.
         let usable = free.saturating_sub(self.reserve.size().saturating_sub(held));
-        let stop_below = config.store.reserve.max(floor.saturating_add(floor / 2));
+        let stop_below = stop_below(config, floor);
         let growth = self.parts.keeper.growth();
         let days_left =
             self.fall.and_then(|fall| Space::days_left(usable, stop_below, fall, growth));

@@ -10,7 +10,7 @@ use super::backfill;
 use super::identities;
 use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
-use super::sources::{FromIndex, RESYNC_MEMORY};
+use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
@@ -52,6 +52,7 @@ pub fn import(
         held: Arc::new(FromIndex(store.clone())),
         sink,
         spill: store.path().to_owned(),
+        spill_floor: spill_floor(config, &store),
         memory: RESYNC_MEMORY,
         concurrency: AT_A_TIME,
     });

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::index::{Index, purge_step};
-use crate::store::{ActorId, Store, StoreError, Writer, meta};
+use crate::media::Media;
+use crate::store::{ActorId, Reader as _, Store, StoreError, Writer, meta};
+use crate::syntax::Did;
 
 /// Before the next try when the disk is full.
 const AFTER_NO_ROOM: Duration = Duration::from_secs(5);
@@ -17,6 +19,7 @@ pub(super) async fn run(
     store: Store,
     writer: Writer,
     index: Arc<Index>,
+    media: Arc<Media>,
     requests: flume::Receiver<ActorId>,
     waiting: Arc<AtomicUsize>,
     stop: CancellationToken,
@@ -38,6 +41,10 @@ pub(super) async fn run(
                 },
             },
         };
+        // First, so that a crash between the last step and this leaves no picture.
+        if let Ok(did) = Did::parse(&store.snapshot().did(actor)?) {
+            media.forget(&did).await;
+        }
         loop {
             if stop.is_cancelled() {
                 return Ok(());

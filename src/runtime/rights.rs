@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::backfill::Backfill;
-use crate::index::Index;
+use crate::index::{Index, Removed};
 use crate::store::private::{self, Standing};
 use crate::store::{ActorId, Reader, Snapshot, Store, StoreError, Tx, Writer, takeout};
 use crate::syntax::Did;
@@ -41,6 +41,22 @@ impl IndexRights {
     }
 }
 
+impl IndexRights {
+    /// Fetches a repo no more, and deletes what is held of it if wanted. Of one that was never seen there is nothing.
+    async fn remove(
+        &self,
+        did: &Did,
+        delete: bool,
+    ) -> Result<(Option<ActorId>, Removed), StoreError> {
+        let (index, did, now) = (Arc::clone(&self.index), did.clone(), self.now());
+        let job = self.writer.durable(move |tx| match tx.actor_id(did.as_str())? {
+            Some(actor) => Ok((Some(actor), index.remove_repo(tx, actor, delete, now)?)),
+            None => Ok((None, Removed::default())),
+        });
+        job.await
+    }
+}
+
 impl Rights for IndexRights {
     fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.change(did, |index, tx, actor, now| index.opt_out(tx, actor, now).map(drop)))
@@ -69,6 +85,7 @@ pub(super) enum Command {
     OptOuts,
     Delete,
     Export,
+    RemoveRepo,
 }
 
 impl Command {
@@ -80,6 +97,7 @@ impl Command {
             "account.opt-outs" => Self::OptOuts,
             "account.delete" => Self::Delete,
             "account.export" => Self::Export,
+            "repo.remove" => Self::RemoveRepo,
             _ => return None,
         })
     }
@@ -100,6 +118,7 @@ impl Operator {
                 let store = self.rights.store.clone();
                 return read(move || opt_outs(&store)).await;
             }
+            Command::RemoveRepo => return self.remove_repos(&request).await,
             _ => self.backfill.did(text("account").unwrap_or_default()).await?,
         };
         match command {
@@ -122,10 +141,37 @@ impl Operator {
                     move || takeout::page(&store.snapshot(), did.as_str(), now, next.as_deref());
                 return read(page).await;
             }
-            Command::State | Command::OptOuts => {}
+            Command::State | Command::OptOuts | Command::RemoveRepo => {}
         }
         let store = self.rights.store.clone();
         read(move || state(&store.snapshot(), did.as_str())).await
+    }
+
+    async fn remove_repos(&self, request: &Value) -> Result<Value, String> {
+        let delete = request.get("delete") == Some(&Value::Bool(true));
+        let names = request.get("repos").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let (mut removed, mut deleting, mut kept, mut unusable) = (0, 0, Vec::new(), Vec::new());
+        for name in names.iter().filter_map(Value::as_str) {
+            let did = match self.backfill.did(name).await {
+                Ok(did) => did,
+                Err(why) => {
+                    unusable.push(why);
+                    continue;
+                }
+            };
+            let (actor, done) = self.rights.remove(&did, delete).await.map_err(words)?;
+            if done.kept {
+                kept.push(did.as_str().to_owned());
+                continue;
+            }
+            // Also without a job in the store: it may have been taken away a moment ago.
+            if let Some((actor, sync)) = actor.zip(self.backfill.sources.sync()) {
+                sync.forget(actor);
+            }
+            removed += usize::from(done.queued);
+            deleting += usize::from(done.deleting);
+        }
+        Ok(json!({ "removed": removed, "deleting": deleting, "kept": kept, "unusable": unusable }))
     }
 }
 

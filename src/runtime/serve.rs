@@ -315,6 +315,7 @@ async fn serve(
         store.clone(),
         writer.clone(),
         Arc::clone(&index),
+        Arc::clone(&ctx.media),
         purge_requests,
         purging,
         stop.clone(),

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::backfill;
+use super::disk::stop_below;
 use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
@@ -18,6 +19,7 @@ use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
 use crate::net::{Dialer, HttpClient};
+use crate::ops::Step;
 use crate::store::meta::{self, CursorOf};
 use crate::store::{ActorId, Reader, Store, StoreError};
 use crate::sync::{self, Resync};
@@ -56,6 +58,11 @@ struct Running {
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
 const RESYNCS: usize = 16;
 pub(super) const RESYNC_MEMORY: usize = 16 << 20;
+
+/// Free bytes that repos being read leave alone: where backfill pauses.
+pub(super) fn spill_floor(config: &Config, store: &Store) -> u64 {
+    Step::HoldBackfill.below(stop_below(config, store.headroom()))
+}
 
 /// What the index has, in the form that sync compares with.
 pub(super) struct FromIndex(pub(super) Store);
@@ -122,7 +129,7 @@ impl Sources {
             Arc::clone(&p.directory),
             Arc::clone(&p.sink) as _,
         )?;
-        let resync = Resync::start(self.resync_setup(), p.resync.clone());
+        let resync = Resync::start(self.resync_setup(config), p.resync.clone());
         let stop = CancellationToken::new();
         let follow = || p.export.clone().follow(p.identity.plc_source(), stop.clone());
         let follower = config.network.plc_export.then(|| tokio::spawn(follow()));
@@ -130,7 +137,7 @@ impl Sources {
         Ok(())
     }
 
-    fn resync_setup(&self) -> sync::Setup {
+    fn resync_setup(&self, config: &Config) -> sync::Setup {
         let p = &self.parts;
         sync::Setup {
             identity: p.identity.clone(),
@@ -141,6 +148,7 @@ impl Sources {
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),
+            spill_floor: spill_floor(config, &p.store),
             memory: RESYNC_MEMORY,
             concurrency: RESYNCS,
         }

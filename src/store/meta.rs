@@ -198,6 +198,8 @@ pub enum Purge {
     Collected,
     /// Everything, since somebody who may say so did.
     Everything,
+    /// What was collected of it, to begin anew; what it set for itself stays.
+    Records,
 }
 
 impl Purge {
@@ -206,11 +208,25 @@ impl Purge {
             Self::Deleted => &[],
             Self::Collected => &[1],
             Self::Everything => &[2],
+            Self::Records => &[3],
         }
     }
 
     fn decode(b: &[u8]) -> Option<Self> {
-        [Self::Deleted, Self::Collected, Self::Everything].into_iter().find(|p| p.encode() == b)
+        let all = [Self::Deleted, Self::Collected, Self::Everything, Self::Records];
+        all.into_iter().find(|p| p.encode() == b)
+    }
+
+    /// Whether what the account set for itself goes too.
+    #[must_use]
+    pub fn takes_settings(self) -> bool {
+        matches!(self, Self::Deleted | Self::Everything)
+    }
+
+    /// Whether the account is in the end as if it had never been seen.
+    #[must_use]
+    pub fn forgets(self) -> bool {
+        matches!(self, Self::Everything | Self::Records)
     }
 }
 

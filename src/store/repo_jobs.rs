@@ -224,12 +224,14 @@ pub fn due<R: Reader + ?Sized>(
     Ok(out)
 }
 
-/// Visits every job; `false` ends it.
+/// Visits every job, those of accounts behind `after` only; `false` ends it.
 pub fn each<R: Reader + ?Sized>(
     r: &R,
+    after: Option<ActorId>,
     mut visit: impl FnMut(ActorId, JobRow) -> bool,
 ) -> Result<(), StoreError> {
-    r.scan_prefix(Ks::Jobs, &[STATE], &mut |k, v| {
+    let lo = after.map_or_else(|| Key::tag(STATE), |actor| state_key(actor).u8(0));
+    r.scan(Ks::Jobs, &lo, Some(&[STATE + 1]), false, &mut |k, v| {
         let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
         match actor.zip(JobRow::decode(v)) {
             Some((actor, job)) => visit(actor, job),
@@ -260,6 +262,8 @@ pub enum SourceState {
     Read = 1,
     /// Given up.
     Failed = 2,
+    /// An operator did not want it any more.
+    Stopped = 3,
 }
 
 /// A list that repos are read from.
@@ -358,6 +362,7 @@ impl SourceRow {
             0 => SourceState::Reading,
             1 => SourceState::Read,
             2 => SourceState::Failed,
+            3 => SourceState::Stopped,
             _ => return None,
         };
         let started = r.zigzag()?;
@@ -428,6 +433,70 @@ pub fn start_source(
     put_source(tx, id, row);
     all.push((id, row.clone()));
     (id, true)
+}
+
+/// Lists that are stopped: one, with those of the hosts that it named, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything that an operator asked for.
+    All,
+    /// The list of this kind, place and collection.
+    List(SourceKind, String, String),
+}
+
+/// Lets the lists that `stop` means be read no further; gives the numbers of all that it means, ended ones included.
+pub fn stop_sources(tx: &mut Tx<'_>, stop: &Stop) -> Result<Vec<u32>, StoreError> {
+    let all = sources(tx)?;
+    let named = |row: &SourceRow| match stop {
+        Stop::All => true,
+        Stop::List(kind, url, collection) => {
+            row.kind == *kind && row.url == *url && row.collection == *collection
+        }
+    };
+    // A list of hosts became a list of each of them, begun when it was.
+    let begun: Vec<i64> = all.iter().filter(|(_, r)| named(r)).map(|(_, r)| r.started).collect();
+    let mut ids = Vec::new();
+    for (id, row) in all {
+        let of_hosts = match stop {
+            // A relay that does not tell its hosts gave its own list.
+            Stop::List(SourceKind::Hosts, url, _) if row.kind == SourceKind::Repos => {
+                row.url == *url || begun.contains(&row.started)
+            }
+            _ => false,
+        };
+        if !named(&row) && !of_hosts {
+            continue;
+        }
+        if row.state == SourceState::Reading {
+            put_source(tx, id, &SourceRow { state: SourceState::Stopped, ..row });
+        }
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// Takes away jobs that nobody but the operator asked for: those of these lists, or `all`. Looks at no more than `limit` of
+/// them, behind `after`; gives the accounts, and where to go on.
+pub fn drop_some(
+    tx: &mut Tx<'_>,
+    lists: &[u32],
+    all: bool,
+    after: Option<ActorId>,
+    limit: usize,
+) -> Result<(Vec<ActorId>, Option<ActorId>), StoreError> {
+    let (mut dropped, mut seen, mut last) = (Vec::new(), 0, None);
+    each(tx, after, |actor, job| {
+        (seen, last) = (seen + 1, Some(actor));
+        let listed = job.priority == Priority::Listed && lists.contains(&job.source);
+        if listed || all && job.priority >= Priority::Asked {
+            dropped.push(actor);
+        }
+        seen < limit
+    })?;
+    for actor in &dropped {
+        remove(tx, *actor)?;
+    }
+    Ok((dropped, last.filter(|_| seen >= limit)))
 }
 
 /// Whether an operator paused everything but resyncs.

@@ -9,8 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+use crate::store::free_space;
+
 /// The largest repositories have about two million records.
 const MAX_BLOCKS: usize = 6_000_000;
+/// Bytes written between two looks at the free space.
+const LOOK: u64 = 32 << 20;
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
@@ -19,6 +23,8 @@ pub(crate) struct Blocks {
     memory: usize,
     limit: usize,
     folder: PathBuf,
+    /// Free bytes that are left to others.
+    floor: u64,
     spilled: Option<Spill>,
 }
 
@@ -30,6 +36,8 @@ enum Place {
 struct Spill {
     out: BufWriter<File>,
     len: u64,
+    /// Where it was when the free space was looked at.
+    looked: Option<u64>,
 }
 
 /// Why a block was not taken.
@@ -37,6 +45,8 @@ struct Spill {
 pub(crate) enum BlocksError {
     #[error("the repository has too many blocks")]
     TooMany,
+    #[error("the repository does not fit beside the store: the disk is nearly full")]
+    NoRoom,
     #[error("the spill file: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -45,7 +55,12 @@ impl Blocks {
     /// Keeps `limit` bytes in memory and the rest in a file in `folder`.
     pub(crate) fn new(folder: &Path, limit: usize) -> Self {
         let folder = folder.to_owned();
-        Self { index: FxHashMap::default(), memory: 0, limit, folder, spilled: None }
+        Self { index: FxHashMap::default(), memory: 0, limit, folder, floor: 0, spilled: None }
+    }
+
+    /// So many free bytes of the disk are not touched: no host gets to fill it, and to stop what it is for.
+    pub(crate) fn leaving(self, floor: u64) -> Self {
+        Self { floor, ..self }
     }
 
     pub(crate) fn insert(&mut self, digest: [u8; 32], block: &[u8]) -> Result<(), BlocksError> {
@@ -68,8 +83,17 @@ impl Blocks {
     fn spill(&mut self, block: &[u8]) -> Result<Place, BlocksError> {
         let spill = match &mut self.spilled {
             Some(spill) => spill,
-            none => none.insert(Spill { out: BufWriter::new(unnamed(&self.folder)?), len: 0 }),
+            none => {
+                let out = BufWriter::new(unnamed(&self.folder)?);
+                none.insert(Spill { out, len: 0, looked: None })
+            }
         };
+        if spill.looked.is_none_or(|at| spill.len >= at + LOOK) {
+            if free_space(&self.folder) < self.floor {
+                return Err(BlocksError::NoRoom);
+            }
+            spill.looked = Some(spill.len);
+        }
         spill.out.write_all(block)?;
         let at = spill.len;
         spill.len += block.len() as u64;
@@ -125,5 +149,9 @@ mod tests {
         assert_eq!(blocks.get(&[11; 32]), None);
         assert_eq!(blocks.memory, 200);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left behind");
+        // With less free than it has to leave, what fits in memory is all.
+        let mut blocks = Blocks::new(dir.path(), 250).leaving(u64::MAX);
+        let full = (0..10u8).map(|n| blocks.insert([n; 32], &[n; 100])).position(|r| r.is_err());
+        assert_eq!(full, Some(2));
     }
 }

@@ -161,7 +161,10 @@ pub(crate) async fn fetch(
     let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
     // What the host sends from now on has at least what is held.
     setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await?;
-    let fetched = transfer(setup, did, home, progress, told).await;
+    let fetched = tokio::select! {
+        fetched = transfer(setup, did, home, progress, told) => fetched,
+        () = progress.dropped.cancelled() => Err(ImportError::Stopped.into()),
+    };
     if fetched.is_err() {
         setup.sink.apply_parts(did.clone(), event(Body::GivenUp)).await?;
     }
@@ -241,7 +244,7 @@ pub(crate) async fn take_in(
     let (own, did) = (Arc::clone(setup), expected.did.clone());
     let walked = Arc::clone(progress);
     let import = tokio::task::spawn_blocking(move || {
-        let blocks = Blocks::new(&own.spill, own.memory);
+        let blocks = Blocks::new(&own.spill, own.memory).leaving(own.spill_floor);
         let held = || {
             // An error means that the sink is gone, which the next part finds out.
             let _ = applied_begin.recv();
@@ -353,4 +356,26 @@ pub(crate) async fn refused_as(setup: &Setup, did: &Did, status: HostingStatus) 
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_trickles_is_left_and_a_slow_disk_is_not_its_fault() {
+        let second = Duration::from_secs(1);
+        let pieces_until_slow = |waited: Duration, bytes: usize| {
+            let mut crawl = Crawl::default();
+            (1..=1000).find(|_| crawl.is_too_slow(waited, bytes))
+        };
+        assert_eq!(pieces_until_slow(second, 100), Some(60), "a hundred bytes a second");
+        assert_eq!(pieces_until_slow(CRAWL_SPAN, 1), Some(1), "a byte a minute");
+        assert_eq!(pieces_until_slow(second, 2000), None);
+        assert_eq!(pieces_until_slow(Duration::ZERO, 1), None, "nobody waited for it");
+        // A minute that was good does not count for the next.
+        let mut crawl = Crawl::default();
+        assert!(!crawl.is_too_slow(CRAWL_SPAN, 10 * CRAWL_BYTES));
+        assert!(crawl.is_too_slow(CRAWL_SPAN, CRAWL_BYTES - 1));
+    }
 }

@@ -12,7 +12,9 @@ use super::lists::base_url;
 use super::state::{Source, State};
 use super::{Setup, Status};
 use crate::net::NetError;
-use crate::store::repo_jobs::{self as jobs, Added, JobRow, Priority, SourceKind, SourceRow};
+use crate::store::repo_jobs::{
+    self as jobs, Added, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop,
+};
 use crate::store::rows::AccountStatus;
 use crate::store::{ActorId, Reader as _, StoreError};
 use crate::syntax::{Did, Tid, datetime, is_nsid};
@@ -31,6 +33,9 @@ pub enum CommandError {
     Collection(String),
 }
 
+/// Stored jobs looked at in one step of the writer.
+const STEP: usize = 2000;
+
 /// What became of named repos.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AddedRepos {
@@ -42,6 +47,15 @@ pub struct AddedRepos {
     pub known: usize,
     /// Accounts that are deleted, or want nothing of their own collected: there is nothing to be fetched.
     pub gone: usize,
+}
+
+/// What is fetched no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stopped {
+    /// Lists that were meant, those that had been read to their end included.
+    pub lists: usize,
+    /// Jobs taken away.
+    pub repos: usize,
 }
 
 /// A handle to the running workers. Cheap to clone.
@@ -133,6 +147,46 @@ impl Handle {
             self.state.lock().sources.insert(id, Source { row, busy: false, outstanding: 0 });
         }
         Ok(begun)
+    }
+
+    /// Ends lists, and takes away the jobs that came of them and those that nobody else wants. What is being fetched comes
+    /// in still.
+    pub async fn stop(&self, stop: Stop) -> Result<Stopped, CommandError> {
+        let stop = match stop {
+            Stop::All => Stop::All,
+            Stop::List(kind, url, collection) => Stop::List(kind, base_url(&url)?, collection),
+        };
+        let all = stop == Stop::All;
+        let lists = self.setup.writer.durable(move |tx| jobs::stop_sources(tx, &stop)).await?;
+        {
+            let sources = &mut self.state.lock().sources;
+            for id in &lists {
+                let source = sources.get_mut(id).filter(|s| s.row.state == SourceState::Reading);
+                if let Some(source) = source {
+                    source.row.state = SourceState::Stopped;
+                }
+            }
+        }
+        let mut stopped = Stopped { lists: lists.len(), repos: 0 };
+        let mut after = None;
+        loop {
+            let ids = lists.clone();
+            let some =
+                move |tx: &mut crate::store::Tx<'_>| jobs::drop_some(tx, &ids, all, after, STEP);
+            let (dropped, next) = self.setup.writer.durable(some).await?;
+            stopped.repos += dropped.len();
+            let mut state = self.state.lock();
+            dropped.into_iter().for_each(|actor| state.forget(actor, false));
+            after = next;
+            if after.is_none() {
+                return Ok(stopped);
+            }
+        }
+    }
+
+    /// A job was taken out of the store: its repo is not waited for, nor fetched to the end.
+    pub fn forget(&self, actor: ActorId) {
+        self.state.lock().forget(actor, true);
     }
 
     /// Lets only resyncs begin, or everything again. Holds over a restart.

@@ -152,8 +152,12 @@ async fn apply(
     + 'static,
 ) -> Result<Applied, FetchError> {
     let applied = setup.writer.visible(move |tx| {
-        // What was fetched meanwhile is counted in the stored row.
         if let Some(stored) = jobs::source(tx, id)? {
+            // Stopped meanwhile, perhaps begun again since.
+            if stored.state != SourceState::Reading || stored.started != row.started {
+                return Ok(Applied { new: Vec::new(), row: stored });
+            }
+            // What was fetched meanwhile is counted in the stored row.
             (row.done, row.failed) = (stored.done, stored.failed);
         }
         let new = take(tx, id, &mut row)?;

@@ -33,6 +33,8 @@ mod window;
 #[cfg(test)]
 mod pds_tests;
 #[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -52,7 +54,7 @@ use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
 pub use files::{FileError, FileRepo};
-pub use handle::{AddedRepos, CommandError, Handle};
+pub use handle::{AddedRepos, CommandError, Handle, Stopped};
 pub use hosts::ParkedHost;
 
 /// What lists named.
@@ -118,6 +120,8 @@ pub struct Setup {
     pub sink: Arc<dyn RepoSink>,
     /// Where blocks go that do not fit in memory.
     pub spill: PathBuf,
+    /// Free bytes that they leave there.
+    pub spill_floor: u64,
     /// Bytes of blocks in memory for one repo.
     pub memory: usize,
     /// Repos at a time.
@@ -189,7 +193,7 @@ pub struct SourceStatus {
     pub url: String,
     /// NSID, of a list by collection.
     pub collection: String,
-    /// `reading`, `read` or `given up`.
+    /// `reading`, `read`, `stopped` or `given up`.
     pub state: &'static str,
     /// Entries read.
     pub listed: u64,

@@ -21,7 +21,7 @@ use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind};
+use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind, SourceRow};
 use crate::store::{ActorId, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 
@@ -59,15 +59,15 @@ impl FollowUp for ToIndex {
     }
 }
 
-struct Net {
-    world: World,
-    resync: Resync,
+pub(super) struct Net {
+    pub(super) world: World,
+    pub(super) resync: Resync,
     dir: tempfile::TempDir,
     _requests: flume::Sender<ActorId>,
 }
 
 impl Net {
-    fn start(world: World, plc: &str, private: bool) -> Self {
+    pub(super) fn start(world: World, plc: &str, private: bool) -> Self {
         let dialer = Dialer::new(private).unwrap();
         let network = Network { plc_url: plc.to_owned(), ..Network::default() };
         let dir = tempfile::tempdir().unwrap();
@@ -85,6 +85,7 @@ impl Net {
             held: Arc::clone(&to) as _,
             sink: to,
             spill: dir.path().to_owned(),
+            spill_floor: 0,
             memory: 1 << 20,
             concurrency: 4,
         };
@@ -108,7 +109,7 @@ impl Net {
         panic!("{:?}", self.resync.handle().status());
     }
 
-    fn job(&self, did: &str) -> Option<JobRow> {
+    pub(super) fn job(&self, did: &str) -> Option<JobRow> {
         let s = self.world.store.snapshot();
         jobs::get(&s, s.actor_id(did).unwrap()?).unwrap()
     }
@@ -136,7 +137,7 @@ pub(super) fn document(did: &str, repo: &Repo, pds: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn add(net: &Net, dids: &[&str]) -> impl Future<Output = super::AddedRepos> {
+pub(super) fn add(net: &Net, dids: &[&str]) -> impl Future<Output = super::AddedRepos> {
     let handle = net.resync.handle();
     let dids = dids.iter().map(|did| Did::parse(did).unwrap()).collect();
     async move { handle.add(dids, false).await.unwrap() }
@@ -156,6 +157,27 @@ fn node(keys: &[&str], value: Cid) -> Vec<u8> {
     encode(&Ipld::Map(BTreeMap::from([("e".to_owned(), entries), ("l".to_owned(), Ipld::Null)])))
 }
 
+/// A node with these keys, each with its subtree.
+fn linked(entries: &[(&str, Option<Cid>)], left: Option<Cid>) -> Vec<u8> {
+    let link = |cid: Option<Cid>| cid.map_or(Ipld::Null, Ipld::Link);
+    let entry = |(key, right): &(&str, Option<Cid>)| {
+        Ipld::Map(BTreeMap::from([
+            ("k".to_owned(), Ipld::Bytes(key.as_bytes().to_vec())),
+            ("p".to_owned(), Ipld::Integer(0)),
+            ("t".to_owned(), link(*right)),
+            ("v".to_owned(), Ipld::Link(cid::for_record(b"v"))),
+        ]))
+    };
+    let entries = Ipld::List(entries.iter().map(entry).collect());
+    encode(&Ipld::Map(BTreeMap::from([("e".to_owned(), entries), ("l".to_owned(), link(left))])))
+}
+
+/// A key whose hash puts it on this layer.
+fn key_of(layer: u32) -> String {
+    let on_it = |key: &String| crate::repo::mst::key_layer(key.as_bytes()) == layer;
+    (0..).map(|n| format!("com.example.note/{n}")).find(on_it).unwrap()
+}
+
 fn car_of_tree(repo: &Repo, did: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
     let block = commit(&repo.key, did, &rev().to_string(), &cid::for_record(&nodes[0]));
     let all: Vec<(Cid, &[u8])> = std::iter::once(block.as_slice())
@@ -168,7 +190,7 @@ fn car_of_tree(repo: &Repo, did: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
 /// What a host answers to getRepo.
 type Bad = (&'static str, fn(&Repo, &str) -> Response<Vec<u8>>, &'static str);
 
-fn ok(body: Vec<u8>) -> Response<Vec<u8>> {
+pub(super) fn ok(body: Vec<u8>) -> Response<Vec<u8>> {
     Response::new(body)
 }
 
@@ -196,6 +218,46 @@ const BAD: &[Bad] = &[
             ok(car_of_tree(r, did, &[node(&["com.example.note/a"], cid::for_record(b"gone"))]))
         },
         "car-cut",
+    ),
+    ("root-missing", |_, _| ok(car(&cid::for_record(b"gone"), [])), "car-cut"),
+    (
+        "no-root",
+        // The header of a CAR without roots: {"roots": [], "version": 1}.
+        |_, _| ok(b"\x11\xa2\x65roots\x80\x67version\x01".to_vec()),
+        "bad-car",
+    ),
+    (
+        "huge-block",
+        |r, did| {
+            let mut car = r.car(did, rev());
+            // A section of a hundred megabytes is announced.
+            car.extend([0x80, 0x84, 0xaf, 0x5f]);
+            ok(car)
+        },
+        "bad-car",
+    ),
+    (
+        "cycle",
+        |r, did| {
+            // A node can name itself only under a CID that is not its own.
+            let name = cid::for_record(b"myself");
+            let own = linked(&[("com.example.note/a", None)], Some(name));
+            let block = commit(&r.key, did, &rev().to_string(), &name);
+            let root = cid::for_record(&block);
+            ok(car(&root, [(&root, &*block), (&name, &*own)]))
+        },
+        "bad-car",
+    ),
+    (
+        "shared",
+        |r, did| {
+            // The same subtree twice, which would be walked for ever if that went on over many layers.
+            let leaf = node(&[&key_of(0)], cid::for_record(b"v"));
+            let kid = cid::for_record(&leaf);
+            let top = linked(&[(&key_of(1), Some(kid))], Some(kid));
+            ok(car_of_tree(r, did, &[top, leaf, b"v".to_vec()]))
+        },
+        "bad-tree",
     ),
     ("no-tree", |r, did| ok(car_of_tree(r, did, &[b"tree".to_vec()])), "bad-tree"),
     (
@@ -400,6 +462,24 @@ async fn a_host_that_is_behind_is_asked_again_later() {
     net.resync.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_fails_is_no_fault_of_the_repo_and_is_said() {
+    let plc = serve(|_| says(500, "text/plain", "oops")).await;
+    let net = Net::start(World::new(), &plc, true);
+    add(&net, &[DID]).await;
+    let handle = net.resync.handle();
+    while handle.status().failed.get("directory") < Some(&2) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let says = handle.describe(&Did::parse(DID).unwrap()).await.unwrap();
+    assert!(says.contains("the directory answers, which is asked again in"), "{says}");
+    assert!(says.contains("the PLC directory: "), "{says}");
+    let host = handle.status().hosts.remove(0);
+    assert_eq!((&*host.host, host.failures), ("(of DID documents)", 2));
+    assert_eq!(net.job(DID).unwrap().tries, 0);
+    net.resync.stop().await;
+}
+
 /// A host with three pages of repos, some of them oddities.
 fn pages(query: &str) -> serde_json::Value {
     let item =
@@ -481,6 +561,51 @@ async fn lists_that_are_none_park_their_host() {
         assert!(status.sources[0].error.contains("list"), "{:?}", status.sources);
         net.resync.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_without_an_end_is_given_up_and_can_be_begun_again() {
+    let repo = Repo::new(1);
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    // The cursor moves, the repos are the same.
+    let url = serve(move |request| {
+        let pds = format!("http://{}", request.headers()["host"].to_str().unwrap());
+        match request.uri().path() {
+            "/xrpc/com.atproto.sync.listRepos" => {
+                let cursor = count.fetch_add(1, Ordering::SeqCst).to_string();
+                let names = ["did:plc:a", "nonsense", "did:plc:a", "did:plc:b"];
+                let repos = names.map(|did| json!({"did": did, "rev": rev().to_string()}));
+                ok(json!({"cursor": cursor, "repos": repos}).to_string().into_bytes())
+            }
+            "/xrpc/com.atproto.sync.getRepo" => says(404, "text/html", "<html>"),
+            path => ok(document(path.trim_start_matches('/'), &repo, &pds)),
+        }
+    })
+    .await;
+    // Most of its patience is gone, and it never names anything new.
+    let world = World::new();
+    let row = SourceRow { idle_pages: 195, ..SourceRow::new(SourceKind::Repos, &url, "", 1) };
+    let put = move |tx: &mut crate::store::Tx<'_>| {
+        jobs::put_source(tx, 1, &row);
+        for did in ["did:plc:a", "did:plc:b"] {
+            let actor = tx.intern_actor(did)?;
+            jobs::put(tx, actor, &JobRow::new(Priority::Asked, i64::MAX))?;
+        }
+        Ok(())
+    };
+    world.writer.durable(put).await.unwrap();
+    let net = Net::start(world, &url, true);
+    let handle = net.resync.handle();
+    let list = || handle.status().sources.into_iter().next();
+    while list().is_none_or(|list| list.state == "reading") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let list = list().unwrap();
+    assert_eq!((list.state, &*list.error), ("given up", "it repeats itself without an end"));
+    assert_eq!((list.listed, list.bad), (4 * 6, 4 * 6), "{list:?}");
+    assert!(handle.begin(SourceKind::Repos, &url, "").await.unwrap());
+    net.resync.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

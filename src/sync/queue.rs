@@ -22,7 +22,7 @@ use super::fetch::{self, Blame, FetchError, now_ms};
 use super::hosts::Work;
 use super::lists::{self, Applied};
 use super::settle::{self, Settled};
-use super::state::{Census, Home, Place, Source, State};
+use super::state::{Census, Down, Home, Place, Source, State};
 use super::window::{self, Loaded, Scan};
 use super::{SETTLED, Setup};
 use crate::identity::Freshness;
@@ -60,7 +60,6 @@ pub(crate) struct Queue {
     scan: Scan,
     next_scan: Instant,
     next_census: Instant,
-    loading: bool,
     counting: bool,
     /// Accounts whose jobs have to be looked at.
     named: Vec<ActorId>,
@@ -88,7 +87,6 @@ impl Queue {
             scan: Scan::default(),
             next_scan: now,
             next_census: now,
-            loading: false,
             counting: false,
             named: Vec::new(),
             named_loading: 0,
@@ -142,7 +140,7 @@ impl Queue {
     }
 
     fn load(&mut self, now: Instant) {
-        if self.loading || (self.named.is_empty() && now < self.next_scan) {
+        if self.state.lock().loading || (self.named.is_empty() && now < self.next_scan) {
             return;
         }
         let mut room = Vec::new();
@@ -158,7 +156,8 @@ impl Queue {
         }
         let named: Vec<ActorId> = self.named.drain(..self.named.len().min(LOAD)).collect();
         let (store, scan) = (self.setup.store.clone(), self.scan.clone());
-        (self.loading, self.named_loading) = (true, named.len());
+        self.named_loading = named.len();
+        self.state.lock().loading = true;
         self.tasks.spawn(async move {
             let load = move || window::load(&store.snapshot(), scan, &room, &named, now_ms());
             let loaded = tokio::task::spawn_blocking(load).await;
@@ -293,12 +292,20 @@ impl Queue {
     }
 
     fn loaded(&mut self, loaded: Loaded) {
-        (self.loading, self.named_loading) = (false, 0);
+        self.named_loading = 0;
+        let dropped = {
+            let mut state = self.state.lock();
+            state.loading = false;
+            std::mem::take(&mut state.dropped)
+        };
         if loaded.more {
             self.next_scan = Instant::now();
         }
         self.scan = loaded.scan;
         for (actor, did, job, need) in loaded.jobs {
+            if dropped.contains(&actor) {
+                continue;
+            }
             let nothing = self.state.lock().admit(actor, did, job.clone(), need);
             if nothing {
                 self.settle(actor, job, Ok(()));
@@ -329,7 +336,9 @@ impl Queue {
         let error = match result {
             Ok(home) => {
                 self.resolver_failures = 0;
-                self.state.lock().resolved(actor, home);
+                let mut state = self.state.lock();
+                state.directory = None;
+                state.resolved(actor, home);
                 return;
             }
             Err(error) => error,
@@ -337,9 +346,12 @@ impl Queue {
         if error.blame() == Blame::Directory {
             let pause = Duration::from_secs(1 << self.resolver_failures.min(8));
             self.resolver_failures += 1;
-            self.resolver_until = Some(Instant::now() + pause);
+            let until = Instant::now() + pause;
+            self.resolver_until = Some(until);
             let mut state = self.state.lock();
             state.note_failure("the DID directory", error.cause(), &error.to_string());
+            state.directory =
+                Some(Down { until, failures: self.resolver_failures, error: error.to_string() });
             state.back(actor);
             return;
         }
@@ -348,6 +360,14 @@ impl Queue {
 
     fn fetched(&mut self, actor: ActorId, host: &str, result: Result<bool, FetchError>) {
         let mut state = self.state.lock();
+        let entry = state.entries.get(&actor);
+        if let Some(entry) = entry.filter(|e| e.progress.dropped.is_cancelled()) {
+            // Unless it was asked for again since, there is nothing to write down.
+            let job = entry.job.clone();
+            drop(state);
+            self.settle(actor, job.clone(), Err(job));
+            return;
+        }
         match result {
             Ok(changed) => {
                 state.hosts.answered(host);

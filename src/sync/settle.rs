@@ -112,13 +112,17 @@ pub(crate) async fn settle(
         // Raised, or taken away with its account, since it began.
         let Some(stored) = jobs::get(tx, actor)? else { return Ok(Settled { added: Vec::new() }) };
         let marked = tx.repo(actor)?.is_some_and(|row| row.resync.is_some());
+        let raised = stored.priority < job.priority || stored.force != job.force;
         let next = match end {
             // Asked for by somebody else meanwhile, who does not wait as long.
-            Err(next) if stored.priority < job.priority || stored.force != job.force => {
+            Err(next) if raised => {
                 let (priority, force) = (stored.priority, stored.force);
                 Some(JobRow { priority, force, due: now_ms(), ..next })
             }
             Err(next) => Some(next),
+            // Somebody else wants more than was done: a scope may have left some out, and what follows on the repo of a
+            // member does not on that of a stranger. If all of it came, it is not fetched again.
+            Ok(()) if raised => Some(JobRow { due: now_ms(), ..stored }),
             Ok(()) if marked => Some(behind(&stored)),
             Ok(()) => None,
         };
@@ -144,14 +148,15 @@ pub(crate) async fn settle(
     work.await
 }
 
-/// The host gave an older repo than the stream has.
+/// The host gave an older repo than the stream has, or the account was not kept from the beginning.
 fn behind(job: &JobRow) -> JobRow {
     let wait = retry_after(&JobRow { priority: Priority::Resync, ..job.clone() }, false);
     JobRow {
         due: later(wait),
         tries: job.tries.saturating_add(1),
         cause: "behind".to_owned(),
-        detail: "the host's repo is older than what its stream has shown".to_owned(),
+        detail: "what the host gave is older than its stream, or all of it is kept only since"
+            .to_owned(),
         ..job.clone()
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::hosts::{Hosts, Work};
+use super::hosts::{Hosts, ParkedHost, Work};
 use super::{FAILED, Rate, SourceStatus, Status};
 use crate::crypto::PublicKey;
 use crate::store::ActorId;
@@ -58,6 +59,8 @@ pub(crate) enum Place {
 pub(crate) struct Progress {
     pub(crate) bytes: AtomicU64,
     pub(crate) records: AtomicU64,
+    /// Its job was taken away.
+    pub(crate) dropped: CancellationToken,
 }
 
 pub(crate) struct Entry {
@@ -80,6 +83,14 @@ pub(crate) struct Source {
     pub(crate) busy: bool,
     /// Jobs of it that were not tried yet.
     pub(crate) outstanding: usize,
+}
+
+/// The DID directory, while it fails.
+pub(crate) struct Down {
+    /// It is asked again then.
+    pub(crate) until: Instant,
+    pub(crate) failures: u32,
+    pub(crate) error: String,
 }
 
 /// Stored jobs, counted now and then.
@@ -111,8 +122,13 @@ pub(crate) struct State {
     /// Something else than the operator wants quiet.
     pub(crate) held_back: Option<String>,
     pub(crate) meter: Meter,
+    pub(crate) directory: Option<Down>,
     /// Requests that were made and are not in `entries` yet.
     pub(crate) coming: usize,
+    /// Jobs are being read from the store.
+    pub(crate) loading: bool,
+    /// Jobs that were taken away meanwhile.
+    pub(crate) dropped: FxHashSet<ActorId>,
     failed: BTreeMap<&'static str, u64>,
     last: VecDeque<(String, String)>,
 }
@@ -225,6 +241,21 @@ impl State {
         entry.again
     }
 
+    /// Its job is not in the store any more. What is being fetched comes in all the same, unless `abort`.
+    pub(crate) fn forget(&mut self, actor: ActorId, abort: bool) {
+        if self.loading {
+            self.dropped.insert(actor);
+        }
+        match self.entries.get(&actor) {
+            Some(Entry { place: Place::Running | Place::Settling, .. }) if !abort => {}
+            Some(Entry { place: Place::Running | Place::Settling, progress, .. }) => {
+                progress.dropped.cancel();
+            }
+            Some(_) => drop(self.leave(actor)),
+            None => {}
+        }
+    }
+
     /// Puts the next pages of lists into their hosts' queues.
     pub(crate) fn want_pages(&mut self, now: Instant) {
         if !self.allows(Priority::Listed) {
@@ -290,7 +321,13 @@ impl State {
             (e.did.as_str().to_owned(), format!("{host}: {mb} MB read, {records} records in"))
         });
         let running: BTreeMap<String, String> = running.take(SHOWN).collect();
-        let (parked_hosts, hosts) = self.hosts.parked(now, SHOWN);
+        let (parked_hosts, mut hosts) = self.hosts.parked(now, SHOWN);
+        if let Some((down, left)) = self.directory_down(now) {
+            let Down { failures, error, .. } = down;
+            let (host, error) = ("(of DID documents)".to_owned(), error.clone());
+            let for_s = left.as_secs();
+            hosts.insert(0, ParkedHost { host, for_s, failures: *failures, error });
+        }
         let rate = self.meter.rate(now);
         let pending = self.pending();
         let left = self.repos_left(pending);
@@ -322,6 +359,13 @@ impl State {
         }
     }
 
+    /// The directory, if it failed and is left alone, and for how long.
+    fn directory_down(&self, now: Instant) -> Option<(&Down, Duration)> {
+        let down = self.directory.as_ref()?;
+        let left = down.until.checked_duration_since(now)?;
+        (!left.is_zero()).then_some((down, left))
+    }
+
     /// Repos to go, with what hosts say of how many they have.
     fn repos_left(&self, pending: usize) -> usize {
         let unread = self.sources.values().filter(|s| s.row.state == SourceState::Reading);
@@ -334,7 +378,7 @@ impl State {
         let rank = |state| match state {
             SourceState::Reading => 0,
             SourceState::Failed => 1,
-            SourceState::Read => 2,
+            SourceState::Read | SourceState::Stopped => 2,
         };
         let mut all: Vec<_> = self.sources.iter().collect();
         all.sort_by_key(|(id, s)| (rank(s.row.state), std::cmp::Reverse(**id)));
@@ -350,6 +394,7 @@ impl State {
                 SourceState::Reading => "reading",
                 SourceState::Read => "read",
                 SourceState::Failed => "given up",
+                SourceState::Stopped => "stopped",
             },
             listed: s.row.listed,
             known: s.row.known,
@@ -376,7 +421,14 @@ impl State {
         }
         let host = entry.home.as_ref().map_or("its host", |home| &home.pds);
         Some(match entry.place {
-            Place::Unresolved | Place::Resolving => "its DID document is read next".to_owned(),
+            Place::Unresolved | Place::Resolving => match self.directory_down(now) {
+                Some((down, left)) => format!(
+                    "its DID document is read once the directory answers, which is asked again in {} s: {}",
+                    left.as_secs() + 1,
+                    down.error
+                ),
+                None => "its DID document is read next".to_owned(),
+            },
             Place::Waiting => match (self.hosts.pause(host, now), self.hosts.error(host)) {
                 (Some(pause), Some(error)) => format!(
                     "it waits for {host}, which is left alone for {} s: {error}",

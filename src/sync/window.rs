@@ -78,7 +78,7 @@ pub(crate) fn census(
     now: i64,
 ) -> Result<(Census, Vec<(u32, SourceRow)>), StoreError> {
     let mut census = Census::default();
-    jobs::each(s, |_, job| {
+    jobs::each(s, None, |_, job| {
         if job.due <= now {
             *census.waiting.entry(job.priority.name()).or_default() += 1;
         } else if let Some(n) = census.parked.get_mut(&job.cause) {

@@ -1,7 +1,7 @@
 // Images the whole way: uploaded to a real PDS, shown under the URLs of views, hidden by takedowns, kept over a restart.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { adminHeaders, startAerie } from './aerie.mjs'
+import { adminHeaders, command, startAerie } from './aerie.mjs'
 import { startNetwork } from './net.mjs'
 import { transitive } from './plc.mjs'
 
@@ -143,4 +143,11 @@ test('a restart keeps the cache, and another CDN can be named', async () => {
   await aerie.until('the cache is counted', async () => (await aerie.status()).images.cache_files === files, 10_000)
   assert.equal((await aerie.status()).images.cache_bytes, bytes)
   assert.ok((await views()).fullsize.startsWith('https://cdn.example/img/feed_fullsize/plain/'))
+})
+
+test('pictures leave the cache with an account that opts out', async () => {
+  assert.ok((await aerie.status()).images.cache_files > 0)
+  const { code, output } = await command(aerie.config, 'account', 'opt-out', 'add', '--yes', agent.did)
+  assert.equal(code, 0, output)
+  await aerie.until('the cache is empty', async () => (await aerie.status()).images.cache_files === 0, 20_000)
 })

@@ -40,14 +40,25 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     }),
   }
 
-  const pds = await TestPds.create({
-    ...(pdsPort && { port: pdsPort }),
-    didPlcUrl: plc.url,
-    bskyAppViewUrl: appview.url,
-    bskyAppViewDid: appview.did,
-    bskyAppViewCdnUrlPattern: `${appview.url}/img/%s/plain/%s/%s`,
+  const startPds = async ({ port, domain } = {}) => {
+    const pds = await TestPds.create({
+      ...(port && { port }),
+      ...(domain && { serviceHandleDomains: [domain] }),
+      didPlcUrl: plc.url,
+      bskyAppViewUrl: appview.url,
+      bskyAppViewDid: appview.did,
+      bskyAppViewCdnUrlPattern: `${appview.url}/img/%s/plain/%s/%s`,
+    })
+    mockNetworkUtilities(pds)
+    return pds
+  }
+  const firehoseOf = (pds) => ({
+    url: pds.url.replace('http', 'ws'),
+    /** The last sequence number sent. */
+    seq: async () => (await pds.ctx.sequencer.curr()) ?? 0,
   })
-  mockNetworkUtilities(pds)
+  const pds = await startPds({ port: pdsPort })
+  const others = []
 
   const labeler = await startLabeler(plc.url)
   const admin = pds.getAgent()
@@ -63,6 +74,10 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     pds: {
       url: pds.url,
       rotationKey: pds.ctx.plcRotationKey,
+      /** Where the key of an account is, and what says that it changed, or that the account did. */
+      keyFile: async (did) => (await pds.ctx.actorStore.getLocation(did)).keyLocation,
+      announceIdentity: (did) => pds.ctx.sequencer.sequenceIdentity(did),
+      announceAccount: (did, status) => pds.ctx.sequencer.sequenceAccount(did, status),
       /** The key that an account signs its commits and service tokens with. */
       async signingKey(did) {
         const { keyLocation } = await pds.ctx.actorStore.getLocation(did)
@@ -70,11 +85,7 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
       },
     },
     /** What aerie follows: the PDS itself, unless a test puts something between. */
-    firehose: {
-      url: pds.url.replace('http', 'ws'),
-      /** The last sequence number sent. */
-      seq: async () => (await pds.ctx.sequencer.curr()) ?? 0,
-    },
+    firehose: firehoseOf(pds),
     appview,
     labeler,
     /** Feed URI to skeleton: `feeds[uri] = ({ params }) => ({ feed: [{ post }], cursor })`. */
@@ -86,6 +97,14 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
     },
     /** A client without a session: of the PDS, or of another service. */
     anonymous: (service = pds.url) => new AtpAgent({ service }),
+    /** Another PDS of the network, with handles under `domain`; `asked` has the paths that it was asked for. */
+    async anotherPds(domain) {
+      const other = await startPds({ domain })
+      others.push(other)
+      const asked = []
+      other.server.server.on('request', (req) => asked.push(req.originalUrl ?? req.url))
+      return { url: other.url, firehose: firehoseOf(other), asked, did: other.ctx.cfg.service.did }
+    },
     deleteAccount: (did) => admin.com.atproto.admin.deleteAccount({ did }, asAdmin),
     takeDownAccount: (did, applied = true) =>
       admin.com.atproto.admin.updateSubjectStatus(
@@ -94,6 +113,7 @@ export async function startNetwork({ appviewPort, plcPort, pdsPort } = {}) {
       ),
     async close() {
       await Promise.allSettled([labeler.close(), feedGen.close()])
+      await Promise.allSettled(others.map((other) => other.close()))
       await pds.close()
       await plc.close()
     },

@@ -160,6 +160,36 @@ test('who opts out is gone, and comes back whole by opting in', async () => {
   assert.equal((await reader.getProfile({ actor: alice.did })).data.displayName, 'Alice again')
 })
 
+test('what deletes asks first, and a repo that was removed is fetched when it is asked for', async () => {
+  const { alice, dan } = cast
+  await dan.post('by dan')
+  const like = await dan.like(posts.bob)
+  await dan.put('app.bsky.actor.profile', 'self', { displayName: 'dan' })
+  await aerie.caughtUp()
+  const held = async (...want) => {
+    const [likes] = await lists(posts.bob.uri)
+    const said = await run('repo', 'status', dan.did)
+    return likes === want[0] && said.includes(want[1])
+  }
+  const [likes] = await lists(posts.bob.uri)
+  for (const args of [['repo', 'remove', '--delete'], ['account', 'delete'], ['account', 'opt-out', 'add']]) {
+    const { code, output } = await command(aerie.config, ...args, dan.did)
+    assert.deepEqual([code, output.includes('Nothing was done: with --yes')], [1, true], output)
+  }
+  await run('member', 'add', alice.did)
+  const refused = await command(aerie.config, 'repo', 'remove', '--delete', '--yes', alice.did)
+  assert.deepEqual([refused.code, /all of did.* is kept/.test(refused.output)], [1, true], refused.output)
+  assert.match(await run('repo', 'remove', dan.did), /0 left the queue/)
+  assert.ok(await held(likes, 'is complete'))
+
+  assert.match(await run('repo', 'remove', '--delete', '--yes', dan.did), /1 being deleted/)
+  await aerie.until('his records are gone', () => held(likes - 1, 'nothing of it is here'), 30_000)
+  await run('repo', 'add', dan.did)
+  await aerie.until('they are back', () => held(likes, 'is complete'), 30_000)
+  await dan.delete(like)
+  await aerie.caughtUp()
+})
+
 test('a deletion is finished after kill -9, and an opt-out outlives the store', { timeout: 300_000 }, async (t) => {
   const { bob, carol } = cast
   const createdAt = new Date().toISOString()
