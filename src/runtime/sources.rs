@@ -143,6 +143,7 @@ impl Sources {
             spill: p.store.path().to_owned(),
             memory: RESYNC_MEMORY,
             concurrency: RESYNCS,
+            handles: true,
         }
     }
 

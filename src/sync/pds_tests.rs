@@ -11,7 +11,7 @@ use ipld_core::ipld::Ipld;
 use serde_json::json;
 
 use super::tests::{DID, NOW_US, Repo, rev};
-use super::{FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClosed};
+use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClosed};
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
@@ -22,7 +22,7 @@ use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind};
-use crate::store::{ActorId, Reader as _, Store, StoreError, Writer};
+use crate::store::{ActorId, Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 
 /// The index, as the runtime puts it in.
@@ -37,6 +37,22 @@ impl RepoSink for ToIndex {
         let index = Arc::clone(&self.index);
         let job = self.writer.visible(move |tx| index.apply(tx, &events));
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+
+    fn apply_new(
+        &self,
+        events: Vec<Event>,
+        unseen: bool,
+        along: Along,
+    ) -> Result<Answer<bool>, StoreError> {
+        let index = Arc::clone(&self.index);
+        self.writer.made_blocking(move |tx| {
+            if unseen && index.knows_any(tx, &events)? {
+                return Ok(false);
+            }
+            index.apply(tx, &events)?;
+            along(tx).map(|()| true)
+        })
     }
 }
 
@@ -87,6 +103,7 @@ impl Net {
             spill: dir.path().to_owned(),
             memory: 1 << 20,
             concurrency: 4,
+            handles: true,
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }

@@ -87,7 +87,7 @@ fn run(
     let dir = tempfile::tempdir().unwrap();
     let (mut bodies, blocks) = (Vec::new(), Blocks::new(dir.path(), 20_000));
     let result = import(
-        &pieces,
+        pieces.iter(),
         blocks,
         expected,
         || Ok(held),
@@ -172,7 +172,7 @@ fn a_failed_connection_is_no_end() {
     let dir = tempfile::tempdir().unwrap();
     let blocks = Blocks::new(dir.path(), 1 << 20);
     let result =
-        import(&pieces, blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), |_| true);
+        import(pieces.iter(), blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), |_| true);
     assert_eq!(result.unwrap_err().cause(), "timeout");
 }
 
