@@ -153,3 +153,42 @@ fn remove(folder: &Path) -> std::io::Result<()> {
     std::fs::remove_file(folder.join(NAME))?;
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Reader as _, Store};
+
+    fn rows(of: &[(&str, Option<&str>)]) -> Vec<Rows> {
+        let slice = |text: &str| fjall::Slice::from(text.as_bytes());
+        let overlay = of.iter().map(|(key, value)| (slice(key), value.map(slice))).collect();
+        vec![(Ks::Fwd, Overlay::new()), (Ks::Rev, overlay)]
+    }
+
+    fn held(store: &Store) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut out = Vec::new();
+        let mut add = |k: &[u8], v: &[u8]| {
+            out.push((text(k), text(v)));
+            true
+        };
+        store.snapshot().scan(Ks::Rev, b"", None, false, &mut add).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_a_crash_left_is_put_in_at_the_next_start_and_what_was_cut_short_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), 64 << 20).unwrap();
+        let store = open();
+        load(dir.path(), |ks| store.keyspace(ks), &rows(&[("a", Some("1")), ("b", Some("1"))]))
+            .unwrap();
+        drop(store);
+        write(dir.path(), &rows(&[("b", None), ("c", Some("2")), ("d", Some(""))])).unwrap();
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(held(&open()), [pair("a", "1"), pair("c", "2"), pair("d", "")]);
+        assert!(!dir.path().join(NAME).exists());
+        std::fs::write(dir.path().join("bulk.part"), b"\x05\0\0\0edge").unwrap();
+        assert_eq!(held(&open()).len(), 3);
+    }
+}

@@ -307,7 +307,8 @@ impl Store {
     fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
         self.make_room();
         let mut kept = Vec::new();
-        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db().clone(), 1024).durability(None);
+        let mut batch =
+            fjall::OwnedWriteBatch::with_capacity(self.db().clone(), 1024).durability(None);
         self.publish(parts.touched, parts.after, |epoch| {
             for (ks, overlay) in parts.rows {
                 let keyspace = self.keyspace(ks)?;

@@ -393,7 +393,11 @@ impl Loop {
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
         let parts = tx.into_parts();
-        if big { self.store.load(parts)? } else { self.store.commit(parts)? }
+        if big {
+            self.store.load(parts)?
+        } else {
+            self.store.commit(parts)?
+        }
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.stats.commits.fetch_add(1, Ordering::Relaxed);
         self.stats.commit_us.fetch_add(us, Ordering::Relaxed);
@@ -475,5 +479,36 @@ mod tests {
             tokio::time::sleep(LOOK / 10).await;
         }
         assert!(!store.snapshot().has(Ks::Meta, b"xa").unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_filled_store_has_everything_and_shows_it_to_who_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, thread) = Writer::start_bulk(store.clone()).unwrap();
+        // More than one batch, the last of them small.
+        let value = vec![7; 1 << 20];
+        let fill = |n: u8| {
+            let value = value.clone();
+            move |tx: &mut Tx<'_>| {
+                tx.put(Ks::Record, &[n], &value);
+                tx.put(Ks::Agg, &[n % 2], &[n]);
+                Ok(tx.get(Ks::Record, &[n.saturating_sub(1)])?.is_some())
+            }
+        };
+        let held = |n: u8| store.snapshot().has(Ks::Record, &[n]).unwrap();
+        for n in 0..20 {
+            let w = writer.clone();
+            let answer = tokio::task::spawn_blocking(move || w.made_blocking(fill(n)));
+            let answer = answer.await.unwrap().unwrap();
+            assert!(tokio::task::spawn_blocking(|| answer.wait()).await.unwrap().unwrap(), "{n}");
+        }
+        assert!(held(0) && !held(19), "{}", writer.stats().commits.load(Ordering::Relaxed));
+        assert!(writer.visible(fill(20)).await.unwrap());
+        assert!((0..=20).all(held));
+        let last = |n: u8| store.snapshot().get(Ks::Agg, &[n]).unwrap().map(|v| v.to_vec());
+        assert_eq!((last(0), last(1)), (Some(vec![20]), Some(vec![19])));
+        writer.stop().await;
+        thread.join().unwrap().unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! Repos from CAR files on this machine, checked and merged as those from hosts are.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -98,7 +98,8 @@ impl Repo {
             if digest == root
                 && let Some(look) = look.take()
             {
-                let found = Commit::decode(block).map_err(ImportError::Commit).map_err(Stop::Bad)?;
+                let found =
+                    Commit::decode(block).map_err(ImportError::Commit).map_err(Stop::Bad)?;
                 look(&found).map_err(Stop::Told)?;
                 commit = Some(found);
             }

@@ -549,7 +549,7 @@ async fn files_are_held_to_the_same_as_hosts() {
     };
     let got = import("a.car", repo.car(DID, rev())).await.unwrap();
     assert_eq!((got.did.as_str(), got.records), (DID, 700));
-    assert!(net.is_complete(DID));
+    assert!(net.is_complete(DID) && net.job(DID).is_none());
     assert_eq!(net.posts(DID), 700);
     assert_eq!(import("again.car", repo.car(DID, rev())).await.unwrap().records, 0);
     // A newer state without some of the records.
@@ -571,5 +571,22 @@ async fn files_are_held_to_the_same_as_hosts() {
     }
     assert!(handle.import(std::path::Path::new("/no/such")).await.is_err());
     assert_eq!(net.posts("did:plc:y"), 0);
+    // Two states of one repo at a time: the newer one counts, whichever comes first.
+    for (did, order) in [("did:plc:p", ["old", "new"]), ("did:plc:q", ["new", "old"])] {
+        std::fs::write(net.dir.path().join("old"), repo.car(did, rev())).unwrap();
+        std::fs::write(net.dir.path().join("new"), repo.car_with(&left, did, later)).unwrap();
+        let files =
+            parking_lot::Mutex::new(order.map(|name| net.dir.path().join(name)).into_iter());
+        let (setup, runtime) = (handle.setup(), tokio::runtime::Handle::current());
+        let work = move || {
+            let told = |path: std::path::PathBuf, result: Result<_, _>| {
+                // Without having seen the other one, or too late.
+                assert!(result.is_ok() || path.ends_with("old"), "{result:?}");
+            };
+            super::import_files(&setup, &runtime, || files.lock().next(), told);
+        };
+        tokio::task::spawn_blocking(work).await.unwrap();
+        assert_eq!((net.posts(did), net.is_complete(did)), (600, true), "{did}");
+    }
     net.resync.stop().await;
 }

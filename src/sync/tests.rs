@@ -171,8 +171,14 @@ fn a_failed_connection_is_no_end() {
     sender.send(Err(NetError::Timeout("body"))).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blocks = Blocks::new(dir.path(), 1 << 20);
-    let result =
-        import(pieces.iter(), blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), |_| true);
+    let result = import(
+        pieces.iter(),
+        blocks,
+        &repo.expected(),
+        || Ok(vec![]),
+        &AtomicU64::new(0),
+        |_| true,
+    );
     assert_eq!(result.unwrap_err().cause(), "timeout");
 }
 
