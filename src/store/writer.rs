@@ -355,9 +355,11 @@ impl Loop {
             acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
             let age = begun.elapsed();
-            let full = match self.bulk {
-                true => tx.bytes() >= store.max_bulk(),
-                false => count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE,
+            // A big batch has the time that it needs, unless somebody waits for it.
+            let full = if self.bulk && acks.is_empty() {
+                tx.bytes() >= store.max_bulk()
+            } else {
+                count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE
             };
             if full {
                 break;
