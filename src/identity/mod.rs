@@ -130,6 +130,13 @@ impl Identity {
         self.0.dids.get(did, freshness, fetch).await
     }
 
+    /// The document of a DID as operations of the directory that are here give it. Reads the store, so only for a thread
+    /// that may block.
+    #[must_use]
+    pub fn recorded(&self, did: &Did) -> Option<DidDoc> {
+        self.0.table.get()?.lookup(did, Freshness::Cached)?.ok()
+    }
+
     /// The DID that a handle claims; `None` when it definitely claims none. What the DID says is not asked, see
     /// [`Identity::verify_handle`].
     ///

@@ -138,6 +138,18 @@ impl Index {
         Ok(())
     }
 
+    /// Whether anything is known of one of the accounts of `events` beyond its DID. Whose records are held is known.
+    pub fn knows_any(&self, tx: &Tx<'_>, events: &[Event]) -> Result<bool, StoreError> {
+        for event in events {
+            if let Some(actor) = tx.actor_id(&event.did)?
+                && (tx.actor(actor)?.is_some() || tx.repo(actor)?.is_some())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn take_back(&self, tx: &mut Tx<'_>) {
         tx.rollback();
         self.scope.rollback();

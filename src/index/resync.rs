@@ -102,12 +102,15 @@ impl TouchedRepos {
         self.0.lock().by_actor.get(&actor).is_some_and(|t| t.since <= rev)
     }
 
+    /// Whether commits touched anything of the repo.
+    fn has_any(&self, actor: ActorId) -> bool {
+        self.0.lock().by_actor.get(&actor).is_some_and(|t| !t.records.is_empty())
+    }
+
     /// Which of `ids` a commit newer than `rev` touched.
     fn newer(&self, actor: ActorId, ids: &[(CollId, Rkey)], rev: u64) -> Vec<bool> {
         let repos = self.0.lock();
-        let Some(touched) = repos.by_actor.get(&actor).filter(|t| !t.records.is_empty()) else {
-            return Vec::new();
-        };
+        let Some(touched) = repos.by_actor.get(&actor) else { return Vec::new() };
         ids.iter().map(|id| touched.records.get(id).is_some_and(|at| *at > rev)).collect()
     }
 }
@@ -203,11 +206,16 @@ impl Index {
             self.put_repo(tx, actor, &row);
             return Ok(());
         }
-        let mut ids = Vec::with_capacity(ops.len());
-        for op in ops {
-            ids.push((tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?));
-        }
-        let newer = self.touched.newer(actor, &ids, rev);
+        let newer = match self.touched.has_any(actor) {
+            false => Vec::new(),
+            true => {
+                let mut ids = Vec::with_capacity(ops.len());
+                for op in ops {
+                    ids.push((tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?));
+                }
+                self.touched.newer(actor, &ids, rev)
+            }
+        };
         for (n, op) in ops.iter().enumerate() {
             if !newer.get(n).copied().unwrap_or(false)
                 && !self.op(tx, actor, op, time, op.created)?

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use parking_lot::Mutex;
 
 use super::backfill;
 use super::identities;
@@ -16,22 +15,23 @@ use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::net::{Dialer, HttpClient};
 use crate::store::{Store, Writer};
-use crate::sync::{self, FileError, FileRepo, import_file};
+use crate::sync::{self, FileError, FileRepo};
 
-/// Files read at a time: most are small and wait for the writer.
+/// Files read at a time, so that the writer never waits for one.
 const AT_A_TIME: usize = 12;
 
-/// Takes repos in from files and tells of each; ends when everything is on disk. DID documents are read over the
-/// network that `config` names.
+/// Takes repos in from files and tells of each; ends when everything is on disk. DID documents that no import of the PLC
+/// directory brought are read over the network that `config` names; handles are left to the next server.
 pub fn import(
     config: &Config,
     files: Vec<PathBuf>,
-    mut told: impl FnMut(PathBuf, Result<FileRepo, FileError>),
+    told: impl FnMut(PathBuf, Result<FileRepo, FileError>) + Send,
 ) -> Result<(), ServeError> {
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
-    let (writer, thread) = Writer::start(store.clone())?;
+    let (writer, thread) = Writer::start_bulk(store.clone())?;
     // What has to be done elsewhere is in the store, for the next server.
     let (index, _requests): (Index, Requests) = Index::new(&store)?;
+    let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let entries = cache_entries(config.store.memory_budget);
     let public_url = &config.server.public_url;
@@ -43,7 +43,7 @@ pub fn import(
     });
     let identity = Identity::new(&config.network, &dialer, public_url, entries);
     identities::export(config, &store, &writer, &identity, Box::new(|_| {}))?;
-    let setup = Arc::new(sync::Setup {
+    let setup = sync::Setup {
         identity,
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
@@ -55,24 +55,19 @@ pub fn import(
         spill_floor: spill_floor(config, &store),
         memory: RESYNC_MEMORY,
         concurrency: AT_A_TIME,
-    });
+        handles: false,
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("import").build()?;
-    runtime.block_on(async {
-        let mut imports = stream::iter(files)
-            .map(|path| {
-                let setup = Arc::clone(&setup);
-                async move {
-                    let result = import_file(&setup, &path).await;
-                    (path, result)
-                }
-            })
-            .buffer_unordered(AT_A_TIME);
-        while let Some((path, result)) = imports.next().await {
-            told(path, result);
+    let (files, told) = (Mutex::new(files.into_iter()), Mutex::new(told));
+    let next = || files.lock().next();
+    let tell = |path, result| (*told.lock())(path, result);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| sync::import_files(&setup, runtime.handle(), next, tell));
         }
-        writer.stop().await;
     });
+    runtime.block_on(writer.stop());
     match thread.join() {
         Ok(result) => Ok(result?),
         Err(_) => Err(ServeError::WriterGone),

@@ -11,8 +11,8 @@ use crate::index::{Index, apply_labels};
 use crate::ingest::labels::{LabelBatch, LabelSink};
 use crate::ingest::{Batch, Sink, SinkClosed};
 use crate::store::meta::{self, CursorOf};
-use crate::store::{Snapshot, StoreError, Writer};
-use crate::sync::{self, RepoSink};
+use crate::store::{Answer, Snapshot, StoreError, Writer};
+use crate::sync::{self, Along, RepoSink};
 use crate::syntax::Did;
 
 /// The last cursor of each source whose effects every read shows.
@@ -107,5 +107,20 @@ impl RepoSink for ToWriter {
         let index = Arc::clone(&self.index);
         let job = self.writer.visible(move |tx| index.apply(tx, &events));
         Box::pin(async move { job.await.map_err(|_| sync::SinkClosed) })
+    }
+    fn apply_new(
+        &self,
+        events: Vec<Event>,
+        unseen: bool,
+        along: Along,
+    ) -> Result<Answer<bool>, StoreError> {
+        let index = Arc::clone(&self.index);
+        self.writer.made_blocking(move |tx| {
+            if unseen && index.knows_any(tx, &events)? {
+                return Ok(false);
+            }
+            index.apply(tx, &events)?;
+            along(tx).map(|()| true)
+        })
     }
 }

@@ -13,6 +13,7 @@
 //! - What [`Writer::durable`] answered is on disk.
 
 pub mod bookmarks;
+mod bulk;
 pub mod cache;
 pub mod collections;
 pub mod community;
@@ -53,7 +54,7 @@ pub use read::{Reader, Snapshot};
 pub use room::{DiskSpace, Room, disk_space, free_space};
 pub use row_cache::RowViews;
 pub use tx::Tx;
-pub use writer::{Writer, WriterStats};
+pub use writer::{Answer, Writer, WriterStats};
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +134,8 @@ struct Inner {
     rows: row_cache::RowCache,
     /// Bytes in memtables beyond which the writer waits.
     max_buffered: u64,
+    /// Bytes of rows in a batch for [`Self::load`], which takes about four times as much memory.
+    max_bulk: usize,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn cache::Forget>>>,
@@ -170,12 +173,14 @@ impl Store {
             names,
             rows: row_cache::RowCache::new(budget / 8),
             max_buffered: budget / 8,
+            max_bulk: usize::try_from(budget / 8).unwrap_or(usize::MAX),
             epoch: AtomicU64::new(0),
             caches: parking_lot::RwLock::default(),
             db,
         };
         let store = Self(Arc::new(inner));
         store.check_format()?;
+        bulk::recover(path, |ks| store.keyspace(ks))?;
         Ok(store)
     }
 
@@ -284,6 +289,10 @@ impl Store {
         self.0.keyspaces.get(ks as usize).ok_or(StoreError::corrupt(ks))
     }
 
+    fn max_bulk(&self) -> usize {
+        self.0.max_bulk
+    }
+
     fn rows(&self) -> &row_cache::RowCache {
         &self.0.rows
     }
@@ -303,21 +312,66 @@ impl Store {
 
     fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
         self.make_room();
-        let after = self.0.epoch.fetch_add(1, Ordering::SeqCst) + 2;
-        for (ks, key, _) in &parts.changed {
-            self.0.rows.mark(*ks, key, after);
-        }
-        parts.batch.commit()?;
-        for (ks, key, value) in parts.changed {
-            if let Some(value) = value {
-                self.0.rows.put(ks, &key, after, value);
+        let mut kept = Vec::new();
+        let mut batch =
+            fjall::OwnedWriteBatch::with_capacity(self.db().clone(), 1024).durability(None);
+        self.publish(parts.touched, parts.after, |epoch| {
+            for (ks, overlay) in parts.rows {
+                let keyspace = self.keyspace(ks)?;
+                for (key, value) in overlay {
+                    self.rows().mark(ks, &key, epoch);
+                    if row_cache::RowCache::keeps(ks) {
+                        kept.push((ks, key.clone(), value.clone()));
+                    }
+                    match value {
+                        Some(value) => batch.insert(keyspace, key, value),
+                        None => batch.remove(keyspace, key),
+                    }
+                }
+            }
+            batch.commit()?;
+            kept.into_iter().for_each(|(ks, key, value)| self.rows().put(ks, &key, epoch, value));
+            Ok(())
+        })
+    }
+
+    /// Commits a big batch as tables of its own. On disk when it returns; until then the keyspaces disagree, so nobody may
+    /// read meanwhile.
+    fn load(&self, parts: tx::Committable) -> Result<(), StoreError> {
+        if self.0.db.write_buffer_size() > 0 {
+            self.sync()?;
+            for keyspace in &self.0.keyspaces {
+                keyspace.rotate_memtable_and_wait()?;
             }
         }
+        self.publish(parts.touched, parts.after, |epoch| {
+            for (ks, overlay) in &parts.rows {
+                overlay.keys().for_each(|key| self.rows().mark(*ks, key, epoch));
+            }
+            bulk::load(self.path(), |ks| self.keyspace(ks), &parts.rows)?;
+            for (ks, overlay) in parts.rows {
+                if row_cache::RowCache::keeps(ks) {
+                    overlay.into_iter().for_each(|(k, v)| self.rows().put(ks, &k, epoch, v));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Moves the epoch over what `write` does, which gets the one after it, and tells whom it concerns.
+    fn publish(
+        &self,
+        touched: Vec<ActorId>,
+        after: Vec<Box<dyn FnOnce() + Send>>,
+        write: impl FnOnce(u64) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let epoch = self.0.epoch.fetch_add(1, Ordering::SeqCst) + 2;
+        write(epoch)?;
         for cache in self.0.caches.read().iter().filter_map(std::sync::Weak::upgrade) {
-            cache.forget(&parts.touched);
+            cache.forget(&touched);
         }
         self.0.epoch.fetch_add(1, Ordering::SeqCst);
-        for f in parts.after {
+        for f in after {
             f();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The writer's view: the store with an open batch laid over it.
 //!
-//! Writes go to the overlay, reads see them, and [`Tx::into_batch`] turns what is left into one atomic batch,
+//! Writes go to the overlay, reads see them, and [`Tx::into_parts`] gives what is left for one atomic batch,
 //! so a counter that changes a thousand times in a batch is written once.
 //!
 //! # Invariants
@@ -16,7 +16,7 @@ use super::rows::{AggRow, Counter};
 use super::{Slice, Store, StoreError, names, packed};
 use ipld_core::ipld::Ipld;
 
-type Overlay = BTreeMap<fjall::Slice, Option<fjall::Slice>>;
+pub(super) type Overlay = BTreeMap<fjall::Slice, Option<fjall::Slice>>;
 
 /// What to put back: keyspace, key, and what the overlay had before.
 type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
@@ -53,6 +53,9 @@ impl<'s> Tx<'s> {
         self.bytes += key.len() + value.as_ref().map_or(0, |v| v.len());
         let Some(overlay) = self.overlays.get_mut(ks as usize) else { return };
         let old = overlay.insert(key.clone(), value);
+        if let Some(old) = &old {
+            self.bytes = self.bytes.saturating_sub(key.len() + old.as_ref().map_or(0, |v| v.len()));
+        }
         if undoable {
             self.undo.push((ks, key, old));
         }
@@ -151,14 +154,29 @@ impl<'s> Tx<'s> {
         target: Target,
         f: impl FnOnce(&mut AggRow),
     ) -> Result<AggRow, StoreError> {
+        let key = target.key();
+        // Most are changed many times in a batch.
+        let open = self.overlays.get_mut(Ks::Agg as usize).and_then(|o| o.get_mut(&*key));
+        if let Some(open) = open {
+            let old = open.as_deref().map(AggRow::decode);
+            let old = old.map(|row| row.ok_or(StoreError::corrupt(Ks::Agg))).transpose()?;
+            let (old, mut row) = (old.unwrap_or_default(), old.unwrap_or_default());
+            f(&mut row);
+            if row != old {
+                let value = (!row.is_empty()).then(|| row.encode().into());
+                let old = std::mem::replace(open, value);
+                self.undo.push((Ks::Agg, fjall::Slice::from(&*key), Some(old)));
+            }
+            return Ok(row);
+        }
         let old = self.agg(target)?;
         let mut row = old;
         f(&mut row);
         if row != old {
             if row.is_empty() {
-                self.del(Ks::Agg, &target.key());
+                self.del(Ks::Agg, &key);
             } else {
-                self.put(Ks::Agg, &target.key(), &row.encode());
+                self.put(Ks::Agg, &key, &row.encode());
             }
         }
         Ok(row)
@@ -179,29 +197,15 @@ impl<'s> Tx<'s> {
         self.bytes
     }
 
-    pub(super) fn into_parts(self) -> Result<Committable, StoreError> {
-        let mut batch =
-            fjall::OwnedWriteBatch::with_capacity(self.store.db().clone(), 1024).durability(None);
-        let mut changed = Vec::with_capacity(self.overlays.iter().map(Overlay::len).sum());
-        for (ks, overlay) in Ks::ALL.iter().zip(self.overlays) {
-            let keyspace = self.store.keyspace(*ks)?;
-            for (k, v) in overlay {
-                changed.push((*ks, k.clone(), RowCache::keeps(*ks).then(|| v.clone())));
-                match v {
-                    Some(v) => batch.insert(keyspace, k, v),
-                    None => batch.remove(keyspace, k),
-                }
-            }
-        }
-        Ok(Committable { batch, changed, after: self.after, touched: self.touched })
+    pub(super) fn into_parts(self) -> Committable {
+        let rows = Ks::ALL.iter().copied().zip(self.overlays).collect();
+        Committable { rows, after: self.after, touched: self.touched }
     }
 }
 
 /// A batch on its way into the store.
 pub(super) struct Committable {
-    pub(super) batch: fjall::OwnedWriteBatch,
-    /// Which rows it changes, and to what where the row cache is told.
-    pub(super) changed: Vec<(Ks, fjall::Slice, Option<Option<fjall::Slice>>)>,
+    pub(super) rows: Vec<(Ks, Overlay)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) touched: Vec<ActorId>,
 }

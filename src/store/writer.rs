@@ -5,6 +5,9 @@
 //! the next fsync, every 500 ms, or at once for who asked through [`Writer::durable`] (group commit: all that
 //! came meanwhile share the fsync).
 //!
+//! [`Writer::start_bulk`] is for filling a store that nobody reads: batches grow until they are worth tables of their
+//! own (see `bulk`), and are committed earlier only for who waits to read them.
+//!
 //! An error of the engine is not survivable: the thread stops, the queue closes and the process ends with it. So that
 //! a full disk does not become one, nothing is written without room ([`Room`]).
 //!
@@ -16,6 +19,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::room::{Room, free_space};
 use super::{Store, StoreError, Tx};
@@ -85,13 +90,22 @@ impl Writer {
         store: Store,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let path = store.path().to_owned();
-        Self::start_in(store, Room::new(move || free_space(&path)))
+        Self::start_in(store, Room::new(move || free_space(&path)), false)
+    }
+
+    /// The same, to fill a store that nobody reads.
+    pub fn start_bulk(
+        store: Store,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
+        let path = store.path().to_owned();
+        Self::start_in(store, Room::new(move || free_space(&path)), true)
     }
 
     /// The same with another idea of how much room there is.
     pub(crate) fn start_in(
         store: Store,
         room: Room,
+        bulk: bool,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let (queue, jobs) = flume::bounded(QUEUE);
         let writer =
@@ -105,6 +119,7 @@ impl Writer {
             stopping: Arc::clone(&writer.stopping),
             synced: Instant::now(),
             dirty: false,
+            bulk,
         };
         let room = Arc::clone(&writer.room);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
@@ -177,26 +192,64 @@ impl Writer {
         self.answered(job, false).await
     }
 
+    /// Queues a change and gives where its answer comes as soon as it is made: what is changed after it finds it, but
+    /// reads may not show it yet, and a crash may take it back. For threads.
+    pub fn made_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Answer<T>, StoreError> {
+        let (order, answer) = self.asked(|done| {
+            Box::new(move |tx| {
+                drop(done.send(match tx {
+                    Some(tx) => Ok(job(tx)?),
+                    None => Err(StoreError::NoRoom),
+                }));
+                Ok(None)
+            })
+        })?;
+        self.queue.send(order).map_err(|_| StoreError::Closed)?;
+        Ok(Answer(answer))
+    }
+
     async fn answered<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         durable: bool,
     ) -> Result<T, StoreError> {
+        let (order, answer) = self.asked(|done| {
+            Box::new(move |tx| {
+                let Some(tx) = tx else {
+                    drop(done.send(Err(StoreError::NoRoom)));
+                    return Ok(None);
+                };
+                let value = job(tx)?;
+                Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(Ok(value)))) }))
+            })
+        })?;
+        self.queue.send_async(order).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Work that answers, and where.
+    fn asked<T>(
+        &self,
+        work: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Work,
+    ) -> Result<(Order, oneshot::Receiver<Result<T, StoreError>>), StoreError> {
         if self.room.is_short() {
             return Err(StoreError::NoRoom);
         }
-        let (done, wait) = tokio::sync::oneshot::channel();
-        let work: Work = Box::new(move |tx| {
-            let Some(tx) = tx else {
-                drop(done.send(Err(StoreError::NoRoom)));
-                return Ok(None);
-            };
-            let value = job(tx)?;
-            Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(Ok(value)))) }))
-        });
-        let order = Order::Run(Job { work, answered: true });
-        self.queue.send_async(order).await.map_err(|_| StoreError::Closed)?;
-        wait.await.map_err(|_| StoreError::Closed)?
+        let (done, answer) = oneshot::channel();
+        Ok((Order::Run(Job { work: work(done), answered: true }), answer))
+    }
+}
+
+/// What a change will answer.
+pub struct Answer<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Answer<T> {
+    /// Waits for it, on a thread that may block.
+    pub fn wait(self) -> Result<T, StoreError> {
+        self.0.blocking_recv().map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -225,6 +278,7 @@ struct Loop {
     stopping: Arc<AtomicBool>,
     synced: Instant,
     dirty: bool,
+    bulk: bool,
 }
 
 impl Loop {
@@ -301,7 +355,13 @@ impl Loop {
             acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
             let age = begun.elapsed();
-            if count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE {
+            // A big batch has the time that it needs, unless somebody waits for it.
+            let full = if self.bulk && acks.is_empty() {
+                tx.bytes() >= store.max_bulk()
+            } else {
+                count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE
+            };
+            if full {
                 break;
             }
             if let Some(job) = self.kept.pop_front() {
@@ -312,6 +372,7 @@ impl Loop {
                 Ok(order) => Some(order),
                 // Somebody waits for the commit, so nothing is gained by waiting for more.
                 Err(_) if !acks.is_empty() => None,
+                Err(_) if self.bulk => self.jobs.recv().ok(),
                 Err(_) => self.jobs.recv_timeout(LINGER.min(MAX_AGE.saturating_sub(age))).ok(),
             };
             match order {
@@ -332,7 +393,13 @@ impl Loop {
 
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
         let begun = Instant::now();
-        self.store.commit(tx.into_parts()?)?;
+        let big = self.bulk && tx.bytes() >= MAX_BYTES;
+        let parts = tx.into_parts();
+        if big {
+            self.store.load(parts)?
+        } else {
+            self.store.commit(parts)?
+        }
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.stats.commits.fetch_add(1, Ordering::Relaxed);
         self.stats.commit_us.fetch_add(us, Ordering::Relaxed);
@@ -370,7 +437,7 @@ mod tests {
         let seen = Arc::clone(&free);
         let room = Room::new(move || seen.load(Ordering::Relaxed));
         room.set_floor(160);
-        let (writer, _thread) = Writer::start_in(store.clone(), room).unwrap();
+        let (writer, _thread) = Writer::start_in(store.clone(), room, false).unwrap();
         (store, writer, free, dir)
     }
 
@@ -414,5 +481,36 @@ mod tests {
             tokio::time::sleep(LOOK / 10).await;
         }
         assert!(!store.snapshot().has(Ks::Meta, b"xa").unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_filled_store_has_everything_and_shows_it_to_who_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, thread) = Writer::start_bulk(store.clone()).unwrap();
+        // More than one batch, the last of them small.
+        let value = vec![7; 1 << 20];
+        let fill = move |n: u8| {
+            let value = value.clone();
+            move |tx: &mut Tx<'_>| {
+                tx.put(Ks::Record, &[n], &value);
+                tx.put(Ks::Agg, &[n % 2], &[n]);
+                Ok(tx.get(Ks::Record, &[n.saturating_sub(1)])?.is_some())
+            }
+        };
+        let held = |n: u8| store.snapshot().has(Ks::Record, &[n]).unwrap();
+        for n in 0..20 {
+            let (writer, fill) = (writer.clone(), fill.clone());
+            let made = move || writer.made_blocking(fill(n)).unwrap().wait().unwrap();
+            let before = tokio::task::spawn_blocking(made).await.unwrap();
+            assert!(before, "{n}");
+        }
+        assert!(held(0) && !held(19), "{}", writer.stats().commits.load(Ordering::Relaxed));
+        assert!(writer.visible(fill(20)).await.unwrap());
+        assert!((0..=20).all(held));
+        let last = |n: u8| store.snapshot().get(Ks::Agg, &[n]).unwrap().map(|v| v.to_vec());
+        assert_eq!((last(0), last(1)), (Some(vec![20]), Some(vec![19])));
+        writer.stop().await;
+        thread.join().unwrap().unwrap();
     }
 }

@@ -1,12 +1,12 @@
 //! Blocks of one repo: in memory up to a limit, then in a file that has no name any more.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::store::free_space;
@@ -15,11 +15,14 @@ use crate::store::free_space;
 const MAX_BLOCKS: usize = 6_000_000;
 /// Bytes written between two looks at the free space.
 const LOOK: u64 = 32 << 20;
+/// Blocks lie together in pieces of about so many bytes.
+const CHUNK: usize = 64 << 10;
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct Blocks {
     index: FxHashMap<[u8; 32], Place>,
+    chunks: Vec<Vec<u8>>,
     memory: usize,
     limit: usize,
     folder: PathBuf,
@@ -28,10 +31,17 @@ pub(crate) struct Blocks {
     spilled: Option<Spill>,
 }
 
-enum Place {
-    Memory(Box<[u8]>),
-    File { at: u64, len: u32 },
+/// Small, as there are millions.
+struct Place {
+    /// Its chunk; `FILE` for the file.
+    chunk: u16,
+    len: u32,
+    /// Where it begins in there, its low and its high part.
+    at: u32,
+    at_high: u16,
 }
+
+const FILE: u16 = u16::MAX;
 
 struct Spill {
     out: BufWriter<File>,
@@ -54,8 +64,9 @@ pub(crate) enum BlocksError {
 impl Blocks {
     /// Keeps `limit` bytes in memory and the rest in a file in `folder`.
     pub(crate) fn new(folder: &Path, limit: usize) -> Self {
-        let folder = folder.to_owned();
-        Self { index: FxHashMap::default(), memory: 0, limit, folder, floor: 0, spilled: None }
+        let (folder, limit) = (folder.to_owned(), limit.min(CHUNK * usize::from(FILE) / 4));
+        let (index, chunks) = (FxHashMap::default(), Vec::new());
+        Self { index, chunks, memory: 0, limit, folder, floor: 0, spilled: None }
     }
 
     /// So many free bytes of the disk are not touched: no host gets to fill it, and to stop what it is for.
@@ -71,13 +82,25 @@ impl Blocks {
             return Ok(());
         }
         let place = if self.memory + block.len() <= self.limit {
-            self.memory += block.len();
-            Place::Memory(block.into())
+            self.keep(block)
         } else {
             self.spill(block)?
         };
         self.index.insert(digest, place);
         Ok(())
+    }
+
+    fn keep(&mut self, block: &[u8]) -> Place {
+        self.memory += block.len();
+        if self.chunks.last().is_none_or(|chunk| chunk.len() + block.len() > CHUNK) {
+            self.chunks.push(Vec::new());
+        }
+        let (chunk, mut at) = (self.chunks.len() - 1, 0);
+        if let Some(chunk) = self.chunks.last_mut() {
+            at = chunk.len();
+            chunk.extend_from_slice(block);
+        }
+        place(chunk as u16, at as u64, block.len())
     }
 
     fn spill(&mut self, block: &[u8]) -> Result<Place, BlocksError> {
@@ -97,7 +120,7 @@ impl Blocks {
         spill.out.write_all(block)?;
         let at = spill.len;
         spill.len += block.len() as u64;
-        Ok(Place::File { at, len: u32::try_from(block.len()).unwrap_or(u32::MAX) })
+        Ok(place(FILE, at, block.len()))
     }
 
     /// Makes everything readable; nothing is inserted after this.
@@ -108,17 +131,23 @@ impl Blocks {
         Ok(())
     }
 
-    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Bytes> {
-        match self.index.get(digest)? {
-            Place::Memory(block) => Some(Bytes::copy_from_slice(block)),
-            Place::File { at, len } => {
-                let mut block = vec![0; *len as usize];
-                // A block that cannot be read back is missing, and the fetch fails by that.
-                self.spilled.as_ref()?.out.get_ref().read_exact_at(&mut block, *at).ok()?;
-                Some(block.into())
-            }
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Cow<'_, [u8]>> {
+        let Place { chunk, len, at, at_high } = self.index.get(digest)?;
+        let (at, len) = (u64::from(*at_high) << 32 | u64::from(*at), *len as usize);
+        if *chunk != FILE {
+            let at = usize::try_from(at).ok()?;
+            return Some(self.chunks.get(usize::from(*chunk))?.get(at..at + len)?.into());
         }
+        let mut block = vec![0; len];
+        // A block that cannot be read back is missing, and the fetch fails by that.
+        self.spilled.as_ref()?.out.get_ref().read_exact_at(&mut block, at).ok()?;
+        Some(block.into())
     }
+}
+
+/// Sections are of a few megabytes, files below 2^48 bytes.
+fn place(chunk: u16, at: u64, len: usize) -> Place {
+    Place { chunk, len: len as u32, at: at as u32, at_high: (at >> 32) as u16 }
 }
 
 fn unnamed(folder: &Path) -> std::io::Result<File> {

@@ -1,22 +1,20 @@
-//! A CAR v1 as it comes over the network, read by `iroh-car`, which checks no hash and takes a stream that ends
-//! between two sections for whole: both are seen to here and by whoever walks the tree.
-
-use std::cell::Cell;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+//! A CAR v1 as it comes, in pieces of any size: its sections one after another, each block compared with its CID.
+//!
+//! A CAR that was cut between two sections looks whole here; who walks the tree finds blocks missing.
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use iroh_car::CarReader;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::net::NetError;
-use crate::syntax::cid;
+use crate::repo::CborError;
+use crate::repo::car::header_roots;
+use crate::syntax::cid::{self, BINARY_LEN};
 
-/// Pieces of a CAR.
-pub(crate) type Pieces = flume::Receiver<Result<Bytes, NetError>>;
+/// A piece of a CAR, or why there are no more.
+pub(crate) type Piece = Result<Bytes, NetError>;
+
+/// Bytes of one section: more than any record or node may have.
+const MAX_SECTION: usize = 4 << 20;
 
 /// Why a stream is not a CAR.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +25,12 @@ pub(crate) enum CarError {
     /// The stream ended within a section.
     #[error("the CAR ends early")]
     Cut,
-    /// It is no CAR v1, or a section is too large.
+    /// A section is too large, or empty.
+    #[error("not a CAR: a section of {0} bytes")]
+    Section(u64),
+    /// It does not begin like a CAR v1 with a root.
     #[error("not a CAR: {0}")]
-    Format(iroh_car::Error),
-    /// No root.
-    #[error("the header names no root")]
-    Root,
+    Header(CborError),
     /// A CID that is not one of the protocol's.
     #[error("a section has a CID of an unknown kind")]
     Cid,
@@ -41,95 +39,93 @@ pub(crate) enum CarError {
     Hash,
 }
 
-/// Pieces as bytes. Waits for the next one on this thread, so reading never yields.
-struct Source<'p> {
-    pieces: &'p Pieces,
+/// Pieces as one run of bytes.
+struct Source<P> {
+    pieces: P,
     current: Bytes,
-    end: &'p Cell<End>,
+    /// What of `current` was read.
+    at: usize,
+    /// What lies in more than one piece.
+    joined: Vec<u8>,
 }
 
-/// How the pieces ended.
-#[derive(Default)]
-enum End {
-    #[default]
-    NotYet,
-    Closed,
-    Failed(NetError),
-}
-
-impl AsyncRead for Source<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.current.is_empty() {
-            match self.pieces.recv() {
-                Ok(Ok(piece)) => self.current = piece,
-                Ok(Err(error)) => {
-                    self.end.set(End::Failed(error));
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                }
-                Err(_) => {
-                    self.end.set(End::Closed);
-                    return Poll::Ready(Ok(()));
-                }
+impl<P: Iterator<Item = Piece>> Source<P> {
+    /// Goes to the next piece if this one was read to its end; `false` if there is none.
+    fn fill(&mut self) -> Result<bool, CarError> {
+        while self.at >= self.current.len() {
+            match self.pieces.next() {
+                Some(piece) => (self.current, self.at) = (piece.map_err(CarError::Net)?, 0),
+                None => return Ok(false),
             }
         }
-        let n = buf.remaining().min(self.current.len());
-        buf.put_slice(&self.current.split_to(n));
-        Poll::Ready(Ok(()))
+        Ok(true)
+    }
+
+    fn byte(&mut self) -> Result<Option<u8>, CarError> {
+        if !self.fill()? {
+            return Ok(None);
+        }
+        let byte = self.current.get(self.at).copied();
+        self.at += 1;
+        Ok(byte)
+    }
+
+    /// The next section; nothing at the end.
+    fn section(&mut self) -> Result<Option<&[u8]>, CarError> {
+        let Some(first) = self.byte()? else { return Ok(None) };
+        let (mut len, mut byte, mut shift) = (u64::from(first & 0x7f), first, 0);
+        while byte & 0x80 != 0 {
+            shift += 7;
+            byte = self.byte()?.ok_or(CarError::Cut)?;
+            len |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(u64::MAX);
+            if shift > 28 {
+                return Err(CarError::Section(len));
+            }
+        }
+        match usize::try_from(len) {
+            Ok(len @ 1..=MAX_SECTION) => self.take(len).map(Some),
+            _ => Err(CarError::Section(len)),
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&[u8], CarError> {
+        let end = self.at + len;
+        if end <= self.current.len() {
+            let at = std::mem::replace(&mut self.at, end);
+            return self.current.get(at..end).ok_or(CarError::Cut);
+        }
+        self.joined.clear();
+        while self.joined.len() < len {
+            if !self.fill()? {
+                return Err(CarError::Cut);
+            }
+            let rest = self.current.get(self.at..).unwrap_or_default();
+            let part = rest.get(..len - self.joined.len()).unwrap_or(rest);
+            self.joined.extend_from_slice(part);
+            self.at += part.len();
+        }
+        Ok(&self.joined)
     }
 }
 
-/// Reads to the end, hands each block with its digest to `block`, and gives the digest of the root.
+/// Reads to the end, hands each block to `block` with its digest and that of the root, and gives the latter.
 pub(crate) fn read<E: From<CarError>>(
-    pieces: &Pieces,
-    mut block: impl FnMut([u8; 32], &[u8]) -> Result<(), E>,
-) -> Result<[u8; 32], E> {
-    let mut root = [0; 32];
-    read_from_root(pieces, |of, digest, bytes| {
-        root = of;
-        block(digest, bytes)
-    })?;
-    Ok(root)
-}
-
-/// The same; `block` gets the digest of the root too. A CAR without blocks has no root.
-pub(crate) fn read_from_root<E: From<CarError>>(
-    pieces: &Pieces,
-    block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    // A source that never yields makes a future that is ready at once.
-    blocks(pieces, block).now_or_never().unwrap_or_else(|| Err(CarError::Cut.into()))
-}
-
-async fn blocks<E: From<CarError>>(
-    pieces: &Pieces,
+    pieces: impl Iterator<Item = Piece>,
     mut block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let end = Cell::default();
-    let format = |error| match end.take() {
-        End::Failed(error) => E::from(CarError::Net(error)),
-        End::Closed => CarError::Cut.into(),
-        End::NotYet => CarError::Format(error).into(),
-    };
-    let mut car = CarReader::new(Source { pieces, current: Bytes::new(), end: &end })
-        .await
-        .map_err(format)?;
-    let root = car.header().roots().first().and_then(cid::digest).ok_or(CarError::Root)?;
-    while let Some((cid, bytes)) = car.next_block().await.map_err(format)? {
-        let digest = cid::digest(&cid).ok_or(CarError::Cid)?;
-        if Sha256::digest(&bytes)[..] != digest {
+) -> Result<[u8; 32], E> {
+    let mut source = Source { pieces, current: Bytes::new(), at: 0, joined: Vec::new() };
+    let header = source.section()?.ok_or(CarError::Cut)?;
+    let roots = header_roots(header).map_err(CarError::Header)?;
+    let root = roots.first().and_then(cid::digest).ok_or(CarError::Cid)?;
+    while let Some(section) = source.section()? {
+        let (cid, bytes) = section.split_first_chunk::<BINARY_LEN>().ok_or(CarError::Cid)?;
+        let digest = cid::from_binary(cid).as_ref().and_then(cid::digest).ok_or(CarError::Cid)?;
+        if Sha256::digest(bytes)[..] != digest {
             return Err(CarError::Hash.into());
         }
-        block(root, digest, &bytes)?;
+        block(root, digest, bytes)?;
     }
-    // Between two sections an error looks like the end.
-    match end.take() {
-        End::Failed(error) => Err(CarError::Net(error).into()),
-        _ => Ok(()),
-    }
+    Ok(root)
 }
 
 #[cfg(test)]
@@ -145,13 +141,9 @@ mod tests {
     }
 
     fn parse(bytes: &[u8], step: usize) -> Result<usize, CarError> {
-        let (sender, pieces) = flume::unbounded();
-        for piece in bytes.chunks(step) {
-            sender.send(Ok(Bytes::copy_from_slice(piece))).unwrap();
-        }
-        drop(sender);
+        let pieces = bytes.chunks(step).map(|piece| Ok(Bytes::copy_from_slice(piece)));
         let mut count = 0;
-        read(&pieces, |_, _| {
+        read(pieces, |_, _, _| {
             count += 1;
             Ok::<(), CarError>(())
         })?;
@@ -169,11 +161,14 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         let mut bytes = sample();
-        assert!(matches!(parse(&bytes[..bytes.len() - 1], 64), Err(CarError::Cut)));
+        for step in [64, 100_000] {
+            assert!(matches!(parse(&bytes[..bytes.len() - 1], step), Err(CarError::Cut)));
+        }
         *bytes.last_mut().unwrap() ^= 1;
         assert!(matches!(parse(&bytes, 64), Err(CarError::Hash)));
-        for garbage in [&[0xff; 40][..], &[3, 1, 2, 3, 4, 5, 6]] {
-            assert!(matches!(parse(garbage, 64), Err(CarError::Format(_))));
+        assert!(matches!(parse(&[3, 1, 2, 3, 4, 5, 6], 64), Err(CarError::Header(_))));
+        for garbage in [&[0xff; 40][..], &[0; 40], &[0x81, 0x80, 0x80, 2, 1]] {
+            assert!(matches!(parse(garbage, 64), Err(CarError::Section(_))));
         }
     }
 }

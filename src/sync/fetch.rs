@@ -251,7 +251,7 @@ pub(crate) async fn take_in(
             own.held.held(&expected.did)
         };
         let emit = |body| parts.send(body).is_ok();
-        let result = import(&from_socket, blocks, &expected, held, &walked.records, emit);
+        let result = import(from_socket.iter(), blocks, &expected, held, &walked.records, emit);
         // The socket is not read on for nothing.
         drop(from_socket);
         result

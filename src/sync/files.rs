@@ -1,30 +1,33 @@
 //! Repos from CAR files on this machine, checked and merged as those from hosts are.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
-use super::Setup;
-use super::car::{self, CarError, Pieces};
-use super::fetch::{self, FetchError, now_ms, now_us, take_in};
-use super::import::Expected;
-use super::settle;
-use super::state::Progress;
+use super::blocks::Blocks;
+use super::car::Piece;
+use super::fetch::{self, FetchError, now_ms, now_us};
+use super::import::{Expected, ImportError, Repo};
+use super::{Along, RepoSink, Setup, SinkClosed, settle};
 use crate::event::{Body, Event};
 use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::{Reader as _, StoreError};
+use crate::store::{Answer, Reader as _, StoreError, Tx};
 use crate::syntax::Did;
 
 const PIECE: usize = 256 << 10;
-/// Pieces between the file and who reads them.
+/// Files of one thread that are read while the writer is at earlier ones.
 const AHEAD: usize = 8;
+/// A repo that takes longer than this to come in from a file is left to its host.
+const PATIENCE_MS: i64 = 6 * 3600 * 1000;
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,113 +45,293 @@ pub struct FileRepo {
 #[error("{0}")]
 pub struct FileError(String);
 
-impl From<FetchError> for FileError {
-    fn from(error: FetchError) -> Self {
-        Self(error.to_string())
-    }
+macro_rules! in_words {
+    ($($error:ty),*) => {$(
+        impl From<$error> for FileError {
+            fn from(error: $error) -> Self {
+                Self(error.to_string())
+            }
+        }
+    )*};
 }
+in_words!(FetchError, ImportError, SinkClosed, StoreError, std::io::Error);
 
 /// Takes a repo in from a file.
 pub(crate) async fn import(setup: &Arc<Setup>, path: &Path) -> Result<FileRepo, FileError> {
-    let commit = root_commit(path).await?;
-    let did = Did::parse(&commit.did).map_err(|_| FileError("its commit names no DID".into()))?;
-    // Before anything is marked: what is no newer than what is held has nothing to give.
-    let (store, name, rev) = (setup.store.clone(), did.clone(), commit.rev.as_u64());
-    let held = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
-        let s = store.snapshot();
-        let Some(actor) = s.actor_id(&name)? else { return Ok((None, false)) };
-        let gone = s.actor(actor)?.is_some_and(|a| a.status.is_gone());
-        Ok((s.repo(actor)?, gone))
-    });
-    let held = held.await.map_err(|_| FileError("stopped".to_owned()))?;
-    let (row, gone) = held.map_err(|error| FileError(error.to_string()))?;
-    match row {
-        _ if gone => {
-            let why = "the account is deleted, or wants nothing of its own collected here";
-            return Err(FileError(why.to_owned()));
-        }
-        Some(row) if row.is_complete() && rev <= row.rev => {
-            return Ok(FileRepo { did, records: 0, bytes: 0 });
-        }
-        Some(row) if rev < row.rev => {
-            return Err(FileError("it is older than what was seen of the repo".to_owned()));
-        }
-        _ => {}
+    let (own, path, runtime) = (Arc::clone(setup), path.to_owned(), Handle::current());
+    let work = move || Source { setup: &own, runtime: &runtime, path: &path }.take();
+    let taken = tokio::task::spawn_blocking(work).await;
+    let taken = taken.map_err(|_| FileError("stopped".to_owned()))??;
+    if setup.handles && taken.bytes > 0 {
+        settle::identify(setup, &taken.did).await;
     }
-    let home = fetch::home(setup, &did, Freshness::Cached).await?;
-    let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
-    let closed = |_| FileError("stopped".to_owned());
-    setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await.map_err(closed)?;
-    let expected = Expected { did: did.clone(), key: home.key, now_us: now_us() };
-    let progress = Arc::new(Progress::default());
-    let pieces = pieces(path)?.into_stream();
-    let taken = take_in(setup, expected, pieces, &progress).await;
-    if taken.is_err() {
-        setup.sink.apply_parts(did.clone(), event(Body::GivenUp)).await.map_err(closed)?;
-    }
-    let name = did.clone();
-    let leave = setup.writer.visible(move |tx| {
-        // What a file could not put right its host has to.
-        let actor = tx.intern_actor(&name)?;
-        if tx.repo(actor)?.is_some_and(|row| row.resync.is_some()) {
-            jobs::add(tx, actor, &JobRow::new(Priority::Asked, now_ms()))?;
-        }
-        Ok(())
-    });
-    leave.await.map_err(|error| FileError(error.to_string()))?;
-    taken?;
-    settle::identify(setup, &did).await;
-    let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-    Ok(FileRepo { records: read(&progress.records), bytes: read(&progress.bytes), did })
+    Ok(taken)
 }
 
-/// The pieces of a file, read by a thread that ends when nobody wants them.
-fn pieces(path: &Path) -> Result<Pieces, FileError> {
-    let mut file = File::open(path).map_err(|error| FileError(error.to_string()))?;
-    let (send, pieces) = flume::bounded(AHEAD);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut piece = vec![0; PIECE];
-            let piece = match file.read(&mut piece) {
-                Ok(0) => return,
-                Ok(n) => {
-                    piece.truncate(n);
-                    Ok(Bytes::from(piece))
+/// Takes repos in from the files that `next` names, to the end, on a thread that may block and with `runtime` for what has
+/// to be asked. Some are told of after others were begun: the writer is not waited for between two.
+pub fn import_files(
+    setup: &Setup,
+    runtime: &Handle,
+    next: impl Fn() -> Option<PathBuf>,
+    told: impl Fn(PathBuf, Result<FileRepo, FileError>),
+) {
+    let mut begun: VecDeque<(PathBuf, Begun)> = VecDeque::new();
+    let finish = |path: PathBuf, begun| {
+        let taken = Source { setup, runtime, path: &path }.finish(begun);
+        told(path, taken);
+    };
+    while let Some(path) = next() {
+        match (Source { setup, runtime, path: &path }).begin() {
+            Ok(new) => begun.push_back((path, new)),
+            Err(error) => told(path, Err(error)),
+        }
+        if begun.len() > AHEAD
+            && let Some((path, first)) = begun.pop_front()
+        {
+            finish(path, first);
+        }
+    }
+    begun.into_iter().for_each(|(path, begun)| finish(path, begun));
+}
+
+/// A file on its way in, on a thread that may block.
+struct Source<'s> {
+    setup: &'s Setup,
+    runtime: &'s Handle,
+    path: &'s Path,
+}
+
+/// A file that was read.
+struct Begun {
+    /// Whether its last events were applied is still to be told.
+    last: Option<Answer<bool>>,
+    repo: FileRepo,
+}
+
+/// What the commit of a file says of the rest.
+struct Look {
+    did: Did,
+    /// Nothing is known of the account.
+    unseen: bool,
+}
+
+/// Why a file was not read to its end.
+enum Early {
+    /// What is no newer than what is held has nothing to give.
+    Known(Did),
+    Failed(FileError),
+}
+
+impl<E: Into<FileError>> From<E> for Early {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Source<'_> {
+    fn take(&self) -> Result<FileRepo, FileError> {
+        self.finish(self.begin()?)
+    }
+
+    /// Waits for the end. Should something of the account be on its way in, from another file perhaps, what is held has
+    /// to be read.
+    fn finish(&self, mut begun: Begun) -> Result<FileRepo, FileError> {
+        while let Some(last) = begun.last {
+            if last.wait()? {
+                break;
+            }
+            begun = self.begin_again()?;
+        }
+        Ok(begun.repo)
+    }
+
+    fn begin_again(&self) -> Result<Begun, FileError> {
+        self.runtime.block_on(self.setup.writer.visible(|_| Ok(())))?;
+        self.begin()
+    }
+
+    fn begin(&self) -> Result<Begun, FileError> {
+        let (read, walked, mut look) = (AtomicU64::new(0), AtomicU64::new(0), None);
+        let blocks = Blocks::new(&self.setup.spill, self.setup.memory);
+        let repo = Repo::read(pieces(File::open(self.path)?, &read)?, blocks, |commit| {
+            look = Some(self.look(commit)?);
+            Ok(())
+        });
+        let nothing = |did| Begun { last: None, repo: FileRepo { did, records: 0, bytes: 0 } };
+        let (repo, Look { did, unseen }) = match (repo, look) {
+            (Ok(repo), Some(look)) => (repo, look),
+            (Err(Early::Known(did)), _) => return Ok(nothing(did)),
+            (Err(Early::Failed(error)), _) => return Err(error),
+            (Ok(_), None) => return Err(ImportError::Cut.into()),
+        };
+        let last = if unseen {
+            match self.put(&did, &repo, &walked)? {
+                None => return self.begin_again(),
+                last => last,
+            }
+        } else {
+            self.merge(&did, &repo, &walked)?;
+            None
+        };
+        let repo = FileRepo { did, records: walked.into_inner(), bytes: read.into_inner() };
+        Ok(Begun { last, repo })
+    }
+
+    /// Checks the commit, and whether it is worth to read on.
+    fn look(&self, commit: &Commit) -> Result<Look, Early> {
+        let did = commit.did.clone();
+        let s = self.setup.store.snapshot();
+        let mut unseen = true;
+        if let Some(actor) = s.actor_id(&did)? {
+            let account = s.actor(actor)?;
+            if account.as_ref().is_some_and(|account| account.status.is_gone()) {
+                let why = "the account is deleted, or wants nothing of its own collected here";
+                return Err(FileError(why.to_owned()).into());
+            }
+            let row = s.repo(actor)?;
+            unseen = account.is_none() && row.is_none();
+            match row {
+                Some(row) if row.is_complete() && commit.rev.as_u64() <= row.rev => {
+                    return Err(Early::Known(did));
                 }
-                Err(error) => Err(NetError::Protocol(error.to_string())),
-            };
-            if send.send(piece).is_err() {
-                return;
+                Some(row) if commit.rev.as_u64() < row.rev => {
+                    let why = "it is older than what was seen of the repo";
+                    return Err(FileError(why.to_owned()).into());
+                }
+                _ => {}
             }
         }
-    });
-    Ok(pieces)
-}
+        let home = match self.setup.identity.recorded(&did) {
+            Some(doc) => fetch::home_in(&doc),
+            None => self.runtime.block_on(fetch::home(self.setup, &did, Freshness::Cached)),
+        }?;
+        Expected { did: did.clone(), key: home.key, now_us: now_us() }.check(commit)?;
+        Ok(Look { did, unseen })
+    }
 
-enum Search {
-    Found(Box<Commit>),
-    Failed(CarError),
-}
+    /// Puts a repo in of which nothing is held; a small one at once. Nothing if something is held after all, which the answer
+    /// may say too.
+    fn put(
+        &self,
+        did: &Did,
+        repo: &Repo,
+        walked: &AtomicU64,
+    ) -> Result<Option<Answer<bool>>, FileError> {
+        let event = |body| Event { did: did.clone(), time: now_ms(), body };
+        let late = now_ms().saturating_add(PATIENCE_MS);
+        let mut way = Way { sink: &*self.setup.sink, next: Vec::new(), last: None };
+        way.next.extend([event(Body::Wanted), event(repo.begins())]);
+        let mut goes = Ok(true);
+        let changed = repo.changes(Vec::new(), walked, |body| {
+            // The last part goes with the end.
+            if way.next.iter().any(|event| matches!(event.body, Body::Part { .. })) {
+                let first = way.last.is_none();
+                goes = way.send(if first { left_to_host(did, late) } else { nothing() });
+            }
+            way.next.push(event(body));
+            matches!(goes, Ok(true))
+        });
+        if !goes? {
+            return Ok(None);
+        }
+        if changed.is_err() && way.last.is_some() {
+            way.next = vec![event(Body::GivenUp)];
+            way.send(settled(did, late))?;
+        }
+        changed?;
+        way.next.push(event(repo.ends()));
+        Ok(if way.send(settled(did, late))? { way.last } else { None })
+    }
 
-impl From<CarError> for Search {
-    fn from(error: CarError) -> Self {
-        Self::Failed(error)
+    /// Merges a repo with what is held of it.
+    fn merge(&self, did: &Did, repo: &Repo, walked: &AtomicU64) -> Result<(), FileError> {
+        let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
+        let apply =
+            |body| self.runtime.block_on(self.setup.sink.apply_parts(did.clone(), event(body)));
+        apply(Body::Wanted)?;
+        let merged = apply(repo.begins()).map_err(FileError::from).and_then(|()| {
+            let held = self.setup.held.held(did)?;
+            repo.changes(held, walked, |body| apply(body).is_ok())?;
+            Ok(apply(repo.ends())?)
+        });
+        if merged.is_err() {
+            apply(Body::GivenUp)?;
+        }
+        self.runtime.block_on(self.setup.writer.visible(settled(did, i64::MAX)))?;
+        merged
     }
 }
 
-/// The commit that the header names. It is the first block as a rule.
-async fn root_commit(path: &Path) -> Result<Box<Commit>, FileError> {
-    let pieces = pieces(path)?;
-    let search = move || {
-        car::read_from_root(&pieces, |root, digest, block| match Commit::decode(block) {
-            Ok(commit) if digest == root => Err(Search::Found(Box::new(commit))),
-            _ => Ok(()),
+/// Events of one repo on their way, one batch ahead of what is made.
+struct Way<'s> {
+    sink: &'s dyn RepoSink,
+    next: Vec<Event>,
+    last: Option<Answer<bool>>,
+}
+
+impl Way<'_> {
+    /// Sends what is next; `false` if the first batch was refused.
+    fn send(&mut self, along: Along) -> Result<bool, FileError> {
+        let last = self.last.take();
+        let unseen = last.is_none();
+        if let Some(last) = last
+            && !last.wait()?
+        {
+            return Ok(false);
+        }
+        self.last = Some(self.sink.apply_new(std::mem::take(&mut self.next), unseen, along)?);
+        Ok(true)
+    }
+}
+
+fn nothing() -> Along {
+    Box::new(|_| Ok(()))
+}
+
+/// The host has to put right what a file began, should that not end.
+fn left_to_host(did: &Did, due: i64) -> Along {
+    let did = did.clone();
+    Box::new(move |tx| {
+        let actor = tx.intern_actor(&did)?;
+        jobs::add(tx, actor, &JobRow::new(Priority::Asked, due)).map(drop)
+    })
+}
+
+/// What a file could not put right its host has to, and now; else nothing is left to it at `due`.
+fn settled(did: &Did, due: i64) -> Along {
+    let did = did.clone();
+    Box::new(move |tx: &mut Tx<'_>| {
+        let actor = tx.intern_actor(&did)?;
+        if tx.repo(actor)?.is_some_and(|row| row.resync.is_some()) {
+            jobs::add(tx, actor, &JobRow::new(Priority::Asked, now_ms()))?;
+        } else if jobs::get(tx, actor)?.is_some_and(|job| job.added == due) {
+            jobs::remove(tx, actor)?;
+        }
+        Ok(())
+    })
+}
+
+/// The pieces of a file, which are counted.
+fn pieces(mut file: File, read: &AtomicU64) -> std::io::Result<impl Iterator<Item = Piece>> {
+    let mut left = file.metadata()?.len();
+    let mut ended = false;
+    Ok(std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        // One more than there is, which tells the end.
+        let size = usize::try_from(left.saturating_add(1)).unwrap_or(PIECE).min(PIECE);
+        let mut piece = Vec::with_capacity(size);
+        let got = (&mut file).take(size as u64).read_to_end(&mut piece);
+        ended = !matches!(got, Ok(n) if n == size);
+        Some(match got {
+            Ok(n) => {
+                left = left.saturating_sub(n as u64);
+                read.fetch_add(n as u64, Relaxed);
+                Ok(Bytes::from(piece))
+            }
+            Err(error) => Err(NetError::Protocol(error.to_string())),
         })
-    };
-    match tokio::task::spawn_blocking(search).await {
-        Ok(Err(Search::Found(commit))) => Ok(commit),
-        Ok(Err(Search::Failed(error))) => Err(FileError(error.to_string())),
-        Ok(Ok(())) => Err(FileError("its root is no commit".to_owned())),
-        Err(_) => Err(FileError("stopped".to_owned())),
-    }
+    }))
 }

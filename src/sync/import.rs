@@ -1,6 +1,6 @@
 //! One repo from its CAR: checked, walked in order beside what is held, told as puts and deletes.
 //!
-//! Runs on a thread that may block; `walked` counts the records that were looked at; pieces come in through a channel and events go out through another.
+//! Runs on a thread that may block; `walked` counts the records that were looked at.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::blocks::{Blocks, BlocksError};
-use super::car::{self, CarError, Pieces};
+use super::car::{self, CarError, Piece};
 use super::{HeldRecord, INVALID};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Op, Record};
@@ -80,42 +80,109 @@ pub(crate) struct Expected {
     pub(crate) now_us: u64,
 }
 
+/// A repo, all of it read.
+pub(crate) struct Repo {
+    commit: Commit,
+    data: [u8; 32],
+    blocks: Blocks,
+}
+
+impl Repo {
+    /// Reads pieces to the end; `look` sees the commit as soon as it comes, which is first as a rule.
+    pub(crate) fn read<E: From<ImportError>>(
+        pieces: impl Iterator<Item = Piece>,
+        mut blocks: Blocks,
+        look: impl FnOnce(&Commit) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let (mut look, mut commit) = (Some(look), None);
+        let taken = car::read(pieces, |root, digest, block| {
+            blocks.insert(digest, block).map_err(ImportError::from).map_err(Stop::Bad)?;
+            if digest == root
+                && let Some(look) = look.take()
+            {
+                let found =
+                    Commit::decode(block).map_err(ImportError::Commit).map_err(Stop::Bad)?;
+                look(&found).map_err(Stop::Told)?;
+                commit = Some(found);
+            }
+            Ok(())
+        });
+        match taken {
+            Err(Stop::Bad(error)) => return Err(error.into()),
+            Err(Stop::Told(error)) => return Err(error),
+            Ok(_) => {}
+        }
+        let commit = commit.ok_or(ImportError::Cut)?;
+        blocks.finish().map_err(ImportError::from)?;
+        let data = cid::digest(&commit.data).ok_or(ImportError::Tree(MstError::Key))?;
+        Ok(Self { commit, data, blocks })
+    }
+
+    /// Comes before the first change.
+    pub(crate) fn begins(&self) -> Body {
+        Body::Fetching { rev: self.commit.rev, data: self.data }
+    }
+
+    /// Comes after the last change.
+    pub(crate) fn ends(&self) -> Body {
+        Body::Fetched { rev: self.commit.rev }
+    }
+
+    /// Hands what differs from `held` to `emit` in parts, which answers whether to go on.
+    pub(crate) fn changes(
+        &self,
+        held: Vec<HeldRecord>,
+        walked: &AtomicU64,
+        mut emit: impl FnMut(Body) -> bool,
+    ) -> Result<(), ImportError> {
+        compare(&self.commit, &self.blocks, held, walked, &mut emit)
+    }
+}
+
+/// Why reading ended early.
+enum Stop<E> {
+    Bad(ImportError),
+    Told(E),
+}
+
+impl<E> From<CarError> for Stop<E> {
+    fn from(error: CarError) -> Self {
+        Self::Bad(error.into())
+    }
+}
+
+impl Expected {
+    /// Whether the commit is what it has to be.
+    pub(crate) fn check(&self, commit: &Commit) -> Result<(), ImportError> {
+        if commit.did != self.did {
+            return Err(ImportError::WrongDid);
+        }
+        if commit.rev.micros() > self.now_us.saturating_add(MAX_AHEAD_US) {
+            return Err(ImportError::Future);
+        }
+        if !commit.verify_signature(&self.key) {
+            return Err(ImportError::Signature);
+        }
+        Ok(())
+    }
+}
+
 /// Reads pieces to the end and hands the changes to `emit`, which answers whether to go on. `held` is called after
 /// [`Body::Fetching`] was emitted, and has to wait until that is applied.
 pub(crate) fn import(
-    pieces: &Pieces,
-    mut blocks: Blocks,
+    pieces: impl Iterator<Item = Piece>,
+    blocks: Blocks,
     expected: &Expected,
     held: impl FnOnce() -> Result<Vec<HeldRecord>, StoreError>,
     walked: &AtomicU64,
     mut emit: impl FnMut(Body) -> bool,
 ) -> Result<(), ImportError> {
-    let root = read(pieces, &mut blocks)?;
-    let commit = blocks.get(&root).ok_or(ImportError::Cut)?;
-    let commit = Commit::decode(&commit).map_err(ImportError::Commit)?;
-    if commit.did != expected.did {
-        return Err(ImportError::WrongDid);
-    }
-    if commit.rev.micros() > expected.now_us.saturating_add(MAX_AHEAD_US) {
-        return Err(ImportError::Future);
-    }
-    if !commit.verify_signature(&expected.key) {
-        return Err(ImportError::Signature);
-    }
-    let data = cid::digest(&commit.data).ok_or(MstError::Key)?;
-    if !emit(Body::Fetching { rev: commit.rev, data }) {
+    let repo = Repo::read(pieces, blocks, |commit| expected.check(commit))?;
+    if !emit(repo.begins()) {
         return Err(ImportError::Stopped);
     }
-    compare(&commit, &blocks, held()?, walked, &mut emit)?;
-    let end = Body::Fetched { rev: commit.rev };
-    if emit(end) { Ok(()) } else { Err(ImportError::Stopped) }
-}
-
-fn read(pieces: &Pieces, blocks: &mut Blocks) -> Result<[u8; 32], ImportError> {
-    let root =
-        car::read(pieces, |digest, block| Ok::<(), ImportError>(blocks.insert(digest, block)?))?;
-    blocks.finish()?;
-    Ok(root)
+    repo.changes(held()?, walked, &mut emit)?;
+    if emit(repo.ends()) { Ok(()) } else { Err(ImportError::Stopped) }
 }
 
 /// Held records by path, in the order of the tree.
@@ -134,7 +201,8 @@ fn compare(
     let mut held: Vec<_> = held.into_iter().map(path).collect();
     held.sort_unstable();
     let mut held: HeldPaths = held.into_iter().peekable();
-    let mut parts = Parts { emit, rev: commit.rev, ops: Vec::new(), bytes: 0 };
+    let collection = Arc::from("");
+    let mut parts = Parts { emit, rev: commit.rev, ops: Vec::new(), bytes: 0, collection };
     for entry in Walk::new(commit.data, |cid| blocks.get(&cid::digest(cid)?)) {
         let (path, cid) = entry?;
         let digest = cid::digest(&cid).ok_or(MstError::Key)?;
@@ -144,7 +212,7 @@ fn compare(
             continue;
         }
         let block = blocks.get(&digest).ok_or_else(|| MstError::MissingBlock(Box::new(cid)))?;
-        match put(&path, digest, &block, fresh) {
+        match parts.put(&path, digest, &block, fresh) {
             Some(op) => parts.push(op, block.len())?,
             // In the tree, but not a record: nothing is known of it, and what was there is gone.
             None if known.is_some() => parts.push(delete(&path), 0)?,
@@ -184,7 +252,17 @@ fn catch_up<F: FnMut(Body) -> bool>(
 /// A record of a tree as a change; `None` if it is none by its path or encoding.
 pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
     let (collection, rkey) = path.split_once('/')?;
-    if !is_nsid(collection) || !is_rkey(rkey) {
+    put_in(Arc::from(collection), rkey, digest, block, created)
+}
+
+fn put_in(
+    collection: Arc<str>,
+    rkey: &str,
+    digest: [u8; 32],
+    block: &[u8],
+    created: bool,
+) -> Option<Op> {
+    if !is_nsid(&collection) || !is_rkey(rkey) {
         INVALID.inc("path");
         return None;
     }
@@ -192,7 +270,7 @@ pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> 
         INVALID.inc("cbor");
         return None;
     };
-    let valid = match catalog().check_record(collection, rkey, &value) {
+    let valid = match catalog().check_record(&collection, rkey, &value) {
         Ok(()) => true,
         Err(nsid) => {
             INVALID.inc(nsid);
@@ -200,7 +278,7 @@ pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> 
         }
     };
     let record = Some(Record { cid: digest, value, valid });
-    Some(Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record, created })
+    Some(Op { collection, rkey: Arc::from(rkey), record, created })
 }
 
 fn delete(path: &str) -> Op {
@@ -213,9 +291,19 @@ struct Parts<'e, F> {
     rev: Tid,
     ops: Vec<Op>,
     bytes: usize,
+    /// The last one: a tree has its records by collection.
+    collection: Arc<str>,
 }
 
 impl<F: FnMut(Body) -> bool> Parts<'_, F> {
+    fn put(&mut self, path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
+        let (collection, rkey) = path.split_once('/')?;
+        if *self.collection != *collection {
+            self.collection = Arc::from(collection);
+        }
+        put_in(Arc::clone(&self.collection), rkey, digest, block, created)
+    }
+
     fn push(&mut self, op: Op, bytes: usize) -> Result<(), ImportError> {
         self.ops.push(op);
         self.bytes += bytes;

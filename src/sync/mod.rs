@@ -49,11 +49,11 @@ use crate::event::Event;
 use crate::identity::Identity;
 use crate::net::HttpClient;
 use crate::store::repo_jobs::Priority;
-use crate::store::{ActorId, Store, StoreError, Writer};
+use crate::store::{ActorId, Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
-pub use files::{FileError, FileRepo};
+pub use files::{FileError, FileRepo, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};
 pub use hosts::ParkedHost;
 
@@ -69,10 +69,23 @@ pub(crate) static INVALID: Counters = Counters::new("sync.invalid-record");
 #[error("nothing takes events any more")]
 pub struct SinkClosed;
 
-/// Where the events of a fetched repo go. An answer means that every read shows them.
+/// A change of the store that goes along with events.
+pub type Along = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send>;
+
+/// Where the events of a fetched repo go.
 pub trait RepoSink: Send + Sync + 'static {
-    /// Applies events of one repo, in order.
+    /// Applies events of one repo, in order. An answer means that every read shows them.
     fn apply_parts(&self, did: Did, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>>;
+
+    /// Queues events of a repo of which nothing is held that these did not bring: nobody has to read them before more
+    /// come, so the answer comes before reads show them. With `unseen` nothing is applied, and the answer is `false`, if
+    /// anything is known of the account. For a thread that may block.
+    fn apply_new(
+        &self,
+        events: Vec<Event>,
+        unseen: bool,
+        along: Along,
+    ) -> Result<Answer<bool>, StoreError>;
 }
 
 /// A record that the index has.
@@ -126,6 +139,8 @@ pub struct Setup {
     pub memory: usize,
     /// Repos at a time.
     pub concurrency: usize,
+    /// Whether handles of repos from files are looked up; else the rounds over all accounts do that.
+    pub handles: bool,
 }
 
 /// Mean speed over the last minute.
@@ -216,14 +231,6 @@ pub struct Resync {
     handle: Handle,
     stop: CancellationToken,
     task: JoinHandle<()>,
-}
-
-/// Takes a repo in from a CAR file, without a queue.
-pub async fn import_file(
-    setup: &Arc<Setup>,
-    path: &std::path::Path,
-) -> Result<FileRepo, FileError> {
-    files::import(setup, path).await
 }
 
 impl Resync {

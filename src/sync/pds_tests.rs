@@ -11,7 +11,7 @@ use ipld_core::ipld::Ipld;
 use serde_json::json;
 
 use super::tests::{DID, NOW_US, Repo, rev};
-use super::{FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClosed};
+use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClosed};
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
@@ -22,7 +22,7 @@ use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind, SourceRow};
-use crate::store::{ActorId, Reader as _, Store, StoreError, Writer};
+use crate::store::{ActorId, Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 
 /// The index, as the runtime puts it in.
@@ -37,6 +37,22 @@ impl RepoSink for ToIndex {
         let index = Arc::clone(&self.index);
         let job = self.writer.visible(move |tx| index.apply(tx, &events));
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
+    }
+
+    fn apply_new(
+        &self,
+        events: Vec<Event>,
+        unseen: bool,
+        along: Along,
+    ) -> Result<Answer<bool>, StoreError> {
+        let index = Arc::clone(&self.index);
+        self.writer.made_blocking(move |tx| {
+            if unseen && index.knows_any(tx, &events)? {
+                return Ok(false);
+            }
+            index.apply(tx, &events)?;
+            along(tx).map(|()| true)
+        })
     }
 }
 
@@ -88,6 +104,7 @@ impl Net {
             spill_floor: 0,
             memory: 1 << 20,
             concurrency: 4,
+            handles: true,
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }
@@ -657,7 +674,7 @@ async fn files_are_held_to_the_same_as_hosts() {
     };
     let got = import("a.car", repo.car(DID, rev())).await.unwrap();
     assert_eq!((got.did.as_str(), got.records), (DID, 700));
-    assert!(net.is_complete(DID));
+    assert!(net.is_complete(DID) && net.job(DID).is_none());
     assert_eq!(net.posts(DID), 700);
     assert_eq!(import("again.car", repo.car(DID, rev())).await.unwrap().records, 0);
     // A newer state without some of the records.
@@ -679,5 +696,22 @@ async fn files_are_held_to_the_same_as_hosts() {
     }
     assert!(handle.import(std::path::Path::new("/no/such")).await.is_err());
     assert_eq!(net.posts("did:plc:y"), 0);
+    // Two states of one repo at a time: the newer one counts, whichever comes first.
+    for (did, order) in [("did:plc:p", ["old", "new"]), ("did:plc:q", ["new", "old"])] {
+        std::fs::write(net.dir.path().join("old"), repo.car(did, rev())).unwrap();
+        std::fs::write(net.dir.path().join("new"), repo.car_with(&left, did, later)).unwrap();
+        let files =
+            parking_lot::Mutex::new(order.map(|name| net.dir.path().join(name)).into_iter());
+        let (setup, runtime) = (handle.setup(), tokio::runtime::Handle::current());
+        let work = move || {
+            let told = |path: std::path::PathBuf, result: Result<_, _>| {
+                // Without having seen the other one, or too late.
+                assert!(result.is_ok() || path.ends_with("old"), "{result:?}");
+            };
+            super::import_files(&setup, &runtime, || files.lock().next(), told);
+        };
+        tokio::task::spawn_blocking(work).await.unwrap();
+        assert_eq!((net.posts(did), net.is_complete(did)), (600, true), "{did}");
+    }
     net.resync.stop().await;
 }

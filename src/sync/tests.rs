@@ -87,7 +87,7 @@ fn run(
     let dir = tempfile::tempdir().unwrap();
     let (mut bodies, blocks) = (Vec::new(), Blocks::new(dir.path(), 20_000));
     let result = import(
-        &pieces,
+        pieces.iter(),
         blocks,
         expected,
         || Ok(held),
@@ -171,8 +171,14 @@ fn a_failed_connection_is_no_end() {
     sender.send(Err(NetError::Timeout("body"))).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blocks = Blocks::new(dir.path(), 1 << 20);
-    let result =
-        import(&pieces, blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), |_| true);
+    let result = import(
+        pieces.iter(),
+        blocks,
+        &repo.expected(),
+        || Ok(vec![]),
+        &AtomicU64::new(0),
+        |_| true,
+    );
     assert_eq!(result.unwrap_err().cause(), "timeout");
 }
 

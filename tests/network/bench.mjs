@@ -7,7 +7,8 @@ import { connect } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { adminHeaders, BINARY, command, startAerie } from './aerie.mjs'
+import { adminHeaders, BINARY, command, configure, startAerie } from './aerie.mjs'
+import { writeRepo } from './car.mjs'
 import { afterwards, Client, discover, extremes, page, procedures, queries, summary, target } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
@@ -49,9 +50,9 @@ function world(name, events, options = []) {
  * The simulator serving a world, in the shape of a network that `startAerie` knows. With `past` it knows the cursor of a
  * store that has the world already; otherwise it would send everything again, beside what is measured.
  */
-async function simulate({ file }, { rate = 'max', past = false } = {}) {
+async function simulate({ file }, { rate = 'max', past = false, options = [] } = {}) {
   const url = `http://127.0.0.1:${SIMULATOR_PORT}`
-  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle']
+  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle', ...options]
   if (past) args.push('--prehistory', 'all')
   const child = spawn(ATSIM, args, { stdio: 'ignore' })
   let state
@@ -193,6 +194,33 @@ const sections = {
     await finish({ net: run.net, aerie })
   },
 
+  // Repos of some 400 and of some 20 records, and one of 450 MiB; then files through a server that follows a stream.
+  async import() {
+    const few = world('few', EVENTS, ['--actors', '1000'])
+    const many = world('many', EVENTS * 0.8, ['--actors', String(EVENTS / 25), '--initial', '0.6'])
+    for (const [shape, what] of [[few, '400'], [many, '20']]) {
+      const net = await simulate(shape, { past: true })
+      const cars = await carsOf(net, shape.file)
+      const dir = folder()
+      const { config } = configure(net, { dir, change: settings(true) })
+      const known = await command(config, 'identity', 'import', upToNow(`${cars}/operations.jsonl`, dir))
+      if (known.code !== 0) throw new Error(`identity import: ${known.output}`)
+      const done = await importing(config, cars)
+      figure(`import, repos of ${what} records`, done.records_per_s, 'records/s', '>=', 100_000)
+      note(`${format(done.repos)} repos, peak memory ${format(done.peak)} MB`)
+      await net.close()
+      remove(dir)
+    }
+    const big = await bigRepo()
+    const dir = folder()
+    const done = await importing(configure(big, { dir, change: settings(true) }).config, big.file)
+    figure('import, one repo of 450 MiB', done.records_per_s, 'records/s', '>=', 100_000)
+    figure('peak memory with a repo of 450 MiB', done.peak, 'MB', '<=', 800)
+    remove(dir)
+    await big.close()
+    await importedLive(few)
+  },
+
   async load() {
     const run = await loaded()
     const mix = path.join(BENCH_DIR, 'mix.json')
@@ -327,6 +355,117 @@ const written = (pid, client, nsid, make, viewers) =>
     return answers
   })
 
+/** Every repo of a network as a file, and the operations of its directory; the folder. */
+async function carsOf(net, world) {
+  const dir = `${world}.cars`
+  if (fs.existsSync(dir)) return dir
+  const making = `${dir}.part`
+  fs.mkdirSync(making, { recursive: true })
+  const get = (route) => fetch(net.pds.url + route)
+  const dids = []
+  for (let cursor = ''; cursor !== undefined; ) {
+    const page = await (await get(`/xrpc/com.atproto.sync.listRepos?limit=1000${cursor && `&cursor=${cursor}`}`)).json()
+    dids.push(...page.repos.filter((repo) => repo.active !== false).map((repo) => repo.did))
+    cursor = page.cursor
+  }
+  const one = async (did) => {
+    const answer = await get(`/xrpc/com.atproto.sync.getRepo?did=${did}`)
+    if (answer.ok) fs.writeFileSync(path.join(making, `${did.split(':')[2]}.car`), Buffer.from(await answer.arrayBuffer()))
+  }
+  await Promise.all(Array.from({ length: 8 }, async () => { while (dids.length) await one(dids.pop()) }))
+  for (let after = ''; ; ) {
+    const text = await (await get(`/export?count=1000${after && `&after=${after}`}`)).text()
+    fs.appendFileSync(path.join(making, 'operations.jsonl'), text.trim() + '\n')
+    const last = text.trim() && JSON.parse(text.trim().split('\n').at(-1)).createdAt
+    if (!last || last === after || text.trim().split('\n').length < 1000) break
+    after = last
+  }
+  fs.renameSync(making, dir)
+  return dir
+}
+
+/** Operations with one more of another DID, made now: an export that was just read. */
+function upToNow(file, dir) {
+  const lines = fs.readFileSync(file, 'utf8').trim().split('\n')
+  const did = 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa'
+  lines.push(JSON.stringify({ ...JSON.parse(lines.at(-1)), did, createdAt: new Date().toISOString() }))
+  const out = path.join(dir, 'operations.jsonl')
+  fs.writeFileSync(out, lines.join('\n') + '\n')
+  return out
+}
+
+/** `aerie repo import` to its end, with its peak memory. */
+async function importing(config, files) {
+  const child = spawn(BINARY, ['repo', 'import', files, '--json', '--config', config], { stdio: ['ignore', 'pipe', 'ignore'] })
+  let [output, peak] = ['', 0]
+  child.stdout.on('data', (data) => (output += data))
+  const watch = setInterval(() => (peak = Math.max(peak, memoryMb(child.pid))), 50)
+  const [code] = await once(child, 'close')
+  clearInterval(watch)
+  if (code !== 0) throw new Error(`repo import: ${output}`)
+  return { ...JSON.parse(output), peak }
+}
+const memoryMb = (pid) => {
+  try {
+    return peakMb(pid)
+  } catch {
+    return 0 // It ended.
+  }
+}
+
+/** A directory that knows the owner of one very big repo, which is in a file. */
+async function bigRepo() {
+  const { Secp256k1Keypair } = await transitive('@atproto/crypto')
+  const key = await Secp256k1Keypair.import('02'.repeat(32))
+  const did = 'did:plc:bigbigbigbigbigbigbigbig'
+  const file = path.join(BENCH_DIR, 'big.car')
+  if (!fs.existsSync(file)) await writeRepo(file, did, key, 1_390_000)
+  const server = http.createServer((req, res) => {
+    if (decodeURIComponent(req.url) !== `/${did}`) return res.writeHead(404).end()
+    const verificationMethod = [{ id: `${did}#atproto`, type: 'Multikey', controller: did, publicKeyMultibase: key.did().slice(8) }]
+    const service = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: origin }]
+    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ id: did, verificationMethod, service }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${server.address().port}`
+  return { ...networkAt(origin, await freePort()), file, close: () => server.close() }
+}
+
+const networkAt = (origin, port) => ({
+  plc: { url: origin },
+  pds: { url: origin },
+  firehose: { url: origin.replace('http', 'ws') },
+  labeler: { did: 'did:plc:bbbbbbbbbbbbbbbbbbbbbbbb', url: origin, seq: 0 },
+  appview: { port, url: `http://127.0.0.1:${port}`, did: 'did:web:appview.example', signingKeyHex: '01'.repeat(32) },
+})
+
+/** Follows a stream of 1,000 events a second while the files of the same network's past come in. */
+async function importedLive(shape) {
+  const past = Math.floor(EVENTS * 0.8)
+  const options = ['--prehistory', String(past), '--retain-from', String(past)]
+  const net = await simulate(shape, { rate: 1000, options })
+  const cars = await carsOf(net, `${shape.file}-${past}`)
+  const dir = folder()
+  const aerie = await startAerie(net, { dir, change: settings(true) })
+  await sleep(5000)
+  const released = async () => (await (await fetch(`${net.plc.url}/sim/state`)).json()).seq
+  let [worst, over] = [0, false]
+  const watch = (async () => {
+    while (!over) {
+      worst = Math.max(worst, ((await released()) - (await position(aerie))) / 1000)
+      await sleep(100)
+    }
+  })()
+  const done = await importing(aerie.config, cars)
+  over = true
+  await watch
+  figure('live lag while files come in', worst, 's', '<=', 2)
+  note(`${format(done.records_per_s)} records/s beside 1,000 events/s, peak memory ${format(peakMb(aerie.pid))} MB`)
+  await finish({ net, aerie })
+  remove(dir)
+}
+
 /** A PDS with `count` photographs of one account, and the directory that names it; nothing else of a network. */
 async function pictures(count) {
   const { default: sharp } = await transitive('sharp')
@@ -356,15 +495,10 @@ async function pictures(count) {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${server.address().port}`
-  const appviewPort = await freePort()
   return {
+    ...networkAt(origin, await freePort()),
     did,
     cids: [...blobs.keys()],
-    plc: { url: origin },
-    pds: { url: origin },
-    firehose: { url: origin.replace('http', 'ws') },
-    labeler: { did: 'did:plc:bbbbbbbbbbbbbbbbbbbbbbbb', url: origin, seq: 0 },
-    appview: { port: appviewPort, url: `http://127.0.0.1:${appviewPort}`, did: 'did:web:appview.example', signingKeyHex: '01'.repeat(32) },
     async close() {
       server.closeAllConnections()
       server.close()

@@ -1,0 +1,194 @@
+//! Big batches for a store that nobody reads meanwhile: their rows become tables at once.
+//!
+//! A batch of the engine goes into its journal and its memtables, is flushed as many small tables, and these are merged
+//! again and again. The rows of a big batch are sorted already, so here each keyspace gets one run of tables of them (the
+//! engine's ingestion). Each keyspace takes its run in by itself; so that in the end all have, the batch is on disk as
+//! a file before the first does, and who opens a store with such a file puts it in again.
+//!
+//! # Invariants
+//! - A file that has its name is whole, and nothing else was written since it was made. Rows are absolute, so it can be
+//!   put in any number of times.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use super::tx::Overlay;
+use super::{Ks, StoreError};
+
+const NAME: &str = "bulk";
+/// Threads that make tables.
+const BUILDERS: usize = 2;
+/// In place of the length of a value: the row is removed.
+const REMOVED: u32 = u32::MAX;
+
+/// Rows of one keyspace.
+type Rows = (Ks, Overlay);
+
+/// Puts rows in. What was written before is on disk, and no memtable has any of it.
+pub(super) fn load<'k>(
+    folder: &Path,
+    keyspaces: impl Fn(Ks) -> Result<&'k fjall::Keyspace, StoreError> + Sync,
+    rows: &[Rows],
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::Folder(folder.join(NAME), e);
+    let (todo, on_disk) = (Mutex::new(largest_last(rows)), Mutex::new(false));
+    // Held until the file is there.
+    let mut written = on_disk.lock();
+    let build = || {
+        let mut built = Vec::new();
+        loop {
+            let Some((ks, overlay)) = todo.lock().pop() else { break };
+            let mut run = keyspaces(*ks)?.start_ingestion()?;
+            for (key, value) in overlay {
+                match value {
+                    Some(value) => run.write(key.clone(), value.clone())?,
+                    None => run.write_tombstone(key.clone())?,
+                }
+            }
+            built.push(run);
+        }
+        if *on_disk.lock() {
+            built.into_iter().try_for_each(|run| run.finish())?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    std::thread::scope(|scope| {
+        let builders: Vec<_> = (0..BUILDERS).map(|_| scope.spawn(build)).collect();
+        let result = write(folder, rows).map_err(failed);
+        *written = result.is_ok();
+        drop(written);
+        let join = |builder: std::thread::ScopedJoinHandle<'_, _>| {
+            builder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        builders.into_iter().map(join).fold(result, |result, built| result.and(built))
+    })?;
+    remove(folder).map_err(failed)
+}
+
+fn largest_last(rows: &[Rows]) -> Vec<&Rows> {
+    let mut rows: Vec<&Rows> = rows.iter().filter(|(_, overlay)| !overlay.is_empty()).collect();
+    rows.sort_unstable_by_key(|(_, overlay)| overlay.len());
+    rows
+}
+
+/// Finishes what a crash left half done.
+pub(super) fn recover<'k>(
+    folder: &Path,
+    keyspaces: impl Fn(Ks) -> Result<&'k fjall::Keyspace, StoreError> + Sync,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::Folder(folder.join(NAME), e);
+    match File::open(folder.join(NAME)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(file) => {
+            let rows = read(&mut BufReader::with_capacity(1 << 20, file)).map_err(failed)?;
+            tracing::warn!("store: a big batch was not in whole, and is put in again");
+            load(folder, keyspaces, &rows)
+        }
+    }
+}
+
+/// Under another name first, so that one that is cut short is none.
+fn write(folder: &Path, rows: &[Rows]) -> std::io::Result<()> {
+    let part = folder.join(format!("{NAME}.part"));
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(&part)?);
+    let len = |n: usize| u32::try_from(n).unwrap_or(REMOVED - 1).to_le_bytes();
+    for (ks, overlay) in rows {
+        let count = overlay.len() as u64;
+        out.write_all(&len(ks.name().len()))?;
+        out.write_all(ks.name().as_bytes())?;
+        out.write_all(&count.to_le_bytes())?;
+        for (key, value) in overlay {
+            out.write_all(&len(key.len()))?;
+            out.write_all(&value.as_ref().map_or(REMOVED.to_le_bytes(), |v| len(v.len())))?;
+            out.write_all(key)?;
+            out.write_all(value.as_deref().unwrap_or_default())?;
+        }
+    }
+    out.into_inner()?.sync_all()?;
+    std::fs::rename(&part, folder.join(NAME))?;
+    File::open(folder)?.sync_all()
+}
+
+fn read(file: &mut impl Read) -> std::io::Result<Vec<Rows>> {
+    let mut rows = Vec::new();
+    loop {
+        let mut len = [0; 4];
+        match file.read_exact(&mut len) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(rows),
+            read => read?,
+        }
+        let name = bytes(file, u32::from_le_bytes(len))?;
+        let known = Ks::ALL.iter().find(|ks| ks.name().as_bytes() == name);
+        let ks = *known.ok_or(std::io::Error::from(ErrorKind::InvalidData))?;
+        let mut count = [0; 8];
+        file.read_exact(&mut count)?;
+        let mut overlay = BTreeMap::new();
+        for _ in 0..u64::from_le_bytes(count) {
+            let (mut key, mut value) = ([0; 4], [0; 4]);
+            file.read_exact(&mut key)?;
+            file.read_exact(&mut value)?;
+            let key = bytes(file, u32::from_le_bytes(key))?;
+            let value = match u32::from_le_bytes(value) {
+                REMOVED => None,
+                len => Some(bytes(file, len)?.into()),
+            };
+            overlay.insert(key.into(), value);
+        }
+        rows.push((ks, overlay));
+    }
+}
+
+fn bytes(file: &mut impl Read, len: u32) -> std::io::Result<Vec<u8>> {
+    let mut out = vec![0; len as usize];
+    file.read_exact(&mut out)?;
+    Ok(out)
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    std::fs::remove_file(folder.join(NAME))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Reader as _, Store};
+
+    fn rows(of: &[(&str, Option<&str>)]) -> Vec<Rows> {
+        let slice = |text: &str| fjall::Slice::from(text.as_bytes());
+        let overlay = of.iter().map(|(key, value)| (slice(key), value.map(slice))).collect();
+        vec![(Ks::Fwd, Overlay::new()), (Ks::Rev, overlay)]
+    }
+
+    fn held(store: &Store) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut out = Vec::new();
+        let mut add = |k: &[u8], v: &[u8]| {
+            out.push((text(k), text(v)));
+            true
+        };
+        store.snapshot().scan(Ks::Rev, b"", None, false, &mut add).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_a_crash_left_is_put_in_at_the_next_start_and_what_was_cut_short_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), 64 << 20).unwrap();
+        let store = open();
+        load(dir.path(), |ks| store.keyspace(ks), &rows(&[("a", Some("1")), ("b", Some("1"))]))
+            .unwrap();
+        drop(store);
+        write(dir.path(), &rows(&[("b", None), ("c", Some("2")), ("d", Some(""))])).unwrap();
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(held(&open()), [pair("a", "1"), pair("c", "2"), pair("d", "")]);
+        assert!(!dir.path().join(NAME).exists());
+        std::fs::write(dir.path().join("bulk.part"), b"\x05\0\0\0edge").unwrap();
+        assert_eq!(held(&open()).len(), 3);
+    }
+}
