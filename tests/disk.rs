@@ -11,28 +11,26 @@
 )]
 #![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a test says why it is skipped")]
 
+mod server;
+
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aerie::repo::dag_cbor;
 use aerie::syntax::{Tid, cid};
-use futures_util::{SinkExt, StreamExt};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use server::{Aerie, did, jetstream, noise, serve_documents};
 
 const MB: u64 = 1 << 20;
-/// The file system, and what of it is free at first.
+/// The file system; what of it is free at first, and where retention makes room.
 const DISK: u64 = 1100 * MB;
 const FREE: u64 = 480 * MB;
+const FREE_TO_PRUNE: u64 = 445 * MB;
 const ACCOUNTS: u64 = 40;
 /// Half of them posts, half records of 2.5 kB that do not compress.
 const EVENTS: u64 = 100_000;
@@ -55,6 +53,11 @@ impl Disk {
         };
         let made = run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))
             && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.root()));
+        if !made {
+            eprintln!(
+                "skipped: a file system cannot be mounted here (root and a loop device are needed)"
+            );
+        }
         made.then_some(disk)
     }
 
@@ -93,11 +96,6 @@ struct World {
 }
 
 impl World {
-    fn did(n: u64) -> String {
-        let letter = |n: u64| char::from(b'a' + u8::try_from(n % 26).unwrap());
-        format!("did:plc:aaaaaaaaaaaaaaaaaaaaaa{}{}", letter(n / 26), letter(n))
-    }
-
     fn path(&self, n: u64) -> (&'static str, String) {
         let rkey = Tid::from_micros(self.begin + n, 1).to_string();
         (if n.is_multiple_of(2) { "app.bsky.feed.post" } else { "com.example.note" }, rkey)
@@ -113,204 +111,37 @@ impl World {
             "rev": rkey, "operation": "create", "collection": collection, "rkey": rkey,
             "record": record, "cid": cid.to_string(),
         });
-        let did = Self::did(n / 2 % ACCOUNTS);
+        let did = did(n / 2 % ACCOUNTS);
         json!({ "did": did, "time_us": self.begin + n, "kind": "commit", "commit": commit })
             .to_string()
     }
-
-    /// A Jetstream of it.
-    async fn serve(self: Arc<Self>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let world = Arc::clone(&self);
-                tokio::spawn(async move {
-                    let cursor = Arc::<AtomicU64>::default();
-                    let seen = Arc::clone(&cursor);
-                    #[allow(clippy::result_large_err, reason = "the trait's")]
-                    let look = move |request: &Request, response: Response| {
-                        let query = request.uri().query().unwrap_or_default();
-                        let at = query.split('&').find_map(|p| p.strip_prefix("cursor="));
-                        seen.store(
-                            at.and_then(|at| at.parse().ok()).unwrap_or(0),
-                            Ordering::SeqCst,
-                        );
-                        Ok(response)
-                    };
-                    let accepted = tokio_tungstenite::accept_hdr_async(stream, look).await;
-                    let Ok(mut socket) = accepted else { return };
-                    let first = cursor.load(Ordering::SeqCst).saturating_sub(world.begin);
-                    for n in first..EVENTS {
-                        if socket.send(Message::text(world.message(n))).await.is_err() {
-                            return;
-                        }
-                    }
-                    while let Some(Ok(_)) = socket.next().await {}
-                });
-            }
-        });
-        url
-    }
 }
 
-/// Text that no compression makes shorter.
-fn noise(seed: u64, len: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            char::from(LETTERS[usize::try_from(state % 64).unwrap()])
-        })
-        .collect()
+async fn posts_of(aerie: &Aerie, n: u64) -> u64 {
+    let profile = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
+    let (_, body) = aerie.ask(&profile, "").await;
+    let profile: Value = serde_json::from_str(&body).unwrap_or_default();
+    profile["postsCount"].as_u64().unwrap_or(0)
 }
 
-/// PLC directory and webhook in one: what was posted to the latter.
-async fn serve_documents() -> (String, Arc<Mutex<Vec<Value>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (told, pds) = (Arc::<Mutex<Vec<Value>>>::default(), url.clone());
-    let events = Arc::clone(&told);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let (events, pds) = (Arc::clone(&events), pds.clone());
-            tokio::spawn(async move {
-                let (head, body) = read_message(&mut stream, true).await;
-                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                let (status, answer) = if head.starts_with("POST /hook") {
-                    events.lock().push(serde_json::from_str(&body).unwrap());
-                    (200, json!({}))
-                } else if let Some(did) = path.strip_prefix("/did:plc:") {
-                    let service = json!([{
-                        "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds,
-                    }]);
-                    let id = format!("did:plc:{did}");
-                    (200, json!({ "id": id, "alsoKnownAs": [], "service": service }))
-                } else {
-                    (404, json!({ "error": "NotFound", "message": "not here" }))
-                };
-                let answer = answer.to_string();
-                let length = answer.len();
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-                );
-                let _ = stream.write_all(format!("{head}{answer}").as_bytes()).await;
-            });
-        }
-    });
-    (url, told)
-}
-
-/// Head and body of an HTTP message; of an answer, up to the end of the connection.
-async fn read_message(stream: &mut TcpStream, request: bool) -> (String, String) {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let n = stream.read(&mut piece).await.unwrap_or(0);
-        bytes.extend_from_slice(&piece[..n]);
-        let text = String::from_utf8_lossy(&bytes);
-        let parts = text.split_once("\r\n\r\n");
-        let length = parts.and_then(|(head, _)| {
-            let lower = head.to_ascii_lowercase();
-            lower.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
-        });
-        let whole = request && parts.is_some_and(|(_, body)| body.len() >= length.unwrap_or(0));
-        if n == 0 || whole {
-            let (head, body) = parts.unwrap_or_default();
-            return (head.to_owned(), body.to_owned());
+async fn all_post(aerie: &Aerie) -> bool {
+    for n in 0..ACCOUNTS {
+        if posts_of(aerie, n).await == 0 {
+            return false;
         }
     }
+    true
 }
 
-/// The server on that disk.
-struct Aerie {
-    config: PathBuf,
-    port: u16,
-    child: Mutex<Child>,
+async fn step(aerie: &Aerie) -> String {
+    aerie.status().await["disk"]["step"].as_str().unwrap_or_default().to_owned()
 }
 
-impl Aerie {
-    fn spawn(config: &Path) -> Child {
-        let log = File::options().create(true).append(true).open(config.with_extension("log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aerie"));
-        command.args(["serve", "--config"]).arg(config).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap()
-    }
-
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.config.with_extension("log")).unwrap_or_default();
-        let lines: Vec<_> =
-            log.lines().filter(|line| !line.contains("Finished ingestion")).collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
-    }
-
-    /// Status and body of an answer, 0 without one.
-    async fn ask(&self, head: &str, body: &str) -> (u16, String) {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)).await else {
-            return (0, String::new());
-        };
-        // admin:x
-        let request = format!(
-            "{head} HTTP/1.1\r\nhost: a\r\nauthorization: Basic YWRtaW46eA==\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let _ = stream.write_all(request.as_bytes()).await;
-        let (head, body) = read_message(&mut stream, false).await;
-        (head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0), body)
-    }
-
-    async fn status(&self) -> Value {
-        let (_, body) = self.ask("GET /admin/status", "").await;
-        serde_json::from_str(&body).unwrap_or_default()
-    }
-
-    async fn step(&self) -> String {
-        self.status().await["disk"]["step"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// A change that the server has to keep.
-    async fn save(&self) -> (u16, String) {
-        let subject = json!({ "$type": "com.atproto.admin.defs#repoRef", "did": World::did(0) });
-        let body = json!({ "subject": subject, "takedown": { "applied": false } }).to_string();
-        self.ask("POST /xrpc/com.atproto.admin.updateSubjectStatus", &body).await
-    }
-
-    /// Waits until `condition`.
-    async fn until(&self, what: &str, seconds: u64, mut condition: impl AsyncFnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(seconds);
-        while !condition().await {
-            let ended = self.child.lock().try_wait().unwrap();
-            assert!(ended.is_none(), "it ended ({ended:?}) before: {what}\n{}", self.log());
-            if Instant::now() > end {
-                panic!("not in time: {what}: {:#}\n{}", self.status().await["disk"], self.log());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn serves(&self) {
-        let healthy = async || self.ask("GET /xrpc/_health", "").await.0 == 200;
-        self.until("it serves", 30, healthy).await;
-    }
-
-    async fn posts_of(&self, n: u64) -> u64 {
-        let profile = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", World::did(n));
-        let (_, body) = self.ask(&profile, "").await;
-        let profile: Value = serde_json::from_str(&body).unwrap_or_default();
-        profile["postsCount"].as_u64().unwrap_or(0)
-    }
-}
-
-impl Drop for Aerie {
-    fn drop(&mut self) {
-        let child = self.child.get_mut();
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+/// A change that the server has to keep.
+async fn save(aerie: &Aerie) -> (u16, String) {
+    let subject = json!({ "$type": "com.atproto.admin.defs#repoRef", "did": did(0) });
+    let body = json!({ "subject": subject, "takedown": { "applied": false } }).to_string();
+    aerie.ask("POST /xrpc/com.atproto.admin.updateSubjectStatus", &body).await
 }
 
 /// Reads without pause while `on`; every answer has to be right.
@@ -319,7 +150,7 @@ fn read_all_the_time(aerie: &Arc<Aerie>, on: &Arc<AtomicBool>) -> tokio::task::J
     tokio::spawn(async move {
         let mut reads = 0;
         while on.load(Ordering::SeqCst) {
-            let actor = World::did(reads % ACCOUNTS);
+            let actor = did(reads % ACCOUNTS);
             for path in [
                 format!("/xrpc/app.bsky.actor.getProfile?actor={actor}"),
                 format!("/xrpc/app.bsky.feed.getAuthorFeed?actor={actor}&limit=30"),
@@ -336,55 +167,48 @@ fn read_all_the_time(aerie: &Arc<Aerie>, on: &Arc<AtomicBool>) -> tokio::task::J
     })
 }
 
+fn settings(disk: &Disk, upstream: &str, documents: &str, reserve_file: &str) -> String {
+    format!(
+        "[store]\npath = {:?}\nmemory_budget = \"64MB\"\nreserve = 0\nreserve_file = {reserve_file:?}\n\
+         [network]\nupstreams = []\njetstream = [{upstream:?}]\nplc_url = {documents:?}\n\
+         allow_private_addresses = true\nfetch_on_read = false\n",
+        disk.root().join("data")
+    )
+}
+
+/// An hour ago, in microseconds.
+fn lately() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_micros()).unwrap() - 3_600_000_000
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_runs_full_and_nothing_is_lost() {
-    let Some(disk) = Disk::mount() else {
-        eprintln!(
-            "skipped: a file system cannot be mounted here (root and a loop device are needed)"
-        );
-        return;
-    };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let begin = u64::try_from(now.as_micros()).unwrap() - 3_600_000_000;
+    let Some(disk) = Disk::mount() else { return };
+    let begin = lately();
     let world = Arc::new(World { begin });
-    let jetstream = Arc::clone(&world).serve().await;
+    let of = Arc::clone(&world);
+    let upstream = jetstream(begin, EVENTS, move |n| of.message(n)).await;
     let (documents, told) = serve_documents().await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let config = disk.folder.path().join("aerie.toml");
-    let text = format!(
-        "[server]\nlisten = \"127.0.0.1:{port}\"\n[admin]\npassword = \"x\"\n\
-         [store]\npath = {:?}\nmemory_budget = \"64MB\"\nreserve = 0\nreserve_file = \"32MB\"\n\
-         [network]\nupstreams = []\njetstream = [{jetstream:?}]\nplc_url = {documents:?}\n\
-         allow_private_addresses = true\nfetch_on_read = false\n\
-         [alerts]\nwebhook = \"{documents}/hook\"\n",
-        disk.root().join("data")
-    );
-    fs::write(&config, text).unwrap();
+    let alerts = format!("[alerts]\nwebhook = \"{documents}/hook\"\n");
+    let text = settings(&disk, &upstream, &documents, "32MB") + &alerts;
     disk.fill("ballast", FREE);
-    let child = Mutex::new(Aerie::spawn(&config));
-    let aerie = Arc::new(Aerie { config, port, child });
-    aerie.serves().await;
-    let began = async || {
-        let mut begun = true;
-        for n in 0..ACCOUNTS {
-            begun &= aerie.posts_of(n).await > 0;
-        }
-        begun
-    };
-    aerie.until("every account has posts", 60, began).await;
+    let aerie = Aerie::start(config, &text).await;
+    aerie.until("every account has posts", 60, async || all_post(&aerie).await).await;
     assert_eq!(aerie.ask("GET /readyz", "").await, (200, "ready\n".to_owned()));
 
     // The load fills it: ingest stops, reads and private writes go on.
     let on = Arc::new(AtomicBool::new(true));
     let reading = read_all_the_time(&aerie, &on);
-    aerie.until("ingest stops", 300, async || aerie.step().await == "stop").await;
+    aerie.until("ingest stops", 300, async || step(&aerie).await == "stop").await;
     let (ready, why) = aerie.ask("GET /readyz", "").await;
     assert!(ready == 503 && why.contains("ingest is stopped"), "{ready} {why}");
-    assert_eq!(aerie.save().await.0, 200);
+    assert_eq!(save(&aerie).await.0, 200);
     let status = aerie.status().await;
     assert!(status["disk"]["reserve_file"].as_u64().unwrap() >= 32_000_000, "{}", status["disk"]);
     assert_eq!(status["counters"]["disk.step"]["stop"], 1);
-    let stopped: u64 = async { aerie.posts_of(0).await }.await;
+    let stopped: u64 = async { posts_of(&aerie, 0).await }.await;
     assert!(stopped < EVENTS / 2 / ACCOUNTS, "all of it found room");
 
     // Something else takes the rest, and what the reserve file held.
@@ -396,23 +220,17 @@ async fn a_disk_runs_full_and_nothing_is_lost() {
         .await;
     disk.fill("most", 0);
     assert!(disk.free() < MB, "{}", disk.free());
-    let (status, body) = aerie.save().await;
+    let (status, body) = save(&aerie).await;
     assert!(status == 503 && body.contains("InsufficientStorage"), "{status} {body}");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(aerie.posts_of(0).await, stopped);
+    assert_eq!(posts_of(&aerie, 0).await, stopped);
     on.store(false, Ordering::SeqCst);
     let reads = reading.await.expect("every read was answered");
     assert!(reads > 100, "{reads}");
 
     // Killed there, it comes up again and reads.
-    {
-        let mut child = aerie.child.lock();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        *child = Aerie::spawn(&aerie.config);
-    }
-    aerie.serves().await;
-    assert_eq!(aerie.posts_of(0).await, stopped);
+    aerie.kill_and_start().await;
+    assert_eq!(posts_of(&aerie, 0).await, stopped);
     on.store(true, Ordering::SeqCst);
     let reading = read_all_the_time(&aerie, &on);
     aerie.until("it says why", 10, async || aerie.ask("GET /readyz", "").await.0 == 503).await;
@@ -425,13 +243,13 @@ async fn a_disk_runs_full_and_nothing_is_lost() {
     let all = async || aerie.status().await["upstreams"][0]["seq"].as_u64() == Some(last);
     aerie.until("everything is there", 300, all).await;
     assert_eq!(aerie.ask("GET /readyz", "").await.0, 200);
-    assert_eq!(aerie.save().await.0, 200);
+    assert_eq!(save(&aerie).await.0, 200);
     for n in 0..ACCOUNTS {
-        assert_eq!(aerie.posts_of(n).await, EVENTS / 2 / ACCOUNTS, "{n}");
+        assert_eq!(posts_of(&aerie, n).await, EVENTS / 2 / ACCOUNTS, "{n}");
     }
     for n in (1..EVENTS).step_by(998) {
         let (collection, rkey) = world.path(n);
-        let repo = World::did(n / 2 % ACCOUNTS);
+        let repo = did(n / 2 % ACCOUNTS);
         let query = format!("repo={repo}&collection={collection}&rkey={rkey}");
         let (status, body) =
             aerie.ask(&format!("GET /xrpc/com.atproto.repo.getRecord?{query}"), "").await;
@@ -448,14 +266,64 @@ async fn a_disk_runs_full_and_nothing_is_lost() {
     assert!(steps.contains(&"stop".to_owned()), "{steps:?}");
     assert_eq!(steps.last().unwrap(), "normal", "{steps:?}");
 
-    let pid = aerie.child.lock().id().to_string();
-    assert!(Command::new("kill").arg(pid).status().unwrap().success());
-    let code = aerie.child.lock().wait().unwrap();
-    assert_eq!(code.code(), Some(0), "{}", aerie.log());
-    let check = Command::new(env!("CARGO_BIN_EXE_aerie"))
-        .args(["db", "check", "--config"])
-        .arg(&aerie.config)
-        .output()
-        .unwrap();
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    aerie.stop();
+    aerie.command(&["db", "check"]);
+}
+
+/// Posts of 5 kB, over the last four weeks; the rest after the first comes slowly.
+const AGED: u64 = 14_000;
+const AT_ONCE: u64 = 10_000;
+const WEEKS: u64 = 28 * 86_400_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_makes_room_before_the_disk_is_full() {
+    let Some(disk) = Disk::mount() else { return };
+    let begin = lately();
+    let message = move |n: u64| {
+        if n > AT_ONCE {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        let rkey = Tid::from_micros(begin - WEEKS + n * (WEEKS / AGED), 1).to_string();
+        let record = json!({
+            "$type": "app.bsky.feed.post", "text": "hi", "pad": noise(n, 5000),
+            "createdAt": "2026-01-01T00:00:00.000Z",
+        });
+        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&record)));
+        let commit = json!({
+            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+            "record": record, "cid": cid.to_string(),
+        });
+        let (did, time) = (did(n % ACCOUNTS), begin + n);
+        json!({ "did": did, "time_us": time, "kind": "commit", "commit": commit }).to_string()
+    };
+    let upstream = jetstream(begin, AGED, message).await;
+    let (documents, _) = serve_documents().await;
+    let scope = "[scope]\nmode = \"window\"\ndays = 30\n";
+    let text = settings(&disk, &upstream, &documents, "0") + scope;
+    disk.fill("ballast", FREE_TO_PRUNE);
+    let aerie = Aerie::start(disk.folder.path().join("aerie.toml"), &text).await;
+    aerie.until("every account has posts", 60, async || all_post(&aerie).await).await;
+    let on = Arc::new(AtomicBool::new(true));
+    let reading = read_all_the_time(&aerie, &on);
+    let last = begin + AGED - 1;
+    let all = async || aerie.status().await["upstreams"][0]["seq"].as_u64() == Some(last);
+    aerie.until("everything came in", 300, all).await;
+    let ran = async || aerie.status().await["scope"]["last"].is_object();
+    aerie.until("retention ran", 120, ran).await;
+    on.store(false, Ordering::SeqCst);
+    reading.await.expect("every read was answered");
+
+    let status = aerie.status().await;
+    let (report, steps) = (&status["scope"]["last"], &status["counters"]["disk.step"]);
+    assert!(steps["prune"].as_u64() >= Some(1), "{steps}");
+    assert!(report["deleted"]["posts"].as_u64() > Some(AGED / 2), "{report}");
+    assert!(report["owed"] == 0 && report["error"].is_null(), "{report}");
+    aerie
+        .until("there is room", 30, async || ["normal", "warn"].contains(&&*step(&aerie).await))
+        .await;
+    // Nobody has to do with any of them: the last three days are left, and all of what came during the run.
+    let left = posts_of(&aerie, 0).await;
+    assert!((AGED / 10 / ACCOUNTS..AGED / 2 / ACCOUNTS).contains(&left), "{left}");
+    aerie.stop();
+    aerie.command(&["db", "check"]);
 }

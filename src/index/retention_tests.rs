@@ -6,8 +6,8 @@ use super::check::{Options, check};
 use super::retention::{Place, Policy, Tally, find, place, step};
 use super::scope::Mode;
 use super::testing::{
-    NOW, POST, World, at, filled, follow, gate_nobody, like, map, op, post, quote, reply, strong,
-    text, uri,
+    NOW, POST, World, at, filled, follow, gate_nobody, gone, like, map, op, post, quote, reply,
+    strong, text, uri,
 };
 use crate::event::Op;
 use crate::store::rows::{Counter, NotifRow, order_prefix};
@@ -337,4 +337,68 @@ async fn what_was_liked_meanwhile_stays() {
     assert_eq!(done.tally.total(), 0);
     assert!(held(&w, "s", 1));
     assert_eq!(w.count(Target::Post(w.post("s", 1)), Counter::Likes), 1);
+}
+
+/// Something that has to do with a post that is about to go; `true` if it has to stay because of it.
+async fn meddle(w: &mut World, dice: &mut Dice, n: u64, id: crate::store::RecordId) -> bool {
+    let (author, uri, rkey) = {
+        let s = w.store.snapshot();
+        let did = s.did(id.actor).unwrap();
+        let name = did.trim_start_matches("did:web:").trim_end_matches(".example").to_owned();
+        (name, s.target_text(Target::of(id)).unwrap(), s.rkey_text(id.rkey).unwrap())
+    };
+    let there = w.store.snapshot().has(Ks::Post, &PostId::of(id).unwrap().to_bytes()).unwrap();
+    let (who, op, stays) = match dice.roll(7) {
+        0 => ("m", like(n, &uri), true),
+        1 => ("m", reply(n, &uri, &uri), true),
+        2 => ("g", quote(n, &uri), true),
+        3 => ("m", follow(n, &author), true),
+        4 => ("t", like(n + 100_000_000, &uri), false),
+        5 => ("u", reply(n + 100_000_000, &uri, &uri), false),
+        _ => (&*author, Op { rkey: rkey.into(), ..gone(POST, 0) }, false),
+    };
+    w.commit(who, [op]).await;
+    there && stays
+}
+
+#[tokio::test]
+async fn counts_stay_right_while_events_come() {
+    for seed in 1..=4 {
+        let mut w = network(seed).await;
+        w.restart(Mode::Window, 30);
+        let (mut dice, policy) = (Dice(seed + 100), policy(Mode::Window));
+        let (mut at, mut n, mut taken) = (Place::default(), 1000, 0);
+        let mut staying: BTreeMap<PostId, u64> = BTreeMap::new();
+        while !at.is_end() {
+            let found = find(&w.store.snapshot(), w.index.scope().1, &policy, at.clone()).unwrap();
+            let mut rest = found.going;
+            while !rest.is_empty() {
+                // A few at a time, so that much comes in between.
+                let mut left = rest.split_off(rest.len() - rest.len().min(5));
+                for id in left.clone() {
+                    n += 1;
+                    let Some(post) = PostId::of(id).filter(|_| dice.roll(3) == 0) else { continue };
+                    let stays = meddle(&mut w, &mut dice, n, id).await;
+                    staying.extend(stays.then_some((post, n)));
+                }
+                while !left.is_empty() {
+                    let (index, place) = (std::sync::Arc::clone(&w.index), at.clone());
+                    let step = move |tx: &mut crate::store::Tx<'_>| {
+                        step(&index, tx, &policy, left, &place)
+                    };
+                    let done = w.writer.durable(step).await.unwrap();
+                    taken += done.tally.total();
+                    left = done.left;
+                }
+            }
+            at = found.place;
+        }
+        clean(&w, "meddled with");
+        assert!(taken > 20 && staying.len() > 5, "{seed}: {taken} {staying:?}");
+        for (post, n) in staying {
+            assert!(w.store.snapshot().post(post).unwrap().is_some(), "{seed}: {post:?} {n}");
+        }
+        run(&w, policy).await;
+        clean(&w, "after the next run");
+    }
 }

@@ -26,6 +26,7 @@ mod status;
 pub use identities::import as import_identities;
 pub use import::import;
 pub use private::{Private, Tally};
+pub use retention::{Keeper, Report};
 pub use serve::{ServeError, run};
 
 /// Milliseconds since the epoch.

@@ -4,13 +4,13 @@
 //! Every hour, and on command, everything older than the scope's days goes. If the store is above its budget then, it
 //! goes on with ever younger records: of each age first those that hardly anybody liked, answered or quoted, then the
 //! others, but none of the last day. The store looks as big as before until it is compacted, so a run that took much
-//! away rewrites the keyspaces, one after the other and only with enough free disk; what could not be given back is
-//! remembered and counts as free, so that the next run does not take more away for it.
+//! away, or would go on with younger ones, rewrites the keyspaces, one after the other and only with enough free disk;
+//! what could not be given back is remembered and counts as free, so that the next run does not take more away for it.
 //!
 //! When the disk runs full it begins at once, and stops with what was needed.
 //!
 //! The writer is asked for small steps with pauses of four times their length in between: a fifth of its time at most,
-//! less while ingest waits.
+//! less while ingest waits; half of its time when the disk runs full.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,10 @@ const EVERY: Duration = Duration::from_secs(3600);
 const FIRST: Duration = Duration::from_secs(120);
 /// Jobs of others at the writer from which on the next step waits.
 const BUSY: usize = 16;
+/// Pauses after a step, in lengths of it.
+const PAUSE: u32 = 4;
+/// The same when the disk runs full: what ingest gains then it loses again when it has to stop.
+const PAUSE_IN_NEED: u32 = 1;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Of each age, in percent of the days, what goes while the store is above its budget.
 const YOUNGER: [i64; 4] = [75, 50, 25, 10];
@@ -53,40 +57,71 @@ struct Plan {
     /// Bytes to be freed whatever the budget: the disk runs full.
     wanted: u64,
     dry: bool,
+    /// What time it is, milliseconds since the epoch: of the whole run, so that its walks agree on what is old.
+    now: i64,
+    /// Pauses after a step, in lengths of it.
+    pause: u32,
 }
 
 /// What a run did, or would do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Report {
-    mode: String,
-    days: u32,
-    dry_run: bool,
+pub struct Report {
+    /// The scope.
+    pub mode: String,
+    /// Its days.
+    pub days: u32,
+    /// Nothing was taken away.
+    pub dry_run: bool,
     /// Milliseconds since the epoch.
-    began: i64,
-    ended: i64,
+    pub began: i64,
+    /// The same.
+    pub ended: i64,
     /// Records that are older touch somebody who is kept.
-    oldest: i64,
+    pub oldest: i64,
     /// Times that the store was walked.
-    walks: u32,
-    deleted: Tally,
+    pub walks: u32,
+    /// What was taken away.
+    pub deleted: Tally,
     /// Old records that were looked at and stay.
-    linked: u64,
-    /// Members, and whom they follow.
-    members: usize,
-    followed: usize,
-    /// Bytes of the store before, what goes of that (about), and after.
-    used_before: u64,
-    freed: u64,
-    used_after: u64,
+    pub linked: u64,
+    /// Members.
+    pub members: usize,
+    /// Whom they follow.
+    pub followed: usize,
+    /// Bytes of the store before.
+    pub used_before: u64,
+    /// What goes of that, about.
+    pub freed: u64,
+    /// Bytes of the store after.
+    pub used_after: u64,
     /// Taken away, but not given back by the disk yet.
-    owed: u64,
-    budget: u64,
+    pub owed: u64,
+    /// Bytes of the store when it was last compacted, as far as there was room for it.
+    pub compacted: u64,
+    /// What the store is to stay under; 0 for no limit.
+    pub budget: u64,
     /// Nothing is left that may go, and still the store is above its budget.
-    over_budget: bool,
+    pub over_budget: bool,
     /// It was stopped and goes on where it was.
-    interrupted: bool,
-    error: Option<String>,
+    pub interrupted: bool,
+    /// Why it ended.
+    pub error: Option<String>,
+}
+
+/// What the store took when it was last measured in a run, what of that was not given back, and what had gone by then.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    used: u64,
+    owed: u64,
+    freed: u64,
+}
+
+impl Size {
+    /// What it takes now, once it is compacted.
+    fn left(&self, report: &Report) -> u64 {
+        self.used.saturating_sub(self.owed + report.freed.saturating_sub(self.freed))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +134,7 @@ struct State {
 }
 
 /// Runs retention.
-pub(super) struct Keeper {
+pub struct Keeper {
     store: Store,
     writer: Writer,
     index: Arc<Index>,
@@ -127,7 +162,8 @@ impl Command {
 }
 
 impl Keeper {
-    pub(super) fn new(
+    /// Of this store, with the scope and its budget as configured. Stops between two steps once `stop` is cancelled.
+    pub fn new(
         store: Store,
         writer: Writer,
         index: Arc<Index>,
@@ -147,6 +183,8 @@ impl Keeper {
                 budget: scope.disk_budget,
                 wanted: 0,
                 dry: false,
+                now: 0,
+                pause: PAUSE,
             },
             reserve: config.store.reserve,
             state: Mutex::new(State { last, ..State::default() }),
@@ -167,7 +205,7 @@ impl Keeper {
             }
             wait = EVERY;
             if self.begin() {
-                Arc::clone(&self).work(self.plan).await;
+                self.work(Plan { now: now_ms(), ..self.plan }).await;
             }
         }
     }
@@ -175,8 +213,18 @@ impl Keeper {
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
     pub(super) fn prune(self: &Arc<Self>, wanted: u64) {
         if self.plan.mode != ScopeMode::Whole && self.begin() {
-            tokio::spawn(Arc::clone(self).work(Plan { wanted, ..self.plan }));
+            let plan = Plan { wanted, now: now_ms(), pause: PAUSE_IN_NEED, ..self.plan };
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.work(plan).await });
         }
+    }
+
+    /// One run as it would be at `now`, without pauses: for who has the store to himself. `None` if one is under way.
+    pub async fn once(&self, now: i64) -> Option<Report> {
+        if !self.begin() {
+            return None;
+        }
+        Some(self.work(Plan { now, pause: 0, ..self.plan }).await)
     }
 
     /// Bytes that the store may still grow by, if it has a budget.
@@ -223,7 +271,9 @@ impl Keeper {
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
         }
-        tokio::spawn(Arc::clone(self).work(plan));
+        plan.now = now_ms();
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.work(plan).await });
         Ok(json!({}))
     }
 
@@ -236,7 +286,7 @@ impl Keeper {
         free
     }
 
-    async fn work(self: Arc<Self>, plan: Plan) {
+    async fn work(&self, plan: Plan) -> Report {
         let mut report = Report {
             mode: plan.mode.name().to_owned(),
             days: plan.days,
@@ -272,11 +322,9 @@ impl Keeper {
         }
         let mut state = self.state.lock();
         state.running = None;
-        if plan.dry {
-            state.planned = Some(report);
-        } else {
-            state.last = Some(report);
-        }
+        let of = if plan.dry { &mut state.planned } else { &mut state.last };
+        *of = Some(report.clone());
+        report
     }
 
     async fn walks(&self, plan: Plan, report: &mut Report) -> Result<(), StoreError> {
@@ -284,12 +332,15 @@ impl Keeper {
         let kept = self.kept(plan).await?;
         (report.members, report.followed) = kept.len();
         report.used_before = used(&self.store)?;
-        let owed = self.state.lock().last.as_ref().map_or(0, |last| last.owed);
-        let above = |report: &Report| {
-            let used = report.used_before.saturating_sub(owed).saturating_sub(report.freed);
-            plan.budget > 0 && used > plan.budget / 20 * 19
+        if let Some(last) = &self.state.lock().last {
+            (report.owed, report.compacted) = (last.owed, last.compacted);
+        }
+        let mut size = Size { used: report.used_before, owed: report.owed, freed: 0 };
+        let above = |left: u64| plan.budget > 0 && left > plan.budget / 20 * 19;
+        let owed = report.owed;
+        let wanting = |size: &Size, report: &Report| {
+            above(size.left(report)) || owed + report.freed < plan.wanted
         };
-        let wanting = |report: &Report| above(report) || owed + report.freed < plan.wanted;
         let whole = i64::from(plan.days) * DAY_MS;
         let younger = YOUNGER.into_iter().flat_map(|percent| {
             let age = (whole / 100 * percent).max(DAY_MS);
@@ -297,15 +348,25 @@ impl Keeper {
         });
         let mut dry_before = Tally::default();
         for (age, spare) in [(whole, None)].into_iter().chain(younger) {
-            if report.walks > 0 && !wanting(report) {
+            if report.walks > 0 && !wanting(&size, report) {
                 break;
+            }
+            let grown = size.left(report) > report.compacted / 20 * 21;
+            if report.walks == 1 && !plan.dry && plan.wanted == 0 && grown {
+                // What the engine has not cleared away yet is no reason to take more.
+                report.owed += report.freed;
+                self.compact(plan, report).await?;
+                size = Size { used: report.used_after, owed: report.owed, freed: report.freed };
+                if !wanting(&size, report) {
+                    break;
+                }
             }
             if plan.dry {
                 // A walk that takes nothing away meets again what the ones before it met.
                 dry_before = std::mem::take(&mut report.deleted);
                 report.linked = 0;
             }
-            let policy = Policy { mode: plan.mode, now: now_ms(), cutoff: now_ms() - age, spare };
+            let policy = Policy { mode: plan.mode, now: plan.now, cutoff: plan.now - age, spare };
             report.oldest = policy.cutoff;
             self.walk(plan, &policy, &kept, &weights, report).await?;
             report.walks += 1;
@@ -317,14 +378,13 @@ impl Keeper {
                 return Ok(());
             }
         }
-        report.over_budget = above(report);
-        report.owed = owed.saturating_add(report.freed);
-        report.used_after = report.used_before.saturating_sub(report.owed);
-        if !plan.dry {
-            // What else there is room for is what the store itself needs.
-            let floor = self.store.headroom();
-            let spare = if plan.wanted > 0 { floor } else { self.reserve / 10 * 11 };
-            self.compact(report, spare.max(floor)).await?;
+        report.owed = size.owed + report.freed.saturating_sub(size.freed);
+        report.used_after = size.left(report);
+        report.over_budget = above(report.used_after);
+        // Not for little.
+        if !plan.dry && report.owed >= (report.used_before / 20).max(1 << 20) {
+            self.compact(plan, report).await?;
+            report.over_budget = above(report.used_after.saturating_sub(report.owed));
         }
         Ok(())
     }
@@ -362,13 +422,13 @@ impl Keeper {
             let found = blocking(move || retention::find(&store.snapshot(), &of, &policy, place));
             let Found { going, tally, linked, place: next } = found.await?;
             // Half a core at most.
-            tokio::time::sleep(begun.elapsed().min(LONGEST_PAUSE)).await;
+            pause(begun.elapsed() * plan.pause.min(1)).await;
             place = next;
             report.linked += linked;
             if plan.dry {
                 report.deleted.add(tally);
             } else if !going.is_empty() || place.is_end() {
-                self.take(&policy, going, &place, report).await?;
+                self.take(plan, &policy, going, &place, report).await?;
             }
             report.freed = weights.bytes(&report.deleted);
             let share = place.share(accounts);
@@ -379,6 +439,7 @@ impl Keeper {
 
     async fn take(
         &self,
+        plan: Plan,
         policy: &Policy,
         going: Vec<crate::store::RecordId>,
         place: &Place,
@@ -397,9 +458,9 @@ impl Keeper {
             count(&step.tally);
             report.deleted.add(step.tally);
             left = step.left;
-            tokio::time::sleep((took * 4).min(LONGEST_PAUSE)).await;
+            pause(took * plan.pause).await;
             for _ in 0..100 {
-                if self.writer.waiting() < BUSY {
+                if plan.wanted > 0 || self.writer.waiting() < BUSY {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -410,15 +471,16 @@ impl Keeper {
         }
     }
 
-    /// Gives the space back, if it is worth it and there is room to do it in.
-    async fn compact(&self, report: &mut Report, spare: u64) -> Result<(), StoreError> {
-        if report.owed < (report.used_before / 20).max(1 << 20) {
-            return Ok(());
-        }
+    /// Gives the space back, as far as there is room to do it in.
+    async fn compact(&self, plan: Plan, report: &mut Report) -> Result<(), StoreError> {
+        // What else there is room for is what the store itself needs.
+        let floor = self.store.headroom();
+        let spare = if plan.wanted > 0 { floor } else { floor.max(self.reserve / 10 * 11) };
         let mut all = true;
         for ks in COMPACTED {
             if self.stop.is_cancelled() {
-                return Ok(());
+                all = false;
+                break;
             }
             let (disk, _) = self.store.disk()?;
             let size = disk.iter().find(|(k, _)| *k == ks).map_or(0, |(_, n)| *n);
@@ -436,10 +498,11 @@ impl Keeper {
             let store = self.store.clone();
             blocking(move || store.compact_one(ks)).await?;
         }
+        report.used_after = used(&self.store)?;
+        report.compacted = report.used_after;
         if all {
             report.owed = 0;
         }
-        report.used_after = used(&self.store)?;
         Ok(())
     }
 
@@ -447,6 +510,12 @@ impl Keeper {
         let rows = self.store.approximate_rows();
         let actors = rows.iter().find(|(ks, _)| *ks == Ks::Actor).map_or(0, |(_, n)| *n);
         u32::try_from(actors).unwrap_or(u32::MAX)
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time.min(LONGEST_PAUSE)).await;
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::reply::Reply;
 use crate::hydrate::post::PostState;
+use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
 use crate::store::{PostId, Reader, RecordId, Snapshot, StoreError, Target, collections};
 use crate::syntax::{AtUriRef, Tid, is_did};
@@ -119,6 +120,22 @@ impl Session {
         Ok(())
     }
 
+    /// Wishes for a post that is to be shown, with so many levels above it, or else for what it quotes.
+    pub(crate) fn wish_shown(
+        &self,
+        call: &Call,
+        state: &PostState,
+        post: PostId,
+        parents: usize,
+    ) -> Result<(), StoreError> {
+        let Some(held) = state.post(post) else { return self.wish_post(call, post, parents) };
+        let quoted = held.embedded().and_then(RecordRef::post);
+        match quoted.filter(|quoted| state.post(*quoted).is_none()) {
+            Some(quoted) => self.wish_post(call, quoted, 0),
+            None => Ok(()),
+        }
+    }
+
     /// Wishes for what is missing of the line from `anchor` upwards.
     pub(crate) fn wish_above(
         &self,
@@ -129,7 +146,8 @@ impl Session {
     ) -> Result<(), StoreError> {
         let mut at = anchor;
         for left in (0..=height).rev() {
-            let Some(post) = state.post(at) else { return self.wish_post(call, at, left) };
+            self.wish_shown(call, state, at, left)?;
+            let Some(post) = state.post(at) else { break };
             let Some(parent) = post.parent() else { break };
             at = parent;
         }

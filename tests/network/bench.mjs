@@ -50,9 +50,9 @@ function world(name, events, options = []) {
  * The simulator serving a world, in the shape of a network that `startAerie` knows. With `past` it knows the cursor of a
  * store that has the world already; otherwise it would send everything again, beside what is measured.
  */
-async function simulate({ file }, { rate = 'max', past = false, options = [] } = {}) {
-  const url = `http://127.0.0.1:${SIMULATOR_PORT}`
-  const args = ['serve', '--from', file, '--port', SIMULATOR_PORT, '--rate', String(rate), '--no-oracle', ...options]
+async function simulate({ file }, { rate = 'max', past = false, port = SIMULATOR_PORT, options = [] } = {}) {
+  const url = `http://127.0.0.1:${port}`
+  const args = ['serve', '--from', file, '--port', port, '--rate', String(rate), '--no-oracle', ...options]
   if (past) args.push('--prehistory', 'all')
   const child = spawn(ATSIM, args, { stdio: 'ignore' })
   let state
@@ -105,9 +105,10 @@ const diskBytes = (dir) =>
     .reduce((sum, entry) => sum + fs.statSync(path.join(entry.parentPath, entry.name)).blocks * 512, 0)
 
 /** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
-async function catchUp(shape, { verify = true, dir = folder() } = {}) {
-  const net = await simulate(shape, { past: fs.existsSync(path.join(dir, 'data')) })
-  const aerie = await startAerie(net, { dir, change: settings(verify) })
+async function catchUp(shape, { verify = true, dir = folder(), port, past, change = settings(verify), begin } = {}) {
+  const net = await simulate(shape, { port, past: past ?? fs.existsSync(path.join(dir, 'data')) })
+  const aerie = await startAerie(net, { dir, change })
+  await begin?.(aerie)
   let first
   let seq = 0
   while (seq < net.lastSeq) {
@@ -117,9 +118,9 @@ async function catchUp(shape, { verify = true, dir = folder() } = {}) {
   }
   const seconds = (performance.now() - first.at) / 1000
   const rate = (seq - first.seq) / seconds
-  const peak = peakMb(aerie.pid)
-  note(`${format(seq)} events in ${format(seconds)} s, ${format(cpuSeconds(aerie.pid) - first.cpu)} s of CPU`)
-  return { net, aerie, dir, rate, peak }
+  const [peak, cpu] = [peakMb(aerie.pid), cpuSeconds(aerie.pid) - first.cpu]
+  note(`${format(seq)} events in ${format(seconds)} s, ${format(cpu)} s of CPU`)
+  return { net, aerie, dir, rate, peak, cpu }
 }
 
 async function finish({ net, aerie }) {
@@ -241,6 +242,60 @@ const sections = {
   methods: everyMethod,
 
   extremes: everyExtreme,
+
+  // All that one upstream said is months old and goes, while another one is followed.
+  async prune() {
+    const base = await loaded()
+    await finish(base)
+    const yesterday = new Date(Date.now() - 86_400_000).toISOString().slice(0, 11) + '00:00:00Z'
+    const young = world(`young-${yesterday.slice(0, 10)}`, EVENTS, ['--seed', '7', '--actors', '10000', '--start', yesterday, '--days', '1'])
+    const port = String(Number(SIMULATOR_PORT) + 1)
+    const change = (s) => {
+      settings(true)(s)
+      s.scope = { mode: 'window', days: 30 }
+    }
+    const gone = async (aerie) => {
+      const { scope } = await aerie.status()
+      if (!scope.running) note('retention has ended: more BENCH_RECORDS or fewer BENCH_EVENTS are needed')
+      return Object.values((scope.running?.so_far ?? scope.last).deleted).reduce((a, b) => a + b)
+    }
+    const figures = { false: { rate: 0, cpu: 0, live: 0 }, true: { rate: 0, cpu: 0, live: 0 } }
+    // Twice by turns, since a machine is not as fast at all times.
+    for (const pruning of [false, true, false, true]) {
+      const dir = folder()
+      fs.cpSync(base.aerie.store, path.join(dir, 'data'), { recursive: true })
+      const begin = (aerie) => pruning && command(aerie.config, 'retention', 'run', '--detach')
+      const run = await catchUp(young, { dir, port, past: false, change, begin })
+      figures[pruning].rate += run.rate
+      figures[pruning].cpu += run.cpu
+      note(`${format(run.rate)} events/s${pruning ? `, ${format(await gone(run.aerie))} old records went meanwhile` : ''}`)
+      await finish(run)
+      remove(path.join(dir, 'data'))
+      fs.cpSync(base.aerie.store, path.join(dir, 'data'), { recursive: true })
+      const net = await simulate(young, { rate: 1000, port })
+      const aerie = await startAerie(net, { dir, change })
+      await begin(aerie)
+      await sleep(5000)
+      const before = { cpu: cpuSeconds(aerie.pid), at: performance.now(), seq: await position(aerie), gone: pruning && (await gone(aerie)) }
+      let lag = 0
+      while (performance.now() < before.at + 20_000) {
+        await sleep(100)
+        const sent = await fetch(`${net.pds.url}/sim/state`).then((r) => r.json())
+        lag = Math.max(lag, sent.seq - (await position(aerie)))
+      }
+      const seconds = (performance.now() - before.at) / 1000
+      const [cpu, events] = [(cpuSeconds(aerie.pid) - before.cpu) / seconds, ((await position(aerie)) - before.seq) / seconds]
+      note(`live: ${format(events)} events/s with ${format(100 * cpu)} % of a core, ${format(lag)} behind at worst`)
+      if (pruning) note(`${format(((await gone(aerie)) - before.gone) / seconds)} old records a second went meanwhile`)
+      figures[pruning].live += events
+      await finish({ net, aerie })
+      remove(dir)
+    }
+    const share = (key) => (100 * figures.true[key]) / figures.false[key]
+    figure('catch-up while old records go, of that without', share('rate'), '%', '>=', 80)
+    figure('CPU of that catch-up, of that without', share('cpu'), '%', '<=', 120)
+    figure('1,000 events/s while old records go, of that without', share('live'), '%', '>=', 80)
+  },
 
   async images() {
     const net = await pictures(120)

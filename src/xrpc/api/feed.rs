@@ -47,11 +47,30 @@ pub(super) fn feed_page(
         let page = skeleton(&h, cursor.as_ref(), limit, first && cursor.is_none())?;
         first = false;
         h.feed_items(&mut state, &page.items)?;
+        wish_items(session, call, &state, &page.items)?;
         let mut items = keep(&mut state, page.items)?;
         items.retain(|item| state.has_feed_view(item));
         Ok(Fetched { items, cursor: page.cursor })
     })?;
     Ok((state, page))
+}
+
+/// Wishes for what the store lacks of a feed: the posts themselves, reposted ones as a rule, what is above replies, and
+/// what any of these quote.
+fn wish_items(
+    session: &Session,
+    call: &Call,
+    state: &PostState,
+    items: &[FeedItem],
+) -> Result<(), XrpcError> {
+    for item in items {
+        session.wish_shown(call, state, item.post, 1)?;
+        let reply = state.post(item.post).filter(|post| post.record.reply.is_some());
+        for above in reply.into_iter().flat_map(|post| [post.parent(), post.root()]).flatten() {
+            session.wish_shown(call, state, above, 0)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn reply_feed(
