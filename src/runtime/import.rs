@@ -54,7 +54,6 @@ pub fn import(
         spill: store.path().to_owned(),
         memory: RESYNC_MEMORY,
         concurrency: AT_A_TIME,
-        handles: false,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("import").build()?;

@@ -143,7 +143,6 @@ impl Sources {
             spill: p.store.path().to_owned(),
             memory: RESYNC_MEMORY,
             concurrency: RESYNCS,
-            handles: true,
         }
     }
 

@@ -490,7 +490,7 @@ mod tests {
         let (writer, thread) = Writer::start_bulk(store.clone()).unwrap();
         // More than one batch, the last of them small.
         let value = vec![7; 1 << 20];
-        let fill = |n: u8| {
+        let fill = move |n: u8| {
             let value = value.clone();
             move |tx: &mut Tx<'_>| {
                 tx.put(Ks::Record, &[n], &value);
@@ -500,10 +500,10 @@ mod tests {
         };
         let held = |n: u8| store.snapshot().has(Ks::Record, &[n]).unwrap();
         for n in 0..20 {
-            let w = writer.clone();
-            let answer = tokio::task::spawn_blocking(move || w.made_blocking(fill(n)));
-            let answer = answer.await.unwrap().unwrap();
-            assert!(tokio::task::spawn_blocking(|| answer.wait()).await.unwrap().unwrap(), "{n}");
+            let (writer, fill) = (writer.clone(), fill.clone());
+            let made = move || writer.made_blocking(fill(n)).unwrap().wait().unwrap();
+            let before = tokio::task::spawn_blocking(made).await.unwrap();
+            assert!(before, "{n}");
         }
         assert!(held(0) && !held(19), "{}", writer.stats().commits.load(Ordering::Relaxed));
         assert!(writer.visible(fill(20)).await.unwrap());

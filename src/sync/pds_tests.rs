@@ -103,7 +103,6 @@ impl Net {
             spill: dir.path().to_owned(),
             memory: 1 << 20,
             concurrency: 4,
-            handles: true,
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }
@@ -586,6 +585,7 @@ async fn files_are_held_to_the_same_as_hosts() {
             super::import_files(&setup, &runtime, || files.lock().next(), told);
         };
         tokio::task::spawn_blocking(work).await.unwrap();
+        net.world.writer.visible(|_| Ok(())).await.unwrap();
         assert_eq!((net.posts(did), net.is_complete(did)), (600, true), "{did}");
     }
     net.resync.stop().await;
