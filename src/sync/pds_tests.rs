@@ -131,7 +131,7 @@ impl Net {
 
     fn posts(&self, did: &str) -> usize {
         let s = self.world.store.snapshot();
-        held_records(&s, s.actor_id(did).unwrap().unwrap()).unwrap().len()
+        s.actor_id(did).unwrap().map_or(0, |actor| held_records(&s, actor).unwrap().len())
     }
 
     fn is_complete(&self, did: &str) -> bool {
