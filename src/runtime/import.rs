@@ -55,7 +55,6 @@ pub fn import(
         spill_floor: spill_floor(config, &store),
         memory: RESYNC_MEMORY,
         concurrency: AT_A_TIME,
-        handles: false,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("import").build()?;

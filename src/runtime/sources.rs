@@ -151,7 +151,6 @@ impl Sources {
             spill_floor: spill_floor(config, &p.store),
             memory: RESYNC_MEMORY,
             concurrency: RESYNCS,
-            handles: true,
         }
     }
 

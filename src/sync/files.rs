@@ -62,14 +62,17 @@ pub(crate) async fn import(setup: &Arc<Setup>, path: &Path) -> Result<FileRepo, 
     let work = move || Source { setup: &own, runtime: &runtime, path: &path }.take();
     let taken = tokio::task::spawn_blocking(work).await;
     let taken = taken.map_err(|_| FileError("stopped".to_owned()))??;
-    if setup.handles && taken.bytes > 0 {
+    if taken.bytes > 0 {
+        // Who asked may look at it at once, and so does the next line.
+        setup.writer.visible(|_| Ok(())).await?;
         settle::identify(setup, &taken.did).await;
     }
     Ok(taken)
 }
 
 /// Takes repos in from the files that `next` names, to the end, on a thread that may block and with `runtime` for what has
-/// to be asked. Some are told of after others were begun: the writer is not waited for between two.
+/// to be asked. Some are told of after others were begun: the writer is not waited for between two. Reads show them once
+/// something later is visible, and nobody looks their handles up.
 pub fn import_files(
     setup: &Setup,
     runtime: &Handle,

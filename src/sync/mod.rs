@@ -139,8 +139,6 @@ pub struct Setup {
     pub memory: usize,
     /// Repos at a time.
     pub concurrency: usize,
-    /// Whether handles of repos from files are looked up; else the rounds over all accounts do that.
-    pub handles: bool,
 }
 
 /// Mean speed over the last minute.

@@ -104,7 +104,6 @@ impl Net {
             spill_floor: 0,
             memory: 1 << 20,
             concurrency: 4,
-            handles: true,
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }
@@ -133,7 +132,7 @@ impl Net {
 
     fn posts(&self, did: &str) -> usize {
         let s = self.world.store.snapshot();
-        held_records(&s, s.actor_id(did).unwrap().unwrap()).unwrap().len()
+        s.actor_id(did).unwrap().map_or(0, |actor| held_records(&s, actor).unwrap().len())
     }
 
     fn is_complete(&self, did: &str) -> bool {
@@ -711,6 +710,7 @@ async fn files_are_held_to_the_same_as_hosts() {
             super::import_files(&setup, &runtime, || files.lock().next(), told);
         };
         tokio::task::spawn_blocking(work).await.unwrap();
+        net.world.writer.visible(|_| Ok(())).await.unwrap();
         assert_eq!((net.posts(did), net.is_complete(did)), (600, true), "{did}");
     }
     net.resync.stop().await;
