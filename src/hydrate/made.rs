@@ -33,6 +33,10 @@ impl Hydrator<'_> {
         actor: ActorId,
     ) -> Result<Option<String>> {
         let fallback = || self.fan_uri(kind, Target::Post(post), actor);
+        // The community's own likes stand beside those of the network, without a row on their author's side.
+        if post.is_community() {
+            return fallback();
+        }
         match self.made(known, kind, actor)?.as_ref().map(|made| made.get(&post)) {
             Some(None) => Ok(None),
             Some(Some(Some(rkey))) => {

@@ -40,12 +40,7 @@ impl Year {
         let network = Network::new(seed, mode != ScopeMode::Circle);
         let view = |mode, budget| Arc::new(View::new(&network.pds, mode, DAYS, budget));
         let views = vec![view(ScopeMode::Whole, 0), view(mode, 0), view(mode, budget)];
-        Self {
-            network,
-            views,
-            budget,
-            runtime: Runtime::new().unwrap(),
-        }
+        Self { network, views, budget, runtime: Runtime::new().unwrap() }
     }
 
     /// All of it; every quarter the stores start anew and are looked through.
