@@ -9,14 +9,13 @@
 //! - A file that has its name is whole, and nothing else was written since it was made. Rows are absolute, so it can be
 //!   put in any number of times.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::tx::Overlay;
+use super::tx::Rows;
 use super::{Ks, StoreError};
 
 const NAME: &str = "bulk";
@@ -25,25 +24,40 @@ const BUILDERS: usize = 2;
 /// In place of the length of a value: the row is removed.
 const REMOVED: u32 = u32::MAX;
 
-/// Rows of one keyspace.
-type Rows = (Ks, Overlay);
+type OfKeyspace = (Ks, Rows);
 
-/// Puts rows in. What was written before is on disk, and no memtable has any of it.
+/// Brings the rows of each keyspace into order.
+pub(super) fn sort(rows: &mut [OfKeyspace]) {
+    rows.sort_unstable_by_key(|(_, rows)| rows.len());
+    let todo = Mutex::new(rows.iter_mut());
+    let sort = || {
+        loop {
+            let Some((_, rows)) = todo.lock().next_back() else { return };
+            rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        }
+    };
+    std::thread::scope(|scope| (0..BUILDERS).for_each(|_| drop(scope.spawn(sort))));
+}
+
+/// Puts sorted rows in. What was written before is on disk, and no memtable has any of it.
 pub(super) fn load<'k>(
     folder: &Path,
     keyspaces: impl Fn(Ks) -> Result<&'k fjall::Keyspace, StoreError> + Sync,
-    rows: &[Rows],
+    rows: &[OfKeyspace],
 ) -> Result<(), StoreError> {
     let failed = |e| StoreError::Folder(folder.join(NAME), e);
-    let (todo, on_disk) = (Mutex::new(largest_last(rows)), Mutex::new(false));
+    let (todo, on_disk) = (Mutex::new(rows.iter().collect::<Vec<_>>()), Mutex::new(false));
     // Held until the file is there.
     let mut written = on_disk.lock();
     let build = || {
         let mut built = Vec::new();
         loop {
-            let Some((ks, overlay)) = todo.lock().pop() else { break };
+            let Some((ks, rows)) = todo.lock().pop() else { break };
+            if rows.is_empty() {
+                continue;
+            }
             let mut run = keyspaces(*ks)?.start_ingestion()?;
-            for (key, value) in overlay {
+            for (key, value) in rows {
                 match value {
                     Some(value) => run.write(key.clone(), value.clone())?,
                     None => run.write_tombstone(key.clone())?,
@@ -69,12 +83,6 @@ pub(super) fn load<'k>(
     remove(folder).map_err(failed)
 }
 
-fn largest_last(rows: &[Rows]) -> Vec<&Rows> {
-    let mut rows: Vec<&Rows> = rows.iter().filter(|(_, overlay)| !overlay.is_empty()).collect();
-    rows.sort_unstable_by_key(|(_, overlay)| overlay.len());
-    rows
-}
-
 /// Finishes what a crash left half done.
 pub(super) fn recover<'k>(
     folder: &Path,
@@ -93,16 +101,16 @@ pub(super) fn recover<'k>(
 }
 
 /// Under another name first, so that one that is cut short is none.
-fn write(folder: &Path, rows: &[Rows]) -> std::io::Result<()> {
+fn write(folder: &Path, rows: &[OfKeyspace]) -> std::io::Result<()> {
     let part = folder.join(format!("{NAME}.part"));
     let mut out = BufWriter::with_capacity(1 << 20, File::create(&part)?);
     let len = |n: usize| u32::try_from(n).unwrap_or(REMOVED - 1).to_le_bytes();
-    for (ks, overlay) in rows {
-        let count = overlay.len() as u64;
+    for (ks, rows) in rows {
+        let count = rows.len() as u64;
         out.write_all(&len(ks.name().len()))?;
         out.write_all(ks.name().as_bytes())?;
         out.write_all(&count.to_le_bytes())?;
-        for (key, value) in overlay {
+        for (key, value) in rows {
             out.write_all(&len(key.len()))?;
             out.write_all(&value.as_ref().map_or(REMOVED.to_le_bytes(), |v| len(v.len())))?;
             out.write_all(key)?;
@@ -114,12 +122,12 @@ fn write(folder: &Path, rows: &[Rows]) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn read(file: &mut impl Read) -> std::io::Result<Vec<Rows>> {
-    let mut rows = Vec::new();
+fn read(file: &mut impl Read) -> std::io::Result<Vec<OfKeyspace>> {
+    let mut all = Vec::new();
     loop {
         let mut len = [0; 4];
         match file.read_exact(&mut len) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(rows),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(all),
             read => read?,
         }
         let name = bytes(file, u32::from_le_bytes(len))?;
@@ -127,7 +135,7 @@ fn read(file: &mut impl Read) -> std::io::Result<Vec<Rows>> {
         let ks = *known.ok_or(std::io::Error::from(ErrorKind::InvalidData))?;
         let mut count = [0; 8];
         file.read_exact(&mut count)?;
-        let mut overlay = BTreeMap::new();
+        let mut rows = Vec::new();
         for _ in 0..u64::from_le_bytes(count) {
             let (mut key, mut value) = ([0; 4], [0; 4]);
             file.read_exact(&mut key)?;
@@ -137,9 +145,9 @@ fn read(file: &mut impl Read) -> std::io::Result<Vec<Rows>> {
                 REMOVED => None,
                 len => Some(bytes(file, len)?.into()),
             };
-            overlay.insert(key.into(), value);
+            rows.push((key.into(), value));
         }
-        rows.push((ks, overlay));
+        all.push((ks, rows));
     }
 }
 
@@ -159,10 +167,12 @@ mod tests {
     use super::*;
     use crate::store::{Reader as _, Store};
 
-    fn rows(of: &[(&str, Option<&str>)]) -> Vec<Rows> {
+    fn rows(of: &[(&str, Option<&str>)]) -> Vec<OfKeyspace> {
         let slice = |text: &str| fjall::Slice::from(text.as_bytes());
-        let overlay = of.iter().map(|(key, value)| (slice(key), value.map(slice))).collect();
-        vec![(Ks::Fwd, Overlay::new()), (Ks::Rev, overlay)]
+        let mut rows = vec![(Ks::Fwd, Rows::new()), (Ks::Rev, Rows::new())];
+        rows[1].1 = of.iter().map(|(key, value)| (slice(key), value.map(slice))).collect();
+        sort(&mut rows);
+        rows
     }
 
     fn held(store: &Store) -> Vec<(String, String)> {
@@ -181,7 +191,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || Store::open(dir.path(), 64 << 20).unwrap();
         let store = open();
-        load(dir.path(), |ks| store.keyspace(ks), &rows(&[("a", Some("1")), ("b", Some("1"))]))
+        load(dir.path(), |ks| store.keyspace(ks), &rows(&[("b", Some("1")), ("a", Some("1"))]))
             .unwrap();
         drop(store);
         write(dir.path(), &rows(&[("b", None), ("c", Some("2")), ("d", Some(""))])).unwrap();

@@ -316,9 +316,10 @@ impl Store {
         let mut batch =
             fjall::OwnedWriteBatch::with_capacity(self.db().clone(), 1024).durability(None);
         self.publish(parts.touched, parts.after, |epoch| {
-            for (ks, overlay) in parts.rows {
+            for (ks, mut rows) in parts.rows {
                 let keyspace = self.keyspace(ks)?;
-                for (key, value) in overlay {
+                rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                for (key, value) in rows {
                     self.rows().mark(ks, &key, epoch);
                     if row_cache::RowCache::keeps(ks) {
                         kept.push((ks, key.clone(), value.clone()));
@@ -337,7 +338,7 @@ impl Store {
 
     /// Commits a big batch as tables of its own. On disk when it returns; until then the keyspaces disagree, so nobody may
     /// read meanwhile.
-    fn load(&self, parts: tx::Committable) -> Result<(), StoreError> {
+    fn load(&self, mut parts: tx::Committable) -> Result<(), StoreError> {
         if self.0.db.write_buffer_size() > 0 {
             self.sync()?;
             for keyspace in &self.0.keyspaces {
@@ -345,13 +346,14 @@ impl Store {
             }
         }
         self.publish(parts.touched, parts.after, |epoch| {
-            for (ks, overlay) in &parts.rows {
-                overlay.keys().for_each(|key| self.rows().mark(*ks, key, epoch));
+            for (ks, rows) in &parts.rows {
+                rows.iter().for_each(|(key, _)| self.rows().mark(*ks, key, epoch));
             }
+            bulk::sort(&mut parts.rows);
             bulk::load(self.path(), |ks| self.keyspace(ks), &parts.rows)?;
-            for (ks, overlay) in parts.rows {
+            for (ks, rows) in parts.rows {
                 if row_cache::RowCache::keeps(ks) {
-                    overlay.into_iter().for_each(|(k, v)| self.rows().put(ks, &k, epoch, v));
+                    rows.into_iter().for_each(|(k, v)| self.rows().put(ks, &k, epoch, v));
                 }
             }
             Ok(())

@@ -6,7 +6,9 @@
 //! # Invariants
 //! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use super::ids::{ActorId, CollId, Rkey, Target};
 use super::keyspaces::Ks;
@@ -15,8 +17,46 @@ use super::row_cache::RowCache;
 use super::rows::{AggRow, Counter};
 use super::{Slice, Store, StoreError, names, packed};
 use ipld_core::ipld::Ipld;
+use quick_cache::DefaultHashBuilder;
 
-pub(super) type Overlay = BTreeMap<fjall::Slice, Option<fjall::Slice>>;
+/// Keys with their values, or that they have none.
+pub(super) type Rows = Vec<(fjall::Slice, Option<fjall::Slice>)>;
+
+/// Rows of one keyspace. Most are looked up and few are scanned, so their order is known only from the first scan on.
+#[derive(Default)]
+struct Overlay {
+    // Seeded: whoever writes records chooses keys.
+    rows: HashMap<fjall::Slice, Option<fjall::Slice>, DefaultHashBuilder>,
+    order: OnceCell<BTreeSet<fjall::Slice>>,
+}
+
+impl Overlay {
+    fn insert(
+        &mut self,
+        key: fjall::Slice,
+        value: Option<fjall::Slice>,
+    ) -> Option<Option<fjall::Slice>> {
+        if let Some(order) = self.order.get_mut() {
+            order.insert(key.clone());
+        }
+        self.rows.insert(key, value)
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Some(order) = self.order.get_mut() {
+            order.remove(key);
+        }
+        self.rows.remove(key);
+    }
+
+    fn range<'o>(
+        &'o self,
+        bounds: (Bound<&'o [u8]>, Bound<&'o [u8]>),
+    ) -> impl DoubleEndedIterator<Item = (&'o fjall::Slice, &'o Option<fjall::Slice>)> {
+        let order = self.order.get_or_init(|| self.rows.keys().cloned().collect());
+        order.range::<[u8], _>(bounds).filter_map(|key| self.rows.get_key_value(key))
+    }
+}
 
 /// What to put back: keyspace, key, and what the overlay had before.
 type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
@@ -35,7 +75,7 @@ impl<'s> Tx<'s> {
     pub(super) fn new(store: &'s Store) -> Self {
         Self {
             store,
-            overlays: Ks::ALL.iter().map(|_| Overlay::new()).collect(),
+            overlays: Ks::ALL.iter().map(|_| Overlay::default()).collect(),
             undo: Vec::new(),
             bytes: 0,
             after: Vec::new(),
@@ -91,9 +131,9 @@ impl<'s> Tx<'s> {
         for (ks, key, old) in std::mem::take(&mut self.undo).into_iter().rev() {
             let Some(overlay) = self.overlays.get_mut(ks as usize) else { continue };
             match old {
-                Some(v) => overlay.insert(key, v),
+                Some(v) => drop(overlay.insert(key, v)),
                 None => overlay.remove(&key),
-            };
+            }
         }
     }
 
@@ -156,7 +196,7 @@ impl<'s> Tx<'s> {
     ) -> Result<AggRow, StoreError> {
         let key = target.key();
         // Most are changed many times in a batch.
-        let open = self.overlays.get_mut(Ks::Agg as usize).and_then(|o| o.get_mut(&*key));
+        let open = self.overlays.get_mut(Ks::Agg as usize).and_then(|o| o.rows.get_mut(&*key));
         if let Some(open) = open {
             let old = open.as_deref().map(AggRow::decode);
             let old = old.map(|row| row.ok_or(StoreError::corrupt(Ks::Agg))).transpose()?;
@@ -198,14 +238,16 @@ impl<'s> Tx<'s> {
     }
 
     pub(super) fn into_parts(self) -> Committable {
-        let rows = Ks::ALL.iter().copied().zip(self.overlays).collect();
+        let rows = self.overlays.into_iter().map(|overlay| overlay.rows.into_iter().collect());
+        let rows = Ks::ALL.iter().copied().zip(rows).collect();
         Committable { rows, after: self.after, touched: self.touched }
     }
 }
 
 /// A batch on its way into the store.
 pub(super) struct Committable {
-    pub(super) rows: Vec<(Ks, Overlay)>,
+    /// In no order.
+    pub(super) rows: Vec<(Ks, Rows)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) touched: Vec<ActorId>,
 }
@@ -224,7 +266,7 @@ impl Reader for Tx<'_> {
     }
 
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        if let Some(v) = self.overlay(ks).and_then(|o| o.get(key)) {
+        if let Some(v) = self.overlay(ks).and_then(|o| o.rows.get(key)) {
             return Ok(v.clone().map(Slice));
         }
         let load = || Ok(self.store.keyspace(ks)?.get(key)?.map(Slice));
@@ -251,8 +293,8 @@ impl Reader for Tx<'_> {
         }
         let bounds = (Included(lo), hi.map_or(Unbounded, Excluded));
         let own: Vec<(&fjall::Slice, &Option<fjall::Slice>)> = match self.overlay(ks) {
-            Some(o) if reverse => o.range::<[u8], _>(bounds).rev().collect(),
-            Some(o) => o.range::<[u8], _>(bounds).collect(),
+            Some(o) if reverse => o.range(bounds).rev().collect(),
+            Some(o) => o.range(bounds).collect(),
             None => Vec::new(),
         };
         let mut own = own.into_iter().peekable();
