@@ -144,8 +144,8 @@ impl Shared {
             muted: ActorCache::new(store, entries / 32 + 16),
             // A hundred kilobytes each at worst, three usually.
             ties: ActorCache::new(store, entries / 256 + 64),
-            // About a kilobyte each.
-            posts: RowViews::new(entries + 1),
+            // Two kilobytes each.
+            posts: RowViews::new(entries / 2 + 1),
             labelled: RowViews::new(entries.saturating_mul(2)),
             // Forty kilobytes each at worst.
             made: RowViews::new(entries / 64 + 64),
