@@ -38,17 +38,19 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     if !Store::exists(path) {
         return Err(CliError::Failed(format!("there is no store in {}", path.display())));
     }
-    let store = Store::open(path, config.store.memory_budget).map_err(|e| match e {
-        StoreError::Locked(path) => CliError::Failed(format!(
-            "the store in {} is in use by a running aerie: stop it first, or copy the folder \
-             while it is stopped and look at the copy",
-            path.display()
-        )),
-        e => e.into(),
-    })?;
+    let open = || {
+        Store::open(path, config.store.memory_budget).map_err(|e| match e {
+            StoreError::Locked(path) => CliError::Failed(format!(
+                "the store in {} is in use by a running aerie: stop it first, or copy the folder \
+                 while it is stopped and look at the copy",
+                path.display()
+            )),
+            e => e.into(),
+        })
+    };
     match &args.action {
-        Action::Check(args) => check::run(args, store),
-        Action::Stats(args) => stats::run(args, &store),
+        Action::Check(args) => check::run(args, open()?),
+        Action::Stats(args) => stats::run(args, open),
     }
 }
 

@@ -233,12 +233,18 @@ impl Store {
         self.0.epoch.load(Ordering::SeqCst)
     }
 
-    /// Bytes on disk by keyspace, and of the journals. The engine's own figure leaves out filters and block indexes, a
-    /// fifteenth of the rows that are small.
+    /// Bytes on disk by keyspace, and of the journals. The engine leaves filters and block indexes out, up to a fifteenth
+    /// where rows are small.
     pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
+        let by_keyspace =
+            Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
+        Ok((by_keyspace, self.0.db.journal_disk_space()?))
+    }
+
+    /// The same, to the byte: what is in the folders, with tables that were merged away but are not yet deleted.
+    pub fn files(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
         let tables = |k: &fjall::Keyspace| -> u64 {
             let files = std::fs::read_dir(k.path().join("tables")).into_iter().flatten().flatten();
-            // A table may be merged away meanwhile.
             files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
         };
         let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, tables(k)));

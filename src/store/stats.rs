@@ -151,7 +151,7 @@ const KINDS: usize = Kind::ALL.len();
 
 /// Counts and weighs every row. `progress` hears now and then how many rows of a keyspace were read.
 pub fn stats(store: &Store, progress: &mut dyn FnMut(Ks, u64)) -> Result<Stats, StoreError> {
-    let (disk, journals) = store.disk()?;
+    let (disk, journals) = store.files()?;
     let snapshot = store.snapshot();
     let mut spaces = Vec::new();
     let mut counts = [0u64; KINDS];

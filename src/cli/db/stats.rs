@@ -17,12 +17,16 @@ pub(crate) struct Args {
     compact: bool,
 }
 
-pub(super) fn run(args: &Args, store: &Store) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, open: impl Fn() -> Result<Store, CliError>) -> Result<(), CliError> {
+    let mut store = open()?;
     if args.compact {
         store.compact(|ks| eprintln!("compacting {}", ks.name()))?;
+        // The engine deletes the tables of before when it is opened again.
+        drop(store);
+        store = open()?;
     }
-    let mut meter = Meter::new(store);
-    let stats = stats(store, &mut |ks, rows| meter.at(ks, rows))?;
+    let mut meter = Meter::new(&store);
+    let stats = stats(&store, &mut |ks, rows| meter.at(ks, rows))?;
     print(&stats_json(&stats), args.json, |_| stats_text(&stats))
 }
 
