@@ -99,10 +99,6 @@ const cpuSeconds = (pid) => {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 const position = async (aerie) => (await aerie.status()).upstreams[0].seq ?? 0
-const diskBytes = (dir) =>
-  fs.readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, entry) => sum + fs.statSync(path.join(entry.parentPath, entry.name)).blocks * 512, 0)
 
 /** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
 async function catchUp(shape, { verify = true, dir = folder(), port, past, change = settings(verify), begin } = {}) {
