@@ -1,6 +1,7 @@
 //! The state that all handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::call::Call;
 use super::community::Community;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
+use super::missing::Missing;
 use super::outside::{FeedGenerators, Members, OnRead, Rights};
 use super::pool::{PoolError, ReadPool};
 use crate::config::Limits;
@@ -18,6 +20,9 @@ use crate::hydrate::Shared;
 use crate::media::Media;
 use crate::store::{Store, Writer};
 use crate::syntax::Did;
+
+/// How long an answer waits for what the store lacks.
+const ON_READ_WAIT: Duration = Duration::from_millis(300);
 
 /// Milliseconds since 1970; a function so that tests can stop time.
 pub type Clock = fn() -> u64;
@@ -126,6 +131,14 @@ impl AppCtx {
             PoolError::Overloaded => XrpcError::overloaded(),
             panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
         })
+    }
+
+    /// Whether anything came of what the store lacked for a call, while it can wait.
+    pub(super) async fn bring(&self, missing: Vec<Missing>) -> bool {
+        match &self.on_read {
+            Some(on_read) if !missing.is_empty() => on_read.bring(missing, ON_READ_WAIT).await,
+            _ => false,
+        }
     }
 
     /// The labelers to apply to a call: those of its header, or the defaults.

@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::Method as Verb;
@@ -19,9 +18,6 @@ use super::method::{AsyncFn, Handler, ReadFn};
 use super::missing::Wishes;
 use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
-
-/// How long an answer waits for what the store lacks.
-const ON_READ_WAIT: Duration = Duration::from_millis(300);
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {
@@ -56,12 +52,10 @@ impl Read {
     /// Runs the handler, and once more if what it lacked came in time.
     async fn answer(self, app: &App) -> Response {
         let response = self.run(app).await;
-        let Some(on_read) = &app.ctx.on_read else { return response };
-        let missing = self.call.wishes.take();
-        if missing.is_empty() || !on_read.bring(missing, ON_READ_WAIT).await {
-            return response;
+        match app.ctx.bring(self.call.wishes.take()).await {
+            true => self.run(app).await,
+            false => response,
         }
-        self.run(app).await
     }
 
     async fn run(&self, app: &App) -> Response {

@@ -267,9 +267,9 @@ impl crate::xrpc::OnRead for Bringer {
     fn bring(
         &self,
         missing: Vec<crate::xrpc::Missing>,
-        within: Duration,
+        within: std::time::Duration,
     ) -> futures_util::future::BoxFuture<'_, bool> {
-        assert!(within <= Duration::from_millis(300));
+        assert!(within <= std::time::Duration::from_millis(300));
         self.asked.lock().unwrap().extend(missing);
         Box::pin(async { self.comes })
     }

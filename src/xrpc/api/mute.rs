@@ -6,7 +6,7 @@ use super::graph::is_record_uri;
 use crate::store::private::{self, Kind, Mute};
 use crate::store::{Reader, Target, Tx};
 use crate::xrpc::session::{Identified, identify};
-use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, Missing, Reply, XrpcError};
 
 fn text<'a>(call: &'a Call, key: &str) -> &'a str {
     call.input.as_ref().and_then(|input| input.get(key)?.as_str()).unwrap_or_default()
@@ -20,23 +20,29 @@ fn now(app: &AppCtx) -> i64 {
     i64::try_from((app.clock)()).unwrap_or(i64::MAX)
 }
 
-/// The DID behind the `actor` of the input.
+/// The DID behind the `actor` of the input; a handle that nobody here has is looked up.
 async fn subject(app: &AppCtx, call: &Call) -> Result<String, XrpcError> {
-    let identifier = text(call, "actor").to_owned();
-    if crate::syntax::is_did(&identifier) {
-        return Ok(identifier);
+    let identifier = text(call, "actor");
+    if crate::syntax::is_did(identifier) {
+        return Ok(identifier.to_owned());
     }
-    let store = app.store.clone();
-    let did = app
-        .blocking(move || {
-            let snapshot = store.snapshot();
-            match identify(&snapshot, &identifier)? {
-                Identified::Known(id) => snapshot.did(id).map(|did| Some(did.to_string())),
-                Identified::UnknownDid | Identified::UnknownHandle => Ok(None),
-            }
-        })
-        .await??;
+    let mut did = owner(app, identifier).await?;
+    if did.is_none() && app.bring(vec![Missing::Account(identifier.to_owned())]).await {
+        did = owner(app, identifier).await?;
+    }
     did.ok_or_else(|| XrpcError::invalid_request("Actor not found"))
+}
+
+async fn owner(app: &AppCtx, handle: &str) -> Result<Option<String>, XrpcError> {
+    let (store, handle) = (app.store.clone(), handle.to_owned());
+    let look = move || {
+        let snapshot = store.snapshot();
+        match identify(&snapshot, &handle)? {
+            Identified::Known(id) => snapshot.did(id).map(|did| Some(did.to_string())),
+            Identified::UnknownDid | Identified::UnknownHandle => Ok(None),
+        }
+    };
+    Ok(app.blocking(look).await??)
 }
 
 /// `app.bsky.graph.muteActor`

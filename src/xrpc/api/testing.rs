@@ -14,8 +14,8 @@ use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{Generators, context_with};
 use crate::xrpc::{
-    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, Reply, Rest, Wishes,
-    XrpcError,
+    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, OnRead, Reply, Rest,
+    Wishes, XrpcError,
 };
 
 /// A filled store and the handlers over it.
@@ -39,6 +39,13 @@ impl Server {
         let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
         let ctx = context_with(keys, store, writer, shared, feeds, community);
         Self { fixture, generators, ctx }
+    }
+
+    /// With something that brings what the store lacks.
+    pub(in crate::xrpc) fn fetching(fixture: Fixture, on_read: Arc<dyn OnRead>) -> Self {
+        let mut this = Self::new(fixture);
+        Arc::get_mut(&mut this.ctx).unwrap().on_read = Some(on_read);
+        this
     }
 
     /// Replaces what the operator tells clients.

@@ -1,12 +1,14 @@
 //! Accounts, graph, labels, records and takedowns, call by call.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
-use crate::store::Reader;
-use crate::store::rows::EdgeKind;
+use crate::store::rows::{EdgeKind, handle_key};
+use crate::store::{Ks, Reader};
 use crate::xrpc::{Credentials, XrpcError};
 
 const PROFILE: &str = "app.bsky.actor.getProfile";
@@ -498,4 +500,37 @@ fn who_joined_through_a_starter_pack_lately_is_counted() {
     let via = &view["joinedViaStarterPack"];
     assert_eq!((&via["joinedAllTimeCount"], &via["joinedWeekCount"]), (&json!(3), &json!(2)));
     assert_eq!(via["creator"]["handle"], "owner.test");
+}
+
+/// Knows who has a handle that nobody here has.
+struct Directory(crate::store::Writer);
+
+impl crate::xrpc::OnRead for Directory {
+    fn bring(
+        &self,
+        missing: Vec<crate::xrpc::Missing>,
+        _: std::time::Duration,
+    ) -> futures_util::future::BoxFuture<'_, bool> {
+        assert_eq!(missing, [crate::xrpc::Missing::Account("far.test".to_owned())]);
+        Box::pin(async {
+            let known = |tx: &mut crate::store::Tx<'_>| {
+                let id = tx.intern_actor("did:plc:far")?;
+                tx.put(Ks::Actor, &handle_key("far.test"), &id.0.to_be_bytes());
+                Ok(())
+            };
+            self.0.visible(known).await.is_ok()
+        })
+    }
+}
+
+#[test]
+fn who_is_not_known_here_can_be_muted_by_handle() {
+    let fixture = Fixture::new();
+    let directory = Arc::new(Directory(fixture.writer.clone()));
+    let s = Server::fetching(fixture, directory);
+    let alice = s.fixture.account("alice");
+    s.post("app.bsky.graph.muteActor", json!({ "actor": "far.test" }), alice).unwrap();
+    let far = s.fixture.snapshot().actor_id("did:plc:far").unwrap().unwrap();
+    let mutes = crate::store::private::mutes(&s.fixture.snapshot(), alice).unwrap();
+    assert_eq!(mutes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [far]);
 }
