@@ -1,5 +1,7 @@
 //! Accounts: first sight, hosting status, identity, and the removal of everything an account had.
 
+use std::sync::atomic::Ordering;
+
 use super::Index;
 use crate::event::{HostingStatus, IdentityState};
 use crate::store::meta::{Due, Purge};
@@ -92,8 +94,9 @@ impl Index {
     /// Puts the account on the list of those of which something has to go, and says so to whoever works it off.
     pub(super) fn purge(&self, tx: &mut Tx<'_>, actor: ActorId, purge: Purge) {
         meta::add_purge(tx, actor, purge);
-        let requests = self.purge.clone();
+        let (requests, purging) = (self.purge.clone(), self.purging());
         tx.after_commit(move || {
+            purging.fetch_add(1, Ordering::Relaxed);
             let _ = requests.send(actor);
         });
     }

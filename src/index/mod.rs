@@ -36,7 +36,8 @@ pub mod retention;
 pub mod scope;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, LazyLock};
 
 use crate::event::{Body, Commit, Event};
 use crate::repo::mst;
@@ -69,6 +70,7 @@ pub struct Index {
     touched: resync::TouchedRepos,
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
+    purging: Arc<AtomicUsize>,
     push: push::PushRules,
     scope: scope::Scope,
     left_out: rights::LeftOut,
@@ -98,6 +100,7 @@ impl Index {
             touched: resync::TouchedRepos::default(),
             resync,
             purge,
+            purging: Arc::default(),
             push: push::PushRules::new(nudge),
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
@@ -106,6 +109,13 @@ impl Index {
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
         Ok((index, requests))
+    }
+
+    /// How many requests of [`Requests::purge`] are not worked off, counted from the commit that makes one on: who sees
+    /// that commit sees it. Whoever works them off takes away from it.
+    #[must_use]
+    pub fn purging(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.purging)
     }
 
     /// Accounts that notifications are kept for.

@@ -7,7 +7,7 @@
 //!
 //! The repo row of an account advances with every commit, stored or not, so its chain holds; but a repo of which a
 //! record was left out does not count as complete, so it is fetched again once somebody follows the account, also when
-//! that happens while it is being fetched (see [`super::resync`]). Counters consist of what is stored.
+//! that happens while it is being fetched (see `resync`). Counters consist of what is stored.
 //!
 //! # Invariants
 //! - The writer alone changes the kept accounts, with the follow that makes or unmakes one; an event that is taken back

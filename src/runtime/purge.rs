@@ -26,17 +26,14 @@ pub(super) async fn run(
 ) -> Result<(), StoreError> {
     let left = meta::purges(&store.snapshot())?;
     let mut left: Vec<ActorId> = left.into_iter().map(|(actor, _)| actor).collect();
+    waiting.fetch_add(left.len(), Ordering::Relaxed);
     loop {
-        waiting.store(left.len() + requests.len(), Ordering::Relaxed);
         let actor = match left.pop() {
             Some(actor) => actor,
             None => tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 request = requests.recv_async() => match request {
-                    Ok(actor) => {
-                        waiting.store(1 + requests.len(), Ordering::Relaxed);
-                        actor
-                    }
+                    Ok(actor) => actor,
                     Err(_) => return Ok(()),
                 },
             },
@@ -57,5 +54,6 @@ pub(super) async fn run(
                 Err(error) => return Err(error),
             }
         }
+        waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -181,7 +181,7 @@ async fn serve(
     let on_read = config.network.fetch_on_read.then(|| {
         Arc::new(FromPds { on_read, sources: Arc::clone(&sources) }) as Arc<dyn xrpc::OnRead>
     });
-    let purging = Arc::new(AtomicUsize::new(0));
+    let purging = index.purging();
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
     let community = community(&config, &dialer, &index);
