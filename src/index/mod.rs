@@ -148,8 +148,21 @@ impl Index {
         Ok(())
     }
 
+    /// The same, but with `unseen` only if nothing is known of their accounts; says whether they were applied.
+    pub fn apply_new(
+        &self,
+        tx: &mut Tx<'_>,
+        events: &[Event],
+        unseen: bool,
+    ) -> Result<bool, StoreError> {
+        if unseen && self.knows_any(tx, events)? {
+            return Ok(false);
+        }
+        self.apply(tx, events).map(|()| true)
+    }
+
     /// Whether anything is known of one of the accounts of `events` beyond its DID. Whose records are held is known.
-    pub fn knows_any(&self, tx: &Tx<'_>, events: &[Event]) -> Result<bool, StoreError> {
+    fn knows_any(&self, tx: &Tx<'_>, events: &[Event]) -> Result<bool, StoreError> {
         for event in events {
             if let Some(actor) = tx.actor_id(&event.did)?
                 && (tx.actor(actor)?.is_some() || tx.repo(actor)?.is_some())

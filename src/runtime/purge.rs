@@ -1,7 +1,7 @@
 //! Takes away what deleted accounts had, and what accounts want deleted here, one bounded step of the writer at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,11 +21,11 @@ pub(super) async fn run(
     index: Arc<Index>,
     media: Arc<Media>,
     requests: flume::Receiver<ActorId>,
-    waiting: Arc<AtomicUsize>,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
     let left = meta::purges(&store.snapshot())?;
     let mut left: Vec<ActorId> = left.into_iter().map(|(actor, _)| actor).collect();
+    let waiting = index.purging();
     waiting.fetch_add(left.len(), Ordering::Relaxed);
     loop {
         let actor = match left.pop() {

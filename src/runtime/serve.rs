@@ -181,7 +181,6 @@ async fn serve(
     let on_read = config.network.fetch_on_read.then(|| {
         Arc::new(FromPds { on_read, sources: Arc::clone(&sources) }) as Arc<dyn xrpc::OnRead>
     });
-    let purging = index.purging();
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
     let community = community(&config, &dialer, &index);
@@ -227,7 +226,7 @@ async fn serve(
         index: Arc::clone(&index),
         sources: Arc::clone(&sources),
         media: Arc::clone(&media),
-        purging: Arc::clone(&purging),
+        purging: index.purging(),
         reloads: AtomicU64::new(0),
         disk: Arc::clone(&view),
         push: push.stats(),
@@ -317,7 +316,6 @@ async fn serve(
         Arc::clone(&index),
         Arc::clone(&ctx.media),
         purge_requests,
-        purging,
         stop.clone(),
     ));
     let push_task = tokio::spawn(push.run(push_requests, stop.clone()));

@@ -47,11 +47,11 @@ impl RepoSink for ToIndex {
     ) -> Result<Answer<bool>, StoreError> {
         let index = Arc::clone(&self.index);
         self.writer.made_blocking(move |tx| {
-            if unseen && index.knows_any(tx, &events)? {
-                return Ok(false);
+            let applied = index.apply_new(tx, &events, unseen)?;
+            if applied {
+                along(tx)?;
             }
-            index.apply(tx, &events)?;
-            along(tx).map(|()| true)
+            Ok(applied)
         })
     }
 }
