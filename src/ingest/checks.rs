@@ -22,7 +22,7 @@ use super::backoff::Timing;
 use super::directory::{Directory, Freshness};
 use super::feed::Feed;
 use super::tasks::Tasks;
-use super::{Sink, now_ms};
+use super::{Pending, Sink, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, HostingStatus, IdentityState};
 use crate::identity::{DidDoc, IdentityError};
@@ -82,12 +82,12 @@ pub(crate) struct Checks {
     timing: Timing,
     tasks: Tasks,
     stop: CancellationToken,
-    queue: flume::Sender<Did>,
+    queue: flume::Sender<(Did, Pending)>,
     checks: Mutex<FxHashMap<Did, Check>>,
     /// Accounts whose state is being confirmed, by the number of the last question.
     accounts: Mutex<FxHashMap<Did, u64>>,
     questions: AtomicU64,
-    pending: AtomicUsize,
+    pending: Arc<AtomicUsize>,
 }
 
 impl Checks {
@@ -112,13 +112,13 @@ impl Checks {
             checks: Mutex::default(),
             accounts: Mutex::default(),
             questions: AtomicU64::new(0),
-            pending: AtomicUsize::new(0),
+            pending: Arc::default(),
         });
         for _ in 0..WORKERS {
             let (checks, dids) = (Arc::clone(&checks), dids.clone());
             tasks.spawn(async move {
-                while let Ok(did) = dids.recv_async().await {
-                    checks.run(did).await;
+                while let Ok((did, pending)) = dids.recv_async().await {
+                    checks.run(did, pending).await;
                 }
             });
         }
@@ -137,7 +137,7 @@ impl Checks {
         reply: impl FnOnce(KeyAnswer) + Send + 'static,
     ) {
         let (this, did) = (Arc::clone(self), did.clone());
-        self.begin();
+        let pending = self.begin();
         self.tasks.spawn(async move {
             let web = did.starts_with("did:web:");
             let patience = if web { this.timing.web_patience } else { this.timing.plc_patience };
@@ -158,7 +158,7 @@ impl Checks {
                 }
             };
             reply(answer);
-            this.end();
+            drop(pending);
         });
     }
 
@@ -203,12 +203,11 @@ impl Checks {
             return;
         }
         checks.insert(did.clone(), new);
-        self.begin();
         // The workers end only when ingest does.
-        let _ = self.queue.send(did.clone());
+        let _ = self.queue.send((did.clone(), self.begin()));
     }
 
-    async fn run(self: &Arc<Self>, did: Did) {
+    async fn run(self: &Arc<Self>, did: Did, pending: Pending) {
         let Some(check) = self.checks.lock().get_mut(&did).map(|check| {
             check.running = true;
             check.clone()
@@ -222,7 +221,7 @@ impl Checks {
         let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
         if let Some(body) = found.filter(|_| !outdated) {
             let event = Event { did: did.clone(), time: now_ms(), body };
-            if self.sink.apply_aside(vec![event]).await.is_err() {
+            if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
                 self.stop.cancel();
             }
         }
@@ -240,10 +239,10 @@ impl Checks {
             }
         };
         if again {
-            let _ = self.queue.send(did);
+            let _ = self.queue.send((did, pending));
             return;
         }
-        self.end();
+        drop(pending);
         if failed && check.freshness > Freshness::Cached {
             self.retry(did, check.tries);
         }
@@ -336,8 +335,7 @@ impl Checks {
     }
 
     fn confirm(self: &Arc<Self>, slot: Option<Slot>, did: Did, deleted: bool, question: u64) {
-        self.begin();
-        let this = Arc::clone(self);
+        let (this, pending) = (Arc::clone(self), self.begin());
         self.tasks.spawn(async move {
             let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
             // Nobody to ask: the claim stands.
@@ -346,11 +344,10 @@ impl Checks {
             if this.is_current(&did, question) {
                 let body = Body::Account(actual.unwrap_or(claimed));
                 let event = Event { did, time: now_ms(), body };
-                if this.sink.apply_aside(vec![event]).await.is_err() {
+                if this.sink.apply_aside(vec![event], pending).await.is_err() {
                     this.stop.cancel();
                 }
             }
-            this.end();
         });
     }
 
@@ -370,12 +367,8 @@ impl Checks {
         status.inspect_err(|error| LOOKUPS.inc(error.cause())).ok()
     }
 
-    fn begin(&self) {
-        self.pending.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn end(&self) {
-        self.pending.fetch_sub(1, Ordering::AcqRel);
+    fn begin(&self) -> Pending {
+        Pending::count(&self.pending)
     }
 }
 

@@ -38,6 +38,7 @@ mod testing;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -68,12 +69,36 @@ pub struct Batch {
 #[error("nothing takes events any more")]
 pub struct SinkClosed;
 
+/// Something that is under way and counted as long as this lives.
+#[derive(Debug, Default)]
+pub struct Pending(Option<Arc<AtomicUsize>>);
+
+impl Pending {
+    fn count(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(Some(Arc::clone(counter)))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.0 {
+            counter.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// Where events go. Waiting for an answer is backpressure; an answer does not mean durable.
 pub trait Sink: Send + Sync + 'static {
     /// Applies a batch and moves the cursor with it.
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>>;
-    /// Applies events that belong to no place of a stream: what a DID document or a PDS says now.
-    fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>>;
+    /// Applies events that belong to no place of a stream: what a DID document or a PDS says now. `pending` is kept
+    /// until every read shows them.
+    fn apply_aside(
+        &self,
+        events: Vec<Event>,
+        pending: Pending,
+    ) -> BoxFuture<'_, Result<(), SinkClosed>>;
     /// Remembers that an upstream could not give what lies behind the cursor, before anything newer is applied.
     fn gap(&self, of: CursorOf, time: i64) -> BoxFuture<'_, Result<(), SinkClosed>>;
 }
@@ -193,7 +218,7 @@ impl Ingest {
         self.feeds.iter().map(|feed| feed.status.snapshot(feed)).collect()
     }
 
-    /// DID documents, handles and account states that are being looked up or wait for it.
+    /// DID documents, handles and account states that are being looked up, wait for it, or are not shown yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.checks.pending()

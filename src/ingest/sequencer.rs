@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Done, Feed, Seq};
-use super::{Batch, Sink};
+use super::{Batch, Pending, Sink};
 
 const MAX_EVENTS: usize = 256;
 /// A prefix of slots without events must not keep the cursor for ever, nor a batch grow without end.
@@ -58,7 +58,7 @@ async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
         if sink.apply(batch).await.is_err() {
             return false;
         }
-    } else if !events.is_empty() && sink.apply_aside(events).await.is_err() {
+    } else if !events.is_empty() && sink.apply_aside(events, Pending::default()).await.is_err() {
         return false;
     }
     feed.delivered(next);

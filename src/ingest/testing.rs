@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::directory::{Directory, Freshness};
-use super::{Batch, Ingest, Options, Sink, SinkClosed, Timing};
+use super::{Batch, Ingest, Options, Pending, Sink, SinkClosed, Timing};
 use crate::crypto::PrivateKey;
 use crate::event::{Event, HostingStatus};
 use crate::identity::{DidDoc, IdentityError};
@@ -315,6 +315,8 @@ pub(crate) struct Collected {
     /// Gaps, by the number of batches before them.
     pub(crate) gaps: Mutex<Vec<usize>>,
     pub(crate) gate: Semaphore,
+    /// When there is a list, what was applied aside is not shown before it is gone.
+    pub(crate) unseen: Mutex<Option<Vec<Pending>>>,
 }
 
 impl Collected {
@@ -324,8 +326,8 @@ impl Collected {
 
     pub(crate) fn gated(batches: usize) -> Arc<Self> {
         let gate = Semaphore::new(batches);
-        let (batches, aside, gaps) = Default::default();
-        Arc::new(Self { batches, aside, gaps, gate })
+        let (batches, aside, gaps, unseen) = Default::default();
+        Arc::new(Self { batches, aside, gaps, gate, unseen })
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -346,8 +348,15 @@ impl Sink for Collected {
         })
     }
 
-    fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>> {
+    fn apply_aside(
+        &self,
+        events: Vec<Event>,
+        pending: Pending,
+    ) -> BoxFuture<'_, Result<(), SinkClosed>> {
         self.aside.lock().extend(events);
+        if let Some(unseen) = &mut *self.unseen.lock() {
+            unseen.push(pending);
+        }
         Box::pin(async { Ok(()) })
     }
 

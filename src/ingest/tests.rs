@@ -374,8 +374,13 @@ async fn what_was_not_answered_before_the_end_is_asked_at_the_next_start() {
     let (directory, sink, relay) =
         (Documents::of(&accounts), Collected::new(), Relay::of(vec![]).await);
     directory.status.lock().insert(accounts[2].did.clone(), HostingStatus::Active);
+    *sink.unseen.lock() = Some(Vec::new());
     let ingest = start(options(&relay), &store, &directory, &sink);
-    until("asked", || ingest.pending() == 0).await;
+    until("asked", || sink.aside.lock().len() == 3 && ingest.pending() == 3).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(ingest.pending(), 3, "nobody sees the answers yet");
+    *sink.unseen.lock() = None;
+    assert_eq!(ingest.pending(), 0);
     assert_eq!(*directory.forgotten.lock(), [accounts[0].did.clone()]);
     let found = |account: &Account| {
         let aside = sink.aside.lock();

@@ -270,6 +270,18 @@ async fn serve(
     let listener = TcpListener::bind(listen).await.map_err(|e| ServeError::Listen(listen, e))?;
     let socket = Socket::bind(&config.store.path)
         .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
+    let for_operator = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
+    let parts = disk::Parts {
+        store: store.clone(),
+        writer: writer.clone(),
+        keeper: Arc::clone(&keeper),
+        sources: Arc::clone(&sources),
+        alerts: Alerts::start(config.alerts.webhook.clone(), for_operator, stop.clone()),
+        view,
+    };
+    let mut watch = Watch::new(parts, &config);
+    // Starts the sources, so that the first answer of the status knows of them.
+    watch.look(&config).await?;
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
     let private = Private::new(
         store.clone(),
@@ -298,16 +310,6 @@ async fn serve(
     });
     tokio::spawn(socket.serve(commands, stop.clone()));
     tokio::spawn(members::join_all(members, config.scope.members.clone()));
-    let for_operator = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
-    let parts = disk::Parts {
-        store: store.clone(),
-        writer: writer.clone(),
-        keeper: Arc::clone(&keeper),
-        sources: Arc::clone(&sources),
-        alerts: Alerts::start(config.alerts.webhook.clone(), for_operator, stop.clone()),
-        view,
-    };
-    let mut watch = Watch::new(parts, &config);
     let keeper_task = tokio::spawn(keeper.run());
     let cache_task = tokio::spawn(cache.run(stop.clone()));
     let purge_task = tokio::spawn(purge::run(
@@ -322,7 +324,7 @@ async fn serve(
     tracing::info!(%listen, did = %config.server.did, store = %config.store.path.display(), "serving");
 
     let mut current = config;
-    let mut tick = tokio::time::interval(disk::EVERY);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + disk::EVERY, disk::EVERY);
     let mut writer_thread = Some(writer_thread);
     let mut failed: Option<ServeError> = None;
     let result = loop {

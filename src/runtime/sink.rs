@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::event::{Body, Event};
 use crate::index::{Index, apply_labels};
 use crate::ingest::labels::{LabelBatch, LabelSink};
-use crate::ingest::{Batch, Sink, SinkClosed};
+use crate::ingest::{Batch, Pending, Sink, SinkClosed};
 use crate::store::meta::{self, CursorOf};
 use crate::store::{Answer, Snapshot, StoreError, Writer};
 use crate::sync::{self, Along, RepoSink};
@@ -71,10 +71,18 @@ impl Sink for ToWriter {
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
     }
 
-    fn apply_aside(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), SinkClosed>> {
+    fn apply_aside(
+        &self,
+        events: Vec<Event>,
+        pending: Pending,
+    ) -> BoxFuture<'_, Result<(), SinkClosed>> {
         self.forget_keys(&events);
         let index = Arc::clone(&self.index);
-        let job = self.writer.submit(move |tx| index.apply(tx, &events));
+        let job = self.writer.submit(move |tx| {
+            index.apply(tx, &events)?;
+            tx.after_commit(move || drop(pending));
+            Ok(())
+        });
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
     }
 

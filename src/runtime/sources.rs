@@ -227,12 +227,15 @@ impl Sources {
             let applied = self.parts.applied.get(&CursorOf::Labeler(l.did.clone()));
             with_seq(&l, applied)
         });
+        // What an event asks for is pending before the event's number is shown, so the numbers are read first.
+        let (upstreams, labelers) = (upstreams.collect(), labelers.collect());
+        let lookups = running.ingest.pending();
         let resync = running.resync.handle().status();
         SourcesStatus {
-            upstreams: upstreams.collect(),
-            labelers: labelers.collect(),
+            upstreams,
+            labelers,
             // Parked ones wait for their host, perhaps for ever.
-            pending: running.ingest.pending() + resync.queued + resync.running.len(),
+            pending: lookups + resync.queued + resync.running.len(),
             resync: serde_json::to_value(resync).unwrap_or_default(),
             plc,
         }

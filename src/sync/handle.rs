@@ -85,8 +85,10 @@ impl Handle {
     /// Where it is.
     #[must_use]
     pub fn status(&self) -> Status {
+        // First: what is taken from there meanwhile is counted twice rather than not at all.
+        let poked = self.poke.len();
         let mut status = self.state.lock().snapshot(Instant::now());
-        status.queued += self.poke.len();
+        status.queued += poked;
         status
     }
 

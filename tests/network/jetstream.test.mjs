@@ -1,7 +1,6 @@
 // A Jetstream as the only upstream: the same world comes out of it, through kill -9 and repetition too.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { isDeepStrictEqual } from 'node:util'
 import { command, startAerie } from './aerie.mjs'
 import { startJetstream } from './jetstream.mjs'
 import { startNetwork } from './net.mjs'
@@ -85,9 +84,8 @@ test('after kill -9 it goes on from its cursor; what comes again is not counted 
   const [, cursor] = jetstream.cursors
   // What a crash takes away is at most what was not yet on the disk.
   assert.ok(cursor > 0 && cursor <= seq, `${cursor} after ${seq}`)
-  // An account that was deleted comes again with its likes, and is deleted again once its host confirms it.
-  const once = async () => isDeepStrictEqual(await counts('hello', 'pictures', 'followed'), [HELLO, [0, 0, 0, 0], [1, 0, 1, 0]])
-  await aerie.until('nothing is counted twice', once, 10_000)
+  // An account that was deleted came again with its likes, and is deleted again once its host confirms it.
+  assert.deepEqual(await counts('hello', 'pictures', 'followed'), [HELLO, [0, 0, 0, 0], [1, 0, 1, 0]])
   assert.deepEqual(await timeline(), ALICE_TIMELINE)
   await cast.kim.delete(missed)
   await aerie.caughtUp()
