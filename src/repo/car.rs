@@ -167,7 +167,7 @@ fn section(data: &[u8], at: &mut usize) -> Result<std::ops::Range<usize>, CarErr
     Ok(start..end)
 }
 
-pub(crate) fn header_roots(header: &[u8]) -> Result<SmallVec<[Cid; 1]>, CborError> {
+fn header_roots(header: &[u8]) -> Result<SmallVec<[Cid; 1]>, CborError> {
     let mut reader = Reader::new(header);
     let mut roots = SmallVec::new();
     if reader.map()? != 2 {

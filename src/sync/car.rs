@@ -1,20 +1,22 @@
-//! A CAR v1 as it comes, in pieces of any size: its sections one after another, each block compared with its CID.
-//!
-//! A CAR that was cut between two sections looks whole here; who walks the tree finds blocks missing.
+//! A CAR v1 as it comes, in pieces of any size, read by `iroh-car`: it checks no hash and takes a stream that ends
+//! between two sections for whole. The first is done here; who walks the tree finds blocks missing.
 
-use bytes::Bytes;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use futures_util::FutureExt as _;
+use iroh_car::CarReader;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::net::NetError;
-use crate::repo::CborError;
-use crate::repo::car::header_roots;
-use crate::syntax::cid::{self, BINARY_LEN};
+use crate::syntax::cid::{self, Cid};
 
 /// A piece of a CAR, or why there are no more.
 pub(crate) type Piece = Result<Bytes, NetError>;
-
-/// Bytes of one section: more than any record or node may have.
-const MAX_SECTION: usize = 4 << 20;
 
 /// Why a stream is not a CAR.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +27,10 @@ pub(crate) enum CarError {
     /// The stream ended within a section.
     #[error("the CAR ends early")]
     Cut,
-    /// A section is too large, or empty.
-    #[error("not a CAR: a section of {0} bytes")]
-    Section(u64),
-    /// It does not begin like a CAR v1 with a root.
+    /// It is no CAR v1, or a section is larger than any record or node may be.
     #[error("not a CAR: {0}")]
-    Header(CborError),
-    /// A CID that is not one of the protocol's.
+    Format(iroh_car::Error),
+    /// A CID, or that of the root, that is not one of the protocol's.
     #[error("a section has a CID of an unknown kind")]
     Cid,
     /// A block that is not what its CID says.
@@ -39,100 +38,92 @@ pub(crate) enum CarError {
     Hash,
 }
 
-/// Pieces as one run of bytes.
-struct Source<P> {
-    pieces: P,
+/// How the pieces ended.
+#[derive(Default)]
+enum End {
+    #[default]
+    NotYet,
+    Closed,
+    Failed(NetError),
+}
+
+/// Pieces as one run of bytes. Waits for the next one on this thread, so reading never yields.
+struct Source<'a, P> {
+    pieces: &'a mut P,
     current: Bytes,
-    /// What of `current` was read.
-    at: usize,
-    /// What lies in more than one piece.
-    joined: Vec<u8>,
+    end: &'a Cell<End>,
 }
 
-impl<P: Iterator<Item = Piece>> Source<P> {
-    /// Goes to the next piece if this one was read to its end; `false` if there is none.
-    fn fill(&mut self) -> Result<bool, CarError> {
-        while self.at >= self.current.len() {
+impl<P: Iterator<Item = Piece>> AsyncRead for Source<'_, P> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.current.is_empty() {
             match self.pieces.next() {
-                Some(piece) => (self.current, self.at) = (piece.map_err(CarError::Net)?, 0),
-                None => return Ok(false),
+                Some(Ok(piece)) => self.current = piece,
+                Some(Err(error)) => {
+                    self.end.set(End::Failed(error));
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+                None => {
+                    self.end.set(End::Closed);
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
-        Ok(true)
-    }
-
-    fn byte(&mut self) -> Result<Option<u8>, CarError> {
-        if !self.fill()? {
-            return Ok(None);
-        }
-        let byte = self.current.get(self.at).copied();
-        self.at += 1;
-        Ok(byte)
-    }
-
-    /// The next section; nothing at the end.
-    fn section(&mut self) -> Result<Option<&[u8]>, CarError> {
-        let Some(first) = self.byte()? else { return Ok(None) };
-        let (mut len, mut byte, mut shift) = (u64::from(first & 0x7f), first, 0);
-        while byte & 0x80 != 0 {
-            shift += 7;
-            byte = self.byte()?.ok_or(CarError::Cut)?;
-            len |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(u64::MAX);
-            if shift > 28 {
-                return Err(CarError::Section(len));
-            }
-        }
-        match usize::try_from(len) {
-            Ok(len @ 1..=MAX_SECTION) => self.take(len).map(Some),
-            _ => Err(CarError::Section(len)),
-        }
-    }
-
-    fn take(&mut self, len: usize) -> Result<&[u8], CarError> {
-        let end = self.at + len;
-        if end <= self.current.len() {
-            let at = std::mem::replace(&mut self.at, end);
-            return self.current.get(at..end).ok_or(CarError::Cut);
-        }
-        self.joined.clear();
-        while self.joined.len() < len {
-            if !self.fill()? {
-                return Err(CarError::Cut);
-            }
-            let rest = self.current.get(self.at..).unwrap_or_default();
-            let part = rest.get(..len - self.joined.len()).unwrap_or(rest);
-            self.joined.extend_from_slice(part);
-            self.at += part.len();
-        }
-        Ok(&self.joined)
+        let n = buf.remaining().min(self.current.len());
+        buf.put_slice(self.current.get(..n).unwrap_or_default());
+        self.current.advance(n);
+        Poll::Ready(Ok(()))
     }
 }
 
-/// Reads to the end, hands each block to `block` with its digest and that of the root, and gives the latter.
+/// Reads to the end, hands each block to `block` with the root's digest and its own, and gives the former.
 pub(crate) fn read<E: From<CarError>>(
     pieces: impl Iterator<Item = Piece>,
+    block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
+) -> Result<[u8; 32], E> {
+    // A source that never yields makes a future that is ready at once.
+    blocks(pieces, block).now_or_never().unwrap_or_else(|| Err(CarError::Cut.into()))
+}
+
+async fn blocks<E: From<CarError>>(
+    mut pieces: impl Iterator<Item = Piece>,
     mut block: impl FnMut([u8; 32], [u8; 32], &[u8]) -> Result<(), E>,
 ) -> Result<[u8; 32], E> {
-    let mut source = Source { pieces, current: Bytes::new(), at: 0, joined: Vec::new() };
-    let header = source.section()?.ok_or(CarError::Cut)?;
-    let roots = header_roots(header).map_err(CarError::Header)?;
-    let root = roots.first().and_then(cid::digest).ok_or(CarError::Cid)?;
-    while let Some(section) = source.section()? {
-        let (cid, bytes) = section.split_first_chunk::<BINARY_LEN>().ok_or(CarError::Cid)?;
-        let digest = cid::from_binary(cid).as_ref().and_then(cid::digest).ok_or(CarError::Cid)?;
-        if Sha256::digest(bytes)[..] != digest {
+    let end = Cell::default();
+    let format = |error| match end.take() {
+        End::Failed(error) => E::from(CarError::Net(error)),
+        End::Closed => CarError::Cut.into(),
+        End::NotYet => CarError::Format(error).into(),
+    };
+    let source = Source { pieces: &mut pieces, current: Bytes::new(), end: &end };
+    let mut car = CarReader::new(source).await.map_err(format)?;
+    let root = car.header().roots().first().and_then(digest_of).ok_or(CarError::Cid)?;
+    while let Some((cid, bytes)) = car.next_block().await.map_err(format)? {
+        let digest = digest_of(&cid).ok_or(CarError::Cid)?;
+        if Sha256::digest(&bytes)[..] != digest {
             return Err(CarError::Hash.into());
         }
-        block(root, digest, bytes)?;
+        block(root, digest, &bytes)?;
     }
-    Ok(root)
+    // Within a section's length `iroh-car` takes an error, or the end, for the end of the whole.
+    match end.take() {
+        End::Failed(error) => Err(CarError::Net(error).into()),
+        _ => Ok(root),
+    }
+}
+
+fn digest_of(cid: &Cid) -> Option<[u8; 32]> {
+    cid::to_binary(cid)?.last_chunk().copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::repo::testing;
-    use crate::syntax::Cid;
 
     fn sample() -> Vec<u8> {
         let blocks: Vec<Vec<u8>> = (0..6u8).map(|n| vec![n; usize::from(n) * 90]).collect();
@@ -166,9 +157,10 @@ mod tests {
         }
         *bytes.last_mut().unwrap() ^= 1;
         assert!(matches!(parse(&bytes, 64), Err(CarError::Hash)));
-        assert!(matches!(parse(&[3, 1, 2, 3, 4, 5, 6], 64), Err(CarError::Header(_))));
-        for garbage in [&[0xff; 40][..], &[0; 40], &[0x81, 0x80, 0x80, 2, 1]] {
-            assert!(matches!(parse(garbage, 64), Err(CarError::Section(_))));
+        let garbage =
+            [&[0xff; 40][..], &[0; 40], &[0x81, 0x80, 0x80, 2, 1], &[3, 1, 2, 3, 4, 5, 6]];
+        for bytes in garbage {
+            assert!(matches!(parse(bytes, 64), Err(CarError::Format(_))));
         }
     }
 }
