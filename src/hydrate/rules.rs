@@ -32,6 +32,12 @@ impl State {
             && self.profile_viewers.get(&id).is_some_and(super::ProfileViewer::blocks)
     }
 
+    /// The viewer follows an account, and no block is between them.
+    #[must_use]
+    pub fn viewer_follows(&self, id: ActorId) -> bool {
+        self.profile_viewers.get(&id).is_some_and(|v| v.following.is_some() && !v.blocks())
+    }
+
     /// The viewer muted an account entirely, directly or by list.
     #[must_use]
     pub fn viewer_mute_exists(&self, id: ActorId) -> bool {

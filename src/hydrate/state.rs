@@ -1,8 +1,10 @@
 //! What hydration found: maps by id, read by rules and views.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde_json::value::RawValue;
 
 use super::actor::Actor;
 use super::record::Record;
@@ -25,6 +27,8 @@ pub struct State {
     pub actors: FxHashMap<ActorId, Option<Arc<Actor>>>,
     /// How the viewer and an account relate; empty for anonymous callers.
     pub profile_viewers: FxHashMap<ActorId, ProfileViewer>,
+    /// Views of authors that were made: most answers show several posts of one account.
+    pub authors: RefCell<FxHashMap<ActorId, Option<Arc<RawValue>>>>,
     /// Counters of accounts.
     pub profile_aggs: FxHashMap<ActorId, AggRow>,
     /// Counters of records.

@@ -109,18 +109,26 @@ impl Net {
         Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }
     }
 
-    /// Waits until every one of these repos is in or has failed.
+    /// Waits until every one of these repos is in or has failed, and nothing of it is under way.
     async fn settled(&self, dids: &[&str]) {
         let settled = |did: &str| {
             let s = self.world.store.snapshot();
             let Some(actor) = s.actor_id(did).unwrap() else { return false };
             jobs::get(&s, actor).unwrap().is_none_or(|job| !job.cause.is_empty())
         };
-        for _ in 0..4000 {
-            if dids.iter().all(|did| settled(did)) {
-                return;
+        let handle = self.resync.handle();
+        let runs = async |did: &str| {
+            let says = handle.describe(&Did::parse(did).unwrap()).await.unwrap();
+            says.contains("being fetched")
+        };
+        'again: for _ in 0..4000 {
+            for did in dids {
+                if !settled(did) || runs(did).await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue 'again;
+                }
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            return;
         }
         panic!("{:?}", self.resync.handle().status());
     }

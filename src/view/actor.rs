@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basic};
 use super::{INVALID_HANDLE, image_url, labels};
@@ -199,11 +200,6 @@ pub struct StatusView {
 pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
     let actor = state.actor(id)?;
     let profile = actor.profile.as_ref();
-    let mut all_labels = labels(state, Target::Actor(id));
-    if let Some(profile) = profile {
-        all_labels.extend(labels(state, Target::Record(profile.record.id)));
-        all_labels.extend(profile.record.self_labels.iter().cloned());
-    }
     Some(ProfileView {
         did: Arc::clone(&actor.did),
         handle: actor.handle.clone().unwrap_or_else(|| INVALID_HANDLE.into()),
@@ -212,12 +208,34 @@ pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
         avatar: profile.and_then(|p| p.avatar.clone()),
         associated: associated(actor),
         viewer: viewer_state(state, id).map(Box::new),
-        labels: all_labels,
+        labels: actor_labels(state, actor),
         created_at: actor.created.map(Time),
         verification: verification(state, actor),
         status: status(state, actor).map(Box::new),
         ..ProfileView::default()
     })
+}
+
+/// What is said of an account: of itself, of its profile, and by its profile.
+pub(super) fn actor_labels(state: &State, actor: &Actor) -> Vec<Label> {
+    let mut all = labels(state, Target::Actor(actor.id));
+    if let Some(profile) = &actor.profile {
+        all.extend(labels(state, Target::Record(profile.record.id)));
+        all.extend(profile.record.self_labels.iter().cloned());
+    }
+    all
+}
+
+/// [`profile_basic`] as JSON, made once for an answer.
+#[must_use]
+pub fn author(state: &State, id: ActorId) -> Option<Arc<RawValue>> {
+    if let Some(made) = state.authors.borrow().get(&id) {
+        return made.clone();
+    }
+    // Nothing in it can fail to serialize.
+    let made = profile_basic(state, id).and_then(|view| to_raw_value(&view).ok()).map(Arc::from);
+    state.authors.borrow_mut().insert(id, made.clone());
+    made
 }
 
 /// `profileView`.

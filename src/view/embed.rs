@@ -1,11 +1,11 @@
 //! `app.bsky.embed.*#view`: what a post shows besides its text.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::actor::ProfileView;
 use super::feedgen::{GeneratorView, generator};
 use super::graph::{ListView, StarterPackViewBasic, list, starter_pack_basic};
 use super::image_url;
@@ -183,7 +183,7 @@ pub enum EmbeddedRecord<'a> {
 pub struct ViewRecord<'a> {
     uri: &'a str,
     cid: &'a str,
-    author: Box<ProfileView>,
+    author: Arc<RawValue>,
     value: &'a RawValue,
     labels: Vec<Label>,
     like_count: u64,

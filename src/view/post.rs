@@ -1,9 +1,11 @@
 //! `app.bsky.feed.defs#postView` and what stands in for it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::actor::{ProfileView, ViewerState, blocked_viewer_state, profile_basic};
+use super::actor::{ProfileView, ViewerState, author, blocked_viewer_state, profile_basic};
 use super::embed::EmbedView;
 use super::graph::{ListView, list_basic};
 use crate::hydrate::post::{Post, PostState};
@@ -22,7 +24,7 @@ pub struct PostView<'a> {
     pub(super) tag: Option<&'static str>,
     pub(super) uri: &'a str,
     pub(super) cid: &'a str,
-    pub(super) author: Box<ProfileView>,
+    pub(super) author: Arc<RawValue>,
     pub(super) record: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) embed: Option<Box<EmbedView<'a>>>,
@@ -126,7 +128,7 @@ impl PostState {
     #[must_use]
     pub fn post_view(&self, id: PostId, depth: u8) -> Option<PostView<'_>> {
         let post = self.post(id)?;
-        let author = Box::new(profile_basic(&self.base, id.author)?);
+        let author = author(&self.base, id.author)?;
         let target = Target::Post(id);
         let agg = self.base.agg(target);
         let embed = post.record.embed.as_ref().filter(|_| depth < 2);

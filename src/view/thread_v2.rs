@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::actor::actor_labels;
 use super::post::{BlockedAuthor, PostView};
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
@@ -164,7 +165,7 @@ impl PostState {
         let in_line = own && line.unwrap_or(true);
         let mut has_other_replies = false;
         let mut replies = Vec::new();
-        let hidden = self.is_no_unauthenticated(&view);
+        let hidden = self.is_no_unauthenticated(thread.anchor.author);
         if hidden {
             items.push(ThreadItem { uri, depth: 0, value: ThreadValue::NoUnauthenticated {} });
         } else {
@@ -199,9 +200,13 @@ impl PostState {
     }
 
     /// Anonymous callers do not see posts of authors who ask for that with a label.
-    fn is_no_unauthenticated(&self, view: &PostView<'_>) -> bool {
+    fn is_no_unauthenticated(&self, author: ActorId) -> bool {
+        let said = |actor| actor_labels(&self.base, actor);
         !self.base.ctx.signed_in
-            && view.author.labels.iter().any(|l| l.val == "!no-unauthenticated")
+            && self
+                .base
+                .actor(author)
+                .is_some_and(|actor| said(actor).iter().any(|l| l.val == "!no-unauthenticated"))
     }
 }
 
@@ -267,7 +272,7 @@ impl<'a, 't> Builder<'a, 't> {
                 complete = false;
                 break;
             }
-            let item = if state.is_no_unauthenticated(&view) {
+            let item = if state.is_no_unauthenticated(post.id.author) {
                 ThreadItem { uri, depth, value: ThreadValue::NoUnauthenticated {} }
             } else {
                 self.item(view, uri, depth, false, 0)
@@ -345,7 +350,7 @@ impl<'a, 't> Builder<'a, 't> {
             sort: post.sort,
             likes: view.like_count,
             op_like: self.state.root_author_likes.contains_key(&post.id),
-            followed: view.author.viewer.as_ref().is_some_and(|v| v.following.is_some()),
+            followed: self.state.base.viewer_follows(post.id.author),
             item: self.item(
                 view,
                 &post.record.uri,
@@ -376,7 +381,7 @@ impl<'a, 't> Builder<'a, 't> {
             return None;
         }
         let view = state.post_view(id, 0)?;
-        (!state.is_no_unauthenticated(&view)).then_some((post, view))
+        (!state.is_no_unauthenticated(id.author)).then_some((post, view))
     }
 
     fn other(&self, post: &Post) -> Other {
