@@ -5,12 +5,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::pds_tests::{Net, document, ok, says};
+use super::stop_tests::until;
 use super::tests::{Repo, rev};
 use crate::event::{Body, Commit, HostingStatus};
+use crate::index::scope::Mode;
 use crate::index::testing::World;
 use crate::net::testing::serve;
-use crate::store::Reader as _;
-use crate::store::repo_jobs::{self as jobs, SourceKind, Stop};
+use crate::store::repo_jobs::{
+    self as jobs, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop,
+};
+use crate::store::{Reader as _, Tx};
 use crate::syntax::{Did, Tid};
 
 const ALL: [&str; 7] = [
@@ -42,14 +46,6 @@ async fn host() -> String {
     .await
 }
 
-async fn read(net: &Net, url: &str) {
-    let handle = net.resync.handle();
-    assert!(handle.begin(SourceKind::Repos, url, "").await.unwrap());
-    while handle.status().reading > 0 || handle.status().queued > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-}
-
 fn is_asleep(net: &Net, did: &str) -> bool {
     let s = net.world.store.snapshot();
     jobs::is_asleep(&s, s.actor_id(did).unwrap().unwrap()).unwrap()
@@ -64,13 +60,13 @@ async fn who_a_list_calls_inactive_is_fetched_once_seen_alive() {
     net.event(moved, Body::Account(HostingStatus::Active)).await;
     net.event(deleted, Body::Account(HostingStatus::Deleted)).await;
     net.event(away, Body::Account(HostingStatus::Deactivated)).await;
-    read(&net, &url).await;
-    net.settled(&[moved]).await;
+    assert!(net.resync.handle().begin(SourceKind::Repos, &url, "").await.unwrap());
+    let list = || jobs::source(&net.world.store.snapshot(), 1).unwrap().unwrap();
+    until("the list is read", || list().done == 1 && list().state == SourceState::Read).await;
     assert!(net.is_complete(moved));
-    let status = net.resync.handle().status();
-    let list = &status.sources[0];
-    assert_eq!((list.listed, list.inactive, list.done), (7, 6, 1), "{list:?}");
-    assert_eq!((status.repos_left, status.parked), (0, 0), "{status:?}");
+    assert_eq!((list().listed, list().inactive), (7, 6), "{:?}", list());
+    let status = || net.resync.handle().status();
+    until("nothing is to go", || (status().repos_left, status().reading) == (0, 0)).await;
     assert_eq!(ALL.map(|did| net.job(did)), [const { None }; 7]);
     assert_eq!(ALL.map(|did| is_asleep(&net, did)), [true, true, true, false, false, true, true]);
     let says = net.resync.handle().describe(&Did::parse(back).unwrap()).await.unwrap();
@@ -89,7 +85,7 @@ async fn who_a_list_calls_inactive_is_fetched_once_seen_alive() {
     net.settled(&alive).await;
     assert!(alive.iter().all(|did| net.is_complete(did) && !is_asleep(&net, did)));
     assert_eq!(net.job(away), None);
-    assert_eq!(net.resync.handle().status().done, 4, "each once");
+    assert_eq!(status().done, 4, "each once");
     // Of a list that is wanted no more nobody waits for who comes back; who asks for one has it.
     let list = Stop::List(SourceKind::Repos, url.clone(), String::new());
     net.resync.handle().stop(list).await.unwrap();
@@ -102,4 +98,65 @@ async fn who_a_list_calls_inactive_is_fetched_once_seen_alive() {
         "the stream told of its absence, so it is wanted without a list"
     );
     net.resync.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_refused_or_is_read_is_fetched_in_every_scope() {
+    let mut world = World::new();
+    world.restart(Mode::Window, 7);
+    let net = Net::start(world, "http://127.0.0.1:1", true);
+    let [refused, unwanted, read] = ["did:plc:refused", "did:plc:unwanted", "did:plc:read"];
+    let put = |tx: &mut Tx<'_>| {
+        let list =
+            SourceRow { state: SourceState::Read, ..SourceRow::new(SourceKind::Repos, "a", "", 1) };
+        jobs::put_source(tx, 1, &list);
+        let [refused, read] =
+            [tx.intern_actor("did:plc:refused")?, tx.intern_actor("did:plc:read")?];
+        let job = JobRow {
+            tries: 1,
+            due: i64::MAX,
+            cause: "not-hosted".into(),
+            ..JobRow::new(Priority::Listed, 1)
+        };
+        jobs::put(tx, refused, &job)?;
+        jobs::sleep(tx, refused, 1)?;
+        jobs::sleep(tx, read, 1)
+    };
+    net.world.writer.durable(put).await.unwrap();
+    net.resync.handle().pause(true).await.unwrap();
+    assert_eq!((is_asleep(&net, refused), is_asleep(&net, read)), (false, true), "it has a job");
+    for did in [refused, unwanted] {
+        net.event(did, Body::Account(HostingStatus::Deactivated)).await;
+        net.event(did, Body::Account(HostingStatus::Active)).await;
+    }
+    assert_eq!(net.job(refused).map(|job| (job.due, job.priority)), Some((0, Priority::Resync)));
+    assert_eq!(net.job(unwanted), None);
+    // Its host gave a record of it.
+    net.event(read, Body::Found { rev: rev(), ops: Vec::new() }).await;
+    let job = net.job(read).unwrap();
+    assert_eq!(
+        (job.priority, job.source, job.force, is_asleep(&net, read)),
+        (Priority::Listed, 1, true, false)
+    );
+    net.resync.stop().await;
+}
+
+#[tokio::test]
+async fn a_mark_goes_with_a_job_and_with_whoever_wants_none() {
+    let world = World::new();
+    let work = |tx: &mut Tx<'_>| {
+        let list = SourceRow::new(SourceKind::Repos, "a", "", 1);
+        jobs::put_source(tx, 7, &list);
+        let a = tx.intern_actor("did:plc:a")?;
+        jobs::sleep(tx, a, 7)?;
+        assert!(jobs::is_asleep(tx, a)?);
+        jobs::add(tx, a, &JobRow::new(Priority::Asked, 5))?;
+        assert!(!jobs::is_asleep(tx, a)?);
+        assert_eq!(jobs::remove(tx, a)?.map(|job| job.due), Some(5));
+        jobs::sleep(tx, a, 7)?;
+        assert_eq!(jobs::remove(tx, a)?.map(|job| job.source), Some(7));
+        assert_eq!((jobs::is_asleep(tx, a)?, jobs::remove(tx, a)?), (false, None));
+        Ok(())
+    };
+    world.writer.durable(work).await.unwrap();
 }

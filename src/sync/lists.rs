@@ -12,7 +12,6 @@ use crate::net::{Limits, NetError, Response};
 use crate::store::repo_jobs::{
     self as jobs, Added, JobRow, Priority, SourceKind, SourceRow, SourceState,
 };
-use crate::store::rows::AccountStatus;
 use crate::store::{ActorId, Reader as _, StoreError, Tx};
 use crate::syntax::{Did, Tid};
 
@@ -246,8 +245,7 @@ fn is_needed(tx: &Tx<'_>, actor: ActorId, rev: u64) -> Result<bool, StoreError> 
 /// Whether the account was seen alive, whatever the list says: it may have moved to another host, or come back since the
 /// list was made. A list alone says nothing for good, so it hides no account.
 fn lives(tx: &Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
-    let row = tx.actor(actor)?;
-    Ok(row.is_some_and(|row| row.status == AccountStatus::Active && !row.tombstoned))
+    Ok(tx.actor(actor)?.is_some_and(|row| row.is_active()))
 }
 
 fn hosts(
