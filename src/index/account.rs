@@ -59,11 +59,15 @@ impl Index {
                 row.handle_checked = 0;
             }
             if row.status == AccountStatus::Active {
+                self.lives(tx, actor)?;
                 let wanted = match tx.repo(actor)? {
                     // The host may have refused it while it was away.
                     Some(repo) => repo.resync.is_some(),
-                    // What it had went when it was deleted, or is going.
-                    None => before != AccountStatus::Active && self.scope.is_whole(actor),
+                    // What it had went when it was deleted, or is going; or a job waits that was refused meanwhile.
+                    None => {
+                        before != AccountStatus::Active
+                            && (self.scope.is_whole(actor) || jobs::get(tx, actor)?.is_some())
+                    }
                 };
                 if wanted {
                     self.request_resync(tx, actor)?;

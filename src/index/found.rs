@@ -45,6 +45,7 @@ impl Index {
             return Ok(());
         }
         self.seen(tx, actor, time)?;
+        self.lives(tx, actor)?;
         // A repo that is being fetched as it was before this rev lacks them, and must not take them away.
         self.touched.record(tx, actor, rev, ops)?;
         for op in ops {

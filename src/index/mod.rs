@@ -215,6 +215,7 @@ impl Index {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
+                self.lives(tx, actor)?;
                 begins(rev, [commit.prev_data, commit.data])
             }
             // An unverified upstream tells each op of a commit apart, all under one rev.
@@ -264,6 +265,7 @@ impl Index {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
+                self.lives(tx, actor)?;
                 begins(rev, [None, Some(data)])
             }
             Some(row) if rev <= row.rev => return Ok(()),

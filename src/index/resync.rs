@@ -138,6 +138,14 @@ impl Index {
         Ok(())
     }
 
+    /// The account is seen alive: its repo is fetched if that was waited for.
+    pub(super) fn lives(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        if jobs::wake(tx, actor)? {
+            self.announce(tx, actor);
+        }
+        Ok(())
+    }
+
     /// Tells of a job once it can be read.
     pub(super) fn announce(&self, tx: &mut Tx<'_>, actor: ActorId) {
         let resync = self.resync.clone();

@@ -3,6 +3,9 @@
 //! In the `jobs` keyspace, beside what `jobs` keeps there. A job has two rows, its place in the order (priority, due time, account) and its state
 //! (by account); both change in one batch. Finished jobs leave tombstones, so whoever reads the order starts behind
 //! what was already taken.
+//!
+//! A repo that a list calls inactive has a mark instead, by account: it is no job until its account is seen alive, and
+//! nothing reads through the marks, of which there may be more than jobs. A repo has a job, a mark, or neither.
 
 use super::ids::{ActorId, ByteReader, Key, push_blob, push_varint, push_zigzag};
 use super::keyspaces::Ks;
@@ -127,6 +130,7 @@ fn clip(text: &str) -> &str {
 
 const ORDER: u8 = b'J';
 const STATE: u8 = b'K';
+const ASLEEP: u8 = b'Z';
 const SOURCE: u8 = b'S';
 const CONTROL: u8 = b'B';
 
@@ -139,6 +143,10 @@ fn state_key(actor: ActorId) -> Key {
     Key::tag(STATE).actor(actor)
 }
 
+fn asleep_key(actor: ActorId) -> Key {
+    Key::tag(ASLEEP).actor(actor)
+}
+
 /// The job of a repo.
 pub fn get<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<Option<JobRow>, StoreError> {
     r.row(Ks::Jobs, &state_key(actor), JobRow::decode)
@@ -146,8 +154,9 @@ pub fn get<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<Option<JobRow>, 
 
 /// Writes a job in place of the one there may be.
 pub fn put(tx: &mut Tx<'_>, actor: ActorId, job: &JobRow) -> Result<(), StoreError> {
-    if let Some(old) = get(tx, actor)? {
-        tx.del(Ks::Jobs, &order_key(&old, actor));
+    match get(tx, actor)? {
+        Some(old) => tx.del(Ks::Jobs, &order_key(&old, actor)),
+        None => drop(take_mark(tx, actor)?),
     }
     tx.put(Ks::Jobs, &order_key(job, actor), &[]);
     tx.put(Ks::Jobs, &state_key(actor), &job.encode());
@@ -187,12 +196,61 @@ pub fn add(tx: &mut Tx<'_>, actor: ActorId, job: &JobRow) -> Result<Added, Store
     Ok(Added::Raised)
 }
 
-/// Takes a job away.
+/// Takes a job away, or what would have become one.
 pub fn remove(tx: &mut Tx<'_>, actor: ActorId) -> Result<Option<JobRow>, StoreError> {
-    let Some(job) = get(tx, actor)? else { return Ok(None) };
+    let Some(job) = get(tx, actor)? else { return Ok(take_mark(tx, actor)?.map(woken)) };
     tx.del(Ks::Jobs, &order_key(&job, actor));
     tx.del(Ks::Jobs, &state_key(actor));
     Ok(Some(job))
+}
+
+/// Marks a repo that is not to be fetched before its account is seen alive, wanted by list `source`. A job that there is
+/// stays one.
+pub fn sleep(tx: &mut Tx<'_>, actor: ActorId, source: u32) -> Result<(), StoreError> {
+    if get(tx, actor)?.is_none() {
+        let mut value = Vec::new();
+        push_varint(&mut value, u64::from(source));
+        tx.put(Ks::Jobs, &asleep_key(actor), &value);
+    }
+    Ok(())
+}
+
+/// The account lives: its mark becomes a job. Says whether there was one.
+pub fn wake(tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
+    let wanted = is_asleep(tx, actor)?;
+    if let Some(source) = take_mark(tx, actor)?
+        && wanted
+    {
+        put(tx, actor, &woken(source))?;
+    }
+    Ok(wanted)
+}
+
+/// Whether a repo is fetched once its account is seen alive. Nobody waits for those of lists that were stopped.
+pub fn is_asleep<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
+    let Some(id) = mark(r, actor)? else { return Ok(false) };
+    Ok(source(r, id)?.is_some_and(|list| list.state != SourceState::Stopped))
+}
+
+/// A list named it at a rev that nobody looked at, so it is fetched whatever is held.
+fn woken(source: u32) -> JobRow {
+    JobRow { source, force: true, ..JobRow::new(Priority::Listed, 0) }
+}
+
+fn mark<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<Option<u32>, StoreError> {
+    r.row(Ks::Jobs, &asleep_key(actor), decode_mark)
+}
+
+fn decode_mark(b: &[u8]) -> Option<u32> {
+    u32::try_from(ByteReader::new(b).varint()?).ok()
+}
+
+fn take_mark(tx: &mut Tx<'_>, actor: ActorId) -> Result<Option<u32>, StoreError> {
+    let source = mark(tx, actor)?;
+    if source.is_some() {
+        tx.del(Ks::Jobs, &asleep_key(actor));
+    }
+    Ok(source)
 }
 
 /// A place in the order of one priority.
@@ -467,9 +525,8 @@ pub fn stop_sources(tx: &mut Tx<'_>, stop: &Stop) -> Result<Vec<u32>, StoreError
         if !named(&row) && !of_hosts {
             continue;
         }
-        if row.state == SourceState::Reading {
-            put_source(tx, id, &SourceRow { state: SourceState::Stopped, ..row });
-        }
+        // Of one that was read to its end too: marks that it left mean nothing any more.
+        put_source(tx, id, &SourceRow { state: SourceState::Stopped, ..row });
         ids.push(id);
     }
     Ok(ids)
@@ -519,6 +576,7 @@ pub(crate) fn decodes(key: &[u8], value: &[u8]) -> Option<bool> {
     match key.split_first()? {
         (&ORDER, rest) => Some(rest.len() == 13 && value.is_empty()),
         (&STATE, rest) => Some(rest.len() == 4 && JobRow::decode(value).is_some()),
+        (&ASLEEP, rest) => Some(rest.len() == 4 && decode_mark(value).is_some()),
         (&SOURCE, rest) => Some(rest.len() == 4 && SourceRow::decode(value).is_some()),
         (&CONTROL, _) => Some(true),
         _ => None,

@@ -163,8 +163,7 @@ impl Handle {
         {
             let sources = &mut self.state.lock().sources;
             for id in &lists {
-                let source = sources.get_mut(id).filter(|s| s.row.state == SourceState::Reading);
-                if let Some(source) = source {
+                if let Some(source) = sources.get_mut(id) {
                     source.row.state = SourceState::Stopped;
                 }
             }
@@ -213,10 +212,11 @@ impl Handle {
         let read = move || -> Result<_, StoreError> {
             let s = store.snapshot();
             let Some(actor) = s.actor_id(&name)? else { return Ok(None) };
-            Ok(Some((actor, s.actor(actor)?, s.repo(actor)?, jobs::get(&s, actor)?)))
+            let asleep = jobs::is_asleep(&s, actor)?;
+            Ok(Some((actor, s.actor(actor)?, s.repo(actor)?, jobs::get(&s, actor)?, asleep)))
         };
         let known = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
-        let Some((actor, account, repo, job)) = known else {
+        let Some((actor, account, repo, job, asleep)) = known else {
             return Ok(format!("{did} was never seen; `aerie repo add {did}` fetches its repo."));
         };
         let tombstoned = account.as_ref().is_some_and(|row| row.tombstoned);
@@ -242,6 +242,7 @@ impl Handle {
         let next = match (in_memory, job) {
             (Some(state), _) => state,
             (None, Some(job)) => next_try(&job),
+            (None, None) if asleep => "a list says that its account is not active, so it is fetched once the account is seen alive".to_owned(),
             (None, None) if repo.as_ref().is_some_and(|row| row.is_complete()) => {
                 "nothing is to be done".to_owned()
             }

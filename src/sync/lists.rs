@@ -205,14 +205,18 @@ fn repos(
             LISTED.inc("bad-did");
             continue;
         };
-        if item.active == Some(false) {
-            row.inactive += 1;
-            LISTED.inc("inactive");
-            continue;
-        }
         let rev = Tid::parse(&item.rev).map_or(0, Tid::as_u64);
         let actor = tx.intern_actor(&did)?;
-        if !is_needed(tx, actor, rev)? {
+        let needed = is_needed(tx, actor, rev)?;
+        if item.active == Some(false) && !lives(tx, actor)? {
+            row.inactive += 1;
+            LISTED.inc("inactive");
+            if needed {
+                jobs::sleep(tx, actor, id)?;
+            }
+            continue;
+        }
+        if !needed {
             row.known += 1;
             LISTED.inc("known");
             continue;
@@ -236,6 +240,12 @@ fn is_needed(tx: &Tx<'_>, actor: ActorId, rev: u64) -> Result<bool, StoreError> 
     let held = tx.repo(actor)?;
     let current = held.is_some_and(|row| row.is_complete() && (rev == 0 || rev <= row.rev));
     Ok(!current && tx.actor(actor)?.is_none_or(|a| !a.status.is_gone()))
+}
+
+/// Whether the account was seen alive, whatever the list says: it may have moved to another host, or come back since the
+/// list was made. A list alone says nothing for good, so it hides no account.
+fn lives(tx: &Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
+    Ok(tx.actor(actor)?.is_some_and(|row| row.is_active()))
 }
 
 fn hosts(

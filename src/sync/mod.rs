@@ -31,6 +31,8 @@ mod state;
 mod window;
 
 #[cfg(test)]
+mod asleep_tests;
+#[cfg(test)]
 mod pds_tests;
 #[cfg(test)]
 mod stop_tests;

@@ -79,7 +79,7 @@ pub(super) struct Net {
     pub(super) world: World,
     pub(super) resync: Resync,
     dir: tempfile::TempDir,
-    _requests: flume::Sender<ActorId>,
+    requests: flume::Sender<ActorId>,
 }
 
 impl Net {
@@ -106,11 +106,19 @@ impl Net {
             concurrency: 4,
         };
         let (requests, wanted) = flume::unbounded();
-        Self { world, resync: Resync::start(setup, wanted), dir, _requests: requests }
+        Self { world, resync: Resync::start(setup, wanted), dir, requests }
+    }
+
+    /// Something happens on the stream.
+    pub(super) async fn event(&self, did: &str, body: Body) {
+        let event = [Event { did: Did::parse(did).unwrap(), time: 1, body }];
+        let index = Arc::clone(&self.world.index);
+        self.world.writer.durable(move |tx| index.apply(tx, &event)).await.unwrap();
+        self.world.requests.resync.drain().for_each(|actor| self.requests.send(actor).unwrap());
     }
 
     /// Waits until every one of these repos is in or has failed, and nothing of it is under way.
-    async fn settled(&self, dids: &[&str]) {
+    pub(super) async fn settled(&self, dids: &[&str]) {
         let settled = |did: &str| {
             let s = self.world.store.snapshot();
             let Some(actor) = s.actor_id(did).unwrap() else { return false };
@@ -143,7 +151,7 @@ impl Net {
         s.actor_id(did).unwrap().map_or(0, |actor| held_records(&s, actor).unwrap().len())
     }
 
-    fn is_complete(&self, did: &str) -> bool {
+    pub(super) fn is_complete(&self, did: &str) -> bool {
         let s = self.world.store.snapshot();
         let row = s.repo(s.actor_id(did).unwrap().unwrap()).unwrap();
         row.is_some_and(|row| row.is_complete())
@@ -218,7 +226,7 @@ pub(super) fn ok(body: Vec<u8>) -> Response<Vec<u8>> {
     Response::new(body)
 }
 
-fn says(status: u16, kind: &str, body: &str) -> Response<Vec<u8>> {
+pub(super) fn says(status: u16, kind: &str, body: &str) -> Response<Vec<u8>> {
     let builder = Response::builder().status(status).header("content-type", kind);
     builder.body(body.as_bytes().to_vec()).unwrap()
 }

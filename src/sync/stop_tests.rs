@@ -19,7 +19,7 @@ async fn silent() -> String {
     format!("http://{}", serve_raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", b"").await)
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..2000 {
         if condition() {
             return;
