@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::actor::Actor;
+use super::on_list::Asked;
 use super::record::Record;
 use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
@@ -43,6 +44,8 @@ pub struct State {
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
     /// Whom accounts keep away, as far as it was asked.
     pub(super) against: FxHashMap<ActorId, Arc<Against>>,
+    /// Lists whose members were asked for.
+    pub(super) listed: FxHashMap<RecordId, Asked>,
     /// Blocks in either direction between two accounts, the smaller number first.
     pub blocks: FxHashMap<(ActorId, ActorId), bool>,
     /// Starter packs by the URI that a profile names.
