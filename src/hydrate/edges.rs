@@ -176,11 +176,27 @@ impl Hydrator<'_> {
         cursor: Option<&TimeCursor>,
         limit: usize,
     ) -> Result<Page<ListItem>> {
+        let may_leave = self.may_leave(list)?;
+        self.newest_items(list, cursor, limit, may_leave)
+    }
+
+    /// Whether who opted out of a list is not on it for the viewer.
+    pub(super) fn may_leave(&self, list: RecordId) -> Result<bool> {
+        Ok(self.ctx.viewer != Some(list.actor)
+            && self.load_record(list)?.is_some_and(|list| is_reference_list(&list)))
+    }
+
+    /// The members of a list, with `may_leave` without those who opted out.
+    pub(super) fn newest_items(
+        &self,
+        list: RecordId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+        may_leave: bool,
+    ) -> Result<Page<ListItem>> {
         let target = Target::Record(list);
         let mut out = Collector::new(limit, cursor);
         let prefix = order_prefix(Order::Items, target);
-        let may_leave = self.ctx.viewer != Some(list.actor)
-            && self.load_record(list)?.is_some_and(|list| is_reference_list(&list));
         let (mut failed, mut passed, mut stopped_at) = (None, 0, None);
         newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
             let item = rest.rkey().zip(ByteReader::new(value).actor());

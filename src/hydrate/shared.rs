@@ -12,8 +12,9 @@ use super::labels::Labelled;
 use super::made::Made;
 use super::on_list::{self, Members};
 use super::post::Post;
+use super::starter_pack::{self, OptOuts};
 use super::timeline::Activity;
-use super::{Hydrator, Result};
+use super::{Hydrator, ListItem, Result};
 use crate::moderation::Takedowns;
 use crate::store::ids::ByteReader;
 use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
@@ -139,6 +140,10 @@ pub struct Shared {
     pub(super) made: RowViews<Made>,
     /// By list.
     pub(super) listed: RowViews<Members>,
+    /// By list: its newest members.
+    pub(super) candidates: RowViews<Arc<[ListItem]>>,
+    /// By account.
+    pub(super) opt_outs: RowViews<OptOuts>,
     pub(super) activity: Activity,
 }
 
@@ -160,6 +165,9 @@ impl Shared {
             // Forty kilobytes each at worst.
             made: RowViews::new(entries / 64 + 64),
             listed: RowViews::weighed(entries as u64 * 256 + (1 << 20), on_list::weight),
+            // Eight hundred bytes each.
+            candidates: RowViews::new(entries / 16 + 64),
+            opt_outs: RowViews::weighed(entries as u64 * 128 + (1 << 18), starter_pack::weight),
             activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }
