@@ -1,24 +1,22 @@
 //! Pages of edges and records, newest first: fans of a target, what an account follows or blocks, items of a list,
-//! records of a collection, mutes, lists that are blocked or muted. Skeletons of the graph and like methods.
+//! Skeletons of the graph and like methods.
 //!
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
 
 use super::fans::Fan;
 use super::graph::is_reference_list;
-use super::page::{Collector, Page, TimeCursor, page};
+use super::page::{Collector, Page, TimeCursor};
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
-use crate::store::rows::{EdgeKind, EdgeRow, Order, RecordRow, fwd_prefix, order_prefix};
+use crate::store::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
 use crate::store::{
-    ActorId, CollId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
-    private,
+    ActorId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
 };
-use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
-const MAX_SORTED: usize = 10_000;
+pub(super) const MAX_SORTED: usize = 10_000;
 /// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
 const MAX_PASSED: usize = 2_000;
 
@@ -178,11 +176,27 @@ impl Hydrator<'_> {
         cursor: Option<&TimeCursor>,
         limit: usize,
     ) -> Result<Page<ListItem>> {
+        let may_leave = self.may_leave(list)?;
+        self.newest_items(list, cursor, limit, may_leave)
+    }
+
+    /// Whether who opted out of a list is not on it for the viewer.
+    pub(super) fn may_leave(&self, list: RecordId) -> Result<bool> {
+        Ok(self.ctx.viewer != Some(list.actor)
+            && self.load_record(list)?.is_some_and(|list| is_reference_list(&list)))
+    }
+
+    /// The members of a list, with `may_leave` without those who opted out.
+    pub(super) fn newest_items(
+        &self,
+        list: RecordId,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+        may_leave: bool,
+    ) -> Result<Page<ListItem>> {
         let target = Target::Record(list);
         let mut out = Collector::new(limit, cursor);
         let prefix = order_prefix(Order::Items, target);
-        let may_leave = self.ctx.viewer != Some(list.actor)
-            && self.load_record(list)?.is_some_and(|list| is_reference_list(&list));
         let (mut failed, mut passed, mut stopped_at) = (None, 0, None);
         newest_first(self.snapshot, &prefix, cursor, |sort, mut rest, value| {
             let item = rest.rkey().zip(ByteReader::new(value).actor());
@@ -221,108 +235,6 @@ impl Hydrator<'_> {
         }
         Ok(page)
     }
-
-    /// The valid records that an account has in a collection with rows of its own: lists, feed generators.
-    pub fn records_of(
-        &self,
-        actor: ActorId,
-        coll: CollId,
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-    ) -> Result<Page<RecordId>> {
-        let mut all: Vec<(i64, (RecordId, [u8; 32]))> = Vec::new();
-        let prefix = Key::new().actor(actor).u32(coll.0);
-        self.snapshot.scan_prefix(Ks::Record, &prefix, &mut |key, value| {
-            let row = RecordRow::decode(value).filter(|row| row.valid);
-            all.extend(RecordId::from_bytes(key).zip(row).map(|(id, r)| (r.sort, (id, r.cid))));
-            all.len() < MAX_SORTED
-        })?;
-        let sorted = sorted(all, cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
-        let items = sorted.items.into_iter().map(|(id, _)| id).collect();
-        Ok(Page { items, cursor: sorted.cursor })
-    }
-
-    /// The lists among `lists` that are indexed, by their own `createdAt`: when an account began to block or mute a
-    /// list does not matter to the reference.
-    pub fn lists_by_age(
-        &self,
-        lists: &[RecordId],
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-    ) -> Result<Page<RecordId>> {
-        let mut all: Vec<(i64, (RecordId, [u8; 32]))> = Vec::with_capacity(lists.len());
-        for &id in lists {
-            let Some(row) = self.snapshot.record(id)?.filter(|row| row.valid) else { continue };
-            let value = self.snapshot.unpack(&row.packed)?;
-            let created = fields::text(&value, "createdAt").map_or(row.sort, normalize_ms);
-            all.push((created, (id, row.cid)));
-        }
-        let sorted = sorted(all, cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
-        let items = sorted.items.into_iter().map(|(id, _)| id).collect();
-        Ok(Page { items, cursor: sorted.cursor })
-    }
-
-    /// The accounts that a viewer muted entirely, the last muted first. Others are on the page without being shown.
-    pub fn mutes(
-        &self,
-        viewer: ActorId,
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-    ) -> Result<Page<ActorId>> {
-        let mutes = private::mutes(self.snapshot, viewer)?;
-        let all = mutes.into_iter().map(|(id, mute)| (mute.at, (id, mute))).collect();
-        let sorted = sorted(all, cursor, limit, |(id, _)| {
-            self.snapshot.did(*id).map(|did| did.to_string())
-        })?;
-        let full = sorted.items.into_iter().filter(|(_, mute)| mute.is_full());
-        Ok(Page { items: full.map(|(id, _)| id).collect(), cursor: sorted.cursor })
-    }
-
-    /// The accounts whose activity the viewer subscribed to before `before`, the last first. The cursor is a TID; its
-    /// clock number tells those of the same millisecond apart.
-    pub fn subscriptions(
-        &self,
-        viewer: ActorId,
-        before: Option<Tid>,
-        limit: usize,
-    ) -> Result<Page<ActorId>> {
-        let mut all: Vec<(i64, ActorId)> =
-            private::all(self.snapshot, private::Kind::Subscription, viewer)?
-                .into_iter()
-                .map(|(subject, at)| (at, subject.actor()))
-                .collect();
-        all.sort_unstable();
-        let (mut same, mut last) = (0u16, i64::MIN);
-        let mut keyed: Vec<(Tid, ActorId)> = Vec::with_capacity(all.len());
-        for (at, subject) in all {
-            same = if at == last { same.saturating_add(1) } else { 0 };
-            last = at;
-            let micros = u64::try_from(at).unwrap_or(0).saturating_mul(1000);
-            let micros = micros.saturating_add(u64::from(same >> 10));
-            keyed.push((Tid::from_micros(micros, same), subject));
-        }
-        let older = keyed.iter().rev().filter(|(key, _)| before.is_none_or(|b| *key < b));
-        let rows: Vec<&(Tid, ActorId)> = older.take(limit.saturating_add(1)).collect();
-        let shown = rows.get(..limit).unwrap_or(&rows);
-        let cursor = shown.last().filter(|_| rows.len() > limit).map(|(key, _)| key.to_string());
-        Ok(Page { items: shown.iter().map(|(_, id)| *id).collect(), cursor })
-    }
-}
-
-fn sorted<T>(
-    mut all: Vec<(i64, T)>,
-    cursor: Option<&TimeCursor>,
-    limit: usize,
-    tie: impl Fn(&T) -> Result<String>,
-) -> Result<Page<T>> {
-    all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
-    let mut out = Collector::new(limit, cursor);
-    for (sort, row) in all {
-        if !out.push(sort, row) {
-            break;
-        }
-    }
-    page(out.rows(&tie)?, limit, tie)
 }
 
 /// Visits the rows of `order` under `prefix` from the cursor's millisecond on; the key's rest is behind the time.

@@ -4,6 +4,7 @@ use super::actor::self_id;
 use super::record::Record;
 use super::state::{ListViewer, State};
 use super::{Hydrator, Result, fields};
+use crate::store::private::Kind;
 use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
 use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};
 
@@ -33,7 +34,7 @@ impl Hydrator<'_> {
             state.aggs.insert(Target::Record(id), self.snapshot.agg(Target::Record(id))?);
             let relation = match self.ctx.viewer {
                 Some(viewer) => ListViewer {
-                    muted: self.against(viewer)?.muted_lists.contains(&id),
+                    muted: self.has_muted(viewer, Kind::MutedList, Target::Record(id))?,
                     blocked: self.fan_uri(EdgeKind::ListBlock, Target::Record(id), viewer)?,
                     opt_out: match state.record(id) {
                         Some(list) if is_reference_list(list) => self.opt_out(id, viewer)?,

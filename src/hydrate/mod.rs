@@ -25,6 +25,7 @@ mod known;
 pub mod label_query;
 mod labels;
 mod made;
+mod on_list;
 mod profiles;
 pub mod notification;
 pub mod page;
@@ -40,6 +41,7 @@ pub mod state;
 pub mod thread;
 pub mod timeline;
 mod viewer;
+pub mod whole;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -55,7 +57,7 @@ pub use fans::Fan;
 pub use images::Preset;
 pub use page::{Collector, Page, TimeCursor};
 pub use record::{Json, JsonRef, Record};
-pub use shared::{Against, Settings, Shared};
+pub use shared::{Against, Muted, Settings, Shared};
 pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 

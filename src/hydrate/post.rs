@@ -19,6 +19,7 @@ use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::shared::Muted;
 use super::site::SitePair;
 use super::{Hydrator, Result, State};
+use crate::store::private::Kind;
 use crate::store::rows::{AggRow, Counter, EdgeKind, post_flags};
 use crate::store::{
     ActorId, CollId, Ks, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
@@ -368,7 +369,11 @@ impl Hydrator<'_> {
             repost: own(Counter::Reposts, EdgeKind::Repost)?,
             bookmarked: agg.get(Counter::Bookmarks) > 0
                 && bookmarks::get(self.snapshot, viewer, post.id)?.is_some(),
-            thread_muted: root.is_some_and(|root| muted.threads.contains(&root)),
+            thread_muted: match (root, &muted.threads) {
+                (Some(root), Some(threads)) => threads.contains(&root),
+                (Some(root), None) => self.has_muted(viewer, Kind::MutedThread, root)?,
+                (None, _) => false,
+            },
         })
     }
 

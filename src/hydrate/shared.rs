@@ -7,17 +7,21 @@ use arc_swap::ArcSwap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
+use super::edges::MAX_SORTED;
 use super::labels::Labelled;
 use super::made::Made;
+use super::on_list::{self, Members};
 use super::post::Post;
+use super::starter_pack::{self, OptOuts};
 use super::timeline::Activity;
-use super::{Hydrator, Result};
+use super::{Hydrator, ListItem, Result};
 use crate::moderation::Takedowns;
 use crate::store::ids::ByteReader;
 use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
 use crate::store::{
     ActorCache, ActorId, Ks, Reader, RecordId, Rkey, RowViews, Snapshot, Store, Target,
-    collections, private,
+    collections,
+    private::{self, Kind},
 };
 
 /// Settings that a reload may change.
@@ -51,15 +55,17 @@ pub struct Against {
     pub accounts: Option<FxHashSet<ActorId>>,
     /// Lists it blocks, the oldest block first.
     pub blocked_lists: Vec<RecordId>,
-    /// Lists it muted.
-    pub muted_lists: Vec<RecordId>,
 }
 
-/// What a viewer muted, besides lists.
+/// What a viewer muted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Muted {
-    pub(super) accounts: FxHashMap<ActorId, private::Mute>,
-    pub(super) threads: FxHashSet<Target>,
+pub struct Muted {
+    /// `None` if they are too many to hold.
+    pub(super) accounts: Option<FxHashMap<ActorId, private::Mute>>,
+    /// The roots of threads; `None` if they are too many to hold.
+    pub(super) threads: Option<FxHashSet<Target>>,
+    /// Lists, in the order of their numbers.
+    pub lists: Vec<RecordId>,
 }
 
 /// Who a viewer follows and who follows them.
@@ -111,7 +117,9 @@ const MAX_FOLLOWS: usize = 5_000;
 const MAX_FOLLOWERS: u64 = 2_000;
 /// Blocks held of one account.
 const MAX_BLOCKS: usize = 500;
-/// Lists whose members an account can block, its oldest list blocks: each is looked at wherever the account is shown.
+/// Accounts and threads held that one viewer muted.
+const MAX_MUTED: usize = 1_000;
+/// Lists whose members an account can block or mute, its oldest: each is looked at wherever the account is shown.
 const MAX_LISTS: usize = 1_000;
 
 /// Caches and settings, made once at the start.
@@ -130,6 +138,12 @@ pub struct Shared {
     pub(super) labelled: RowViews<Labelled>,
     /// By account and kind: the posts it likes or reposts.
     pub(super) made: RowViews<Made>,
+    /// By list.
+    pub(super) listed: RowViews<Members>,
+    /// By list: its newest members.
+    pub(super) candidates: RowViews<Arc<[ListItem]>>,
+    /// By account.
+    pub(super) opt_outs: RowViews<OptOuts>,
     pub(super) activity: Activity,
 }
 
@@ -141,7 +155,8 @@ impl Shared {
             settings: ArcSwap::from_pointee(settings),
             actors: ActorCache::new(store, entries),
             against: ActorCache::new(store, entries),
-            muted: ActorCache::new(store, entries / 32 + 16),
+            // A hundred kilobytes each at worst.
+            muted: ActorCache::new(store, entries / 128 + 64),
             // A hundred kilobytes each at worst, three usually.
             ties: ActorCache::new(store, entries / 256 + 64),
             // Two kilobytes each.
@@ -149,6 +164,10 @@ impl Shared {
             labelled: RowViews::new(entries.saturating_mul(2)),
             // Forty kilobytes each at worst.
             made: RowViews::new(entries / 64 + 64),
+            listed: RowViews::weighed(entries as u64 * 256 + (1 << 20), on_list::weight),
+            // Eight hundred bytes each.
+            candidates: RowViews::new(entries / 16 + 64),
+            opt_outs: RowViews::weighed(entries as u64 * 128 + (1 << 18), starter_pack::weight),
             activity: Activity::new(store, entries.saturating_mul(4)),
         })
     }
@@ -174,7 +193,7 @@ impl Hydrator<'_> {
             .get(self.snapshot, id, || Actor::load(self.snapshot, id, &self.shared.settings.load()))
     }
 
-    /// Whom an account blocks, and which lists it blocks and mutes.
+    /// Whom an account blocks, and which lists it blocks.
     pub fn against(&self, id: ActorId) -> Result<Arc<Against>> {
         let load = || Ok(Arc::new(load_against(self.snapshot, id)?));
         self.shared.against.get(self.snapshot, id, load)
@@ -186,17 +205,32 @@ impl Hydrator<'_> {
         self.shared.ties.get(self.snapshot, viewer, load)
     }
 
-    pub(super) fn muted_by(&self, viewer: ActorId) -> Result<Arc<Muted>> {
+    /// Whether a viewer muted one subject of a kind.
+    pub(super) fn has_muted(&self, viewer: ActorId, kind: Kind, subject: Target) -> Result<bool> {
+        Ok(private::get(self.snapshot, kind, viewer, Some(subject))?.is_some())
+    }
+
+    /// What a viewer muted.
+    pub fn muted_by(&self, viewer: ActorId) -> Result<Arc<Muted>> {
         let load = || Ok(Arc::new(load_muted(self.snapshot, viewer)?));
         self.shared.muted.get(self.snapshot, viewer, load)
     }
 }
 
 fn load_muted(s: &Snapshot, viewer: ActorId) -> Result<Muted> {
-    let threads = private::all(s, private::Kind::MutedThread, viewer)?;
+    let accounts = private::mutes(s, viewer, None, MAX_MUTED + 1)?;
+    let threads = private::list_of(s, Kind::MutedThread, viewer, None, MAX_MUTED + 1)?;
+    let mut lists = private::list_of(s, Kind::MutedList, viewer, None, MAX_SORTED)?;
+    if lists.len() > MAX_LISTS {
+        lists.sort_by_key(|(_, at)| *at);
+        lists.truncate(MAX_LISTS);
+        lists.sort_unstable();
+    }
     Ok(Muted {
-        accounts: private::mutes(s, viewer)?.into_iter().collect(),
-        threads: threads.into_iter().map(|(root, _)| root).collect(),
+        accounts: (accounts.len() <= MAX_MUTED).then(|| accounts.into_iter().collect()),
+        threads: (threads.len() <= MAX_MUTED)
+            .then(|| threads.into_iter().map(|(root, _)| root).collect()),
+        lists: lists.into_iter().filter_map(|(list, _)| list.record()).collect(),
     })
 }
 
@@ -256,8 +290,72 @@ fn load_against(s: &Snapshot, actor: ActorId) -> Result<Against> {
             out.blocked_lists.push(list);
         }
     }
-    for (target, _) in private::all(s, private::Kind::MutedList, actor)? {
-        out.muted_lists.extend(target.record());
-    }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::MODLIST;
+    use super::super::post::PostState;
+    use super::super::testing::{Fixture, NOW, seen_by};
+    use super::*;
+
+    #[test]
+    fn mutes_that_are_too_many_to_hold_are_read_one_by_one() {
+        let f = Fixture::new();
+        let (me, muted, other) = (f.account("me"), f.account("muted"), f.account("other"));
+        let posts = [muted, other].map(|author| f.post(author, NOW, serde_json::json!({})));
+        let seen = |f: &Fixture| {
+            f.hydrate(&seen_by(Some(me)), |h| {
+                let mut state = PostState::new(&h);
+                h.posts(&mut state, &posts).unwrap();
+                let held = h.muted_by(me).unwrap();
+                assert_eq!(held.accounts.is_some(), held.threads.is_some());
+                let of = |n: usize| {
+                    let muted = state.base.profile_viewers[&posts[n].author].muted;
+                    (muted, state.viewers[&posts[n]].thread_muted)
+                };
+                (of(0), of(1), held.accounts.is_some())
+            })
+        };
+        f.mute(me, muted);
+        let thread = Some(Target::Post(posts[0]));
+        f.write(move |tx| private::put(tx, Kind::MutedThread, me, thread, NOW));
+        assert_eq!(seen(&f), ((true, true), (false, false), true));
+        f.write(move |tx| {
+            for n in 0..MAX_MUTED as u32 {
+                let other = tx.intern_actor(&format!("did:plc:{n}"))?;
+                private::put_mute(tx, me, other, private::Mute::default())?;
+                let root = Target::Post(crate::store::PostId { author: other, rkey: Rkey(9) });
+                private::put(tx, Kind::MutedThread, me, Some(root), NOW)?;
+            }
+            Ok(())
+        });
+        assert_eq!(seen(&f), ((true, true), (false, false), false));
+    }
+
+    #[test]
+    fn of_lists_that_are_muted_the_oldest_count() {
+        let f = Fixture::new();
+        let (me, owner) = (f.account("me"), f.account("owner"));
+        let list = f.list(owner, "zzz", MODLIST, &[owner]);
+        let id = move |n: usize| RecordId { rkey: Rkey(n as u64), ..list };
+        f.write(move |tx| {
+            for n in 0..MAX_LISTS {
+                let at = NOW + n as i64;
+                private::put(tx, Kind::MutedList, me, Some(Target::Record(id(n))), at)?;
+            }
+            private::put(tx, Kind::MutedList, me, Some(Target::Record(list)), NOW)
+        });
+        f.hydrate(&seen_by(Some(me)), |h| {
+            let held = &h.muted_by(me).unwrap().lists;
+            assert_eq!(held.len(), MAX_LISTS);
+            assert!(held.contains(&list) && !held.contains(&id(MAX_LISTS - 1)));
+            // The list's own view knows what was muted without effect.
+            let mut state = h.state();
+            h.lists_basic(&mut state, &[id(MAX_LISTS - 1), id(MAX_LISTS)]).unwrap();
+            let muted = |n| state.list_viewers[&id(n)].muted;
+            assert!(muted(MAX_LISTS - 1) && !muted(MAX_LISTS));
+        });
+    }
 }

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
 use super::actor::Actor;
+use super::on_list::Asked;
 use super::record::Record;
 use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
@@ -47,6 +48,8 @@ pub struct State {
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
     /// Whom accounts keep away, as far as it was asked.
     pub(super) against: FxHashMap<ActorId, Arc<Against>>,
+    /// Lists whose members were asked for.
+    pub(super) listed: FxHashMap<RecordId, Asked>,
     /// Blocks in either direction between two accounts, the smaller number first.
     pub blocks: FxHashMap<(ActorId, ActorId), bool>,
     /// Starter packs by the URI that a profile names.

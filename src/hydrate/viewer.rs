@@ -7,7 +7,7 @@ use super::shared::{Against, Muted, Ties};
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Rkey, Target};
+use crate::store::{ActorId, Reader, RecordId, Rkey, Target, private};
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {
@@ -67,7 +67,11 @@ impl Hydrator<'_> {
     fn direct(&self, own: &Side, id: ActorId, theirs: &Against) -> Result<ProfileViewer> {
         let mut out = ProfileViewer::default();
         let (viewer, ties) = (own.id, &own.ties);
-        if let Some(mute) = own.muted.accounts.get(&id) {
+        let mute = match &own.muted.accounts {
+            Some(muted) => muted.get(&id).copied(),
+            None => private::mute(self.snapshot, viewer, id)?,
+        };
+        if let Some(mute) = mute {
             out.muted_only_reposts = mute.only_reposts;
             out.muted_only_quoteposts = mute.only_quoteposts;
             out.muted = !mute.only_reposts && !mute.only_quoteposts;
@@ -96,7 +100,7 @@ impl Hydrator<'_> {
         id: ActorId,
         out: &mut ProfileViewer,
     ) -> Result<()> {
-        out.muted_by_list = self.live_list_with(state, &own.against.muted_lists, id)?;
+        out.muted_by_list = self.live_list_with(state, &own.muted.lists, id)?;
         out.blocking_by_list = self.live_list_with(state, &own.against.blocked_lists, id)?;
         out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, own.id)?;
         // Views name these two.
@@ -113,22 +117,22 @@ impl Hydrator<'_> {
         member: ActorId,
     ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_member(list, member)? && self.is_live_mod_list(state, list)? {
+            if self.is_on_list(state, list, member)? && self.is_live_mod_list(state, list)? {
                 return Ok(Some(list));
             }
         }
         Ok(None)
     }
 
-    /// Whether an account is on a list.
-    pub fn is_member(&self, list: RecordId, member: ActorId) -> Result<bool> {
-        Ok(self.snapshot.fan(EdgeKind::ListItem, Target::Record(list), member)?.is_some())
-    }
-
     /// The first of `lists` that has `member` on it, live or not.
-    pub fn any_list_with(&self, lists: &[RecordId], member: ActorId) -> Result<Option<RecordId>> {
+    pub fn any_list_with(
+        &self,
+        state: &mut State,
+        lists: &[RecordId],
+        member: ActorId,
+    ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_member(list, member)? {
+            if self.is_on_list(state, list, member)? {
                 return Ok(Some(list));
             }
         }

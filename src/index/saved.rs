@@ -205,7 +205,7 @@ fn accounts(s: &Snapshot, out: &mut String) {
         let row = s.actor(id).unwrap();
         let rev = s.repo(id).unwrap().map(|r| (r.rev, r.data[0], r.resync));
         writeln!(out, "account {name} {row:?} {rev:?} {:?}", s.identity(id).unwrap()).unwrap();
-        let mutes = private::all(s, private::Kind::MutedActor, id).unwrap();
+        let mutes = private::list_of(s, private::Kind::MutedActor, id, None, 100).unwrap();
         let mutes: Vec<_> =
             mutes.into_iter().map(|(t, at)| (s.target_text(t).unwrap(), at)).collect();
         let seen = private::get(s, private::Kind::Seen, id, None).unwrap();

@@ -19,7 +19,7 @@
 //! [`super::subscriptions`], registrations for push in [`super::registrations`], posts of the community in
 //! [`super::community`].
 
-use super::ids::{ActorId, ByteReader, Key, RecordId, Target, push_blob, push_zigzag};
+use super::ids::{ActorId, ByteReader, Key, RecordId, Target, prefix_end, push_blob, push_zigzag};
 use super::keyspaces::Ks;
 use super::read::Reader;
 use super::{StoreError, Tx, bookmarks, community, drafts, meta, registrations, subscriptions};
@@ -160,19 +160,16 @@ pub fn put_mute(
     Ok(())
 }
 
-/// Every account that a viewer muted, in the order of their numbers.
+/// Up to `most` accounts that a viewer muted, in the order of their numbers, those up to `after` left out.
 pub fn mutes<R: Reader + ?Sized>(
     r: &R,
     viewer: ActorId,
+    after: Option<ActorId>,
+    most: usize,
 ) -> Result<Vec<(ActorId, Mute)>, StoreError> {
-    let prefix = key(Kind::MutedActor, viewer, None);
-    let mut out = Vec::new();
-    r.scan_prefix(Ks::Private, &prefix, &mut |k, v| {
-        let subject = k.get(prefix.len()..).and_then(|s| ByteReader::new(s).target());
-        out.extend(subject.map(Target::actor).zip(Mute::decode(v)));
-        true
-    })?;
-    Ok(out)
+    let after = after.map(Target::Actor);
+    let rows = some(r, Kind::MutedActor, viewer, after, most, Mute::decode)?;
+    Ok(rows.into_iter().map(|(subject, mute)| (subject.actor(), mute)).collect())
 }
 
 /// Removes a row.
@@ -181,18 +178,40 @@ pub fn remove(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Targ
     tx.touch(viewer);
 }
 
-/// All rows of a kind that a viewer has, in the order of the subjects' numbers.
-pub fn all<R: Reader + ?Sized>(
+/// Up to `most` rows of a kind that a viewer has, in the order of the subjects' numbers, those up to `after` left out.
+pub fn list_of<R: Reader + ?Sized>(
     r: &R,
     kind: Kind,
     viewer: ActorId,
+    after: Option<Target>,
+    most: usize,
 ) -> Result<Vec<(Target, i64)>, StoreError> {
+    some(r, kind, viewer, after, most, time)
+}
+
+fn some<R: Reader + ?Sized, T>(
+    r: &R,
+    kind: Kind,
+    viewer: ActorId,
+    after: Option<Target>,
+    most: usize,
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<(Target, T)>, StoreError> {
     let prefix = key(kind, viewer, None);
+    let end = prefix_end(&prefix);
+    let lo = match after {
+        // The least key behind it.
+        Some(after) => prefix.clone().target(after).u8(0),
+        None => prefix.clone(),
+    };
     let mut out = Vec::new();
-    r.scan_prefix(Ks::Private, &prefix, &mut |k, v| {
+    if most == 0 {
+        return Ok(out);
+    }
+    r.scan(Ks::Private, &lo, end.as_deref(), false, &mut |k, v| {
         let subject = k.get(prefix.len()..).and_then(|s| ByteReader::new(s).target());
-        out.extend(subject.zip(time(v)));
-        true
+        out.extend(subject.zip(decode(v)));
+        out.len() < most
     })?;
     Ok(out)
 }
@@ -452,14 +471,15 @@ mod tests {
             .await
             .unwrap();
         let s = store.snapshot();
-        assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), [(other, 5)]);
+        assert_eq!(list_of(&s, Kind::MutedActor, me, None, 9).unwrap(), [(other, 5)]);
+        assert_eq!(list_of(&s, Kind::MutedActor, me, Some(other), 9).unwrap(), []);
         assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), Some(8));
         assert_eq!(members(&s).unwrap(), [me]);
         assert_eq!(takedowns(&s).unwrap(), [other]);
         assert!(!writer.durable(move |tx| forget(tx, me, 2)).await.unwrap());
         assert!(writer.durable(move |tx| forget(tx, me, 100)).await.unwrap());
         let s = store.snapshot();
-        assert_eq!(all(&s, Kind::MutedActor, me).unwrap(), []);
+        assert_eq!(list_of(&s, Kind::MutedActor, me, None, 9).unwrap(), []);
         assert_eq!(get(&s, Kind::Seen, me, None).unwrap(), None);
         assert_eq!(takedown(&s, other).unwrap().map(|t| t.reference), Some("r".into()));
     }

@@ -75,13 +75,37 @@ impl Weighter<RowKey, Entry> for Weight {
 }
 
 /// A cache of what was made of single rows, under the same promise as the rows themselves.
-pub struct RowViews<T>(quick_cache::sync::Cache<RowKey, (u64, T)>);
+pub struct RowViews<T>(quick_cache::sync::Cache<RowKey, (u64, T), ViewWeight<T>>);
+
+struct ViewWeight<T>(fn(&T) -> u64);
+
+impl<T> Clone for ViewWeight<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T> Weighter<RowKey, (u64, T)> for ViewWeight<T> {
+    fn weight(&self, _: &RowKey, (_, value): &(u64, T)) -> u64 {
+        (self.0)(value)
+    }
+}
+
+/// What a value is taken to weigh, mostly, where values are weighed.
+const VIEW: u64 = 1024;
 
 impl<T: Clone> RowViews<T> {
     /// A cache of up to `entries` values.
     #[must_use]
     pub fn new(entries: usize) -> Self {
-        Self(quick_cache::sync::Cache::new(entries))
+        Self(quick_cache::sync::Cache::with_weighter(entries, entries as u64, ViewWeight(|_| 1)))
+    }
+
+    /// A cache of values that weigh no more than `bytes` together.
+    #[must_use]
+    pub fn weighed(bytes: u64, weight: fn(&T) -> u64) -> Self {
+        let entries = usize::try_from(bytes / VIEW).unwrap_or(1 << 20);
+        Self(quick_cache::sync::Cache::with_weighter(entries, bytes, ViewWeight(weight)))
     }
 }
 

@@ -18,8 +18,10 @@ pub use labels::LabelRow;
 pub use notifications::{NotifRow, Reason, notif_prefix};
 pub use records::{PostRow, RecordRow, post_flags};
 
-use super::Ks;
-use super::ids::{ActorId, ByteReader, CollId, Key, PostId, Rkey, Target, push_blob, push_zigzag};
+use super::ids::{
+    ActorId, ByteReader, CollId, Key, PostId, RecordId, Rkey, Target, push_blob, push_zigzag,
+};
+use super::{Ks, collections};
 
 /// The kinds of edges: records that say little more than "this account, that subject".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -310,7 +312,8 @@ pub fn order_prefix(order: Order, target: Target) -> Key {
     Key::tag(order as u8).target(target)
 }
 /// What the row cache may keep as a whole of which a row is a part: the replies to a post and what an account likes or
-/// reposts by the prefix of their rows, the labels on everything of an account by its number.
+/// reposts by the prefix of their rows, the members of a list by that of theirs, the lists that an account
+/// asks not to be on by that of its records, the labels on everything of an account by its number.
 #[must_use]
 pub(super) fn listed_under(ks: Ks, key: &[u8]) -> Option<&[u8]> {
     let first = *key.first()?;
@@ -318,6 +321,11 @@ pub(super) fn listed_under(ks: Ks, key: &[u8]) -> Option<&[u8]> {
         // Behind the tag: another for posts, and the post.
         Ks::Order if first == Order::Replies as u8 => key.get(..2 + PostId::LEN),
         Ks::Fwd if [EdgeKind::Like as u8, EdgeKind::Repost as u8].contains(&first) => key.get(..5),
+        // Lists are records.
+        Ks::Rev if first == EdgeKind::ListItem as u8 => key.get(..2 + RecordId::LEN),
+        Ks::Record if key.get(4..8) == Some(&collections::LIST_OPT_OUT.0.to_be_bytes()) => {
+            key.get(..8)
+        }
         Ks::Label => key.get(1..5),
         _ => None,
     }

@@ -102,10 +102,19 @@ impl RecordRow {
     #[must_use]
     pub fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
+        let head = Self::read_head(&mut r)?;
+        Some(Self { packed: r.rest().to_vec(), ..head })
+    }
+    /// Reads all but the record itself, which is left empty.
+    #[must_use]
+    pub fn decode_head(b: &[u8]) -> Option<Self> {
+        Self::read_head(&mut ByteReader::new(b))
+    }
+    fn read_head(r: &mut ByteReader<'_>) -> Option<Self> {
         let cid = r.array()?;
         let valid = r.u8()? != 0;
         let indexed = r.zigzag()?;
         let sort = indexed.saturating_sub(r.zigzag()?);
-        Some(Self { cid, indexed, sort, valid, packed: r.rest().to_vec() })
+        Some(Self { cid, indexed, sort, valid, packed: Vec::new() })
     }
 }

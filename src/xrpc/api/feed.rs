@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::page::{Cursor, Fetched, fill, limit};
+use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::feed::{FeedFilter, SelfThreads};
 use crate::hydrate::page::{Page, TimeCursor};
 use crate::hydrate::post::PostState;
@@ -451,10 +451,13 @@ pub(crate) fn get_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, Xr
 pub(crate) fn get_actor_feeds(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let actor = session.actor(call.params.str("actor").unwrap_or_default())?;
+    let h = session.hydrator();
+    let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
         let actor = actor.ok_or_else(|| XrpcError::invalid_request("Profile not found"))?;
-        let page = session.hydrator().records_of(actor, c::GENERATOR, cursor.as_ref(), limit)?;
+        let page =
+            once(&mut held, || h.records_of(actor, c::GENERATOR))?.page(cursor.as_ref(), limit)?;
         Ok(Fetched { items: generators(&session, &page.items)?, cursor: page.cursor })
     })?;
     session.reply(&Generators { feeds: page.items, cursor: page.cursor })

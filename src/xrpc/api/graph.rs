@@ -3,9 +3,9 @@
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::page::{Cursor, Fetched, fill, limit};
+use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST,
+    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST, whole::Records,
 };
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, Target, collections as c};
@@ -154,12 +154,13 @@ struct Mutes {
 pub(crate) fn get_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
+    let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
         else {
             return Ok(Fetched::empty());
         };
-        let page = h.mutes(viewer, cursor.as_ref(), limit)?;
+        let page = once(&mut held, || h.mutes(viewer))?.page(cursor.as_ref(), limit)?;
         Ok(Fetched { items: profiles(&h, &page.items, |_, _| false)?, cursor: page.cursor })
     })?;
     session.reply(&Mutes { mutes: page.items, cursor: page.cursor })
@@ -178,6 +179,7 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let h = session.hydrator();
     let actor = call.params.str("actor").unwrap_or_default();
     let purposes = call.params.strs("purposes");
+    let mut held = None;
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
@@ -188,7 +190,8 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
                 return Err(XrpcError::invalid_request("Profile not found"));
             }
         };
-        let page = h.records_of(owner, c::LIST, cursor.as_ref(), limit)?;
+        let page =
+            once(&mut held, || h.records_of(owner, c::LIST))?.page(cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.lists(&mut state, &page.items)?;
         let shown = page.items.iter().filter(|id| has_purpose(&state, **id, purposes));
@@ -210,28 +213,28 @@ pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) ->
 
 /// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
 pub(crate) fn get_list_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |against| &against.blocked_lists)
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.against(viewer)?.blocked_lists))
 }
 
 /// `app.bsky.graph.getListMutes`: the lists whose members the viewer muted.
 pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |against| &against.muted_lists)
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.muted_by(viewer)?.lists))
 }
 
 fn lists_of_viewer(
     app: &AppCtx,
     call: &Call,
-    which: impl Fn(&hydrate::Against) -> &[RecordId],
+    read: impl Fn(&Hydrator<'_>, ActorId) -> hydrate::Result<Records>,
 ) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
+    let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
         else {
             return Ok(Fetched::empty());
         };
-        let against = h.against(viewer)?;
-        let page = h.lists_by_age(which(&against), cursor.as_ref(), limit)?;
+        let page = once(&mut held, || read(&h, viewer))?.page(cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.lists(&mut state, &page.items)?;
         let items = page.items.iter().filter_map(|id| list(&state, *id)).collect();
@@ -322,11 +325,13 @@ pub(crate) fn get_relationships(app: &AppCtx, call: &Call) -> Result<Reply, Xrpc
         Identified::UnknownDid => (None, Some(identifier.to_owned())),
         Identified::UnknownHandle => (None, None),
     };
+    let mut state = session.hydrator().state();
     let mut known: FxHashMap<&str, RelationshipView> = FxHashMap::default();
     for other in others {
         let view = match (&did, crate::syntax::is_did(other)) {
             (Some(_), true) => {
-                RelationshipView::Relationship(Box::new(relationship(&session, actor, other)?))
+                let relation = relationship(&session, &mut state, actor, other)?;
+                RelationshipView::Relationship(Box::new(relation))
             }
             // As in the reference, handles are not resolved here.
             _ => RelationshipView::NotFound { actor: other.clone(), not_found: true },
@@ -339,6 +344,7 @@ pub(crate) fn get_relationships(app: &AppCtx, call: &Call) -> Result<Reply, Xrpc
 
 fn relationship(
     session: &Session,
+    state: &mut State,
     actor: Option<ActorId>,
     other: &str,
 ) -> Result<Relationship, XrpcError> {
@@ -351,8 +357,8 @@ fn relationship(
         return Ok(out);
     }
     let direct = h.direct_relation(&h.side(actor)?, id)?;
-    let by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
-        let list = h.any_list_with(&h.against(from)?.blocked_lists, to)?;
+    let mut by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
+        let list = h.any_list_with(state, &h.against(from)?.blocked_lists, to)?;
         Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
     };
     out.following = direct.following;

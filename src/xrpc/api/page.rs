@@ -36,6 +36,18 @@ pub(crate) fn fill<T>(
     Ok(out)
 }
 
+/// What all fetches of an answer need, read with the first of them.
+pub(crate) fn once<T, E>(
+    held: &mut Option<T>,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<&T, E> {
+    let value = match held.take() {
+        Some(value) => value,
+        None => read()?,
+    };
+    Ok(held.insert(value))
+}
+
 /// A cursor parameter.
 pub(crate) enum Cursor {
     /// From the start, or from here.
@@ -88,6 +100,21 @@ pub(crate) fn limit(call: &crate::xrpc::Call) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_fetches_need_is_read_once_and_again_after_a_failure() {
+        let (mut held, mut reads) = (None, 0);
+        for (outcome, expect, read) in
+            [(Err(()), Err(()), 1), (Ok(5), Ok(&5), 2), (Ok(6), Ok(&5), 2)]
+        {
+            let read_now = || {
+                reads += 1;
+                outcome
+            };
+            assert_eq!(once(&mut held, read_now), expect);
+            assert_eq!(reads, read);
+        }
+    }
 
     #[test]
     fn short_pages_are_filled_and_a_stuck_cursor_ends() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::graph::has_purpose;
-use super::page::{Cursor, Fetched, fill, limit};
+use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{ActorId, Hydrator, RecordId, State, TimeCursor};
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, Target, collections as c};
@@ -66,6 +66,7 @@ pub(crate) fn get_actor_starter_packs(app: &AppCtx, call: &Call) -> Result<Reply
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let owner = known_or_did(&session, call)?;
+    let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         // Unlike elsewhere, a cursor of the old form is malformed.
         let from = cursor.filter(|text| !text.is_empty()).map(|text| {
@@ -73,7 +74,8 @@ pub(crate) fn get_actor_starter_packs(app: &AppCtx, call: &Call) -> Result<Reply
         });
         let from = from.transpose()?;
         let Some(owner) = owner else { return Ok(Fetched::empty()) };
-        let page = h.records_of(owner, c::STARTERPACK, from.as_ref(), limit)?;
+        let page =
+            once(&mut held, || h.records_of(owner, c::STARTERPACK))?.page(from.as_ref(), limit)?;
         Ok(Fetched { items: basic(&h, &page.items)?, cursor: page.cursor })
     })?;
     session.reply(&Many { starter_packs: page.items, cursor: page.cursor })
@@ -97,12 +99,13 @@ fn with_membership<T>(
 ) -> Result<Fetched<T>, XrpcError> {
     let h = session.hydrator();
     let member = known_or_did(session, call)?;
+    let mut held = None;
     fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
         else {
             return Ok(Fetched::empty());
         };
-        let page = h.records_of(viewer, coll, cursor.as_ref(), limit)?;
+        let page = once(&mut held, || h.records_of(viewer, coll))?.page(cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.profiles(&mut state, member.as_slice())?;
         let mut membership = Membership { h, state, member };

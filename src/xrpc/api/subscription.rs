@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::page::{Fetched, fill, limit, tid_cursor};
+use super::page::{Fetched, fill, limit, once, tid_cursor};
 use crate::store::subscriptions::{self, Subscription};
 use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
@@ -53,12 +53,14 @@ struct Subscriptions {
 pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
+    let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let outdated = cursor.is_some_and(|text| text.contains("::"));
         let Some(viewer) = session.ctx.viewer.filter(|_| !outdated) else {
             return Ok(Fetched::empty());
         };
-        let page = h.subscriptions(viewer, tid_cursor(cursor)?, limit)?;
+        let before = tid_cursor(cursor)?;
+        let page = once(&mut held, || h.subscriptions(viewer))?.page(before, limit)?;
         let mut state = h.state();
         h.profiles(&mut state, &page.items)?;
         for &id in &page.items {

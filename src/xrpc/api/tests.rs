@@ -531,6 +531,6 @@ fn who_is_not_known_here_can_be_muted_by_handle() {
     let alice = s.fixture.account("alice");
     s.post("app.bsky.graph.muteActor", json!({ "actor": "far.test" }), alice).unwrap();
     let far = s.fixture.snapshot().actor_id("did:plc:far").unwrap().unwrap();
-    let mutes = crate::store::private::mutes(&s.fixture.snapshot(), alice).unwrap();
+    let mutes = crate::store::private::mutes(&s.fixture.snapshot(), alice, None, 100).unwrap();
     assert_eq!(mutes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [far]);
 }
