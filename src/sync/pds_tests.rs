@@ -701,8 +701,10 @@ async fn files_are_held_to_the_same_as_hosts() {
     assert_eq!(net.posts(DID), 600);
     // What is older than that has nothing to give.
     assert_eq!(import("old.car", repo.car(DID, rev())).await.unwrap().records, 0);
+    let mut cut = repo.car("did:plc:x", rev());
+    cut.pop();
     for (name, car, why) in [
-        ("cut.car", repo.car("did:plc:x", rev())[..5000].to_vec(), "ends early"),
+        ("cut.car", cut, "ends early"),
         ("forged.car", Repo::new(3).car("did:plc:y", rev()), "not signed"),
         ("none.car", b"nothing".to_vec(), "CAR"),
     ] {
