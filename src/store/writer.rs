@@ -517,7 +517,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_told_before_a_big_batch_is_full() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let store = Store::open(dir.path(), 512 << 20).unwrap();
         let (writer, _thread) = Writer::start_bulk(store.clone()).unwrap();
         let (go, wait) = flume::bounded::<()>(1);
         let (begin, begun) = flume::bounded::<()>(1);

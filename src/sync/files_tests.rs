@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::fetch::now_ms;
 use super::files::import_files;
 use super::pds_tests::{Net, document, ok};
+use super::stop_tests::until;
 use super::tests::{DID, NOW_US, Repo, rev};
 use super::{Along, FileRepo, RepoSink, Setup, SinkClosed};
 use crate::event::{Body, Commit, Event, HostingStatus};
@@ -28,31 +29,17 @@ async fn directory(repo: &Arc<Repo>) -> String {
     .await
 }
 
-/// What `told` gets of these files, on a thread of their own; `last` runs once all were begun.
-async fn take(
-    setup: Setup,
-    files: Vec<(PathBuf, Vec<u8>)>,
-    last: impl Fn() + Send + Sync + 'static,
-) -> Vec<Result<FileRepo, String>> {
+/// What is told of a file, from a thread of its own.
+async fn take(setup: Setup, path: PathBuf, car: Vec<u8>) -> Result<FileRepo, String> {
     let runtime = tokio::runtime::Handle::current();
     let work = move || {
-        let paths = files.into_iter().map(|(path, car)| {
-            std::fs::write(&path, car).unwrap();
-            path
-        });
-        let (paths, all) = (Mutex::new(paths), Mutex::new(Vec::new()));
-        let next = || {
-            let next = paths.lock().next();
-            if next.is_none() {
-                last();
-            }
-            next
+        std::fs::write(&path, car).unwrap();
+        let (path, result) = (Mutex::new(Some(path)), Mutex::new(None));
+        let told = |_, taken: Result<FileRepo, super::FileError>| {
+            *result.lock() = Some(taken.map_err(|error| error.to_string()));
         };
-        let told = |_, result: Result<FileRepo, super::FileError>| {
-            all.lock().push(result.map_err(|error| error.to_string()));
-        };
-        import_files(&setup, &runtime, next, told);
-        all.into_inner()
+        import_files(&setup, &runtime, || path.lock().take(), told);
+        result.into_inner().unwrap()
     };
     tokio::task::spawn_blocking(work).await.unwrap()
 }
@@ -227,9 +214,8 @@ async fn what_a_file_began_and_did_not_end_is_left_to_its_host() {
         ("did:plc:crash", 2, None),
     ] {
         let (setup, seen) = watched(&net, batches);
-        let files = vec![(net.dir.path().join(did), car(did))];
-        let got = take(setup, files, || ()).await;
-        assert!(got[0].is_err(), "{got:?}");
+        let got = take(setup, net.dir.path().join(did), car(did)).await;
+        assert!(got.is_err(), "{got:?}");
         net.world.writer.visible(|_| Ok(())).await.unwrap();
         assert!(!net.is_complete(did) && net.posts(did) > 0, "{did}");
         let job = net.job(did).unwrap();
@@ -247,28 +233,32 @@ async fn what_a_file_began_and_did_not_end_is_left_to_its_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_small_file_that_came_too_late_to_be_new_is_merged() {
-    let repo = Arc::new(Repo::new(9));
-    let net = Net::start(World::new(), &directory(&repo).await, false);
-    let mut left = repo.records.clone();
-    left.pop_first();
-    let later = Tid::from_micros(NOW_US + 5, 1);
-    let files = [("old", repo.car(DID, rev())), ("new", repo.car_with(&left, DID, later))];
-    let files = files.map(|(name, car)| (net.dir.path().join(name), car)).into();
-    // The writer is busy until both files were read, so neither could see the other.
-    let (go, wait) = flume::bounded::<()>(1);
-    let busy = move |_: &mut crate::store::Tx<'_>| {
-        let _ = wait.recv();
-        Ok(())
-    };
-    net.world.writer.submit(busy).await.unwrap();
-    let (setup, seen) = watched(&net, usize::MAX);
-    let got = take(setup, files, move || go.try_send(()).unwrap()).await;
-    assert!(got.iter().all(Result::is_ok), "{got:?}");
-    net.world.writer.visible(|_| Ok(())).await.unwrap();
-    assert_eq!((net.posts(DID), net.is_complete(DID)), (8, true));
-    assert!(seen.lock().iter().filter(|name| **name == "fetched").count() == 3, "{seen:?}");
-    net.resync.stop().await;
+async fn a_file_that_came_too_late_to_be_new_is_merged() {
+    // In one batch, and in two.
+    for records in [9, 700] {
+        let repo = Arc::new(Repo::new(records));
+        let net = Net::start(World::new(), &directory(&repo).await, false);
+        let mut left = repo.records.clone();
+        left.pop_first();
+        let newer = repo.car_with(&left, DID, Tid::from_micros(NOW_US + 5, 1));
+        // The writer is busy until both files were begun, so neither can see the other.
+        let (go, wait) = flume::bounded::<()>(1);
+        let busy = move |_: &mut crate::store::Tx<'_>| wait.recv().map_err(|_| StoreError::Closed);
+        net.world.writer.submit(busy).await.unwrap();
+        let mut taken = Vec::new();
+        for (name, car) in [("old", repo.car(DID, rev())), ("new", newer)] {
+            let (setup, seen) = watched(&net, usize::MAX);
+            taken.push(tokio::spawn(take(setup, net.dir.path().join(name), car)));
+            until("it is begun", || seen.lock().contains(&"fetching")).await;
+        }
+        go.send(()).unwrap();
+        for taken in taken {
+            assert!(taken.await.unwrap().is_ok());
+        }
+        net.world.writer.visible(|_| Ok(())).await.unwrap();
+        assert_eq!((net.posts(DID), net.is_complete(DID)), (left.len(), true));
+        net.resync.stop().await;
+    }
 }
 
 #[tokio::test]
