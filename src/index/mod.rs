@@ -265,7 +265,6 @@ impl Index {
         let mut row = match tx.repo(actor)? {
             None => {
                 self.seen(tx, actor, time)?;
-                self.lives(tx, actor)?;
                 begins(rev, [None, Some(data)])
             }
             Some(row) if rev <= row.rev => return Ok(()),

@@ -192,6 +192,7 @@ fn header_roots(header: &[u8]) -> Result<SmallVec<[Cid; 1]>, CborError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repo::cbor::{put_head, put_link, put_text};
     use crate::repo::testing;
     use proptest::prelude::*;
 
@@ -213,6 +214,30 @@ mod tests {
         assert_eq!(car.get_bytes(&cid).unwrap(), car.get_hashed(&cid).unwrap().unwrap());
         assert_eq!(car.get(&cid::for_raw(&[3; 60])), None, "another codec");
         assert_eq!(car.get(&cid::for_record(b"absent")), None);
+    }
+
+    #[test]
+    fn a_header_names_roots_of_version_1_and_nothing_else() {
+        let root = cid::for_record(b"root");
+        let header = |roots: usize, version: u64, rest: &[u8]| {
+            let mut out = Vec::new();
+            put_head(&mut out, 5, 2);
+            put_text(&mut out, "roots");
+            put_head(&mut out, 4, roots as u64);
+            (0..roots).for_each(|_| put_link(&mut out, &root));
+            put_text(&mut out, "version");
+            put_head(&mut out, 0, version);
+            out.extend(rest);
+            header_roots(&out).map(|roots| roots.len()).ok()
+        };
+        assert_eq!([1, MAX_ROOTS].map(|n| header(n, 1, &[])), [Some(1), Some(MAX_ROOTS)]);
+        let bad = [
+            header(0, 1, &[]),
+            header(MAX_ROOTS + 1, 1, &[]),
+            header(1, 2, &[]),
+            header(1, 1, &[0]),
+        ];
+        assert_eq!(bad, [None; 4]);
     }
 
     #[test]

@@ -513,4 +513,36 @@ mod tests {
         writer.stop().await;
         thread.join().unwrap().unwrap();
     }
+
+    #[tokio::test]
+    async fn who_waits_is_told_before_a_big_batch_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 512 << 20).unwrap();
+        let (writer, _thread) = Writer::start_bulk(store.clone()).unwrap();
+        let (go, wait) = flume::bounded::<()>(1);
+        let (begin, begun) = flume::bounded::<()>(1);
+        let busy = move |_: &mut Tx<'_>| {
+            begin.send(()).and(Ok(wait.recv())).map(drop).map_err(|_| StoreError::Closed)
+        };
+        writer.submit(busy).await.unwrap();
+        begun.recv_async().await.unwrap();
+        let asks = writer.clone();
+        let asked = tokio::spawn(async move { asks.visible(put(b"xa")).await });
+        while writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (tell, told) = flume::unbounded();
+        for n in 0..10 {
+            let (store, tell) = (store.clone(), tell.clone());
+            let fill = move |tx: &mut Tx<'_>| {
+                tx.put(Ks::Record, &[n], &vec![7; 1 << 20]);
+                tell.send(store.snapshot().has(Ks::Meta, b"xa")?).map_err(|_| StoreError::Closed)
+            };
+            writer.submit(fill).await.unwrap();
+        }
+        drop(tell);
+        go.send(()).unwrap();
+        asked.await.unwrap().unwrap();
+        assert_eq!((told.recv_async().await, told.into_iter().last()), (Ok(false), Some(true)));
+    }
 }

@@ -75,7 +75,7 @@ async fn who_a_list_calls_inactive_is_fetched_once_seen_alive() {
         "{says}"
     );
 
-    net.event(back, Body::Account(HostingStatus::Active)).await;
+    assert_eq!(net.event(back, Body::Account(HostingStatus::Active)).await, 1);
     let early = Tid::parse("3jzfcijpj2z2a").unwrap();
     let commit = Commit { rev: early, data: None, prev_data: None, ops: Vec::new() };
     net.event(writes, Body::Commit(commit)).await;

@@ -176,7 +176,8 @@ mod tests {
             assert_eq!(blocks.get(&[n; 32]).as_deref(), Some(&[n; 100][..]), "{n}");
         }
         assert_eq!(blocks.get(&[11; 32]), None);
-        assert_eq!(blocks.memory, 200);
+        let on_disk = blocks.spilled.as_ref().map(|spill| spill.len);
+        assert_eq!((blocks.memory, on_disk), (200, Some(800)), "each once");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left behind");
         // With less free than it has to leave, what fits in memory is all.
         let mut blocks = Blocks::new(dir.path(), 250).leaving(u64::MAX);

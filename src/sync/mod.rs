@@ -33,6 +33,8 @@ mod window;
 #[cfg(test)]
 mod asleep_tests;
 #[cfg(test)]
+mod files_tests;
+#[cfg(test)]
 mod pds_tests;
 #[cfg(test)]
 mod stop_tests;

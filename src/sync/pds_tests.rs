@@ -78,7 +78,7 @@ impl FollowUp for ToIndex {
 pub(super) struct Net {
     pub(super) world: World,
     pub(super) resync: Resync,
-    dir: tempfile::TempDir,
+    pub(super) dir: tempfile::TempDir,
     requests: flume::Sender<ActorId>,
 }
 
@@ -109,12 +109,13 @@ impl Net {
         Self { world, resync: Resync::start(setup, wanted), dir, requests }
     }
 
-    /// Something happens on the stream.
-    pub(super) async fn event(&self, did: &str, body: Body) {
+    /// Something happens on the stream; gives how many jobs the index told of.
+    pub(super) async fn event(&self, did: &str, body: Body) -> usize {
         let event = [Event { did: Did::parse(did).unwrap(), time: 1, body }];
         let index = Arc::clone(&self.world.index);
         self.world.writer.durable(move |tx| index.apply(tx, &event)).await.unwrap();
-        self.world.requests.resync.drain().for_each(|actor| self.requests.send(actor).unwrap());
+        let told = self.world.requests.resync.drain();
+        told.map(|actor| self.requests.send(actor).unwrap()).count()
     }
 
     /// Waits until every one of these repos is in or has failed, and nothing of it is under way.
@@ -146,7 +147,7 @@ impl Net {
         jobs::get(&s, s.actor_id(did).unwrap()?).unwrap()
     }
 
-    fn posts(&self, did: &str) -> usize {
+    pub(super) fn posts(&self, did: &str) -> usize {
         let s = self.world.store.snapshot();
         s.actor_id(did).unwrap().map_or(0, |actor| held_records(&s, actor).unwrap().len())
     }
@@ -676,68 +677,5 @@ async fn a_pause_holds_over_a_restart_and_lets_resyncs_through() {
     assert!(net.is_complete("did:plc:later"));
     let says = net.resync.handle().describe(&later).await.unwrap();
     assert!(says.contains("complete") && says.contains("nothing is to be done"), "{says}");
-    net.resync.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_are_held_to_the_same_as_hosts() {
-    let repo = Arc::new(Repo::new(700));
-    let served = Arc::clone(&repo);
-    let url = serve(move |request| {
-        let did = request.uri().path().trim_start_matches('/').to_owned();
-        ok(document(&did, &served, "https://pds.example"))
-    })
-    .await;
-    let net = Net::start(World::new(), &url, false);
-    let handle = net.resync.handle();
-    let import = async |name: &str, car: Vec<u8>| {
-        let path = net.dir.path().join(name);
-        std::fs::write(&path, car).unwrap();
-        handle.import(&path).await.map_err(|error| error.to_string())
-    };
-    let got = import("a.car", repo.car(DID, rev())).await.unwrap();
-    assert_eq!((got.did.as_str(), got.records), (DID, 700));
-    assert!(net.is_complete(DID) && net.job(DID).is_none());
-    assert_eq!(net.posts(DID), 700);
-    assert_eq!(import("again.car", repo.car(DID, rev())).await.unwrap().records, 0);
-    // A newer state without some of the records.
-    let mut left = repo.records.clone();
-    let gone: Vec<String> = left.keys().step_by(7).cloned().collect();
-    gone.iter().for_each(|path| drop(left.remove(path)));
-    let later = Tid::from_micros(NOW_US + 5, 1);
-    assert_eq!(import("b.car", repo.car_with(&left, DID, later)).await.unwrap().records, 600);
-    assert_eq!(net.posts(DID), 600);
-    // What is older than that has nothing to give.
-    assert_eq!(import("old.car", repo.car(DID, rev())).await.unwrap().records, 0);
-    let mut cut = repo.car("did:plc:x", rev());
-    cut.pop();
-    for (name, car, why) in [
-        ("cut.car", cut, "ends early"),
-        ("forged.car", Repo::new(3).car("did:plc:y", rev()), "not signed"),
-        ("none.car", b"nothing".to_vec(), "CAR"),
-    ] {
-        let error = import(name, car).await.unwrap_err();
-        assert!(error.contains(why), "{name}: {error}");
-    }
-    assert!(handle.import(std::path::Path::new("/no/such")).await.is_err());
-    assert_eq!(net.posts("did:plc:y"), 0);
-    // Two states of one repo at a time: the newer one counts, whichever comes first.
-    for (did, order) in [("did:plc:p", ["old", "new"]), ("did:plc:q", ["new", "old"])] {
-        std::fs::write(net.dir.path().join("old"), repo.car(did, rev())).unwrap();
-        std::fs::write(net.dir.path().join("new"), repo.car_with(&left, did, later)).unwrap();
-        let files =
-            parking_lot::Mutex::new(order.map(|name| net.dir.path().join(name)).into_iter());
-        let (setup, runtime) = (handle.setup(), tokio::runtime::Handle::current());
-        let work = move || {
-            let told = |path: std::path::PathBuf, result: Result<_, _>| {
-                // Without having seen the other one, or too late.
-                assert!(result.is_ok() || path.ends_with("old"), "{result:?}");
-            };
-            super::import_files(&setup, &runtime, || files.lock().next(), told);
-        };
-        tokio::task::spawn_blocking(work).await.unwrap();
-        net.world.writer.visible(|_| Ok(())).await.unwrap();
-        assert_eq!((net.posts(did), net.is_complete(did)), (600, true), "{did}");
-    }
     net.resync.stop().await;
 }

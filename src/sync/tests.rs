@@ -11,7 +11,7 @@ use super::HeldRecord;
 use super::blocks::Blocks;
 use super::import::{Expected, ImportError, import};
 use crate::crypto::PrivateKey;
-use crate::event::Body;
+use crate::event::{Body, Op};
 use crate::net::NetError;
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit};
@@ -100,13 +100,16 @@ fn run(
     (bodies, result)
 }
 
-/// Puts and deletes.
-fn changes(bodies: &[Body]) -> (usize, usize) {
-    let ops = bodies.iter().flat_map(|body| match body {
+fn ops(bodies: &[Body]) -> impl Iterator<Item = &Op> {
+    bodies.iter().flat_map(|body| match body {
         Body::Part { ops, .. } => ops.as_slice(),
         _ => &[],
-    });
-    let (puts, deletes): (Vec<_>, Vec<_>) = ops.partition(|op| op.record.is_some());
+    })
+}
+
+/// Puts and deletes.
+fn changes(bodies: &[Body]) -> (usize, usize) {
+    let (puts, deletes): (Vec<_>, Vec<_>) = ops(bodies).partition(|op| op.record.is_some());
     (puts.len(), deletes.len())
 }
 
@@ -118,6 +121,37 @@ fn a_new_repo_is_all_puts_in_parts_and_then_the_end() {
     assert_eq!((bodies.len(), changes(&bodies)), (5, (1200, 0)));
     assert!(matches!(bodies.first(), Some(Body::Fetching { rev: r, .. }) if *r == rev()));
     assert!(matches!(bodies.last(), Some(Body::Fetched { rev: r, .. }) if *r == rev()));
+    assert!(ops(&bodies).all(|op| op.created));
+}
+
+#[test]
+fn parts_are_bounded_by_bytes_too() {
+    let mut repo = Repo::new(0);
+    for n in 0..7 {
+        let record = json!({"$type": "com.example.note", "n": n, "text": "x".repeat(900_000)});
+        repo.records.insert(format!("com.example.note/{n}"), encode(&from_json(&record)));
+    }
+    let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
+    result.unwrap();
+    let parts = bodies.iter().filter(|body| matches!(body, Body::Part { .. }));
+    assert_eq!(parts.map(|part| changes(std::slice::from_ref(part)).0).collect::<Vec<_>>(), [5, 2]);
+}
+
+#[test]
+fn who_takes_no_more_ends_it() {
+    let repo = Repo::new(600);
+    for taken in 0..4 {
+        let (dir, mut left) = (tempfile::tempdir().unwrap(), taken);
+        let go_on = |_| {
+            left -= 1;
+            left >= 0
+        };
+        let pieces = std::iter::once(Ok(Bytes::from(repo.car(DID, rev()))));
+        let blocks = Blocks::new(dir.path(), 1 << 20);
+        let result =
+            import(pieces, blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), go_on);
+        assert_eq!(result.unwrap_err().cause(), "stopped", "{taken}");
+    }
 }
 
 #[test]
@@ -133,9 +167,22 @@ fn only_differences_are_told() {
         held.insert(0, HeldRecord { collection: collection.into(), rkey: "k".into(), cid: None });
     }
     repo.records.insert("com.example.notes/new".to_owned(), encode(&from_json(&json!({}))));
+    // In the tree, but no records by their paths or bytes; one was held, as it was before.
+    repo.records.insert("com.example.notes/was".to_owned(), b"no CBOR".to_vec());
+    repo.records.insert("com.example.notes/is".to_owned(), b"none".to_vec());
+    repo.records.insert("nonsense/self".to_owned(), encode(&from_json(&json!({}))));
+    let was = |rkey: &str| HeldRecord {
+        collection: "com.example.notes".into(),
+        rkey: rkey.into(),
+        cid: None,
+    };
+    held.push(was("was"));
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), held);
     result.unwrap();
-    assert_eq!(changes(&bodies), (3, 6));
+    assert_eq!(changes(&bodies), (3, 7));
+    let puts = ops(&bodies).filter(|op| op.record.is_some());
+    let puts: Vec<(&str, bool)> = puts.map(|op| (&*op.collection, op.created)).collect();
+    assert_eq!(puts[1..], [("com.example.note", false), ("com.example.notes", false)]);
     let Body::Part { ops, .. } = &bodies[1] else { panic!() };
     let collections: Vec<&str> = ops.iter().map(|op| &*op.collection).collect();
     assert_eq!(collections[..2], ["com.example.note.x", "com.example.note"]);
@@ -157,6 +204,8 @@ fn what_is_not_the_accounts_repo_is_refused() {
     assert_eq!(cause(&repo.car(DID, future), &repo.expected()), "rev-future");
     assert_eq!(cause(&b"<html>".repeat(20), &repo.expected()), "bad-car");
     assert_eq!(cause(&[], &repo.expected()), "car-cut");
+    // Nothing but the header.
+    assert_eq!(cause(&good[..usize::from(good[0]) + 1], &repo.expected()), "car-cut");
     // A stream that was cut anywhere, also between two sections, has no end.
     for len in (100..good.len()).step_by(97) {
         assert_eq!(cause(&good[..len], &repo.expected()), "car-cut", "{len}");
