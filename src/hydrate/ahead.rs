@@ -12,6 +12,8 @@ use crate::store::{Ks, PostId, Reader, Target};
 
 /// Fewer posts than that are read by whoever needs them.
 const FEW: usize = 48;
+/// Posts by which it is told whether the others are held.
+const SAMPLE: usize = 16;
 /// Posts that a thread takes at a time.
 const PART: usize = 8;
 /// Threads that help a single answer.
@@ -27,6 +29,12 @@ impl Hydrator<'_> {
     /// Reads what views of `ids` need, with `replies` what is below them too, unless it is little or held already.
     pub(super) fn read_ahead(&self, ids: &[PostId], replies: bool) {
         if self.shared.helpers == 0 || ids.len() < FEW {
+            return;
+        }
+        // Mostly all of it is held, which some of them tell.
+        let some = ids.iter().step_by(ids.len() / SAMPLE);
+        let missing = some.filter(|id| !self.holds(**id)).count();
+        if missing * (ids.len() / SAMPLE) < FEW / 2 {
             return;
         }
         let missing: Vec<PostId> = ids.iter().copied().filter(|id| !self.holds(*id)).collect();
