@@ -71,6 +71,11 @@ impl Hydrator<'_> {
         labels::judge(rows, &uri, &self.ctx.labelers, self.ctx.now, did)
     }
 
+    /// Reads what [`Self::labels`] needs of an account.
+    pub(super) fn touch_labels(&self, author: ActorId) -> Result<()> {
+        if self.ctx.labelers.is_empty() { Ok(()) } else { self.labelled(author).map(drop) }
+    }
+
     fn labelled(&self, author: ActorId) -> Result<Labelled> {
         let key = Key::new().actor(author);
         self.snapshot.view(&self.shared.labelled, (Ks::Label, &key), || {

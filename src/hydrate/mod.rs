@@ -11,6 +11,7 @@
 //! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
 
 pub mod actor;
+mod ahead;
 mod blocks;
 mod community;
 mod context;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
+use super::ahead;
 use super::edges::MAX_SORTED;
 use super::labels::Labelled;
 use super::made::Made;
@@ -145,6 +146,8 @@ pub struct Shared {
     /// By account.
     pub(super) opt_outs: RowViews<OptOuts>,
     pub(super) activity: Activity,
+    /// Threads that may help one answer.
+    pub(super) helpers: usize,
 }
 
 impl Shared {
@@ -169,6 +172,7 @@ impl Shared {
             candidates: RowViews::new(entries / 16 + 64),
             opt_outs: RowViews::weighed(entries as u64 * 128 + (1 << 18), starter_pack::weight),
             activity: Activity::new(store, entries.saturating_mul(4)),
+            helpers: ahead::helpers(),
         })
     }
 

@@ -39,7 +39,9 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        let shared = Arc::new(Shared::new(&store, 100, settings).unwrap());
+        let mut shared = Shared::new(&store, 100, settings).unwrap();
+        shared.helpers = 1;
+        let shared = Arc::new(shared);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Self { store, writer, shared, runtime, _dir: dir }
     }

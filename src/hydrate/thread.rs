@@ -56,6 +56,7 @@ impl Hydrator<'_> {
         let mut level = vec![anchor];
         for _ in 0..below {
             let mut next = Vec::new();
+            self.read_ahead(&level, true);
             for parent in std::mem::take(&mut level) {
                 let room = MAX_BELOW.saturating_sub(seen.len());
                 if room == 0 {

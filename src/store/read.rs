@@ -222,6 +222,12 @@ impl Snapshot {
         self.store.rows().view(views, row, self.epoch, load)
     }
 
+    /// Whether a view of a row is kept that holds here.
+    #[must_use]
+    pub fn holds<T: Clone>(&self, views: &RowViews<T>, row: (Ks, &[u8])) -> bool {
+        self.store.rows().holds(views, row, self.epoch)
+    }
+
     /// The replies to a post, the newest first; `None` if they are many hundreds, to be read with
     /// [`Self::each_reply`].
     pub fn replies(&self, parent: PostId) -> Result<Option<Vec<PostId>>, StoreError> {

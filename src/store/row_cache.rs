@@ -183,6 +183,18 @@ impl RowCache {
         Ok(value)
     }
 
+    /// Whether [`Self::view`] would not have to load.
+    pub(super) fn holds<T: Clone>(
+        &self,
+        views: &RowViews<T>,
+        (ks, key): (Ks, &[u8]),
+        epoch: u64,
+    ) -> bool {
+        let Some(key) = RowKey::new(ks, key) else { return false };
+        let mark = self.last_change(&key);
+        views.0.peek(&key).is_some_and(|(made, _)| (mark..=epoch).contains(&made))
+    }
+
     fn last_change(&self, key: &RowKey) -> u64 {
         self.mark_of(key).map_or(u64::MAX, |mark| mark.load(Ordering::Acquire))
     }
@@ -333,10 +345,14 @@ mod tests {
         let made = |epoch, value: u8, keep| {
             cache.view(&views, (Ks::Post, b"key"), epoch, || Ok::<_, ()>((value, keep))).unwrap()
         };
+        let holds = |epoch| cache.holds(&views, (Ks::Post, b"key"), epoch);
         assert_eq!(made(4, 1, false), 1);
+        assert!(!holds(4));
         assert_eq!(made(4, 2, true), 2, "the first was not kept");
         assert_eq!(made(6, 3, true), 2);
+        assert!(holds(4) && holds(6) && !holds(3));
         cache.mark(Ks::Post, b"key", 8);
+        assert!(!holds(8));
         assert_eq!(made(6, 4, true), 4, "an older snapshot is served by the engine");
         assert_eq!(made(8, 5, true), 5);
         assert_eq!(made(6, 6, true), 6, "what came later is not for it, and it leaves nothing");
