@@ -54,6 +54,7 @@ pub fn import(
         spill: store.path().to_owned(),
         spill_floor: spill_floor(config, &store),
         memory: RESYNC_MEMORY,
+        room: sync::Room::default(),
         concurrency: AT_A_TIME,
     };
     let runtime =

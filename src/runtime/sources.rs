@@ -150,6 +150,7 @@ impl Sources {
             spill: p.store.path().to_owned(),
             spill_floor: spill_floor(config, &p.store),
             memory: RESYNC_MEMORY,
+            room: sync::Room::default(),
             concurrency: RESYNCS,
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::Blocks;
 use super::car::Piece;
@@ -28,6 +29,33 @@ const PIECE: usize = 256 << 10;
 const AHEAD: usize = 8;
 /// A repo that takes longer than this to come in from a file is left to its host.
 const PATIENCE_MS: i64 = 6 * 3600 * 1000;
+
+/// Memory for repos that are read from files at a time, bytes.
+const ROOM: u64 = 224 << 20;
+const UNIT: u64 = 4 << 10;
+
+/// Holds files back that do not fit in memory beside those that are being read.
+pub struct Room(Semaphore);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Semaphore::new(units(ROOM) as usize))
+    }
+}
+
+impl Room {
+    /// Waits for room to read a file of `len` bytes of which `kept` may stay in memory; one that needs more than there is
+    /// is read alone.
+    async fn take(&self, len: u64, kept: usize) -> Option<SemaphorePermit<'_>> {
+        // Where its blocks are takes about half as much as they do, while the table of them grows.
+        let need = (len / 2).saturating_add(len.min(kept as u64)).min(ROOM);
+        self.0.acquire_many(units(need)).await.ok()
+    }
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes / UNIT).unwrap_or(u32::MAX)
+}
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,22 +183,32 @@ impl Source<'_> {
     }
 
     fn begin(&self) -> Result<Begun, FileError> {
+        let file = File::open(self.path)?;
+        let room = self.setup.room.take(file.metadata()?.len(), self.setup.memory);
+        let room = self.runtime.block_on(room);
+        let begun = self.read(file)?;
+        drop(room);
+        begun.map_or_else(|| self.begin_again(), Ok)
+    }
+
+    /// Reads the file and sends what it has; nothing if it has to be read again.
+    fn read(&self, file: File) -> Result<Option<Begun>, FileError> {
         let (read, walked, mut look) = (AtomicU64::new(0), AtomicU64::new(0), None);
         let blocks = Blocks::new(&self.setup.spill, self.setup.memory);
-        let repo = Repo::read(pieces(File::open(self.path)?, &read)?, blocks, |commit| {
+        let repo = Repo::read(pieces(file, &read)?, blocks, |commit| {
             look = Some(self.look(commit)?);
             Ok(())
         });
         let nothing = |did| Begun { last: None, repo: FileRepo { did, records: 0, bytes: 0 } };
         let (repo, Look { did, unseen }) = match (repo, look) {
             (Ok(repo), Some(look)) => (repo, look),
-            (Err(Early::Known(did)), _) => return Ok(nothing(did)),
+            (Err(Early::Known(did)), _) => return Ok(Some(nothing(did))),
             (Err(Early::Failed(error)), _) => return Err(error),
             (Ok(_), None) => return Err(ImportError::Cut.into()),
         };
         let last = if unseen {
             match self.put(&did, &repo, &walked)? {
-                None => return self.begin_again(),
+                None => return Ok(None),
                 last => last,
             }
         } else {
@@ -178,7 +216,7 @@ impl Source<'_> {
             None
         };
         let repo = FileRepo { did, records: walked.into_inner(), bytes: read.into_inner() };
-        Ok(Begun { last, repo })
+        Ok(Some(Begun { last, repo }))
     }
 
     /// Checks the commit, and whether it is worth to read on.
@@ -337,4 +375,26 @@ fn pieces(mut file: File, read: &AtomicU64) -> std::io::Result<impl Iterator<Ite
             Err(error) => Err(NetError::Protocol(error.to_string())),
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn big_files_wait_for_each_other_and_small_ones_do_not() {
+        let room = Room::default();
+        let take = |len| room.take(len, 16 << 20).now_or_never().flatten();
+        let small: Vec<_> = (0..100).map(|_| take(100_000).expect("there is room")).collect();
+        let whole = 1 << 40;
+        assert!(take(whole).is_none(), "others are being read");
+        drop(small);
+        let alone = take(whole).expect("however large it is");
+        assert!(take(100_000).is_none());
+        drop(alone);
+        let half = [take(ROOM), take(ROOM / 2)];
+        assert!(half.iter().all(Option::is_some) && take(ROOM).is_none());
+    }
 }

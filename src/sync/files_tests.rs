@@ -105,6 +105,7 @@ fn watched(net: &Net, batches: usize) -> (Setup, Arc<Mutex<Vec<&'static str>>>) 
         spill: setup.spill.clone(),
         spill_floor: 0,
         memory: setup.memory,
+        room: super::Room::default(),
         concurrency: 1,
     };
     (setup, seen)

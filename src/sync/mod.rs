@@ -57,7 +57,7 @@ use crate::store::{ActorId, Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
-pub use files::{FileError, FileRepo, import_files};
+pub use files::{FileError, FileRepo, Room, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};
 pub use hosts::ParkedHost;
 
@@ -141,6 +141,8 @@ pub struct Setup {
     pub spill_floor: u64,
     /// Bytes of blocks in memory for one repo.
     pub memory: usize,
+    /// For repos that are read from files.
+    pub room: Room,
     /// Repos at a time.
     pub concurrency: usize,
 }

@@ -103,6 +103,7 @@ impl Net {
             spill: dir.path().to_owned(),
             spill_floor: 0,
             memory: 1 << 20,
+            room: super::Room::default(),
             concurrency: 4,
         };
         let (requests, wanted) = flume::unbounded();
