@@ -19,6 +19,11 @@ const MAX_HELD: usize = 1_000;
 /// too many to hold.
 pub(super) type Made = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
 
+/// Bytes that they take.
+pub(super) fn weight(made: &Made) -> u64 {
+    128 + made.as_ref().map_or(0, |made| 37 * made.capacity() as u64)
+}
+
 /// What one answer needed of accounts so far, the last of each kind.
 #[derive(Default)]
 pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, Made)>);

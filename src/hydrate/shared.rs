@@ -10,7 +10,7 @@ use super::actor::Actor;
 use super::ahead;
 use super::edges::MAX_SORTED;
 use super::labels::Labelled;
-use super::made::Made;
+use super::made::{self, Made};
 use super::on_list::{self, Members};
 use super::post::Post;
 use super::starter_pack::{self, OptOuts};
@@ -69,6 +69,15 @@ pub struct Muted {
     pub lists: Vec<RecordId>,
 }
 
+impl Muted {
+    /// Bytes that it takes.
+    fn weight(self: &Arc<Self>) -> u64 {
+        let accounts = self.accounts.as_ref().map_or(0, |held| 26 * held.capacity());
+        let threads = self.threads.as_ref().map_or(0, |held| 26 * held.capacity());
+        160 + (accounts + threads + 16 * self.lists.capacity()) as u64
+    }
+}
+
 /// Who a viewer follows and who follows them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ties {
@@ -76,6 +85,16 @@ pub(super) struct Ties {
     pub(super) follows: Option<Arc<Follows>>,
     /// With the key of the follow; `None` if they are too many to hold.
     pub(super) followers: Option<FxHashMap<ActorId, Rkey>>,
+}
+
+impl Ties {
+    /// Bytes that it takes.
+    fn weight(self: &Arc<Self>) -> u64 {
+        let follows = self.follows.as_ref();
+        let follows = follows.map_or(0, |f| 4 * f.ids.capacity() + 28 * f.places.capacity());
+        let followers = self.followers.as_ref().map_or(0, |held| 19 * held.capacity());
+        200 + (follows + followers) as u64
+    }
 }
 
 /// Whom an account follows.
@@ -153,24 +172,25 @@ pub struct Shared {
 impl Shared {
     /// Caches for up to `entries` accounts over `store`.
     pub fn new(store: &Store, entries: usize, settings: Settings) -> Result<Self> {
+        // Of values whose size differs so many bytes are held; 16 MB, where the store has 512.
+        let budget = entries as u64 * 512 + (1 << 21);
         Ok(Self {
             takedowns: Takedowns::load(&store.snapshot())?,
             settings: ArcSwap::from_pointee(settings),
             actors: ActorCache::new(store, entries),
             against: ActorCache::new(store, entries),
-            // A hundred kilobytes each at worst.
-            muted: ActorCache::new(store, entries / 128 + 64),
-            // A hundred kilobytes each at worst, three usually.
-            ties: ActorCache::new(store, entries / 256 + 64),
+            // A hundred kilobytes each at worst; nothing, usually, and of follows three.
+            muted: ActorCache::weighed(store, budget / 2, Muted::weight),
+            ties: ActorCache::weighed(store, budget, Ties::weight),
             // Two kilobytes each.
             posts: RowViews::new(entries / 2 + 1),
             labelled: RowViews::new(entries.saturating_mul(2)),
             // Forty kilobytes each at worst.
-            made: RowViews::new(entries / 64 + 64),
-            listed: RowViews::weighed(entries as u64 * 256 + (1 << 20), on_list::weight),
+            made: RowViews::weighed(budget, made::weight),
+            listed: RowViews::weighed(budget / 2, on_list::weight),
             // Eight hundred bytes each.
             candidates: RowViews::new(entries / 16 + 64),
-            opt_outs: RowViews::weighed(entries as u64 * 128 + (1 << 18), starter_pack::weight),
+            opt_outs: RowViews::weighed(budget / 4, starter_pack::weight),
             activity: Activity::new(store, entries.saturating_mul(4)),
             helpers: ahead::helpers(),
         })

@@ -6,8 +6,44 @@
 
 use std::sync::Arc;
 
+use quick_cache::Weighter;
+
 use super::ids::ActorId;
 use super::{Snapshot, StoreError};
+
+/// What a value is taken to weigh, mostly, where values are weighed.
+const TYPICAL: u64 = 1024;
+
+/// Weighs values.
+pub(super) struct Scales<T>(pub(super) fn(&T) -> u64);
+
+impl<T> Scales<T> {
+    /// All values weigh the same.
+    pub(super) const EVEN: Self = Self(|_| 1);
+
+    /// A cache of values that weigh no more than `bytes` together.
+    pub(super) fn cache<K, V>(self, bytes: u64) -> quick_cache::sync::Cache<K, V, Self>
+    where
+        K: Eq + std::hash::Hash,
+        V: Clone,
+        Self: Weighter<K, V>,
+    {
+        let entries = usize::try_from(bytes / TYPICAL).unwrap_or(1 << 20);
+        quick_cache::sync::Cache::with_weighter(entries, bytes, self)
+    }
+}
+
+impl<T> Clone for Scales<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T> Weighter<u32, T> for Scales<T> {
+    fn weight(&self, _: &u32, value: &T) -> u64 {
+        (self.0)(value)
+    }
+}
 
 /// Told by the writer, after each commit, whose state changed.
 pub(crate) trait Forget: Send + Sync {
@@ -15,7 +51,7 @@ pub(crate) trait Forget: Send + Sync {
     fn forget(&self, actors: &[ActorId]);
 }
 
-struct Entries<T>(quick_cache::sync::Cache<u32, T>);
+struct Entries<T>(quick_cache::sync::Cache<u32, T, Scales<T>>);
 
 impl<T: Clone + Send + Sync> Forget for Entries<T> {
     fn forget(&self, actors: &[ActorId]) {
@@ -32,7 +68,18 @@ impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
     /// A cache of up to `entries` values over `store`.
     #[must_use]
     pub fn new(store: &super::Store, entries: usize) -> Self {
-        let this = Arc::new(Entries(quick_cache::sync::Cache::new(entries)));
+        let cache = quick_cache::sync::Cache::with_weighter(entries, entries as u64, Scales::EVEN);
+        Self::over(store, cache)
+    }
+
+    /// A cache of values that weigh no more than `bytes` together.
+    #[must_use]
+    pub fn weighed(store: &super::Store, bytes: u64, weight: fn(&T) -> u64) -> Self {
+        Self::over(store, Scales(weight).cache(bytes))
+    }
+
+    fn over(store: &super::Store, cache: quick_cache::sync::Cache<u32, T, Scales<T>>) -> Self {
+        let this = Arc::new(Entries(cache));
         let weak: std::sync::Weak<dyn Forget> = Arc::downgrade(&this) as _;
         store.register(weak);
         Self(this)
@@ -69,6 +116,19 @@ impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
 mod tests {
     use super::super::{Store, Writer};
     use super::*;
+
+    #[tokio::test]
+    async fn values_that_are_weighed_take_no_more_than_they_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let cache = ActorCache::weighed(&store, 1 << 20, |value: &Arc<[u8]>| value.len() as u64);
+        let s = store.snapshot();
+        for n in 0..1000 {
+            cache.get(&s, ActorId(n), || Ok([0; 8192].into())).unwrap();
+        }
+        let held = cache.0.0.len();
+        assert!((64..=128).contains(&held), "{held} of 8 KB");
+    }
 
     #[tokio::test]
     async fn only_what_holds_now_is_kept_until_its_account_changes() {

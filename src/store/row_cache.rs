@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::{DefaultHashBuilder, Weighter};
 
 use super::Slice;
+use super::cache::Scales;
 use super::ids::PostId;
 use super::keyspaces::Ks;
 use super::rows::listed_under;
@@ -75,37 +76,25 @@ impl Weighter<RowKey, Entry> for Weight {
 }
 
 /// A cache of what was made of single rows, under the same promise as the rows themselves.
-pub struct RowViews<T>(quick_cache::sync::Cache<RowKey, (u64, T), ViewWeight<T>>);
+pub struct RowViews<T>(quick_cache::sync::Cache<RowKey, (u64, T), Scales<T>>);
 
-struct ViewWeight<T>(fn(&T) -> u64);
-
-impl<T> Clone for ViewWeight<T> {
-    fn clone(&self) -> Self {
-        Self(self.0)
-    }
-}
-
-impl<T> Weighter<RowKey, (u64, T)> for ViewWeight<T> {
+impl<T> Weighter<RowKey, (u64, T)> for Scales<T> {
     fn weight(&self, _: &RowKey, (_, value): &(u64, T)) -> u64 {
         (self.0)(value)
     }
 }
 
-/// What a value is taken to weigh, mostly, where values are weighed.
-const VIEW: u64 = 1024;
-
 impl<T: Clone> RowViews<T> {
     /// A cache of up to `entries` values.
     #[must_use]
     pub fn new(entries: usize) -> Self {
-        Self(quick_cache::sync::Cache::with_weighter(entries, entries as u64, ViewWeight(|_| 1)))
+        Self(quick_cache::sync::Cache::with_weighter(entries, entries as u64, Scales::EVEN))
     }
 
     /// A cache of values that weigh no more than `bytes` together.
     #[must_use]
     pub fn weighed(bytes: u64, weight: fn(&T) -> u64) -> Self {
-        let entries = usize::try_from(bytes / VIEW).unwrap_or(1 << 20);
-        Self(quick_cache::sync::Cache::with_weighter(entries, bytes, ViewWeight(weight)))
+        Self(Scales(weight).cache(bytes))
     }
 }
 
