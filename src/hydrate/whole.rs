@@ -182,6 +182,7 @@ mod tests {
         loop {
             let next = page(cursor.as_deref());
             all.extend(next.items.iter().map(|id| id.0));
+            assert!(all.len() <= 2 * MAX_SORTED, "pages go round");
             cursor = next.cursor;
             if cursor.is_none() {
                 return all;
