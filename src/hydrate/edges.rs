@@ -1,12 +1,12 @@
-//! Pages of edges and records, newest first: fans of a target, what an account follows or blocks, items of a list,
-//! Skeletons of the graph and like methods.
+//! Pages of edges, newest first: fans of a target, what an account follows or blocks, items of a list. Skeletons of the
+//! graph and like methods.
 //!
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
 
 use super::fans::Fan;
 use super::graph::is_reference_list;
-use super::page::{Collector, Page, TimeCursor};
+use super::page::{Collector, Page, Sorted, TimeCursor};
 use super::record::record_cid;
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
@@ -39,8 +39,7 @@ pub struct Edges<'h> {
 
 enum Held {
     Unread,
-    /// The latest first.
-    Sorted(Vec<(i64, Edge)>),
+    Whole(Sorted<Edge>),
     TooMany,
 }
 
@@ -51,17 +50,11 @@ impl Edges<'_> {
         if matches!(self.held, Held::Unread) {
             self.held = h.read_edges(kind, actor)?;
         }
-        let Held::Sorted(sorted) = &self.held else {
+        let Held::Whole(sorted) = &self.held else {
             return h.edges_by_key(kind, actor, cursor, limit);
         };
-        let mut out = Collector::new(limit, cursor);
-        let newer = cursor.map_or(0, |c| sorted.partition_point(|(sort, _)| *sort > c.ms));
-        for (sort, edge) in sorted.iter().skip(newer) {
-            if h.is_winner(kind, actor, edge)? && !out.push(*sort, *edge) {
-                break;
-            }
-        }
-        out.page(|edge| h.tie_cid(kind, actor, edge.rkey))
+        let wins = |edge: &Edge| h.is_winner(kind, actor, edge);
+        sorted.page_of(cursor, limit, wins, |edge| h.tie_cid(kind, actor, edge.rkey))
     }
 }
 
@@ -107,8 +100,7 @@ impl Hydrator<'_> {
         if all.len() > MAX_SORTED {
             return Ok(Held::TooMany);
         }
-        all.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
-        Ok(Held::Sorted(all))
+        Ok(Held::Whole(Sorted::new(all)))
     }
 
     /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.

@@ -129,6 +129,43 @@ impl<'c, T> Collector<'c, T> {
     }
 }
 
+/// Rows with their times, the latest first.
+pub(super) struct Sorted<T>(Vec<(i64, T)>);
+
+impl<T: Copy> Sorted<T> {
+    pub(super) fn new(mut rows: Vec<(i64, T)>) -> Self {
+        rows.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
+        Self(rows)
+    }
+
+    pub(super) fn page(
+        &self,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+        tie: impl Fn(&T) -> Result<String>,
+    ) -> Result<Page<T>> {
+        self.page_of(cursor, limit, |_| Ok(true), tie)
+    }
+
+    /// A page of those that count.
+    pub(super) fn page_of(
+        &self,
+        cursor: Option<&TimeCursor>,
+        limit: usize,
+        counts: impl Fn(&T) -> Result<bool>,
+        tie: impl Fn(&T) -> Result<String>,
+    ) -> Result<Page<T>> {
+        let newer = cursor.map_or(0, |c| self.0.partition_point(|(sort, _)| *sort > c.ms));
+        let mut out = Collector::new(limit, cursor);
+        for (sort, row) in self.0.iter().skip(newer) {
+            if counts(row)? && !out.push(*sort, *row) {
+                break;
+            }
+        }
+        out.page(tie)
+    }
+}
+
 /// Cuts rows to a page, with a cursor if there are more than `limit`.
 pub fn page<T>(
     mut rows: Vec<(i64, T)>,

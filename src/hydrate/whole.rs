@@ -6,39 +6,13 @@
 //!   Of mutes and subscriptions beyond that pages are in the order of the accounts' numbers.
 
 use super::edges::MAX_SORTED;
-use super::page::{Collector, Page, TimeCursor, page};
+use super::page::{Page, Sorted, TimeCursor, page};
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
 use crate::store::private::{self, Kind, Mute};
 use crate::store::rows::RecordRow;
 use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId, Target};
 use crate::syntax::{Tid, datetime::normalize_ms};
-
-/// Rows with their times, the latest first.
-struct Sorted<T>(Vec<(i64, T)>);
-
-impl<T: Copy> Sorted<T> {
-    fn new(mut rows: Vec<(i64, T)>) -> Self {
-        rows.sort_by_key(|(sort, _)| std::cmp::Reverse(*sort));
-        Self(rows)
-    }
-
-    fn page(
-        &self,
-        cursor: Option<&TimeCursor>,
-        limit: usize,
-        tie: impl Fn(&T) -> Result<String>,
-    ) -> Result<Page<T>> {
-        let newer = cursor.map_or(0, |c| self.0.partition_point(|(sort, _)| *sort > c.ms));
-        let mut out = Collector::new(limit, cursor);
-        for (sort, row) in self.0.iter().skip(newer) {
-            if !out.push(*sort, *row) {
-                break;
-            }
-        }
-        out.page(tie)
-    }
-}
 
 /// Records, each with the digest that decides among those of the same time.
 pub struct Records(Sorted<(RecordId, [u8; 32])>);
