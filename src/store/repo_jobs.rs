@@ -215,21 +215,24 @@ pub fn sleep(tx: &mut Tx<'_>, actor: ActorId, source: u32) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The account lives: its mark becomes a job. Says whether there was one.
+/// The account lives: its mark becomes a job. Says whether there is one now.
 pub fn wake(tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
-    let wanted = is_asleep(tx, actor)?;
-    if let Some(source) = take_mark(tx, actor)?
-        && wanted
-    {
-        put(tx, actor, &woken(source))?;
+    let Some(id) = take_mark(tx, actor)? else { return Ok(false) };
+    let wanted = is_wanted(tx, id)?;
+    if wanted {
+        put(tx, actor, &woken(id))?;
     }
     Ok(wanted)
 }
 
-/// Whether a repo is fetched once its account is seen alive. Nobody waits for those of lists that were stopped.
+/// Whether a repo is fetched once its account is seen alive.
 pub fn is_asleep<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
-    let Some(id) = mark(r, actor)? else { return Ok(false) };
-    Ok(source(r, id)?.is_some_and(|list| list.state != SourceState::Stopped))
+    mark(r, actor)?.map_or(Ok(false), |id| is_wanted(r, id))
+}
+
+/// Nobody waits for the repos of lists that were stopped.
+fn is_wanted<R: Reader + ?Sized>(r: &R, list: u32) -> Result<bool, StoreError> {
+    Ok(source(r, list)?.is_some_and(|list| list.state != SourceState::Stopped))
 }
 
 /// A list named it at a rev that nobody looked at, so it is fetched whatever is held.
