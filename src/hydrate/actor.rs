@@ -9,7 +9,7 @@ use super::fields;
 use super::images::Preset;
 use super::record::{Json, Record};
 use super::shared::Settings;
-use crate::store::rows::{AccountStatus, EdgeKind, RecordRow};
+use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
 use crate::store::{
     ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,
 };
@@ -127,7 +127,13 @@ impl Actor {
         }
         let did = s.did(id)?;
         let taken_down = |target| private::takedown(s, target).map(|t| t.is_some());
-        let profile = own(s, id, c::PROFILE)?;
+        let own_row = |coll| own_row(s, id, coll, row.kinds);
+        let own =
+            |coll| own_row(coll)?.map_or(Ok(None), |row| Record::load(s, self_id(id, coll), &row));
+        let own_value = |coll| {
+            own_row(coll)?.filter(|row| row.valid).map(|row| s.unpack(&row.packed)).transpose()
+        };
+        let profile = own(c::PROFILE)?;
         let created = profile
             .as_ref()
             .and_then(|p| fields::text(&p.value, "createdAt").map(datetime::normalize_ms));
@@ -143,18 +149,17 @@ impl Actor {
             }),
             None => None,
         };
-        let live = match own(s, id, c::STATUS)? {
+        let live = match own(c::STATUS)? {
             Some(record) => {
                 Some(Status { taken_down: taken_down(Target::Record(record.id))?, record })
             }
             None => None,
         };
-        let germ = own(s, id, c::GERM_DECLARATION)?;
+        let germ = own(c::GERM_DECLARATION)?;
         let germ_taken_down = match &germ {
             Some(record) => taken_down(Target::Record(record.id))?,
             None => false,
         };
-        let labeler = self_id(id, c::LABELER);
         Ok(Some(Arc::new(Self {
             id,
             handle: row.handle.map(Arc::from),
@@ -163,11 +168,11 @@ impl Actor {
             created,
             profile,
             live,
-            is_labeler: s.record(labeler)?.is_some_and(|row| row.valid),
-            chat: own_value(s, id, c::CHAT_DECLARATION)?.and_then(|v| chat(&v)),
+            is_labeler: own_row(c::LABELER)?.is_some_and(|row| row.valid),
+            chat: own_value(c::CHAT_DECLARATION)?.and_then(|v| chat(&v)),
             germ: germ.and_then(|g| fields::field(&g.value, "messageMe").cloned().map(Json::from)),
             germ_taken_down,
-            allow_subscriptions: own_value(s, id, c::NOTIFICATION_DECLARATION)?
+            allow_subscriptions: own_value(c::NOTIFICATION_DECLARATION)?
                 .map_or("followers", |v| allow_subscriptions(&v)),
             verifications: verifications(s, id, settings)?,
             trusted_verifier: settings.trusted_verifiers.contains(&did),
@@ -197,19 +202,11 @@ pub(super) fn self_id(actor: ActorId, coll: CollId) -> RecordId {
     RecordId { actor, coll, rkey: Rkey::SELF }
 }
 
-fn own(s: &Snapshot, actor: ActorId, coll: CollId) -> Result<Option<Record>> {
-    let id = self_id(actor, coll);
-    match s.record(id)? {
-        Some(row) => Record::load(s, id, &row),
-        None => Ok(None),
-    }
-}
-
-fn own_value(s: &Snapshot, actor: ActorId, coll: CollId) -> Result<Option<Ipld>> {
-    let id = self_id(actor, coll);
-    match s.row(Ks::Record, &id.to_bytes(), RecordRow::decode)? {
-        Some(row) if row.valid => Ok(Some(s.unpack(&row.packed)?)),
-        _ => Ok(None),
+/// The account's record of a collection that has one under `self`, if `kinds` allow for one.
+fn own_row(s: &Snapshot, actor: ActorId, coll: CollId, kinds: Kinds) -> Result<Option<RecordRow>> {
+    match kinds.may_have(coll) {
+        true => s.once(Ks::Record, &self_id(actor, coll).to_bytes(), RecordRow::decode),
+        false => Ok(None),
     }
 }
 

@@ -81,7 +81,10 @@ impl Hydrator<'_> {
         self.snapshot.view(&self.shared.labelled, (Ks::Label, &key), || {
             let mut held = FxHashMap::default();
             let mut corrupt = false;
-            for prefix in Target::prefixes_of(author) {
+            let own = Target::Actor(author);
+            let rows = self.snapshot.once(Ks::Label, &own.key(), LabelRow::decode_all)?;
+            held.extend(rows.map(|rows| (own, rows)));
+            for prefix in Target::prefixes_in(author) {
                 self.snapshot.scan_prefix(Ks::Label, &prefix, &mut |key, value| {
                     let target = ByteReader::new(key).target();
                     match target.zip(LabelRow::decode_all(value)) {

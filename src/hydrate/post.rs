@@ -20,7 +20,7 @@ use super::shared::Muted;
 use super::site::SitePair;
 use super::{Hydrator, Result, State};
 use crate::store::private::Kind;
-use crate::store::rows::{AggRow, Counter, EdgeKind, post_flags};
+use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::store::{
     ActorId, CollId, Ks, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
 };
@@ -201,7 +201,8 @@ impl Hydrator<'_> {
             return self.read_community_post(id);
         }
         self.snapshot.view(&self.shared.posts, (Ks::Post, &id.to_bytes()), || {
-            let Some(row) = self.snapshot.post(id)? else { return Ok((None, true)) };
+            let row = self.snapshot.once(Ks::Post, &id.to_bytes(), PostRow::decode)?;
+            let Some(row) = row else { return Ok((None, true)) };
             let value = self.snapshot.unpack(&row.packed)?;
             let record = Arc::new(PostRecord::parse(self.snapshot, id, &value, &row.cid)?);
             let settled = record.is_settled();

@@ -18,7 +18,7 @@ use super::timeline::Activity;
 use super::{Hydrator, ListItem, Result};
 use crate::moderation::Takedowns;
 use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
+use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, Kinds, fwd_prefix, rev_prefix};
 use crate::store::{
     ActorCache, ActorId, Ks, Reader, RecordId, Rkey, RowViews, Snapshot, Store, Target,
     collections,
@@ -294,6 +294,20 @@ fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>
 }
 
 fn load_against(s: &Snapshot, actor: ActorId) -> Result<Against> {
+    let kinds = s.actor(actor)?.map_or(Kinds::ANY, |row| row.kinds);
+    let accounts = match kinds.may_have(collections::BLOCK) {
+        true => load_blocks(s, actor)?,
+        false => Some(FxHashSet::default()),
+    };
+    let blocked_lists = match kinds.may_have(collections::LISTBLOCK) {
+        true => load_list_blocks(s, actor)?,
+        false => Vec::new(),
+    };
+    Ok(Against { accounts, blocked_lists })
+}
+
+/// The lists that an account blocks, the oldest block first.
+fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let first = RecordId { actor, coll: collections::LISTBLOCK, rkey: Rkey(0) };
     let prefix = first.to_bytes();
     let (mut rows, mut read) = (Vec::new(), 0);
@@ -304,14 +318,14 @@ fn load_against(s: &Snapshot, actor: ActorId) -> Result<Against> {
         read += 1;
         read < MAX_LISTS
     })?;
-    let mut out = Against { accounts: load_blocks(s, actor)?, ..Against::default() };
+    let mut out = Vec::new();
     for (id, row) in rows {
         let value = s.unpack(&row.packed)?;
         let Some(uri) = super::fields::text(&value, "subject") else { continue };
         let Some(target @ Target::Record(list)) = s.target(uri)? else { continue };
         // A second record on the same list has no effect of its own.
         if s.fan(EdgeKind::ListBlock, target, actor)?.is_some_and(|fan| fan.rkey == id.rkey) {
-            out.blocked_lists.push(list);
+            out.push(list);
         }
     }
     Ok(out)

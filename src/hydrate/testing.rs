@@ -8,9 +8,9 @@ use super::{HydrateCtx, Hydrator, Settings, Shared};
 use crate::repo::dag_cbor;
 use crate::store::private::{self, Kind, Mute, Takedown};
 use crate::store::rows::{
-    ActorRow, Counter, EdgeKind, EdgeRow, FanRow, FeedRow, LabelRow, Order, PostRow, RecordRow,
-    SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key, post_flags,
-    rev_key,
+    ActorRow, Counter, EdgeKind, EdgeRow, FanRow, FeedRow, Kinds, LabelRow, Order, PostRow,
+    RecordRow, SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key,
+    post_flags, rev_key,
 };
 use crate::store::{
     ActorId, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, Target, Tx, Writer,
@@ -64,8 +64,12 @@ impl Fixture {
         let did = format!("did:plc:{name}");
         let id = self.write(move |tx| {
             let id = tx.intern_actor(&did)?;
-            let row =
-                ActorRow { handle: Some(handle.clone()), indexed: NOW, ..ActorRow::default() };
+            let row = ActorRow {
+                handle: Some(handle.clone()),
+                indexed: NOW,
+                kinds: Kinds::ANY,
+                ..ActorRow::default()
+            };
             tx.put(Ks::Actor, &actor_key(id), &row.encode());
             tx.put(Ks::Actor, &handle_key(&handle), &id.0.to_be_bytes());
             tx.touch(id);

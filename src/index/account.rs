@@ -6,7 +6,7 @@ use super::Index;
 use crate::event::{HostingStatus, IdentityState};
 use crate::store::meta::{Due, Purge};
 use crate::store::rows::{
-    AccountStatus, ActorRow, EdgeKind, IdentityRow, actor_key, fwd_prefix, handle_key,
+    AccountStatus, ActorRow, EdgeKind, IdentityRow, Kinds, actor_key, fwd_prefix, handle_key,
     identity_key, notif_prefix, repo_key,
 };
 use crate::store::{
@@ -29,6 +29,26 @@ impl Index {
                 &ActorRow { indexed: time, ..ActorRow::default() }.encode(),
             );
             tx.touch(actor);
+        }
+        Ok(())
+    }
+
+    /// The account's row tells of a record that is about to be put: what it does not tell of, views do not look for.
+    /// It goes on telling of what was deleted.
+    pub(super) fn tell_of(
+        &self,
+        tx: &mut Tx<'_>,
+        id: RecordId,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        if !Kinds::tell(id.coll) {
+            return Ok(());
+        }
+        let mut row =
+            tx.actor(id.actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        if !row.kinds.may_have(id.coll) {
+            row.kinds = row.kinds.with(id.coll);
+            tx.put(Ks::Actor, &actor_key(id.actor), &row.encode());
         }
         Ok(())
     }

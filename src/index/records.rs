@@ -118,6 +118,7 @@ impl Index {
         record: &Record,
         time: i64,
     ) -> Result<(), StoreError> {
+        self.tell_of(tx, id, time)?;
         if !record.valid {
             return put_record(tx, id, record, time, false);
         }

@@ -2,8 +2,8 @@
 
 use super::scope::{Kept, Mode};
 use super::testing::{
-    FOLLOW, LIKE, POST, World, at, did, follow, gate_nobody, gone, like, map, op, post, quote,
-    reply, strong, text, uri,
+    FOLLOW, LIKE, POST, World, at, block, did, follow, gate_nobody, gone, like, map, op, post,
+    quote, reply, strong, text, uri,
 };
 use crate::event::Op;
 use crate::store::rows::{AccountStatus, Counter};
@@ -45,12 +45,6 @@ fn repost(n: u64, of: &str) -> Op {
 fn named(coll: &str, n: u64) -> Op {
     let v = [("$type", text(coll)), ("name", text("n")), ("createdAt", text(at(n)))];
     op(coll, n, map(v))
-}
-
-fn block(n: u64, whom: &str) -> Op {
-    let coll = "app.bsky.graph.block";
-    let subject = text(did(whom).as_str());
-    op(coll, n, map([("$type", text(coll)), ("subject", subject), ("createdAt", text(at(n)))]))
 }
 
 fn is_held(w: &World, who: &str, op: &Op) -> bool {

@@ -49,6 +49,7 @@ pub(crate) fn uri(who: &str, coll: &str, n: u64) -> String {
 pub(crate) const POST: &str = "app.bsky.feed.post";
 pub(crate) const LIKE: &str = "app.bsky.feed.like";
 pub(crate) const FOLLOW: &str = "app.bsky.graph.follow";
+pub(crate) const BLOCK: &str = "app.bsky.graph.block";
 
 pub(crate) fn strong(uri: &str) -> Ipld {
     map([("uri", text(uri)), ("cid", text(cid::for_record(uri.as_bytes()).to_string()))])
@@ -101,15 +102,17 @@ pub(crate) fn like(n: u64, of: &str) -> Op {
 }
 
 pub(crate) fn follow(n: u64, whom: &str) -> Op {
-    op(
-        FOLLOW,
-        n,
-        map([
-            ("$type", text(FOLLOW)),
-            ("subject", text(did(whom).as_str())),
-            ("createdAt", text(at(n))),
-        ]),
-    )
+    on_account(FOLLOW, n, whom)
+}
+
+pub(crate) fn block(n: u64, whom: &str) -> Op {
+    on_account(BLOCK, n, whom)
+}
+
+fn on_account(coll: &str, n: u64, whom: &str) -> Op {
+    let v =
+        [("$type", text(coll)), ("subject", text(did(whom).as_str())), ("createdAt", text(at(n)))];
+    op(coll, n, map(v))
 }
 
 pub(crate) fn gate_nobody(n: u64, who: &str) -> Op {
@@ -269,7 +272,7 @@ pub(crate) async fn filled() -> World {
         let v = [("$type", text(coll)), ("subject", strong(&root)), ("createdAt", text(at(41)))];
         op(coll, 41, map(v))
     };
-    let block = in_list("app.bsky.graph.listblock", 42, "unused", &list);
+    let list_block = in_list("app.bsky.graph.listblock", 42, "unused", &list);
     w.commit(
         "c",
         [
@@ -277,11 +280,12 @@ pub(crate) async fn filled() -> World {
             via,
             repost,
             like(44, &uri("nobody", POST, 9)),
-            block,
+            list_block,
             reply(43, &uri("a", POST, 20), &uri("a", POST, 20)),
         ],
     )
     .await;
+    w.commit("b", [block(45, "a")]).await;
     let proof = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
     w.event("a", Body::Identity(proof)).await;
     w

@@ -219,10 +219,10 @@ impl Target {
         }
     }
 
-    /// What the keys of an account and of all its records begin with.
+    /// What the keys of an account's posts and of its other records begin with.
     #[must_use]
-    pub fn prefixes_of(actor: ActorId) -> [Key; 3] {
-        [1, 2, 3].map(|kind| Key::tag(kind).actor(actor))
+    pub fn prefixes_in(actor: ActorId) -> [Key; 2] {
+        [2, 3].map(|kind| Key::tag(kind).actor(actor))
     }
 
     /// Appends the tagged byte form: 5, 13 or 17 bytes.

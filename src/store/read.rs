@@ -176,10 +176,18 @@ pub trait Reader {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        match self.get(ks, key)? {
-            None => Ok(None),
-            Some(v) => decode(&v).map(Some).ok_or(StoreError::corrupt(ks)),
-        }
+        decoded(ks, self.get(ks, key)?, decode)
+    }
+}
+
+fn decoded<T>(
+    ks: Ks,
+    value: Option<Slice>,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    match value {
+        None => Ok(None),
+        Some(v) => decode(&v).map(Some).ok_or(StoreError::corrupt(ks)),
     }
 }
 
@@ -220,6 +228,21 @@ impl Snapshot {
         load: impl FnOnce() -> Result<(T, bool), StoreError>,
     ) -> Result<T, StoreError> {
         self.store.rows().view(views, row, self.epoch, load)
+    }
+
+    /// A row of which something is made that is kept, here or in another cache; the row itself then need not be.
+    pub fn once<T>(
+        &self,
+        ks: Ks,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let value = self.store.rows().once(ks, key, self.epoch, || self.load(ks, key))?;
+        decoded(ks, value, decode)
+    }
+
+    fn load(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice))
     }
 
     /// Whether a view of a row is kept that holds here.
@@ -264,8 +287,7 @@ impl Reader for Snapshot {
     }
 
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        let load = || Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice));
-        self.store.rows().get(ks, key, self.epoch, load)
+        self.store.rows().get(ks, key, self.epoch, || self.load(ks, key))
     }
 
     fn scan(

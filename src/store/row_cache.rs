@@ -216,10 +216,8 @@ impl RowCache {
     ) -> Result<Option<Slice>, E> {
         let Some(key) = RowKey::new(ks, key) else { return load() };
         let mark = self.last_change(&key);
-        if let Some(entry) = self.rows.get(&key)
-            && (mark..=epoch).contains(&entry.epoch)
-        {
-            return Ok(entry.value);
+        if let Some(value) = self.held(&key, mark, epoch) {
+            return Ok(value);
         }
         let value = load()?;
         if let Some(epoch) = stamp(mark, epoch)
@@ -229,6 +227,25 @@ impl RowCache {
             self.rows.insert(key, Entry { epoch, value: copy });
         }
         Ok(value)
+    }
+
+    /// The same of a row that is not kept for this: something is made of it that is.
+    pub(super) fn once<E>(
+        &self,
+        ks: Ks,
+        key: &[u8],
+        epoch: u64,
+        load: impl FnOnce() -> Result<Option<Slice>, E>,
+    ) -> Result<Option<Slice>, E> {
+        let held =
+            RowKey::new(ks, key).and_then(|key| self.held(&key, self.last_change(&key), epoch));
+        held.map_or_else(load, Ok)
+    }
+
+    /// What is here of a row that was last changed at `mark`, if it is as a snapshot of `epoch` has it.
+    fn held(&self, key: &RowKey, mark: u64, epoch: u64) -> Option<Option<Slice>> {
+        let entry = self.rows.get(key)?;
+        (mark..=epoch).contains(&entry.epoch).then_some(entry.value)
     }
 }
 
@@ -311,6 +328,21 @@ mod tests {
             // Nor does the writer leave it here.
             cache.put(Ks::Rev, b"big", 2, big(()).map(|slice| slice.0));
         }
+    }
+
+    #[test]
+    fn what_is_read_once_is_taken_from_here_and_not_left_here() {
+        let cache = RowCache::new(1 << 20);
+        let once = |epoch, stored: &'static str| {
+            let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored.as_bytes()))));
+            let value = cache.once(Ks::Post, b"key", epoch, load).unwrap().unwrap();
+            String::from_utf8(value.to_vec()).unwrap()
+        };
+        assert_eq!([once(4, "first"), once(4, "second")], ["first", "second"]);
+        assert_eq!(get(&cache, 4, "third"), ("third".to_owned(), true));
+        assert_eq!(once(4, "?"), "third");
+        cache.mark(Ks::Post, b"key", 6);
+        assert_eq!(once(6, "fourth"), "fourth");
     }
 
     #[test]

@@ -175,6 +175,48 @@ pub struct ActorRow {
     pub indexed: i64,
     /// Its DID was given up: it is not there for anybody, until there is a document again.
     pub tombstoned: bool,
+    /// Of which kinds it may have records.
+    pub kinds: Kinds,
+}
+
+/// Kinds of records that views look for beside every account. Most accounts have few of them: what is not told of here
+/// need not be looked for, which is half the reads of an account that nobody saw lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// All of them: nobody told from the beginning on.
+    pub const ANY: Self = Self(u8::MAX);
+    /// By bit; the numbers are on disk.
+    const TOLD: [CollId; 8] = [
+        collections::PROFILE,
+        collections::STATUS,
+        collections::LABELER,
+        collections::CHAT_DECLARATION,
+        collections::NOTIFICATION_DECLARATION,
+        collections::GERM_DECLARATION,
+        collections::BLOCK,
+        collections::LISTBLOCK,
+    ];
+
+    fn bit(coll: CollId) -> Option<u8> {
+        Self::TOLD.iter().position(|told| *told == coll).map(|at| 1 << at)
+    }
+    /// Whether a collection is told of at all.
+    #[must_use]
+    pub fn tell(coll: CollId) -> bool {
+        Self::bit(coll).is_some()
+    }
+    /// Whether there may be records of a collection; always, if it is not told of.
+    #[must_use]
+    pub fn may_have(self, coll: CollId) -> bool {
+        Self::bit(coll).is_none_or(|bit| self.0 & bit != 0)
+    }
+    /// The same with a collection that there will be records of.
+    #[must_use]
+    pub fn with(self, coll: CollId) -> Self {
+        Self(self.0 | Self::bit(coll).unwrap_or(0))
+    }
 }
 
 /// Beside the status: [`ActorRow::tombstoned`].
@@ -193,6 +235,7 @@ impl ActorRow {
         push_zigzag(&mut out, self.indexed);
         push_zigzag(&mut out, self.handle_checked);
         push_blob(&mut out, self.handle.as_deref().unwrap_or_default().as_bytes());
+        out.push(self.kinds.0);
         out
     }
     /// Reads the bytes.
@@ -206,6 +249,8 @@ impl ActorRow {
             indexed: r.zigzag()?,
             handle_checked: r.zigzag()?,
             handle: Some(r.str()?).filter(|s| !s.is_empty()).map(str::to_owned),
+            // Early versions ended before.
+            kinds: r.u8().map_or(Kinds::ANY, Kinds),
         })
     }
 }
@@ -384,8 +429,14 @@ mod tests {
             handle_checked: 5,
             indexed: 6,
             tombstoned: true,
+            kinds: Kinds::default().with(collections::BLOCK),
         };
-        assert_eq!(ActorRow::decode(&a.encode()), Some(a));
+        assert!(a.kinds.may_have(collections::BLOCK) && !a.kinds.may_have(collections::STATUS));
+        assert!(a.kinds.may_have(collections::LIST), "not told of");
+        let bytes = a.encode();
+        assert_eq!(ActorRow::decode(&bytes), Some(a.clone()));
+        let early = &bytes[..bytes.len() - 1];
+        assert_eq!(ActorRow::decode(early), Some(ActorRow { kinds: Kinds::ANY, ..a }));
         for (resync, whole) in [(None, None), (Some(8), None), (None, Some(5)), (Some(8), Some(5))]
         {
             let r = RepoRow { rev: 7, data: [1; 32], resync, whole };

@@ -36,6 +36,9 @@ impl Check<'_> {
                 actor = Some(id.actor);
                 this.named(id.actor)?;
             }
+            if kind == EdgeKind::Block {
+                this.told(id.actor, id.coll)?;
+            }
             if kind == EdgeKind::Follow && follows.actor != Some(id.actor) {
                 this.follows(&follows)?;
                 follows = Follows { actor: Some(id.actor), distinct: 0 };

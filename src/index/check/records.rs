@@ -112,6 +112,7 @@ impl Check<'_> {
                 _ => {
                     this.records_of(group.take())?;
                     this.resolves(Target::Record(id))?;
+                    this.told(id.actor, id.coll)?;
                     group = Some((id.actor, id.coll, counts));
                 }
             }

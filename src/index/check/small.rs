@@ -3,8 +3,8 @@
 
 use super::{Check, hex, lenient};
 use crate::store::rows::{
-    ActorRow, AggRow, Counter, EdgeKind, IdentityRow, LabelRow, NotifRow, Order, RepoRow,
-    handle_key, order_prefix, rev_prefix,
+    ActorRow, AggRow, Counter, EdgeKind, IdentityRow, Kinds, LabelRow, NotifRow, Order, RepoRow,
+    actor_key, handle_key, order_prefix, rev_prefix,
 };
 use crate::store::{
     ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c, fetched,
@@ -102,6 +102,23 @@ impl Check<'_> {
     /// The account must have a DID.
     pub(super) fn named(&mut self, id: ActorId) -> Result<(), StoreError> {
         self.resolves(Target::Actor(id))
+    }
+
+    /// The account's row must tell of a kind that there are records of.
+    pub(super) fn told(&mut self, actor: ActorId, coll: CollId) -> Result<(), StoreError> {
+        let lacks = move |row: &ActorRow| !row.kinds.may_have(coll);
+        if !Kinds::tell(coll) || !lenient(self.s.actor(actor))?.as_ref().is_some_and(lacks) {
+            return Ok(());
+        }
+        let name = self.name(Target::Actor(actor));
+        self.found("record-untold", format!("{name} {}", self.s.coll_text(coll)?));
+        self.fix(move |tx| {
+            let Some(row) = tx.actor(actor)?.filter(lacks) else { return Ok(()) };
+            let row = ActorRow { kinds: row.kinds.with(coll), ..row };
+            tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+            tx.touch(actor);
+            Ok(())
+        })
     }
 
     /// Every number in the target must have a name.
