@@ -9,7 +9,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { adminHeaders, BINARY, command, configure, startAerie } from './aerie.mjs'
 import { writeRepo } from './car.mjs'
-import { afterwards, Client, discover, extremes, page, procedures, queries, summary, target } from './methods.mjs'
+import { afterwards, Client, discover, extremes, page, procedures, promises, queries, summary } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
 import { cidOf, startShapes } from './shapes.mjs'
@@ -330,7 +330,7 @@ async function everyMethod() {
       const most = nsid === 'com.atproto.label.queryLabels' ? 250 : 100
       for (const limit of params.some(({ name }) => name === 'limit') ? [undefined, most] : [undefined]) {
         const options = { times: CALLS, limit, viewers, headers: auth === 'admin' ? adminHeaders : {} }
-        await timed(`${nsid}${limit ? `, ${limit}` : ''}`, target(nsid, limit), aerie.pid, () => page(client, nsid, make, options))
+        await timed(aerie.pid, () => page(client, nsid, make, options), (answers) => promises(nsid, limit, answers))
       }
     }
     for (const [nsid, make] of Object.entries(afterwards(w))) await written(aerie.pid, client, nsid, make, w.viewers)
@@ -362,7 +362,7 @@ async function everyExtreme() {
     await written(aerie.pid, client, post, (i) => ({ rkey: w.rkey(), text: `hello ${i}`, createdAt: new Date().toISOString() }), [w.heavy, ...w.crowd.slice(0, 3)])
     for (const [name, nsid, params, viewer, most] of extremes(w)) {
       const options = { times: CALLS >> 1, viewers: viewer && [viewer] }
-      await timed(`${nsid.split('.').at(-1)}: ${name}`, most, aerie.pid, () => page(client, nsid, () => params, options))
+      await timed(aerie.pid, () => page(client, nsid, () => params, options), (answers) => [[`${nsid.split('.').at(-1)}: ${name}`, most, answers]])
     }
     client.close()
   } finally {
@@ -371,28 +371,34 @@ async function everyExtreme() {
   }
 }
 
-/** Asks, and notes what the answers took; without a promise there is no target. */
-async function timed(name, most, pid, ask) {
+/** Asks, and notes what the answers took, by what was promised of them: name, milliseconds if there is a promise, answers. */
+async function timed(pid, ask, promised) {
   const before = cpuSeconds(pid)
   const answers = await ask()
   const cpu = (1000 * (cpuSeconds(pid) - before)) / answers.length
+  for (const [name, most, some] of promised(answers)) if (some.length > 0) took(name, most, some, cpu)
+}
+
+function took(name, most, answers, cpu) {
   const { p50, p99, max, bytes, statuses } = summary(answers)
   if (!statuses[200]) return note(`${name}: never 200 but ${JSON.stringify(statuses)}, ${answers[0].body}`)
   const failed = Object.entries(statuses).filter(([status]) => status !== '200').map(([status, n]) => `, ${n} x ${status}`)
-  const more = `; p50 ${format(p50)}, worst ${format(max)}, CPU ${format(cpu)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
+  const more = `; ${answers.length} calls, p50 ${format(p50)}, worst ${format(max)}, CPU ${format(cpu)} ms, ${format(bytes / 1024)} KB${failed.join('')}`
   if (most) figure(`${name} p99`, p99, 'ms', '<=', most, more)
   else note(`${name} p99: ${format(p99)} ms${more}`)
 }
 
 /** What a procedure takes: its answer waits for the disk. */
-const written = (pid, client, nsid, make, viewers) =>
-  timed(`${nsid}, waits for fsync`, undefined, pid, async () => {
+const written = (pid, client, nsid, make, viewers) => {
+  const ask = async () => {
     const answers = []
     for (let i = 0; i < CALLS >> 1; i++) {
       answers.push(await client.ask(nsid, { input: make(i, 'did:web:appview.example'), viewer: viewers[i % viewers.length] }))
     }
     return answers
-  })
+  }
+  return timed(pid, ask, (answers) => [[`${nsid}, waits for fsync`, undefined, answers]])
+}
 
 /** Every repo of a network as a file, and the operations of its directory; the folder. */
 async function carsOf(net, world) {

@@ -5,6 +5,8 @@ import http from 'node:http'
 const PAGE = 'limit'
 /** Pages of feeds and long threads may take longer than the rest. */
 export const TARGET_MS = { usual: 10, long: 30 }
+const THREAD = /\.getPostThread(V2)?$/
+const LONG_THREAD = 100
 const FEED = /\.get(Timeline|AuthorFeed|ListFeed|Feed|ActorLikes|Quotes|CommunityTimeline|CommunityFeed)$/
 
 /** Every third of `items`, so that neighbours of one kind mix; any number of calls goes round. */
@@ -174,8 +176,16 @@ export async function page(client, nsid, make, { times, limit, viewers, headers 
   return answers
 }
 
-/** At most how many milliseconds a query may take. */
-export const target = (nsid, limit) => (limit && FEED.test(nsid) ? TARGET_MS.long : TARGET_MS.usual)
+/** Answers to a query by what they may take at most: name, milliseconds, answers. What a thread may take goes by its posts. */
+export function promises(nsid, limit, answers) {
+  const name = limit ? `${nsid}, ${limit}` : nsid
+  if (!THREAD.test(nsid)) return [[name, limit && FEED.test(nsid) ? TARGET_MS.long : TARGET_MS.usual, answers]]
+  const isLong = ({ body }) => (body.toString().match(/"replyCount":/g) ?? []).length > LONG_THREAD
+  return [
+    [`${name}, up to ${LONG_THREAD} posts`, TARGET_MS.usual, answers.filter((answer) => !isLong(answer))],
+    [`${name}, more than ${LONG_THREAD} posts`, TARGET_MS.long, answers.filter(isLong)],
+  ]
+}
 
 /** Busy and ordinary subjects of the simulator's world, as aerie shows them. */
 export async function discover(client, net) {
