@@ -234,7 +234,7 @@ impl Hydrator<'_> {
 
     /// Hydrates `refs` as `app.bsky.feed.defs#postView`. Posts that are in the state already are not read again.
     pub fn posts(&self, state: &mut PostState, refs: &[PostId]) -> Result<()> {
-        self.read_ahead(refs, false);
+        self.read_ahead(refs, 0, 0);
         self.load_posts(state, refs.iter().copied())?;
         // First level of embeds, and roots for their gates.
         let mut embeds = Embeds::default();
