@@ -58,7 +58,7 @@ keyspaces! {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tuning {
     block: u32,
-    /// Every how many rows one has its key whole, to begin looking from. Fewer cost a row fewer bytes and more time.
+    /// Every how many rows a key is whole; looking for one in a block begins there.
     restart: u8,
     /// Bits of the filter for a key.
     bloom: Option<f32>,

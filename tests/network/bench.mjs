@@ -17,7 +17,7 @@ import { cidOf, startShapes } from './shapes.mjs'
 const { ATSIM, BENCH_DIR } = process.env
 const EVENTS = Number(process.env.BENCH_EVENTS ?? 500_000)
 const RECORDS = Number(process.env.BENCH_RECORDS ?? 2_000_000)
-const CALLS = Number(process.env.BENCH_CALLS ?? 400)
+const CALLS = Number(process.env.BENCH_CALLS ?? 1000)
 // The cursor belongs to the upstream's URL, so a store that is used again must find it at the same port.
 const SIMULATOR_PORT = process.env.BENCH_PORT ?? '2590'
 const TICKS_PER_SECOND = Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
