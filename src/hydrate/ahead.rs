@@ -100,7 +100,7 @@ impl Hydrator<'_> {
         let queue = Queue { state, changed: Condvar::new() };
         let work = || {
             while let Some(mut part) = queue.take() {
-                for (id, below) in std::mem::take(&mut part.posts) {
+                for (id, below) in part.posts.drain(..) {
                     // Whoever reads it again meets the same error.
                     let replies = self.touch(id, below > 0).unwrap_or_default();
                     part.found.extend(replies.into_iter().map(|id| (id, below - 1)));

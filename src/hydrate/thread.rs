@@ -54,9 +54,9 @@ impl Hydrator<'_> {
         let mut children = FxHashMap::default();
         let mut seen: FxHashSet<PostId> = [anchor].into_iter().collect();
         let mut level = vec![anchor];
-        for above in 0..below {
+        for depth in 0..below {
             let mut next = Vec::new();
-            self.read_ahead(&level, below - above, MAX_BELOW.saturating_sub(seen.len()));
+            self.read_ahead(&level, below - depth, MAX_BELOW.saturating_sub(seen.len()));
             for parent in std::mem::take(&mut level) {
                 let room = MAX_BELOW.saturating_sub(seen.len());
                 if room == 0 {

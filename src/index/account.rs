@@ -23,11 +23,8 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         if !tx.has(Ks::Actor, &actor_key(actor))? {
-            tx.put(
-                Ks::Actor,
-                &actor_key(actor),
-                &ActorRow { indexed: time, ..ActorRow::default() }.encode(),
-            );
+            let row = ActorRow { indexed: time, ..ActorRow::default() };
+            tx.put(Ks::Actor, &actor_key(actor), &row.encode());
             tx.touch(actor);
         }
         Ok(())
@@ -44,8 +41,7 @@ impl Index {
         if !Kinds::tell(id.coll) {
             return Ok(());
         }
-        let mut row =
-            tx.actor(id.actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let mut row = row_of(tx, id.actor, time)?;
         if !row.kinds.may_have(id.coll) {
             row.kinds = row.kinds.with(id.coll);
             tx.put(Ks::Actor, &actor_key(id.actor), &row.encode());
@@ -60,7 +56,7 @@ impl Index {
         status: HostingStatus,
         time: i64,
     ) -> Result<(), StoreError> {
-        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let mut row = row_of(tx, actor, time)?;
         let before = row.status;
         row.status = match status {
             HostingStatus::Active => AccountStatus::Active,
@@ -161,7 +157,7 @@ impl Index {
         state: &IdentityState,
         time: i64,
     ) -> Result<(), StoreError> {
-        let row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let row = row_of(tx, actor, time)?;
         put_identity(tx, actor, state, ActorRow { tombstoned: false, ..row }, time)
     }
 
@@ -174,10 +170,15 @@ impl Index {
         tombstoned: bool,
         time: i64,
     ) -> Result<(), StoreError> {
-        let row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() });
+        let row = row_of(tx, actor, time)?;
         let tombstoned = tombstoned || row.tombstoned;
         put_identity(tx, actor, &IdentityState::default(), ActorRow { tombstoned, ..row }, time)
     }
+}
+
+/// The row of an account; a new one, if it is seen for the first time.
+pub(super) fn row_of(tx: &Tx<'_>, actor: ActorId, time: i64) -> Result<ActorRow, StoreError> {
+    Ok(tx.actor(actor)?.unwrap_or(ActorRow { indexed: time, ..ActorRow::default() }))
 }
 
 fn put_identity(
@@ -299,4 +300,38 @@ fn some_records(tx: &Tx<'_>, actor: ActorId) -> Result<Vec<RecordId>, StoreError
     }
     out.truncate(STEP);
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::event::Body;
+
+    #[tokio::test]
+    async fn an_account_tells_of_the_kinds_of_its_records() {
+        let mut w = World::new();
+        let told = |w: &World| {
+            let row = w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
+            [collections::BLOCK, collections::STATUS, collections::PROFILE]
+                .map(|coll| row.kinds.may_have(coll))
+        };
+        w.commit("a", [post(1), follow(2, "b")]).await;
+        assert_eq!(told(&w), [false, false, false]);
+        let invalid = |n| {
+            let mut op = block(n, "b");
+            op.record.as_mut().unwrap().valid = false;
+            op
+        };
+        w.commit("a", [invalid(3)]).await;
+        assert_eq!(told(&w), [true, false, false]);
+        w.commit("a", [gone(BLOCK, 3)]).await;
+        assert_eq!(told(&w), [true, false, false], "it is not counted");
+        let status = op("app.bsky.actor.status", 4, map([("createdAt", text(at(4)))]));
+        w.commit("a", [status]).await;
+        assert_eq!(told(&w), [true, true, false]);
+        let change = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
+        w.event("a", Body::Identity(change)).await;
+        assert_eq!(told(&w), [true, true, false]);
+    }
 }

@@ -22,6 +22,7 @@
 
 use rustc_hash::FxHashSet;
 
+use super::account::row_of;
 use super::{DROPPED, EVENTS, Index};
 use crate::event::{Body, HostingStatus};
 use crate::store::meta::{self, Purge};
@@ -159,7 +160,7 @@ impl Index {
         status: AccountStatus,
         now: i64,
     ) -> Result<(), StoreError> {
-        let mut row = tx.actor(actor)?.unwrap_or(ActorRow { indexed: now, ..ActorRow::default() });
+        let mut row = row_of(tx, actor, now)?;
         self.uncollect(tx, actor, &mut row)?;
         let row = ActorRow { status, handle: None, handle_checked: now, ..row };
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());

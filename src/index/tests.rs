@@ -379,33 +379,6 @@ async fn a_gate_is_asked_again_when_the_repos_are_here_that_could_have_allowed_a
 }
 
 #[tokio::test]
-async fn an_account_tells_of_the_kinds_of_its_records() {
-    let mut w = World::new();
-    let told = |w: &World| {
-        let row = w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
-        [collections::BLOCK, collections::STATUS, collections::PROFILE]
-            .map(|coll| row.kinds.may_have(coll))
-    };
-    w.commit("a", [post(1), follow(2, "b")]).await;
-    assert_eq!(told(&w), [false, false, false]);
-    let invalid = |n| {
-        let mut op = block(n, "b");
-        op.record.as_mut().unwrap().valid = false;
-        op
-    };
-    w.commit("a", [invalid(3)]).await;
-    assert_eq!(told(&w), [true, false, false]);
-    w.commit("a", [gone(BLOCK, 3)]).await;
-    assert_eq!(told(&w), [true, false, false], "it is not counted");
-    let status = op("app.bsky.actor.status", 4, map([("createdAt", text(at(4)))]));
-    w.commit("a", [status]).await;
-    assert_eq!(told(&w), [true, true, false]);
-    let change = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
-    w.event("a", Body::Identity(change)).await;
-    assert_eq!(told(&w), [true, true, false]);
-}
-
-#[tokio::test]
 async fn a_new_member_gets_what_an_old_one_got_live() {
     let mut live = World::new();
     let mut late = World::new();

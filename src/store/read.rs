@@ -237,12 +237,13 @@ impl Snapshot {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        let value = self.store.rows().once(ks, key, self.epoch, || self.load(ks, key))?;
-        decoded(ks, value, decode)
+        decoded(ks, self.read(ks, key, false)?, decode)
     }
 
-    fn load(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice))
+    /// One value, to keep among the rows that are kept or not.
+    fn read(&self, ks: Ks, key: &[u8], keep: bool) -> Result<Option<Slice>, StoreError> {
+        let load = || Ok(self.inner.get(self.store.keyspace(ks)?, key)?.map(Slice));
+        self.store.rows().get((ks, key), self.epoch, keep, load)
     }
 
     /// Whether a view of a row is kept that holds here.
@@ -287,7 +288,7 @@ impl Reader for Snapshot {
     }
 
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        self.store.rows().get(ks, key, self.epoch, || self.load(ks, key))
+        self.read(ks, key, true)
     }
 
     fn scan(

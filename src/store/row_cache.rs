@@ -135,7 +135,7 @@ impl RowCache {
         epoch: u64,
         load: impl FnOnce(usize) -> Result<Vec<PostId>, E>,
     ) -> Result<Option<Vec<PostId>>, E> {
-        let packed = self.get(Ks::Order, prefix, epoch, || {
+        let packed = self.get((Ks::Order, prefix), epoch, true, || {
             let posts = load(MAX_LIST)?;
             let long = posts.len() > MAX_LIST;
             let packed = if long {
@@ -206,46 +206,29 @@ impl RowCache {
         }
     }
 
-    /// The row as a snapshot of `epoch` has it, read by `load` if it is not here.
+    /// The row as a snapshot of `epoch` has it, read by `load` if it is not here, and then to `keep` or not.
     pub(super) fn get<E>(
         &self,
-        ks: Ks,
-        key: &[u8],
+        (ks, key): (Ks, &[u8]),
         epoch: u64,
+        keep: bool,
         load: impl FnOnce() -> Result<Option<Slice>, E>,
     ) -> Result<Option<Slice>, E> {
         let Some(key) = RowKey::new(ks, key) else { return load() };
         let mark = self.last_change(&key);
-        if let Some(value) = self.held(&key, mark, epoch) {
-            return Ok(value);
+        if let Some(entry) = self.rows.get(&key)
+            && (mark..=epoch).contains(&entry.epoch)
+        {
+            return Ok(entry.value);
         }
         let value = load()?;
-        if let Some(epoch) = stamp(mark, epoch)
+        if let Some(epoch) = stamp(mark, epoch).filter(|_| keep)
             && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE)
         {
             let copy = value.as_deref().map(|value| Slice(fjall::Slice::from(value)));
             self.rows.insert(key, Entry { epoch, value: copy });
         }
         Ok(value)
-    }
-
-    /// The same of a row that is not kept for this: something is made of it that is.
-    pub(super) fn once<E>(
-        &self,
-        ks: Ks,
-        key: &[u8],
-        epoch: u64,
-        load: impl FnOnce() -> Result<Option<Slice>, E>,
-    ) -> Result<Option<Slice>, E> {
-        let held =
-            RowKey::new(ks, key).and_then(|key| self.held(&key, self.last_change(&key), epoch));
-        held.map_or_else(load, Ok)
-    }
-
-    /// What is here of a row that was last changed at `mark`, if it is as a snapshot of `epoch` has it.
-    fn held(&self, key: &RowKey, mark: u64, epoch: u64) -> Option<Option<Slice>> {
-        let entry = self.rows.get(key)?;
-        (mark..=epoch).contains(&entry.epoch).then_some(entry.value)
     }
 }
 
@@ -263,7 +246,7 @@ mod tests {
 
     fn get(cache: &RowCache, epoch: u64, stored: &'static str) -> (String, bool) {
         let mut read = false;
-        let value = cache.get(Ks::Post, b"key", epoch, || {
+        let value = cache.get((Ks::Post, b"key"), epoch, true, || {
             read = true;
             Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored.as_bytes()))))
         });
@@ -312,15 +295,18 @@ mod tests {
     #[test]
     fn absence_is_remembered_and_big_values_are_not() {
         let cache = RowCache::new(1 << 20);
-        let none = |load: bool| {
-            cache.get(Ks::Rev, b"none", 2, || if load { Ok(None) } else { Err("read again") })
-        };
+        let none =
+            |load: bool| {
+                cache.get((Ks::Rev, b"none"), 2, true, || {
+                    if load { Ok(None) } else { Err("read again") }
+                })
+            };
         assert!(matches!(none(true), Ok(None)));
         assert!(matches!(none(false), Ok(None)));
         let big = |_| Some(Slice(fjall::Slice::from(vec![0; MAX_VALUE + 1])));
         for _ in 0..2 {
             let mut read = false;
-            let value = cache.get(Ks::Rev, b"big", 2, || {
+            let value = cache.get((Ks::Rev, b"big"), 2, true, || {
                 read = true;
                 Ok::<_, ()>(big(()))
             });
@@ -335,7 +321,7 @@ mod tests {
         let cache = RowCache::new(1 << 20);
         let once = |epoch, stored: &'static str| {
             let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored.as_bytes()))));
-            let value = cache.once(Ks::Post, b"key", epoch, load).unwrap().unwrap();
+            let value = cache.get((Ks::Post, b"key"), epoch, false, load).unwrap().unwrap();
             String::from_utf8(value.to_vec()).unwrap()
         };
         assert_eq!([once(4, "first"), once(4, "second")], ["first", "second"]);
@@ -350,7 +336,7 @@ mod tests {
         let cache = RowCache::new(1 << 20);
         let read = |key: &[u8], stored: &[u8]| {
             let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored))));
-            cache.get(Ks::Rev, key, 2, load).unwrap().unwrap().to_vec()
+            cache.get((Ks::Rev, key), 2, true, load).unwrap().unwrap().to_vec()
         };
         assert_eq!([read(b"a", b"1"), read(b"a\0", b"2"), read(b"a", b"3")], [b"1", b"2", b"1"]);
         for n in 0..2000_u32 {

@@ -271,7 +271,7 @@ impl Reader for Tx<'_> {
         }
         let load = || Ok(self.store.keyspace(ks)?.get(key)?.map(Slice));
         if RowCache::keeps(ks) {
-            self.store.rows().get(ks, key, self.store.epoch(), load)
+            self.store.rows().get((ks, key), self.store.epoch(), true, load)
         } else {
             load()
         }
