@@ -1,5 +1,4 @@
 //! `aerie account`: what people may ask for, done by the operator: opting out, deletion, a copy of everything.
-
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -10,7 +9,7 @@ use super::status::{list, text};
 use super::{CliError, answer, configuration, confirm, print};
 use crate::admin;
 use crate::config::Sources;
-use crate::store::takeout::Page;
+use crate::private::takeout::Page;
 use crate::syntax::datetime::format_ms;
 
 const AFTER_HELP: &str = "\

@@ -3,15 +3,15 @@
 //! # Invariants
 //! - An answer looks for no more than `MAX_LOOKUPS` follows, however many accounts it shows: of an account with many
 //!   followers only the viewer's oldest follows are looked for then, and the count is of those.
-
 use std::sync::Arc;
 
 use super::shared::Follows;
 use super::state::{KnownFollowers, State};
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{ActorId, Rows, Target};
+use crate::store::{Ks, Reader};
 
 /// How many are shown.
 const SAMPLE: usize = 5;

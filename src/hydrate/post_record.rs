@@ -2,7 +2,6 @@
 //!
 //! Knows the lexicons `app.bsky.feed.post`, `threadgate` and `postgate`; does not know the viewer. What is parsed depends
 //! on the record alone, so it may be kept for as long as the record has the same CID.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -11,8 +10,9 @@ use serde_json::value::RawValue;
 use super::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use super::record::record_cid;
 use crate::repo::dag_cbor;
-use crate::store::collections::{self, fixed};
-use crate::store::{ActorId, CollId, PostId, Reader, RecordId, StoreError, Target};
+use crate::schema::collections::{self, fixed};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
+use crate::store::{Reader, StoreError};
 use crate::syntax::AtUriRef;
 
 /// Pictures of a gallery that are shown; the lexicon allows twice as many.

@@ -2,12 +2,13 @@
 //!
 //! What is saved is one JSON object with a field for each reason. Whatever is missing in it or unknown is read as the
 //! default, so a later version may add fields.
-
 use serde_json::{Map, Value, json};
 
 use super::{Hydrator, Result};
-use crate::store::rows::{NotifRow, Reason};
-use crate::store::{ActorId, Reader, private};
+use crate::private;
+use crate::schema::ActorId;
+use crate::schema::rows::{NotifRow, Reason};
+use crate::store::Reader;
 
 /// Fields of `app.bsky.notification.defs#filterablePreference`.
 const FILTERABLE: [&str; 8] =

@@ -1,5 +1,4 @@
 //! A record as views need it: address, version, value and times.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -7,8 +6,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields;
 use crate::moderation::Label;
-use crate::store::rows::RecordRow;
-use crate::store::{Reader, RecordId, Snapshot, StoreError};
+use crate::schema::rows::RecordRow;
+use crate::schema::{RecordId, Rows};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.

@@ -6,11 +6,10 @@
 //! # Invariants
 //! - A pair agrees: the document's `site` is the publication's URI, or no publication.
 //! - Where one of the two is hidden, so is the other.
-
 use super::post::PostState;
 use super::state::State;
 use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
 /// The records behind a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Whose repos a member's reading needs: whom the account follows, and who wrote what its newest posts answer, quote
 //! and repost when that is not held.
-
 use super::names::Known;
 use super::posts;
-use crate::store::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, Snapshot, StoreError, Target};
+use crate::schema::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};
+use crate::schema::{ActorId, PostId, Rows, Target};
+use crate::store::{Ks, Reader, Snapshot, StoreError};
 
 /// Entries of a feed that are looked at.
 const ENTRIES: usize = 100;

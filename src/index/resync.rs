@@ -14,15 +14,16 @@
 //!   a job in the store for it, unless an operator took that away; then the next gap makes another.
 //! - A repo counts as complete only if its account was kept (see [`super::scope`]) while all of it came: what the scope left
 //!   out since the fetch began makes it be fetched once more if the account is kept by the end.
-
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{RepoRow, repo_key};
-use crate::store::{ActorId, CollId, Ks, Reader, Rkey, StoreError, Tx};
+use crate::schema::rows::{RepoRow, repo_key};
+use crate::schema::{ActorId, CollId, Edit, Rkey, Rows};
+use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 /// Records remembered of one repo, and of all: about 40 bytes each.
 const MAX_RECORDS: usize = 250_000;

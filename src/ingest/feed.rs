@@ -1,5 +1,4 @@
 //! What reader, lanes and sequencer of one upstream share.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +8,7 @@ use super::cursor_of;
 use super::status::{FeedStatus, UpstreamKind};
 use crate::event::{Event, HostingStatus};
 use crate::repo::{CommitFrame, SyncFrame};
-use crate::store::meta::CursorOf;
+use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
 
 /// Memory that a frame takes beside its bytes, about.

@@ -1,6 +1,7 @@
 //! What a frame amounts to, given the key: an event, a drop with its cause, or doubt about the key.
-
 use std::sync::Arc;
+
+use ipld_core::ipld::Ipld;
 
 use super::feed::Payload;
 use super::status::INVALID;
@@ -13,8 +14,6 @@ use crate::repo::verify::{
     Verified, VerifiedOp, VerifyError, extract_commit, extract_sync, verify_commit, verify_sync,
 };
 use crate::syntax::{Cid, cid};
-
-use ipld_core::ipld::Ipld;
 
 /// The outcome of a check.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 //! # Invariants
 //! - A label that reaches the sink is signed by its labeler.
 //! - A batch holds every good label up to its `seq`.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -29,7 +28,7 @@ use crate::event::frame::{FrameError, MAX_FRAME_LEN};
 use crate::event::label::{Label, LabelFrame};
 use crate::identity::IdentityError;
 use crate::net::{Dialer, Message, NetError, WsStream};
-use crate::store::meta::{CursorOf, cursor};
+use crate::schema::cursors::{CursorOf, cursor};
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;

@@ -2,7 +2,6 @@
 //!
 //! A frame whose key is not known is parked, with everything of that DID that comes after it, while the DID
 //! document is asked for; other DIDs of the lane go on.
-
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use super::judge::{Judge, Verdict};
 use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event};
+use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
 

@@ -1,5 +1,4 @@
 //! Images end to end without a network: pictures of every kind in, sizes and colours out; hostile ones; the service.
-
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -14,8 +13,9 @@ use super::testing::*;
 use super::*;
 use crate::moderation::Takedowns;
 use crate::net::StreamResponse;
-use crate::store::private::{self, Takedown};
-use crate::store::rows::{self, AccountStatus};
+use crate::private::{self, Takedown};
+use crate::schema::Edit;
+use crate::schema::rows::{self, AccountStatus};
 use crate::store::{Ks, Store, Tx, Writer};
 use crate::syntax::{Did, cid};
 

@@ -3,14 +3,14 @@
 //! Only labels of the labelers that the request accepts count. A negation takes its label back and stays as a
 //! row; an expired label is as good as absent. `!takedown` and `!suspend` remove content, `needs-review` hides it and
 //! `impersonation` invalidates verification, each only from a labeler accepted with `redact`.
-
 use std::sync::Arc;
 
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use crate::store::rows::LabelRow;
-use crate::store::{ActorId, StoreError};
+use crate::schema::ActorId;
+use crate::schema::rows::LabelRow;
+use crate::store::StoreError;
 use crate::syntax::datetime;
 
 /// The labelers of a request, and whether each may redact.

@@ -1,11 +1,10 @@
 //! What is sent: the notification in words and as references. The shapes are described in the README.
-
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{NotifRow, Reason, Target};
-use crate::store::registrations::Registration;
+use crate::private::registrations::Registration;
 use crate::syntax::datetime::Time;
 use crate::view::actor::profile_basic;
 

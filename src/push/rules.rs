@@ -1,9 +1,9 @@
 //! Whether a notification is pushed: by the rules of the notification list, asked when it is sent, and by the
 //! recipient's preferences.
-
 use super::message::{Message, Texts};
 use crate::hydrate::notification::{Hidden, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
+use crate::schema::Rows;
 use crate::store::{Ks, Reader};
 use crate::view::notification::NotifText;
 

@@ -2,7 +2,6 @@
 //!
 //! A pass reads the jobs that are due, judges them, starts as many deliveries as the limits let, and puts those off whose
 //! destination is closed. Each delivery ends with one durable change: the job goes, or comes again later.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,9 +17,9 @@ use super::limits::{Caps, Health, Lanes, MAX_RUNNING};
 use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
-use crate::store::jobs::{self, PushJob};
 use crate::store::{Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
+use crate::work::outbox::{self, PushJob};
 
 /// How often the jobs are counted.
 const COUNT_MS: i64 = 2000;
@@ -202,12 +201,12 @@ impl Push {
         let (dropped, put_off) = (plan.dropped, plan.put_off);
         if !dropped.is_empty() || !put_off.is_empty() {
             let change = move |tx: &mut Tx<'_>| {
-                dropped.iter().for_each(|job| jobs::remove(tx, job));
+                dropped.iter().for_each(|job| outbox::remove(tx, job));
                 for (job, due) in put_off {
-                    jobs::remove(tx, &job);
-                    jobs::put(tx, PushJob { due, ..job })?;
+                    outbox::remove(tx, &job);
+                    outbox::put(tx, PushJob { due, ..job })?;
                 }
-                jobs::advance(tx, now)
+                outbox::advance(tx, now)
             };
             self.inner.parts.writer.durable(change).await?;
         }

@@ -1,5 +1,4 @@
 //! Backfill as the operator and the members see it: commands of the socket, and what a member's repo makes wanted.
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -7,10 +6,11 @@ use serde_json::{Value, json};
 use super::sources::Sources;
 use crate::identity::{Freshness, Identity};
 use crate::index::{context_to_fetch, follows_to_fetch};
-use crate::store::repo_jobs::{Priority, SourceKind, Stop};
-use crate::store::{ActorId, Store, StoreError};
+use crate::schema::ActorId;
+use crate::store::{Store, StoreError};
 use crate::sync::{FollowUp, Handle};
 use crate::syntax::{Did, Handle as Name};
+use crate::work::repo_queue::{Priority, SourceKind, Stop};
 
 /// Repos named in one command.
 const MAX_NAMES: usize = 10_000;

@@ -1,5 +1,4 @@
 //! CAR files into a store that no server has open: the same checks and the same rules as for repos from hosts.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,6 +75,7 @@ pub fn import(
 
 #[cfg(test)]
 mod tests {
+    use crate::schema::Rows;
     use std::collections::BTreeMap;
 
     use serde_json::json;

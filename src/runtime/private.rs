@@ -1,6 +1,5 @@
 //! Private state out of a store and into one, for `aerie private`: in the process that owns the store, whether that is
 //! the server or the command itself.
-
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +7,9 @@ use serde_json::Value;
 
 use crate::index::Index;
 use crate::moderation::Takedowns;
-use crate::store::portable::{self, Page, Restored, Row};
-use crate::store::private::Takedown;
+use crate::private::Takedown;
+use crate::private::portable::{self, Page, Restored, Row};
+use crate::schema::{Edit, Rows};
 use crate::store::{Reader, Store, StoreError, Tx, Writer};
 
 /// Whoever may read and write private state.

@@ -1,5 +1,4 @@
 //! People's rights: from the server's handlers and the operator's socket to the index.
-
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -7,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::{Index, Removed};
-use crate::store::private::{self, Standing};
-use crate::store::{ActorId, Reader, Snapshot, Store, StoreError, Tx, Writer, takeout};
+use crate::private::{self, Standing, takeout};
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Reader, Snapshot, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::xrpc::{Clock, Rights};
 

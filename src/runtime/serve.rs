@@ -1,5 +1,4 @@
 //! `aerie serve`.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

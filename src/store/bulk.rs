@@ -8,15 +8,14 @@
 //! # Invariants
 //! - A file that has its name is whole, and nothing else was written since it was made. Rows are absolute, so it can be
 //!   put in any number of times.
-
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::tx::Rows;
-use super::{Ks, StoreError};
+use crate::store::tx::Rows;
+use crate::store::{Ks, StoreError};
 
 const NAME: &str = "bulk";
 /// Threads that make tables.

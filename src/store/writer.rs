@@ -14,7 +14,6 @@
 //! # Invariants
 //! - Changes are made in the order in which they were queued. Only those whose callers wait for an answer may be left
 //!   out, when there is no room, and then the caller is told.
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::room::{Room, free_space};
-use super::{Store, StoreError, Tx};
+use crate::store::{Room, Store, StoreError, Tx, free_space};
 
 const MAX_BYTES: usize = 8 << 20;
 const MAX_JOBS: usize = 4096;

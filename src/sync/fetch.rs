@@ -1,5 +1,4 @@
 //! One try to fetch one repo.
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +18,7 @@ use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
 use crate::identity::{DidDoc, Freshness, IdentityError};
 use crate::net::{BodyStream, Limits, NetError, StreamLimits};
+use crate::schema::Rows;
 use crate::store::Reader as _;
 use crate::syntax::{Did, Tid};
 

@@ -1,5 +1,4 @@
 //! Repos from CAR files on this machine, checked and merged as those from hosts are.
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
@@ -20,9 +19,11 @@ use crate::event::{Body, Event};
 use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::schema::{Edit, Rows};
 use crate::store::{Answer, Reader as _, StoreError, Tx};
 use crate::syntax::Did;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 const PIECE: usize = 256 << 10;
 /// Files of one thread that are read while the writer is at earlier ones.

@@ -4,15 +4,14 @@
 //! time, as a whole: not each of its repos tries. After that one request goes first.
 //!
 //! Knows no sockets and no store; the clock is given.
-
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::store::ActorId;
-use crate::store::repo_jobs::Priority;
+use crate::schema::ActorId;
+use crate::work::repo_queue::Priority;
 
 /// Requests at one host at a time.
 const PER_HOST: usize = 3;

@@ -8,7 +8,6 @@
 //! # Invariants
 //! - A job is in the store from before it begins until after its repo is in; memory holds a bounded window of them.
 //! - A repo is in the window once, so it is never fetched twice at a time.
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,8 +25,9 @@ use super::state::{Census, Down, Home, Place, Source, State};
 use super::window::{self, Loaded, Scan};
 use super::{SETTLED, Setup};
 use crate::identity::Freshness;
-use crate::store::repo_jobs::{JobRow, Priority, SourceRow, SourceState};
-use crate::store::{ActorId, StoreError};
+use crate::schema::ActorId;
+use crate::store::StoreError;
+use crate::work::repo_queue::{JobRow, Priority, SourceRow, SourceState};
 
 /// DID documents read at a time.
 const RESOLVING: usize = 24;

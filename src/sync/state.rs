@@ -1,5 +1,4 @@
 //! What is in memory of the jobs: a window on the stored ones, what is under way, and figures for people.
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::hosts::{Hosts, ParkedHost, Work};
 use super::{FAILED, Rate, SourceStatus, Status};
 use crate::crypto::PublicKey;
-use crate::store::ActorId;
-use crate::store::repo_jobs::{JobRow, Priority, SourceKind, SourceRow, SourceState};
+use crate::schema::ActorId;
 use crate::syntax::Did;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow, SourceState};
 
 const FAILURES: usize = 32;
 /// Lists and hosts named in the status.

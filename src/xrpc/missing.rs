@@ -1,5 +1,4 @@
 //! What a handler would have liked to show and the store lacks: noted while it runs, fetched by who runs it.
-
 use parking_lot::Mutex;
 
 use crate::syntax::AtUriRef;

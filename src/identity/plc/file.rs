@@ -4,7 +4,6 @@
 //! A thread reads and parses; batches go to the writer one at a time, each with the place behind it, so that an
 //! interrupted file goes on there. At the end the directory is followed from the last operation of the file, if the
 //! file begins where the cursor is, or is the first thing that comes.
-
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::PlcExport;
 use super::follow::BAD;
 use super::line::{Lines, parse};
+use crate::schema::plc::{self, Batch, Cursor, Place, PlcOp};
 use crate::store::StoreError;
-use crate::store::plc::{self, Batch, Cursor, Place, PlcOp};
 
 /// Lines that go in together: few enough that the stream's events do not wait for them.
 const BATCH: u64 = 2000;

@@ -3,7 +3,6 @@
 //! Newer directories number operations, and are asked for what comes after a number. Older ones are asked for what
 //! comes after a time, and then operations of the same millisecond can lie on both sides of the end of a page, or
 //! become visible a little late: such pages overlap, and what comes twice changes nothing.
-
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -14,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::line::{Lines, parse};
 use super::{PlcExport, SECOND_MS, SETTLING_MS, now_ms, since_epoch};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
+use crate::schema::plc::{Batch, Cursor};
 use crate::store::StoreError;
-use crate::store::plc::{Batch, Cursor};
 use crate::syntax::datetime::format_ms;
 use crate::telemetry::counters::Counters;
 

@@ -1,6 +1,5 @@
 //! One line of the export, reduced to what is kept. Signatures are not looked at: the directory is believed, as it is
 //! for documents. Format: <https://web.plc.directory/spec/v0.1/did-plc>, "Bulk Export".
-
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::document::{PDS_TYPE, is_endpoint};
 use crate::crypto::KeyBytes;
-use crate::store::plc::{Cursor, PlcDocument, PlcOp, PlcState};
+use crate::schema::plc::{Cursor, PlcDocument, PlcOp, PlcState};
 use crate::syntax::{Did, Handle, datetime};
 
 /// Longest line. Operations have at most 7,500 bytes.

@@ -1,5 +1,4 @@
 //! `app.bsky.actor.*`
-
 use serde::Serialize;
 
 use crate::view::actor::{ProfileView, profile_detailed};

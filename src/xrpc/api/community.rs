@@ -2,7 +2,6 @@
 //!
 //! A client submits the content, then writes a stub with its CID to the author's repo; the content goes when the stub
 //! goes. Rules are checked when a post comes, as of what the store holds then.
-
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,9 +10,11 @@ use serde_json::Value;
 use super::feed::{feed_page, reply_feed, unhidden};
 use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
+use crate::private::community::NewPost;
+use crate::private::{self, community as posts};
 use crate::repo::dag_cbor;
-use crate::store::community::{self as posts, NewPost};
-use crate::store::{Reader, RecordId, Rkey, collections as c, private};
+use crate::schema::{Edit, RecordId, Rkey, Rows, collections as c};
+use crate::store::Reader;
 use crate::syntax::{Tid, cid};
 use crate::view::post::PostView;
 use crate::xrpc::session::{Identified, Session};

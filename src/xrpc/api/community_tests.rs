@@ -1,5 +1,4 @@
 //! Community posts, call by call: who is let in, what is refused, and from whom what is hidden.
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,8 +11,10 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, Target};
 use crate::index::Index;
 use crate::repo::dag_cbor;
-use crate::store::rows::{EdgeKind, RecordRow, notif_prefix};
-use crate::store::{Ks, Reader, RecordId, collections};
+use crate::schema::Rows;
+use crate::schema::rows::{EdgeKind, RecordRow, notif_prefix};
+use crate::schema::{RecordId, collections};
+use crate::store::{Ks, Reader};
 use crate::syntax::{Did, Tid, cid, datetime};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{Door, community};

@@ -1,5 +1,4 @@
 //! `app.bsky.draft.*`: private state, answered once it is on disk, and its pages.
-
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -7,7 +6,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::page::{limit, time_cursor};
-use crate::store::{Reader, StoreError, drafts};
+use crate::private::drafts;
+use crate::schema::{Edit, Rows};
+use crate::store::{Reader, StoreError};
 use crate::syntax::Tid;
 use crate::syntax::datetime::{self, Time};
 use crate::xrpc::session::Session;

@@ -1,10 +1,10 @@
 //! Links with `site.standard.*` records behind them.
-
 use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, RecordId, Target};
+use crate::schema::Rows;
 use crate::store::Reader;
 
 const CID: &str = "bafkreicb24vbd4glfh5nrqb5m6ufohzyzxz4rqvvyfsrmzyxgzx3pkzwqi";

@@ -1,5 +1,4 @@
 //! `app.bsky.feed.*`: timelines, feeds, threads, posts, and who likes, reposts and quotes them.
-
 use serde::Serialize;
 
 use super::page::{Cursor, Fetched, fill, limit, once};
@@ -8,8 +7,9 @@ use crate::hydrate::page::{Page, TimeCursor};
 use crate::hydrate::post::PostState;
 use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
-use crate::store::rows::EdgeKind;
-use crate::store::{Reader, collections as c};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{Rows, collections as c};
+use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::syntax::datetime::Time;
 use crate::view::actor::{ProfileView, profile};

@@ -2,7 +2,6 @@
 //!
 //! A generator gives a skeleton (which posts), we hydrate it. Its server is not ours: what it answers is capped,
 //! checked, and its errors are handed on.
-
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE};
@@ -17,7 +16,8 @@ use crate::hydrate::post::PostState;
 use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{RecordId, fields};
 use crate::net::Response;
-use crate::store::{Reader, Snapshot, StoreError, Target, collections as c};
+use crate::schema::{Rows, Target, collections as c};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};

@@ -1,7 +1,7 @@
 //! `com.atproto.identity.*`
-
 use serde::Serialize;
 
+use crate::schema::Rows;
 use crate::store::Reader;
 use crate::xrpc::session::{Identified, identify};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};

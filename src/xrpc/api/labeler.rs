@@ -1,8 +1,7 @@
 //! `app.bsky.labeler.*`
-
 use serde::Serialize;
 
-use crate::store::Reader;
+use crate::schema::Rows;
 use crate::view::labeler::{LabelerViewUnion, service};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};

@@ -2,7 +2,6 @@
 //!
 //! The first call of an account makes it a member: from then on its notifications are kept, and those from before are
 //! built.
-
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,8 +9,9 @@ use serde::Serialize;
 use super::page::{limit, time_cursor};
 use crate::hydrate::notification::{NotifPage, NotifState};
 use crate::hydrate::{ActorId, Hydrator, Target};
-use crate::store::private::{self, Kind};
-use crate::store::rows::NotifRow;
+use crate::private::{self, Kind};
+use crate::schema::rows::NotifRow;
+use crate::schema::{Edit, Rows};
 use crate::store::{Reader, StoreError};
 use crate::syntax::datetime::{self, Time};
 use crate::view::notification::{NotifText, NotificationView};

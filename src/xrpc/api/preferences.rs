@@ -1,11 +1,11 @@
 //! `app.bsky.notification.getPreferences`, `putPreferences` and `putPreferencesV2`: private state.
-
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::hydrate::preferences::{saved, whole};
-use crate::store::private::{self, Kind};
+use crate::private::{self, Kind};
+use crate::schema::Edit;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

@@ -1,11 +1,11 @@
 //! Parts of profiles and posts that came after 2024: live status, Germ, verification, galleries, scoped mutes.
-
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{Settings, Target};
+use crate::schema::Rows;
 use crate::store::Reader;
 use crate::syntax::datetime;
 use crate::xrpc::Credentials;

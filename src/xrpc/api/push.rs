@@ -2,13 +2,13 @@
 //!
 //! Tokens of Apple and Google need the operator's endpoint to be of use; without one they are refused as the reference
 //! refuses all. WebPush and UnifiedPush are always served.
-
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::private::registrations::{self, MAX_TOKEN, Platform, Registration};
+use crate::schema::{Edit, Rows};
 use crate::store::Reader;
-use crate::store::registrations::{self, MAX_TOKEN, Platform, Registration};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// Most bytes of an app's name; the largest bundle identifier of a store has 255.

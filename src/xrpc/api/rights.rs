@@ -5,7 +5,6 @@
 //! would be another one on each server, which no client could know and a wrong setting would change; one under a
 //! domain that the project does not own could come to mean something else. `.alt` is set aside for names outside of the
 //! DNS (RFC 9476): nobody can own `aerie.alt`, and nothing has to be configured.
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::store::private::{self, Standing};
-use crate::store::takeout::{self, Page};
+use crate::private::takeout::{self, Page};
+use crate::private::{self, Standing};
 use crate::syntax::{Did, datetime};
 use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
 

@@ -1,5 +1,4 @@
 //! Handlers over a filled store: parameters and answers are checked against the lexicon as on the wire.
-
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -9,7 +8,9 @@ use serde_json::Value;
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
-use crate::store::{ActorId, Reader};
+use crate::schema::ActorId;
+use crate::schema::Rows;
+use crate::store::Reader;
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{Generators, context_with};
