@@ -1,4 +1,5 @@
 //! The multibase encodings that a verification method may use.
+
 use data_encoding::{
     BASE32_NOPAD, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE,
     HEXUPPER_PERMISSIVE,

@@ -4,6 +4,7 @@
 //! unpacked, and a thread has a thousand of them. What is read here lands in the caches, where the answer finds it: it is
 //! the same without. Replies are followed here rather than level by level: threads of an answer that wait for one another
 //! at each of ten levels lose a seventh of the time.
+
 use std::collections::VecDeque;
 use std::thread;
 

@@ -1,6 +1,7 @@
 //! The accounts with a record on a target, the latest first: likers, reposters, followers.
 //!
 //! Popular targets have them in order of time; of others, all are read and sorted.
+
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
 use crate::schema::bytes::ByteReader;

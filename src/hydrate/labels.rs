@@ -2,6 +2,7 @@
 //!
 //! Nearly nothing is labelled, and an answer asks of every account, profile and post: what is labelled of an account is
 //! held as a whole, mostly nothing.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

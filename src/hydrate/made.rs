@@ -2,6 +2,7 @@
 //!
 //! A page asks this for each of its posts, mostly of one viewer: the likes of an account that has not too many are held
 //! as a whole, so that the answer costs no read.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;

@@ -2,6 +2,7 @@
 //!
 //! An answer asks of each of its accounts whether it is on one of the lists that somebody blocks or muted. Of a list that
 //! is asked about again and again all members are read at once and held; of others single rows are read.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;

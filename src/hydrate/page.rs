@@ -3,6 +3,7 @@
 //!
 //! # Invariants
 //! - Following cursors to the end gives every row once, as long as nothing changes in between.
+
 use super::Result;
 
 /// Rows that may share a millisecond before the rest of them is given up; only made-up times come near it.

@@ -8,6 +8,7 @@
 //!   [`PostState::base`], as far as the store knows them.
 //! - A parsed post is kept for as long as its row does not change, and only if its references cannot resolve
 //!   differently later.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

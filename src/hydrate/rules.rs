@@ -1,4 +1,5 @@
 //! Rules over a [`State`]: who and what is hidden from whom.
+
 use super::state::State;
 use crate::schema::rows::AccountStatus;
 use crate::schema::{ActorId, Target};

@@ -1,4 +1,5 @@
 //! What all requests share: caches by account, the takedown set, settings.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - A pair agrees: the document's `site` is the publication's URI, or no publication.
 //! - Where one of the two is hidden, so is the other.
+
 use super::post::PostState;
 use super::state::State;
 use super::{Hydrator, Result, fields};

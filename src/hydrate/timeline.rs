@@ -6,6 +6,7 @@
 //! # Invariants
 //! - What is remembered is only an upper bound: entries come from the snapshot. A forgotten or stale bound costs a
 //!   read or hides an entry that was deleted meanwhile, never one that is there.
+
 use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashSet;

@@ -1,4 +1,5 @@
 //! What is used of a DID document.
+
 use serde::Deserialize;
 
 use super::IdentityError;

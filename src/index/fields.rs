@@ -1,4 +1,5 @@
 //! Reading fields out of a record's value.
+
 use ipld_core::ipld::Ipld;
 
 /// A field of a map.

@@ -1,4 +1,5 @@
 //! Threads for work that blocks on files or takes long, with a bounded queue.
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same.
+
 use std::collections::BTreeMap;
 
 pub use ipld_core::ipld::Ipld;

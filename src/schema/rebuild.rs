@@ -1,4 +1,5 @@
 //! Likes, reposts, follows and blocks as the records they were, from their edges.
+
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;

@@ -1,4 +1,5 @@
 //! What a handler would have liked to show and the store lacks: noted while it runs, fetched by who runs it.
+
 use parking_lot::Mutex;
 
 use crate::syntax::AtUriRef;

@@ -1,4 +1,5 @@
 //! `app.bsky.actor.*`
+
 use serde::Serialize;
 
 use crate::view::actor::{ProfileView, profile_detailed};
