@@ -4,10 +4,10 @@
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
 
-use super::fans::Fan;
 use super::graph::is_reference_list;
 use super::page::{Collector, Page, Sorted, TimeCursor};
 use super::record::record_cid;
+use super::reverse_edges::Fan;
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
 use crate::store::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};

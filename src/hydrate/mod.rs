@@ -11,22 +11,22 @@
 //! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
 
 pub mod actor;
-mod ahead;
+mod prefetch;
 mod blocks;
 mod community;
 mod context;
-pub mod fans;
+pub mod reverse_edges;
 pub mod feed;
 pub mod edges;
 pub mod fields;
 pub mod bookmark;
 pub mod graph;
 mod images;
-mod known;
+mod known_followers;
 pub mod label_query;
 mod labels;
-mod made;
-mod on_list;
+mod own_edges;
+mod list_membership;
 mod profiles;
 pub mod notification;
 pub mod page;
@@ -42,7 +42,7 @@ pub mod state;
 pub mod thread;
 pub mod timeline;
 mod viewer;
-pub mod whole;
+pub mod sorted_pages;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -54,10 +54,10 @@ mod tests;
 pub use actor::{Actor, Profile, Status, Verification};
 pub use context::HydrateCtx;
 pub use edges::{Edge, Edges, ListItem};
-pub use fans::Fan;
 pub use images::Preset;
 pub use page::{Collector, Page, TimeCursor};
 pub use record::{Json, JsonRef, Record};
+pub use reverse_edges::Fan;
 pub use shared::{Against, Muted, Settings, Shared};
 pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::made::OwnEdges;
+use super::own_edges::OwnEdges;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::shared::Muted;
 use super::site::SitePair;

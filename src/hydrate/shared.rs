@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::actor::Actor;
-use super::ahead;
 use super::edges::MAX_SORTED;
 use super::labels::Labelled;
-use super::made::{self, Made};
-use super::on_list::{self, Members};
+use super::list_membership::{self, Members};
+use super::own_edges::{self, Made};
 use super::post::Post;
+use super::prefetch;
 use super::starter_pack::{self, OptOuts};
 use super::timeline::Activity;
 use super::{Hydrator, ListItem, Result};
@@ -186,13 +186,13 @@ impl Shared {
             posts: RowViews::new(entries / 2 + 1),
             labelled: RowViews::new(entries.saturating_mul(2)),
             // Forty kilobytes each at worst.
-            made: RowViews::weighed(budget, made::weight),
-            listed: RowViews::weighed(budget / 2, on_list::weight),
+            made: RowViews::weighed(budget, own_edges::weight),
+            listed: RowViews::weighed(budget / 2, list_membership::weight),
             // Eight hundred bytes each.
             candidates: RowViews::new(entries / 16 + 64),
             opt_outs: RowViews::weighed(budget / 4, starter_pack::weight),
             activity: Activity::new(store, entries.saturating_mul(4)),
-            helpers: ahead::helpers(),
+            helpers: prefetch::helpers(),
         })
     }
 

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
 use super::actor::Actor;
-use super::on_list::Asked;
+use super::list_membership::Asked;
 use super::record::Record;
 use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;

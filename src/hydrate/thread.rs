@@ -6,7 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::made::OwnEdges;
+use super::own_edges::OwnEdges;
 use super::post::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::store::rows::{Counter, EdgeKind};

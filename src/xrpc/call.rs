@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use super::error::XrpcError;
+use super::fetch_requests::Wishes;
 use super::labelers::ParsedLabelers;
-use super::missing::Wishes;
 use crate::lexicon::Params;
 use crate::syntax::Did;
 

@@ -13,9 +13,9 @@ use super::call::Call;
 use super::community;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::fetch_requests::Wishes;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, ReadFn};
-use super::missing::Wishes;
 use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
 

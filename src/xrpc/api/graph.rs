@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST, whole::Records,
+    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST,
+    sorted_pages::Records,
 };
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, Target, collections as c};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use super::missing::Missing;
+use super::fetch_requests::Missing;
 use crate::identity::{Freshness, Identity, IdentityError};
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
