@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
-use super::Result;
 use super::fields;
 use super::images::Preset;
 use super::record::{Json, Record};
-use super::shared::Settings;
+use super::settings::Settings;
+use super::{Hydrator, Result};
 use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
 use crate::store::{
-    ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,
+    ActorCache, ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target,
+    collections as c, private,
 };
 use crate::syntax::datetime;
 
@@ -101,6 +102,22 @@ pub struct Verification {
     pub sort: i64,
 }
 
+/// Accounts by number; `None` for those that the network never showed.
+pub(super) type Cache = ActorCache<Option<Arc<Actor>>>;
+
+/// A cache of up to `entries` accounts.
+pub(super) fn cache(store: &Store, entries: usize) -> Cache {
+    ActorCache::new(store, entries)
+}
+
+impl Hydrator<'_> {
+    /// An account whatever its status; `None` if the network never showed it.
+    pub fn actor(&self, id: ActorId) -> Result<Option<Arc<Actor>>> {
+        let load = || Actor::load(self.snapshot, id, &self.shared.settings.load());
+        self.shared.actors.get(self.snapshot, id, load)
+    }
+}
+
 impl Actor {
     /// Whether views may show it to anybody.
     #[must_use]
@@ -116,11 +133,7 @@ impl Actor {
         fields::text(pin, "uri").filter(|uri| valid && crate::syntax::is_at_uri(uri))
     }
 
-    pub(super) fn load(
-        s: &Snapshot,
-        id: ActorId,
-        settings: &Settings,
-    ) -> Result<Option<Arc<Self>>> {
+    fn load(s: &Snapshot, id: ActorId, settings: &Settings) -> Result<Option<Arc<Self>>> {
         let Some(row) = s.actor(id)? else { return Ok(None) };
         if row.status.is_gone() || row.tombstoned {
             return Ok(None);

@@ -3,8 +3,9 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::block_set::BlockSet;
 use super::state::{State, pair};
-use super::{Against, Hydrator, Result};
+use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
 use crate::store::{ActorId, Reader, Target};
 
@@ -27,20 +28,20 @@ impl Hydrator<'_> {
         Ok(())
     }
 
-    /// Whom an account keeps away, asked once for an answer.
-    pub(super) fn against_of(&self, state: &mut State, id: ActorId) -> Result<Arc<Against>> {
-        Ok(match state.against.entry(id) {
+    /// Whom an account blocks, asked once for an answer.
+    pub(super) fn block_set_of(&self, state: &mut State, id: ActorId) -> Result<Arc<BlockSet>> {
+        Ok(match state.block_sets.entry(id) {
             Entry::Occupied(held) => Arc::clone(held.get()),
-            Entry::Vacant(slot) => Arc::clone(slot.insert(self.against(id)?)),
+            Entry::Vacant(slot) => Arc::clone(slot.insert(self.block_set(id)?)),
         })
     }
 
     fn blocks_one_way(&self, state: &mut State, from: ActorId, to: ActorId) -> Result<bool> {
-        let against = self.against_of(state, from)?;
-        let blocked = match &against.accounts {
+        let set = self.block_set_of(state, from)?;
+        let blocked = match &set.accounts {
             Some(accounts) => accounts.contains(&to),
             None => self.snapshot.fan(EdgeKind::Block, Target::Actor(to), from)?.is_some(),
         };
-        Ok(blocked || self.live_list_with(state, &against.blocked_lists, to)?.is_some())
+        Ok(blocked || self.live_list_with(state, &set.blocked_lists, to)?.is_some())
     }
 }

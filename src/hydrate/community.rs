@@ -7,8 +7,8 @@ use ipld_core::ipld::Ipld;
 
 use super::fields::{field, text};
 use super::page::{Collector, Page, TimeCursor};
-use super::post::Post;
 use super::post_record::{PostRecord, Postgate, Threadgate};
+use super::post_state::Post;
 use super::record::record_cid;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};

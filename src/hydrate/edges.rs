@@ -5,7 +5,7 @@
 //! record, so it is only asked where it decides or goes into a cursor.
 
 use super::graph::is_reference_list;
-use super::page::{Collector, Page, Sorted, TimeCursor};
+use super::page::{Collector, MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
 use super::reverse_edges::Fan;
 use super::{Hydrator, Result};
@@ -15,8 +15,6 @@ use crate::store::{
     ActorId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
 };
 
-/// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
-pub(super) const MAX_SORTED: usize = 10_000;
 /// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
 const MAX_PASSED: usize = 2_000;
 
@@ -34,12 +32,12 @@ pub struct Edges<'h> {
     h: Hydrator<'h>,
     kind: EdgeKind,
     actor: ActorId,
-    held: Held,
+    sorted: SortedEdges,
 }
 
-enum Held {
+enum SortedEdges {
     Unread,
-    Whole(Sorted<Edge>),
+    All(Sorted<Edge>),
     TooMany,
 }
 
@@ -47,10 +45,10 @@ impl Edges<'_> {
     /// A page of them, the latest first.
     pub fn page(&mut self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<Edge>> {
         let (h, kind, actor) = (self.h, self.kind, self.actor);
-        if matches!(self.held, Held::Unread) {
-            self.held = h.read_edges(kind, actor)?;
+        if matches!(self.sorted, SortedEdges::Unread) {
+            self.sorted = h.read_edges(kind, actor)?;
         }
-        let Held::Whole(sorted) = &self.held else {
+        let SortedEdges::All(sorted) = &self.sorted else {
             return h.edges_by_key(kind, actor, cursor, limit);
         };
         let wins = |edge: &Edge| h.is_winner(kind, actor, edge);
@@ -88,19 +86,19 @@ impl Hydrator<'_> {
     /// What an account has records of `kind` on: its follows, its blocks.
     #[must_use]
     pub fn edges(&self, kind: EdgeKind, actor: ActorId) -> Edges<'_> {
-        Edges { h: *self, kind, actor, held: Held::Unread }
+        Edges { h: *self, kind, actor, sorted: SortedEdges::Unread }
     }
 
-    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<Held> {
+    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<SortedEdges> {
         let mut all = Vec::new();
         self.scan_edges(kind, actor, None, &mut |sort, edge| {
             all.push((sort, edge));
             all.len() <= MAX_SORTED
         })?;
         if all.len() > MAX_SORTED {
-            return Ok(Held::TooMany);
+            return Ok(SortedEdges::TooMany);
         }
-        Ok(Held::Whole(Sorted::new(all)))
+        Ok(SortedEdges::All(Sorted::new(all)))
     }
 
     /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::page::{Collector, Page, TimeCursor};
-use super::post::PostState;
+use super::post_state::PostState;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::store::ids::{ByteReader, prefix_end};

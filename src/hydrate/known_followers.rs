@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::shared::Follows;
+use super::follow_sets::FollowList;
 use super::state::{KnownFollowers, State};
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
@@ -15,7 +15,7 @@ use crate::store::{ActorId, Ks, Reader, Target};
 
 /// How many are shown.
 const SAMPLE: usize = 5;
-/// Follows that are looked for in one answer, for all of its accounts together.
+/// FollowList that are looked for in one answer, for all of its accounts together.
 const MAX_LOOKUPS: usize = 10_000;
 /// Reading the next row of a scan costs about a fifth of a point read.
 const SCAN_ADVANTAGE: u64 = 5;
@@ -44,16 +44,16 @@ impl Hydrator<'_> {
         self.known_among(&follows, subject, MAX_LOOKUPS)
     }
 
-    fn sought(&self, viewer: ActorId) -> Result<Arc<Follows>> {
-        match &self.ties(viewer)?.follows {
+    fn sought(&self, viewer: ActorId) -> Result<Arc<FollowList>> {
+        match &self.follow_sets(viewer)?.follows {
             Some(follows) => Ok(Arc::clone(follows)),
-            None => Ok(Arc::new(Follows::load(self.snapshot, viewer, MAX_LOOKUPS)?)),
+            None => Ok(Arc::new(FollowList::load(self.snapshot, viewer, MAX_LOOKUPS)?)),
         }
     }
 
     fn known_among(
         &self,
-        follows: &Follows,
+        follows: &FollowList,
         subject: ActorId,
         most: usize,
     ) -> Result<Vec<ActorId>> {

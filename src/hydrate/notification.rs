@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::post::{Post, PostState};
+use super::post_state::{Post, PostState};
 use super::record::{Json, record_cid};
 use super::{Hydrator, Result};
 use crate::store::ids::prefix_end;

@@ -10,23 +10,31 @@ use rustc_hash::FxHashMap;
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
 use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Rkey, Target};
+use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Rkey, RowViews, Target};
 
 /// Records of a kind that are held of one account.
 const MAX_HELD: usize = 1_000;
 
 /// The posts that an account likes or reposts, with the key of the record unless there are several; `None` if they are
 /// too many to hold.
-pub(super) type Made = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
+type EdgeMap = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
+
+/// What accounts like and what they repost, by account and kind.
+pub(super) type Cache = RowViews<EdgeMap>;
+
+/// A cache of likes and reposts of `budget` bytes together; those of an account take forty kilobytes at worst.
+pub(super) fn cache(budget: u64) -> Cache {
+    RowViews::weighed(budget, weight)
+}
 
 /// Bytes that they take.
-pub(super) fn weight(made: &Made) -> u64 {
-    128 + made.as_ref().map_or(0, |made| 37 * made.capacity() as u64)
+fn weight(edges: &EdgeMap) -> u64 {
+    128 + edges.as_ref().map_or(0, |edges| 37 * edges.capacity() as u64)
 }
 
 /// What one answer needed of accounts so far, the last of each kind.
 #[derive(Default)]
-pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, Made)>);
+pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, EdgeMap)>);
 
 impl Hydrator<'_> {
     /// The AT-URI of an account's like or repost of a post.
@@ -42,7 +50,7 @@ impl Hydrator<'_> {
         if post.is_community() {
             return fallback();
         }
-        match self.made(known, kind, actor)?.as_ref().map(|made| made.get(&post)) {
+        match self.edge_map(known, kind, actor)?.as_ref().map(|edges| edges.get(&post)) {
             Some(None) => Ok(None),
             Some(Some(Some(rkey))) => {
                 let id = RecordId::from_index(actor, kind.collection(), *rkey);
@@ -52,41 +60,41 @@ impl Hydrator<'_> {
         }
     }
 
-    fn made<'k>(
+    fn edge_map<'k>(
         &self,
         OwnEdges(known): &'k mut OwnEdges,
         kind: EdgeKind,
         actor: ActorId,
-    ) -> Result<&'k Made> {
+    ) -> Result<&'k EdgeMap> {
         let at = match known.iter().position(|(of, _, _)| *of == kind) {
             Some(at) => at,
             None => {
-                known.push((kind, actor, self.load_made(kind, actor)?));
+                known.push((kind, actor, self.load_edge_map(kind, actor)?));
                 known.len() - 1
             }
         };
-        let Some((_, of, made)) = known.get_mut(at) else { return Ok(&None) };
+        let Some((_, of, edges)) = known.get_mut(at) else { return Ok(&None) };
         if *of != actor {
-            (*of, *made) = (actor, self.load_made(kind, actor)?);
+            (*of, *edges) = (actor, self.load_edge_map(kind, actor)?);
         }
-        Ok(made)
+        Ok(edges)
     }
 
-    fn load_made(&self, kind: EdgeKind, actor: ActorId) -> Result<Made> {
+    fn load_edge_map(&self, kind: EdgeKind, actor: ActorId) -> Result<EdgeMap> {
         let prefix = fwd_prefix(kind, actor);
-        self.snapshot.view(&self.shared.made, (Ks::Fwd, &prefix), || {
-            let (mut made, mut rows) = (FxHashMap::default(), 0);
+        self.snapshot.view(&self.shared.own_edges, (Ks::Fwd, &prefix), || {
+            let (mut edges, mut rows) = (FxHashMap::default(), 0);
             self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
                 let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
                 if let Some((rkey, edge)) = rkey.zip(EdgeRow::decode(key, value))
                     && let Target::Post(post) = edge.target
                 {
-                    made.entry(post).and_modify(|of| *of = None).or_insert(Some(rkey));
+                    edges.entry(post).and_modify(|of| *of = None).or_insert(Some(rkey));
                 }
                 rows += 1;
                 rows <= MAX_HELD
             })?;
-            Ok((Some(Arc::new(made)).filter(|_| rows <= MAX_HELD), true))
+            Ok((Some(Arc::new(edges)).filter(|_| rows <= MAX_HELD), true))
         })
     }
 }
@@ -157,7 +165,7 @@ mod tests {
         });
         f.edge(EdgeKind::Like, alice, Target::Post(post(7)), NOW);
         f.hydrate(&seen_by(None), |h| {
-            assert!(h.load_made(EdgeKind::Like, alice).unwrap().is_none())
+            assert!(h.load_edge_map(EdgeKind::Like, alice).unwrap().is_none())
         });
         let found = liked(&f, &[post(7), post(8)], alice);
         assert!(found[0].is_some() && found[1].is_none(), "only one of them is in the index");

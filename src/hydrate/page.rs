@@ -9,6 +9,10 @@ use super::Result;
 /// Rows that may share a millisecond before the rest of them is given up; only made-up times come near it.
 const MAX_TIE: usize = 2_000;
 
+/// Rows of an account that are read and sorted for a page, where no index has them in its order. Of more a page is in the
+/// order of the rows' keys.
+pub(super) const MAX_SORTED: usize = 10_000;
+
 /// Where a page ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeCursor {

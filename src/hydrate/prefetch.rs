@@ -18,7 +18,7 @@ const FEW: usize = 48;
 /// Posts by which it is told whether the others are held.
 const SAMPLE: usize = 16;
 /// Posts that a thread takes at a time.
-const PART: usize = 4;
+const BATCH: usize = 4;
 /// Threads that help a single answer.
 const MAX_HELPERS: usize = 3;
 
@@ -29,12 +29,12 @@ pub(super) fn helpers() -> usize {
 }
 
 /// Posts that several threads read, and the replies to them, which they find on the way.
-struct Queue {
-    state: Mutex<State>,
+struct PrefetchQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
-struct State {
+struct QueueState {
     /// Each with how many levels below it are wanted.
     waiting: VecDeque<(PostId, usize)>,
     /// Threads that may still find more.
@@ -43,9 +43,9 @@ struct State {
     room: usize,
 }
 
-impl Queue {
+impl PrefetchQueue {
     /// The next posts to read; `None` when all is read.
-    fn take(&self) -> Option<Part<'_>> {
+    fn take(&self) -> Option<PrefetchBatch<'_>> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && state.busy > 0 {
             self.changed.wait(&mut state);
@@ -53,21 +53,21 @@ impl Queue {
         if state.waiting.is_empty() {
             return None;
         }
-        let many = state.waiting.len().min(PART);
+        let many = state.waiting.len().min(BATCH);
         let posts = state.waiting.drain(..many).collect();
         state.busy += 1;
-        Some(Part { queue: self, posts, found: Vec::new() })
+        Some(PrefetchBatch { queue: self, posts, found: Vec::new() })
     }
 }
 
 /// What one thread reads; what it found is there for the others when it is dropped, whyever that is.
-struct Part<'q> {
-    queue: &'q Queue,
+struct PrefetchBatch<'q> {
+    queue: &'q PrefetchQueue,
     posts: Vec<(PostId, usize)>,
     found: Vec<(PostId, usize)>,
 }
 
-impl Drop for Part<'_> {
+impl Drop for PrefetchBatch<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         let many = self.found.len().min(state.room);
@@ -96,8 +96,8 @@ impl Hydrator<'_> {
         if waiting.len() < FEW {
             return;
         }
-        let state = Mutex::new(State { waiting, busy: 0, room });
-        let queue = Queue { state, changed: Condvar::new() };
+        let state = Mutex::new(QueueState { waiting, busy: 0, room });
+        let queue = PrefetchQueue { state, changed: Condvar::new() };
         let work = || {
             while let Some(mut part) = queue.take() {
                 for (id, below) in part.posts.drain(..) {
@@ -129,7 +129,7 @@ impl Hydrator<'_> {
         };
         self.read_post(id)?;
         self.actor(id.author)?;
-        self.against(id.author)?;
+        self.block_set(id.author)?;
         self.touch_labels(id.author)?;
         Ok(below)
     }
@@ -137,7 +137,7 @@ impl Hydrator<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::post::PostState;
+    use super::super::post_state::PostState;
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
 

@@ -5,8 +5,7 @@
 //! - An answer reads such rows once, however often its page has to be filled up, and no more than `MAX_SORTED` of them.
 //!   Of mutes and subscriptions beyond that pages are in the order of the accounts' numbers.
 
-use super::edges::MAX_SORTED;
-use super::page::{Page, Sorted, TimeCursor, page};
+use super::page::{MAX_SORTED, Page, Sorted, TimeCursor, page};
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
 use crate::store::private::{self, Kind, Mute};

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
+use super::Hydrator;
 use super::actor::Actor;
-use super::list_membership::Asked;
+use super::block_set::BlockSet;
+use super::context::HydrateCtx;
+use super::list_membership::ListLookups;
 use super::record::Record;
-use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
 use crate::store::rows::AggRow;
 use crate::store::subscriptions::Subscription;
@@ -46,10 +48,10 @@ pub struct State {
     pub subscriptions: FxHashMap<ActorId, Subscription>,
     /// Whom the viewer follows among the followers of an account.
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
-    /// Whom accounts keep away, as far as it was asked.
-    pub(super) against: FxHashMap<ActorId, Arc<Against>>,
-    /// Lists whose members were asked for.
-    pub(super) listed: FxHashMap<RecordId, Asked>,
+    /// Whom accounts block, as far as this answer asked.
+    pub(super) block_sets: FxHashMap<ActorId, Arc<BlockSet>>,
+    /// What this answer knows of who is on which list.
+    pub(super) list_lookups: ListLookups,
     /// Blocks in either direction between two accounts, the smaller number first.
     pub blocks: FxHashMap<(ActorId, ActorId), bool>,
     /// Starter packs by the URI that a profile names.
@@ -116,6 +118,28 @@ pub struct KnownFollowers {
     pub count: u64,
     /// A few of them.
     pub sample: Vec<ActorId>,
+}
+
+/// What a starter pack holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StarterPack {
+    /// The list of its members, if the store has a number for it.
+    pub list: Option<RecordId>,
+    /// Its feeds, in the pack's order.
+    pub feeds: Vec<RecordId>,
+    /// Members with the most followers.
+    pub sample: Vec<SampleItem>,
+}
+
+/// A member in the sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleItem {
+    /// The list item, as AT-URI.
+    pub uri: String,
+    /// Who.
+    pub member: ActorId,
+    /// Does not want to be on the list; only its owner gets to know.
+    pub opted_out: bool,
 }
 
 impl Hydrator<'_> {

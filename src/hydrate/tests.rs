@@ -197,7 +197,8 @@ fn only_so_many_list_blocks_of_an_account_are_looked_at() {
     let block = json!({ "$type": "app.bsky.graph.listblock", "subject": uri,
         "createdAt": "2023-03-01T00:00:00.000Z" });
     f.record(alice, "app.bsky.graph.listblock", "3kaaaaaaaaa2a", block);
-    let blocked = || f.hydrate(&seen_by(None), |h| h.against(alice).unwrap().blocked_lists.clone());
+    let blocked =
+        || f.hydrate(&seen_by(None), |h| h.block_set(alice).unwrap().blocked_lists.clone());
     assert_eq!(blocked(), [list]);
     let older = |n: std::ops::Range<u64>| {
         f.write(move |tx| {

@@ -7,7 +7,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::own_edges::OwnEdges;
-use super::post::{KnownLikers, PostState};
+use super::post_state::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::store::rows::{Counter, EdgeKind};
 use crate::store::{ActorId, PostId, Reader, Target};
@@ -102,7 +102,7 @@ impl Hydrator<'_> {
     /// Hydrates the posts of a thread, and which of them the author of their root likes.
     pub fn thread_posts(&self, state: &mut PostState, thread: &ThreadSkeleton) -> Result<()> {
         self.posts(state, &thread.posts)?;
-        let mut made = OwnEdges::default();
+        let mut own_edges = OwnEdges::default();
         for id in &thread.posts {
             let root_author = state.post(*id).and_then(|p| match &p.record.reply {
                 Some(reply) => reply.root.actor,
@@ -112,7 +112,7 @@ impl Hydrator<'_> {
             if state.base.agg(Target::Post(*id)).get(Counter::Likes) == 0 {
                 continue;
             }
-            if let Some(like) = self.own_edge(&mut made, EdgeKind::Like, *id, author)? {
+            if let Some(like) = self.own_edge(&mut own_edges, EdgeKind::Like, *id, author)? {
                 state.root_author_likes.insert(*id, like);
             }
         }
@@ -187,10 +187,10 @@ impl Hydrator<'_> {
             fans.push(fan.actor);
             fans.len() < latest
         })?;
-        let ties = self.ties(viewer)?;
+        let sets = self.follow_sets(viewer)?;
         let mut known = Vec::new();
         for fan in fans {
-            let follows = match &ties.follows {
+            let follows = match &sets.follows {
                 Some(follows) => follows.places.contains_key(&fan),
                 None => self.snapshot.fan(EdgeKind::Follow, Target::Actor(fan), viewer)?.is_some(),
             };

@@ -25,7 +25,7 @@ use crate::store::{
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
 const MAX_SOURCES: usize = 20_000;
 /// Times remembered of each account.
-const RECENT: usize = 6;
+const MAX_TIMES: usize = 6;
 /// Entries read from a feed at once, at first and at most.
 const CHUNK: (usize, usize) = (4, 64);
 
@@ -68,52 +68,47 @@ impl FeedItem {
 
 /// The newest times in an account's feed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Recent {
-    times: [i64; RECENT],
+pub(super) struct NewestTimes {
+    times: [i64; MAX_TIMES],
     len: usize,
 }
 
-impl Recent {
+impl NewestTimes {
     /// A time at or below `cursor` that no entry at or below it exceeds; `None` if there is none.
     fn bound(&self, cursor: i64) -> Option<i64> {
         let known = self.times.get(..self.len).unwrap_or_default();
         match known.iter().find(|t| **t <= cursor) {
             Some(t) => Some(*t),
             // All that is known is newer; older entries may follow.
-            None if self.len == RECENT => known.last().map(|t| cursor.min(*t)),
+            None if self.len == MAX_TIMES => known.last().map(|t| cursor.min(*t)),
             None => None,
         }
     }
 }
 
-/// The newest times of many accounts.
-pub struct Activity(ActorCache<Recent>);
+/// The newest times, by account.
+pub(super) type Cache = ActorCache<NewestTimes>;
 
-impl Activity {
-    /// Remembers up to `entries` accounts of `store`.
-    #[must_use]
-    pub fn new(store: &Store, entries: usize) -> Self {
-        Self(ActorCache::new(store, entries))
-    }
+/// A cache of the newest times of up to `entries` accounts.
+pub(super) fn cache(store: &Store, entries: usize) -> Cache {
+    ActorCache::new(store, entries)
+}
 
-    fn get(&self, s: &Snapshot, actor: ActorId) -> Result<Recent> {
-        self.0.get(s, actor, || {
-            let mut recent = Recent::default();
-            s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
-                let row = FeedRow::decode(k, v);
-                if let (Some((_, row)), Some(slot)) = (row, recent.times.get_mut(recent.len)) {
-                    *slot = row.sort;
-                    recent.len += 1;
-                }
-                recent.len < RECENT
-            })?;
-            Ok(recent)
-        })
-    }
+fn load_newest_times(s: &Snapshot, actor: ActorId) -> Result<NewestTimes> {
+    let mut newest = NewestTimes::default();
+    s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
+        let row = FeedRow::decode(k, v);
+        if let (Some((_, row)), Some(slot)) = (row, newest.times.get_mut(newest.len)) {
+            *slot = row.sort;
+            newest.len += 1;
+        }
+        newest.len < MAX_TIMES
+    })?;
+    Ok(newest)
 }
 
 /// One account's feed while it is merged.
-struct Source {
+struct FeedReader {
     actor: ActorId,
     /// Read but not merged, the newest last.
     ready: Vec<FeedRow>,
@@ -122,7 +117,7 @@ struct Source {
     chunk: usize,
 }
 
-impl Source {
+impl FeedReader {
     fn new(actor: ActorId, from: Option<i64>) -> Self {
         let prefix = feed_prefix(actor);
         let next = match from {
@@ -167,15 +162,16 @@ fn merge(
     let from = cursor.map(|c| c.ms);
     let mut heap = BinaryHeap::new();
     for actor in actors {
-        let recent = h.shared.activity.get(h.snapshot, actor)?;
+        let load = || load_newest_times(h.snapshot, actor);
+        let newest = h.shared.newest_times.get(h.snapshot, actor, load)?;
         heap.extend(
-            recent.bound(from.unwrap_or(i64::MAX)).map(|bound| (bound, actor.0, usize::MAX)),
+            newest.bound(from.unwrap_or(i64::MAX)).map(|bound| (bound, actor.0, usize::MAX)),
         );
     }
-    let mut open: Vec<Source> = Vec::new();
+    let mut open: Vec<FeedReader> = Vec::new();
     while let Some((_, actor, at)) = heap.pop() {
         let at = if at == usize::MAX {
-            open.push(Source::new(ActorId(actor), from));
+            open.push(FeedReader::new(ActorId(actor), from));
             open.len() - 1
         } else {
             let Some(source) = open.get_mut(at) else { continue };
@@ -202,9 +198,9 @@ impl Hydrator<'_> {
         limit: usize,
         cursor: Option<&TimeCursor>,
     ) -> Result<Page<FeedItem>> {
-        let ties = self.ties(viewer)?;
-        let many = if ties.follows.is_none() { Some(self.read_follows(viewer)?) } else { None };
-        let held = ties.follows.iter().flat_map(|follows| &follows.ids);
+        let sets = self.follow_sets(viewer)?;
+        let many = if sets.follows.is_none() { Some(self.read_follows(viewer)?) } else { None };
+        let held = sets.follows.iter().flat_map(|follows| &follows.ids);
         let follows = held.chain(many.iter().flatten()).copied().filter(|id| *id != viewer);
         let tie = |item: &FeedItem| self.feed_item_cid(item);
         let mut others = Collector::new(limit, cursor);

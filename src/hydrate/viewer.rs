@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::shared::{Against, Muted, Ties};
+use super::block_set::BlockSet;
+use super::follow_sets::FollowSets;
+use super::mute_set::MuteSet;
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
@@ -11,11 +13,10 @@ use crate::store::{ActorId, Reader, RecordId, Rkey, Target, private};
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {
-    pub(super) id: ActorId,
-    /// Whom it keeps away.
-    pub against: Arc<Against>,
-    pub(super) muted: Arc<Muted>,
-    pub(super) ties: Arc<Ties>,
+    id: ActorId,
+    blocks: Arc<BlockSet>,
+    mutes: Arc<MuteSet>,
+    follows: Arc<FollowSets>,
 }
 
 impl Hydrator<'_> {
@@ -42,14 +43,19 @@ impl Hydrator<'_> {
 
     /// What decides how an account relates to others.
     pub fn side(&self, id: ActorId) -> Result<Side> {
-        Ok(Side { id, against: self.against(id)?, muted: self.muted_by(id)?, ties: self.ties(id)? })
+        Ok(Side {
+            id,
+            blocks: self.block_set(id)?,
+            mutes: self.mute_set(id)?,
+            follows: self.follow_sets(id)?,
+        })
     }
 
     fn relation(&self, state: &mut State, own: &Side, id: ActorId) -> Result<ProfileViewer> {
         if id == own.id {
             return Ok(ProfileViewer::default());
         }
-        let theirs = self.against_of(state, id)?;
+        let theirs = self.block_set_of(state, id)?;
         let mut relation = self.direct(own, id, &theirs)?;
         self.list_relation(state, own, &theirs, id, &mut relation)?;
         Ok(relation)
@@ -60,14 +66,14 @@ impl Hydrator<'_> {
         if id == own.id {
             return Ok(ProfileViewer::default());
         }
-        let theirs = self.against(id)?;
+        let theirs = self.block_set(id)?;
         self.direct(own, id, &theirs)
     }
 
-    fn direct(&self, own: &Side, id: ActorId, theirs: &Against) -> Result<ProfileViewer> {
+    fn direct(&self, own: &Side, id: ActorId, theirs: &BlockSet) -> Result<ProfileViewer> {
         let mut out = ProfileViewer::default();
-        let (viewer, ties) = (own.id, &own.ties);
-        let mute = match &own.muted.accounts {
+        let (viewer, follows) = (own.id, &own.follows);
+        let mute = match &own.mutes.accounts {
             Some(muted) => muted.get(&id).copied(),
             None => private::mute(self.snapshot, viewer, id)?,
         };
@@ -76,14 +82,14 @@ impl Hydrator<'_> {
             out.muted_only_quoteposts = mute.only_quoteposts;
             out.muted = !mute.only_reposts && !mute.only_quoteposts;
         }
-        out.blocking = self.block_uri(&own.against, viewer, id)?;
+        out.blocking = self.block_uri(&own.blocks, viewer, id)?;
         out.blocked_by = self.block_uri(theirs, id, viewer)?;
-        out.following = match ties.follows.as_ref().map(|follows| follows.places.get(&id)) {
+        out.following = match follows.follows.as_ref().map(|list| list.places.get(&id)) {
             Some(None) => None,
             Some(Some((_, Some(rkey)))) => Some(self.follow_uri(viewer, *rkey)?),
             Some(Some((_, None))) | None => self.edge_uri(EdgeKind::Follow, viewer, id)?,
         };
-        out.followed_by = match &ties.followers {
+        out.followed_by = match &follows.followers {
             Some(followers) => {
                 followers.get(&id).map(|rkey| self.follow_uri(id, *rkey)).transpose()?
             }
@@ -96,12 +102,12 @@ impl Hydrator<'_> {
         &self,
         state: &mut State,
         own: &Side,
-        theirs: &Against,
+        theirs: &BlockSet,
         id: ActorId,
         out: &mut ProfileViewer,
     ) -> Result<()> {
-        out.muted_by_list = self.live_list_with(state, &own.muted.lists, id)?;
-        out.blocking_by_list = self.live_list_with(state, &own.against.blocked_lists, id)?;
+        out.muted_by_list = self.live_list_with(state, &own.mutes.lists, id)?;
+        out.blocking_by_list = self.live_list_with(state, &own.blocks.blocked_lists, id)?;
         out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, own.id)?;
         // Views name these two.
         let named: Vec<RecordId> =
@@ -117,7 +123,9 @@ impl Hydrator<'_> {
         member: ActorId,
     ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_on_list(state, list, member)? && self.is_live_mod_list(state, list)? {
+            if self.is_on_list(&mut state.list_lookups, list, member)?
+                && self.is_live_mod_list(state, list)?
+            {
                 return Ok(Some(list));
             }
         }
@@ -132,7 +140,7 @@ impl Hydrator<'_> {
         member: ActorId,
     ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_on_list(state, list, member)? {
+            if self.is_on_list(&mut state.list_lookups, list, member)? {
                 return Ok(Some(list));
             }
         }
@@ -140,7 +148,7 @@ impl Hydrator<'_> {
     }
 
     /// The AT-URI of the block from one account to another.
-    fn block_uri(&self, of: &Against, from: ActorId, to: ActorId) -> Result<Option<String>> {
+    fn block_uri(&self, of: &BlockSet, from: ActorId, to: ActorId) -> Result<Option<String>> {
         match &of.accounts {
             Some(blocked) if !blocked.contains(&to) => Ok(None),
             _ => self.edge_uri(EdgeKind::Block, from, to),

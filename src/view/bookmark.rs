@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::post::{MaybePost, NotFoundPost};
 use crate::hydrate::bookmark::Bookmarked;
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::syntax::datetime::Time;
 
 /// A bookmark and its post.

@@ -14,9 +14,9 @@ use super::post::BlockedAuthor;
 use super::site::{Extras, overlay};
 use crate::hydrate::Preset;
 use crate::hydrate::collections as c;
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
+use crate::hydrate::post_state::{Post, PostState};
 use crate::moderation::Label;
 use crate::syntax::datetime::Time;
 

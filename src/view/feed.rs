@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use super::actor::{ProfileView, profile_basic};
 use super::post::{MaybePost, PostView};
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::timeline::FeedItem;
 use crate::syntax::datetime::Time;
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
-use crate::hydrate::site::SitePair;
+use crate::hydrate::post_state::SitePair;
 use crate::hydrate::{Preset, Record, State, Target, fields};
 use crate::moderation::Label;
 

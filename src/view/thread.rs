@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::post::{BlockedPost, NotFoundPost, PostView};
-use crate::hydrate::post::PostState;
 use crate::hydrate::post_flags;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{PostId, Target};
 

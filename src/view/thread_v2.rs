@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::actor::actor_labels;
 use super::post::{BlockedAuthor, PostView};
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::RecordRef;
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{ActorId, PostId, Target};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::feed::{feed_page, reply_feed, unhidden};
-use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::repo::dag_cbor;
 use crate::store::community::{self as posts, NewPost};

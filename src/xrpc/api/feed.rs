@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::feed::{FeedFilter, SelfThreads};
 use crate::hydrate::page::{Page, TimeCursor};
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
 use crate::store::rows::EdgeKind;

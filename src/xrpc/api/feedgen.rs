@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{RecordId, fields};
 use crate::net::Response;

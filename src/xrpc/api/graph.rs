@@ -214,12 +214,12 @@ pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) ->
 
 /// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
 pub(crate) fn get_list_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.against(viewer)?.blocked_lists))
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.block_set(viewer)?.blocked_lists))
 }
 
 /// `app.bsky.graph.getListMutes`: the lists whose members the viewer muted.
 pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.muted_by(viewer)?.lists))
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.mute_set(viewer)?.lists))
 }
 
 fn lists_of_viewer(
@@ -359,7 +359,7 @@ fn relationship(
     }
     let direct = h.direct_relation(&h.side(actor)?, id)?;
     let mut by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
-        let list = h.any_list_with(state, &h.against(from)?.blocked_lists, to)?;
+        let list = h.any_list_with(state, &h.block_set(from)?.blocked_lists, to)?;
         Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
     };
     out.following = direct.following;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::view::post::ThreadgateView;
 use crate::view::thread_v2::{FlatThread, ThreadItem, ThreadShape, ThreadSort};
 use crate::xrpc::session::Session;
