@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::block_set::BlockSet;
-use super::state::{State, pair};
+use super::state::{HydrationState, pair};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
 use crate::store::{ActorId, Reader, Target};
@@ -13,7 +13,7 @@ impl Hydrator<'_> {
     /// Adds whether the accounts of each pair block each other, in either direction, directly or by list.
     pub fn blocks(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         pairs: impl IntoIterator<Item = (ActorId, ActorId)>,
     ) -> Result<()> {
         for (a, b) in pairs {
@@ -29,14 +29,23 @@ impl Hydrator<'_> {
     }
 
     /// Whom an account blocks, asked once for an answer.
-    pub(super) fn block_set_of(&self, state: &mut State, id: ActorId) -> Result<Arc<BlockSet>> {
+    pub(super) fn block_set_of(
+        &self,
+        state: &mut HydrationState,
+        id: ActorId,
+    ) -> Result<Arc<BlockSet>> {
         Ok(match state.block_sets.entry(id) {
             Entry::Occupied(held) => Arc::clone(held.get()),
             Entry::Vacant(slot) => Arc::clone(slot.insert(self.block_set(id)?)),
         })
     }
 
-    fn blocks_one_way(&self, state: &mut State, from: ActorId, to: ActorId) -> Result<bool> {
+    fn blocks_one_way(
+        &self,
+        state: &mut HydrationState,
+        from: ActorId,
+        to: ActorId,
+    ) -> Result<bool> {
         let set = self.block_set_of(state, from)?;
         let blocked = match &set.accounts {
             Some(accounts) => accounts.contains(&to),

@@ -87,7 +87,8 @@ impl Hydrator<'_> {
 fn load_follow_sets(s: &Snapshot, viewer: ActorId) -> Result<FollowSets> {
     let agg = s.agg(Target::Actor(viewer))?;
     let mut sets = FollowSets::default();
-    // Several records on one account count once, but all are read: of those there may be any number.
+    // The counter counts an account once, however many records name it, but a scan reads every record. So the number of
+    // records read is bounded too.
     if agg.get(Counter::Follows) <= MAX_FOLLOWS as u64 {
         let follows = FollowList::load(s, viewer, 2 * MAX_FOLLOWS)?;
         sets.follows = Some(Arc::new(follows)).filter(|follows| follows.complete);
@@ -97,7 +98,7 @@ fn load_follow_sets(s: &Snapshot, viewer: ActorId) -> Result<FollowSets> {
         let target = Target::Actor(viewer);
         let prefix = rev_prefix(EdgeKind::Follow, target);
         s.scan_prefix(Ks::Rev, &prefix, &mut |key, value| {
-            // Longer keys are duplicates.
+            // Longer keys are further records of the same account.
             let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
             let fan = rest.actor().filter(|_| rest.is_empty());
             followers.extend(fan.zip(FanRow::decode(target, value).map(|row| row.rkey)));

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::follow_sets::FollowList;
-use super::state::{KnownFollowers, State};
+use super::state::{HydrationState, KnownFollowers};
 use super::{Hydrator, Result};
 use crate::store::ids::ByteReader;
 use crate::store::rows::{Counter, EdgeKind, rev_prefix};
@@ -22,7 +22,7 @@ const SCAN_ADVANTAGE: u64 = 5;
 
 impl Hydrator<'_> {
     /// Adds the known followers of `ids`.
-    pub fn known_followers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    pub fn known_followers(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         let Some(viewer) = self.ctx.viewer else { return Ok(()) };
         let Some(most) = MAX_LOOKUPS.checked_div(ids.len()) else { return Ok(()) };
         let follows = self.sought(viewer)?;
@@ -75,7 +75,7 @@ impl Hydrator<'_> {
         let places = &follows.places;
         let prefix = rev_prefix(EdgeKind::Follow, target);
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
-            // Longer keys are duplicates.
+            // Longer keys are further records of the same account.
             let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
             known.extend(rest.actor().filter(|id| rest.is_empty() && places.contains_key(id)));
             true

@@ -1,14 +1,14 @@
 //! Labels of the subjects at hand.
 //!
-//! Nearly nothing is labelled, and an answer asks of every account, profile and post: what is labelled of an account is
-//! held as a whole, mostly nothing.
+//! An answer asks for the labels on every account, profile and post that it shows, and nearly nothing is labelled. So all
+//! labels on what belongs to an account are cached as one value, which mostly says that there are none.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::state::State;
+use super::state::HydrationState;
 use super::{Hydrator, Result};
 use crate::moderation::{SubjectLabels, labels};
 use crate::store::ids::ByteReader;
@@ -39,13 +39,13 @@ impl Hydrator<'_> {
     /// Adds the labels on `targets`.
     pub fn labels(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         targets: impl IntoIterator<Item = Target>,
     ) -> Result<()> {
         if self.ctx.labelers.is_empty() {
             return Ok(());
         }
-        // An account and its profile come one after the other.
+        // Targets of one account mostly follow one another (the account, its profile), so its labels are kept at hand.
         let mut last: Option<(ActorId, AccountLabels)> = None;
         let targets = targets.into_iter();
         state.labels.reserve(targets.size_hint().0);
@@ -115,7 +115,7 @@ impl Hydrator<'_> {
     }
 
     /// Whether a label takes `target` down, unless the caller may see it all the same.
-    pub(super) fn label_hides(&self, state: &State, target: Target) -> bool {
+    pub(super) fn label_hides(&self, state: &HydrationState, target: Target) -> bool {
         !self.ctx.include_takedowns && state.labels.get(&target).is_some_and(|l| l.takedown)
     }
 }

@@ -1,7 +1,7 @@
 //! Who is on a list.
 //!
-//! An answer asks of each of its accounts whether it is on one of the lists that somebody blocks or muted. Of a list that
-//! is asked about again and again all members are read at once and held; of others single rows are read.
+//! For each account that an answer shows it asks whether the account is on a list that somebody blocks or muted. When it
+//! has asked often about the same list, all members are read at once and cached; until then single rows are read.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Hydrator<'_> {
         };
         if lookup.members.is_none() {
             lookup.reads += 1;
-            // All of it costs no more than what was read of it one by one.
+            // By now reading all members costs no more than the rows that were read one by one.
             if lookup.reads.is_power_of_two() {
                 lookup.members = self.members(list, lookup.reads * SCAN_ADVANTAGE)?;
             }
@@ -85,7 +85,7 @@ impl Hydrator<'_> {
             if self.snapshot.agg(target)?.get(Counter::Items) > most {
                 return Ok((None, false));
             }
-            // Several items for one member count once, but all are read.
+            // The counter counts a member once, however many items name it, but a scan reads every item.
             let (mut members, mut left) = (FxHashSet::default(), 2 * most + 1);
             self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
                 members

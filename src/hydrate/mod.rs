@@ -1,13 +1,14 @@
 //! Hydration: from ids to everything that views need to show them.
 //!
-//! A [`Hydrator`] reads one [`Snapshot`] on a read-pool thread and fills a [`State`]; views are pure functions over
+//! A [`Hydrator`] reads one [`Snapshot`] on a read-pool thread and fills a [`HydrationState`]; views are pure functions over
 //! that. What does not depend on who asks is cached by account ([`Shared`]) and forgotten with the commit that
 //! changes it. Reads are point reads for the ids at hand; nothing here scans more than a page.
 //!
-//! Does not know: JSON, HTTP, where ids come from (skeletons, in `xrpc::api`).
+//! Does not know: HTTP, the shape of answers (`view`), where ids come from (skeletons, in `xrpc::api`). The JSON of records
+//! is made here ([`record::Json`], [`post_record::PostRecord`]), since it is cached with them.
 //!
 //! # Invariants
-//! - An entry `None` in a map of [`State`] means "looked for and not to be shown"; absent means "not asked for".
+//! - An entry `None` in a map of [`HydrationState`] means "looked for and not to be shown"; absent means "not asked for".
 //! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
 
 pub mod actor;
@@ -57,16 +58,16 @@ mod feed_tests;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Actor, Profile, Status, Verification};
+pub use actor::{Actor, LiveStatus, Profile, Verification};
 pub use context::HydrateCtx;
 pub use edges::{Edge, Edges, ListItem};
-pub use images::Preset;
+pub use images::ImagePreset;
 pub use page::{Collector, Page, TimeCursor};
-pub use record::{Json, JsonRef, Record};
+pub use record::{Json, JsonRef, ShownRecord};
 pub use reverse_edges::Fan;
-pub use settings::Settings;
+pub use settings::HydrationSettings;
 pub use shared::Shared;
-pub use state::{KnownFollowers, ListViewer, ProfileViewer, StarterPack, State};
+pub use state::{HydrationState, KnownFollowers, ListViewer, ProfileViewer, StarterPack};
 
 pub use crate::store::collections;
 pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, Reason, post_flags};

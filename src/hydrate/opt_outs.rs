@@ -52,7 +52,7 @@ impl Hydrator<'_> {
                 match self.snapshot.target(subject)? {
                     Some(Target::Record(list)) => _ = held.entry(list).or_insert(id.rkey),
                     Some(_) => {}
-                    // The store may get to know it later.
+                    // The store has no number for that list yet. It may get one later, so this is not cached.
                     None => settled = false,
                 }
             }

@@ -1,7 +1,7 @@
 //! Which of the posts at hand an account likes or reposts.
 //!
-//! A page asks this for each of its posts, mostly of one viewer: the likes of an account that has not too many are held
-//! as a whole, so that the answer costs no read.
+//! A page asks this for each of its posts, mostly about one viewer. The likes of an account are cached as a whole if they
+//! are not too many, so that a page costs no read.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Hydrator<'_> {
         actor: ActorId,
     ) -> Result<Option<String>> {
         let fallback = || self.fan_uri(kind, Target::Post(post), actor);
-        // The community's own likes stand beside those of the network, without a row on their author's side.
+        // Likes of community posts have a row by target only, none by author, so they are not in the edge map.
         if post.is_community() {
             return fallback();
         }
@@ -126,7 +126,7 @@ mod tests {
             f.snapshot().rkey_text(rkey).unwrap()
         );
         assert_eq!(liked(&f, &posts, bob), [None, Some(uri.clone())]);
-        // Of two records on one post the one counts that the index says.
+        // Of two records on one post that one counts which the index names.
         f.write(move |tx| {
             let key = crate::store::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
             let row = tx.edge(EdgeKind::Like, bob, rkey)?.unwrap();

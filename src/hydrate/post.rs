@@ -6,13 +6,13 @@
 //! # Invariants
 //! - Every post in [`PostState::posts`] has its author, and the authors of its parent, root and embed, in
 //!   [`PostState::base`], as far as the store knows them.
-//! - A parsed post is kept for as long as its row does not change, and only if its references cannot resolve
-//!   differently later.
+//! - A parsed post is cached until its row changes. One with a reference that the store has no number for is not cached,
+//!   because the number may come later.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::mute_set::MuteSet;
 use super::own_edges::OwnEdges;
@@ -211,7 +211,7 @@ impl Hydrator<'_> {
         viewer: ActorId,
     ) -> Result<PostViewer> {
         let root = post.root_target();
-        // What nobody did the viewer did not do.
+        // Where the counter is 0 nobody has liked or reposted, so the viewer's own record is not looked up.
         let mut own = |counter, kind| match agg.get(counter) {
             0 => Ok(None),
             _ => self.own_edge(own_edges, kind, post.id, viewer),
@@ -255,7 +255,8 @@ impl Hydrator<'_> {
             let parent = reply.and_then(|r| r.parent.actor).filter(|a| *a != author);
             let root = reply.and_then(|r| r.root.actor).filter(|a| *a != author);
             let embed = post.embedded().and_then(|r| r.actor);
-            // The owners of embedded records that are gone are asked for the viewer's blocks with them.
+            // The owner of an embedded record is read even if the record is gone: the view of what is gone says whether the
+            // viewer and the owner block each other.
             actors.extend(embed);
             pairs.push((post.id, [embed, parent, root]));
         }

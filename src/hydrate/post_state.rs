@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Hydrator;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
-use super::state::State;
+use super::state::HydrationState;
 use crate::store::{ActorId, PostId, RecordId, Target, collections};
 
 /// A post that is shown.
@@ -134,7 +134,7 @@ pub struct SitePair {
 #[derive(Default)]
 pub struct PostState {
     /// Accounts, lists, feed generators, labels.
-    pub base: State,
+    pub base: HydrationState,
     /// Posts; `None` for those that are not there or not to be shown.
     pub posts: FxHashMap<PostId, Option<Post>>,
     /// The viewer's relation; empty for anonymous callers.

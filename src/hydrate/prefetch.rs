@@ -1,9 +1,9 @@
-//! Reading ahead: what a big answer needs and no cache has is read by several threads at once.
+//! Prefetching: what a big answer needs and no cache has is read by several threads at once.
 //!
 //! A post that nobody saw lately, with its author, costs the better part of 0.1 ms, most of it for blocks that have to be
-//! unpacked, and a thread has a thousand of them. What is read here lands in the caches, where the answer finds it: it is
-//! the same without. Replies are followed here rather than level by level: threads of an answer that wait for one another
-//! at each of ten levels lose a seventh of the time.
+//! unpacked, and a thread has a thousand of them. What is read here only fills the caches, so the answer is the same
+//! without it. Replies are followed here rather than level by level: helpers that wait for one another at each of ten
+//! levels lose a seventh of the time.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -15,7 +15,7 @@ use crate::store::{Ks, PostId, Reader, Target};
 
 /// Fewer posts than that are read by whoever needs them.
 const FEW: usize = 48;
-/// Posts by which it is told whether the others are held.
+/// Posts that are looked up first, to tell whether the rest is cached.
 const SAMPLE: usize = 16;
 /// Posts that a thread takes at a time.
 const BATCH: usize = 4;
@@ -60,7 +60,8 @@ impl PrefetchQueue {
     }
 }
 
-/// What one thread reads; what it found is there for the others when it is dropped, whyever that is.
+/// The posts that one thread reads. When it is dropped, also in a panic, the replies that were found go into the queue for
+/// the others.
 struct PrefetchBatch<'q> {
     queue: &'q PrefetchQueue,
     posts: Vec<(PostId, usize)>,
@@ -79,13 +80,13 @@ impl Drop for PrefetchBatch<'_> {
 }
 
 impl Hydrator<'_> {
-    /// Reads what views of `ids` need and of up to `room` posts on the `below` levels below them, unless it is little
-    /// or held already.
+    /// Reads what the views of `ids` need, and of up to `room` posts on the `below` levels below them. Does nothing if
+    /// these are few or cached already.
     pub(super) fn read_ahead(&self, ids: &[PostId], below: usize, room: usize) {
         if self.shared.helpers == 0 || ids.len() < FEW {
             return;
         }
-        // Mostly all of it is held, which some of them tell.
+        // Mostly everything is cached already; a sample tells without looking at each post.
         let some = ids.iter().step_by(ids.len() / SAMPLE);
         let missing = some.filter(|id| !self.holds(**id)).count();
         if missing * (ids.len() / SAMPLE) < FEW / 2 {
@@ -101,7 +102,7 @@ impl Hydrator<'_> {
         let work = || {
             while let Some(mut part) = queue.take() {
                 for (id, below) in part.posts.drain(..) {
-                    // Whoever reads it again meets the same error.
+                    // An error is not lost: the answer reads the post again and meets it there.
                     let replies = self.touch(id, below > 0).unwrap_or_default();
                     part.found.extend(replies.into_iter().map(|id| (id, below - 1)));
                 }
@@ -110,7 +111,7 @@ impl Hydrator<'_> {
         thread::scope(|scope| {
             for _ in 0..self.shared.helpers {
                 let helper = thread::Builder::new().name("read-ahead".to_owned());
-                // Where the system has no thread to give, the others do its part.
+                // If the system refuses a thread, the others read what is left.
                 drop(helper.spawn_scoped(scope, work));
             }
             work();

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::actor::{Actor, self_id};
-use super::state::State;
+use super::state::HydrationState;
 use super::{Hydrator, Result, fields};
 use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
 
 impl Hydrator<'_> {
     /// What `profileViewBasic` and `profileView` need.
-    pub fn profiles(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    pub fn profiles(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         self.profiles_seen(state, ids, self.ctx.include_takedowns)
     }
 
@@ -17,7 +17,7 @@ impl Hydrator<'_> {
     /// that answer with the reason.
     pub fn profiles_detailed(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         ids: &[ActorId],
         whatever_status: bool,
     ) -> Result<()> {
@@ -52,7 +52,7 @@ impl Hydrator<'_> {
         self.joined_via(state, ids)
     }
 
-    fn joined_via(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    fn joined_via(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         let uris: Vec<String> = ids
             .iter()
             .filter_map(|id| state.actor(*id)?.profile.as_ref())
@@ -71,7 +71,12 @@ impl Hydrator<'_> {
         self.starter_packs_basic(state, &packs)
     }
 
-    fn profiles_seen(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+    fn profiles_seen(
+        &self,
+        state: &mut HydrationState,
+        ids: &[ActorId],
+        include: bool,
+    ) -> Result<()> {
         self.actors(state, ids, include)?;
         self.profile_viewers(state, ids)?;
         let issuers: Vec<ActorId> = ids
@@ -88,7 +93,12 @@ impl Hydrator<'_> {
     }
 
     /// Accounts and the labels on them, without the viewer's relation.
-    pub(super) fn actors(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+    pub(super) fn actors(
+        &self,
+        state: &mut HydrationState,
+        ids: &[ActorId],
+        include: bool,
+    ) -> Result<()> {
         state.actors.reserve(ids.len());
         for &id in ids {
             let account = Target::Actor(id);

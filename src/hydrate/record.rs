@@ -13,7 +13,7 @@ use crate::syntax::{cid, datetime};
 
 /// A record that is shown.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct ShownRecord {
     /// Which record.
     pub id: RecordId,
     /// Its AT-URI.
@@ -30,7 +30,7 @@ pub struct Record {
     pub self_labels: Vec<Label>,
 }
 
-impl Record {
+impl ShownRecord {
     /// Builds it from its row; `None` if the record is not valid.
     pub fn load(s: &Snapshot, id: RecordId, row: &RecordRow) -> Result<Option<Self>, StoreError> {
         if !row.valid {
@@ -55,7 +55,7 @@ pub fn own_labels(
     created: Option<&str>,
     vals: &[String],
 ) -> Vec<Label> {
-    // Nearly all have none.
+    // Nearly no record has labels of its own.
     if vals.is_empty() {
         return Vec::new();
     }

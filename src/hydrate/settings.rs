@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-/// Settings that a reload may change.
+/// HydrationSettings that a reload may change.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct HydrationSettings {
     /// What image URLs begin with: `{public_url}/img`.
     pub images: Arc<str>,
     /// What video URLs begin with: `{public_url}/vid`.
@@ -13,8 +13,8 @@ pub struct Settings {
     pub trusted_verifiers: Vec<Arc<str>>,
 }
 
-impl Settings {
-    /// Settings of a server that clients reach at `public_url`.
+impl HydrationSettings {
+    /// HydrationSettings of a server that clients reach at `public_url`.
     #[must_use]
     pub fn new(public_url: &str) -> Self {
         let base = public_url.trim_end_matches('/');

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::settings::Settings;
+use super::settings::HydrationSettings;
 use super::{
     Result, actor, block_set, follow_sets, labels, list_membership, mute_set, opt_outs, own_edges,
     post, prefetch, starter_pack, timeline,
@@ -18,7 +18,7 @@ use crate::store::Store;
 pub struct Shared {
     /// What the operator took down.
     pub takedowns: Takedowns,
-    pub(super) settings: ArcSwap<Settings>,
+    pub(super) settings: ArcSwap<HydrationSettings>,
     pub(super) actors: actor::Cache,
     pub(super) block_sets: block_set::Cache,
     pub(super) mute_sets: mute_set::Cache,
@@ -36,7 +36,7 @@ pub struct Shared {
 
 impl Shared {
     /// Caches for up to `entries` accounts over `store`.
-    pub fn new(store: &Store, entries: usize, settings: Settings) -> Result<Self> {
+    pub fn new(store: &Store, entries: usize, settings: HydrationSettings) -> Result<Self> {
         // Where values differ in size the cache is bounded in bytes: 16 MB, where the store's own cache has 512.
         let budget = entries as u64 * 512 + (1 << 21);
         Ok(Self {
@@ -59,12 +59,12 @@ impl Shared {
 
     /// The settings.
     #[must_use]
-    pub fn settings(&self) -> Arc<Settings> {
+    pub fn settings(&self) -> Arc<HydrationSettings> {
         self.settings.load_full()
     }
 
     /// Replaces the settings; what was derived from the old ones is forgotten.
-    pub fn reload(&self, settings: Settings) {
+    pub fn reload(&self, settings: HydrationSettings) {
         self.settings.store(Arc::new(settings));
         self.actors.clear();
     }

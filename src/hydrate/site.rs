@@ -8,7 +8,7 @@
 //! - Where one of the two is hidden, so is the other.
 
 use super::post_state::{PostState, SitePair};
-use super::state::State;
+use super::state::HydrationState;
 use super::{Hydrator, Result, fields};
 use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
 
@@ -54,7 +54,7 @@ impl Hydrator<'_> {
     }
 
     /// The records that `uris` name, for a link that is yet to be posted. A document brings its publication along.
-    pub fn site_pair(&self, state: &mut State, uris: &[String]) -> Result<SitePair> {
+    pub fn site_pair(&self, state: &mut HydrationState, uris: &[String]) -> Result<SitePair> {
         let mut found: Vec<SiteRecord> = Vec::new();
         for uri in uris {
             found.extend(self.site_record(state, uri, None)?);
@@ -73,7 +73,7 @@ impl Hydrator<'_> {
 
     fn site_record(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         uri: &str,
         cid: Option<&str>,
     ) -> Result<Option<SiteRecord>> {
@@ -94,7 +94,7 @@ impl Hydrator<'_> {
         }))
     }
 
-    fn site_owners(&self, state: &mut State, pair: SitePair) -> Result<()> {
+    fn site_owners(&self, state: &mut HydrationState, pair: SitePair) -> Result<()> {
         let owners = [pair.document, pair.publication].into_iter().flatten();
         let owners: Vec<ActorId> = owners.map(|id| id.actor).collect();
         self.profiles(state, &owners)

@@ -1,17 +1,23 @@
-//! Pages of what is read whole and sorted, since no index has it in the order of the reference: records of a collection,
-//! lists that are blocked or muted, mutes, subscriptions.
+//! Pages of what is read at once and sorted, since no index has it in the order of the reference: records of a
+//! collection, lists that are blocked or muted, mutes, subscriptions.
 //!
 //! # Invariants
-//! - An answer reads such rows once, however often its page has to be filled up, and no more than `MAX_SORTED` of them.
-//!   Of mutes and subscriptions beyond that pages are in the order of the accounts' numbers.
+//! - An answer reads such rows once, however often its page has to be filled up: of records no more than `MAX_SORTED`,
+//!   of mutes and subscriptions no more than `MAX_OWN`.
+//! - Order and cursors come from times, CIDs and DIDs alone, never from the store's numbers, so that a page that one
+//!   replica began another goes on with.
 
-use super::page::{MAX_SORTED, Page, Sorted, TimeCursor, page};
+use super::page::{MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
 use crate::store::private::{self, Kind, Mute};
 use crate::store::rows::RecordRow;
-use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId, Target};
+use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId};
 use crate::syntax::{Tid, datetime::normalize_ms};
+
+/// Mutes and subscriptions of one account that are looked at. A row takes 24 bytes while it is sorted; reading and sorting
+/// so many takes a few tens of milliseconds.
+const MAX_OWN: usize = 100_000;
 
 /// Records, each with the digest that decides among those of the same time.
 pub struct Records(Sorted<(RecordId, [u8; 32])>);
@@ -27,59 +33,33 @@ impl Records {
 /// The accounts that a viewer muted, in part or entirely.
 pub struct Mutes<'h> {
     h: Hydrator<'h>,
-    viewer: ActorId,
-    /// `None` if they are too many to sort.
-    held: Option<Sorted<(ActorId, Mute)>>,
+    sorted: Sorted<(ActorId, Mute)>,
 }
 
 impl Mutes<'_> {
     /// Those on a page that are muted entirely, the last muted first. Others are on the page without being shown.
     pub fn page(&self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<ActorId>> {
         let did = |(id, _): &(ActorId, Mute)| self.h.snapshot.did(*id).map(|did| did.to_string());
-        let all = match &self.held {
-            Some(held) => held.page(cursor, limit, did)?,
-            None => {
-                let after = cursor.map(|c| ActorId(u32::try_from(c.ms).unwrap_or(0)));
-                let most = limit.saturating_add(1);
-                let rows = private::mutes(self.h.snapshot, self.viewer, after, most)?;
-                page(rows.into_iter().map(|row| (i64::from(row.0.0), row)).collect(), limit, did)?
-            }
-        };
+        let all = self.sorted.page(cursor, limit, did)?;
         let full = all.items.into_iter().filter(|(_, mute)| mute.is_full());
         Ok(Page { items: full.map(|(id, _)| id).collect(), cursor: all.cursor })
     }
 }
 
-/// The accounts whose activity a viewer subscribed to. The cursor is a TID; its clock number tells those of the same
-/// millisecond apart.
-pub struct Subscriptions<'h> {
-    h: Hydrator<'h>,
-    viewer: ActorId,
-    /// The first made first; `None` if they are too many to sort.
-    held: Option<Vec<(Tid, ActorId)>>,
-}
+/// The accounts whose activity a viewer subscribed to, the first made first. The cursor is a TID; its clock number tells
+/// those of the same millisecond apart.
+pub struct Subscriptions(Vec<(Tid, ActorId)>);
 
-impl Subscriptions<'_> {
+impl Subscriptions {
     /// A page of those made before `before`, the last first.
-    pub fn page(&self, before: Option<Tid>, limit: usize) -> Result<Page<ActorId>> {
-        let most = limit.saturating_add(1);
-        let rows: Vec<(Tid, ActorId)> = match &self.held {
-            Some(held) => {
-                let older = held.iter().rev().filter(|(key, _)| before.is_none_or(|b| *key < b));
-                older.take(most).copied().collect()
-            }
-            None => {
-                let after = before.map(|b| ActorId(u32::try_from(b.micros()).unwrap_or(u32::MAX)));
-                let after = after.map(Target::Actor);
-                let rows = Kind::Subscription;
-                let rows = private::list_of(self.h.snapshot, rows, self.viewer, after, most)?;
-                let number = |id: ActorId| Tid::from_micros(u64::from(id.0), 0);
-                rows.into_iter().map(|(row, _)| (number(row.actor()), row.actor())).collect()
-            }
-        };
-        let shown = rows.get(..limit).unwrap_or(&rows);
-        let cursor = shown.last().filter(|_| rows.len() > limit).map(|(key, _)| key.to_string());
-        Ok(Page { items: shown.iter().map(|(_, id)| *id).collect(), cursor })
+    #[must_use]
+    pub fn page(&self, before: Option<Tid>, limit: usize) -> Page<ActorId> {
+        let older = before.map_or(self.0.len(), |b| self.0.partition_point(|(key, _)| *key < b));
+        let older = self.0.get(..older).unwrap_or_default();
+        let shown = older.iter().rev().take(limit);
+        let more = older.len() > limit;
+        let cursor = shown.clone().last().filter(|_| more).map(|(key, _)| key.to_string());
+        Page { items: shown.map(|(_, id)| *id).collect(), cursor }
     }
 }
 
@@ -112,32 +92,34 @@ impl Hydrator<'_> {
 
     /// The accounts that a viewer muted.
     pub fn mutes(&self, viewer: ActorId) -> Result<Mutes<'_>> {
-        let all = private::mutes(self.snapshot, viewer, None, MAX_SORTED + 1)?;
-        let held = (all.len() <= MAX_SORTED)
-            .then(|| Sorted::new(all.into_iter().map(|row| (row.1.at, row)).collect()));
-        Ok(Mutes { h: *self, viewer, held })
+        let all = private::mutes(self.snapshot, viewer, None, MAX_OWN)?;
+        let sorted = Sorted::new(all.into_iter().map(|row| (row.1.at, row)).collect());
+        Ok(Mutes { h: *self, sorted })
     }
 
     /// The accounts whose activity a viewer subscribed to.
-    pub fn subscriptions(&self, viewer: ActorId) -> Result<Subscriptions<'_>> {
-        let rows =
-            private::list_of(self.snapshot, Kind::Subscription, viewer, None, MAX_SORTED + 1)?;
-        if rows.len() > MAX_SORTED {
-            return Ok(Subscriptions { h: *self, viewer, held: None });
-        }
+    pub fn subscriptions(&self, viewer: ActorId) -> Result<Subscriptions> {
+        let rows = private::list_of(self.snapshot, Kind::Subscription, viewer, None, MAX_OWN)?;
         let mut all: Vec<(i64, ActorId)> =
             rows.into_iter().map(|(subject, at)| (at, subject.actor())).collect();
         all.sort_unstable();
-        let (mut same, mut last) = (0u16, i64::MIN);
         let mut keyed: Vec<(Tid, ActorId)> = Vec::with_capacity(all.len());
-        for (at, subject) in all {
-            same = if at == last { same.saturating_add(1) } else { 0 };
-            last = at;
-            let micros = u64::try_from(at).unwrap_or(0).saturating_mul(1000);
-            let micros = micros.saturating_add(u64::from(same >> 10));
-            keyed.push((Tid::from_micros(micros, same), subject));
+        for same in all.chunk_by_mut(|a, b| a.0 == b.0) {
+            if same.len() > 1 {
+                let named: Result<Vec<_>> =
+                    same.iter().map(|row| Ok((self.snapshot.did(row.1)?, *row))).collect();
+                let mut named = named?;
+                named.sort_unstable();
+                same.iter_mut().zip(named).for_each(|(row, (_, sorted))| *row = sorted);
+            }
+            for (n, (at, subject)) in same.iter().enumerate() {
+                let n = u16::try_from(n).unwrap_or(u16::MAX);
+                let micros = u64::try_from(*at).unwrap_or(0).saturating_mul(1000);
+                let micros = micros.saturating_add(u64::from(n >> 10));
+                keyed.push((Tid::from_micros(micros, n), *subject));
+            }
         }
-        Ok(Subscriptions { h: *self, viewer, held: Some(keyed) })
+        Ok(Subscriptions(keyed))
     }
 }
 
@@ -147,74 +129,86 @@ mod tests {
     use super::*;
     use crate::store::subscriptions::{self, Subscription};
 
+    /// More than other rows are sorted of.
     const MANY: u32 = MAX_SORTED as u32 + 1;
 
-    /// Every page, following cursors to the end.
-    fn walk(mut page: impl FnMut(Option<&str>) -> Page<ActorId>) -> Vec<u32> {
+    /// Every page, following cursors to the end; the first is read from the first store, the second from the second.
+    fn walk(
+        mut page: impl FnMut(usize, Option<&str>) -> (Vec<String>, Option<String>),
+    ) -> Vec<String> {
         let (mut all, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let next = page(cursor.as_deref());
-            all.extend(next.items.iter().map(|id| id.0));
+        for n in 0.. {
+            let (items, next) = page(n % 2, cursor.as_deref());
+            all.extend(items);
             assert!(all.len() <= 2 * MAX_SORTED, "pages go round");
-            cursor = next.cursor;
+            cursor = next;
             if cursor.is_none() {
-                return all;
+                break;
             }
         }
+        all
+    }
+
+    /// Two stores in which the same accounts have other numbers, and the account that asks in each.
+    fn replicas(
+        put: fn(&mut crate::store::Tx<'_>, ActorId, ActorId, u32) -> Result<()>,
+    ) -> [(Fixture, ActorId); 2] {
+        [false, true].map(|reversed| {
+            let f = Fixture::new();
+            let me = f.account("me");
+            f.write(move |tx| {
+                for n in 0..MANY {
+                    let n = if reversed { MANY - 1 - n } else { n };
+                    let other = tx.intern_actor(&format!("did:plc:other{n:05}"))?;
+                    put(tx, me, other, n)?;
+                }
+                Ok(())
+            });
+            (f, me)
+        })
+    }
+
+    fn dids(f: &Fixture, page: &Page<ActorId>) -> Vec<String> {
+        let s = f.snapshot();
+        page.items.iter().map(|id| s.did(*id).unwrap().to_string()).collect()
     }
 
     #[test]
-    fn mutes_that_are_too_many_to_sort_are_paged_by_number() {
-        let f = Fixture::new();
-        let me = f.account("me");
-        let mutes = |f: &Fixture, limit| {
-            f.hydrate(&seen_by(Some(me)), |h| {
-                let mutes = h.mutes(me).unwrap();
-                let all = walk(|cursor| {
-                    mutes.page(cursor.and_then(TimeCursor::parse).as_ref(), limit).unwrap()
-                });
-                (all, mutes.held.is_some())
+    fn a_page_of_mutes_that_one_store_began_another_with_other_numbers_goes_on_with() {
+        let stores = replicas(|tx, me, other, n| {
+            // Hundreds at a time, so that names decide too.
+            let at = NOW + i64::from(n / 300);
+            let mute = Mute { at, only_reposts: n == 2, ..Mute::default() };
+            private::put_mute(tx, me, other, mute)
+        });
+        let contexts = [0, 1].map(|at: usize| seen_by(Some(stores[at].1)));
+        let all = walk(|at, cursor| {
+            let (f, me) = &stores[at];
+            f.hydrate(&contexts[at], |h| {
+                let cursor = cursor.and_then(TimeCursor::parse);
+                let page = h.mutes(*me).unwrap().page(cursor.as_ref(), 999).unwrap();
+                (dids(f, &page), page.cursor)
             })
-        };
-        f.write(move |tx| {
-            for n in 0..MANY {
-                let other = tx.intern_actor(&format!("did:plc:other{n}"))?;
-                let mute = Mute { at: NOW + i64::from(n), only_reposts: n == 2, ..Mute::default() };
-                private::put_mute(tx, me, other, mute)?;
-            }
-            Ok(())
         });
-        let (all, sorted) = mutes(&f, 999);
-        assert_eq!((all.len() as u32, sorted), (MANY - 1, false));
-        assert!(all.is_sorted());
-        let first = ActorId(all[0]);
-        f.write(move |tx| {
-            private::remove(tx, Kind::MutedActor, me, Some(Target::Actor(first)));
-            Ok(())
-        });
-        let (fewer, sorted) = mutes(&f, 999);
-        assert_eq!((fewer.len(), sorted), (all.len() - 1, true));
-        assert!(fewer.is_sorted_by(|a, b| a > b), "the last muted first");
+        let expect = (0..MANY).rev().filter(|n| *n != 2).map(|n| format!("did:plc:other{n:05}"));
+        assert!(all.into_iter().eq(expect), "each once, the last muted first");
     }
 
     #[test]
-    fn subscriptions_that_are_too_many_to_sort_are_paged_by_number() {
-        let f = Fixture::new();
-        let me = f.account("me");
-        f.write(move |tx| {
-            for n in 0..MANY {
-                let other = tx.intern_actor(&format!("did:plc:other{n}"))?;
-                let to = Subscription { at: NOW, post: true, reply: false };
-                subscriptions::put(tx, me, other, to)?;
-            }
-            Ok(())
+    fn a_page_of_subscriptions_that_one_store_began_another_with_other_numbers_goes_on_with() {
+        let stores = replicas(|tx, me, other, n| {
+            let at = NOW + i64::from(n / 300);
+            subscriptions::put(tx, me, other, Subscription { at, post: true, reply: false })
         });
-        let all = f.hydrate(&seen_by(Some(me)), |h| {
-            let held = h.subscriptions(me).unwrap();
-            assert!(held.held.is_none());
-            walk(|cursor| held.page(cursor.and_then(Tid::parse), 999).unwrap())
+        let contexts = [0, 1].map(|at: usize| seen_by(Some(stores[at].1)));
+        let all = walk(|at, cursor| {
+            let (f, me) = &stores[at];
+            f.hydrate(&contexts[at], |h| {
+                let page = h.subscriptions(*me).unwrap().page(cursor.and_then(Tid::parse), 999);
+                (dids(f, &page), page.cursor)
+            })
         });
-        assert_eq!(all.len() as u32, MANY);
-        assert!(all.is_sorted());
+        let expect = (0..MANY).rev().map(|n| format!("did:plc:other{n:05}"));
+        assert!(all.into_iter().eq(expect), "each once, the last made first");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::edges::ListItem;
 use super::graph::is_reference_list;
-use super::state::{SampleItem, StarterPack, State};
+use super::state::{HydrationState, SampleItem, StarterPack};
 use super::{Hydrator, Result, fields};
 use crate::store::rows::{Counter, EdgeKind, rev_prefix};
 use crate::store::{Ks, Reader, RecordId, RowViews, Target, collections as c};
@@ -27,7 +27,7 @@ pub(super) fn cache(entries: usize) -> Cache {
 
 impl Hydrator<'_> {
     /// What `starterPackView` needs.
-    pub fn starter_packs(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn starter_packs(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         self.starter_packs_basic(state, ids)?;
         for &id in ids {
             let Some(record) = state.record(id).map(|record| record.value.clone()) else {
@@ -53,7 +53,7 @@ impl Hydrator<'_> {
     }
 
     /// The members of a list that have the most followers among its newest.
-    fn sample(&self, state: &mut State, list: RecordId) -> Result<Vec<SampleItem>> {
+    fn sample(&self, state: &mut HydrationState, list: RecordId) -> Result<Vec<SampleItem>> {
         let owner = self.ctx.viewer == Some(list.actor);
         let items = self.candidates(list)?;
         if !owner {
@@ -85,7 +85,7 @@ impl Hydrator<'_> {
 
     /// The newest members of a list, as [`Self::list_items`] gives them.
     fn candidates(&self, list: RecordId) -> Result<Vec<ListItem>> {
-        // Whatever changes the items of a list changes one of these rows.
+        // Cached by the rows of the list's members: every change of the items changes one of them.
         let row = rev_prefix(EdgeKind::ListItem, Target::Record(list));
         let held = self.snapshot.view(&self.shared.newest_members, (Ks::Rev, &row), || {
             Ok((self.newest_items(list, None, CANDIDATES, false)?.items.into(), true))

@@ -11,7 +11,7 @@ use super::actor::Actor;
 use super::block_set::BlockSet;
 use super::context::HydrateCtx;
 use super::list_membership::ListLookups;
-use super::record::Record;
+use super::record::ShownRecord;
 use crate::moderation::SubjectLabels;
 use crate::store::rows::AggRow;
 use crate::store::subscriptions::Subscription;
@@ -19,7 +19,7 @@ use crate::store::{ActorId, RecordId, Target};
 
 /// Everything that is known for one answer.
 #[derive(Default)]
-pub struct State {
+pub struct HydrationState {
     /// Who asks.
     pub ctx: HydrateCtx,
     /// What image URLs begin with.
@@ -39,7 +39,7 @@ pub struct State {
     /// Labels by subject.
     pub labels: FxHashMap<Target, SubjectLabels>,
     /// Lists, feed generators, starter packs and labelers; `None` for those that are not to be shown.
-    pub records: FxHashMap<RecordId, Option<Record>>,
+    pub records: FxHashMap<RecordId, Option<ShownRecord>>,
     /// How the viewer and a list relate.
     pub list_viewers: FxHashMap<RecordId, ListViewer>,
     /// The viewer's like of a feed generator or labeler, as AT-URI.
@@ -145,18 +145,18 @@ pub struct SampleItem {
 impl Hydrator<'_> {
     /// An empty state for this request.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> HydrationState {
         let settings = self.shared.settings();
-        State {
+        HydrationState {
             ctx: self.ctx.clone(),
             images: Arc::clone(&settings.images),
             videos: Arc::clone(&settings.videos),
-            ..State::default()
+            ..HydrationState::default()
         }
     }
 }
 
-impl State {
+impl HydrationState {
     /// An account, if it may be shown.
     #[must_use]
     pub fn actor(&self, id: ActorId) -> Option<&Arc<Actor>> {
@@ -165,7 +165,7 @@ impl State {
 
     /// A list, feed generator, starter pack or labeler, if it may be shown.
     #[must_use]
-    pub fn record(&self, id: RecordId) -> Option<&Record> {
+    pub fn record(&self, id: RecordId) -> Option<&ShownRecord> {
         self.records.get(&id)?.as_ref()
     }
 
@@ -188,7 +188,7 @@ impl State {
     }
 }
 
-/// The key of two accounts in [`State::blocks`].
+/// The key of two accounts in [`HydrationState::blocks`].
 #[must_use]
 pub fn pair(a: ActorId, b: ActorId) -> (ActorId, ActorId) {
     if a <= b { (a, b) } else { (b, a) }

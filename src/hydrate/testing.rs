@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{HydrateCtx, Hydrator, Settings, Shared};
+use super::{HydrateCtx, HydrationSettings, Hydrator, Shared};
 use crate::repo::dag_cbor;
 use crate::store::private::{self, Kind, Mute, Takedown};
 use crate::store::rows::{
@@ -32,10 +32,10 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with(Settings::new("https://appview.example"))
+        Self::with(HydrationSettings::new("https://appview.example"))
     }
 
-    pub(crate) fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: HydrationSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 
-fn relation(f: &Fixture, viewer: ActorId, other: ActorId) -> (State, ProfileViewer) {
+fn relation(f: &Fixture, viewer: ActorId, other: ActorId) -> (HydrationState, ProfileViewer) {
     f.hydrate(&seen_by(Some(viewer)), |h| {
         let mut state = h.state();
         h.profiles(&mut state, &[other]).unwrap();
@@ -245,9 +245,9 @@ fn a_page_of_a_list_passes_over_a_bounded_number_of_items() {
 
 #[test]
 fn verifications_of_trusted_verifiers_count() {
-    let settings = Settings {
+    let settings = HydrationSettings {
         trusted_verifiers: vec!["did:plc:trusted".into()],
-        ..Settings::new("https://appview.example")
+        ..HydrationSettings::new("https://appview.example")
     };
     let f = Fixture::with(settings);
     let (bob, trusted, other) = (f.account("bob"), f.account("trusted"), f.account("other"));
@@ -262,6 +262,6 @@ fn verifications_of_trusted_verifiers_count() {
     let actor = verified();
     assert_eq!(actor.verifications[0].issuer, trusted);
     assert_eq!(actor.verifications[0].uri, "at://did:plc:trusted/app.bsky.graph.verification/v1");
-    f.shared.reload(Settings::new("https://appview.example"));
+    f.shared.reload(HydrationSettings::new("https://appview.example"));
     assert_eq!(verified().verifications.len(), 0);
 }

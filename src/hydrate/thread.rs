@@ -83,7 +83,7 @@ impl Hydrator<'_> {
 
     /// The newest replies to a post.
     fn replies(&self, state: &mut PostState, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
-        // Most posts have none, and their counters are shown anyway.
+        // Most posts have no replies, and the counters that say so are needed for the view anyway.
         if !self.post_agg(state, parent)?.has_replies() {
             return Ok(Vec::new());
         }
@@ -145,7 +145,7 @@ impl Hydrator<'_> {
             }
             match next {
                 None => break,
-                // Replies in a circle are no line.
+                // References by URI allow posts that reply to one another in a circle: that is no line.
                 Some((_, id)) if line.contains(&id) => return Ok(None),
                 Some((_, id)) => line.push(id),
             }

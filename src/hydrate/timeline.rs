@@ -79,7 +79,7 @@ impl NewestTimes {
         let known = self.times.get(..self.len).unwrap_or_default();
         match known.iter().find(|t| **t <= cursor) {
             Some(t) => Some(*t),
-            // All that is known is newer; older entries may follow.
+            // All times that are known are newer than the cursor. The account may have older entries that are not.
             None if self.len == MAX_TIMES => known.last().map(|t| cursor.min(*t)),
             None => None,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::block_set::BlockSet;
 use super::follow_sets::FollowSets;
 use super::mute_set::MuteSet;
-use super::state::{ProfileViewer, State};
+use super::state::{HydrationState, ProfileViewer};
 use super::{Hydrator, Result};
 use crate::store::rows::EdgeKind;
 use crate::store::{ActorId, Reader, RecordId, Rkey, Target, private};
@@ -21,7 +21,7 @@ pub struct Side {
 
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
-    pub fn profile_viewers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    pub fn profile_viewers(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         if !self.ctx.signed_in {
             return Ok(());
         }
@@ -51,7 +51,12 @@ impl Hydrator<'_> {
         })
     }
 
-    fn relation(&self, state: &mut State, own: &Side, id: ActorId) -> Result<ProfileViewer> {
+    fn relation(
+        &self,
+        state: &mut HydrationState,
+        own: &Side,
+        id: ActorId,
+    ) -> Result<ProfileViewer> {
         if id == own.id {
             return Ok(ProfileViewer::default());
         }
@@ -100,7 +105,7 @@ impl Hydrator<'_> {
 
     fn list_relation(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         own: &Side,
         theirs: &BlockSet,
         id: ActorId,
@@ -109,7 +114,7 @@ impl Hydrator<'_> {
         out.muted_by_list = self.live_list_with(state, &own.mutes.lists, id)?;
         out.blocking_by_list = self.live_list_with(state, &own.blocks.blocked_lists, id)?;
         out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, own.id)?;
-        // Views name these two.
+        // The profile view shows these two lists, so they are hydrated; of a list that blocks the viewer it shows nothing.
         let named: Vec<RecordId> =
             [out.muted_by_list, out.blocking_by_list].into_iter().flatten().collect();
         self.lists_basic(state, &named)
@@ -118,7 +123,7 @@ impl Hydrator<'_> {
     /// The first of `lists` that has `member` on it and is a live moderation list.
     pub(super) fn live_list_with(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         lists: &[RecordId],
         member: ActorId,
     ) -> Result<Option<RecordId>> {
@@ -135,7 +140,7 @@ impl Hydrator<'_> {
     /// The first of `lists` that has `member` on it, live or not.
     pub fn any_list_with(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         lists: &[RecordId],
         member: ActorId,
     ) -> Result<Option<RecordId>> {

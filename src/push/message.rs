@@ -17,7 +17,7 @@ const NAME: usize = 64;
 /// A notification to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Message {
+pub(super) struct PushMessage {
     /// The same for each delivery of the same notification.
     pub(super) id: String,
     recipient: String,
@@ -52,7 +52,7 @@ pub(super) struct Texts {
     pub(super) subject: Option<String>,
 }
 
-impl Message {
+impl PushMessage {
     /// Words for a notification whose author, record and subject are in `state`; `None` if the author is not.
     pub(super) fn new(state: &NotifState, row: &NotifRow, texts: Texts) -> Option<Self> {
         let author = profile_basic(&state.posts.base, row.author)?;
@@ -86,7 +86,7 @@ impl Message {
         #[derive(Serialize)]
         struct Body<'a> {
             #[serde(flatten)]
-            message: &'a Message,
+            message: &'a PushMessage,
             registrations: Vec<Device<'a>>,
         }
         #[derive(Serialize)]

@@ -12,10 +12,10 @@ use super::image_url;
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
 use super::site::{Extras, overlay};
-use crate::hydrate::Preset;
+use crate::hydrate::ImagePreset;
 use crate::hydrate::collections as c;
 use crate::hydrate::post_flags;
-use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
+use crate::hydrate::post_record::{Embed, EmbedImage, EmbedMedia, RecordRef};
 use crate::hydrate::post_state::{Post, PostState};
 use crate::moderation::Label;
 use crate::syntax::datetime::Time;
@@ -216,13 +216,15 @@ impl PostState {
         })
     }
 
-    fn media_view<'a>(&'a self, post: &'a Post, media: &'a Media) -> MediaView<'a> {
+    fn media_view<'a>(&'a self, post: &'a Post, media: &'a EmbedMedia) -> MediaView<'a> {
         let did = &*post.record.did;
-        let thumb = |image: &Image| image_url(&self.base, Preset::FeedThumbnail, did, &image.cid);
-        let fullsize = |image: &Image| image_url(&self.base, Preset::FeedFullsize, did, &image.cid);
+        let thumb =
+            |image: &EmbedImage| image_url(&self.base, ImagePreset::FeedThumbnail, did, &image.cid);
+        let fullsize =
+            |image: &EmbedImage| image_url(&self.base, ImagePreset::FeedFullsize, did, &image.cid);
         match media {
-            Media::Images(images) => {
-                let view = |image: &'a Image| ImageView {
+            EmbedMedia::Images(images) => {
+                let view = |image: &'a EmbedImage| ImageView {
                     thumb: thumb(image),
                     fullsize: fullsize(image),
                     alt: &image.alt,
@@ -230,8 +232,8 @@ impl PostState {
                 };
                 MediaView::Images { images: images.iter().map(view).collect() }
             }
-            Media::Gallery(items) => {
-                let view = |image: &'a Image| GalleryImageView {
+            EmbedMedia::Gallery(items) => {
+                let view = |image: &'a EmbedImage| GalleryImageView {
                     tag: "app.bsky.embed.gallery#viewImage",
                     thumbnail: thumb(image),
                     fullsize: fullsize(image),
@@ -240,8 +242,8 @@ impl PostState {
                 };
                 MediaView::Gallery { items: items.iter().map(view).collect() }
             }
-            Media::Video { cid, alt, aspect_ratio, presentation } => {
-                // encodeURIComponent: of what DIDs and CIDs are made of, only these two are escaped.
+            EmbedMedia::Video { cid, alt, aspect_ratio, presentation } => {
+                // As `encodeURIComponent` does: of the characters of DIDs and CIDs it escapes only these two.
                 let did = did.replace('%', "%25").replace(':', "%3A");
                 let base = format!("{}/{did}/{cid}", self.base.videos);
                 MediaView::Video(VideoView {
@@ -253,10 +255,10 @@ impl PostState {
                     presentation: presentation.as_deref(),
                 })
             }
-            Media::External { uri, title, description, thumb, associated_refs, .. } => {
+            EmbedMedia::External { uri, title, description, thumb, associated_refs, .. } => {
                 let thumb = thumb
                     .as_ref()
-                    .map(|cid| image_url(&self.base, Preset::FeedThumbnail, did, cid));
+                    .map(|cid| image_url(&self.base, ImagePreset::FeedThumbnail, did, cid));
                 let mut external = ExternalView {
                     uri,
                     title: Cow::Borrowed(title),

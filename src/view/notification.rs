@@ -85,7 +85,7 @@ impl NotifState {
                     pack = found.via.and_then(|id| starter_pack_basic(base, id));
                     (&*found.cid, NotifiedRecord::Other(&found.value))
                 }
-                // Verifications are told of when they end, too.
+                // A verification that ended notifies too, and then its record is gone.
                 None if id.coll == c::VERIFICATION => {
                     let tag = "app.bsky.notification.defs#recordDeleted";
                     (DELETED_CID, NotifiedRecord::Deleted { tag })

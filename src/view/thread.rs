@@ -101,7 +101,7 @@ impl PostState {
                 top = Some(ThreadNode::NotFound(NotFoundPost::new(&reply.parent.uri)));
                 break;
             };
-            // A post of another thread is none of ours.
+            // A parent that belongs to another thread is not shown.
             if self.post(id).is_none_or(|p| p.root_uri() != root) {
                 break;
             }

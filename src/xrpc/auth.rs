@@ -15,16 +15,54 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::call::Credentials;
-use super::context::Clock;
 use super::error::XrpcError;
 use super::jwt::{self, Claims, Issuer, Token};
-use super::method::{Auth, TokenRule};
 use super::password::{self, AdminPassword, Role};
+use super::ports::Clock;
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
 use crate::syntax::Did;
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone; the `authorization` header is not looked at.
+    None,
+    /// Anyone; with a service token, as that account.
+    Optional,
+    /// As `Optional`; with the admin password, as the operator.
+    OptionalOrAdmin,
+    /// A service token is needed.
+    Required,
+    /// The admin password or a token of the moderation service is needed.
+    AdminOrModService,
+}
+
+impl Auth {
+    /// How the docs page calls it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::OptionalOrAdmin => "optional, admin",
+            Self::Required => "required",
+            Self::AdminOrModService => "admin",
+        }
+    }
+}
+
+/// Which service tokens fit a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRule {
+    /// `lxm` is the method, `aud` is us.
+    Own,
+    /// Tokens for `chat.bsky.*` fit too: the chat service asks with its caller's token.
+    OrChat,
+    /// Tokens for the feed generator: `lxm` getFeed or getFeedSkeleton, `aud` unchecked.
+    FeedGenerator,
+}
 
 /// Why there is no key to check a token with.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use super::error::XrpcError;
-use super::fetch_requests::Wishes;
+use super::fetch_requests::FetchRequests;
 use super::labelers::ParsedLabelers;
 use crate::lexicon::Params;
 use crate::syntax::Did;
@@ -72,7 +72,7 @@ pub struct Call {
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// What the handler finds missing.
-    pub wishes: Wishes,
+    pub to_fetch: FetchRequests,
     /// The caller was found to belong to the community; asked only where it matters.
     pub community: bool,
 }

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::labelers::ParsedLabelers;
+use super::message::{CONTENT_LABELERS, REPO_REV};
 use crate::store::StoreError;
 
 type Text = Cow<'static, str>;
@@ -161,7 +162,7 @@ impl XrpcError {
     #[must_use]
     pub fn with_repo_rev(self, rev: Option<&str>) -> Self {
         match rev.and_then(|rev| HeaderValue::from_str(rev).ok()) {
-            Some(value) => self.with_header(super::reply::REPO_REV, value),
+            Some(value) => self.with_header(REPO_REV, value),
             None => self,
         }
     }
@@ -170,7 +171,7 @@ impl XrpcError {
     #[must_use]
     pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
         match labelers.header_value() {
-            Some(value) => self.with_header(super::reply::CONTENT_LABELERS, value),
+            Some(value) => self.with_header(CONTENT_LABELERS, value),
             None => self,
         }
     }

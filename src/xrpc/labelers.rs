@@ -13,7 +13,7 @@ const MAX_LABELERS: usize = 64;
 
 /// One labeler in the order of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labeler {
+pub struct AcceptedLabeler {
     /// The labeler's DID.
     pub did: Did,
     /// Whether `!takedown` and `!suspend` of this labeler remove content.
@@ -24,20 +24,20 @@ pub struct Labeler {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedLabelers {
     /// Distinct, in the client's order.
-    pub labelers: Vec<Labeler>,
+    pub labelers: Vec<AcceptedLabeler>,
 }
 
 impl ParsedLabelers {
     /// The operator's defaults: all of them redact.
     pub fn defaults(dids: impl IntoIterator<Item = Did>) -> Self {
-        let labelers = dids.into_iter().map(|did| Labeler { did, redact: true }).collect();
+        let labelers = dids.into_iter().map(|did| AcceptedLabeler { did, redact: true }).collect();
         Self { labelers }
     }
 
     /// Reads a header value; `None` when it is not a structured list of DIDs.
     pub fn parse(header: &str) -> Option<Self> {
         let mut parser = Parser::new(header);
-        let mut labelers: Vec<Labeler> = Vec::new();
+        let mut labelers: Vec<AcceptedLabeler> = Vec::new();
         parser.skip(b" ");
         while !parser.at_end() {
             let Item::Text(text) = parser.item()? else {
@@ -48,7 +48,7 @@ impl ParsedLabelers {
             if let Some(known) = labelers.iter_mut().find(|known| known.did == did) {
                 known.redact |= redact;
             } else if labelers.len() < MAX_LABELERS {
-                labelers.push(Labeler { did, redact });
+                labelers.push(AcceptedLabeler { did, redact });
             }
             if parser.next_member()? {
                 continue;

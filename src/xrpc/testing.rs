@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
-use crate::hydrate::{Settings, Shared};
+use crate::hydrate::{HydrationSettings, Shared};
 use crate::index::Index;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
@@ -80,7 +80,7 @@ impl Rights for Flags {
 
 /// A hook that says yes of those named here, and nothing sensible when `down`.
 #[derive(Default)]
-pub(super) struct Door {
+pub(super) struct CommunityHook {
     pub(super) members: Mutex<Vec<String>>,
     /// Everybody is a member.
     pub(super) open: bool,
@@ -88,7 +88,7 @@ pub(super) struct Door {
     pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
-impl MemberHook for Door {
+impl MemberHook for CommunityHook {
     fn ask<'a>(
         &'a self,
         did: &'a Did,
@@ -113,7 +113,7 @@ impl MemberHook for Door {
 /// A community behind that door, whose posts are kept by an index over `store`.
 pub(super) fn community(
     store: &Store,
-    door: &Arc<Door>,
+    door: &Arc<CommunityHook>,
     list: Option<String>,
     posts: usize,
 ) -> (Arc<Community>, Arc<Index>) {
@@ -124,12 +124,12 @@ pub(super) fn community(
 
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.
 #[derive(Default)]
-pub(super) struct Generators {
+pub(super) struct FakeGenerators {
     pub(super) answer: Mutex<Option<(u16, String)>>,
     pub(super) asked: Mutex<Vec<(String, HeaderMap)>>,
 }
 
-impl FeedGenerators for Generators {
+impl FeedGenerators for FakeGenerators {
     fn endpoint<'a>(
         &'a self,
         did: &'a Did,
@@ -265,7 +265,7 @@ pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
     let dir = tempfile::tempdir().unwrap().keep();
     let store = Store::open(&dir, 64 << 20).unwrap();
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
-    let settings = Settings::new("https://appview.example");
+    let settings = HydrationSettings::new("https://appview.example");
     let hydration = Arc::new(Shared::new(&store, 100, settings).unwrap());
     context_over(keys, store, writer, hydration, Arc::default())
 }
@@ -276,7 +276,7 @@ pub(super) fn context_over(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
 ) -> Arc<AppCtx> {
     context_with(keys, store, writer, hydration, feeds, None)
 }
@@ -287,7 +287,7 @@ pub(super) fn context_with(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
     community: Option<Arc<Community>>,
 ) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
-use aerie::hydrate::{Settings, Shared};
+use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::Identity;
 use aerie::index::check::{Options, check};
 use aerie::index::held::held_records;
@@ -18,7 +18,7 @@ use aerie::store::repo_jobs::{self as jobs, JobRow, Priority};
 use aerie::store::{ActorId, Reader, Store, StoreError, Target, Writer, bookmarks, meta};
 use aerie::syntax::{AtUriRef, Did};
 use aerie::xrpc::{
-    self, App, AppCtx, AuthConfig, Authenticator, KeyError, KeySource, Members, Missing,
+    self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyError, KeySource, Members,
     NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -273,11 +273,11 @@ fn reference(record: &Record, key: &str) -> Option<String> {
 struct FromNetwork(Arc<View>);
 
 impl OnRead for FromNetwork {
-    fn bring(&self, missing: Vec<Missing>, _within: Duration) -> BoxFuture<'_, bool> {
+    fn bring(&self, missing: Vec<FetchRequest>, _within: Duration) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let mut found = false;
             for missing in missing {
-                if let Missing::Record { repo, collection, rkey, parents } = missing {
+                if let FetchRequest::Record { repo, collection, rkey, parents } = missing {
                     let uri = format!("at://{repo}/{collection}/{rkey}");
                     found |= fetch(&self.0, &uri, parents).await;
                 }
@@ -332,11 +332,11 @@ impl Reading {
     pub(crate) fn new(view: &Arc<View>, fetching: bool) -> Self {
         let key = PrivateKey::generate();
         let (store, config, url) = (view.store.clone(), &view.config, "https://appview.example");
-        let hydration = Arc::new(Shared::new(&store, 4096, Settings::new(url)).unwrap());
+        let hydration = Arc::new(Shared::new(&store, 4096, HydrationSettings::new(url)).unwrap());
         let dialer = Dialer::new(true).unwrap();
         let identity = Identity::new(&config.network, &dialer, url, 16);
         let http = HttpClient::new(&dialer, url);
-        let none = media::Settings {
+        let none = media::MediaSettings {
             cache_path: view.folder.path().join("images"),
             cache_size: 0,
             floor: 0,
@@ -402,7 +402,7 @@ impl Reading {
             method: http::Method::GET,
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
-            body: xrpc::Body::Missing,
+            body: xrpc::Body::FetchRequest,
             peer: ([127, 0, 0, 1], 4000).into(),
         };
         let response = self.app.handle(request).await;

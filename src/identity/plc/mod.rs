@@ -25,9 +25,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-pub use file::{FileError, FileStatus};
+pub use file::{FileStatus, PlcFileError};
 pub use follow::{Follow, PlcSource};
-pub(super) use line::More;
 
 use super::{DidDoc, Freshness, IdentityError};
 use crate::store::meta::{self, Due};
@@ -137,9 +136,9 @@ pub type Outdated = Box<dyn Fn(&Did) + Send + Sync>;
 
 /// The way of operations into the store: from the directory, or from files. Cheap to clone.
 #[derive(Clone)]
-pub struct PlcExport(Arc<Inner>);
+pub struct PlcExport(Arc<PlcInner>);
 
-struct Inner {
+struct PlcInner {
     directory: String,
     store: Store,
     writer: Writer,
@@ -184,7 +183,7 @@ impl PlcExport {
         outdated: Outdated,
     ) -> Result<Self, StoreError> {
         let progress = plc::progress(&table.store.snapshot(), directory)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(PlcInner {
             directory: directory.to_owned(),
             store: table.store.clone(),
             writer,
