@@ -103,10 +103,10 @@ pub struct Verification {
 }
 
 /// Accounts by number; `None` for those that the network never showed.
-pub(super) type Cache = ActorCache<Option<Arc<Actor>>>;
+pub(super) type ActorViewCache = ActorCache<Option<Arc<Actor>>>;
 
 /// A cache of up to `entries` accounts.
-pub(super) fn cache(store: &Store, entries: usize) -> Cache {
+pub(super) fn cache(store: &Store, entries: usize) -> ActorViewCache {
     ActorCache::new(store, entries)
 }
 

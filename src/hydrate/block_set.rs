@@ -26,10 +26,10 @@ pub struct BlockSet {
 }
 
 /// Block sets by account.
-pub(super) type Cache = ActorCache<Arc<BlockSet>>;
+pub(super) type BlockSetCache = ActorCache<Arc<BlockSet>>;
 
 /// A cache of the block sets of up to `entries` accounts.
-pub(super) fn cache(store: &Store, entries: usize) -> Cache {
+pub(super) fn cache(store: &Store, entries: usize) -> BlockSetCache {
     ActorCache::new(store, entries)
 }
 

@@ -15,7 +15,7 @@ use crate::store::{
     ActorId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
 };
 
-/// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
+/// Items that do not count and that a page of a list leaves out: after so many it ends early, with a cursor.
 const MAX_PASSED: usize = 2_000;
 
 /// What an account has a record on.
@@ -54,6 +54,13 @@ impl Edges<'_> {
         let wins = |edge: &Edge| h.is_winner(kind, actor, edge);
         sorted.page_of(cursor, limit, wins, |edge| h.tie_cid(kind, actor, edge.rkey))
     }
+}
+
+/// What becomes of members who opted out of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptedOut {
+    Kept,
+    LeftOut,
 }
 
 /// A member of a list.
@@ -166,8 +173,11 @@ impl Hydrator<'_> {
         cursor: Option<&TimeCursor>,
         limit: usize,
     ) -> Result<Page<ListItem>> {
-        let may_leave = self.may_leave(list)?;
-        self.newest_items(list, cursor, limit, may_leave)
+        let opted_out = match self.may_leave(list)? {
+            true => OptedOut::LeftOut,
+            false => OptedOut::Kept,
+        };
+        self.newest_items(list, cursor, limit, opted_out)
     }
 
     /// Whether who opted out of a list is not on it for the viewer.
@@ -176,13 +186,13 @@ impl Hydrator<'_> {
             && self.load_record(list)?.is_some_and(|list| is_reference_list(&list)))
     }
 
-    /// The members of a list, with `may_leave` without those who opted out.
+    /// The members of a list.
     pub(super) fn newest_items(
         &self,
         list: RecordId,
         cursor: Option<&TimeCursor>,
         limit: usize,
-        may_leave: bool,
+        opted_out: OptedOut,
     ) -> Result<Page<ListItem>> {
         let target = Target::Record(list);
         let mut out = Collector::new(limit, cursor);
@@ -195,7 +205,7 @@ impl Hydrator<'_> {
                 // A second item for the same member has no effect of its own.
                 let fan = self.snapshot.fan(EdgeKind::ListItem, target, member)?;
                 Ok(fan.is_some_and(|fan| fan.rkey == rkey)
-                    && !(may_leave && self.opt_out(list, member)?.is_some()))
+                    && (opted_out == OptedOut::Kept || self.opt_out(list, member)?.is_none()))
             };
             let item = ListItem { member, rkey };
             match counts() {

@@ -10,8 +10,8 @@ use crate::store::ids::{ByteReader, prefix_end};
 use crate::store::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
 use crate::store::{ActorId, Ks, PostId, Reader, Target};
 
-/// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor. One whose post has
-/// to be read counts as `READ` of them.
+/// Entries that a filter may leave out of one page: after so many the page ends early, with a cursor. An entry whose post
+/// has to be read counts as `READ` of them.
 const MAX_PASSED: usize = 2_000;
 const READ: usize = 10;
 

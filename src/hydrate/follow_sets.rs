@@ -69,10 +69,10 @@ impl FollowList {
 }
 
 /// Follow sets of those who call.
-pub(super) type Cache = ActorCache<Arc<FollowSets>>;
+pub(super) type FollowSetsCache = ActorCache<Arc<FollowSets>>;
 
 /// A cache of follow sets of `budget` bytes together. One takes three kilobytes mostly, a hundred at worst.
-pub(super) fn cache(store: &Store, budget: u64) -> Cache {
+pub(super) fn cache(store: &Store, budget: u64) -> FollowSetsCache {
     ActorCache::weighed(store, budget, FollowSets::weight)
 }
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::{Hydrator, Result};
-use crate::moderation::{Label, labels};
+use crate::moderation::{ShownLabel, labels};
 use crate::store::ids::{ByteReader, KeyBuf, prefix_end};
 use crate::store::rows::LabelRow;
 use crate::store::{Key, Ks, Reader, collections as c};
@@ -89,7 +89,7 @@ impl Hydrator<'_> {
         patterns: &[Pattern],
         from: Option<&LabelCursor>,
         limit: usize,
-    ) -> Result<(Vec<Label>, Option<LabelCursor>)> {
+    ) -> Result<(Vec<ShownLabel>, Option<LabelCursor>)> {
         let (mut out, mut budget) = (Vec::new(), MAX_ROWS);
         let first = from.map_or(0, |cursor| cursor.pattern);
         for (pattern, wanted) in patterns.iter().enumerate().skip(first) {
@@ -108,6 +108,8 @@ impl Hydrator<'_> {
                     let rows = self.label_rows(&lo, hi.as_deref())?;
                     let more = rows.len() == CHUNK;
                     for (key, labels) in rows {
+                        lo = key.clone();
+                        lo.push(0);
                         let Some(target) = ByteReader::new(&key).target() else { continue };
                         let subject: Arc<str> = self.snapshot.target_text(target)?.into();
                         let next = |given| {
@@ -117,8 +119,6 @@ impl Hydrator<'_> {
                             return Ok((out, next(0)));
                         }
                         budget -= 1;
-                        lo = key.clone();
-                        lo.push(0);
                         let given = from.as_ref().filter(|(at, _)| *at == key);
                         let given = given.map_or(0, |(_, cursor)| cursor.given);
                         let shown = self.labels_of(&subject, &labels, wanted, earlier)?;
@@ -144,13 +144,13 @@ impl Hydrator<'_> {
         rows: &[LabelRow],
         wanted: &Pattern,
         earlier: &[Pattern],
-    ) -> Result<Vec<Label>> {
+    ) -> Result<Vec<ShownLabel>> {
         if !wanted.matches(subject) || earlier.iter().any(|p| p.matches(subject)) {
             return Ok(Vec::new());
         }
         let did = |id| self.snapshot.did(id);
         let mut shown = labels::judge(rows, subject, &self.ctx.labelers, self.ctx.now, did)?.shown;
-        // Rows are in the order of the labelers' numbers, and a cursor counts them.
+        // The order of the rows may differ on another replica, and a cursor counts the labels: so names decide.
         shown.sort_unstable_by(|a, b| (&a.src, &a.val).cmp(&(&b.src, &b.val)));
         Ok(shown)
     }

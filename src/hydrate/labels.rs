@@ -28,10 +28,10 @@ pub(super) enum AccountLabels {
 }
 
 /// Labels by account: on whatever is its own.
-pub(super) type Cache = RowViews<AccountLabels>;
+pub(super) type AccountLabelsCache = RowViews<AccountLabels>;
 
 /// A cache of the labels of up to `entries` accounts.
-pub(super) fn cache(entries: usize) -> Cache {
+pub(super) fn cache(entries: usize) -> AccountLabelsCache {
     RowViews::new(entries)
 }
 

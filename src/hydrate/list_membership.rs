@@ -22,10 +22,10 @@ const SCAN_ADVANTAGE: u64 = 8;
 type ListMembers = Option<Arc<FxHashSet<ActorId>>>;
 
 /// Members by list.
-pub(super) type Cache = RowViews<ListMembers>;
+pub(super) type ListMembersCache = RowViews<ListMembers>;
 
 /// A cache of members of lists, of `budget` bytes together.
-pub(super) fn cache(budget: u64) -> Cache {
+pub(super) fn cache(budget: u64) -> ListMembersCache {
     RowViews::weighed(budget, weight)
 }
 

@@ -34,10 +34,10 @@ impl MuteSet {
 }
 
 /// Mute sets of those who call.
-pub(super) type Cache = ActorCache<Arc<MuteSet>>;
+pub(super) type MuteSetCache = ActorCache<Arc<MuteSet>>;
 
 /// A cache of mute sets of `budget` bytes together. One is next to nothing mostly, a hundred kilobytes at worst.
-pub(super) fn cache(store: &Store, budget: u64) -> Cache {
+pub(super) fn cache(store: &Store, budget: u64) -> MuteSetCache {
     ActorCache::weighed(store, budget, MuteSet::weight)
 }
 

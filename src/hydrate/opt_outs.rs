@@ -15,10 +15,10 @@ const MAX_OPT_OUTS: usize = 1_000;
 type OptOuts = Option<Arc<FxHashMap<RecordId, Rkey>>>;
 
 /// Opt-outs by account.
-pub(super) type Cache = RowViews<OptOuts>;
+pub(super) type OptOutsCache = RowViews<OptOuts>;
 
 /// A cache of opt-outs of `budget` bytes together.
-pub(super) fn cache(budget: u64) -> Cache {
+pub(super) fn cache(budget: u64) -> OptOutsCache {
     RowViews::weighed(budget, weight)
 }
 

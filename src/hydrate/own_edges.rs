@@ -20,10 +20,10 @@ const MAX_HELD: usize = 1_000;
 type EdgeMap = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
 
 /// What accounts like and what they repost, by account and kind.
-pub(super) type Cache = RowViews<EdgeMap>;
+pub(super) type OwnEdgesCache = RowViews<EdgeMap>;
 
 /// A cache of likes and reposts of `budget` bytes together; those of an account take forty kilobytes at worst.
-pub(super) fn cache(budget: u64) -> Cache {
+pub(super) fn cache(budget: u64) -> OwnEdgesCache {
     RowViews::weighed(budget, weight)
 }
 
@@ -32,7 +32,7 @@ fn weight(edges: &EdgeMap) -> u64 {
     128 + edges.as_ref().map_or(0, |edges| 37 * edges.capacity() as u64)
 }
 
-/// What one answer needed of accounts so far, the last of each kind.
+/// The edge maps that an answer has at hand: of each kind that of the account it asked about last.
 #[derive(Default)]
 pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, EdgeMap)>);
 

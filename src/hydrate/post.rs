@@ -27,10 +27,10 @@ use crate::store::{
 };
 
 /// Parsed posts, by row.
-pub(super) type Cache = RowViews<Option<Post>>;
+pub(super) type PostCache = RowViews<Option<Post>>;
 
 /// A cache of up to `entries` posts, two kilobytes each.
-pub(super) fn cache(entries: usize) -> Cache {
+pub(super) fn cache(entries: usize) -> PostCache {
     RowViews::new(entries)
 }
 

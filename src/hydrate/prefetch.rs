@@ -103,7 +103,7 @@ impl Hydrator<'_> {
             while let Some(mut part) = queue.take() {
                 for (id, below) in part.posts.drain(..) {
                     // An error is not lost: the answer reads the post again and meets it there.
-                    let replies = self.touch(id, below > 0).unwrap_or_default();
+                    let replies = self.touch(id, below).unwrap_or_default();
                     part.found.extend(replies.into_iter().map(|id| (id, below - 1)));
                 }
             }
@@ -122,9 +122,9 @@ impl Hydrator<'_> {
         id.is_community() || self.snapshot.holds(&self.shared.posts, (Ks::Post, &id.to_bytes()))
     }
 
-    /// Reads what a view of a post needs; the replies to it, if they are asked for.
-    fn touch(&self, id: PostId, replies: bool) -> Result<Vec<PostId>> {
-        let below = match self.snapshot.agg(Target::Post(id))?.has_replies() && replies {
+    /// Reads what a view of a post needs; gives the replies to it if levels below it are wanted.
+    fn touch(&self, id: PostId, below: usize) -> Result<Vec<PostId>> {
+        let replies = match self.snapshot.agg(Target::Post(id))?.has_replies() && below > 0 {
             true => self.snapshot.replies(id)?.unwrap_or_default(),
             false => Vec::new(),
         };
@@ -132,7 +132,7 @@ impl Hydrator<'_> {
         self.actor(id.author)?;
         self.block_set(id.author)?;
         self.touch_labels(id.author)?;
-        Ok(below)
+        Ok(replies)
     }
 }
 

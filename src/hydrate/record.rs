@@ -6,7 +6,7 @@ use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields;
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::store::rows::RecordRow;
 use crate::store::{Reader, RecordId, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
@@ -27,7 +27,7 @@ pub struct ShownRecord {
     /// When it was indexed, milliseconds.
     pub indexed: i64,
     /// The labels that its author put on it.
-    pub self_labels: Vec<Label>,
+    pub self_labels: Vec<ShownLabel>,
 }
 
 impl ShownRecord {
@@ -54,13 +54,13 @@ pub fn own_labels(
     cid: &str,
     created: Option<&str>,
     vals: &[String],
-) -> Vec<Label> {
+) -> Vec<ShownLabel> {
     // Nearly no record has labels of its own.
     if vals.is_empty() {
         return Vec::new();
     }
     let cts = datetime::format_ms(created.map_or(0, datetime::normalize_ms));
-    let label = |val: &String| Label {
+    let label = |val: &String| ShownLabel {
         src: Arc::clone(author),
         uri: Arc::clone(uri),
         cid: Some(cid.to_owned()),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::edges::ListItem;
+use super::edges::{ListItem, OptedOut};
 use super::graph::is_reference_list;
 use super::state::{HydrationState, SampleItem, StarterPack};
 use super::{Hydrator, Result, fields};
@@ -18,10 +18,10 @@ const CANDIDATES: usize = 50;
 const SAMPLE: usize = 12;
 
 /// The newest members of lists, by list.
-pub(super) type Cache = RowViews<Arc<[ListItem]>>;
+pub(super) type NewestMembersCache = RowViews<Arc<[ListItem]>>;
 
 /// A cache of the newest members of up to `entries` lists, eight hundred bytes each.
-pub(super) fn cache(entries: usize) -> Cache {
+pub(super) fn cache(entries: usize) -> NewestMembersCache {
     RowViews::new(entries)
 }
 
@@ -88,7 +88,7 @@ impl Hydrator<'_> {
         // Cached by the rows of the list's members: every change of the items changes one of them.
         let row = rev_prefix(EdgeKind::ListItem, Target::Record(list));
         let held = self.snapshot.view(&self.shared.newest_members, (Ks::Rev, &row), || {
-            Ok((self.newest_items(list, None, CANDIDATES, false)?.items.into(), true))
+            Ok((self.newest_items(list, None, CANDIDATES, OptedOut::Kept)?.items.into(), true))
         })?;
         if self.may_leave(list)? {
             for item in held.iter() {

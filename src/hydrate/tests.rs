@@ -69,35 +69,35 @@ fn who_is_not_hosted_is_not_there() {
     let f = Fixture::new();
     let (alice, bob, labeler) = (f.account("alice"), f.account("bob"), f.account("labeler"));
     let anonymous = seen_by(None);
-    let shown = |ctx: &HydrateCtx, whatever| {
+    let shown = |ctx: &HydrateCtx, which| {
         f.hydrate(ctx, |h| {
             let mut state = h.state();
-            h.profiles_detailed(&mut state, &[bob], whatever).unwrap();
+            h.profiles_detailed(&mut state, &[bob], which).unwrap();
             (state.actor(bob).is_some(), state.is_taken_down(bob), state.is_deactivated(bob))
         })
     };
-    assert_eq!(shown(&anonymous, false), (true, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (true, false, false));
     f.update(bob, |row| row.status = AccountStatus::Deactivated);
-    assert_eq!(shown(&anonymous, false), (false, false, false));
-    assert_eq!(shown(&anonymous, true), (true, false, true));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (true, false, true));
     f.update(bob, |row| row.status = AccountStatus::Suspended);
-    assert_eq!(shown(&anonymous, true), (true, true, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (true, true, false));
     f.update(bob, |row| row.status = AccountStatus::Deleted);
-    assert_eq!(shown(&anonymous, true), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (false, false, false));
     f.update(bob, |row| row.status = AccountStatus::Active);
     f.label(labeler, Target::Actor(bob), "!takedown");
-    assert_eq!(shown(&anonymous, false), (true, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (true, false, false));
     let labels = |redact| HydrateCtx {
         labelers: [(labeler, redact)].into_iter().collect(),
         ..seen_by(Some(alice))
     };
-    assert_eq!(shown(&labels(false), false), (true, false, false));
-    assert_eq!(shown(&labels(true), false), (false, true, false));
-    assert_eq!(shown(&labels(true), true), (true, true, false));
+    assert_eq!(shown(&labels(false), ShownAccounts::Hosted), (true, false, false));
+    assert_eq!(shown(&labels(true), ShownAccounts::Hosted), (false, true, false));
+    assert_eq!(shown(&labels(true), ShownAccounts::All), (true, true, false));
     f.take_down(Target::Actor(bob));
-    assert_eq!(shown(&anonymous, false), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (false, false, false));
     let operator = HydrateCtx { include_takedowns: true, ..seen_by(None) };
-    assert_eq!(shown(&operator, false), (true, true, false));
+    assert_eq!(shown(&operator, ShownAccounts::Hosted), (true, true, false));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn known_followers_by_either_way_of_reading() {
     let known = |viewer| {
         f.hydrate(&seen_by(Some(viewer)), |h| {
             let mut state = h.state();
-            h.profiles_detailed(&mut state, &[star], false).unwrap();
+            h.profiles_detailed(&mut state, &[star], ShownAccounts::Hosted).unwrap();
             state.known_followers.get(&star).map(|k| (k.count, k.sample.len()))
         })
     };

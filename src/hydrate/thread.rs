@@ -18,7 +18,7 @@ const MAX_BELOW: usize = 4_000;
 const MAX_REPLIES: usize = 20_000;
 /// Posts in the line of the author's own replies.
 const MAX_OP_THREAD: usize = 1_000;
-/// How many likers are known to the viewer: looked for among so many, so many shown.
+/// Among so many of the latest likers those whom the viewer follows are looked for, and so many of these are shown.
 const KNOWN_LIKERS: (usize, usize) = (500, 3);
 
 /// Which posts a thread has.

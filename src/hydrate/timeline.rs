@@ -4,8 +4,8 @@
 //! it: an account whose newest entry below the cursor is older than the last entry of the page is never read.
 //!
 //! # Invariants
-//! - What is remembered is only an upper bound: entries come from the snapshot. A forgotten or stale bound costs a
-//!   read or hides an entry that was deleted meanwhile, never one that is there.
+//! - The remembered times only tell which feeds cannot be on a page; entries always come from the snapshot. So a time
+//!   that is out of date costs a read in vain at worst, and never hides an entry that is there.
 
 use std::collections::BinaryHeap;
 
@@ -87,10 +87,10 @@ impl NewestTimes {
 }
 
 /// The newest times, by account.
-pub(super) type Cache = ActorCache<NewestTimes>;
+pub(super) type NewestTimesCache = ActorCache<NewestTimes>;
 
 /// A cache of the newest times of up to `entries` accounts.
-pub(super) fn cache(store: &Store, entries: usize) -> Cache {
+pub(super) fn cache(store: &Store, entries: usize) -> NewestTimesCache {
     ActorCache::new(store, entries)
 }
 
@@ -105,6 +105,20 @@ fn load_newest_times(s: &Snapshot, actor: ActorId) -> Result<NewestTimes> {
         newest.len < MAX_TIMES
     })?;
     Ok(newest)
+}
+
+/// Which entries of a feed are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FeedEntries {
+    All,
+    /// No reposts.
+    Posts,
+}
+
+impl FeedEntries {
+    fn admit(self, row: &FeedRow) -> bool {
+        self == Self::All || row.repost_of.is_none()
+    }
 }
 
 /// One account's feed while it is merged.
@@ -127,7 +141,7 @@ impl FeedReader {
         Self { actor, ready: Vec::new(), next: Some(next), chunk: CHUNK.0 }
     }
 
-    fn fill(&mut self, s: &Snapshot, posts_only: bool) -> Result<()> {
+    fn fill(&mut self, s: &Snapshot, entries: FeedEntries) -> Result<()> {
         while self.ready.is_empty() {
             let Some(lo) = self.next.take() else { return Ok(()) };
             let end = prefix_end(&feed_prefix(self.actor));
@@ -136,7 +150,7 @@ impl FeedReader {
             s.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
                 read += 1;
                 let row = FeedRow::decode(k, v).map(|(_, row)| row);
-                ready.extend(row.filter(|r| !posts_only || r.repost_of.is_none()));
+                ready.extend(row.filter(|r| entries.admit(r)));
                 if read == chunk {
                     // The key after this one.
                     last = Some(Key::new().bytes(k).u8(0));
@@ -156,7 +170,7 @@ fn merge(
     h: &Hydrator<'_>,
     actors: impl Iterator<Item = ActorId>,
     cursor: Option<&TimeCursor>,
-    posts_only: bool,
+    entries: FeedEntries,
     into: &mut Collector<'_, FeedItem>,
 ) -> Result<()> {
     let from = cursor.map(|c| c.ms);
@@ -183,7 +197,7 @@ fn merge(
             at
         };
         let Some(source) = open.get_mut(at) else { continue };
-        source.fill(h.snapshot, posts_only)?;
+        source.fill(h.snapshot, entries)?;
         heap.extend(source.ready.last().map(|row| (row.sort, actor, at)));
     }
     Ok(())
@@ -204,10 +218,10 @@ impl Hydrator<'_> {
         let follows = held.chain(many.iter().flatten()).copied().filter(|id| *id != viewer);
         let tie = |item: &FeedItem| self.feed_item_cid(item);
         let mut others = Collector::new(limit, cursor);
-        merge(self, follows, cursor, false, &mut others)?;
+        merge(self, follows, cursor, FeedEntries::All, &mut others)?;
         let others = others.rows(tie)?;
         let mut own = Collector::new(limit, cursor);
-        merge(self, std::iter::once(viewer), cursor, false, &mut own)?;
+        merge(self, std::iter::once(viewer), cursor, FeedEntries::All, &mut own)?;
         let mut own = own.rows(tie)?;
         let own_limit = limit.min(10).max(limit - others.len().min(limit));
         let more_own = own.len() > own_limit;
@@ -248,7 +262,7 @@ impl Hydrator<'_> {
             read < MAX_SOURCES
         })?;
         let mut items = Collector::new(limit, cursor);
-        merge(self, members.into_iter(), cursor, true, &mut items)?;
+        merge(self, members.into_iter(), cursor, FeedEntries::Posts, &mut items)?;
         items.page(|item| self.feed_item_cid(item))
     }
 

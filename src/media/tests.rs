@@ -260,7 +260,7 @@ fn cut_and_garbled_files_neither_panic_nor_grow() {
     assert!(matches!(cut, Err(MediaError::Damaged)));
 }
 
-struct Fixture {
+struct CodecFixture {
     media: Arc<Media>,
     blobs: Arc<Blobs>,
     store: Store,
@@ -268,14 +268,14 @@ struct Fixture {
     takedowns: Takedowns,
 }
 
-fn fixture() -> Fixture {
+fn fixture() -> CodecFixture {
     let dir = tempfile::tempdir().unwrap().keep();
     let store = Store::open(&dir, 64 << 20).unwrap();
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
     let takedowns = Takedowns::load(&store.snapshot()).unwrap();
     let blobs = Arc::new(Blobs::default());
     let media = media(&store, takedowns.clone(), Arc::clone(&blobs));
-    Fixture { media, blobs, store, writer, takedowns }
+    CodecFixture { media, blobs, store, writer, takedowns }
 }
 
 fn asked(cid: &str) -> ImageRequest {

@@ -84,7 +84,7 @@ impl PushMessage {
     /// The body for the operator's endpoint, which serves the `registrations`.
     pub(super) fn to_endpoint(&self, registrations: &[Registration]) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct EndpointBody<'a> {
             #[serde(flatten)]
             message: &'a PushMessage,
             registrations: Vec<Device<'a>>,
@@ -104,7 +104,7 @@ impl PushMessage {
             age_restricted: r.age_restricted,
         });
         let registrations = registrations.collect();
-        json(&Body { message: self, registrations })
+        json(&EndpointBody { message: self, registrations })
     }
 
     /// The body for a device, at most `limit` bytes: what can be spared is left out. `None` if even that is too long.
@@ -142,11 +142,11 @@ fn about(row: &NotifRow) -> Option<Target> {
 
 fn post_text(state: &NotifState, target: Target) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Text {
+    struct TextField {
         text: String,
     }
     let Target::Post(id) = target else { return None };
-    let record: Text = serde_json::from_str(state.posts.post(id)?.record.json.get()).ok()?;
+    let record: TextField = serde_json::from_str(state.posts.post(id)?.record.json.get()).ok()?;
     Some(cut(record.text.trim(), SNIPPET))
 }
 

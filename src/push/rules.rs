@@ -2,7 +2,7 @@
 //! recipient's preferences.
 
 use super::message::{PushMessage, Texts};
-use crate::hydrate::notification::{Hidden, NotifState};
+use crate::hydrate::notification::{Hidden, NotifAuthors, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
 use crate::store::{Ks, Reader};
 use crate::view::notification::NotifText;
@@ -51,7 +51,7 @@ fn suppressed(
     viewer: ActorId,
     row: &NotifRow,
 ) -> Result<Option<&'static str>> {
-    if !h.is_listed(viewer, false, row)? {
+    if !h.is_listed(viewer, NotifAuthors::All, row)? {
         return Ok(Some("subject-gone"));
     }
     if !h.wants_pushed(viewer, row)? {

@@ -11,7 +11,7 @@ use crate::hydrate::{
     Actor, ActorId, Counter, HydrationState, ImagePreset, Json, JsonRef, LiveStatus, Profile,
     Target, fields,
 };
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.
@@ -48,7 +48,7 @@ pub struct ProfileView {
     pub created_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<Box<ViewerState>>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_post: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ pub struct StatusView {
     pub status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embed: Option<serde_json::Value>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,7 +218,7 @@ pub fn profile_basic(state: &HydrationState, id: ActorId) -> Option<ProfileView>
 }
 
 /// What is said of an account: of itself, of its profile, and by its profile.
-pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<Label> {
+pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<ShownLabel> {
     let mut all = labels(state, Target::Actor(actor.id));
     if let Some(profile) = &actor.profile {
         all.extend(labels(state, Target::Record(profile.record.id)));

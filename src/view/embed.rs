@@ -17,7 +17,7 @@ use crate::hydrate::collections as c;
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{Embed, EmbedImage, EmbedMedia, RecordRef};
 use crate::hydrate::post_state::{Post, PostState};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// The view of an embed.
@@ -185,7 +185,7 @@ pub struct ViewRecord<'a> {
     cid: &'a str,
     author: Arc<RawValue>,
     value: &'a RawValue,
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
     like_count: u64,
     reply_count: u64,
     repost_count: u64,
@@ -193,6 +193,14 @@ pub struct ViewRecord<'a> {
     indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     embeds: Option<Vec<EmbedView<'a>>>,
+}
+
+/// Where the view of an embedded record has its `$type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TypeTag {
+    Always,
+    /// Only where something stands in for the record: it is gone, blocked or detached.
+    OnStandIns,
 }
 
 impl PostState {
@@ -205,12 +213,14 @@ impl PostState {
     ) -> Option<EmbedView<'a>> {
         Some(match embed {
             Embed::Media(media) => EmbedView::Media(self.media_view(post, media)),
-            Embed::Record(record) => EmbedView::Record(self.record_view(post, record, depth, true)),
+            Embed::Record(record) => {
+                EmbedView::Record(self.record_view(post, record, depth, TypeTag::Always))
+            }
             Embed::RecordWithMedia(record, media) => {
                 EmbedView::RecordWithMedia(RecordWithMediaView {
                     tag: "app.bsky.embed.recordWithMedia#view",
                     media: self.media_view(post, media.as_ref()?),
-                    record: self.record_view(post, record, depth, false),
+                    record: self.record_view(post, record, depth, TypeTag::OnStandIns),
                 })
             }
         })
@@ -284,7 +294,7 @@ impl PostState {
         post: &'a Post,
         r: &'a RecordRef,
         depth: u8,
-        tagged: bool,
+        tag: TypeTag,
     ) -> RecordEmbedView<'a> {
         let record = self.embedded_view(post, r, depth);
         let stands_in = matches!(
@@ -294,7 +304,7 @@ impl PostState {
                 | EmbeddedRecord::Detached { .. }
         );
         RecordEmbedView {
-            tag: (tagged || stands_in).then_some("app.bsky.embed.record#view"),
+            tag: (tag == TypeTag::Always || stands_in).then_some("app.bsky.embed.record#view"),
             record: Box::new(record),
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile};
 use super::{image_url, labels};
 use crate::hydrate::{Counter, HydrationState, ImagePreset, Json, RecordId, Target, fields};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// `generatorView`.
@@ -29,7 +29,7 @@ pub struct GeneratorView {
     pub like_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepts_interactions: Option<bool>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<LikeViewer>,
     #[serde(skip_serializing_if = "Option::is_none")]

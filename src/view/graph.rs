@@ -10,7 +10,7 @@ use super::{image_url, labels};
 use crate::hydrate::{
     ActorId, Counter, HydrationState, ImagePreset, Json, RecordId, Target, fields,
 };
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// `listViewBasic` and, with its creator, `listView`.
@@ -31,7 +31,7 @@ pub struct ListView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar: Option<String>,
     pub list_item_count: u64,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<ListViewerView>,
     pub indexed_at: Time,
@@ -70,7 +70,7 @@ pub struct StarterPackViewBasic {
     pub creator: Box<ProfileView>,
     pub joined_week_count: u64,
     pub joined_all_time_count: u64,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     pub indexed_at: Time,
 }
 

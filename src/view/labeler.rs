@@ -8,7 +8,7 @@ use super::actor::{ProfileView, profile};
 use super::feedgen::{LikeViewer, like_viewer};
 use super::labels_with_own;
 use crate::hydrate::{ActorId, Counter, HydrationState, Json, Target, fields, graph::labeler_id};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// `labelerView` or `labelerViewDetailed`.
@@ -35,7 +35,7 @@ pub struct LabelerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<LikeViewer>,
     pub indexed_at: Time,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ pub mod thread;
 pub mod thread_v2;
 
 use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 
 /// The handle of an account that has no valid one.
 pub const INVALID_HANDLE: &str = "handle.invalid";
@@ -29,13 +29,13 @@ pub fn image_url(state: &HydrationState, preset: ImagePreset, did: &str, cid: &s
 
 /// The labels on a subject that clients see.
 #[must_use]
-pub fn labels(state: &HydrationState, target: Target) -> Vec<Label> {
+pub fn labels(state: &HydrationState, target: Target) -> Vec<ShownLabel> {
     state.labels.get(&target).map(|labels| labels.shown.clone()).unwrap_or_default()
 }
 
 /// The labels on a record, those of its author included.
 #[must_use]
-pub fn labels_with_own(state: &HydrationState, record: &ShownRecord) -> Vec<Label> {
+pub fn labels_with_own(state: &HydrationState, record: &ShownRecord) -> Vec<ShownLabel> {
     let mut out = labels(state, Target::of(record.id));
     out.extend(record.self_labels.iter().cloned());
     out

@@ -11,7 +11,7 @@ use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
 use crate::hydrate::post_state::SitePair;
 use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target, fields};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 
 const WORDS_PER_MINUTE: usize = 200;
 /// Hosts where everything below a document's URL is its author's too.
@@ -43,7 +43,7 @@ pub struct Extras {
     #[serde(skip_serializing_if = "Option::is_none")]
     reading_time: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SiteSource>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

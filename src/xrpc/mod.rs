@@ -49,14 +49,14 @@ mod bad_input_tests;
 mod testing;
 
 pub use app::App;
-pub use auth::{Auth, AuthConfig, Authenticator, KeyError, KeySource, TokenRule};
+pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
 pub use context::{AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource};
 pub use error::XrpcError;
 pub use fetch_requests::{FetchRequest, FetchRequests};
 pub use labelers::{AcceptedLabeler, ParsedLabelers};
-pub use listing::{Listed, Param, list};
+pub use listing::{ListedMethod, Param, list};
 pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Handler, METHODS, Method, ReadFn, ReplyFuture};
 pub use password::AdminPassword;

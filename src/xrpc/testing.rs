@@ -15,6 +15,7 @@ use super::*;
 use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
+use crate::identity::Freshness;
 use crate::index::Index;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
@@ -179,22 +180,22 @@ impl KeySource for Keys {
         &'a self,
         did: &'a Did,
         fragment: &'a str,
-        fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
-            if fresh {
+            if freshness == Freshness::Fresh {
                 *self.fresh_lookups.lock() += 1;
             }
             if did.as_str() == "did:plc:down" {
-                return Err(KeyError::Unavailable("connection refused".into()));
+                return Err(KeyLookupError::Unavailable("connection refused".into()));
             }
             let known = self.known.lock();
             if !known.keys().any(|id| id.starts_with(did.as_str())) {
-                return Err(KeyError::Unknown);
+                return Err(KeyLookupError::Unknown);
             }
             let (cached, current) =
-                known.get(&format!("{did}#{fragment}")).ok_or(KeyError::NoKey)?;
-            Ok(if fresh { current.clone() } else { cached.clone() })
+                known.get(&format!("{did}#{fragment}")).ok_or(KeyLookupError::NoKey)?;
+            Ok(if freshness == Freshness::Fresh { current.clone() } else { cached.clone() })
         })
     }
 }

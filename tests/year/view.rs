@@ -7,7 +7,7 @@ use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
-use aerie::identity::Identity;
+use aerie::identity::{Freshness, Identity};
 use aerie::index::check::{Options, check};
 use aerie::index::held::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
@@ -18,7 +18,7 @@ use aerie::store::repo_jobs::{self as jobs, JobRow, Priority};
 use aerie::store::{ActorId, Reader, Store, StoreError, Target, Writer, bookmarks, meta};
 use aerie::syntax::{AtUriRef, Did};
 use aerie::xrpc::{
-    self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyError, KeySource, Members,
+    self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyLookupError, KeySource, Members,
     NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -294,8 +294,8 @@ impl KeySource for Keys {
         &'a self,
         _did: &'a Did,
         _fragment: &'a str,
-        _fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        _freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
 }

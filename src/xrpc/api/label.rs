@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::page::limit;
 use crate::hydrate::label_query::{LabelCursor, Pattern};
-use crate::moderation::{Label, Labelers};
+use crate::moderation::{Labelers, ShownLabel};
 use crate::store::Reader;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 #[derive(Serialize)]
 struct LabelsOutput {
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }
