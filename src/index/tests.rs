@@ -1,5 +1,4 @@
 //! What the store holds after events, in whatever order they come.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -1,5 +1,4 @@
 //! Whole repos from hosts in this process, good and bad, through the queue into the index.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,8 +20,7 @@ use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::schema::ActorId;
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 use crate::work::repo_queue as jobs;

@@ -1,5 +1,4 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
-
 use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
 use super::super::fields;
 use super::{Check, edge_kind, lenient};
