@@ -176,6 +176,7 @@ impl Index {
     fn take_back(&self, tx: &mut Tx<'_>) {
         tx.rollback();
         self.scope.rollback();
+        self.subject_cids.clear();
     }
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
@@ -296,6 +297,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
 mod found_tests;
 #[cfg(test)]
 mod push_tests;
+#[cfg(test)]
+mod records_tests;
 #[cfg(test)]
 mod retention_tests;
 #[cfg(test)]

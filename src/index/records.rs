@@ -27,6 +27,11 @@ impl SubjectCids {
     pub(super) fn forget(&self, target: Target) {
         self.0.remove(&target);
     }
+
+    /// Nothing is remembered any more. After what was taken back, as it may have agreed on a CID that no row has now.
+    pub(super) fn clear(&self) {
+        self.0.clear();
+    }
 }
 
 impl Index {
@@ -105,7 +110,7 @@ impl Index {
             if held == Held::Cid(record.cid) {
                 return Ok(());
             }
-            self.delete_for_update(tx, id, time)?;
+            self.delete(tx, id, time)?;
         }
         self.insert(tx, id, record, time)
     }
@@ -127,15 +132,6 @@ impl Index {
             c::LIKE | c::REPOST | c::FOLLOW | c::BLOCK => self.insert_edge(tx, id, record, time),
             _ => self.insert_record(tx, id, record, time),
         }
-    }
-
-    fn delete_for_update(
-        &self,
-        tx: &mut Tx<'_>,
-        id: RecordId,
-        time: i64,
-    ) -> Result<(), StoreError> {
-        if id.coll == c::POST { posts::delete(self, tx, id) } else { self.delete(tx, id, time) }
     }
 
     /// Takes a record and its effects away. `time` dates the notification that a verification is gone.
@@ -275,20 +271,18 @@ impl Index {
         target: Target,
         digest: [u8; 32],
     ) -> Result<SubjectCid, StoreError> {
-        let shared = match self.subject_cids.0.get(&target) {
-            Some(known) => Some(known),
-            None => shared_cid(tx, target)?,
-        };
-        match shared {
-            Some(known) => {
-                self.subject_cids.0.insert(target, known);
-                Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
-            }
+        let known = match self.subject_cids.0.get(&target) {
+            Some(known) => known,
             None => {
-                tx.put(Ks::Cid, &target.key(), &digest);
-                Ok(SubjectCid::Shared)
+                let Some(known) = shared_cid(tx, target)? else {
+                    tx.put(Ks::Cid, &target.key(), &digest);
+                    return Ok(SubjectCid::Shared);
+                };
+                self.subject_cids.0.insert(target, known);
+                known
             }
-        }
+        };
+        Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
     }
 
     fn insert_record(
@@ -415,10 +409,13 @@ impl Index {
 }
 
 /// The repost that a like or repost came through.
-fn via_repost(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<Target>, StoreError> {
+pub(super) fn via_repost(
+    names: &mut impl Names,
+    uri: Option<&str>,
+) -> Result<Option<Target>, StoreError> {
     Ok(match uri {
         Some(uri) => {
-            tx.intern_target(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::REPOST))
+            names.subject(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::REPOST))
         }
         None => None,
     })

@@ -2,9 +2,13 @@
 
 use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
 use super::super::fields;
+use super::super::names::Known;
+use super::super::records::via_repost;
 use super::{Check, edge_kind, lenient};
 use crate::store::rebuild::edge_record;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
+use crate::store::rows::{
+    Counter, EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, duplicate_key, fan_key, order_via_key,
+};
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, ids::ByteReader};
 
 /// The follows of one account, as they go by.
@@ -67,8 +71,11 @@ impl Check<'_> {
     fn edge(&mut self, kind: EdgeKind, id: RecordId, edge: &EdgeRow) -> Result<bool, StoreError> {
         let wins = self.linked(kind, edge.target, id.actor, id, edge.sort_ms(id.rkey))?;
         if edge.kept {
-            let row = lenient(self.s.record(id))?;
-            self.expect(row.is_some_and(|r| r.valid), "edge-without-record", |t| t.record_name(id));
+            let row = lenient(self.s.record(id))?.filter(|row| row.valid);
+            self.expect(row.is_some(), "edge-without-record", |t| t.record_name(id));
+            if let Some(row) = row.filter(|_| wins) {
+                self.via(kind, id, edge, &row)?;
+            }
         }
         if kind == EdgeKind::Repost
             && let Target::Post(post) = edge.target
@@ -83,6 +90,27 @@ impl Check<'_> {
             );
         }
         Ok(wins)
+    }
+
+    /// An edge that came through a repost is listed under it, unless it was a duplicate when it came.
+    fn via(
+        &mut self,
+        kind: EdgeKind,
+        id: RecordId,
+        edge: &EdgeRow,
+        row: &RecordRow,
+    ) -> Result<(), StoreError> {
+        // What does not unpack is counted where records are read.
+        let value = lenient(self.s.unpack(&row.packed).map(Some))?;
+        let uri = value.as_ref().and_then(|value| fields::ref_uri(value, "via"));
+        let Some(repost) = via_repost(&mut Known(self.s), uri)? else { return Ok(()) };
+        if lenient(self.s.fan(kind, edge.target, id.actor))?.is_some_and(|fan| fan.promoted) {
+            return Ok(());
+        }
+        let key = order_via_key(repost, edge.sort_ms(id.rkey), kind, id.actor, id.rkey);
+        let listed = self.s.has(Ks::Order, &key)?;
+        self.expect(listed, "edge-without-via-row", |t| t.record_name(id));
+        Ok(())
     }
 
     /// A record on a target makes `fan` a fan, or waits as a duplicate; says which.
