@@ -131,7 +131,7 @@ impl Net {
             let says = handle.describe(&Did::parse(did).unwrap()).await.unwrap();
             says.contains("being fetched")
         };
-        'again: for _ in 0..4000 {
+        'again: for _ in 0..12_000 {
             for did in dids {
                 if !settled(did) || runs(did).await {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -570,7 +570,7 @@ async fn a_list_is_read_once_and_what_did_not_change_is_passed_over() {
             let status = net.resync.handle().status();
             status.reading == 0 && status.queued == 0 && status.running.is_empty()
         };
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             let complete = all.iter().all(|did| {
                 net.world.store.snapshot().actor_id(did).unwrap().is_some() && net.is_complete(did)
             });
