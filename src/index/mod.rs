@@ -12,17 +12,17 @@
 //! - An event applies whole or not at all; one that fails is counted and dropped.
 
 mod account;
-mod cache;
+mod on_read_cache;
 pub mod check;
 mod community;
 mod context;
-mod fans;
+mod reverse_edges;
 mod fields;
-mod found;
+mod on_read;
 mod gates;
-pub mod held;
+pub mod repo_contents;
 mod labels;
-mod linked;
+mod relevance;
 pub mod members;
 mod names;
 mod notify;
@@ -47,10 +47,10 @@ use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
-pub use cache::evict;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
 pub use members::Members;
+pub use on_read_cache::evict;
 pub use rights::Removed;
 
 /// What became of events.
@@ -74,7 +74,7 @@ pub struct Index {
     push: push::PushRules,
     scope: scope::Scope,
     left_out: rights::LeftOut,
-    fetched: cache::Fetched,
+    on_read: on_read_cache::CachedAccounts,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -104,7 +104,7 @@ impl Index {
             push: push::PushRules::new(nudge),
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
-            fetched: cache::Fetched::load(&store.snapshot())?,
+            on_read: on_read_cache::CachedAccounts::load(&store.snapshot())?,
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
@@ -294,7 +294,7 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
 }
 
 #[cfg(test)]
-mod found_tests;
+mod on_read_tests;
 #[cfg(test)]
 mod push_tests;
 #[cfg(test)]
@@ -304,7 +304,7 @@ mod retention_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]
-mod saved;
+mod saved_tests;
 #[cfg(test)]
 mod scope_tests;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::fans::{Linked, Unlinked, link, unlink};
 use super::names::Names;
+use super::reverse_edges::{Linked, Unlinked, link, unlink};
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
 use crate::store::rebuild::{Held, held_cid, shared_cid};

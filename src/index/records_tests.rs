@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ipld_core::ipld::Ipld;
 
 use super::check::{Options, check};
-use super::held::held_records;
+use super::repo_contents::held_records;
 use super::testing::*;
 use crate::event::Op;
 use crate::store::community::NewPost;

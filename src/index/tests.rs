@@ -593,7 +593,7 @@ async fn many_fans_are_kept_in_order_of_time() {
     let mut w = World::new();
     w.commit("a", [post(1)]).await;
     let target = uri("a", POST, 1);
-    let n = fans::ORDERED_FROM + 3;
+    let n = reverse_edges::ORDERED_FROM + 3;
     w.crowd(n, &target).await;
     let t = Target::Post(w.post("a", 1));
     let ordered = |w: &World| {

@@ -15,7 +15,7 @@ use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClos
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
@@ -60,7 +60,7 @@ impl Held for ToIndex {
     fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, StoreError> {
         let s = self.store.snapshot();
         let Some(actor) = s.actor_id(did)? else { return Ok(Vec::new()) };
-        let record = |h: crate::index::held::HeldRecord| HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,

@@ -1,9 +1,9 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
-use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
 use super::super::fields;
 use super::super::names::Known;
 use super::super::records::via_repost;
+use super::super::reverse_edges::{ORDERED_FROM, counter, order_all, ordered_bit};
 use super::{Check, edge_kind, lenient};
 use crate::store::rebuild::edge_record;
 use crate::store::rows::{

@@ -2,7 +2,7 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::super::fans::ORDERED_FROM;
+use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
 use crate::repo::dag_cbor;

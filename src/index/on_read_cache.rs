@@ -23,9 +23,9 @@ const AROUND: u64 = 150;
 
 /// Accounts of which something is in the cache, or was: most events are of others and need no look.
 #[derive(Default)]
-pub(super) struct Fetched(RwLock<FxHashSet<ActorId>>);
+pub(super) struct CachedAccounts(RwLock<FxHashSet<ActorId>>);
 
-impl Fetched {
+impl CachedAccounts {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
         let mut actors = FxHashSet::default();
         fetched::each(s, &mut |id, _| {
@@ -55,14 +55,14 @@ impl Index {
         if elsewhere {
             return Ok(());
         }
-        self.fetched.0.write().insert(actor);
+        self.on_read.0.write().insert(actor);
         let bytes = dag_cbor::encode(&record.value).len() as u64 + AROUND;
         fetched::put(tx, id, time, bytes)
     }
 
     /// The record came, changed or went otherwise.
     pub(super) fn not_cached(&self, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
-        if !self.fetched.0.read().contains(&id.actor) {
+        if !self.on_read.0.read().contains(&id.actor) {
             return Ok(());
         }
         fetched::remove(tx, id)
