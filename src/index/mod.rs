@@ -10,6 +10,31 @@
 //!   a resync (see `resync`); commits of a marked repo go on being applied, so nothing is buffered and nothing
 //!   waits for a host that may never answer.
 //! - An event applies whole or not at all; one that fails is counted and dropped.
+//!
+//! # Where a like goes
+//!
+//! From the socket to `likeCount`, in order; other records go the same way up to `insert`.
+//!
+//! | file | function | what it does |
+//! |---|---|---|
+//! | `ingest/upstream` | `Reader::connection`, `deal` | takes room in the byte budget, reads a frame, gives it a slot and its DID's lane |
+//! | `ingest/lanes` | `Lane::settle`, `signed` | finds the key of the DID, or parks the frame until it is there |
+//! | `ingest/verify` | `Verifier::check` | CAR, CIDs, signature and tree (`repo::verify`), then the lexicon: `valid`; makes [`Body::Commit`] |
+//! | `ingest/sequencer` | `run`, `deliver` | hands over what is settled in the order of arrival, with the cursor |
+//! | `runtime/sink` | `ToWriter::apply` | one job of the writer: events and cursor |
+//! | `store/writer` | `Loop::batch` | many jobs into one [`Tx`], on the one thread that writes |
+//! | `index` | [`Index::apply`], `apply_one`, `commit` | is it newer than the repo row, does it follow on it; then each [`Op`](crate::event::Op) |
+//! | `index/scope` | `admits` | `admitted`: whether the scope stores a record that comes |
+//! | `index/records` | `op`, `replace` | path into numbers; `created` (the commit says so) and `Before` (what is known) spare looking whether it is held |
+//! | `index/records` | `insert`, `insert_edge` | by collection; row in `edge_fwd`, the CID of the subject shared by `agree` |
+//! | `index/reverse_edges` | `link` | who likes it, in `edge_rev`; only the first of an account counts: `Counter::Likes` in `agg` |
+//! | `index/notify` | `edge` | a notification, if the author is a member; `push::notified` puts it in the outbox |
+//! | `store` | `commit` | the batch, atomic, with the cursor; then caches forget what it changed |
+//! | `hydrate/post` | `post_agg` | reads the row of `agg`, one for all counts of a post ([`Counter`](crate::store::rows::Counter) names one) |
+//! | `view/post` | `post_view` | `likeCount` |
+//!
+//! A delete goes through `delete` and `delete_edge` instead, which take away what the two inserts wrote. `check` holds both to
+//! each other, and `records_tests` all three.
 
 mod account;
 mod on_read_cache;
@@ -45,6 +70,8 @@ use crate::store::rows::RepoRow;
 use crate::store::{ActorId, Reader, Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
+
+use records::Before;
 
 pub use account::purge_step;
 pub use context::{context_to_fetch, follows_to_fetch};
@@ -240,10 +267,10 @@ impl Index {
             self.touched.record(tx, actor, rev, &commit.ops)?;
         }
         // What is held is of the tree before this commit, so what the commit creates is not held.
-        let whole =
+        let follows_on =
             row.resync.is_none() && row.data != UNKNOWN_DATA && commit.prev_data == Some(row.data);
         for op in &commit.ops {
-            if !self.op(tx, actor, op, time, whole && op.created)? {
+            if !self.op(tx, actor, op, time, Before::absent_if(follows_on && op.created))? {
                 row.whole = None;
                 self.touched.lacks(actor);
             }

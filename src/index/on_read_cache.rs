@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
 use super::Index;
+use super::records::Before;
 use super::retention::{Policy, STEP, goes, take_alone};
 use super::scope::{Kept, Mode};
 use crate::event::Op;
@@ -45,13 +46,13 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         let Some(record) = &op.record else {
-            return self.apply_op(tx, actor, op, time, false, true);
+            return self.replace(tx, actor, op, None, time, Before::Unknown);
         };
         let (coll, rkey) = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
         let id = RecordId { actor, coll, rkey };
         let elsewhere = held_cid(tx, id)?.is_some() && !fetched::has(tx, id)?;
         // Somebody asked for it, so it is stored in every scope.
-        self.apply_op(tx, actor, op, time, false, true)?;
+        self.replace(tx, actor, op, Some(record), time, Before::Unknown)?;
         if elsewhere {
             return Ok(());
         }

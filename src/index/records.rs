@@ -2,7 +2,9 @@
 
 use ipld_core::ipld::Ipld;
 
+use super::gates::Gate;
 use super::names::Names;
+use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
@@ -15,6 +17,22 @@ use crate::store::{
     ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c,
 };
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
+
+/// What is known of a path before a record comes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing is held there by all that is known. Edges take that on trust, as putting one twice does no harm; it saves
+    /// them two of their five reads.
+    Absent,
+    /// It has to be looked at.
+    Unknown,
+}
+
+impl Before {
+    pub(super) fn absent_if(absent: bool) -> Self {
+        if absent { Self::Absent } else { Self::Unknown }
+    }
+}
 
 /// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
 pub(super) struct SubjectCids(quick_cache::sync::Cache<Target, [u8; 32]>);
@@ -35,35 +53,33 @@ impl SubjectCids {
 }
 
 impl Index {
-    /// Applies a change; `absent` if nothing is held there by all that is known. Edges take that on
-    /// trust, as putting one twice does no harm; it saves them two of their five reads. `false` if the scope leaves the
-    /// record out; then nothing is held there.
+    /// Applies a change as far as the scope admits it. `false` if it leaves the record out; then nothing is held there.
     pub(super) fn op(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
         op: &Op,
         time: i64,
-        absent: bool,
+        before: Before,
     ) -> Result<bool, StoreError> {
         let admitted = self.admits(tx, actor, op, time)?;
         if admitted || !op.created {
-            self.apply_op(tx, actor, op, time, absent, admitted)?;
+            let record = op.record.as_ref().filter(|_| admitted);
+            self.replace(tx, actor, op, record, time, before)?;
         }
         Ok(admitted)
     }
 
-    /// Applies a change whatever the scope is; a record that is not `admitted` is held no more.
-    pub(super) fn apply_op(
+    /// What is held at the path of `op` becomes `record`, whatever the scope is.
+    pub(super) fn replace(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
         op: &Op,
+        record: Option<&Record>,
         time: i64,
-        absent: bool,
-        admitted: bool,
+        before: Before,
     ) -> Result<(), StoreError> {
-        let record = op.record.as_ref().filter(|_| admitted);
         let coll = match record {
             Some(_) => tx.intern_coll(&op.collection)?,
             None => match tx.coll_id(&op.collection)? {
@@ -89,7 +105,7 @@ impl Index {
             }
             Some(record) => {
                 self.not_cached(tx, id)?;
-                if absent && EdgeKind::compact(coll).is_some() {
+                if before == Before::Absent && EdgeKind::compact(coll).is_some() {
                     self.insert(tx, id, record, time)
                 } else {
                     self.upsert(tx, id, record, time)
@@ -212,7 +228,7 @@ impl Index {
             if let Some(repost) = via {
                 tx.put(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey), &[]);
             }
-            notify::edge(self, tx, kind, id, target, via, sort, true)?;
+            notify::edge(self, tx, kind, id, target, via, sort, Turn::Came)?;
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);
@@ -261,7 +277,7 @@ impl Index {
         if let Some(repost) = via {
             tx.del(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey));
         }
-        notify::edge(self, tx, kind, id, edge.target, via, sort, false)
+        notify::edge(self, tx, kind, id, edge.target, via, sort, Turn::Went)
     }
 
     /// How an edge states the CID of its subject: shared with the others, or its own.
@@ -327,17 +343,17 @@ impl Index {
                 let Some(subject) = text_target(tx, v, "subject")? else { return Ok(false) };
                 link(tx, EdgeKind::Verification, subject, id.actor, id.rkey, sort)?;
                 tx.touch(subject.actor());
-                notify::verification(self, tx, id, subject.actor(), sort, true)?;
+                notify::verification(self, tx, id, subject.actor(), sort, Turn::Came)?;
             }
             c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
                 if let Some((kind, index_id, post)) = community_edge(tx, id, v)?
                     && link(tx, kind, post, id.actor, index_id.rkey, sort)? == Linked::New
                 {
-                    notify::edge(self, tx, kind, index_id, post, None, sort, true)?;
+                    notify::edge(self, tx, kind, index_id, post, None, sort, Turn::Came)?;
                 }
             }
-            c::THREADGATE => return super::gates::put_threadgate(tx, id, v),
-            c::POSTGATE => return super::gates::put_postgate(tx, id, v),
+            c::THREADGATE => return super::gates::put_gate(tx, id, v, Gate::Thread),
+            c::POSTGATE => return super::gates::put_gate(tx, id, v, Gate::Post),
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, 1)?;
@@ -380,17 +396,18 @@ impl Index {
                 if let Some(subject) = text_target(tx, v, "subject")? {
                     unlink(tx, EdgeKind::Verification, subject, id.actor, id.rkey)?;
                     tx.touch(subject.actor());
-                    notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false)?;
+                    let sort = time.max(row.sort);
+                    notify::verification(self, tx, id, subject.actor(), sort, Turn::Went)?;
                 }
             }
             c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
                 if let Some((kind, index_id, post)) = community_edge(tx, id, v)? {
                     unlink(tx, kind, post, id.actor, index_id.rkey)?;
-                    notify::edge(self, tx, kind, index_id, post, None, row.sort, false)?;
+                    notify::edge(self, tx, kind, index_id, post, None, row.sort, Turn::Went)?;
                 }
             }
-            c::THREADGATE => super::gates::gate_gone(tx, id, true)?,
-            c::POSTGATE => super::gates::gate_gone(tx, id, false)?,
+            c::THREADGATE => super::gates::gate_gone(tx, id, Gate::Thread)?,
+            c::POSTGATE => super::gates::gate_gone(tx, id, Gate::Post)?,
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, -1)?;

@@ -19,9 +19,12 @@ pub struct HeldRecord {
     pub cid: Option<[u8; 32]>,
 }
 
+/// A record and its CID's digest.
+type Named = (RecordId, Option<[u8; 32]>);
+
 /// Every record held of a repo, in no order.
 pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, StoreError> {
-    let mut ids: Vec<(RecordId, Option<[u8; 32]>)> = Vec::new();
+    let mut ids: Vec<Named> = Vec::new();
     let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
     s.scan_prefix(Ks::Post, &Key::new().actor(actor), &mut |k, v| {
         let cid = v.get(2..34).and_then(|c| c.try_into().ok());
@@ -65,6 +68,6 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
     Ok(out)
 }
 
-fn is_among(sorted: Option<&[(RecordId, Option<[u8; 32]>)]>, id: RecordId) -> bool {
+fn is_among(sorted: Option<&[Named]>, id: RecordId) -> bool {
     sorted.is_some_and(|ids| ids.binary_search_by_key(&id, |(i, _)| *i).is_ok())
 }

@@ -18,6 +18,7 @@
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use super::records::Before;
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
@@ -226,7 +227,7 @@ impl Index {
         };
         for (n, op) in ops.iter().enumerate() {
             if !newer.get(n).copied().unwrap_or(false)
-                && !self.op(tx, actor, op, time, op.created)?
+                && !self.op(tx, actor, op, time, Before::absent_if(op.created))?
             {
                 self.touched.lacks(actor);
             }

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::gates::Gate;
 use super::names::Known;
 use super::scope::{DAY_MS, Kept, Mode, Rule, holds_posts};
 use super::{Index, posts, relevance};
@@ -408,8 +409,8 @@ pub fn place<R: Reader>(r: &R) -> Result<Place, StoreError> {
 
 fn take(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
     if id.coll == c::POST {
-        for thread in [true, false] {
-            let gate = posts::gate_of(posts::post_id(id), thread);
+        for of in Gate::ALL {
+            let gate = posts::gate_of(posts::post_id(id), of);
             index.delete(tx, gate, 0)?;
         }
     }
