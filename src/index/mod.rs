@@ -23,7 +23,7 @@
 //! | `ingest/sequencer` | `run`, `deliver` | hands over what is settled in the order of arrival, with the cursor |
 //! | `runtime/sink` | `ToWriter::apply` | one job of the writer: events and cursor |
 //! | `store/writer` | `Loop::batch` | many jobs into one [`Tx`], on the one thread that writes |
-//! | `index` | [`Index::apply`], `apply_one`, `commit` | is it newer than the repo row, does it follow on it; then each [`Op`](crate::event::Op) |
+//! | `index` | [`Index::apply`], `apply_one`, `commit` | is it newer than the repo row, does it follow on it; then each [`Op`] |
 //! | `index/scope` | `admits` | `admitted`: whether the scope stores a record that comes |
 //! | `index/records` | `op`, `replace` | path into numbers; `created` (the commit says so) and `Before` (what is known) spare looking whether it is held |
 //! | `index/records` | `insert`, `insert_edge` | by collection; row in `edge_fwd`, the CID of the subject shared by `agree` |
@@ -64,7 +64,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
-use crate::event::{Body, Commit, Event};
+use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
 use crate::store::rows::RepoRow;
 use crate::store::{ActorId, Reader, Store, StoreError, Tx};
@@ -269,8 +269,17 @@ impl Index {
         // What is held is of the tree before this commit, so what the commit creates is not held.
         let follows_on =
             row.resync.is_none() && row.data != UNKNOWN_DATA && commit.prev_data == Some(row.data);
+        // Where no tree is told, it is the keys that are newer than all that was applied.
+        let held_up_to = Some(row.rev).filter(|rev| *rev > 0 && row.resync.is_none());
+        let held_up_to = held_up_to.filter(|_| commit.prev_data.is_none());
+        let before = |op: &Op| match held_up_to {
+            _ if !op.created => Before::Unknown,
+            _ if follows_on => Before::Absent,
+            Some(rev) => Before::UpTo(rev),
+            None => Before::Unknown,
+        };
         for op in &commit.ops {
-            if !self.op(tx, actor, op, time, Before::absent_if(follows_on && op.created))? {
+            if !self.op(tx, actor, op, time, before(op))? {
                 row.whole = None;
                 self.touched.lacks(actor);
             }

@@ -24,6 +24,8 @@ pub(super) enum Before {
     /// Nothing is held there by all that is known. Edges take that on trust, as putting one twice does no harm; it saves
     /// them two of their five reads.
     Absent,
+    /// What is held was made up to this rev, so a key that is a later time is new.
+    UpTo(u64),
     /// It has to be looked at.
     Unknown,
 }
@@ -31,6 +33,14 @@ pub(super) enum Before {
 impl Before {
     pub(super) fn absent_if(absent: bool) -> Self {
         if absent { Self::Absent } else { Self::Unknown }
+    }
+
+    fn is_absent(self, rkey: Rkey) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::UpTo(rev) => rkey.is_tid() && rkey.0 > rev,
+            Self::Unknown => false,
+        }
     }
 }
 
@@ -105,7 +115,7 @@ impl Index {
             }
             Some(record) => {
                 self.not_cached(tx, id)?;
-                if before == Before::Absent && EdgeKind::compact(coll).is_some() {
+                if before.is_absent(rkey) && EdgeKind::compact(coll).is_some() {
                     self.insert(tx, id, record, time)
                 } else {
                     self.upsert(tx, id, record, time)
