@@ -3,7 +3,7 @@
 use super::super::fields;
 use super::super::names::Known;
 use super::super::records::via_repost;
-use super::super::reverse_edges::{ORDERED_FROM, counter, order_all, ordered_bit};
+use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};
 use super::{Check, edge_kind, lenient};
 use crate::store::rebuild::edge_record;
 use crate::store::rows::{
@@ -192,8 +192,8 @@ impl Check<'_> {
     /// The end of a group.
     fn fans(&mut self, group: Option<Fans>) -> Result<(), StoreError> {
         let Some(Fans { kind, target, count, ordered, .. }) = group else { return Ok(()) };
-        let Some((slot, may_be_ordered)) = counter(kind) else { return Ok(()) };
-        self.counter(target, slot, count)?;
+        let Some((counter, may_be_ordered)) = counter_of(kind) else { return Ok(()) };
+        self.counter(target, counter, count)?;
         if may_be_ordered && count > ORDERED_FROM && !ordered {
             self.found("fans-not-ordered", self.name(target));
             self.fix(move |tx| order_all(tx, kind, target))?;
