@@ -8,11 +8,12 @@ use ipld_core::ipld::Ipld;
 use super::check::{Options, check};
 use super::repo_contents::held_records;
 use super::testing::*;
-use crate::event::Op;
+use crate::event::{Body, Commit, Op};
 use crate::store::community::NewPost;
 use crate::store::rebuild::held_cid;
 use crate::store::rows::{Counter, RecordRow};
 use crate::store::{CollId, Ks, Reader, RecordId, Rkey, Target, Tx, collections as c};
+use crate::syntax::Tid;
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";
 const LIST: &str = "app.bsky.graph.list";
@@ -106,6 +107,23 @@ async fn what_an_event_that_was_taken_back_agreed_on_is_forgotten() {
     let damaged = s.target(&other).unwrap().unwrap();
     assert_eq!(w.count(s.target(&target).unwrap().unwrap(), Counter::Likes), 1, "b's is dropped");
     change(&w, move |tx| tx.del(Ks::Agg, &damaged.key())).await;
+    assert_eq!(findings(&w), [] as [String; 0]);
+}
+
+/// An upstream that is believed tells of no tree, so a commit of it does not say what it follows on.
+#[tokio::test]
+async fn an_edge_that_is_made_under_an_old_key_replaces_what_is_held_there() {
+    let w = World::new();
+    let subjects = [1, 2].map(|n| uri("a", POST, n));
+    for (n, subject) in (20..).zip(&subjects) {
+        let made = Op { created: true, ..like(10, subject) };
+        let rev = Tid::parse(&tid(n)).unwrap();
+        let commit = Commit { rev, data: Some([7; 32]), prev_data: None, ops: vec![made] };
+        w.event("b", Body::Commit(commit)).await;
+    }
+    let s = w.store.snapshot();
+    let likes = |of: &String| w.count(s.target(of).unwrap().unwrap(), Counter::Likes);
+    assert_eq!(subjects.each_ref().map(likes), [0, 1]);
     assert_eq!(findings(&w), [] as [String; 0]);
 }
 
