@@ -30,7 +30,7 @@
 //! | `index/reverse_edges` | `link` | who likes it, in `edge_rev`; only the first of an account counts: `Counter::Likes` in `agg` |
 //! | `index/notify` | `edge` | a notification, if the author is a member; `push::notified` puts it in the outbox |
 //! | `store` | `commit` | the batch, atomic, with the cursor; then caches forget what it changed |
-//! | `hydrate/post` | `post_agg` | reads the row of `agg`, one for all counts of a post ([`Counter`](crate::store::rows::Counter) names one) |
+//! | `hydrate/post` | `post_agg` | reads the row of `agg`, one for all counts of a post ([`Counter`](crate::schema::rows::Counter) names one) |
 //! | `view/post` | `post_view` | `likeCount` |
 //!
 //! A delete goes through `delete` and `delete_edge` instead, which take away what the two inserts wrote. `check` holds both to
@@ -59,15 +59,15 @@ mod rights;
 mod subscribed;
 pub mod retention;
 pub mod scope;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
 use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
-use crate::store::rows::RepoRow;
-use crate::store::{ActorId, Reader, Store, StoreError, Tx};
+use crate::schema::rows::RepoRow;
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
@@ -319,7 +319,7 @@ impl Index {
     }
 
     fn put_repo(&self, tx: &mut Tx<'_>, actor: ActorId, row: &RepoRow) {
-        tx.put(crate::store::Ks::Actor, &crate::store::rows::repo_key(actor), &row.encode());
+        tx.put(crate::store::Ks::Actor, &crate::schema::rows::repo_key(actor), &row.encode());
     }
 }
 

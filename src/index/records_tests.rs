@@ -9,10 +9,11 @@ use super::check::{Options, check};
 use super::repo_contents::held_records;
 use super::testing::*;
 use crate::event::{Body, Commit, Op};
-use crate::store::community::NewPost;
-use crate::store::rebuild::held_cid;
-use crate::store::rows::{Counter, RecordRow};
-use crate::store::{CollId, Ks, Reader, RecordId, Rkey, Target, Tx, collections as c};
+use crate::private::community::NewPost;
+use crate::schema::rebuild::held_cid;
+use crate::schema::rows::{Counter, RecordRow};
+use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, Target, collections as c};
+use crate::store::{Ks, Reader, Tx};
 use crate::syntax::Tid;
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";

@@ -5,11 +5,13 @@ use super::super::names::Known;
 use super::super::records::via_repost;
 use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};
 use super::{Check, edge_kind, lenient};
-use crate::store::rebuild::edge_record;
-use crate::store::rows::{
+use crate::schema::bytes::ByteReader;
+use crate::schema::rebuild::edge_record;
+use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, duplicate_key, fan_key, order_via_key,
 };
-use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, ids::ByteReader};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
+use crate::store::{Ks, Reader, StoreError};
 
 /// The follows of one account, as they go by.
 #[derive(Default)]
