@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::judge::is_valid;
+use super::verify::is_valid;
 use crate::event::{Commit, HostingStatus, Op, Record};
 use crate::repo::dag_cbor;
 use crate::syntax::{Did, Nsid, RecordKey, Tid, cid};

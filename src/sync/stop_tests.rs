@@ -21,7 +21,7 @@ async fn silent() -> String {
 }
 
 pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if condition() {
             return;
         }

@@ -8,7 +8,7 @@ use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, Identity};
 use aerie::index::check::{Options, check};
-use aerie::index::held::held_records;
+use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
@@ -174,7 +174,7 @@ impl View {
             let held = held_records(&self.store.snapshot(), actor).unwrap();
             let mut ops = Vec::new();
             for ((collection, rkey), record) in &repo.records {
-                let same = |h: &&aerie::index::held::HeldRecord| {
+                let same = |h: &&aerie::index::repo_contents::HeldRecord| {
                     h.collection == *collection && *h.rkey == **rkey
                 };
                 let held = held.iter().find(same);

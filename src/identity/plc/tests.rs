@@ -175,7 +175,7 @@ impl World {
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..4000 {
+    for _ in 0..30_000 {
         if done() {
             return;
         }
