@@ -131,9 +131,7 @@ fn record(commit: &CommitText<'_>) -> Result<Record, &'static str> {
     let (Some(record), Some(claimed)) = (commit.record, commit.cid) else {
         return Err("op-shape");
     };
-    let json: serde_json::Value =
-        serde_json::from_str(record.get()).map_err(|_| "record-invalid")?;
-    let value = dag_cbor::from_json(&json);
+    let value = dag_cbor::parse_json(record.get()).ok_or("record-invalid")?;
     let bytes = dag_cbor::encode(&value);
     if bytes.len() > dag_cbor::MAX_RECORD_LEN {
         return Err("record-too-large");
