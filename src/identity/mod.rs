@@ -183,11 +183,6 @@ impl Identity {
             self.0.handles.invalidate(handle);
         }
     }
-
-    /// Forgets what a handle claims.
-    pub fn invalidate_handle(&self, handle: &Handle) {
-        self.0.handles.invalidate(handle);
-    }
 }
 
 impl Inner {

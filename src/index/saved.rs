@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use super::check::{Options, check};
 use super::testing::*;
@@ -53,11 +52,10 @@ async fn save() {
         sig: Some(vec![1, 2, 3]),
     };
     let labels = [label(&root, None), label(did("b").as_str(), Some(true))];
-    let index = Arc::clone(&w.index);
     let (me, other) = (w.actor("a"), Target::Actor(w.actor("b")));
     w.writer
         .durable(move |tx| {
-            apply_labels(&index, tx, &labels)?;
+            apply_labels(tx, &labels)?;
             meta::set_cursor(tx, &meta::CursorOf::Upstream(UPSTREAM.into()), 77);
             private::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
             private::put(tx, private::Kind::Seen, me, None, NOW)?;

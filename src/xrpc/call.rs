@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
@@ -118,11 +118,6 @@ impl Call {
     /// The labelers that the client names; `None` when it names none or not readably, so that the defaults apply.
     pub fn accept_labelers(&self) -> Option<ParsedLabelers> {
         ParsedLabelers::parse(&joined(&self.headers, &ACCEPT_LABELERS)?)
-    }
-
-    /// `accept-language`, which feed generators get too.
-    pub fn accept_language(&self) -> Option<&str> {
-        self.header(&ACCEPT_LANGUAGE)
     }
 
     /// The `authorization` header as sent: getFeed hands it on to the feed generator.
