@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 
 use super::Result;
-use super::fields;
 use super::images::Preset;
 use super::record::{Json, Record};
 use super::shared::Settings;
+use crate::repo::fields;
 use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
 use crate::store::{
     ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,

@@ -5,13 +5,13 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::fields::{field, text};
 use super::page::{Collector, Page, TimeCursor};
 use super::post::Post;
 use super::post_record::{PostRecord, Postgate, Threadgate};
 use super::record::record_cid;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
+use crate::repo::fields::{field, text};
 use crate::store::rows::{RecordRow, post_flags};
 use crate::store::{
     ActorId, CollId, PostId, Reader, RecordId, Target, collections as c, community,

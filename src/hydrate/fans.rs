@@ -3,7 +3,8 @@
 //! Popular targets have them in order of time; of others, all are read and sorted.
 
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::store::ids::{ByteReader, prefix_end};
 use crate::store::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, Target, rebuild};

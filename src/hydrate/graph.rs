@@ -3,7 +3,8 @@
 use super::actor::self_id;
 use super::record::Record;
 use super::state::{ListViewer, State};
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::store::private::Kind;
 use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
 use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};

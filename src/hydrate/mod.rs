@@ -4,7 +4,8 @@
 //! that. What does not depend on who asks is cached by account ([`Shared`]) and forgotten with the commit that
 //! changes it. Reads are point reads for the ids at hand; nothing here scans more than a page.
 //!
-//! Does not know: JSON, HTTP, where ids come from (skeletons, in `xrpc::api`).
+//! Does not know: HTTP, the JSON of views, where ids come from (skeletons, in `xrpc::api`). Records are the exception: their
+//! JSON is written here once ([`post_record::raw_json`]), since it is the same in every answer that shows them.
 //!
 //! # Invariants
 //! - An entry `None` in a map of [`State`] means "looked for and not to be shown"; absent means "not asked for".
@@ -18,7 +19,6 @@ mod context;
 pub mod fans;
 pub mod feed;
 pub mod edges;
-pub mod fields;
 pub mod bookmark;
 pub mod graph;
 mod images;

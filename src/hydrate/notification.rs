@@ -267,7 +267,7 @@ impl Hydrator<'_> {
             },
         };
         let Some((value, digest)) = found else { return Ok(None) };
-        let via = match super::fields::ref_uri(&value, "via") {
+        let via = match crate::repo::fields::ref_uri(&value, "via") {
             Some(uri) if id.coll == collections::FOLLOW => s.target(uri)?,
             _ => None,
         };

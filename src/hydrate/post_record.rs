@@ -8,9 +8,9 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde_json::value::RawValue;
 
-use super::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use super::record::record_cid;
 use crate::repo::dag_cbor;
+use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use crate::store::collections::{self, fixed};
 use crate::store::{ActorId, CollId, PostId, Reader, RecordId, StoreError, Target};
 use crate::syntax::AtUriRef;

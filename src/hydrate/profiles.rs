@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::actor::{Actor, self_id};
 use super::state::State;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
 
 impl Hydrator<'_> {

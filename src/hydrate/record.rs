@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::fields;
 use crate::moderation::Label;
+use crate::repo::fields;
 use crate::store::rows::RecordRow;
 use crate::store::{Reader, RecordId, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};

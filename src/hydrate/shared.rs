@@ -321,7 +321,7 @@ fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let mut out = Vec::new();
     for (id, row) in rows {
         let value = s.unpack(&row.packed)?;
-        let Some(uri) = super::fields::text(&value, "subject") else { continue };
+        let Some(uri) = crate::repo::fields::text(&value, "subject") else { continue };
         let Some(target @ Target::Record(list)) = s.target(uri)? else { continue };
         // A second record on the same list has no effect of its own.
         if s.fan(EdgeKind::ListBlock, target, actor)?.is_some_and(|fan| fan.rkey == id.rkey) {

@@ -9,7 +9,8 @@
 
 use super::post::PostState;
 use super::state::State;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
 
 /// The records behind a link.

@@ -9,7 +9,8 @@ use rustc_hash::FxHashMap;
 
 use super::graph::is_reference_list;
 use super::state::State;
-use super::{Hydrator, ListItem, Result, fields};
+use super::{Hydrator, ListItem, Result};
+use crate::repo::fields;
 use crate::store::rows::{Counter, EdgeKind, RecordRow, rev_prefix};
 use crate::store::{ActorId, Key, Ks, Reader, RecordId, Rkey, Target, collections as c};
 

@@ -8,7 +8,8 @@
 use super::edges::MAX_SORTED;
 use super::page::{Page, Sorted, TimeCursor, page};
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::store::private::{self, Kind, Mute};
 use crate::store::rows::RecordRow;
 use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId, Target};

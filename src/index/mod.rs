@@ -17,7 +17,6 @@ pub mod check;
 mod community;
 mod context;
 mod fans;
-mod fields;
 mod found;
 mod gates;
 pub mod held;

@@ -4,8 +4,9 @@ use ipld_core::ipld::Ipld;
 
 use super::fans::{Linked, Unlinked, link, unlink};
 use super::names::Names;
-use super::{Index, fields, notify, posts};
+use super::{Index, notify, posts};
 use crate::event::{Op, Record};
+use crate::repo::fields;
 use crate::store::rebuild::{Held, held_cid, shared_cid};
 use crate::store::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
@@ -469,7 +470,7 @@ struct Subject<'a> {
 fn subject(kind: EdgeKind, v: &Ipld) -> Option<Subject<'_>> {
     match kind {
         EdgeKind::Like | EdgeKind::Repost => {
-            let s = fields::get(v, "subject")?;
+            let s = fields::field(v, "subject")?;
             Some(Subject { uri: fields::text(s, "uri")?, cid: Some(fields::text(s, "cid")?) })
         }
         _ => fields::text(v, "subject").filter(|s| is_did(s)).map(|uri| Subject { uri, cid: None }),

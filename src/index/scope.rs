@@ -19,9 +19,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Known;
-use super::{Index, fields, linked, posts, records};
+use super::{Index, linked, posts, records};
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
+use crate::repo::fields;
 use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
 use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
 use crate::store::{

@@ -3,7 +3,8 @@
 //! Only posts made after the subscription count, so that a backfill brings none. Whether the account's declaration
 //! permits it is judged when the post is applied. Other reasons go before this one; that is `notify`'s matter.
 
-use super::{fields, notify};
+use super::notify;
+use crate::repo::fields;
 use crate::store::rows::{EdgeKind, post_flags as f};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{

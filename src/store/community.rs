@@ -23,6 +23,7 @@ use super::read::Reader;
 use super::rows::{Counter, Order, order_post_key};
 use super::{StoreError, Tx};
 use crate::repo::dag_cbor;
+use crate::repo::fields::{field, text};
 use crate::syntax::{cid, datetime, is_did};
 
 pub(crate) const CONTENT: u8 = b'c';
@@ -63,20 +64,6 @@ impl NewPost {
         dag_cbor::decode(&dag_cbor::encode(&content)).ok()?;
         let cid = cid::digest(&cid::for_record(&dag_cbor::encode(&record(&content))))?;
         Some(Self { content, cid, created: ms })
-    }
-}
-
-fn field<'a>(value: &'a Ipld, key: &str) -> Option<&'a Ipld> {
-    match value {
-        Ipld::Map(map) => map.get(key),
-        _ => None,
-    }
-}
-
-fn text<'a>(value: &'a Ipld, key: &str) -> Option<&'a str> {
-    match field(value, key)? {
-        Ipld::String(text) => Some(text),
-        _ => None,
     }
 }
 

@@ -8,9 +8,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basic};
 use super::{INVALID_HANDLE, image_url, labels};
 use crate::hydrate::{
-    Actor, ActorId, Counter, Json, JsonRef, Preset, Profile, State, Status, Target, fields,
+    Actor, ActorId, Counter, Json, JsonRef, Preset, Profile, State, Status, Target,
 };
 use crate::moderation::Label;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::actor::{ProfileView, profile};
 use super::{image_url, labels};
-use crate::hydrate::{Counter, Json, Preset, RecordId, State, Target, fields};
+use crate::hydrate::{Counter, Json, Preset, RecordId, State, Target};
 use crate::moderation::Label;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `generatorView`.

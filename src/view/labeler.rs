@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile};
 use super::feedgen::{LikeViewer, like_viewer};
 use super::labels_with_own;
-use crate::hydrate::{ActorId, Counter, Json, State, Target, fields, graph::labeler_id};
+use crate::hydrate::{ActorId, Counter, Json, State, Target, graph::labeler_id};
 use crate::moderation::Label;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `labelerView` or `labelerViewDetailed`.

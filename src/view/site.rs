@@ -10,8 +10,9 @@ use url::Url;
 use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
 use crate::hydrate::site::SitePair;
-use crate::hydrate::{Preset, Record, State, Target, fields};
+use crate::hydrate::{Preset, Record, State, Target};
 use crate::moderation::Label;
+use crate::repo::fields;
 
 const WORDS_PER_MINUTE: usize = 200;
 /// Hosts where everything below a document's URL is its author's too.

@@ -1,8 +1,8 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
 use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
-use super::super::fields;
 use super::{Check, edge_kind, lenient};
+use crate::repo::fields;
 use crate::store::rebuild::edge_record;
 use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
 use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, ids::ByteReader};

@@ -13,10 +13,11 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
+use crate::hydrate::RecordId;
 use crate::hydrate::post::PostState;
 use crate::hydrate::timeline::FeedItem;
-use crate::hydrate::{RecordId, fields};
 use crate::net::Response;
+use crate::repo::fields;
 use crate::store::{Reader, Snapshot, StoreError, Target, collections as c};
 use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;

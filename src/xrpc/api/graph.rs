@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST, whole::Records,
+    self, ActorId, Hydrator, RecordId, State, TimeCursor, graph::MODLIST, whole::Records,
 };
+use crate::repo::fields;
 use crate::store::rows::EdgeKind;
 use crate::store::{Reader, Target, collections as c};
 use crate::syntax::AtUriRef;
