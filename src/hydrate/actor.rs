@@ -8,11 +8,11 @@ use super::Result;
 use super::images::Preset;
 use super::record::{Json, Record};
 use super::shared::Settings;
+use crate::private;
 use crate::repo::fields;
-use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
-use crate::store::{
-    ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,
-};
+use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Snapshot};
 use crate::syntax::datetime;
 
 /// An account that the network showed us, whatever its status.

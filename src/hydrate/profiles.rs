@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::actor::{Actor, self_id};
 use super::state::State;
 use super::{Hydrator, Result};
+use crate::private::subscriptions;
 use crate::repo::fields;
-use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
+use crate::schema::{ActorId, Rows, Target, collections as c};
+use crate::store::Reader;
 
 impl Hydrator<'_> {
     /// What `profileViewBasic` and `profileView` need.

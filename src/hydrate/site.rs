@@ -11,7 +11,7 @@ use super::post::PostState;
 use super::state::State;
 use super::{Hydrator, Result};
 use crate::repo::fields;
-use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
 /// The records behind a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

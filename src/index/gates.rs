@@ -8,8 +8,10 @@ use ipld_core::ipld::Ipld;
 
 use super::{Index, posts};
 use crate::repo::fields;
-use crate::store::rows::{EdgeKind, post_flags as f};
-use crate::store::{ActorId, PostId, Reader, RecordId, StoreError, Target, Tx, doubts};
+use crate::schema::rows::{EdgeKind, post_flags as f};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target};
+use crate::store::{Reader, StoreError, Tx};
+use crate::work::gate_rechecks;
 
 /// Replies judged again at the end of one fetch; what is left waits for the next.
 const MAX_DOUBTS: usize = 10_000;
@@ -181,7 +183,7 @@ fn is_all_here(tx: &Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
 pub(super) fn doubt(tx: &mut Tx<'_>, root: PostId, reply: PostId) -> Result<(), StoreError> {
     for actor in [reply.author, root.author] {
         if !is_all_here(tx, actor)? {
-            doubts::put(tx, actor, reply);
+            gate_rechecks::put(tx, actor, reply);
         }
     }
     Ok(())
@@ -193,7 +195,7 @@ pub(super) fn settle_doubts(
     tx: &mut Tx<'_>,
     actor: ActorId,
 ) -> Result<(), StoreError> {
-    for reply in doubts::take(tx, actor, MAX_DOUBTS)? {
+    for reply in gate_rechecks::take(tx, actor, MAX_DOUBTS)? {
         posts::recheck(index, tx, reply)?;
     }
     Ok(())

@@ -17,6 +17,7 @@ use super::judge::{Judge, Verdict};
 use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, frame_time};
+use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
 
