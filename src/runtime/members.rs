@@ -1,5 +1,6 @@
 //! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications and
 //! community posts; and `aerie member` with the members of the configuration.
+
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
