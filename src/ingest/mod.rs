@@ -18,7 +18,6 @@
 //! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
 //!   at, crash or not; nor is the question whether an account is gone.
 
-mod backoff;
 mod checks;
 pub mod directory;
 mod feed;
@@ -30,6 +29,7 @@ mod recheck;
 mod sequencer;
 mod status;
 mod tasks;
+mod timing;
 mod upstream;
 
 #[cfg(test)]
@@ -48,10 +48,11 @@ use crate::net::{Dialer, NetError};
 use crate::store::meta::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use directory::Directory;
 
-pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+pub use timing::Timing;
 
 /// A contiguous run of an upstream.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -133,6 +136,7 @@ impl Options {
             lanes: 0,
             queue_bytes: 32 << 20,
             timing: Timing::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -176,6 +180,7 @@ impl Ingest {
             store.clone(),
             Arc::clone(&sink),
             options.timing,
+            options.clock.clone(),
             stop.clone(),
             &tasks,
         );
@@ -193,6 +198,7 @@ impl Ingest {
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
+                clock: options.clock.clone(),
             };
             let (feed, done) = feed::Feed::new(&setup);
             let reader = upstream::Reader {
@@ -246,10 +252,4 @@ fn stored_cursor(
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {
     if jetstream { CursorOf::Jetstream(url.to_owned()) } else { CursorOf::Upstream(url.to_owned()) }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

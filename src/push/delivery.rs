@@ -30,16 +30,16 @@ impl Inner {
     pub(super) async fn deliver(self: Arc<Self>, delivery: Delivery) {
         let Delivery { job, viewer, to, origin, body, id, inside } = delivery;
         let endpoint = matches!(to, Destination::Endpoint);
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let outcome = match self.request(&to, &origin, &body, &id, now) {
             _ if !self.admits(inside).await => Outcome::Withheld("community"),
             Some((via, url, headers)) => {
                 let sent = self.parts.transport.post(via, &url, &headers, Bytes::from(body));
-                retry::outcome(&sent.await, endpoint, (self.parts.clock)())
+                retry::outcome(&sent.await, endpoint, self.parts.clock.now_ms())
             }
             None => Outcome::Failed("request", None),
         };
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let health = match &outcome {
             Outcome::Delivered | Outcome::Gone => Health::Well,
             Outcome::Refused(_) | Outcome::Withheld(_) => Health::Unknown,

@@ -56,6 +56,7 @@ use crate::store::repo_jobs::Priority;
 use crate::store::{ActorId, Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 pub use files::{FileError, FileRepo, Room, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};
@@ -145,6 +146,8 @@ pub struct Setup {
     pub room: Room,
     /// Repos at a time.
     pub concurrency: usize,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Mean speed over the last minute.

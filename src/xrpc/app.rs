@@ -13,10 +13,10 @@ use super::error::XrpcError;
 use super::images;
 use super::message::{Request, Response};
 use super::method::Method;
-use super::pool::{PoolError, panic_text};
 use super::router::{Router, TableError};
 use super::site::Site;
 use crate::telemetry::counters::Counters;
+use crate::threads::{PoolError, panic_text};
 
 static ANSWERS: Counters = Counters::new("xrpc.answers");
 

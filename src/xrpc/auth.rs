@@ -15,7 +15,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::call::Credentials;
-use super::context::Clock;
 use super::error::XrpcError;
 use super::jwt::{self, Claims, Issuer, Token};
 use super::method::{Auth, TokenRule};
@@ -23,6 +22,7 @@ use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
 
@@ -216,7 +216,7 @@ impl Authenticator {
     }
 
     fn check_before_key(&self, claims: &Claims, trust: Trust) -> Result<(), XrpcError> {
-        let now_ms = (self.clock)();
+        let now_ms = self.clock.now_ms();
         // A double holds milliseconds exactly until the year 287396.
         if now_ms as f64 / 1000.0 > claims.expires {
             return Err(XrpcError::auth("JwtExpired", "jwt expired"));
@@ -238,7 +238,7 @@ impl Authenticator {
             return Ok(());
         }
         // The key may have been rotated since it was cached.
-        if self.cache.allow_fresh(&issuer.did, (self.clock)())
+        if self.cache.allow_fresh(&issuer.did, self.clock.now_ms())
             && fits(&self.key(issuer, true).await?, token)
         {
             return Ok(());

@@ -28,9 +28,9 @@ static HOOK: Counters = Counters::new("community.hook");
 
 /// Answers of the hook that are remembered, and for how long, in milliseconds.
 const REMEMBERED: usize = 20_000;
-const ANSWER_FOR: u64 = 60_000;
+const ANSWER_FOR: i64 = 60_000;
 /// How long the hook is not asked again about somebody after it failed.
-const FAILURE_FOR: u64 = 5_000;
+const FAILURE_FOR: i64 = 5_000;
 /// Requests to the hook at once; further callers wait for their turn.
 const AT_ONCE: usize = 16;
 /// From the call to the decision, waiting for a turn included.
@@ -83,7 +83,7 @@ pub struct Community {
     hook: Option<Arc<dyn MemberHook>>,
     pub(super) posts: Arc<dyn CommunityPosts>,
     /// What the hook said, and until when that holds.
-    answers: quick_cache::sync::Cache<String, (bool, u64)>,
+    answers: quick_cache::sync::Cache<String, (bool, i64)>,
     turns: Semaphore,
     /// Most posts of an account.
     pub(super) most_posts: usize,
@@ -124,7 +124,7 @@ impl Community {
 
     async fn hook_says(&self, hook: &dyn MemberHook, app: &AppCtx, did: &Did) -> bool {
         if let Some((member, until)) = self.answers.get(did.as_str())
-            && (app.clock)() < until
+            && app.clock.now_ms() < until
         {
             return member;
         }
@@ -144,7 +144,7 @@ impl Community {
         };
         HOOK.inc(cause);
         let member = member.unwrap_or(false);
-        self.answers.insert(did.as_str().to_owned(), (member, (app.clock)() + lasts));
+        self.answers.insert(did.as_str().to_owned(), (member, app.clock.now_ms() + lasts));
         member
     }
 }

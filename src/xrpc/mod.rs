@@ -35,7 +35,6 @@ mod method;
 mod missing;
 mod outside;
 mod password;
-mod pool;
 mod reply;
 mod router;
 mod server;
@@ -52,7 +51,9 @@ pub use app::App;
 pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
-pub use context::{AppCtx, ClientConfig, Clock, LiveNow, Readiness, ServerIdentity, StatusSource};
+pub use context::{
+    AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
+};
 pub use error::XrpcError;
 pub use labelers::{Labeler, ParsedLabelers};
 pub use listing::{Listed, Param, list};
@@ -61,7 +62,6 @@ pub use method::{AsyncFn, Auth, Handler, METHODS, Method, ReadFn, ReplyFuture, T
 pub use missing::{Missing, Wishes};
 pub use outside::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
 pub use password::AdminPassword;
-pub use pool::{PoolError, ReadPool};
 pub use reply::Reply;
 pub use router::{Router, TableError};
 pub use server::{ServerLimits, serve};

@@ -32,6 +32,7 @@ use crate::identity::Identity;
 use crate::net::{HostThrottle, HttpClient};
 use crate::store::Store;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 use ledger::{Entry, Ledger, Task};
 
 /// What became of what was wanted.
@@ -107,6 +108,7 @@ struct Inner {
     ledger: Ledger,
     throttle: HostThrottle,
     slots: Semaphore,
+    clock: Clock,
 }
 
 impl OnRead {
@@ -124,8 +126,9 @@ impl OnRead {
             store,
             sink,
             ledger: Ledger::default(),
-            throttle: HostThrottle::new(PER_HOST),
+            throttle: HostThrottle::new(PER_HOST, Clock::system()),
             slots: Semaphore::new(REQUESTS),
+            clock: Clock::system(),
         }))
     }
 
