@@ -86,7 +86,7 @@ async fn what_there_is_not() {
         assert_eq!(app.handle(request(Verb::GET, path)).await.status, 404, "{path}");
     }
     let path = format!("/blob/{DID}/{cid}");
-    assert_eq!(app.handle(request(Verb::POST, &path)).await.status, 404);
+    assert_eq!(app.handle(request(Verb::POST, &path)).await.status, 405);
     *blobs.down.lock() = true;
     assert_eq!(app.handle(request(Verb::GET, &path)).await.status, 502);
 }

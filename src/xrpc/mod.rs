@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
-//!                                 |-> site: health, did.json, docs page, admin status
-//!                                 \-> images: /img/, /blob/
+//!                                 \-> paths -> site: health, did.json, docs page, admin status
+//!                                           \-> images: /img/, /blob/
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -35,6 +35,7 @@ mod method;
 mod missing;
 mod outside;
 mod password;
+mod paths;
 mod reply;
 mod router;
 mod server;
