@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::protocol::{BackfillStopped, RepoImported, ReposAdded};
 use crate::config::ScopeMode;
 use crate::identity::plc::PlcExport;
-use crate::store::repo_jobs::{SourceKind, Stop};
-use crate::store::{ActorId, StoreError};
+use crate::schema::ActorId;
+use crate::store::StoreError;
 use crate::syntax::Did;
+use crate::work::repo_queue::{SourceKind, Stop};
 
 /// A failure in words, for the operator.
 pub type Said<T> = Result<T, String>;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::ScopeMode;
-use crate::store::portable::{self, Row};
-use crate::store::takeout;
+use crate::private::portable::{self, Row};
+use crate::private::takeout;
 
 /// Something that a running server can be asked.
 pub trait Operation: Into<Request> {

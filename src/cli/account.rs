@@ -12,7 +12,7 @@ use crate::admin::protocol::{
     AccountStatus,
 };
 use crate::config::Sources;
-use crate::store::takeout::Page;
+use crate::private::takeout::Page;
 use crate::syntax::datetime::format_ms;
 
 const AFTER_HELP: &str = "\

@@ -17,6 +17,7 @@ use super::jetstream;
 use super::judge::{Judge, Verdict};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event};
+use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
 

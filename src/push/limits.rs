@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use crate::store::ActorId;
-use crate::store::registrations::RegistrationId;
+use crate::private::registrations::RegistrationId;
+use crate::schema::ActorId;
 use crate::threads::Backoff;
 
 /// Requests under way together.

@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 
 use crate::admin::ports::{self, Afterwards, Records, Removed};
 use crate::index::Index;
-use crate::store::{ActorId, Reader as _, Store, StoreError, Tx, Writer};
+use crate::schema::{ActorId, Edit as _, Rows as _};
+use crate::store::{Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::xrpc::{Members, Rights};

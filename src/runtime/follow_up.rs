@@ -1,9 +1,10 @@
 //! Whose repos are wanted because of one that is in: those a member follows, and the threads they see.
 
 use crate::index::{context_to_fetch, follows_to_fetch};
-use crate::store::repo_jobs::Priority;
-use crate::store::{ActorId, Store, StoreError};
+use crate::schema::ActorId;
+use crate::store::{Store, StoreError};
 use crate::sync::FollowUp;
+use crate::work::repo_queue::Priority;
 
 /// What comes after a member's repo, read from the index.
 pub(super) struct WantedByIndex(pub(super) Store);

@@ -6,9 +6,10 @@ use futures_util::future::BoxFuture;
 
 use super::accounts::IndexAccounts;
 use crate::index::Index;
+use crate::private::community::NewPost;
 use crate::push::CommunityGate;
-use crate::store::community::NewPost;
-use crate::store::{PostId, StoreError, Tx};
+use crate::schema::PostId;
+use crate::store::{StoreError, Tx};
 use crate::syntax::Did;
 use crate::xrpc::{AppCtx, CommunityPosts, Members};
 

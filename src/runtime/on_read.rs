@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::sources::Sources;
 use crate::index::scope::{Kept, Mode};
 use crate::index::{Index, evict};
-use crate::store::{Store, StoreError, Writer, fetched};
+use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};
 use crate::threads::Clock;
 use crate::upkeep::Intake as _;
+use crate::work;
 use crate::xrpc::{Missing, OnRead};
 
 /// Fetches from PDSes.
@@ -69,12 +70,12 @@ impl Cache {
     }
 
     pub(super) fn status(&self) -> Value {
-        let total = fetched::total(&self.store.snapshot()).unwrap_or_default();
+        let total = work::on_read::total(&self.store.snapshot()).unwrap_or_default();
         json!({ "records": total.records, "bytes": total.bytes, "budget": self.budget })
     }
 
     async fn keep_budget(&self) -> Result<(), StoreError> {
-        if self.budget == 0 || fetched::total(&self.store.snapshot())?.bytes <= self.budget {
+        if self.budget == 0 || work::on_read::total(&self.store.snapshot())?.bytes <= self.budget {
             return Ok(());
         }
         let kept = self.kept().await?;

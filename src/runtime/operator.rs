@@ -16,10 +16,11 @@ use crate::config::ScopeMode;
 use crate::identity::plc::PlcExport;
 use crate::index::Index;
 use crate::moderation::Takedowns;
-use crate::store::repo_jobs::{SourceKind, Stop};
-use crate::store::{ActorId, Store, StoreError, Writer};
+use crate::schema::ActorId;
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
+use crate::work::repo_queue::{SourceKind, Stop};
 use crate::{sync, upkeep};
 
 /// Private state over a store that no server has open.

@@ -19,8 +19,9 @@ use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
 use crate::net::{Dialer, HttpClient};
-use crate::store::meta::{self, CursorOf};
-use crate::store::{ActorId, Reader, Store, StoreError};
+use crate::schema::cursors::{self, CursorOf};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -236,7 +237,7 @@ impl Sources {
             };
             let mut status = with_seq(&u, self.parts.applied.get(&of));
             if let Value::Object(map) = &mut status {
-                let gaps = meta::gap(&snapshot, &of).ok().flatten();
+                let gaps = cursors::gap(&snapshot, &of).ok().flatten();
                 map.insert("gaps".to_owned(), serde_json::to_value(gaps).unwrap_or_default());
             }
             status

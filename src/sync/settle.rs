@@ -8,10 +8,12 @@ use super::fetch::FetchError;
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, IdentityState};
 use crate::identity::Freshness;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::{ActorId, Reader as _, StoreError};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader as _, StoreError};
 use crate::syntax::Did;
 use crate::threads::Backoff;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const RESYNC_RETRY: Backoff = Backoff::new(Duration::from_secs(5), 2, Duration::from_secs(3600));

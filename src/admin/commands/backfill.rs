@@ -9,7 +9,7 @@ use crate::admin::protocol::{
     BackfillStarted, BackfillStopped, Done, RepoImported, RepoList, RepoRemove, RepoStatusSaid,
     ReposAdded, ReposRemoved,
 };
-use crate::store::repo_jobs::{SourceKind, Stop};
+use crate::work::repo_queue::{SourceKind, Stop};
 
 /// Repos named in one command; further ones are refused.
 const MAX_NAMES: usize = 10_000;

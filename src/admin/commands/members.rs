@@ -3,8 +3,10 @@
 use super::{Commands, words};
 use crate::admin::ports::Said;
 use crate::admin::protocol::{Member, MemberAdded, MemberRemoved, Members};
-use crate::store::rows::Counter;
-use crate::store::{Reader as _, Store, StoreError, Target, private};
+use crate::private;
+use crate::schema::rows::Counter;
+use crate::schema::{Rows as _, Target};
+use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 
 impl Commands {

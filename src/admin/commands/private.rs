@@ -7,9 +7,10 @@ use super::words;
 use crate::admin::ports::{Accounts, Said};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported};
 use crate::moderation::Takedowns;
-use crate::store::portable::{self, Page, Restored, Row};
-use crate::store::private::Takedown;
-use crate::store::{Reader as _, Store, StoreError, Writer};
+use crate::private::Takedown;
+use crate::private::portable::{self, Page, Restored, Row};
+use crate::schema::Rows as _;
+use crate::store::{Store, StoreError, Writer};
 
 /// Whoever may read and write private state.
 #[derive(Clone)]

@@ -3,8 +3,9 @@
 use super::{Commands, words};
 use crate::admin::ports::{Afterwards, Said};
 use crate::admin::protocol::{AccountDelete, AccountExport, AccountState, OptOuts};
-use crate::store::private::{self, Standing};
-use crate::store::{Reader as _, Snapshot, StoreError, takeout};
+use crate::private::{self, Standing, takeout};
+use crate::schema::Rows as _;
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::Did;
 
 impl Commands {
