@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use http::Method as Verb;
+
 use super::*;
 use crate::media::testing::{Blobs, opened, picture};
 use crate::syntax::cid;
