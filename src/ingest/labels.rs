@@ -6,7 +6,6 @@
 //! # Invariants
 //! - A label that reaches the sink is signed by its labeler.
 //! - A batch holds every good label up to its `seq`.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -20,9 +19,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::SinkClosed;
-use super::backoff::{Backoff, Silent, Timing, Watch};
 use super::directory::{Directory, Freshness};
 use super::tasks::{Group, Tasks};
+use super::timing::{Heartbeat, Silent, Timing};
 use crate::config::Labeler as Config;
 use crate::crypto::PublicKey;
 use crate::event::frame::{FrameError, MAX_FRAME_LEN};
@@ -280,7 +279,7 @@ struct Subscription {
 
 impl Subscription {
     async fn run(self) {
-        let mut backoff = Backoff::new(self.setup.timing);
+        let mut retries = self.setup.timing.retry.retries();
         let (mut freshness, mut restart) = (Freshness::Cached, false);
         loop {
             let mut frames = 0;
@@ -295,11 +294,11 @@ impl Subscription {
             }
             restart = matches!(end, End::Restart);
             if frames > 0 {
-                backoff.reset();
+                retries.worked();
             }
             // What was remembered of the labeler did not lead to labels.
             freshness = if frames > 0 { Freshness::Cached } else { Freshness::Fresh };
-            sleep(backoff.next()).await;
+            sleep(retries.failed()).await;
         }
     }
 
@@ -351,7 +350,7 @@ impl Subscription {
         socket: &mut WsStream,
         reading: &mut Reading<'_>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut watch = Watch::new(self.setup.timing);
+        let mut watch = Heartbeat::new(self.setup.timing);
         loop {
             let message = match socket.next().now_or_never() {
                 Some(message) => message?,

@@ -2,7 +2,6 @@
 //!
 //! A frame whose key is not known is parked, with everything of that DID that comes after it, while the DID
 //! document is asked for; other DIDs of the lane go on.
-
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload};
+use super::jetstream;
 use super::verify::{Verdict, Verifier};
-use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
@@ -253,7 +252,7 @@ impl Lane {
         let Some((key, checked)) = self.stored_key(did) else {
             return Known::Ask(Freshness::Cached);
         };
-        if now_ms().saturating_sub(checked) > KEY_AGE_MS {
+        if self.checks.clock.now_ms().saturating_sub(checked) > KEY_AGE_MS {
             self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };

@@ -1,5 +1,4 @@
 //! What a handler gets: checked parameters, checked input, and who asks.
-
 use std::borrow::Cow;
 use std::net::SocketAddr;
 

@@ -1,6 +1,5 @@
 //! One XRPC call: route, parameters, authentication, input, handler, answer, in the reference's order, because the
 //! first failure decides the answer.
-
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -16,8 +15,8 @@ use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, ReadFn};
-use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
+use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {

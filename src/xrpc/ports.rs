@@ -1,5 +1,4 @@
 //! What handlers need from the rest of the process and from other servers, as traits so that tests can stand in.
-
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,9 +9,6 @@ use crate::identity::{Freshness, Identity, IdentityError};
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
 use crate::syntax::Did;
-
-/// Milliseconds since 1970; a function so that tests can stop time.
-pub type Clock = fn() -> u64;
 
 /// Who has called with a valid token before: their notifications are kept.
 pub trait Members: Send + Sync {

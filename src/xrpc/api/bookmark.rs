@@ -1,5 +1,4 @@
 //! `app.bsky.bookmark.*`: private state, answered once it is on disk, and its pages.
-
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -36,7 +35,7 @@ fn subject(call: &Call) -> Result<String, XrpcError> {
 pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let (uri, cid) = (subject(&call)?, text(&call, "cid").to_owned());
-    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let at = app.clock.now_ms();
     let made = app
         .writer
         .durable(move |tx| {

@@ -2,7 +2,6 @@
 //!
 //! A client submits the content, then writes a stub with its CID to the author's repo; the content goes when the stub
 //! goes. Rules are checked when a post comes, as of what the store holds then.
-
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -143,7 +142,7 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     let uri = format!("at://{author}/community.blacksky.feed.post/{}", text("rkey"));
     let reads = Arc::clone(&app);
     app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let kept = app.writer.durable(move |tx| {
         let Some(id) = id(tx.intern_actor(&author)?) else { return Ok(false) };
         let most = community.most_posts;

@@ -1,5 +1,4 @@
 //! `app.bsky.graph.mute*` and `unmute*`: private state, answered once it is on disk.
-
 use std::sync::Arc;
 
 use super::graph::is_record_uri;
@@ -18,7 +17,7 @@ fn flag(call: &Call, key: &str) -> bool {
 }
 
 fn now(app: &AppCtx) -> i64 {
-    i64::try_from((app.clock)()).unwrap_or(i64::MAX)
+    app.clock.now_ms()
 }
 
 /// The DID behind the `actor` of the input; a handle that nobody here has is looked up.

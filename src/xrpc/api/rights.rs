@@ -5,7 +5,6 @@
 //! would be another one on each server, which no client could know and a wrong setting would change; one under a
 //! domain that the project does not own could come to mean something else. `.alt` is set aside for names outside of the
 //! DNS (RFC 9476): nobody can own `aerie.alt`, and nothing has to be configured.
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +92,7 @@ pub(crate) async fn export_data(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
 
 async fn page(app: &Arc<AppCtx>, did: &Did, next: Option<String>) -> Result<Page, XrpcError> {
     let (reads, did) = (Arc::clone(app), did.clone());
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let read = move || takeout::page(&reads.store.snapshot(), did.as_str(), now, next.as_deref());
     Ok(app.blocking(read).await??)
 }
