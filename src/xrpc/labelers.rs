@@ -29,7 +29,7 @@ pub struct ParsedLabelers {
 
 impl ParsedLabelers {
     /// The operator's defaults: all of them redact.
-    pub fn defaults(dids: impl IntoIterator<HeaderItem = Did>) -> Self {
+    pub fn defaults(dids: impl IntoIterator<Item = Did>) -> Self {
         let labelers = dids.into_iter().map(|did| AcceptedLabeler { did, redact: true }).collect();
         Self { labelers }
     }

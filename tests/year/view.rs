@@ -402,7 +402,7 @@ impl Reading {
             method: http::Method::GET,
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
-            body: xrpc::Body::FetchRequest,
+            body: xrpc::Body::Missing,
             peer: ([127, 0, 0, 1], 4000).into(),
         };
         let response = self.app.handle(request).await;
