@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
-use super::fields;
 use super::images::ImagePreset;
 use super::record::{Json, ShownRecord};
 use super::settings::HydrationSettings;
 use super::{Hydrator, Result};
-use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
-use crate::store::{
-    ActorCache, ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target,
-    collections as c, private,
-};
+use crate::private;
+use crate::repo::fields;
+use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 use crate::syntax::datetime;
 
 /// An account that the network showed us, whatever its status.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use super::{Hydrator, Result, fields};
-use crate::store::rows::{EdgeKind, EdgeRow, Kinds, RecordRow, fwd_prefix};
-use crate::store::{
-    ActorCache, ActorId, Ks, Reader, RecordId, Rkey, Snapshot, Store, Target, collections,
-};
+use super::{Hydrator, Result};
+use crate::repo::fields;
+use crate::schema::rows::{EdgeKind, EdgeRow, Kinds, RecordRow, fwd_prefix};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections};
+use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// Blocks held of one account.
 const MAX_BLOCKS: usize = 500;

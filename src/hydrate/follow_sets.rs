@@ -6,9 +6,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
-use crate::store::{ActorCache, ActorId, Ks, Reader, Rkey, Snapshot, Store, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
+use crate::schema::{ActorId, Rkey, Rows, Target};
+use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// FollowList and followers held of one viewer.
 const MAX_FOLLOWS: usize = 5_000;

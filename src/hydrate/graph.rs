@@ -3,10 +3,12 @@
 use super::actor::self_id;
 use super::record::ShownRecord;
 use super::state::{HydrationState, ListViewer};
-use super::{Hydrator, Result, fields};
-use crate::store::private::Kind;
-use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
-use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};
+use super::{Hydrator, Result};
+use crate::private::Kind;
+use crate::repo::fields;
+use crate::schema::rows::{Counter, EdgeKind, Order, order_prefix};
+use crate::schema::{ActorId, RecordId, Rows, Target, collections as c};
+use crate::store::{Ks, Reader};
 
 /// `purpose` of a list that can be blocked or muted.
 pub const MODLIST: &str = "app.bsky.graph.defs#modlist";

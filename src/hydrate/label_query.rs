@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use super::{Hydrator, Result};
 use crate::moderation::{ShownLabel, labels};
-use crate::store::ids::{ByteReader, KeyBuf, prefix_end};
-use crate::store::rows::LabelRow;
-use crate::store::{Key, Ks, Reader, collections as c};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::LabelRow;
+use crate::schema::{Key, Rows, collections as c};
+use crate::store::{KeyBuf, Ks, Reader, prefix_end};
 
 /// Subjects that one call looks at.
 const MAX_ROWS: usize = 2_000;
@@ -205,7 +206,7 @@ fn below(prefix: &Key) -> KeyRange {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
-    use crate::store::{ActorId, PostId, Rkey, Target};
+    use crate::schema::{ActorId, PostId, Rkey, Rows, Target};
 
     /// A store that met the accounts in this order, with labels by two labelers on an account and four posts.
     fn replica(order: [&str; 3]) -> (Fixture, [ActorId; 2]) {

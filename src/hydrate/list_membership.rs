@@ -9,9 +9,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, RecordId, RowViews, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{ActorId, RecordId, Rows, Target};
+use crate::store::{Ks, Reader, RowViews};
 
 /// ListMembers that are held of one list.
 const MAX_HELD: u64 = 10_000;
@@ -104,7 +105,8 @@ mod tests {
     use super::super::graph::MODLIST;
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::store::rows::rev_key;
+    use crate::schema::rows::rev_key;
+    use crate::schema::{Edit, Rows};
 
     /// Which of `accounts` are on a list, asked in one answer, and whether it was held in the end.
     fn listed(f: &Fixture, list: RecordId, accounts: &[ActorId]) -> (Vec<bool>, bool) {

@@ -19,7 +19,6 @@ mod community;
 mod context;
 pub mod edges;
 pub mod feed;
-pub mod fields;
 mod follow_sets;
 pub mod graph;
 mod images;
@@ -70,10 +69,12 @@ pub use settings::HydrationSettings;
 pub use shared::Shared;
 pub use state::{HydrationState, KnownFollowers, ListViewer, ProfileViewer, StarterPack};
 
-pub use crate::store::collections;
-pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, Reason, post_flags};
-pub use crate::store::{ActorId, PostId, RecordId, Rkey, Target};
-
+pub use crate::schema::collections;
+pub use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
+pub use crate::schema::{
+    rows::AccountStatus, rows::AggRow, rows::Counter, rows::NotifRow, rows::Reason,
+    rows::post_flags,
+};
 use crate::store::{Snapshot, StoreError};
 
 /// What hydration answers: the store is the only thing that can fail.

@@ -7,8 +7,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::block_set::MAX_LISTS;
 use super::page::MAX_SORTED;
 use super::{Hydrator, Result};
-use crate::store::private::{self, Kind};
-use crate::store::{ActorCache, ActorId, RecordId, Snapshot, Store, Target};
+use crate::private::{self, Kind};
+use crate::schema::{ActorId, RecordId, Target};
+use crate::store::{ActorCache, Snapshot, Store};
 
 /// Accounts and threads held that one viewer muted.
 const MAX_MUTED: usize = 1_000;
@@ -77,7 +78,7 @@ mod tests {
     use super::super::post_state::PostState;
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
-    use crate::store::Rkey;
+    use crate::schema::{Edit, Rkey};
 
     #[test]
     fn mutes_that_are_too_many_to_hold_are_read_one_by_one() {
@@ -105,7 +106,7 @@ mod tests {
             for n in 0..MAX_MUTED as u32 {
                 let other = tx.intern_actor(&format!("did:plc:{n}"))?;
                 private::put_mute(tx, me, other, private::Mute::default())?;
-                let root = Target::Post(crate::store::PostId { author: other, rkey: Rkey(9) });
+                let root = Target::Post(crate::schema::PostId { author: other, rkey: Rkey(9) });
                 private::put(tx, Kind::MutedThread, me, Some(root), NOW)?;
             }
             Ok(())

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Hydrator, Result, fields};
-use crate::store::rows::RecordRow;
-use crate::store::{ActorId, Key, Ks, Reader, RecordId, Rkey, RowViews, Target, collections as c};
+use super::{Hydrator, Result};
+use crate::repo::fields;
+use crate::schema::rows::RecordRow;
+use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Opt-outs of one account that are looked at.
 const MAX_OPT_OUTS: usize = 1_000;

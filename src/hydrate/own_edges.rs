@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Rkey, RowViews, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Records of a kind that are held of one account.
 const MAX_HELD: usize = 1_000;
@@ -103,6 +104,7 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
+    use crate::schema::Rows;
 
     fn liked(f: &Fixture, posts: &[PostId], actor: ActorId) -> Vec<Option<String>> {
         f.hydrate(&seen_by(None), |h| {
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(liked(&f, &posts, bob), [None, Some(uri.clone())]);
         // Of two records on one post that one counts which the index names.
         f.write(move |tx| {
-            let key = crate::store::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
+            let key = crate::schema::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
             let row = tx.edge(EdgeKind::Like, bob, rkey)?.unwrap();
             tx.put(Ks::Fwd, &key, &row.encode(Rkey(rkey.0 + 1024)));
             Ok(())
@@ -155,10 +157,10 @@ mod tests {
                     target: Target::Post(post(n)),
                     created_delta: 0,
                     sort_delta: 0,
-                    cid: crate::store::rows::SubjectCid::None,
+                    cid: crate::schema::rows::SubjectCid::None,
                     kept: false,
                 };
-                let key = crate::store::rows::fwd_key(EdgeKind::Like, alice, Rkey(n + 5));
+                let key = crate::schema::rows::fwd_key(EdgeKind::Like, alice, Rkey(n + 5));
                 tx.put(Ks::Fwd, &key, &row.encode(Rkey(n + 5)));
             }
             Ok(())

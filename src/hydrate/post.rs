@@ -19,12 +19,10 @@ use super::own_edges::OwnEdges;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::post_state::{Post, PostBlocks, PostState, PostViewer, Repost};
 use super::{Hydrator, Result};
-use crate::store::private::Kind;
-use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
-use crate::store::{
-    ActorId, CollId, Ks, PostId, Reader, RecordId, RowViews, Target, bookmarks, collections,
-    rebuild,
-};
+use crate::private::{Kind, bookmarks};
+use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, rebuild};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Parsed posts, by row.
 pub(super) type PostCache = RowViews<Option<Post>>;

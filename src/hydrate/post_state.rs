@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Hydrator;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::state::HydrationState;
-use crate::store::{ActorId, PostId, RecordId, Target, collections};
+use crate::schema::{ActorId, PostId, RecordId, Target, collections};
 
 /// A post that is shown.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Hydrator, Result};
-use crate::store::{Ks, PostId, Reader, Target};
+use crate::schema::{PostId, Rows, Target};
+use crate::store::Ks;
 
 /// Fewer posts than that are read by whoever needs them.
 const FEW: usize = 48;
@@ -125,7 +126,7 @@ impl Hydrator<'_> {
     /// Reads what a view of a post needs; gives the replies to it if levels below it are wanted.
     fn touch(&self, id: PostId, below: usize) -> Result<Vec<PostId>> {
         let replies = match self.snapshot.agg(Target::Post(id))?.has_replies() && below > 0 {
-            true => self.snapshot.replies(id)?.unwrap_or_default(),
+            true => crate::schema::replies(self.snapshot, id)?.unwrap_or_default(),
             false => Vec::new(),
         };
         self.read_post(id)?;

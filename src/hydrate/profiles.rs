@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::actor::{Actor, self_id};
 use super::state::HydrationState;
-use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
+use super::{Hydrator, Result};
+use crate::private::subscriptions;
+use crate::repo::fields;
+use crate::schema::{ActorId, Rows, Target, collections as c};
+use crate::store::Reader;
 
 /// Which accounts an answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::fields;
 use crate::moderation::ShownLabel;
-use crate::store::rows::RecordRow;
-use crate::store::{Reader, RecordId, Snapshot, StoreError};
+use crate::repo::fields;
+use crate::schema::rows::RecordRow;
+use crate::schema::{RecordId, Rows};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.

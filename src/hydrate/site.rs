@@ -9,8 +9,9 @@
 
 use super::post_state::{PostState, SitePair};
 use super::state::HydrationState;
-use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
+use super::{Hydrator, Result};
+use crate::repo::fields;
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
 /// A record that a link names, and what decides whether it is shown.
 struct SiteRecord {

@@ -9,10 +9,12 @@
 
 use super::page::{MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
-use crate::store::private::{self, Kind, Mute};
-use crate::store::rows::RecordRow;
-use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId};
+use super::{Hydrator, Result};
+use crate::private::{self, Kind, Mute};
+use crate::repo::fields;
+use crate::schema::rows::RecordRow;
+use crate::schema::{ActorId, CollId, Key, RecordId, Rows};
+use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Mutes and subscriptions of one account that are listed; what is beyond is left out. Reading and sorting so many takes
@@ -127,7 +129,8 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
-    use crate::store::subscriptions::{self, Subscription};
+    use crate::private::subscriptions::{self, Subscription};
+    use crate::schema::{Edit, Rows};
 
     /// More than other rows are sorted of.
     const MANY: u32 = MAX_SORTED as u32 + 1;

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::edges::{ListItem, OptedOut};
 use super::graph::is_reference_list;
 use super::state::{HydrationState, SampleItem, StarterPack};
-use super::{Hydrator, Result, fields};
-use crate::store::rows::{Counter, EdgeKind, rev_prefix};
-use crate::store::{Ks, Reader, RecordId, RowViews, Target, collections as c};
+use super::{Hydrator, Result};
+use crate::repo::fields;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{RecordId, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Members that the sample is taken from.
 const CANDIDATES: usize = 50;
@@ -101,7 +103,7 @@ impl Hydrator<'_> {
     }
 
     /// The record of a collection that a URI names, if the store has a number for it.
-    pub fn record_at(&self, uri: &str, coll: crate::store::CollId) -> Result<Option<RecordId>> {
+    pub fn record_at(&self, uri: &str, coll: crate::schema::CollId) -> Result<Option<RecordId>> {
         let target = self.snapshot.target(uri)?;
         Ok(target.and_then(Target::record).filter(|id| id.coll == coll))
     }
@@ -112,8 +114,8 @@ mod tests {
     use super::super::graph::REFERENCELIST;
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::store::ActorId;
-    use crate::store::rows::rev_key;
+    use crate::schema::rows::rev_key;
+    use crate::schema::{ActorId, Rows};
 
     fn newest(f: &Fixture, list: RecordId, viewer: ActorId) -> Vec<ActorId> {
         f.hydrate(&seen_by(Some(viewer)), |h| {

@@ -13,9 +13,9 @@ use super::context::HydrateCtx;
 use super::list_membership::ListLookups;
 use super::record::ShownRecord;
 use crate::moderation::SubjectLabels;
-use crate::store::rows::AggRow;
-use crate::store::subscriptions::Subscription;
-use crate::store::{ActorId, RecordId, Target};
+use crate::private::subscriptions::Subscription;
+use crate::schema::rows::AggRow;
+use crate::schema::{ActorId, RecordId, Target};
 
 /// Everything that is known for one answer.
 #[derive(Default)]

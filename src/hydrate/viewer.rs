@@ -8,8 +8,10 @@ use super::follow_sets::FollowSets;
 use super::mute_set::MuteSet;
 use super::state::{HydrationState, ProfileViewer};
 use super::{Hydrator, Result};
-use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Rkey, Target, private};
+use crate::private;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
+use crate::store::Reader;
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {

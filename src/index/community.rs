@@ -5,9 +5,11 @@
 //! `notify`. Whether a recipient belongs to the community is asked when notifications are read: who leaves it reads no
 //! more of it.
 
+use super::notify::Turn;
 use super::{Index, notify, posts};
-use crate::store::community::{self, NewPost};
-use crate::store::{ActorId, PostId, Reader, StoreError, Tx};
+use crate::private::community::{self, NewPost};
+use crate::schema::{ActorId, PostId, Rows};
+use crate::store::{StoreError, Tx};
 
 impl Index {
     /// Keeps a post that came at `now`, in place of any other version.
@@ -19,14 +21,14 @@ impl Index {
         now: i64,
     ) -> Result<(), StoreError> {
         self.push.event_at(now);
-        self.tell(tx, post, false)?;
+        self.tell(tx, post, Turn::Went)?;
         community::put(tx, post, new, now)?;
-        self.tell(tx, post, true)
+        self.tell(tx, post, Turn::Came)
     }
 
     /// Takes a post away; `false` if it is not there.
     pub fn remove_community_post(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
-        self.tell(tx, post, false)?;
+        self.tell(tx, post, Turn::Went)?;
         community::remove(tx, post)
     }
 
@@ -45,16 +47,17 @@ impl Index {
     }
 
     /// Writes the notifications of a held post, or takes them back.
-    fn tell(&self, tx: &mut Tx<'_>, post: PostId, on: bool) -> Result<(), StoreError> {
+    fn tell(&self, tx: &mut Tx<'_>, post: PostId, turn: Turn) -> Result<(), StoreError> {
         let Some(held) = community::get(tx, post)? else { return Ok(()) };
         let content = tx.unpack(&held.packed)?;
         let refs = posts::refs(tx, &content)?;
-        notify::community_post(self, tx, post, &refs, held.sort, on)
+        notify::community_post(self, tx, post, &refs, held.sort, turn)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::schema::Edit;
     use ipld_core::ipld::Ipld;
 
     use super::super::check::{Options, check};
@@ -63,8 +66,9 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::event::Op;
-    use crate::store::rows::Counter;
-    use crate::store::{Target, jobs};
+    use crate::schema::Target;
+    use crate::schema::rows::Counter;
+    use crate::work::outbox;
 
     const OF: &str = "community.blacksky.feed.post";
     const LIKE_OF: &str = "community.blacksky.feed.like";
@@ -218,7 +222,7 @@ mod tests {
         let now = 100_000_000;
         submit(&w, "b", now - 5, [answer(&root, &root)]).await;
         submit(&w, "b", now - 7200, [answer(&root, &root)]).await;
-        let due = jobs::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
+        let due = outbox::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
         assert_eq!(due.iter().map(|job| job.due).collect::<Vec<_>>(), [NOW + 7]);
     }
 
@@ -286,7 +290,7 @@ mod tests {
                 rows.retain(|(ks, k), _| match ks {
                     crate::store::Ks::Private => true,
                     crate::store::Ks::Record => {
-                        let id = crate::store::RecordId::from_bytes(k).unwrap();
+                        let id = crate::schema::RecordId::from_bytes(k).unwrap();
                         s.coll_text(id.coll).unwrap().starts_with("community.")
                     }
                     _ => false,

@@ -7,11 +7,15 @@ use super::testing::*;
 use super::tests::one_private_row_of_each_kind;
 use super::*;
 use crate::event::{HostingStatus, IdentityState};
-use crate::store::meta::{self, Purge};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{AccountStatus, ActorRow, Counter};
-use crate::store::{Key, Ks, Target, community, private};
+use crate::private::{self, community};
+use crate::schema::rows::{AccountStatus, ActorRow, Counter};
+use crate::schema::{Key, Target};
+use crate::store::Ks;
+use crate::store::Reader;
 use crate::syntax::Tid;
+use crate::work::purge::{self, Purge};
+use crate::work::repo_queue::{JobRow, Priority};
+use crate::work::{recheck, repo_queue as jobs};
 
 /// Posts of `b`, more than two steps of a purge take.
 const POSTS: u64 = 1200;
@@ -144,7 +148,7 @@ fn nothing_of_it(w: &World, status: AccountStatus) {
     let row = w.account("b").unwrap();
     assert_eq!((row.status, row.handle), (status, None));
     assert_eq!((s.repo(b).unwrap(), s.identity(b).unwrap(), w.job("b")), (None, None, None));
-    assert_eq!(meta::dues(&s).unwrap(), []);
+    assert_eq!(recheck::dues(&s).unwrap(), []);
     for handle in ["b.example", "b2.example", "b3.example"] {
         assert_eq!(s.handle_owner(handle).unwrap(), None, "{handle}");
     }
@@ -168,7 +172,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     nothing_of_it(&w, AccountStatus::OptedOut);
     assert!(!w.opt_in("b").await, "what was held is still being deleted");
     let b = w.actor("b");
-    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [(b, Purge::Collected)]);
+    assert_eq!(purge::purges(&w.store.snapshot()).unwrap(), [(b, Purge::Collected)]);
     assert!(w.purge("b").await > 2, "in bounded steps");
     everything_comes(&mut w).await;
     nothing_of_it(&w, AccountStatus::OptedOut);
@@ -179,7 +183,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
     let kept: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
     assert_eq!(w.private_tags("b"), kept);
-    assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+    assert!(repo_contents::held_records(&w.store.snapshot(), b).unwrap().is_empty());
     assert!(w.index.members().contains(b));
     // What others wrote about it is theirs.
     assert_eq!(w.count(Target::Actor(b), Counter::Followers), 1);
@@ -234,7 +238,7 @@ async fn what_is_deleted_leaves_nothing_and_the_account_starts_anew() {
         }
         assert_eq!((w.account("b"), w.private_tags("b")), (None, vec![]));
         let b = w.actor("b");
-        assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+        assert!(repo_contents::held_records(&w.store.snapshot(), b).unwrap().is_empty());
         assert!(!w.index.members().contains(b) && w.notifs("b").is_empty());
         assert_eq!(w.likes_and_replies(), [0, 0]);
         w.is_clean();
@@ -272,7 +276,7 @@ async fn both_together_and_one_after_the_other() {
             }
         }
         let b = w.actor("b");
-        let purges = meta::purges(&w.store.snapshot()).unwrap();
+        let purges = purge::purges(&w.store.snapshot()).unwrap();
         assert_eq!(purges, [(b, Purge::Everything)], "{way}");
         w.purge("b").await;
         everything_comes(&mut w).await;
@@ -351,7 +355,7 @@ async fn rights_go_before_the_operators_wish() {
         let w = world().await;
         w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
         let b = w.actor("b");
-        let purge = |w: &World| meta::purge(&w.store.snapshot(), b).unwrap();
+        let purge = |w: &World| purge::purge(&w.store.snapshot(), b).unwrap();
         if way == 0 {
             w.opt_out("b").await;
             assert!(!w.remove_repo("b", true).await.deleting);

@@ -23,7 +23,7 @@ mod checks;
 pub mod directory;
 mod feed;
 mod jetstream;
-mod judge;
+mod verify;
 pub mod labels;
 mod lanes;
 mod recheck;
@@ -36,19 +36,20 @@ mod upstream;
 mod testing;
 #[cfg(test)]
 mod tests;
-
+#[cfg(test)]
+mod time_tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use directory::Directory;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::net::{Dialer, NetError};
-use crate::store::meta::CursorOf;
+use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
-use directory::Directory;
 
 pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
@@ -179,8 +180,8 @@ impl Ingest {
             stop.clone(),
             &tasks,
         );
-        let judge = judge::Judge { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, judge, store, &checks)?;
+        let verifier = verify::Verifier { verify: options.verify };
+        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks)?;
         let snapshot = store.snapshot();
         checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
@@ -241,7 +242,7 @@ fn stored_cursor(
     url: &str,
     jetstream: bool,
 ) -> Result<Option<i64>, StoreError> {
-    crate::store::meta::cursor(snapshot, &cursor_of(url, jetstream))
+    crate::schema::cursors::cursor(snapshot, &cursor_of(url, jetstream))
 }
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {

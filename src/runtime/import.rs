@@ -76,6 +76,7 @@ pub fn import(
 
 #[cfg(test)]
 mod tests {
+    use crate::schema::Rows;
     use std::collections::BTreeMap;
 
     use serde_json::json;
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::event::{Body, Commit, Event, Op};
-    use crate::index::held::held_records;
+    use crate::index::repo_contents::held_records;
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
     use crate::net::testing::serve;
@@ -135,7 +136,7 @@ mod tests {
         let commit = |did: &str, ops| {
             let rev = Tid::parse(&tid(3)).unwrap();
             let body = Body::Commit(Commit { rev, data: None, prev_data: None, ops });
-            Event { did: Did::parse(did).unwrap(), time: now_ms(), body }
+            Event::found_here(Did::parse(did).unwrap(), now_ms(), body)
         };
         let events = [commit(MEMBER, vec![op(FOLLOW, 3, map(follow))]), commit(seen, Vec::new())];
         let applying = Arc::clone(&index);

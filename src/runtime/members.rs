@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
+use crate::private;
+use crate::private::community::NewPost;
 use crate::push::CommunityGate;
-use crate::store::community::NewPost;
-use crate::store::rows::Counter;
-use crate::store::{PostId, Reader, Store, StoreError, Target, Tx, Writer, private};
+use crate::schema::rows::Counter;
+use crate::schema::{Edit, PostId, Rows, Target};
+use crate::store::{Reader, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::xrpc::{AppCtx, Clock, CommunityPosts, Members};
 
@@ -71,6 +73,18 @@ impl CommunityGate for Door {
             handlers.in_community(did).await.unwrap_or(false)
         })
     }
+}
+
+/// Before the sources start; [`join_all`] may take a while, as it builds the notifications of who is new.
+pub(super) async fn expect_all(
+    members: &IndexMembers,
+    configured: &[Did],
+) -> Result<(), StoreError> {
+    if configured.is_empty() {
+        return Ok(());
+    }
+    let dids = configured.iter().map(|did| did.as_str().to_owned()).collect();
+    members.index.expect_members(&members.writer, dids).await
 }
 
 /// Makes the accounts of the configuration members.

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::index::{Index, purge_step};
 use crate::media::Media;
-use crate::store::{ActorId, Reader as _, Store, StoreError, Writer, meta};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::work::purge;
 
 /// Before the next try when the disk is full.
 const AFTER_NO_ROOM: Duration = Duration::from_secs(5);
@@ -23,7 +25,7 @@ pub(super) async fn run(
     requests: flume::Receiver<ActorId>,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
-    let left = meta::purges(&store.snapshot())?;
+    let left = purge::purges(&store.snapshot())?;
     let mut left: Vec<ActorId> = left.into_iter().map(|(actor, _)| actor).collect();
     let waiting = index.purging();
     waiting.fetch_add(left.len(), Ordering::Relaxed);

@@ -280,6 +280,7 @@ async fn serve(
         view,
     };
     let mut watch = Watch::new(parts, &config);
+    members::expect_all(&members, &config.scope.members).await?;
     // Starts the sources, so that the first answer of the status knows of them.
     watch.look(&config).await?;
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));

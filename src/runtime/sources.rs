@@ -14,14 +14,15 @@ use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::PlcExport;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
 use crate::net::{Dialer, HttpClient};
 use crate::ops::Step;
-use crate::store::meta::{self, CursorOf};
-use crate::store::{ActorId, Reader, Store, StoreError};
+use crate::schema::cursors::{self, CursorOf};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
 
@@ -72,7 +73,7 @@ impl sync::Held for FromIndex {
         let snapshot = self.0.snapshot();
         let Some(actor) = snapshot.actor_id(did)? else { return Ok(Vec::new()) };
         let held = held_records(&snapshot, actor)?;
-        let record = |h: crate::index::held::HeldRecord| sync::HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| sync::HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,
@@ -219,7 +220,7 @@ impl Sources {
             };
             let mut status = with_seq(&u, self.parts.applied.get(&of));
             if let Value::Object(map) = &mut status {
-                let gaps = meta::gap(&snapshot, &of).ok().flatten();
+                let gaps = cursors::gap(&snapshot, &of).ok().flatten();
                 map.insert("gaps".to_owned(), serde_json::to_value(gaps).unwrap_or_default());
             }
             status

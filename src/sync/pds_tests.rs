@@ -15,15 +15,17 @@ use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClos
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind, SourceRow};
-use crate::store::{ActorId, Answer, Reader as _, Store, StoreError, Writer};
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow};
 
 /// The index, as the runtime puts it in.
 pub(super) struct ToIndex {
@@ -60,7 +62,7 @@ impl Held for ToIndex {
     fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, StoreError> {
         let s = self.store.snapshot();
         let Some(actor) = s.actor_id(did)? else { return Ok(Vec::new()) };
-        let record = |h: crate::index::held::HeldRecord| HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,
@@ -112,7 +114,7 @@ impl Net {
 
     /// Something happens on the stream; gives how many jobs the index told of.
     pub(super) async fn event(&self, did: &str, body: Body) -> usize {
-        let event = [Event { did: Did::parse(did).unwrap(), time: 1, body }];
+        let event = [Event::found_here(Did::parse(did).unwrap(), 1, body)];
         let index = Arc::clone(&self.world.index);
         self.world.writer.durable(move |tx| index.apply(tx, &event)).await.unwrap();
         let told = self.world.requests.resync.drain();
@@ -131,7 +133,7 @@ impl Net {
             let says = handle.describe(&Did::parse(did).unwrap()).await.unwrap();
             says.contains("being fetched")
         };
-        'again: for _ in 0..4000 {
+        'again: for _ in 0..12_000 {
             for did in dids {
                 if !settled(did) || runs(did).await {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -492,7 +494,7 @@ async fn a_host_that_is_behind_is_asked_again_later() {
     let newer = Tid::from_micros(NOW_US + 1, 1);
     let body = Body::Commit(Commit { rev: newer, data: None, prev_data: None, ops: vec![] });
     let (index, did) = (Arc::clone(&world.index), Did::parse(DID).unwrap());
-    let events = [Event { did, time: 1, body }];
+    let events = [Event::found_here(did, 1, body)];
     world.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
     let net = Net::start(world, &url, true);
     add(&net, &[DID]).await;
@@ -570,7 +572,7 @@ async fn a_list_is_read_once_and_what_did_not_change_is_passed_over() {
             let status = net.resync.handle().status();
             status.reading == 0 && status.queued == 0 && status.running.is_empty()
         };
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             let complete = all.iter().all(|did| {
                 net.world.store.snapshot().actor_id(did).unwrap().is_some() && net.is_complete(did)
             });

@@ -10,8 +10,9 @@ use url::Url;
 use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
 use crate::hydrate::post_state::SitePair;
-use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target, fields};
+use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target};
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 
 const WORDS_PER_MINUTE: usize = 200;
 /// Hosts where everything below a document's URL is its author's too.

@@ -16,9 +16,10 @@ use tokio::sync::Semaphore;
 use super::ports::Clock;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
-use crate::store::community::NewPost;
-use crate::store::rows::EdgeKind;
-use crate::store::{PostId, Reader, Store, StoreError, Tx};
+use crate::private::community::NewPost;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{PostId, Rows};
+use crate::store::{Reader, Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 

@@ -17,6 +17,7 @@ use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::Freshness;
 use crate::index::Index;
+use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 
@@ -50,7 +51,7 @@ impl Flags {
         let did = did.clone();
         let set = move |tx: &mut crate::store::Tx<'_>| {
             let actor = tx.intern_actor(did.as_str())?;
-            crate::store::private::set_opt_out(tx, actor, since);
+            crate::private::set_opt_out(tx, actor, since);
             Ok(())
         };
         self.writer.durable(set).await

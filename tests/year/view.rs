@@ -9,14 +9,17 @@ use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, Identity};
 use aerie::index::check::{Options, check};
-use aerie::index::held::held_records;
+use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
+use aerie::private::bookmarks;
 use aerie::runtime::{Keeper, Report};
-use aerie::store::repo_jobs::{self as jobs, JobRow, Priority};
-use aerie::store::{ActorId, Reader, Store, StoreError, Target, Writer, bookmarks, meta};
+use aerie::schema::{ActorId, Rows, Target};
+use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
+use aerie::work::purge;
+use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
     self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyLookupError, KeySource, Members,
     NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
@@ -116,7 +119,7 @@ impl View {
     }
 
     async fn apply(&self, did: &Did, time: i64, bodies: Vec<Body>) {
-        let event = |body| Event { did: did.clone(), time, body };
+        let event = |body| Event::found_here(did.clone(), time, body);
         let events: Vec<_> = bodies.into_iter().map(event).collect();
         let index = Arc::clone(&self.index);
         self.writer.visible(move |tx| index.apply(tx, &events)).await.unwrap();
@@ -126,7 +129,7 @@ impl View {
     /// pages need are fetched.
     pub(crate) async fn catch_up(&self, now: i64) {
         self.settle().await;
-        for (actor, _) in meta::purges(&self.store.snapshot()).unwrap() {
+        for (actor, _) in purge::purges(&self.store.snapshot()).unwrap() {
             let step = || {
                 let index = Arc::clone(&self.index);
                 self.writer.visible(move |tx| purge_step(&index, tx, actor))
@@ -172,7 +175,7 @@ impl View {
             let held = held_records(&self.store.snapshot(), actor).unwrap();
             let mut ops = Vec::new();
             for ((collection, rkey), record) in &repo.records {
-                let same = |h: &&aerie::index::held::HeldRecord| {
+                let same = |h: &&aerie::index::repo_contents::HeldRecord| {
                     h.collection == *collection && *h.rkey == **rkey
                 };
                 let held = held.iter().find(same);
@@ -242,7 +245,7 @@ async fn fetch(view: &View, uri: &str, above: usize) -> bool {
         let held = {
             let s = view.store.snapshot();
             let id = s.target(&uri).unwrap().and_then(Target::record);
-            id.is_some_and(|id| aerie::store::rebuild::held_cid(&s, id).unwrap().is_some())
+            id.is_some_and(|id| aerie::schema::rebuild::held_cid(&s, id).unwrap().is_some())
         };
         if !held {
             let op = Op {

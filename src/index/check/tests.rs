@@ -2,19 +2,18 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::super::fans::ORDERED_FROM;
+use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
+use crate::private::{bookmarks, community, drafts, subscriptions};
 use crate::repo::dag_cbor;
-use crate::store::rows::{
+use crate::schema::rows::{
     FeedRow, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key, handle_key,
     order_joined_key, order_prefix, post_flags, rev_key,
 };
-use crate::store::{
-    ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, fetched,
-    subscriptions,
-};
+use crate::schema::{ActorId, PostId, RecordId, collections as c};
 use crate::syntax::cid;
+use crate::work::on_read;
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -211,6 +210,14 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Actor, &handle_key("b.example"), &a.0.to_be_bytes()), &["handle-without-account"]),
         (untold(b), &["record-untold"]),
         (untold(cc), &["record-untold"]),
+        (
+            Box::new(move |tx| {
+                let packed = tx.pack(&map([("text", text("old"))])).unwrap();
+                let row = RecordRow { cid: [7; 32], indexed: NOW, sort: NOW, valid: false, packed };
+                tx.put(Ks::Record, &p.record().to_bytes(), &row.encode());
+            }),
+            &["record-differs-from-cid", "record-twice"],
+        ),
         (del(Ks::Names, &[&b"D"[..], &cc.0.to_be_bytes()].concat()), &["name-one-way"]),
         (put(Ks::Private, b"m1", b""), &["undecodable"]),
         (put(Ks::Meta, b"u1", b""), &["undecodable"]),
@@ -290,7 +297,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Jobs, b"T", &[1, 9, 0]), &["fetched-total"]),
         (
             Box::new(move |tx| {
-                fetched::put(tx, p.record(), 5, 100).unwrap();
+                on_read::put(tx, p.record(), 5, 100).unwrap();
                 tx.del(Ks::Jobs, &[b"F", &p.record().to_bytes()[..]].concat());
             }),
             &["fetched-one-way", "fetched-total"],
@@ -384,7 +391,9 @@ async fn each_damage_is_found_as_what_it_is_and_counters_are_repaired() {
         }
         // Whatever waits in the writer's queue is done when this is.
         change(&w, |_| ()).await;
-        let mends = |kind: &&&str| kind.starts_with("count") || **kind == "record-untold";
+        let mends = |kind: &&&str| {
+            kind.starts_with("count") || ["record-untold", "record-twice"].contains(*kind)
+        };
         let counts = |r: &Report| kinds(r).iter().filter(mends).count();
         let again = run(&w, &FULL);
         assert_eq!(counts(&again), 0, "damage {i}: {:#?}", again.findings);

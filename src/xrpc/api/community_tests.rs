@@ -12,8 +12,9 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, Target};
 use crate::index::Index;
 use crate::repo::dag_cbor;
-use crate::store::rows::{EdgeKind, RecordRow, notif_prefix};
-use crate::store::{Ks, Reader, RecordId, collections};
+use crate::schema::rows::{EdgeKind, RecordRow, notif_prefix};
+use crate::schema::{RecordId, Rows, collections};
+use crate::store::{Ks, Reader};
 use crate::syntax::{Did, Tid, cid, datetime};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{CommunityHook, community};
@@ -57,7 +58,7 @@ impl Bench {
         let did = Did::parse(&self.s.fixture.snapshot().did(by).unwrap()).unwrap();
         let (index, events) = (Arc::clone(&self.index), move |rev| {
             let commit = Commit { rev, data: None, prev_data: None, ops: vec![op] };
-            [Event { did, time: NOW, body: Body::Commit(commit) }]
+            [Event::found_here(did, NOW, Body::Commit(commit))]
         });
         self.s.fixture.write(move |tx| {
             let rev = tx.repo(by)?.map_or(1 << 50, |row| row.rev + 1);

@@ -13,11 +13,13 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
+use crate::hydrate::RecordId;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
-use crate::hydrate::{RecordId, fields};
 use crate::net::Response;
-use crate::store::{Reader, Snapshot, StoreError, Target, collections as c};
+use crate::repo::fields;
+use crate::schema::{Rows, Target, collections as c};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};

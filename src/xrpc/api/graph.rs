@@ -5,11 +5,13 @@ use serde::Serialize;
 
 use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, fields, graph::MODLIST,
+    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, graph::MODLIST,
     sorted_pages::Records,
 };
-use crate::store::rows::EdgeKind;
-use crate::store::{Reader, Target, collections as c};
+use crate::repo::fields;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{Rows, Target, collections as c};
+use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::view::actor::{ProfileView, profile};
 use crate::view::graph::{ListItemView, ListView, Relationship, RelationshipView, list, list_item};
