@@ -11,8 +11,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::labelers::ParsedLabelers;
-use super::message::{CONTENT_LABELERS, REPO_REV};
+use super::message::REPO_REV;
 use crate::store::StoreError;
 
 type ErrorText = Cow<'static, str>;
@@ -65,11 +64,6 @@ impl XrpcError {
         let message =
             if message.is_empty() { Cow::Borrowed("Authentication Required") } else { message };
         Self::new(StatusCode::UNAUTHORIZED, name, message)
-    }
-
-    /// 403 `Forbidden`.
-    pub fn forbidden(message: impl Into<ErrorText>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     /// 400 `BadRequestError`: paths outside of `/xrpc/`, which the reference names so.
@@ -171,15 +165,6 @@ impl XrpcError {
         }
     }
 
-    /// Adds `atproto-content-labelers`.
-    #[must_use]
-    pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
-        match labelers.header_value() {
-            Some(value) => self.with_header(CONTENT_LABELERS, value),
-            None => self,
-        }
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -191,6 +176,7 @@ impl XrpcError {
     }
 
     /// The message that the caller sees.
+    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }
