@@ -47,16 +47,6 @@ impl RecordRef {
         Ok(out)
     }
 
-    /// A reference to a post that the store has a number for.
-    pub fn of_post<R: Reader>(r: &R, id: PostId) -> Result<Self, StoreError> {
-        Ok(Self {
-            uri: r.post_uri(id)?.into(),
-            target: Some(Target::Post(id)),
-            actor: Some(id.author),
-            coll: Some(collections::POST),
-        })
-    }
-
     /// The post, if it names one.
     #[must_use]
     pub fn post(&self) -> Option<PostId> {
