@@ -19,13 +19,13 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Known;
-use super::{Index, fields, posts, records, relevance};
+use super::{Index, posts, records, relevance};
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
 use crate::private;
-use crate::schema::Rows;
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::schema::{ActorId, CollId, Key, PostId, Target, collections as c};
+use crate::schema::{ActorId, CollId, Key, PostId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx};
 use crate::telemetry::counters::Counters;
 use crate::work::repo_queue as jobs;

@@ -11,6 +11,7 @@ use crate::private::{self, bookmarks, community, drafts, registrations, subscrip
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
 use crate::store::Ks;
+use crate::store::Reader;
 use crate::syntax::Tid;
 use crate::work::repo_queue::Priority;
 use crate::work::{purge, repo_queue as jobs};

@@ -27,7 +27,7 @@ pub(super) struct Board {
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
     pub(super) disk: Arc<View>,
-    pub(super) push: Arc<push::Stats>,
+    pub(super) push: Arc<push::PushStats>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) on_read: Arc<Cache>,
 }
