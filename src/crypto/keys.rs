@@ -1,4 +1,5 @@
 //! Public keys of both curves and the private key that signs for this service.
+
 use std::fmt;
 
 use multibase::Base;

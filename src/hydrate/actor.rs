@@ -1,4 +1,5 @@
 //! An account: what is the same for every viewer, from half a dozen point reads, cached in [`super::Shared`].
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

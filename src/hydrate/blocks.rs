@@ -1,4 +1,5 @@
 //! Blocks between two accounts, whoever asks.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

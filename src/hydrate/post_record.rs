@@ -2,6 +2,7 @@
 //!
 //! Knows the lexicons `app.bsky.feed.post`, `threadgate` and `postgate`; does not know the viewer. What is parsed depends
 //! on the record alone, so it may be kept for as long as the record has the same CID.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -1,4 +1,5 @@
 //! Profiles in their three sizes (`app.bsky.actor.defs`).
+
 use std::sync::Arc;
 
 use super::actor::{Actor, self_id};

@@ -1,4 +1,5 @@
 //! A record as views need it: address, version, value and times.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

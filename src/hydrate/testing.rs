@@ -1,4 +1,5 @@
 //! A small store for tests: rows are written as the index writes them, one call for each fact.
+
 use std::sync::Arc;
 
 use serde_json::Value;

@@ -1,4 +1,5 @@
 //! Single records beside streams and whole repos.
+
 use std::sync::Arc;
 
 use super::check::{Options, check};

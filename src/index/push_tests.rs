@@ -1,4 +1,5 @@
 //! What gets into the outbox, and what does not.
+
 use std::sync::Arc;
 
 use super::testing::*;

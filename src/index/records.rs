@@ -1,4 +1,5 @@
 //! One record in, one record out: dispatch by collection, compact edges, and records that keep their own row.
+
 use ipld_core::ipld::Ipld;
 
 use super::gates::Gate;

@@ -1,5 +1,6 @@
 //! A record is held once, and what it wrote elsewhere goes with it: insert, delete and check of each collection held
 //! together.
+
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;

@@ -1,4 +1,5 @@
 //! Retention takes away what touches nobody, and nothing that members see.
+
 use std::collections::BTreeMap;
 
 use super::check::{Options, check};

@@ -1,4 +1,5 @@
 //! What stays and what goes of accounts that opt out or want their data deleted.
+
 use std::sync::Arc;
 
 use super::check::{Options, check};

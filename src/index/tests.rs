@@ -1,4 +1,5 @@
 //! What the store holds after events, in whatever order they come.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -1,4 +1,5 @@
 //! Which time and place an event gets from its frame.
+
 use bytes::Bytes;
 use serde_json::json;
 

@@ -1,4 +1,5 @@
 //! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
+
 use std::collections::BTreeMap;
 use std::fmt;
 

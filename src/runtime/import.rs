@@ -1,4 +1,5 @@
 //! CAR files into a store that no server has open: the same checks and the same rules as for repos from hosts.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! The community as the index and push see it, and the members of the configuration.
+
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;

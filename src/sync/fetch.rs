@@ -1,4 +1,5 @@
 //! One try to fetch one repo.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Repos from CAR files on this machine.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Whole repos from hosts in this process, good and bad, through the queue into the index.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

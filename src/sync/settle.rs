@@ -1,4 +1,5 @@
 //! What becomes of a job once it was tried.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - A panic costs its own job and nothing else: the thread lives on.
 //! - A job whose caller has gone before it starts is skipped.
+
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,5 @@
 //! What upkeep needs of the parts that bring new data, as a trait so that it knows none of them.
+
 use futures_util::future::BoxFuture;
 
 use crate::config::Config;

@@ -1,4 +1,5 @@
 //! Profiles, their viewer state, verification and status (`app.bsky.actor.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! Feed generators (`app.bsky.feed.defs#generatorView`).
+
 use std::sync::Arc;
 
 use serde::Serialize;

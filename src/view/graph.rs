@@ -1,4 +1,5 @@
 //! Lists, starter packs and relationships (`app.bsky.graph.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! Labelers (`app.bsky.labeler.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;

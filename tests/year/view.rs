@@ -1,4 +1,5 @@
 //! An AppView of that network: a store with its index and retention, and the answers it gives.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `aerie account`: what people may ask for, done by the operator.
+
 use super::{Commands, words};
 use crate::admin::ports::{Afterwards, Said};
 use crate::admin::protocol::{AccountDelete, AccountExport, AccountState, OptOuts};

@@ -1,4 +1,5 @@
 //! Lists in order of time: replies, quotes, mentions, items, the fans of the popular, and feeds.
+
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;

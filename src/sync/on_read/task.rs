@@ -1,4 +1,5 @@
 //! One thing from its PDS into the index.
+
 use std::time::Duration;
 
 use bytes::Bytes;

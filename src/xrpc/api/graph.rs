@@ -1,4 +1,5 @@
 //! `app.bsky.graph.*`, the reading side.
+
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
