@@ -23,5 +23,6 @@ pub mod store;
 pub mod sync;
 pub mod syntax;
 pub mod telemetry;
+pub mod threads;
 pub mod view;
 pub mod xrpc;

@@ -31,6 +31,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (1, "config", Uses::Ranks(&[0])),
     (1, "telemetry", Uses::Ranks(&[0])),
     (1, "net", Uses::Ranks(&[0])),
+    (1, "threads", Uses::Ranks(&[0])),
     (2, "store", Uses::Ranks(&[0, 1])),
     (2, "search", Uses::Ranks(&[0, 1])),
     (3, "identity", Uses::Ranks(&[0, 1, 2])),

@@ -116,7 +116,7 @@ impl Checks {
         });
         for _ in 0..WORKERS {
             let (checks, dids) = (Arc::clone(&checks), dids.clone());
-            tasks.spawn(async move {
+            tasks.spawn("a check of an identity", async move {
                 while let Ok((did, pending)) = dids.recv_async().await {
                     checks.run(did, pending).await;
                 }
@@ -138,7 +138,7 @@ impl Checks {
     ) {
         let (this, did) = (Arc::clone(self), did.clone());
         let pending = self.begin();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a look-up of a key", async move {
             let web = did.starts_with("did:web:");
             let patience = if web { this.timing.web_patience } else { this.timing.plc_patience };
             let answer = match timeout(patience, this.directory.document(&did, freshness)).await {
@@ -252,7 +252,7 @@ impl Checks {
     fn retry(self: &Arc<Self>, did: Did, tries: usize) {
         let Some(wait) = RETRIES.get(tries) else { return };
         let (this, wait) = (Arc::clone(self), Duration::from_secs(*wait));
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a check of an identity", async move {
             sleep(wait).await;
             this.enqueue(&did, Check { tries: tries + 1, ..Check::new(Freshness::Fresh) });
         });
@@ -336,7 +336,7 @@ impl Checks {
 
     fn confirm(self: &Arc<Self>, slot: Option<Slot>, did: Did, deleted: bool, question: u64) {
         let (this, pending) = (Arc::clone(self), self.begin());
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a question about an account", async move {
             let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
             // Nobody to ask: the claim stands.
             let claimed = if deleted { HostingStatus::Deleted } else { HostingStatus::Deactivated };

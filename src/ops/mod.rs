@@ -9,5 +9,5 @@ mod trend;
 
 pub use host::{Memory, memory};
 pub use ladder::{Space, Step};
-pub use status::{Disk, PushStatus, Status, StoreStatus};
+pub use status::{Disk, PartState, PartStatus, PushStatus, Status, StoreStatus};
 pub use trend::Trend;

@@ -15,7 +15,6 @@ use super::alerts::Alerts;
 use super::now_ms;
 use super::reserve::Reserve;
 use super::retention::Keeper;
-use super::serve::ServeError;
 use super::sources::Sources;
 use crate::config::Config;
 use crate::ops::{self, Space, Step, Trend};
@@ -61,6 +60,11 @@ impl View {
         self.0.lock().clone()
     }
 
+    /// Whether the store could not be opened again with what is free.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.lock().step == Step::Stop
+    }
+
     /// Why no new data is taken in, if that is so.
     pub(super) fn ready(&self) -> Result<(), String> {
         let disk = self.0.lock();
@@ -72,6 +76,7 @@ impl View {
 }
 
 /// What the watch works with.
+#[derive(Clone)]
 pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) writer: Writer,
@@ -113,13 +118,8 @@ impl Watch {
         }
     }
 
-    /// Whether the store could not be opened again with what is free.
-    pub(super) fn is_short(&self) -> bool {
-        self.parts.view.get().step == Step::Stop
-    }
-
     /// Looks at the disk and acts.
-    pub(super) async fn look(&mut self, config: &Config) -> Result<(), ServeError> {
+    pub(super) async fn look(&mut self, config: &Config) {
         let (space, disk) = self.measure(config);
         let was = self.parts.view.get();
         let mut step = was.step.next(&space);
@@ -136,7 +136,7 @@ impl Watch {
             self.tell(was.step, &disk, config);
         }
         self.keep_reserve(step, &disk).await;
-        self.act(step, &disk, config).await
+        self.act(step, &disk);
     }
 
     fn measure(&mut self, config: &Config) -> (Space, ops::Disk) {
@@ -213,21 +213,12 @@ impl Watch {
         }
     }
 
-    async fn act(
-        &mut self,
-        step: Step,
-        disk: &ops::Disk,
-        config: &Config,
-    ) -> Result<(), ServeError> {
-        let sources = &self.parts.sources;
-        match (step, sources.is_running()) {
-            (Step::Stop, true) => sources.stop().await,
-            (Step::Stop, false) | (_, true) => {}
-            (_, false) => {
-                sources.start(config)?;
-                tracing::info!("ingest runs");
-            }
+    fn act(&mut self, step: Step, disk: &ops::Disk) {
+        let (sources, open) = (&self.parts.sources, step != Step::Stop);
+        if open && !sources.is_running() {
+            tracing::info!("ingest runs");
         }
+        sources.take_in(open);
         if let Some(sync) = sources.sync() {
             let why = (step >= Step::HoldBackfill)
                 .then(|| "the disk is nearly full: see `aerie status`".to_owned());
@@ -238,7 +229,6 @@ impl Watch {
             self.parts.keeper.prune(enough.saturating_sub(disk.free));
             self.pruned = Some(Instant::now());
         }
-        Ok(())
     }
 }
 

@@ -73,13 +73,16 @@ impl CommunityGate for Door {
     }
 }
 
-/// Makes the accounts of the configuration members.
-pub(super) async fn join_all(members: Arc<IndexMembers>, configured: Vec<Did>) {
+/// Makes the accounts of the configuration members. One that cannot be is in the log and keeps nobody else from it.
+pub(super) async fn join_all(members: &IndexMembers, configured: &[Did]) -> Result<(), StoreError> {
+    let mut result = Ok(());
     for did in configured {
-        if let Err(error) = members.ensure(&did).await {
+        if let Err(error) = members.ensure(did).await {
             tracing::error!(%did, %error, "scope.members: not a member");
+            result = Err(error);
         }
     }
+    result
 }
 
 /// A command of this module.

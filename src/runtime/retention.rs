@@ -141,6 +141,8 @@ pub struct Keeper {
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
+    /// Runs that were asked for, one at most; [`Keeper::run`] carries them out.
+    asked: (flume::Sender<Plan>, flume::Receiver<Plan>),
     stop: CancellationToken,
 }
 
@@ -188,34 +190,40 @@ impl Keeper {
             },
             reserve: config.store.reserve,
             state: Mutex::new(State { last, ..State::default() }),
+            asked: flume::unbounded(),
             stop: stop.clone(),
         }))
     }
 
-    /// Runs every hour, if the scope lets anything go.
-    pub(super) async fn run(self: Arc<Self>) {
-        if self.plan.mode == ScopeMode::Whole {
-            return;
-        }
-        let mut wait = FIRST;
+    /// Runs every hour, if the scope lets anything go, and when it is asked to.
+    pub(super) async fn run(&self) {
+        // A run that this one goes on after has ended, however it did.
+        self.state.lock().running = None;
+        let mut next = tokio::time::Instant::now() + FIRST;
         loop {
-            tokio::select! {
+            let plan = tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = EVERY;
-            if self.begin() {
-                self.work(Plan { now: now_ms(), ..self.plan }).await;
+                Ok(plan) = self.asked.1.recv_async() => Some(plan),
+                () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
+                    next = tokio::time::Instant::now() + EVERY;
+                    self.begin().then(|| Plan { now: now_ms(), ..self.plan })
+                }
+            };
+            if let Some(plan) = plan {
+                self.work(plan).await;
             }
         }
     }
 
+    fn ask(&self, plan: Plan) {
+        // The other end of the queue is in `self`, so it does not close.
+        let _ = self.asked.0.send(plan);
+    }
+
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
-    pub(super) fn prune(self: &Arc<Self>, wanted: u64) {
+    pub(super) fn prune(&self, wanted: u64) {
         if self.plan.mode != ScopeMode::Whole && self.begin() {
-            let plan = Plan { wanted, now: now_ms(), pause: PAUSE_IN_NEED, ..self.plan };
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.work(plan).await });
+            self.ask(Plan { wanted, now: now_ms(), pause: PAUSE_IN_NEED, ..self.plan });
         }
     }
 
@@ -249,7 +257,7 @@ impl Keeper {
         })
     }
 
-    pub(super) fn answer(self: &Arc<Self>, command: Command, ask: &Value) -> Result<Value, String> {
+    pub(super) fn answer(&self, command: Command, ask: &Value) -> Result<Value, String> {
         if matches!(command, Command::Status) {
             return Ok(self.status());
         }
@@ -272,8 +280,7 @@ impl Keeper {
             return Err("a run is under way: see `aerie retention status`".to_owned());
         }
         plan.now = now_ms();
-        let this = Arc::clone(self);
-        tokio::spawn(async move { this.work(plan).await });
+        self.ask(plan);
         Ok(json!({}))
     }
 
@@ -559,6 +566,9 @@ mod tests {
         let (store, writer) = (w.store.clone(), w.writer.clone());
         let stop = CancellationToken::new();
         let keeper = Keeper::new(store, writer, Arc::clone(&w.index), &config, &stop).unwrap();
+        let running = Arc::clone(&keeper);
+        tokio::spawn(async move { running.run().await });
+        tokio::task::yield_now().await;
         keeper.prune(wanted);
         while keeper.state.lock().running.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;

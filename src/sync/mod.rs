@@ -56,6 +56,7 @@ use crate::store::repo_jobs::Priority;
 use crate::store::{ActorId, Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::{Failure, catch_async};
 
 pub use files::{FileError, FileRepo, Room, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};
@@ -235,6 +236,7 @@ pub struct Resync {
     handle: Handle,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    failure: Failure,
 }
 
 impl Resync {
@@ -244,8 +246,16 @@ impl Resync {
         let (handle, own) = Handle::new(setup);
         let stop = CancellationToken::new();
         let queue = queue::Queue::new(handle.setup(), handle.state(), stop.clone());
-        let task = tokio::spawn(queue.run([requests, own]));
-        Self { handle, stop, task }
+        let (failure, stopped) = (Failure::default(), stop.clone());
+        let tell = failure.clone();
+        let task = tokio::spawn(async move {
+            match catch_async(queue.run([requests, own])).await {
+                Ok(Ok(())) if stopped.is_cancelled() => {}
+                Ok(Ok(())) => tell.tell("nothing takes what is fetched any more"),
+                Ok(Err(why)) | Err(why) => tell.tell(&why),
+            }
+        });
+        Self { handle, stop, task, failure }
     }
 
     /// For commands and questions.
@@ -254,10 +264,16 @@ impl Resync {
         self.handle.clone()
     }
 
+    /// Told when it ended by itself.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
     /// Stops. What was not fetched to the end is fetched again after the next start.
     pub async fn stop(self) {
         self.stop.cancel();
-        // It ends by itself; a panic in it was already reported by the hook.
+        // It ends by itself; a panic in it is caught.
         let _ = self.task.await;
     }
 }

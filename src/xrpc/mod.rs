@@ -53,7 +53,7 @@ pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
 pub use context::{AppCtx, ClientConfig, Clock, LiveNow, Readiness, ServerIdentity, StatusSource};
-pub use error::XrpcError;
+pub use error::{XrpcError, failed_reads};
 pub use labelers::{Labeler, ParsedLabelers};
 pub use listing::{Listed, Param, list};
 pub use message::{Body, Request, Response, Rest};
