@@ -1,7 +1,6 @@
 //! The binary as an operator meets it: what it prints and how it exits.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test: a panic is its failure")]
-
 use std::process::Command;
 
 #[test]

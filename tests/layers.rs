@@ -5,7 +5,6 @@
 //! Items under `#[cfg(test)]` are not held to it, since tests build their fixtures from anywhere.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its failure")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,21 +31,20 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (1, "telemetry", Uses::Ranks(&[0])),
     (1, "net", Uses::Ranks(&[0])),
     (1, "threads", Uses::Ranks(&[0])),
-    (2, "store", Uses::Ranks(&[0, 1])),
-    (2, "search", Uses::Ranks(&[0, 1])),
-    (3, "identity", Uses::Ranks(&[0, 1, 2])),
-    (3, "record_cache", Uses::Ranks(&[0, 1, 2])),
-    (3, "moderation", Uses::Ranks(&[0, 1, 2])),
+    (2, "store", Uses::Above),
+    (2, "schema", Uses::Above),
+    (2, "work", Uses::Above),
+    (3, "identity", Uses::Above),
+    (3, "private", Uses::Above),
+    (3, "moderation", Uses::Above),
     (4, "ingest", Uses::Ranks(&[0, 1, 2, 3])),
     (4, "sync", Uses::Ranks(&[0, 1, 2, 3])),
     (4, "index", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "hydrate", Uses::Ranks(&[0, 1, 2, 3])),
-    (5, "drafts", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "media", Uses::Ranks(&[0, 1, 2, 3])),
     (6, "view", Uses::RanksAnd(&[0], &["hydrate", "moderation"])),
     (7, "xrpc", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "push", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
-    (7, "stream", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "ops", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (8, "admin", Uses::RanksAnd(&[0, 1], &["ops", "store"])),
     (9, "runtime", Uses::All),
@@ -55,7 +53,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
 ];
 
 /// Crates that stay behind one folder, so that they can be replaced there.
-const ENGINES: &[(&str, &str)] = &[("fjall", "store"), ("tantivy", "search")];
+const ENGINES: &[(&str, &str)] = &[("fjall", "store")];
 
 /// Folders that are pure functions over what they are given, and the names that would show otherwise.
 const PURE: &[&str] = &["syntax", "crypto", "lexicon", "repo", "event", "view"];

@@ -10,7 +10,6 @@
 )]
 
 mod server;
-
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::status::{list, text};
 use super::{CliError, answer, configuration, confirm, print};
 use crate::admin;
 use crate::config::Sources;
-use crate::store::takeout::Page;
+use crate::private::takeout::Page;
 use crate::syntax::datetime::format_ms;
 
 const AFTER_HELP: &str = "\

@@ -2,7 +2,6 @@
 
 mod check;
 mod stats;
-
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 

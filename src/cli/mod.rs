@@ -19,7 +19,6 @@ mod retention;
 mod serve;
 mod status;
 mod xrpc;
-
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

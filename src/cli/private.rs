@@ -1,7 +1,7 @@
 //! `aerie private`: what exists only here, into a file and back.
 //!
 //! Both ways go through the running server, or, if there is none, through the store itself. The format of the file is
-//! [`crate::store::portable`]'s.
+//! [`crate::private::portable`]'s.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read as _, Write};
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::{CliError, configuration};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
+use crate::private::portable::{Frame, Page, Row, Time, VERSION};
 use crate::runtime::{Private, Tally};
-use crate::store::portable::{Frame, Page, Row, Time, VERSION};
 use crate::store::{Store, StoreError, Writer};
 
 #[derive(Debug, clap::Args)]
@@ -346,9 +346,9 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Reader;
-    use crate::store::private::{self, Kind};
-    use crate::store::rows::AccountStatus;
+    use crate::private::{self, Kind};
+    use crate::schema::Rows;
+    use crate::schema::rows::AccountStatus;
 
     const HEAD: &str = r#"{"kind":"aerie-private","version":1,"made":"2026-01-01T00:00:00.000Z"}"#;
     const SEEN: &str = r#"{"kind":"seen","viewer":"did:plc:a","at":"2026-01-01T00:00:00.000Z"}"#;

@@ -15,7 +15,6 @@ mod options;
 mod parse;
 mod settings;
 mod value;
-
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

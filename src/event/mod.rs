@@ -6,7 +6,6 @@
 
 pub mod frame;
 pub mod label;
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

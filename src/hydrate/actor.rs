@@ -9,10 +9,10 @@ use super::fields;
 use super::images::Preset;
 use super::record::{Json, Record};
 use super::shared::Settings;
-use crate::store::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
-use crate::store::{
-    ActorId, CollId, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, private,
-};
+use crate::private;
+use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Snapshot};
 use crate::syntax::datetime;
 
 /// An account that the network showed us, whatever its status.

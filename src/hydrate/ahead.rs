@@ -11,7 +11,8 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Hydrator, Result};
-use crate::store::{Ks, PostId, Reader, Target};
+use crate::schema::{PostId, Rows, Target};
+use crate::store::Ks;
 
 /// Fewer posts than that are read by whoever needs them.
 const FEW: usize = 48;
@@ -124,7 +125,7 @@ impl Hydrator<'_> {
     /// Reads what a view of a post needs; the replies to it, if they are asked for.
     fn touch(&self, id: PostId, replies: bool) -> Result<Vec<PostId>> {
         let below = match self.snapshot.agg(Target::Post(id))?.has_replies() && replies {
-            true => self.snapshot.replies(id)?.unwrap_or_default(),
+            true => crate::schema::replies(self.snapshot, id)?.unwrap_or_default(),
             false => Vec::new(),
         };
         self.read_post(id)?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::state::{State, pair};
 use super::{Against, Hydrator, Result};
-use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, Target};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{ActorId, Rows, Target};
+use crate::store::Reader;
 
 impl Hydrator<'_> {
     /// Adds whether the accounts of each pair block each other, in either direction, directly or by list.

@@ -3,7 +3,8 @@
 use super::page::Page;
 use super::post::PostState;
 use super::{Hydrator, Result};
-use crate::store::{ActorId, PostId, Reader, bookmarks};
+use crate::private::bookmarks;
+use crate::schema::{ActorId, PostId, Rows};
 use crate::syntax::Tid;
 
 /// A bookmark on a page.

@@ -12,10 +12,9 @@ use super::post_record::{PostRecord, Postgate, Threadgate};
 use super::record::record_cid;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
-use crate::store::rows::{RecordRow, post_flags};
-use crate::store::{
-    ActorId, CollId, PostId, Reader, RecordId, Target, collections as c, community,
-};
+use crate::private::community;
+use crate::schema::rows::{RecordRow, post_flags};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections as c};
 
 /// The member of a submission that says who may reply.
 const ALLOW: &str = "threadgateAllow";

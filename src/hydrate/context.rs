@@ -1,7 +1,7 @@
 //! Who asks, and what they may see.
 
 use crate::moderation::Labelers;
-use crate::store::{ActorId, Target};
+use crate::schema::{ActorId, Target};
 
 /// The part of a request that decides what is shown.
 #[derive(Debug, Clone, Default)]

@@ -9,11 +9,10 @@ use super::graph::is_reference_list;
 use super::page::{Collector, Page, Sorted, TimeCursor};
 use super::record::record_cid;
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
-use crate::store::{
-    ActorId, Key, Ks, Reader, RecordId, Rkey, Snapshot, Target, collections as c, ids,
-};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
+use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, Snapshot, prefix_end};
 
 /// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
 pub(super) const MAX_SORTED: usize = 10_000;
@@ -141,7 +140,7 @@ impl Hydrator<'_> {
         let prefix = fwd_prefix(kind, actor);
         let end = match below {
             Some(rkey) => Some(prefix.clone().rkey(rkey).to_vec()),
-            None => ids::prefix_end(&prefix).map(|end| end.to_vec()),
+            None => prefix_end(&prefix).map(|end| end.to_vec()),
         };
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
@@ -240,7 +239,7 @@ fn newest_first(
         Some(cursor) => prefix.clone().newest_first(cursor.ms),
         None => prefix.clone(),
     };
-    let end = ids::prefix_end(prefix);
+    let end = prefix_end(prefix);
     s.scan(Ks::Order, &lo, end.as_deref(), false, &mut |key, value| {
         let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
         match rest.newest_first() {

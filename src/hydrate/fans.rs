@@ -4,9 +4,10 @@
 
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
-use crate::store::ids::{ByteReader, prefix_end};
-use crate::store::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, Target, rebuild};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, rebuild};
+use crate::store::{Ks, Reader, prefix_end};
 use crate::syntax::datetime::normalize_ms;
 
 /// Fans of a target without an order of its own that are looked at: the index orders them long before.

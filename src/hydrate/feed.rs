@@ -6,9 +6,10 @@ use super::page::{Collector, Page, TimeCursor};
 use super::post::PostState;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
-use crate::store::ids::{ByteReader, prefix_end};
-use crate::store::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
-use crate::store::{ActorId, Ks, PostId, Reader, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
+use crate::schema::{ActorId, PostId, Target};
+use crate::store::{Ks, Reader, prefix_end};
 
 /// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor. One whose post has
 /// to be read counts as `READ` of them.

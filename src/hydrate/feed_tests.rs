@@ -8,7 +8,7 @@ use super::post::PostState;
 use super::testing::{Fixture, NOW, seen_by};
 use super::timeline::FeedItem;
 use super::*;
-use crate::store::rows::{EdgeKind, post_flags};
+use crate::schema::rows::{EdgeKind, post_flags};
 
 /// Follows cursors to the end.
 fn walk<T>(mut next: impl FnMut(Option<&TimeCursor>) -> Page<T>) -> (Vec<T>, Vec<usize>) {

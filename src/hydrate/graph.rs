@@ -4,9 +4,10 @@ use super::actor::self_id;
 use super::record::Record;
 use super::state::{ListViewer, State};
 use super::{Hydrator, Result, fields};
-use crate::store::private::Kind;
-use crate::store::rows::{Counter, EdgeKind, Order, order_prefix};
-use crate::store::{ActorId, Ks, Reader, RecordId, Target, collections as c};
+use crate::private::Kind;
+use crate::schema::rows::{Counter, EdgeKind, Order, order_prefix};
+use crate::schema::{ActorId, RecordId, Rows, Target, collections as c};
+use crate::store::{Ks, Reader};
 
 /// `purpose` of a list that can be blocked or muted.
 pub const MODLIST: &str = "app.bsky.graph.defs#modlist";

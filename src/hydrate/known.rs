@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::shared::Follows;
 use super::state::{KnownFollowers, State};
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{ActorId, Rows, Target};
+use crate::store::{Ks, Reader};
 
 /// How many are shown.
 const SAMPLE: usize = 5;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::{Hydrator, Result};
 use crate::moderation::{Label, labels};
-use crate::store::ids::{ByteReader, KeyBuf, prefix_end};
-use crate::store::rows::LabelRow;
-use crate::store::{Key, Ks, Reader, collections as c};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::LabelRow;
+use crate::schema::{Key, Rows, collections as c};
+use crate::store::{KeyBuf, Ks, Reader, prefix_end};
 
 /// Subjects that one call looks at.
 const MAX_ROWS: usize = 2_000;
@@ -78,7 +79,7 @@ impl std::fmt::Display for Place {
 }
 
 type Range = (KeyBuf, Option<KeyBuf>);
-type Rows = Vec<(KeyBuf, Vec<LabelRow>)>;
+type LabelRows = Vec<(KeyBuf, Vec<LabelRow>)>;
 
 impl Hydrator<'_> {
     /// A page of the labels by the request's labelers on what `patterns` match.
@@ -141,7 +142,7 @@ impl Hydrator<'_> {
         Ok(labels::judge(rows, &subject, &self.ctx.labelers, self.ctx.now, did)?.shown)
     }
 
-    fn label_rows(&self, lo: &[u8], hi: Option<&[u8]>) -> Result<Rows> {
+    fn label_rows(&self, lo: &[u8], hi: Option<&[u8]>) -> Result<LabelRows> {
         let mut rows = Vec::new();
         self.snapshot.scan(Ks::Label, lo, hi, false, &mut |key, value| {
             rows.push((KeyBuf::from_slice(key), LabelRow::decode_all(value).unwrap_or_default()));

@@ -11,9 +11,10 @@ use rustc_hash::FxHashMap;
 use super::state::State;
 use super::{Hydrator, Result};
 use crate::moderation::{SubjectLabels, labels};
-use crate::store::ids::ByteReader;
-use crate::store::rows::LabelRow;
-use crate::store::{ActorId, Key, Ks, Reader, StoreError, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::LabelRow;
+use crate::schema::{ActorId, Key, Rows, Target};
+use crate::store::{Ks, Reader, StoreError};
 
 /// Labelled subjects that are held of one account.
 const MAX_HELD: usize = 32;
@@ -116,7 +117,7 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::store::{PostId, Rkey};
+    use crate::schema::{PostId, Rkey};
 
     fn shown(f: &Fixture, by: ActorId, targets: &[Target]) -> Vec<usize> {
         let mut ctx = seen_by(None);
@@ -133,8 +134,10 @@ mod tests {
         let f = Fixture::new();
         let (labeler, alice, bob) = (f.account("labeler"), f.account("alice"), f.account("bob"));
         let post = |n| Target::Post(PostId { author: alice, rkey: Rkey(n) });
-        let profile =
-            Target::Record(super::super::actor::self_id(alice, crate::store::collections::PROFILE));
+        let profile = Target::Record(super::super::actor::self_id(
+            alice,
+            crate::schema::collections::PROFILE,
+        ));
         let all = [Target::Actor(bob), Target::Actor(alice), profile, post(1), post(2)];
         assert_eq!(shown(&f, labeler, &all), [0; 5]);
         f.label(labeler, Target::Actor(alice), "a");

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, RecordId, Rkey, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target};
+use crate::store::{Ks, Reader};
 
 /// Records of a kind that are held of one account.
 const MAX_HELD: usize = 1_000;
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(liked(&f, &posts, bob), [None, Some(uri.clone())]);
         // Of two records on one post the one counts that the index says.
         f.write(move |tx| {
-            let key = crate::store::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
+            let key = crate::schema::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
             let row = tx.edge(EdgeKind::Like, bob, rkey)?.unwrap();
             tx.put(Ks::Fwd, &key, &row.encode(Rkey(rkey.0 + 1024)));
             Ok(())
@@ -147,10 +148,10 @@ mod tests {
                     target: Target::Post(post(n)),
                     created_delta: 0,
                     sort_delta: 0,
-                    cid: crate::store::rows::SubjectCid::None,
+                    cid: crate::schema::rows::SubjectCid::None,
                     kept: false,
                 };
-                let key = crate::store::rows::fwd_key(EdgeKind::Like, alice, Rkey(n + 5));
+                let key = crate::schema::rows::fwd_key(EdgeKind::Like, alice, Rkey(n + 5));
                 tx.put(Ks::Fwd, &key, &row.encode(Rkey(n + 5)));
             }
             Ok(())

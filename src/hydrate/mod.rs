@@ -62,10 +62,12 @@ pub use shared::{Against, Muted, Settings, Shared};
 pub use starter_pack::StarterPack;
 pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
 
-pub use crate::store::collections;
-pub use crate::store::rows::{AccountStatus, AggRow, Counter, NotifRow, Reason, post_flags};
-pub use crate::store::{ActorId, PostId, RecordId, Rkey, Target};
-
+pub use crate::schema::collections;
+pub use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
+pub use crate::schema::{
+    rows::AccountStatus, rows::AggRow, rows::Counter, rows::NotifRow, rows::Reason,
+    rows::post_flags,
+};
 use crate::store::{Snapshot, StoreError};
 
 /// What hydration answers: the store is the only thing that can fail.

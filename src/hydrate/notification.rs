@@ -5,12 +5,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::post::{Post, PostState};
 use super::record::{Json, record_cid};
 use super::{Hydrator, Result};
-use crate::store::ids::prefix_end;
-use crate::store::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, collections, community, private,
-    rebuild,
-};
+use crate::private::{self, community};
+use crate::schema::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections, rebuild};
+use crate::store::{Ks, Reader, StoreError, prefix_end};
 
 /// Rows read for one page; behind them it ends early, with a cursor.
 const MAX_READ: usize = 2_000;

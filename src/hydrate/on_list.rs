@@ -9,9 +9,10 @@ use rustc_hash::FxHashSet;
 
 use super::state::State;
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, rev_prefix};
-use crate::store::{ActorId, Ks, Reader, RecordId, Target};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{ActorId, RecordId, Rows, Target};
+use crate::store::{Ks, Reader};
 
 /// Members that are held of one list.
 const MAX_HELD: u64 = 10_000;
@@ -92,7 +93,8 @@ mod tests {
     use super::super::graph::MODLIST;
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::store::rows::rev_key;
+    use crate::schema::Edit;
+    use crate::schema::rows::rev_key;
 
     /// Which of `accounts` are on a list, asked in one answer, and whether it was held in the end.
     fn listed(f: &Fixture, list: RecordId, accounts: &[ActorId]) -> (Vec<bool>, bool) {

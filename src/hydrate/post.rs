@@ -19,11 +19,10 @@ use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::shared::Muted;
 use super::site::SitePair;
 use super::{Hydrator, Result, State};
-use crate::store::private::Kind;
-use crate::store::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
-use crate::store::{
-    ActorId, CollId, Ks, PostId, Reader, RecordId, Target, bookmarks, collections, rebuild,
-};
+use crate::private::{Kind, bookmarks};
+use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, rebuild};
+use crate::store::{Ks, Reader};
 
 /// A post that is shown.
 #[derive(Debug, Clone)]

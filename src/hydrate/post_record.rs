@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use super::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use super::record::record_cid;
 use crate::repo::dag_cbor;
-use crate::store::collections::{self, fixed};
-use crate::store::{ActorId, CollId, PostId, Reader, RecordId, StoreError, Target};
+use crate::schema::collections::{self, fixed};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
+use crate::store::{Reader, StoreError};
 use crate::syntax::AtUriRef;
 
 /// Pictures of a gallery that are shown; the lexicon allows twice as many.

@@ -6,8 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{Hydrator, Result};
-use crate::store::rows::{NotifRow, Reason};
-use crate::store::{ActorId, Reader, private};
+use crate::private;
+use crate::schema::ActorId;
+use crate::schema::rows::{NotifRow, Reason};
+use crate::store::Reader;
 
 /// Fields of `app.bsky.notification.defs#filterablePreference`.
 const FILTERABLE: [&str; 8] =

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::actor::{Actor, self_id};
 use super::state::State;
 use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, Reader, Target, collections as c, subscriptions};
+use crate::private::subscriptions;
+use crate::schema::{ActorId, Rows, Target, collections as c};
+use crate::store::Reader;
 
 impl Hydrator<'_> {
     /// What `profileViewBasic` and `profileView` need.

@@ -7,8 +7,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields;
 use crate::moderation::Label;
-use crate::store::rows::RecordRow;
-use crate::store::{Reader, RecordId, Snapshot, StoreError};
+use crate::schema::rows::RecordRow;
+use crate::schema::{RecordId, Rows};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.

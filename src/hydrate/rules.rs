@@ -1,8 +1,8 @@
 //! Rules over a [`State`]: who and what is hidden from whom.
 
 use super::state::State;
-use crate::store::rows::AccountStatus;
-use crate::store::{ActorId, Target};
+use crate::schema::rows::AccountStatus;
+use crate::schema::{ActorId, Target};
 
 impl State {
     /// Taken down here, by a label, or suspended upstream.

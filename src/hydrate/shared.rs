@@ -17,13 +17,11 @@ use super::starter_pack::{self, OptOuts};
 use super::timeline::Activity;
 use super::{Hydrator, ListItem, Result};
 use crate::moderation::Takedowns;
-use crate::store::ids::ByteReader;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, Kinds, fwd_prefix, rev_prefix};
-use crate::store::{
-    ActorCache, ActorId, Ks, Reader, RecordId, Rkey, RowViews, Snapshot, Store, Target,
-    collections,
-    private::{self, Kind},
-};
+use crate::private::{self, Kind};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, Kinds, fwd_prefix, rev_prefix};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections};
+use crate::store::{ActorCache, Ks, Reader, RowViews, Snapshot, Store};
 
 /// Settings that a reload may change.
 #[derive(Debug, Clone, Default)]
@@ -313,7 +311,7 @@ fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let (mut rows, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Record, prefix.get(..8).unwrap_or_default(), &mut |key, value| {
         let id = RecordId::from_bytes(key);
-        let row = crate::store::rows::RecordRow::decode(value);
+        let row = crate::schema::rows::RecordRow::decode(value);
         rows.extend(id.zip(row).filter(|(_, row)| row.valid));
         read += 1;
         read < MAX_LISTS
@@ -337,6 +335,7 @@ mod tests {
     use super::super::post::PostState;
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
+    use crate::schema::Edit;
 
     #[test]
     fn mutes_that_are_too_many_to_hold_are_read_one_by_one() {
@@ -364,7 +363,7 @@ mod tests {
             for n in 0..MAX_MUTED as u32 {
                 let other = tx.intern_actor(&format!("did:plc:{n}"))?;
                 private::put_mute(tx, me, other, private::Mute::default())?;
-                let root = Target::Post(crate::store::PostId { author: other, rkey: Rkey(9) });
+                let root = Target::Post(crate::schema::PostId { author: other, rkey: Rkey(9) });
                 private::put(tx, Kind::MutedThread, me, Some(root), NOW)?;
             }
             Ok(())

@@ -10,7 +10,7 @@
 use super::post::PostState;
 use super::state::State;
 use super::{Hydrator, Result, fields};
-use crate::store::{ActorId, PostId, Reader, RecordId, Target, collections as c};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
 /// The records behind a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,8 +10,9 @@ use rustc_hash::FxHashMap;
 use super::graph::is_reference_list;
 use super::state::State;
 use super::{Hydrator, ListItem, Result, fields};
-use crate::store::rows::{Counter, EdgeKind, RecordRow, rev_prefix};
-use crate::store::{ActorId, Key, Ks, Reader, RecordId, Rkey, Target, collections as c};
+use crate::schema::rows::{Counter, EdgeKind, RecordRow, rev_prefix};
+use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader};
 
 /// Members that the sample is taken from.
 const CANDIDATES: usize = 50;
@@ -126,7 +127,7 @@ impl Hydrator<'_> {
     }
 
     /// The record of a collection that a URI names, if the store has a number for it.
-    pub fn record_at(&self, uri: &str, coll: crate::store::CollId) -> Result<Option<RecordId>> {
+    pub fn record_at(&self, uri: &str, coll: crate::schema::CollId) -> Result<Option<RecordId>> {
         let target = self.snapshot.target(uri)?;
         Ok(target.and_then(Target::record).filter(|id| id.coll == coll))
     }
@@ -169,7 +170,7 @@ mod tests {
     use super::super::graph::REFERENCELIST;
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::store::rows::rev_key;
+    use crate::schema::rows::rev_key;
 
     fn newest(f: &Fixture, list: RecordId, viewer: ActorId) -> Vec<ActorId> {
         f.hydrate(&seen_by(Some(viewer)), |h| {

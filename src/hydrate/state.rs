@@ -11,9 +11,9 @@ use super::on_list::Asked;
 use super::record::Record;
 use super::{Against, HydrateCtx, Hydrator, StarterPack};
 use crate::moderation::SubjectLabels;
-use crate::store::rows::AggRow;
-use crate::store::subscriptions::Subscription;
-use crate::store::{ActorId, RecordId, Target};
+use crate::private::subscriptions::Subscription;
+use crate::schema::rows::AggRow;
+use crate::schema::{ActorId, RecordId, Target};
 
 /// Everything that is known for one answer.
 #[derive(Default)]

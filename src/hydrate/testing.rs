@@ -5,17 +5,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{HydrateCtx, Hydrator, Settings, Shared};
+use crate::private::{self, Kind, Mute, Takedown};
 use crate::repo::dag_cbor;
-use crate::store::private::{self, Kind, Mute, Takedown};
-use crate::store::rows::{
+use crate::schema::rows::{
     ActorRow, Counter, EdgeKind, EdgeRow, FanRow, FeedRow, Kinds, LabelRow, Order, PostRow,
     RecordRow, SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key,
     post_flags, rev_key,
 };
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, Target, Tx, Writer,
-    collections as c,
-};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Target, collections as c};
+use crate::schema::{Edit, Rows};
+use crate::store::{Ks, Reader, Snapshot, Store, Tx, Writer};
 use crate::syntax::{cid, datetime};
 
 /// The time in tests: 2023-11-14T22:13:20.000Z.

@@ -1,10 +1,12 @@
 //! Who sees what: relations, lists, blocks, takedowns and labels over a real store.
 
+use serde_json::json;
+
 use super::testing::{Fixture, NOW, seen_by};
 use super::*;
-use crate::store::rows::{EdgeKind, RecordRow, order_item_key};
+use crate::schema::rows::{EdgeKind, RecordRow, order_item_key};
+use crate::schema::{Edit, Rows};
 use crate::store::{Ks, Reader};
-use serde_json::json;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 

@@ -9,8 +9,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::made::OwnEdges;
 use super::post::{KnownLikers, PostState};
 use super::{Hydrator, Result};
-use crate::store::rows::{Counter, EdgeKind};
-use crate::store::{ActorId, PostId, Reader, Target};
+use crate::schema::rows::{Counter, EdgeKind};
+use crate::schema::{ActorId, PostId, Rows, Target, each_reply, replies};
+use crate::store::Reader;
 
 /// Posts below an anchor.
 const MAX_BELOW: usize = 4_000;
@@ -87,12 +88,12 @@ impl Hydrator<'_> {
         if !self.post_agg(state, parent)?.has_replies() {
             return Ok(Vec::new());
         }
-        if let Some(mut replies) = self.snapshot.replies(parent)? {
+        if let Some(mut replies) = replies(self.snapshot, parent)? {
             replies.truncate(limit);
             return Ok(replies);
         }
         let mut out = Vec::new();
-        self.snapshot.each_reply(parent, false, &mut |post| {
+        each_reply(self.snapshot, parent, false, &mut |post| {
             out.push(post);
             out.len() < limit
         })?;
@@ -165,12 +166,12 @@ impl Hydrator<'_> {
         if !self.post_agg(state, parent)?.has_replies() {
             return Ok(Vec::new());
         }
-        if let Some(mut replies) = self.snapshot.replies(parent)? {
+        if let Some(mut replies) = replies(self.snapshot, parent)? {
             replies.retain(|post| post.author == author);
             return Ok(replies);
         }
         let (mut out, mut read) = (Vec::new(), 0);
-        self.snapshot.each_reply(parent, true, &mut |post| {
+        each_reply(self.snapshot, parent, true, &mut |post| {
             out.extend(Some(post).filter(|post| post.author == author));
             read += 1;
             read < MAX_REPLIES

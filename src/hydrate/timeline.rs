@@ -13,14 +13,12 @@ use rustc_hash::FxHashSet;
 
 use super::page::{Collector, Page, TimeCursor, page};
 use super::{Hydrator, Result};
-use crate::store::ids::ByteReader;
-use crate::store::ids::prefix_end;
-use crate::store::rows::{
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     EdgeKind, EdgeRow, FeedRow, Order, feed_prefix, fwd_prefix, order_prefix,
 };
-use crate::store::{
-    ActorCache, ActorId, Key, Ks, PostId, Reader, RecordId, Snapshot, Store, Target, collections,
-};
+use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections};
+use crate::store::{ActorCache, Ks, Reader, Snapshot, Store, prefix_end};
 
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
 const MAX_SOURCES: usize = 20_000;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::shared::{Against, Muted, Ties};
 use super::state::{ProfileViewer, State};
 use super::{Hydrator, Result};
-use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, RecordId, Rkey, Target, private};
+use crate::private;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
+use crate::store::Reader;
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {

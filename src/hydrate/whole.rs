@@ -9,9 +9,10 @@ use super::edges::MAX_SORTED;
 use super::page::{Page, Sorted, TimeCursor, page};
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
-use crate::store::private::{self, Kind, Mute};
-use crate::store::rows::RecordRow;
-use crate::store::{ActorId, CollId, Key, Ks, Reader, RecordId, Target};
+use crate::private::{self, Kind, Mute};
+use crate::schema::rows::RecordRow;
+use crate::schema::{ActorId, CollId, Key, RecordId, Rows, Target};
+use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime::normalize_ms};
 
 /// Records, each with the digest that decides among those of the same time.
@@ -146,7 +147,8 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
-    use crate::store::subscriptions::{self, Subscription};
+    use crate::private::subscriptions::{self, Subscription};
+    use crate::schema::Edit;
 
     const MANY: u32 = MAX_SORTED as u32 + 1;
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::IdentityError;
 use super::plc::More;
 use crate::crypto::{KeyBytes, PublicKey};
-use crate::store::plc::PlcDocument;
+use crate::schema::plc::PlcDocument;
 use crate::syntax::{Did, Handle};
 
 /// Keys and services read of one document; no real one comes near.

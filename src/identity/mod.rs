@@ -16,7 +16,6 @@ mod error;
 mod handle;
 mod memo;
 pub mod plc;
-
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -4,15 +4,17 @@ use std::sync::atomic::Ordering;
 
 use super::Index;
 use crate::event::{HostingStatus, IdentityState};
-use crate::store::meta::{Due, Purge};
-use crate::store::rows::{
+use crate::private;
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     AccountStatus, ActorRow, EdgeKind, IdentityRow, Kinds, actor_key, fwd_prefix, handle_key,
     identity_key, notif_prefix, repo_key,
 };
-use crate::store::{
-    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, StoreError, Tx, collections,
-    ids::ByteReader, meta, private, repo_jobs as jobs,
-};
+use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections};
+use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::work::purge::{self, Purge};
+use crate::work::recheck::{self, Due};
+use crate::work::repo_queue as jobs;
 
 impl Index {
     /// The account exists, whatever else is known of it.
@@ -69,7 +71,7 @@ impl Index {
             self.uncollect(tx, actor, &mut row)?;
             self.purge(tx, actor, Purge::Deleted);
         } else {
-            meta::remove_purge(tx, actor);
+            purge::remove_purge(tx, actor);
             if before == AccountStatus::Deleted {
                 // Nobody looked after its handle.
                 row.handle_checked = 0;
@@ -90,7 +92,7 @@ impl Index {
                 }
             }
         }
-        meta::remove_status_due(tx, actor);
+        recheck::remove_status_due(tx, actor);
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.touch(actor);
         Ok(())
@@ -113,7 +115,7 @@ impl Index {
 
     /// Puts the account on the list of those of which something has to go, and says so to whoever works it off.
     pub(super) fn purge(&self, tx: &mut Tx<'_>, actor: ActorId, purge: Purge) {
-        meta::add_purge(tx, actor, purge);
+        purge::add_purge(tx, actor, purge);
         let (requests, purging) = (self.purge.clone(), self.purging());
         tx.after_commit(move || {
             purging.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +132,7 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         self.account(tx, actor, HostingStatus::Deactivated, time)?;
-        meta::add_due(tx, actor, Due::Status { deleted });
+        recheck::add_due(tx, actor, Due::Status { deleted });
         Ok(())
     }
 
@@ -142,7 +144,7 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         self.seen(tx, actor, time)?;
-        meta::add_due(tx, actor, Due::Identity);
+        recheck::add_due(tx, actor, Due::Identity);
         if let Some(mut row) = tx.identity(actor)? {
             row.key.clear();
             tx.put(Ks::Actor, &identity_key(actor), &row.encode());
@@ -189,7 +191,7 @@ fn put_identity(
     time: i64,
 ) -> Result<(), StoreError> {
     row.handle_checked = time;
-    meta::remove_identity_due(tx, actor);
+    recheck::remove_identity_due(tx, actor);
     if row.status.is_gone() {
         // It leaves nothing, though its DID may stay and name a handle for ever.
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
@@ -244,7 +246,7 @@ pub(super) const STEP: usize = 500;
 /// Steps are separate jobs of the writer, so that an account with a million records does not hold the others up;
 /// the account is on a durable list until the last step.
 pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
-    let Some(purge) = meta::purge(tx, actor)? else { return Ok(true) };
+    let Some(purge) = purge::purge(tx, actor)? else { return Ok(true) };
     let records = some_records(tx, actor)?;
     for id in &records {
         index.delete(tx, *id, 0)?;
@@ -265,7 +267,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
         index.members().remove(tx, actor);
     }
     tx.del(Ks::Actor, &identity_key(actor));
-    meta::remove_purge(tx, actor);
+    purge::remove_purge(tx, actor);
     if purge.forgets() {
         index.erased(tx, actor)?;
     }

@@ -12,9 +12,11 @@ use super::retention::{Policy, STEP, goes, take_alone};
 use super::scope::{Kept, Mode};
 use crate::event::Op;
 use crate::repo::dag_cbor;
-use crate::store::rebuild::held_cid;
-use crate::store::{ActorId, Reader, RecordId, Snapshot, StoreError, Tx, fetched};
+use crate::schema::rebuild::held_cid;
+use crate::schema::{ActorId, Edit, RecordId, Rows};
+use crate::store::{Snapshot, StoreError, Tx};
 use crate::telemetry::counters::Counters;
+use crate::work::on_read;
 
 static CACHE: Counters = Counters::new("on-read.cache");
 
@@ -28,7 +30,7 @@ pub(super) struct Fetched(RwLock<FxHashSet<ActorId>>);
 impl Fetched {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
         let mut actors = FxHashSet::default();
-        fetched::each(s, &mut |id, _| {
+        on_read::each(s, &mut |id, _| {
             actors.insert(id.actor);
         })?;
         Ok(Self(RwLock::new(actors)))
@@ -49,7 +51,7 @@ impl Index {
         };
         let (coll, rkey) = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
         let id = RecordId { actor, coll, rkey };
-        let elsewhere = held_cid(tx, id)?.is_some() && !fetched::has(tx, id)?;
+        let elsewhere = held_cid(tx, id)?.is_some() && !on_read::has(tx, id)?;
         // Somebody asked for it, so it is stored in every scope.
         self.apply_op(tx, actor, op, time, false, true)?;
         if elsewhere {
@@ -57,7 +59,7 @@ impl Index {
         }
         self.fetched.0.write().insert(actor);
         let bytes = dag_cbor::encode(&record.value).len() as u64 + AROUND;
-        fetched::put(tx, id, time, bytes)
+        on_read::put(tx, id, time, bytes)
     }
 
     /// The record came, changed or went otherwise.
@@ -65,7 +67,7 @@ impl Index {
         if !self.fetched.0.read().contains(&id.actor) {
             return Ok(());
         }
-        fetched::remove(tx, id)
+        on_read::remove(tx, id)
     }
 }
 
@@ -79,11 +81,11 @@ pub fn evict(
 ) -> Result<bool, StoreError> {
     // Of any age, and by the rules that are for those whom nobody keeps.
     let policy = Policy { mode: Mode::Circle, now, cutoff: i64::MAX, spare: None };
-    for id in fetched::oldest(tx, STEP)? {
-        if fetched::total(tx)?.bytes <= target {
+    for id in on_read::oldest(tx, STEP)? {
+        if on_read::total(tx)?.bytes <= target {
             break;
         }
-        fetched::remove(tx, id)?;
+        on_read::remove(tx, id)?;
         let whole = tx.repo(id.actor)?.is_some_and(|row| row.is_complete());
         if whole || !goes(tx, kept, &policy, id)? {
             CACHE.inc("kept");
@@ -93,7 +95,7 @@ pub fn evict(
         index.touched.lacks(id.actor);
         CACHE.inc("evicted");
     }
-    fetched::advance(tx)?;
-    let left = fetched::total(tx)?;
+    on_read::advance(tx)?;
+    let left = on_read::total(tx)?;
     Ok(left.bytes > target && left.records > 0)
 }

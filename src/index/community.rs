@@ -6,8 +6,9 @@
 //! more of it.
 
 use super::{Index, notify, posts};
-use crate::store::community::{self, NewPost};
-use crate::store::{ActorId, PostId, Reader, StoreError, Tx};
+use crate::private::community::{self, NewPost};
+use crate::schema::{ActorId, PostId, Rows};
+use crate::store::{StoreError, Tx};
 
 impl Index {
     /// Keeps a post that came at `now`, in place of any other version.
@@ -55,6 +56,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use crate::schema::Edit;
     use ipld_core::ipld::Ipld;
 
     use super::super::check::{Options, check};
@@ -63,8 +65,9 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::event::Op;
-    use crate::store::rows::Counter;
-    use crate::store::{Target, jobs};
+    use crate::schema::Target;
+    use crate::schema::rows::Counter;
+    use crate::work::outbox;
 
     const OF: &str = "community.blacksky.feed.post";
     const LIKE_OF: &str = "community.blacksky.feed.like";
@@ -218,7 +221,7 @@ mod tests {
         let now = 100_000_000;
         submit(&w, "b", now - 5, [answer(&root, &root)]).await;
         submit(&w, "b", now - 7200, [answer(&root, &root)]).await;
-        let due = jobs::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
+        let due = outbox::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
         assert_eq!(due.iter().map(|job| job.due).collect::<Vec<_>>(), [NOW + 7]);
     }
 
@@ -286,7 +289,7 @@ mod tests {
                 rows.retain(|(ks, k), _| match ks {
                     crate::store::Ks::Private => true,
                     crate::store::Ks::Record => {
-                        let id = crate::store::RecordId::from_bytes(k).unwrap();
+                        let id = crate::schema::RecordId::from_bytes(k).unwrap();
                         s.coll_text(id.coll).unwrap().starts_with("community.")
                     }
                     _ => false,

@@ -3,8 +3,9 @@
 
 use super::names::Known;
 use super::posts;
-use crate::store::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, Snapshot, StoreError, Target};
+use crate::schema::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};
+use crate::schema::{ActorId, PostId, Rows, Target};
+use crate::store::{Ks, Reader, Snapshot, StoreError};
 
 /// Entries of a feed that are looked at.
 const ENTRIES: usize = 100;

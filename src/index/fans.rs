@@ -3,8 +3,9 @@
 //! The first record of an account on a target wins; further ones wait as duplicates, have no effect, and the
 //! oldest is promoted when the winner is deleted.
 
-use crate::store::rows::{Counter, EdgeKind, FanRow, duplicate_key, fan_key, rev_key, rev_prefix};
-use crate::store::{ActorId, Key, Ks, Reader, Rkey, StoreError, Target, Tx};
+use crate::schema::rows::{Counter, EdgeKind, FanRow, duplicate_key, fan_key, rev_key, rev_prefix};
+use crate::schema::{ActorId, Edit, Key, Rkey, Rows, Target};
+use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// From this many fans on they are kept in order of time too; below, a page is sorted when it is read.
 pub(super) const ORDERED_FROM: u64 = 2048;

@@ -11,7 +11,9 @@
 
 use super::{EVENTS, Index};
 use crate::event::{IdentityState, Op};
-use crate::store::{ActorId, Reader, StoreError, Tx, meta};
+use crate::schema::{ActorId, Rows};
+use crate::store::{StoreError, Tx};
+use crate::work::recheck;
 
 impl Index {
     pub(super) fn introduced(
@@ -23,7 +25,7 @@ impl Index {
     ) -> Result<(), StoreError> {
         let known =
             tx.actor(actor)?.is_some_and(|row| row.handle_checked != 0 || row.status.is_gone());
-        if known || meta::is_identity_due(tx, actor)? {
+        if known || recheck::is_identity_due(tx, actor)? {
             return Ok(());
         }
         EVENTS.inc("introduced");

@@ -7,9 +7,10 @@ use super::scope::{Kept, Mode};
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
-use crate::store::rows::{AccountStatus, Counter};
-use crate::store::{Target, fetched, meta};
+use crate::schema::Target;
+use crate::schema::rows::{AccountStatus, Counter};
 use crate::syntax::Tid;
+use crate::work::{on_read, recheck};
 
 fn rev(n: u64) -> Tid {
     Tid::parse(&tid(n)).unwrap()
@@ -100,7 +101,7 @@ async fn evict_to(w: &World, target: u64) -> usize {
 async fn what_was_fetched_first_goes_first_and_the_rest_adds_up() {
     let mut w = World::new();
     let held = |w: &World, n| w.store.snapshot().post(w.post("a", n)).unwrap().is_some();
-    let total = |w: &World| fetched::total(&w.store.snapshot()).unwrap();
+    let total = |w: &World| on_read::total(&w.store.snapshot()).unwrap();
     for n in 1..=9_u64 {
         found_at(&w, "a", 20, 1000 - n.cast_signed(), [post(n)]).await;
     }
@@ -150,7 +151,7 @@ async fn what_is_no_cache_any_more_stays() {
     found_at(&w, "d", 5, 10, [post(1)]).await;
     w.event("d", Body::Account(HostingStatus::Deleted)).await;
     let (index, d) = (Arc::clone(&w.index), w.actor("d"));
-    let listed = fetched::total(&w.store.snapshot()).unwrap().records;
+    let listed = on_read::total(&w.store.snapshot()).unwrap().records;
     while !w
         .writer
         .durable({
@@ -160,14 +161,14 @@ async fn what_is_no_cache_any_more_stays() {
         .await
         .unwrap()
     {}
-    assert_eq!(fetched::total(&w.store.snapshot()).unwrap().records, listed - 1);
+    assert_eq!(on_read::total(&w.store.snapshot()).unwrap().records, listed - 1);
     evict_to(&w, 0).await;
     let held = |who: &str, n| w.store.snapshot().post(w.post(who, n)).unwrap().is_some();
     let stays = [("a", 1, false), ("a", 2, true), ("a", 3, true), ("a", 4, false)];
     for (who, n, stays) in stays.into_iter().chain([("friend", 1, true), ("whole", 1, true)]) {
         assert_eq!(held(who, n), stays, "{who} {n}");
     }
-    assert_eq!(fetched::total(&w.store.snapshot()).unwrap().records, 0);
+    assert_eq!(on_read::total(&w.store.snapshot()).unwrap().records, 0);
     clean(&w);
 }
 
@@ -186,7 +187,7 @@ async fn an_introduction_counts_only_for_strangers() {
     w.event("b", Body::IdentityDue).await;
     w.event("b", Body::Introduced(state("b.example"))).await;
     assert_eq!(handle(&w, "b"), None);
-    assert!(meta::is_identity_due(&w.store.snapshot(), w.actor("b")).unwrap());
+    assert!(recheck::is_identity_due(&w.store.snapshot(), w.actor("b")).unwrap());
     w.event("c", Body::Account(HostingStatus::Deleted)).await;
     w.event("c", Body::Introduced(state("c.example"))).await;
     assert_eq!(handle(&w, "c"), None);

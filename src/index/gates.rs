@@ -7,8 +7,10 @@
 use ipld_core::ipld::Ipld;
 
 use super::{Index, fields, posts};
-use crate::store::rows::{EdgeKind, post_flags as f};
-use crate::store::{ActorId, PostId, Reader, RecordId, StoreError, Target, Tx, doubts};
+use crate::schema::rows::{EdgeKind, post_flags as f};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target};
+use crate::store::{Reader, StoreError, Tx};
+use crate::work::gate_rechecks;
 
 /// Replies judged again at the end of one fetch; what is left waits for the next.
 const MAX_DOUBTS: usize = 10_000;
@@ -180,7 +182,7 @@ fn is_all_here(tx: &Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
 pub(super) fn doubt(tx: &mut Tx<'_>, root: PostId, reply: PostId) -> Result<(), StoreError> {
     for actor in [reply.author, root.author] {
         if !is_all_here(tx, actor)? {
-            doubts::put(tx, actor, reply);
+            gate_rechecks::put(tx, actor, reply);
         }
     }
     Ok(())
@@ -192,7 +194,7 @@ pub(super) fn settle_doubts(
     tx: &mut Tx<'_>,
     actor: ActorId,
 ) -> Result<(), StoreError> {
-    for reply in doubts::take(tx, actor, MAX_DOUBTS)? {
+    for reply in gate_rechecks::take(tx, actor, MAX_DOUBTS)? {
         posts::recheck(index, tx, reply)?;
     }
     Ok(())

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::store::rows::{EdgeKind, fwd_prefix};
-use crate::store::{
-    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, StoreError,
-    collections as c, ids::ByteReader,
-};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{EdgeKind, fwd_prefix};
+use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections as c};
+use crate::store::{Ks, Reader, Snapshot, StoreError};
 
 /// A record that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use super::{DROPPED, EVENTS, Index};
 use crate::event::label::Label;
-use crate::store::rows::LabelRow;
-use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::schema::rows::LabelRow;
+use crate::schema::{Edit, Rows};
+use crate::store::{Ks, StoreError, Tx};
 use crate::syntax::datetime::normalize_ms;
 
 /// Labels kept on one subject.
@@ -56,7 +57,7 @@ pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result
 mod tests {
     use super::super::testing::{World, at, did};
     use super::*;
-    use crate::store::Target;
+    use crate::schema::Target;
 
     #[test]
     fn a_negation_holds_though_its_label_comes_later() {

@@ -19,10 +19,11 @@ use rustc_hash::FxHashSet;
 use super::names::Known;
 use super::posts::{self, Refs};
 use super::scope::Kept;
-use crate::store::rows::{AggRow, Counter, EdgeKind, Order, order_prefix, rev_prefix};
-use crate::store::{
-    Ks, PostId, Reader, StoreError, Target, community, ids::ByteReader, subscriptions,
-};
+use crate::private::{community, subscriptions};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{AggRow, Counter, EdgeKind, Order, order_prefix, rev_prefix};
+use crate::schema::{PostId, Rows, Target};
+use crate::store::{Ks, Reader, StoreError};
 
 /// How far above a reply a post of a kept account may be: as far down as a client shows a thread.
 const ABOVE: usize = 10;

@@ -6,15 +6,16 @@
 use rustc_hash::FxHashSet;
 
 use super::{Index, account, notify, posts};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{
+use crate::private::{self, community};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, notif_prefix, order_prefix,
     rev_prefix, via_prefix,
 };
-use crate::store::{
-    ActorId, CollId, Key, Ks, PostId, Reader, RecordId, Rkey, Snapshot, Store, StoreError, Target,
-    Tx, Writer, collections as c, community, ids::ByteReader, private,
-};
+use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 /// The set of members, in memory.
 #[derive(Debug, Default)]

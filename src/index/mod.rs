@@ -34,15 +34,15 @@ mod rights;
 mod subscribed;
 pub mod retention;
 pub mod scope;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
 use crate::event::{Body, Commit, Event};
 use crate::repo::mst;
-use crate::store::rows::RepoRow;
-use crate::store::{ActorId, Reader, Store, StoreError, Tx};
+use crate::schema::rows::RepoRow;
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Reader, Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
@@ -282,7 +282,7 @@ impl Index {
     }
 
     fn put_repo(&self, tx: &mut Tx<'_>, actor: ActorId, row: &RepoRow) {
-        tx.put(crate::store::Ks::Actor, &crate::store::rows::repo_key(actor), &row.encode());
+        tx.put(crate::store::Ks::Actor, &crate::schema::rows::repo_key(actor), &row.encode());
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the rules turn what a record names into numbers: the writer hands out new ones, a reader only looks them up.
 
-use crate::store::{ActorId, Reader, StoreError, Target, Tx};
+use crate::schema::{ActorId, Edit, Rows, Target};
+use crate::store::{Reader, StoreError, Tx};
 
 /// Where numbers come from.
 pub(super) trait Names {

@@ -4,13 +4,14 @@
 //! [`super::subscribed`]). A reply notifies the authors of up to four posts above it, and stops above one that the
 //! thread's owner hid.
 
+use ipld_core::ipld::Ipld;
+
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
 use super::{Index, fields, gates, posts, push, subscribed};
-use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Snapshot, StoreError, Target, Tx, community, private,
-};
-use ipld_core::ipld::Ipld;
+use crate::private::{self, community};
+use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target};
+use crate::store::{Ks, Reader, Snapshot, StoreError, Tx};
 
 fn write(
     index: &Index,

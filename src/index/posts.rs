@@ -6,13 +6,12 @@ use super::gates::Known;
 use super::names::Names;
 use super::{Index, fields, gates, notify, records};
 use crate::event::Record;
-use crate::store::rows::{
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f,
 };
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, StoreError, Target, Tx, collections as c,
-    ids::ByteReader,
-};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// How far up a thread a reply notifies.
 pub(super) const REPLY_NOTIF_DEPTH: usize = 5;

@@ -7,8 +7,11 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::Index;
-use crate::store::rows::NotifRow;
-use crate::store::{ActorId, Ks, StoreError, Tx, jobs, registrations};
+use crate::private::registrations;
+use crate::schema::ActorId;
+use crate::schema::rows::NotifRow;
+use crate::store::{Ks, StoreError, Tx};
+use crate::work::outbox;
 
 /// A record older than this when it comes is no news.
 const MAX_AGE_MS: i64 = 60 * 60 * 1000;
@@ -60,8 +63,8 @@ pub(super) fn notified(
     let registered = registrations::all(tx, to)?;
     let web = registered.iter().filter(|r| r.web_push().is_some()).map(|r| r.id());
     let mut queued = false;
-    for to_id in rules.endpoint.then_some(jobs::ENDPOINT).into_iter().chain(web) {
-        jobs::put(tx, jobs::PushJob::new(time.saturating_add(rules.delay), to_id, to, row))?;
+    for to_id in rules.endpoint.then_some(outbox::ENDPOINT).into_iter().chain(web) {
+        outbox::put(tx, outbox::PushJob::new(time.saturating_add(rules.delay), to_id, to, row))?;
         queued = true;
     }
     if queued {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::testing::*;
 use super::*;
 use crate::event::Op;
+use crate::private::registrations::{self, Platform, Registration};
+use crate::private::subscriptions::{self, Subscription};
 use crate::store::Ks;
-use crate::store::jobs::{self, ENDPOINT, PushJob};
-use crate::store::registrations::{self, Platform, Registration};
-use crate::store::subscriptions::{self, Subscription};
 use crate::syntax::datetime;
+use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 const DELAY: i64 = 21_000;
 
@@ -24,7 +24,7 @@ async fn world(endpoint: bool) -> World {
 }
 
 fn outbox(w: &World) -> Vec<PushJob> {
-    jobs::due(&w.store.snapshot(), i64::MAX, 100).unwrap().jobs
+    outbox::due(&w.store.snapshot(), i64::MAX, 100).unwrap().jobs
 }
 
 /// A like that was made `age` milliseconds before it came.

@@ -6,14 +6,13 @@ use super::fans::{Linked, Unlinked, link, unlink};
 use super::names::Names;
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
-use crate::store::rebuild::{Held, held_cid, shared_cid};
-use crate::store::rows::{
+use crate::schema::rebuild::{Held, held_cid, shared_cid};
+use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
     order_joined_key, order_via_key,
 };
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c,
-};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, StoreError, Tx};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
 
 /// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.

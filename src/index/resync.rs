@@ -20,9 +20,11 @@ use rustc_hash::FxHashMap;
 
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{RepoRow, repo_key};
-use crate::store::{ActorId, CollId, Ks, Reader, Rkey, StoreError, Tx};
+use crate::schema::rows::{RepoRow, repo_key};
+use crate::schema::{ActorId, CollId, Edit, Rkey, Rows};
+use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 /// Records remembered of one repo, and of all: about 40 bytes each.
 const MAX_RECORDS: usize = 250_000;

@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::names::Known;
 use super::scope::{DAY_MS, Kept, Mode, Rule, holds_posts};
 use super::{Index, linked, posts};
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, RecordRow, fwd_key, rev_prefix};
-use crate::store::{
-    ActorId, CollId, Key, Ks, Reader, RecordId, Rkey, Snapshot, StoreError, Target, Tx,
-    collections as c, ids::ByteReader, meta,
-};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, RecordRow, fwd_key, rev_prefix};
+use crate::schema::{ActorId, CollId, Key, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, Snapshot, StoreError, Tx};
+use crate::work;
 
 /// What goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Part {
         let mut r = ByteReader::new(key);
         match self {
             // Community posts have content of their own, which nobody else has: their collection has no age.
-            Self::Posts => r.post().map(crate::store::PostId::record),
+            Self::Posts => r.post().map(crate::schema::PostId::record),
             Self::Edges(kind) => {
                 let (_, actor, rkey) = (r.u8()?, r.actor()?, r.rkey()?);
                 Some(RecordId { actor, coll: kind.collection(), rkey })
@@ -232,7 +232,7 @@ fn next_old(
     left: &mut usize,
 ) -> Result<(Vec<RecordId>, Option<Vec<u8>>), StoreError> {
     let prefix = part.prefix();
-    let end = crate::store::ids::prefix_end(&prefix);
+    let end = crate::store::prefix_end(&prefix);
     let (young, future) = (first_key(policy.cutoff), first_key(policy.now.saturating_add(DAY_MS)));
     let mut ids = Vec::new();
     let mut next = None;
@@ -396,14 +396,14 @@ pub fn step(
         }
     }
     if done.left.is_empty() {
-        meta::set_retention_place(tx, (!place.is_end()).then(|| place.encode()).as_deref());
+        work::retention::set_place(tx, (!place.is_end()).then(|| place.encode()).as_deref());
     }
     Ok(done)
 }
 
 /// The place of a walk that did not end.
 pub fn place<R: Reader>(r: &R) -> Result<Place, StoreError> {
-    Ok(meta::retention_place(r)?.and_then(|b| Place::decode(&b)).unwrap_or_default())
+    Ok(work::retention::place(r)?.and_then(|b| Place::decode(&b)).unwrap_or_default())
 }
 
 fn take(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {

@@ -10,9 +10,10 @@ use super::testing::{
     strong, text, uri,
 };
 use crate::event::Op;
-use crate::store::rows::{Counter, NotifRow, order_prefix};
-use crate::store::rows::{FeedRow, Order};
-use crate::store::{ActorId, Ks, PostId, Reader, Target};
+use crate::schema::Rows;
+use crate::schema::rows::{Counter, FeedRow, NotifRow, Order, order_prefix};
+use crate::schema::{ActorId, PostId, Target};
+use crate::store::{Ks, Reader};
 
 const REPOST: &str = "app.bsky.feed.repost";
 
@@ -104,7 +105,7 @@ async fn what_touches_nobody_goes_and_the_rest_stays() {
     let viewer = w.actor("m");
     let post_27 = w.post("s", 27);
     w.writer
-        .durable(move |tx| crate::store::bookmarks::put(tx, viewer, post_27, "c", NOW))
+        .durable(move |tx| crate::private::bookmarks::put(tx, viewer, post_27, "c", NOW))
         .await
         .unwrap();
     w.restart(Mode::Window, 30);
@@ -137,7 +138,7 @@ async fn what_touches_nobody_goes_and_the_rest_stays() {
     let s = w.store.snapshot();
     let mut shared = Vec::new();
     s.scan(Ks::Cid, &[], None, false, &mut |k, _| {
-        shared.extend(crate::store::ids::ByteReader::new(k).target());
+        shared.extend(crate::schema::bytes::ByteReader::new(k).target());
         true
     })
     .unwrap();
@@ -154,8 +155,8 @@ async fn who_is_subscribed_to_stays() {
     w.commit("s", [post(1)]).await;
     w.commit("t", [post(1)]).await;
     let (m, s) = (w.actor("m"), w.actor("s"));
-    let to = crate::store::subscriptions::Subscription { at: 0, post: true, reply: false };
-    w.writer.durable(move |tx| crate::store::subscriptions::put(tx, m, s, to)).await.unwrap();
+    let to = crate::private::subscriptions::Subscription { at: 0, post: true, reply: false };
+    w.writer.durable(move |tx| crate::private::subscriptions::put(tx, m, s, to)).await.unwrap();
     w.restart(Mode::Window, 30);
     assert_eq!(run(&w, policy(Mode::Window)).await.posts, 1);
     assert!(held(&w, "s", 1) && !held(&w, "t", 1));
@@ -211,7 +212,7 @@ fn pages(w: &World, kept: &[ActorId]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     s.scan(Ks::Notif, &[], None, false, &mut |k, v| {
         put(2, k, v);
         let row = NotifRow::decode(k, v).unwrap().1;
-        if row.record().coll == crate::store::collections::POST {
+        if row.record().coll == crate::schema::collections::POST {
             posts.push(PostId { author: row.author, rkey: row.rkey });
         }
         true
@@ -340,7 +341,7 @@ async fn what_was_liked_meanwhile_stays() {
 }
 
 /// Something that has to do with a post that is about to go; `true` if it has to stay because of it.
-async fn meddle(w: &mut World, dice: &mut Dice, n: u64, id: crate::store::RecordId) -> bool {
+async fn meddle(w: &mut World, dice: &mut Dice, n: u64, id: crate::schema::RecordId) -> bool {
     let (author, uri, rkey) = {
         let s = w.store.snapshot();
         let did = s.did(id.actor).unwrap();

@@ -25,11 +25,13 @@ use rustc_hash::FxHashSet;
 use super::account::row_of;
 use super::{DROPPED, EVENTS, Index};
 use crate::event::{Body, HostingStatus};
-use crate::store::meta::{self, Purge};
-use crate::store::private::{self, Kind};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{AccountStatus, ActorRow, actor_key, identity_key};
-use crate::store::{ActorId, Ks, Reader, Snapshot, StoreError, Tx};
+use crate::private::{self, Kind};
+use crate::schema::rows::{AccountStatus, ActorRow, actor_key, identity_key};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Ks, Snapshot, StoreError, Tx};
+use crate::work::purge::{self, Purge};
+use crate::work::repo_queue::{JobRow, Priority};
+use crate::work::{recheck, repo_queue as jobs};
 
 /// Accounts of which nothing comes in, in memory: every event asks.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub(super) struct LeftOut(parking_lot::RwLock<FxHashSet<ActorId>>);
 impl LeftOut {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
         let opted_out = private::opt_outs(s)?.into_iter().map(|(actor, _)| actor);
-        let purges = meta::purges(s)?.into_iter();
+        let purges = purge::purges(s)?.into_iter();
         let erased = purges.filter(|(_, purge)| purge.forgets());
         let all = opted_out.chain(erased.map(|(actor, _)| actor)).collect();
         Ok(Self(parking_lot::RwLock::new(all)))
@@ -67,7 +69,7 @@ impl Index {
             return Ok(false);
         }
         private::set_opt_out(tx, actor, Some(now));
-        let everything = meta::purge(tx, actor)?.is_some_and(Purge::takes_settings);
+        let everything = purge::purge(tx, actor)?.is_some_and(Purge::takes_settings);
         self.leave_out(tx, actor, AccountStatus::OptedOut, now)?;
         self.purge(tx, actor, if everything { Purge::Everything } else { Purge::Collected });
         EVENTS.inc("opt-out");
@@ -80,7 +82,7 @@ impl Index {
         if private::opted_out(tx, actor)?.is_none() {
             return Ok(true);
         }
-        if meta::purge(tx, actor)?.is_some() {
+        if purge::purge(tx, actor)?.is_some() {
             return Ok(false);
         }
         private::set_opt_out(tx, actor, None);
@@ -165,8 +167,8 @@ impl Index {
         let row = ActorRow { status, handle: None, handle_checked: now, ..row };
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         tx.del(Ks::Actor, &identity_key(actor));
-        meta::remove_identity_due(tx, actor);
-        meta::remove_status_due(tx, actor);
+        recheck::remove_identity_due(tx, actor);
+        recheck::remove_status_due(tx, actor);
         self.touched.end(actor);
         self.left_out.0.write().insert(actor);
         tx.touch(actor);

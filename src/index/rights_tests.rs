@@ -7,11 +7,14 @@ use super::testing::*;
 use super::tests::one_private_row_of_each_kind;
 use super::*;
 use crate::event::{HostingStatus, IdentityState};
-use crate::store::meta::{self, Purge};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{AccountStatus, ActorRow, Counter};
-use crate::store::{Key, Ks, Target, community, private};
+use crate::private::{self, community};
+use crate::schema::rows::{AccountStatus, ActorRow, Counter};
+use crate::schema::{Key, Target};
+use crate::store::Ks;
 use crate::syntax::Tid;
+use crate::work::purge::{self, Purge};
+use crate::work::repo_queue::{JobRow, Priority};
+use crate::work::{recheck, repo_queue as jobs};
 
 /// Posts of `b`, more than two steps of a purge take.
 const POSTS: u64 = 1200;
@@ -144,7 +147,7 @@ fn nothing_of_it(w: &World, status: AccountStatus) {
     let row = w.account("b").unwrap();
     assert_eq!((row.status, row.handle), (status, None));
     assert_eq!((s.repo(b).unwrap(), s.identity(b).unwrap(), w.job("b")), (None, None, None));
-    assert_eq!(meta::dues(&s).unwrap(), []);
+    assert_eq!(recheck::dues(&s).unwrap(), []);
     for handle in ["b.example", "b2.example", "b3.example"] {
         assert_eq!(s.handle_owner(handle).unwrap(), None, "{handle}");
     }
@@ -168,7 +171,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     nothing_of_it(&w, AccountStatus::OptedOut);
     assert!(!w.opt_in("b").await, "what was held is still being deleted");
     let b = w.actor("b");
-    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [(b, Purge::Collected)]);
+    assert_eq!(purge::purges(&w.store.snapshot()).unwrap(), [(b, Purge::Collected)]);
     assert!(w.purge("b").await > 2, "in bounded steps");
     everything_comes(&mut w).await;
     nothing_of_it(&w, AccountStatus::OptedOut);
@@ -272,7 +275,7 @@ async fn both_together_and_one_after_the_other() {
             }
         }
         let b = w.actor("b");
-        let purges = meta::purges(&w.store.snapshot()).unwrap();
+        let purges = purge::purges(&w.store.snapshot()).unwrap();
         assert_eq!(purges, [(b, Purge::Everything)], "{way}");
         w.purge("b").await;
         everything_comes(&mut w).await;
@@ -351,7 +354,7 @@ async fn rights_go_before_the_operators_wish() {
         let w = world().await;
         w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
         let b = w.actor("b");
-        let purge = |w: &World| meta::purge(&w.store.snapshot(), b).unwrap();
+        let purge = |w: &World| purge::purge(&w.store.snapshot(), b).unwrap();
         if way == 0 {
             w.opt_out("b").await;
             assert!(!w.remove_repo("b", true).await.deleting);

@@ -13,13 +13,14 @@ use super::check::{Options, check};
 use super::testing::*;
 use super::*;
 use crate::event::label::Label;
+use crate::private;
 use crate::repo::dag_cbor;
-use crate::store::rows::{
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     AggRow, Counter, EdgeRow, FeedRow, LabelRow, NotifRow, Order, PostRow, RecordRow, order_prefix,
 };
-use crate::store::{
-    CollId, Ks, PostId, RecordId, Snapshot, Target, collections, ids::ByteReader, meta, private,
-};
+use crate::schema::{CollId, PostId, RecordId, Target, collections, cursors};
+use crate::store::{Ks, Snapshot};
 use crate::syntax::cid;
 
 fn fixture(name: &str) -> PathBuf {
@@ -58,7 +59,7 @@ async fn save() {
     w.writer
         .durable(move |tx| {
             apply_labels(&index, tx, &labels)?;
-            meta::set_cursor(tx, &meta::CursorOf::Upstream(UPSTREAM.into()), 77);
+            cursors::set_cursor(tx, &cursors::CursorOf::Upstream(UPSTREAM.into()), 77);
             private::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
             private::put(tx, private::Kind::Seen, me, None, NOW)?;
             let takedown = private::Takedown { at: NOW, reference: "ref".into() };
@@ -215,7 +216,7 @@ fn accounts(s: &Snapshot, out: &mut String) {
     let owner = s.handle_owner("a.example").unwrap().map(|a| s.did(a).unwrap());
     let members: Vec<_> =
         private::members(s).unwrap().into_iter().map(|a| s.did(a).unwrap()).collect();
-    let cursor = meta::cursor(s, &meta::CursorOf::Upstream(UPSTREAM.into())).unwrap();
+    let cursor = cursors::cursor(s, &cursors::CursorOf::Upstream(UPSTREAM.into())).unwrap();
     writeln!(out, "handle {owner:?} members {members:?} cursor {cursor:?}").unwrap();
     for n in 1.. {
         let Some(nsid) = collections::fixed_name(CollId(n)) else { break };

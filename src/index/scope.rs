@@ -22,13 +22,14 @@ use super::names::Known;
 use super::{Index, fields, linked, posts, records};
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::store::{
-    ActorId, CollId, Key, Ks, PostId, Reader, Snapshot, Store, StoreError, Target, Tx,
-    collections as c, private,
-};
+use crate::private;
+use crate::schema::Rows;
+use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
+use crate::schema::{ActorId, CollId, Key, PostId, Target, collections as c};
+use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx};
 use crate::telemetry::counters::Counters;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 /// What was left out, by rule.
 static LEFT_OUT: Counters = Counters::new("scope.left-out");

@@ -6,8 +6,10 @@ use super::testing::{
     quote, reply, strong, text, uri,
 };
 use crate::event::Op;
-use crate::store::rows::{AccountStatus, Counter};
-use crate::store::{Reader, Target, repo_jobs};
+use crate::schema::rows::{AccountStatus, Counter};
+use crate::schema::{Rows, Target};
+use crate::store::Reader;
+use crate::work::repo_queue;
 
 const REPOST: &str = "app.bsky.feed.repost";
 
@@ -50,13 +52,13 @@ fn named(coll: &str, n: u64) -> Op {
 fn is_held(w: &World, who: &str, op: &Op) -> bool {
     let s = w.store.snapshot();
     let id = || {
-        Some(crate::store::RecordId {
+        Some(crate::schema::RecordId {
             actor: s.actor_id(&did(who)).unwrap()?,
             coll: s.coll_id(&op.collection).unwrap()?,
             rkey: s.rkey(&op.rkey).unwrap()?,
         })
     };
-    id().is_some_and(|id| crate::store::rebuild::held_cid(&s, id).unwrap().is_some())
+    id().is_some_and(|id| crate::schema::rebuild::held_cid(&s, id).unwrap().is_some())
 }
 
 #[tokio::test]
@@ -192,8 +194,8 @@ async fn who_is_followed_is_fetched_although_its_repo_began_here() {
     let mut w = circle().await;
     w.commit("s", [post(60), like(61, &uri("m", POST, 2))]).await;
     w.commit("m", [follow(62, "s"), gone(LIKE, 3)]).await;
-    let job = repo_jobs::get(&w.store.snapshot(), w.actor("s")).unwrap().unwrap();
-    assert_eq!(job.priority, repo_jobs::Priority::Follow);
+    let job = repo_queue::get(&w.store.snapshot(), w.actor("s")).unwrap().unwrap();
+    assert_eq!(job.priority, repo_queue::Priority::Follow);
     assert!(!w.store.snapshot().repo(w.actor("s")).unwrap().unwrap().is_complete());
     w.commit("s", [post(63)]).await;
     assert!(is_held(&w, "s", &post(63)));

@@ -4,11 +4,10 @@
 //! permits it is judged when the post is applied. Other reasons go before this one; that is `notify`'s matter.
 
 use super::{fields, notify};
-use crate::store::rows::{EdgeKind, post_flags as f};
-use crate::store::subscriptions::{self, Subscription};
-use crate::store::{
-    ActorId, PostId, Reader, RecordId, Rkey, StoreError, Target, Tx, collections as c,
-};
+use crate::private::subscriptions::{self, Subscription};
+use crate::schema::rows::{EdgeKind, post_flags as f};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{StoreError, Tx};
 
 /// Everybody who subscribed to the author, whatever to.
 pub(super) fn all(tx: &Tx<'_>, post: PostId) -> Result<Vec<ActorId>, StoreError> {
@@ -85,7 +84,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::event::Op;
-    use crate::store::private::{self, Kind};
+    use crate::private::{self, Kind};
 
     /// The time of record `n`, as `at` has it.
     fn ms(n: i64) -> i64 {

@@ -7,8 +7,10 @@ use ipld_core::ipld::Ipld;
 
 use super::{Index, Requests};
 use crate::event::{Body, Commit, Event, IdentityState, Op, Record};
-use crate::store::rows::{Counter, NotifRow, notif_prefix};
-use crate::store::{ActorId, Ks, PostId, Reader, Rkey, Store, Target, Writer};
+use crate::schema::Rows;
+use crate::schema::rows::{Counter, NotifRow, notif_prefix};
+use crate::schema::{ActorId, PostId, Rkey, Target};
+use crate::store::{Ks, Reader, Store, Writer};
 use crate::syntax::{Did, Tid, cid};
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;

@@ -7,13 +7,13 @@ use ipld_core::ipld::Ipld;
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
-use crate::store::repo_jobs::{self as jobs, Priority};
-use crate::store::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
-use crate::store::{
-    Key, Ks, PostId, RecordId, Rkey, Target, bookmarks, collections, community, drafts, meta,
-    private, registrations, subscriptions,
-};
+use crate::private::{self, bookmarks, community, drafts, registrations, subscriptions};
+use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
+use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
+use crate::store::Ks;
 use crate::syntax::Tid;
+use crate::work::repo_queue::Priority;
+use crate::work::{purge, repo_queue as jobs};
 
 #[tokio::test]
 async fn counts_are_right_whatever_comes_first() {
@@ -571,7 +571,7 @@ async fn a_deleted_account_leaves_nothing() {
     assert!(steps > 1, "in bounded steps");
     assert_eq!(w.rows(), before);
     assert_eq!(w.store.snapshot().actor(b).unwrap().unwrap().status, AccountStatus::Deleted);
-    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), []);
+    assert_eq!(purge::purges(&w.store.snapshot()).unwrap(), []);
 }
 
 #[tokio::test]
@@ -601,7 +601,7 @@ async fn many_fans_are_kept_in_order_of_time() {
         let mut keys = Vec::new();
         s.scan_prefix(
             Ks::Order,
-            &crate::store::rows::fans_prefix(EdgeKind::Like, t),
+            &crate::schema::rows::fans_prefix(EdgeKind::Like, t),
             &mut |k, _| {
                 keys.push(k.to_vec());
                 true
@@ -663,14 +663,14 @@ async fn a_like_on_a_post_that_broke_its_lexicon_comes_back_as_it_was() {
     w.commit("b", [op(LIKE, 2, value.clone())]).await;
     let (s, b, rkey) = (w.store.snapshot(), w.actor("b"), w.post("b", 2).rkey);
     let edge = s.edge(EdgeKind::Like, b, rkey).unwrap().unwrap();
-    let rebuilt = crate::store::rebuild::edge_record(&s, EdgeKind::Like, b, rkey, &edge).unwrap();
+    let rebuilt = crate::schema::rebuild::edge_record(&s, EdgeKind::Like, b, rkey, &edge).unwrap();
     assert_eq!(rebuilt.map(|(v, _)| v), Some(value));
 }
 
 #[tokio::test]
 async fn questions_about_an_account_stand_until_they_are_answered() {
     use crate::event::HostingStatus::{Active, Deactivated, Deleted};
-    use crate::store::meta::{Due, dues};
+    use crate::work::recheck::{Due, dues};
     let w = World::new();
     let known = Body::Identity(IdentityState {
         handle: Some("a.example".into()),
@@ -745,7 +745,7 @@ async fn a_deleted_account_gets_no_handle_and_comes_back_whole() {
     // The process ends here; what is left to do is in the store.
     let (index, requests) = Index::new(&w.store).unwrap();
     let index = Arc::new(index);
-    assert_eq!(meta::purges(&w.store.snapshot()).unwrap(), [(a, meta::Purge::Deleted)]);
+    assert_eq!(purge::purges(&w.store.snapshot()).unwrap(), [(a, purge::Purge::Deleted)]);
     assert!(w.count(Target::Actor(a), Counter::Posts) > 0);
     while !step(Arc::clone(&index)).await.unwrap() {}
     assert_eq!(w.count(Target::Actor(a), Counter::Posts), 0);

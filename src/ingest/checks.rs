@@ -26,10 +26,11 @@ use super::{Pending, Sink, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, HostingStatus, IdentityState};
 use crate::identity::{DidDoc, IdentityError};
-use crate::store::meta::{self, Due};
+use crate::schema::Rows;
 use crate::store::{Reader as _, Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::work::recheck::{self, Due};
 
 static LOOKUPS: Counters = Counters::new("ingest.lookup-failed");
 static SKIPPED: Counters = Counters::new("ingest.check-skipped");
@@ -164,7 +165,7 @@ impl Checks {
 
     /// Asks again what an earlier run had not found out when it ended.
     pub(crate) fn resume(self: &Arc<Self>, snapshot: &Snapshot) -> Result<(), StoreError> {
-        for (actor, due) in meta::dues(snapshot)? {
+        for (actor, due) in recheck::dues(snapshot)? {
             let Ok(did) = Did::parse(&snapshot.did(actor)?) else { continue };
             match due {
                 Due::Identity => self.identity_changed(None, &did),

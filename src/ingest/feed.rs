@@ -9,7 +9,7 @@ use super::cursor_of;
 use super::status::{FeedStatus, UpstreamKind};
 use crate::event::{Event, HostingStatus};
 use crate::repo::{CommitFrame, SyncFrame};
-use crate::store::meta::CursorOf;
+use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
 
 /// Memory that a frame takes beside its bytes, about.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipld_core::ipld::Ipld;
+
 use super::feed::Payload;
 use super::status::INVALID;
 use crate::crypto::PublicKey;
@@ -13,8 +15,6 @@ use crate::repo::verify::{
     Verified, VerifiedOp, VerifyError, extract_commit, extract_sync, verify_commit, verify_sync,
 };
 use crate::syntax::{Cid, cid};
-
-use ipld_core::ipld::Ipld;
 
 /// The outcome of a check.
 #[derive(Debug)]

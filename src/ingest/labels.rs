@@ -29,7 +29,7 @@ use crate::event::frame::{FrameError, MAX_FRAME_LEN};
 use crate::event::label::{Label, LabelFrame};
 use crate::identity::IdentityError;
 use crate::net::{Dialer, Message, NetError, WsStream};
-use crate::store::meta::{CursorOf, cursor};
+use crate::schema::cursors::{CursorOf, cursor};
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;

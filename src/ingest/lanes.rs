@@ -18,6 +18,7 @@ use super::judge::{Judge, Verdict};
 use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event};
+use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
 use crate::threads::{Failure, Pulse, catch, fault};

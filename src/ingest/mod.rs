@@ -36,20 +36,19 @@ mod upstream;
 mod testing;
 #[cfg(test)]
 mod tests;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use directory::Directory;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::net::{Dialer, NetError};
-use crate::store::meta::CursorOf;
+use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::{Failure, Pulse};
-use directory::Directory;
 
 pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
@@ -257,7 +256,7 @@ fn stored_cursor(
     url: &str,
     jetstream: bool,
 ) -> Result<Option<i64>, StoreError> {
-    crate::store::meta::cursor(snapshot, &cursor_of(url, jetstream))
+    crate::schema::cursors::cursor(snapshot, &cursor_of(url, jetstream))
 }
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {

@@ -10,9 +10,10 @@ use tokio::time::sleep;
 use super::checks::Checks;
 use super::directory::Freshness;
 use super::now_ms;
-use crate::store::ids::ByteReader;
-use crate::store::rows::{ActorRow, actor_key};
-use crate::store::{ActorId, Ks, Reader, Store, StoreError};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{ActorRow, actor_key};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Ks, Reader, Store, StoreError};
 use crate::syntax::Did;
 
 const HOUR_MS: i64 = 3600 * 1000;
@@ -86,7 +87,7 @@ fn is_due(row: &ActorRow, now: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::rows::AccountStatus;
+    use crate::schema::rows::AccountStatus;
 
     #[test]
     fn a_handle_is_due_after_a_day_and_none_after_an_hour() {

@@ -24,8 +24,8 @@ use crate::identity::{DidDoc, IdentityError};
 use crate::net::{Dialer, NetError};
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit, entry};
+use crate::schema::cursors::CursorOf;
 use crate::store::Store;
-use crate::store::meta::CursorOf;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
 
 /// What a relay does on a connection, after which it keeps it open.

@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 
 use super::directory::Freshness;
 use super::testing::*;
 use crate::crypto::PrivateKey;
 use crate::event::{Body, Event, HostingStatus};
 use crate::repo::dag_cbor::{encode, from_json};
-use serde_json::json;
+use crate::schema::Edit;
 
 fn accounts(count: usize) -> Vec<Account> {
     (0..count).map(|n| Account::new(&format!("did:plc:a{n}"))).collect()
@@ -144,9 +145,9 @@ async fn the_stored_cursor_is_where_reading_begins() {
     let relay = Relay::of(vec![]).await;
     let (_dir, store) = store();
     let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
-    let of = crate::store::meta::CursorOf::Upstream(relay.url.clone());
+    let of = crate::schema::cursors::CursorOf::Upstream(relay.url.clone());
     let set = move |tx: &mut crate::store::Tx<'_>| {
-        crate::store::meta::set_cursor(tx, &of, 77);
+        crate::schema::cursors::set_cursor(tx, &of, 77);
         Ok(())
     };
     writer.durable(set).await.unwrap();
@@ -357,7 +358,7 @@ async fn an_account_state_is_confirmed_where_the_account_lives() {
 
 #[tokio::test]
 async fn what_was_not_answered_before_the_end_is_asked_at_the_next_start() {
-    use crate::store::meta::{Due, add_due};
+    use crate::work::recheck::{Due, add_due};
     let accounts = accounts(3);
     let (_dir, store) = store();
     let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
@@ -463,10 +464,10 @@ async fn a_did_without_a_document_was_given_up_or_never_was() {
         .durable(|tx| {
             let actor = tx.intern_actor("did:web:known.example")?;
             let pds = "https://pds.example".to_owned();
-            let row = crate::store::rows::IdentityRow { pds, ..Default::default() };
+            let row = crate::schema::rows::IdentityRow { pds, ..Default::default() };
             tx.put(
                 crate::store::Ks::Actor,
-                &crate::store::rows::identity_key(actor),
+                &crate::schema::rows::identity_key(actor),
                 &row.encode(),
             );
             Ok(())

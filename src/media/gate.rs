@@ -1,10 +1,11 @@
 //! Whose images are shown: looked at in each request, with a few point reads.
 
-use crate::moderation::Takedowns;
-use crate::store::{Reader, Store, Target, private};
-use crate::syntax::Did;
-
 use super::error::MediaError;
+use crate::moderation::Takedowns;
+use crate::private;
+use crate::schema::{Rows, Target};
+use crate::store::{Reader, Store};
+use crate::syntax::Did;
 
 /// Takedowns and account status.
 #[derive(Clone)]

@@ -14,8 +14,9 @@ use super::testing::*;
 use super::*;
 use crate::moderation::Takedowns;
 use crate::net::StreamResponse;
-use crate::store::private::{self, Takedown};
-use crate::store::rows::{self, AccountStatus};
+use crate::private::{self, Takedown};
+use crate::schema::Edit;
+use crate::schema::rows::{self, AccountStatus};
 use crate::store::{Ks, Store, Tx, Writer};
 use crate::syntax::{Did, cid};
 

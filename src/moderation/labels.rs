@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use crate::store::rows::LabelRow;
-use crate::store::{ActorId, StoreError};
+use crate::schema::ActorId;
+use crate::schema::rows::LabelRow;
+use crate::store::StoreError;
 use crate::syntax::datetime;
 
 /// The labelers of a request, and whether each may redact.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
-use crate::store::private::{self, Takedown};
-use crate::store::{Reader, StoreError, Target, Writer};
+use crate::private::{self, Takedown};
+use crate::schema::{Edit, Target};
+use crate::store::{Reader, StoreError, Writer};
 
 /// The accounts and records that are taken down; a cheap handle.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,7 @@ impl Takedowns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Rows;
     use crate::store::Store;
 
     #[tokio::test]

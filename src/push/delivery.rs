@@ -12,10 +12,11 @@ use super::plan::{Delivery, Destination, FAILED, SUPPRESSED};
 use super::retry::{self, Outcome};
 use super::sender::Inner;
 use super::transport::Via;
-use crate::store::jobs::{self, PushJob};
-use crate::store::{Tx, registrations};
+use crate::private::registrations;
+use crate::store::Tx;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::work::outbox::{self, PushJob};
 
 /// Deliveries that were answered with success.
 static SENT: Counters = Counters::new("push.sent");
@@ -49,14 +50,14 @@ impl Inner {
         let again = count(&outcome, &job, endpoint, now);
         let (gone, to) = (outcome == Outcome::Gone, job.to);
         let change = move |tx: &mut Tx<'_>| {
-            jobs::remove(tx, &job);
+            outbox::remove(tx, &job);
             if let Some(again) = again {
-                jobs::put(tx, again)?;
+                outbox::put(tx, again)?;
             }
             if gone {
                 registrations::remove(tx, viewer, &to);
             }
-            jobs::advance(tx, now)
+            outbox::advance(tx, now)
         };
         // Refused only when the server stops.
         let _ = self.parts.writer.durable(change).await;

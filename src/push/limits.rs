@@ -6,8 +6,8 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::store::ActorId;
-use crate::store::registrations::RegistrationId;
+use crate::private::registrations::RegistrationId;
+use crate::schema::ActorId;
 
 /// Requests under way together.
 pub(super) const MAX_RUNNING: usize = 64;

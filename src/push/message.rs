@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{NotifRow, Reason, Target};
-use crate::store::registrations::Registration;
+use crate::private::registrations::Registration;
 use crate::syntax::datetime::Time;
 use crate::view::actor::profile_basic;
 

@@ -10,10 +10,11 @@ use super::rules::{self, Verdict};
 use super::sender::Inner;
 use super::{retry, webpush};
 use crate::hydrate::{HydrateCtx, Hydrator, NotifRow};
-use crate::store::jobs::{self, ENDPOINT, PushJob};
-use crate::store::registrations::{self, WebPush};
-use crate::store::{ActorId, Reader, Snapshot, StoreError};
+use crate::private::registrations::{self, WebPush};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::telemetry::counters::Counters;
+use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 /// Notifications that rules kept back, by cause.
 pub(super) static SUPPRESSED: Counters = Counters::new("push.suppressed");
@@ -88,7 +89,7 @@ impl Inner {
         count: bool,
     ) -> Result<Plan, StoreError> {
         let s = self.parts.store.snapshot();
-        let due = jobs::due(&s, now, BATCH)?;
+        let due = outbox::due(&s, now, BATCH)?;
         let full = due.jobs.len() >= BATCH;
         let mut plan = Plan { next: due.next, ..Plan::default() };
         if !due.jobs.is_empty() {
@@ -119,7 +120,7 @@ impl Inner {
             }
         }
         if count {
-            plan.waiting = Some(jobs::count(&s, MAX_COUNT)?.saturating_sub(plan.dropped.len()));
+            plan.waiting = Some(outbox::count(&s, MAX_COUNT)?.saturating_sub(plan.dropped.len()));
         } else if plan.next.is_none() && plan.deliveries.is_empty() && held.is_empty() {
             plan.waiting = Some(0);
         }

@@ -4,6 +4,7 @@
 use super::message::{Message, Texts};
 use crate::hydrate::notification::{Hidden, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
+use crate::schema::Rows;
 use crate::store::{Ks, Reader};
 use crate::view::notification::NotifText;
 

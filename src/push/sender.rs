@@ -18,9 +18,9 @@ use super::limits::{Caps, Health, Lanes, MAX_RUNNING};
 use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
-use crate::store::jobs::{self, PushJob};
 use crate::store::{Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
+use crate::work::outbox::{self, PushJob};
 
 /// How often the jobs are counted.
 const COUNT_MS: i64 = 2000;
@@ -228,12 +228,12 @@ impl Push {
         let (dropped, put_off) = (plan.dropped, plan.put_off);
         if !dropped.is_empty() || !put_off.is_empty() {
             let change = move |tx: &mut Tx<'_>| {
-                dropped.iter().for_each(|job| jobs::remove(tx, job));
+                dropped.iter().for_each(|job| outbox::remove(tx, job));
                 for (job, due) in put_off {
-                    jobs::remove(tx, &job);
-                    jobs::put(tx, PushJob { due, ..job })?;
+                    outbox::remove(tx, &job);
+                    outbox::put(tx, PushJob { due, ..job })?;
                 }
-                jobs::advance(tx, now)
+                outbox::advance(tx, now)
             };
             self.inner.parts.writer.durable(change).await?;
         }

@@ -19,12 +19,14 @@ use crate::hydrate::{
     AccountStatus, ActorId, NotifRow, PostId, Reason, RecordId, Target, post_flags,
 };
 use crate::net::{NetError, Response};
-use crate::store::jobs::{self, ENDPOINT, PushJob};
-use crate::store::private::{self, Kind, Mute};
-use crate::store::registrations::{self, Platform, Registration};
-use crate::store::rows::EdgeKind;
-use crate::store::{Ks, Reader, collections, community};
+use crate::private::registrations::{self, Platform, Registration};
+use crate::private::{self, Kind, Mute, community};
+use crate::schema::collections;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{Edit, Rows};
+use crate::store::{Ks, Reader};
 use crate::syntax::Did;
+use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 const HOOK: &str = "https://hook.example/push";
 const UP: &str = "https://up.example/me";
@@ -160,7 +162,7 @@ impl World {
     }
 
     fn jobs(&self) -> Vec<PushJob> {
-        jobs::due(&self.f.snapshot(), i64::MAX, 10_000).unwrap().jobs
+        outbox::due(&self.f.snapshot(), i64::MAX, 10_000).unwrap().jobs
     }
 
     fn register(&self, token: &str) -> Registration {
@@ -195,7 +197,7 @@ impl World {
 
     fn job(&self, row: &NotifRow, due: i64, to: registrations::RegistrationId) {
         let job = PushJob::new(due, to, self.me, row);
-        self.f.write(move |tx| jobs::put(tx, job));
+        self.f.write(move |tx| outbox::put(tx, job));
     }
 
     fn judge(&self, row: &NotifRow) -> Verdict {
@@ -244,7 +246,7 @@ fn a_notification_is_sent_once_when_its_delay_is_over() {
     ring::hmac::verify(&key, &signed, &mac).unwrap();
 
     assert!(w.jobs().is_empty());
-    assert_eq!(jobs::watermark(&w.f.snapshot()).unwrap(), NOW + 21_000);
+    assert_eq!(outbox::watermark(&w.f.snapshot()).unwrap(), NOW + 21_000);
     w.at(NOW + 100_000);
     assert_eq!(w.pass(&mut push), None);
     assert!(w.sent().is_empty());
@@ -347,7 +349,7 @@ fn a_dead_destination_holds_up_nothing_but_its_own() {
         for n in 0..1200 {
             let row = NotifRow { sort: row.sort - n, ..row };
             tx.put(Ks::Notif, &row.key(me), &row.encode());
-            jobs::put(tx, PushJob::new(NOW - 1200 + n, to, me, &row))?;
+            outbox::put(tx, PushJob::new(NOW - 1200 + n, to, me, &row))?;
         }
         Ok(())
     });

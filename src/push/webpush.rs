@@ -6,7 +6,7 @@ use ring::error::Unspecified;
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::store::registrations::WebPushKeys;
+use crate::private::registrations::WebPushKeys;
 
 /// Push services take messages of at least 4096 bytes (RFC 8030 section 7.2); this is what is left of that.
 pub(super) const MAX_PLAINTEXT: usize = 4096 - 16 - 4 - 1 - 65 - 1 - 16;

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::sources::Sources;
 use crate::identity::{Freshness, Identity};
 use crate::index::{context_to_fetch, follows_to_fetch};
-use crate::store::repo_jobs::{Priority, SourceKind, Stop};
-use crate::store::{ActorId, Store, StoreError};
+use crate::schema::ActorId;
+use crate::store::{Store, StoreError};
 use crate::sync::{FollowUp, Handle};
 use crate::syntax::{Did, Handle as Name};
+use crate::work::repo_queue::{Priority, SourceKind, Stop};
 
 /// Repos named in one command.
 const MAX_NAMES: usize = 10_000;

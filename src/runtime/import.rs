@@ -77,6 +77,7 @@ pub fn import(
 
 #[cfg(test)]
 mod tests {
+    use crate::schema::Rows;
     use std::collections::BTreeMap;
 
     use serde_json::json;

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
+use crate::private;
+use crate::private::community::NewPost;
 use crate::push::CommunityGate;
-use crate::store::community::NewPost;
-use crate::store::rows::Counter;
-use crate::store::{PostId, Reader, Store, StoreError, Target, Tx, Writer, private};
+use crate::schema::rows::Counter;
+use crate::schema::{Edit, PostId, Rows, Target};
+use crate::store::{Reader, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::xrpc::{AppCtx, Clock, CommunityPosts, Members};
 

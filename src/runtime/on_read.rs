@@ -11,8 +11,9 @@ use super::now_ms;
 use super::sources::Sources;
 use crate::index::scope::{Kept, Mode};
 use crate::index::{Index, evict};
-use crate::store::{Store, StoreError, Writer, fetched};
+use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};
+use crate::work;
 use crate::xrpc::{Missing, OnRead};
 
 /// Fetches from PDSes.
@@ -67,12 +68,12 @@ impl Cache {
     }
 
     pub(super) fn status(&self) -> Value {
-        let total = fetched::total(&self.store.snapshot()).unwrap_or_default();
+        let total = work::on_read::total(&self.store.snapshot()).unwrap_or_default();
         json!({ "records": total.records, "bytes": total.bytes, "budget": self.budget })
     }
 
     async fn keep_budget(&self) -> Result<(), StoreError> {
-        if self.budget == 0 || fetched::total(&self.store.snapshot())?.bytes <= self.budget {
+        if self.budget == 0 || work::on_read::total(&self.store.snapshot())?.bytes <= self.budget {
             return Ok(());
         }
         let kept = self.kept().await?;

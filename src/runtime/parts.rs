@@ -23,8 +23,10 @@ use crate::config::Config;
 use crate::media::{Media, MediaError};
 use crate::ops::{Disk, PushStatus};
 use crate::push::Push;
-use crate::store::{Reader as _, Store, StoreError, Writer, meta};
+use crate::schema::Rows as _;
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::work::purge;
 use crate::xrpc::{self, App, AppCtx, ParsedLabelers, ServerLimits};
 
 /// Time that a part has to stop unless it says otherwise.
@@ -192,7 +194,7 @@ impl ReadsPart {
 
     fn read(store: &Store, did: &Did) -> Result<(), StoreError> {
         let snapshot = store.snapshot();
-        meta::purges(&snapshot)?;
+        purge::purges(&snapshot)?;
         if let Some(actor) = snapshot.actor_id(did)? {
             snapshot.actor(actor)?;
         }

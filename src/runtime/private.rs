@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::index::Index;
 use crate::moderation::Takedowns;
-use crate::store::portable::{self, Page, Restored, Row};
-use crate::store::private::Takedown;
+use crate::private::Takedown;
+use crate::private::portable::{self, Page, Restored, Row};
+use crate::schema::{Edit, Rows};
 use crate::store::{Reader, Store, StoreError, Tx, Writer};
 
 /// Whoever may read and write private state.

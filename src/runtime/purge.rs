@@ -11,8 +11,10 @@ use super::part::{Part, PartError, Rule};
 use super::parts::PURGE;
 use crate::index::{Index, purge_step};
 use crate::media::Media;
-use crate::store::{ActorId, Reader as _, Store, StoreError, Writer, meta};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::work::purge;
 
 /// Before the next try when the disk is full.
 const AFTER_NO_ROOM: Duration = Duration::from_secs(5);
@@ -83,7 +85,7 @@ impl Purge {
             taken_on.asked();
             taken_on.done();
         }
-        let left = meta::purges(&self.store.snapshot()).map_err(PartError::new)?;
+        let left = purge::purges(&self.store.snapshot()).map_err(PartError::new)?;
         let mut left: Vec<ActorId> = left.into_iter().map(|(actor, _)| actor).collect();
         taken_on.add(left.len());
         // An account that cannot be purged does not keep the others here; it comes up again with the next run.

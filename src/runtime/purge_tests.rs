@@ -13,13 +13,13 @@ async fn an_account_that_cannot_be_purged_is_told_and_keeps_no_other_here() {
     // Nobody has this number, so its DID is not found.
     let nobody = ActorId(999);
     let list = w.writer.durable(move |tx| {
-        meta::add_purge(tx, actor, meta::Purge::Deleted);
-        meta::add_purge(tx, nobody, meta::Purge::Deleted);
+        purge::add_purge(tx, actor, purge::Purge::Deleted);
+        purge::add_purge(tx, nobody, purge::Purge::Deleted);
         Ok(())
     });
     list.await.unwrap();
     let takedowns = Takedowns::load(&w.store.snapshot()).unwrap();
-    let purge = Arc::new(Purge {
+    let part = Arc::new(Purge {
         store: w.store.clone(),
         writer: w.writer.clone(),
         index: Arc::clone(&w.index),
@@ -27,15 +27,15 @@ async fn an_account_that_cannot_be_purged_is_told_and_keeps_no_other_here() {
         requests: w.requests.purge.clone(),
     });
     for run in 0..2 {
-        let ended = Arc::clone(&purge).run(CancellationToken::new()).await;
+        let ended = Arc::clone(&part).run(CancellationToken::new()).await;
         let why = ended.expect_err("it cannot be done").to_string();
         assert!(why.starts_with("account 999: "), "{run}: {why}");
-        let left = meta::purges(&w.store.snapshot()).unwrap();
-        assert_eq!(left, [(nobody, meta::Purge::Deleted)], "{run}");
-        assert_eq!(purge.pending(), 0, "{run}");
+        let left = purge::purges(&w.store.snapshot()).unwrap();
+        assert_eq!(left, [(nobody, purge::Purge::Deleted)], "{run}");
+        assert_eq!(part.pending(), 0, "{run}");
     }
     // What is asked for now is not held up by it either.
     let index = Arc::clone(&w.index);
     index.purging().fetch_add(1, Ordering::Relaxed);
-    assert_eq!(purge.pending(), 1);
+    assert_eq!(part.pending(), 1);
 }

@@ -25,8 +25,9 @@ use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
 use crate::index::scope::{DAY_MS, Kept};
-use crate::store::{Ks, Store, StoreError, Writer, free_space, meta};
+use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
+use crate::work;
 
 /// What was taken away.
 static DELETED: Counters = Counters::new("retention.deleted");
@@ -172,7 +173,7 @@ impl Keeper {
         config: &Config,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
-        let last = meta::retention_report(&store.snapshot())?;
+        let last = work::retention::report(&store.snapshot())?;
         let last = last.and_then(|json| serde_json::from_slice(&json).ok());
         let scope = &config.scope;
         Ok(Arc::new(Self {
@@ -322,7 +323,7 @@ impl Keeper {
                 );
             }
             let kept = self.writer.durable(move |tx| {
-                meta::set_retention_report(tx, &json);
+                work::retention::set_report(tx, &json);
                 Ok(())
             });
             let _ = kept.await;
@@ -448,7 +449,7 @@ impl Keeper {
         &self,
         plan: Plan,
         policy: &Policy,
-        going: Vec<crate::store::RecordId>,
+        going: Vec<crate::schema::RecordId>,
         place: &Place,
         report: &mut Report,
     ) -> Result<(), StoreError> {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::{Index, Removed};
-use crate::store::private::{self, Standing};
-use crate::store::{ActorId, Reader, Snapshot, Store, StoreError, Tx, Writer, takeout};
+use crate::private::{self, Standing, takeout};
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Reader, Snapshot, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::xrpc::{Clock, Rights};
 

@@ -10,7 +10,7 @@ use crate::event::{Body, Event};
 use crate::index::{Index, apply_labels};
 use crate::ingest::labels::{LabelBatch, LabelSink};
 use crate::ingest::{Batch, Pending, Sink, SinkClosed};
-use crate::store::meta::{self, CursorOf};
+use crate::schema::cursors::{self, CursorOf};
 use crate::store::{Answer, Snapshot, StoreError, Writer};
 use crate::sync::{self, Along, RepoSink};
 use crate::syntax::Did;
@@ -30,7 +30,7 @@ impl Applied {
 
     /// Takes over what an earlier run left.
     pub(super) fn load(&self, snapshot: &Snapshot, of: CursorOf) -> Result<(), StoreError> {
-        if let Some(seq) = meta::cursor(snapshot, &of)? {
+        if let Some(seq) = cursors::cursor(snapshot, &of)? {
             self.set(of, seq);
         }
         Ok(())
@@ -64,7 +64,7 @@ impl Sink for ToWriter {
         let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
         let job = self.writer.submit(move |tx| {
             index.apply(tx, &batch.events)?;
-            meta::set_cursor(tx, &batch.cursor, batch.seq);
+            cursors::set_cursor(tx, &batch.cursor, batch.seq);
             tx.after_commit(move || applied.set(batch.cursor, batch.seq));
             Ok(())
         });
@@ -87,7 +87,7 @@ impl Sink for ToWriter {
     }
 
     fn gap(&self, of: CursorOf, time: i64) -> BoxFuture<'_, Result<(), SinkClosed>> {
-        let job = self.writer.submit(move |tx| meta::add_gap(tx, &of, time));
+        let job = self.writer.submit(move |tx| cursors::add_gap(tx, &of, time));
         Box::pin(async move { job.await.map_err(|_| SinkClosed) })
     }
 }
@@ -98,7 +98,7 @@ impl LabelSink for ToWriter {
         let job = self.writer.submit(move |tx| {
             let cursor = CursorOf::Labeler(batch.labeler.to_string());
             apply_labels(&index, tx, &batch.labels)?;
-            meta::set_cursor(tx, &cursor, batch.seq);
+            cursors::set_cursor(tx, &cursor, batch.seq);
             tx.after_commit(move || applied.set(cursor, batch.seq));
             Ok(())
         });

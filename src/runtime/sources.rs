@@ -24,8 +24,9 @@ use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind, UpstreamStatus};
 use crate::net::{Dialer, HttpClient};
 use crate::ops::Step;
-use crate::store::meta::{self, CursorOf};
-use crate::store::{ActorId, Reader, Store, StoreError};
+use crate::schema::cursors::{self, CursorOf};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
 use crate::threads::{Failure, Pulse};
@@ -382,7 +383,7 @@ impl Part for IngestPart {
             };
             let mut status = with_seq(&u, parts.applied.get(&of));
             if let Value::Object(map) = &mut status {
-                let gaps = meta::gap(&snapshot, &of).ok().flatten();
+                let gaps = cursors::gap(&snapshot, &of).ok().flatten();
                 map.insert("gaps".to_owned(), serde_json::to_value(gaps).unwrap_or_default());
             }
             status

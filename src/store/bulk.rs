@@ -15,8 +15,8 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::tx::Rows;
-use super::{Ks, StoreError};
+use crate::store::tx::Rows;
+use crate::store::{Ks, StoreError};
 
 const NAME: &str = "bulk";
 /// Threads that make tables.

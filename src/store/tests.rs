@@ -1,7 +1,9 @@
 //! The store as a whole.
 
-use super::rows::Counter;
 use super::*;
+use crate::schema::cursors::{self, CursorOf};
+use crate::schema::rows::Counter;
+use crate::schema::{ActorId, Edit, Rows, Target};
 
 const BUDGET: u64 = 64 << 20;
 
@@ -27,7 +29,7 @@ async fn a_batch_is_visible_at_once_and_survives() {
                 let id = tx.intern_actor("did:plc:z72i7hdynmk6r22z27h6tvur")?;
                 tx.count(Target::Actor(id), Counter::Posts, 2)?;
                 tx.count(Target::Actor(id), Counter::Posts, 1)?;
-                meta::set_cursor(tx, &meta::CursorOf::Upstream("wss://r".into()), 9);
+                cursors::set_cursor(tx, &CursorOf::Upstream("wss://r".into()), 9);
                 Ok(id)
             })
             .await
@@ -43,7 +45,7 @@ async fn a_batch_is_visible_at_once_and_survives() {
     let id = s.actor_id("did:plc:z72i7hdynmk6r22z27h6tvur").unwrap().unwrap();
     assert_eq!(s.agg(Target::Actor(id)).unwrap().get(Counter::Posts), 3);
     assert_eq!(&*s.did(id).unwrap(), "did:plc:z72i7hdynmk6r22z27h6tvur");
-    assert_eq!(meta::cursor(&s, &meta::CursorOf::Upstream("wss://r".into())).unwrap(), Some(9));
+    assert_eq!(cursors::cursor(&s, &CursorOf::Upstream("wss://r".into())).unwrap(), Some(9));
 }
 
 #[tokio::test]
@@ -119,7 +121,7 @@ fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     {
         let store = Store::open(dir.path(), BUDGET).unwrap();
-        store.keyspace(Ks::Meta).unwrap().insert(meta::FORMAT_KEY, 99u32.to_be_bytes()).unwrap();
+        store.keyspace(Ks::Meta).unwrap().insert(b"format", 99u32.to_be_bytes()).unwrap();
         store.sync().unwrap();
     }
     let e = Store::open(dir.path(), BUDGET).unwrap_err();

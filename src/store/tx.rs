@@ -10,14 +10,11 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
-use super::ids::{ActorId, CollId, Rkey, Target};
-use super::keyspaces::Ks;
-use super::read::{Reader, Visit, visit};
-use super::row_cache::RowCache;
-use super::rows::{AggRow, Counter};
-use super::{Slice, Store, StoreError, names, packed};
-use ipld_core::ipld::Ipld;
 use quick_cache::DefaultHashBuilder;
+
+use super::cache::RowCache;
+use super::read::visit;
+use super::{Ks, Reader, Slice, Store, StoreError, Visit};
 
 /// Keys with their values, or that they have none.
 pub(super) type Rows = Vec<(fjall::Slice, Option<fjall::Slice>)>;
@@ -61,6 +58,16 @@ impl Overlay {
 /// What to put back: keyspace, key, and what the overlay had before.
 type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
 
+/// What becomes of a row.
+pub enum Update {
+    /// It stays as it is.
+    Keep,
+    /// It is this from now on.
+    Put(Vec<u8>),
+    /// It goes.
+    Remove,
+}
+
 /// An open batch.
 pub struct Tx<'s> {
     store: &'s Store,
@@ -68,7 +75,7 @@ pub struct Tx<'s> {
     undo: Vec<Undo>,
     bytes: usize,
     after: Vec<Box<dyn FnOnce() + Send>>,
-    touched: Vec<ActorId>,
+    touched: Vec<u32>,
 }
 
 impl<'s> Tx<'s> {
@@ -116,8 +123,8 @@ impl<'s> Tx<'s> {
         Ok(self.store.keyspace(ks)?.contains_key(key)?)
     }
 
-    /// Writes a row that outlives a rollback.
-    pub(super) fn put_name(&mut self, ks: Ks, key: &[u8], value: &[u8]) {
+    /// Writes a row that outlives a rollback: a number once given stays, a cursor moves over what was dropped.
+    pub(crate) fn put_kept(&mut self, ks: Ks, key: &[u8], value: &[u8]) {
         self.write(ks, key, Some(value), false);
     }
 
@@ -142,94 +149,40 @@ impl<'s> Tx<'s> {
         self.after.push(Box::new(f));
     }
 
-    /// Cached state of this account is stale once the batch is in.
-    pub fn touch(&mut self, actor: ActorId) {
+    /// Cached state of the account of this number is stale once the batch is in.
+    pub fn touch(&mut self, actor: impl Into<u32>) {
+        let actor = actor.into();
         if self.touched.last() != Some(&actor) {
             self.touched.push(actor);
         }
     }
 
-    /// The number of a DID, a new one if it has none.
-    pub fn intern_actor(&mut self, did: &str) -> Result<ActorId, StoreError> {
-        names::intern_actor(self, did)
-    }
-
-    /// The number of a collection, a new one if it has none.
-    pub fn intern_coll(&mut self, nsid: &str) -> Result<CollId, StoreError> {
-        names::intern_coll(self, nsid)
-    }
-
-    /// The form of a record key, a new one if it has none.
-    pub fn intern_rkey(&mut self, text: &str) -> Result<Rkey, StoreError> {
-        names::intern_rkey(self, text)
-    }
-
-    /// A DID or full record AT-URI as a target, its parts interned; `None` if it is neither.
-    pub fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError> {
-        if !subject.starts_with("at://") {
-            return Ok(if crate::syntax::is_did(subject) {
-                Some(Target::Actor(self.intern_actor(subject)?))
-            } else {
-                None
-            });
-        }
-        let Some(uri) = crate::syntax::AtUriRef::parse(subject) else { return Ok(None) };
-        let (Some(coll), Some(rkey)) = (uri.collection, uri.rkey) else { return Ok(None) };
-        if !crate::syntax::is_did(uri.authority) {
-            return Ok(None);
-        }
-        let actor = self.intern_actor(uri.authority)?;
-        let (coll, rkey) = (self.intern_coll(coll)?, self.intern_rkey(rkey)?);
-        Ok(Some(Target::of(super::ids::RecordId { actor, coll, rkey })))
-    }
-
-    /// Packs a record.
-    pub fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError> {
-        packed::pack(value, &mut Interner(self))
-    }
-
-    /// Changes the counters of a target.
-    pub fn update_agg(
+    /// Changes a row from what it is to what `f` says. Rows that are changed many times in a batch cost one look-up each time.
+    pub fn update<T>(
         &mut self,
-        target: Target,
-        f: impl FnOnce(&mut AggRow),
-    ) -> Result<AggRow, StoreError> {
-        let key = target.key();
-        // Most are changed many times in a batch.
-        let open = self.overlays.get_mut(Ks::Agg as usize).and_then(|o| o.rows.get_mut(&*key));
+        ks: Ks,
+        key: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> Result<(Update, T), StoreError>,
+    ) -> Result<T, StoreError> {
+        let open = self.overlays.get_mut(ks as usize).and_then(|o| o.rows.get_mut(key));
         if let Some(open) = open {
-            let old = open.as_deref().map(AggRow::decode);
-            let old = old.map(|row| row.ok_or(StoreError::corrupt(Ks::Agg))).transpose()?;
-            let (old, mut row) = (old.unwrap_or_default(), old.unwrap_or_default());
-            f(&mut row);
-            if row != old {
-                let value = (!row.is_empty()).then(|| row.encode().into());
-                let old = std::mem::replace(open, value);
-                self.undo.push((Ks::Agg, fjall::Slice::from(&*key), Some(old)));
-            }
-            return Ok(row);
+            let (update, value) = f(open.as_deref())?;
+            let new = match update {
+                Update::Keep => return Ok(value),
+                Update::Put(bytes) => Some(bytes.into()),
+                Update::Remove => None,
+            };
+            let old = std::mem::replace(open, new);
+            self.undo.push((ks, fjall::Slice::from(key), Some(old)));
+            return Ok(value);
         }
-        let old = self.agg(target)?;
-        let mut row = old;
-        f(&mut row);
-        if row != old {
-            if row.is_empty() {
-                self.del(Ks::Agg, &key);
-            } else {
-                self.put(Ks::Agg, &key, &row.encode());
-            }
+        let (update, value) = f(self.get(ks, key)?.as_deref())?;
+        match update {
+            Update::Keep => {}
+            Update::Put(bytes) => self.put(ks, key, &bytes),
+            Update::Remove => self.del(ks, key),
         }
-        Ok(row)
-    }
-
-    /// Adds to one counter.
-    pub fn count(
-        &mut self,
-        target: Target,
-        counter: Counter,
-        by: i64,
-    ) -> Result<AggRow, StoreError> {
-        self.update_agg(target, |a| a.add(counter, by))
+        Ok(value)
     }
 
     /// Bytes in the batch, about.
@@ -249,15 +202,7 @@ pub(super) struct Committable {
     /// In no order.
     pub(super) rows: Vec<(Ks, Rows)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
-    pub(super) touched: Vec<ActorId>,
-}
-
-struct Interner<'t, 's>(&'t mut Tx<'s>);
-
-impl packed::Intern for Interner<'_, '_> {
-    fn actor(&mut self, did: &str) -> Result<ActorId, StoreError> {
-        self.0.intern_actor(did)
-    }
+    pub(super) touched: Vec<u32>,
 }
 
 impl Reader for Tx<'_> {

@@ -22,8 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::room::{Room, free_space};
-use super::{Store, StoreError, Tx};
+use crate::store::{Room, Store, StoreError, Tx, free_space};
 use crate::threads::{Pulse, fault};
 
 const MAX_BYTES: usize = 8 << 20;

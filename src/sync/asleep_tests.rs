@@ -11,11 +11,11 @@ use crate::event::{Body, Commit, HostingStatus};
 use crate::index::scope::Mode;
 use crate::index::testing::World;
 use crate::net::testing::serve;
-use crate::store::repo_jobs::{
-    self as jobs, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop,
-};
+use crate::schema::{Edit, Rows};
 use crate::store::{Reader as _, Tx};
 use crate::syntax::{Did, Tid};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow, SourceState, Stop};
 
 const ALL: [&str; 7] = [
     "did:plc:back",

@@ -19,6 +19,7 @@ use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
 use crate::identity::{DidDoc, Freshness, IdentityError};
 use crate::net::{BodyStream, Limits, NetError, StreamLimits};
+use crate::schema::Rows;
 use crate::store::Reader as _;
 use crate::syntax::{Did, Tid};
 

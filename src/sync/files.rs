@@ -20,9 +20,11 @@ use crate::event::{Body, Event};
 use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
+use crate::schema::{Edit, Rows};
 use crate::store::{Answer, Reader as _, StoreError, Tx};
 use crate::syntax::Did;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 const PIECE: usize = 256 << 10;
 /// Files of one thread that are read while the writer is at earlier ones.

@@ -15,9 +15,10 @@ use super::{Along, FileRepo, RepoSink, Setup, SinkClosed};
 use crate::event::{Body, Commit, Event, HostingStatus};
 use crate::index::testing::World;
 use crate::net::testing::serve;
-use crate::store::repo_jobs::Priority;
+use crate::schema::{Edit, Rows};
 use crate::store::{Answer, Reader as _, StoreError};
 use crate::syntax::{Did, Tid, cid};
+use crate::work::repo_queue::Priority;
 
 /// A directory that knows this repo's key, under every DID.
 async fn directory(repo: &Arc<Repo>) -> String {

@@ -12,12 +12,12 @@ use super::lists::base_url;
 use super::state::{Source, State};
 use super::{Setup, Status};
 use crate::net::NetError;
-use crate::store::repo_jobs::{
-    self as jobs, Added, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop,
-};
-use crate::store::rows::AccountStatus;
-use crate::store::{ActorId, Reader as _, StoreError};
+use crate::schema::rows::AccountStatus;
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{Reader as _, StoreError};
 use crate::syntax::{Did, Tid, datetime, is_nsid};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{Added, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

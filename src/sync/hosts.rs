@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::store::ActorId;
-use crate::store::repo_jobs::Priority;
+use crate::schema::ActorId;
+use crate::work::repo_queue::Priority;
 
 /// Requests at one host at a time.
 const PER_HOST: usize = 3;

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use super::fetch::{FetchError, now_ms};
 use super::{LISTED, Setup};
 use crate::net::{Limits, NetError, Response};
-use crate::store::repo_jobs::{
-    self as jobs, Added, JobRow, Priority, SourceKind, SourceRow, SourceState,
-};
-use crate::store::{ActorId, Reader as _, StoreError, Tx};
+use crate::schema::{ActorId, Edit, Rows};
+use crate::store::{StoreError, Tx};
 use crate::syntax::{Did, Tid};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{Added, JobRow, Priority, SourceKind, SourceRow, SourceState};
 
 /// Entries asked for at a time.
 const PAGE: usize = 500;

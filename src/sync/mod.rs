@@ -40,7 +40,6 @@ mod pds_tests;
 mod stop_tests;
 #[cfg(test)]
 mod tests;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,11 +51,12 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Event;
 use crate::identity::Identity;
 use crate::net::HttpClient;
-use crate::store::repo_jobs::Priority;
-use crate::store::{ActorId, Answer, Store, StoreError, Tx, Writer};
+use crate::schema::ActorId;
+use crate::store::{Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::{Failure, catch_async};
+use crate::work::repo_queue::Priority;
 
 pub use files::{FileError, FileRepo, Room, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};

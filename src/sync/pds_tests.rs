@@ -21,9 +21,12 @@ use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind, SourceRow};
-use crate::store::{ActorId, Answer, Reader as _, Store, StoreError, Writer};
+use crate::schema::ActorId;
+use crate::schema::{Edit, Rows};
+use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow};
 
 /// The index, as the runtime puts it in.
 pub(super) struct ToIndex {

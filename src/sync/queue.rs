@@ -26,8 +26,9 @@ use super::state::{Census, Down, Home, Place, Source, State};
 use super::window::{self, Loaded, Scan};
 use super::{SETTLED, Setup};
 use crate::identity::Freshness;
-use crate::store::repo_jobs::{JobRow, Priority, SourceRow, SourceState};
-use crate::store::{ActorId, StoreError};
+use crate::schema::ActorId;
+use crate::store::StoreError;
+use crate::work::repo_queue::{JobRow, Priority, SourceRow, SourceState};
 
 /// DID documents read at a time.
 const RESOLVING: usize = 24;

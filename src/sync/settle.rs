@@ -8,9 +8,11 @@ use super::fetch::{FetchError, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, IdentityState};
 use crate::identity::Freshness;
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority};
-use crate::store::{ActorId, Reader as _, StoreError};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader as _, StoreError};
 use crate::syntax::Did;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority};
 
 const RESYNC_MIN: Duration = Duration::from_secs(5);
 const RESYNC_MAX: Duration = Duration::from_secs(3600);

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::hosts::{Hosts, ParkedHost, Work};
 use super::{FAILED, Rate, SourceStatus, Status};
 use crate::crypto::PublicKey;
-use crate::store::ActorId;
-use crate::store::repo_jobs::{JobRow, Priority, SourceKind, SourceRow, SourceState};
+use crate::schema::ActorId;
 use crate::syntax::Did;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow, SourceState};
 
 const FAILURES: usize = 32;
 /// Lists and hosts named in the status.

@@ -10,9 +10,12 @@ use super::pds_tests::{Net, add, document, ok};
 use super::tests::{Repo, rev};
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
-use crate::store::repo_jobs::{self as jobs, JobRow, Priority, SourceKind, Stop};
-use crate::store::rows::{RepoRow, repo_key};
-use crate::store::{ActorId, Ks, Reader as _};
+use crate::schema::ActorId;
+use crate::schema::rows::{RepoRow, repo_key};
+use crate::schema::{Edit, Rows};
+use crate::store::{Ks, Reader as _};
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{JobRow, Priority, SourceKind, Stop};
 
 /// A host that begins to answer and then says nothing more.
 async fn silent() -> String {

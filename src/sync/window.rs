@@ -2,9 +2,11 @@
 
 use super::Setup;
 use super::state::{Census, Need};
-use crate::store::repo_jobs::{self as jobs, JobRow, Position, Priority, SourceRow};
-use crate::store::{ActorId, Reader as _, Snapshot, StoreError, meta};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Reader as _, Snapshot, StoreError};
 use crate::syntax::Did;
+use crate::work::repo_queue as jobs;
+use crate::work::repo_queue::{self, JobRow, Position, Priority, SourceRow};
 
 /// How far behind the last place a scan begins again: a job's due time is that of its making, not of its commit.
 const OVERLAP_MS: i64 = 60_000;
@@ -97,7 +99,7 @@ pub(crate) fn census(
 /// Turns the list of an early version into jobs.
 pub(crate) async fn take_over(setup: &Setup) -> Result<(), StoreError> {
     let store = setup.store.clone();
-    let old = tokio::task::spawn_blocking(move || meta::resyncs(&store.snapshot())).await;
+    let old = tokio::task::spawn_blocking(move || repo_queue::resyncs(&store.snapshot())).await;
     let old = old.map_err(|_| StoreError::Closed)??;
     if old.is_empty() {
         return Ok(());
@@ -107,7 +109,7 @@ pub(crate) async fn take_over(setup: &Setup) -> Result<(), StoreError> {
         .durable(move |tx| {
             for actor in old {
                 jobs::add(tx, actor, &JobRow::new(Priority::Resync, 0))?;
-                meta::remove_resync(tx, actor);
+                repo_queue::remove_resync(tx, actor);
             }
             Ok(())
         })

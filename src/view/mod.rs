@@ -14,7 +14,6 @@ pub mod post;
 pub mod site;
 pub mod thread;
 pub mod thread_v2;
-
 use crate::hydrate::{Preset, Record, State, Target};
 use crate::moderation::Label;
 

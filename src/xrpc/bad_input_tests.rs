@@ -20,11 +20,13 @@ use crate::hydrate::Target;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::lexicon::{MethodKind, MethodSchema, catalog};
+use crate::private::community::NewPost;
+use crate::private::subscriptions::{self, Subscription};
+use crate::private::{bookmarks, community as community_posts, drafts};
 use crate::repo::dag_cbor;
-use crate::store::community::{self as community_posts, NewPost};
-use crate::store::rows::{AccountStatus, EdgeKind};
-use crate::store::subscriptions::{self, Subscription};
-use crate::store::{Reader, bookmarks, drafts};
+use crate::schema::rows::{AccountStatus, EdgeKind};
+use crate::schema::{Edit, Rows};
+use crate::store::Reader;
 use crate::syntax::{cid, datetime};
 
 const LONG: usize = 9_000;

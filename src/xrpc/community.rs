@@ -18,9 +18,10 @@ use super::context::AppCtx;
 use super::error::XrpcError;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
-use crate::store::community::NewPost;
-use crate::store::rows::EdgeKind;
-use crate::store::{PostId, Reader, StoreError, Tx};
+use crate::private::community::NewPost;
+use crate::schema::rows::EdgeKind;
+use crate::schema::{PostId, Rows};
+use crate::store::{Reader, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 

@@ -10,7 +10,8 @@ use super::reply::Reply;
 use crate::hydrate::post::PostState;
 use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
-use crate::store::{PostId, Reader, RecordId, Snapshot, StoreError, Target, collections};
+use crate::schema::{PostId, RecordId, Rows, Target, collections};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{AtUriRef, Tid, is_did};
 
 /// What every reading handler opens first.

@@ -16,6 +16,7 @@ use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{Settings, Shared};
 use crate::index::Index;
+use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 
@@ -49,7 +50,7 @@ impl Flags {
         let did = did.clone();
         let set = move |tx: &mut crate::store::Tx<'_>| {
             let actor = tx.intern_actor(did.as_str())?;
-            crate::store::private::set_opt_out(tx, actor, since);
+            crate::private::set_opt_out(tx, actor, since);
             Ok(())
         };
         self.writer.durable(set).await

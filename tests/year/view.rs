@@ -13,10 +13,13 @@ use aerie::index::held::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
+use aerie::private::bookmarks;
 use aerie::runtime::{Keeper, Report};
-use aerie::store::repo_jobs::{self as jobs, JobRow, Priority};
-use aerie::store::{ActorId, Reader, Store, StoreError, Target, Writer, bookmarks, meta};
+use aerie::schema::{ActorId, Rows, Target};
+use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
+use aerie::work::purge;
+use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
     self, App, AppCtx, AuthConfig, Authenticator, KeyError, KeySource, Members, Missing,
     NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
@@ -126,7 +129,7 @@ impl View {
     /// pages need are fetched.
     pub(crate) async fn catch_up(&self, now: i64) {
         self.settle().await;
-        for (actor, _) in meta::purges(&self.store.snapshot()).unwrap() {
+        for (actor, _) in purge::purges(&self.store.snapshot()).unwrap() {
             let step = || {
                 let index = Arc::clone(&self.index);
                 self.writer.visible(move |tx| purge_step(&index, tx, actor))
@@ -242,7 +245,7 @@ async fn fetch(view: &View, uri: &str, above: usize) -> bool {
         let held = {
             let s = view.store.snapshot();
             let id = s.target(&uri).unwrap().and_then(Target::record);
-            id.is_some_and(|id| aerie::store::rebuild::held_cid(&s, id).unwrap().is_some())
+            id.is_some_and(|id| aerie::schema::rebuild::held_cid(&s, id).unwrap().is_some())
         };
         if !held {
             let op = Op {

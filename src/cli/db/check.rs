@@ -82,8 +82,9 @@ fn report_text(report: &Report, repair: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::rows::Counter;
-    use crate::store::{Target, Tx};
+    use crate::schema::rows::Counter;
+    use crate::schema::{Edit, Target};
+    use crate::store::Tx;
 
     #[tokio::test]
     async fn differences_fail_until_they_are_repaired() {

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::{CliError, print};
 use super::Meter;
+use crate::schema::stats::{Stats, stats};
 use crate::store::Store;
-use crate::store::stats::{Stats, stats};
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -73,8 +73,8 @@ fn stats_text(stats: &Stats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::stats::{Kind, Share, Space};
     use crate::store::Ks;
-    use crate::store::stats::{Kind, Share, Space};
 
     #[test]
     fn figures_are_printed_by_keyspace_and_kind() {

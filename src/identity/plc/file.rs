@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::PlcExport;
 use super::follow::BAD;
 use super::line::{Lines, parse};
+use crate::schema::plc::{self, Batch, Cursor, Place, PlcOp};
 use crate::store::StoreError;
-use crate::store::plc::{self, Batch, Cursor, Place, PlcOp};
 
 /// Lines that go in together: few enough that the stream's events do not wait for them.
 const BATCH: u64 = 2000;

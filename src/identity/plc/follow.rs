@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::line::{Lines, parse};
 use super::{PlcExport, SECOND_MS, SETTLING_MS, now_ms, since_epoch};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
+use crate::schema::plc::{Batch, Cursor};
 use crate::store::StoreError;
-use crate::store::plc::{Batch, Cursor};
 use crate::syntax::datetime::format_ms;
 use crate::telemetry::counters::Counters;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::document::{PDS_TYPE, is_endpoint};
 use crate::crypto::KeyBytes;
-use crate::store::plc::{Cursor, PlcDocument, PlcOp, PlcState};
+use crate::schema::plc::{Cursor, PlcDocument, PlcOp, PlcState};
 use crate::syntax::{Did, Handle, datetime};
 
 /// Longest line. Operations have at most 7,500 bytes.

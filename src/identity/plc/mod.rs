@@ -17,7 +17,6 @@
 mod file;
 mod follow;
 mod line;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,15 +24,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use crate::schema::Rows;
+
 pub use file::{FileError, FileStatus};
 pub use follow::{Follow, PlcSource};
 pub(super) use line::More;
 
 use super::{DidDoc, Freshness, IdentityError};
-use crate::store::meta::{self, Due};
-use crate::store::plc::{self, Applied, Batch, PlcState, Progress};
+use crate::schema::plc::{self, Applied, Batch, PlcState, Progress};
 use crate::store::{Reader as _, Snapshot, Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::work::recheck::{self, Due};
 
 const SECOND_MS: i64 = 1000;
 /// How old what is here may be, for those who take what is remembered and for those who want to know of late.
@@ -65,7 +66,7 @@ impl PlcTable {
         let snapshot = store.snapshot();
         let covered = plc::progress(&snapshot, directory)?.covered;
         let mut doubts = Doubts::default();
-        for (actor, due) in meta::dues(&snapshot)? {
+        for (actor, due) in recheck::dues(&snapshot)? {
             if due == Due::Identity {
                 doubts.by_did.extend(Did::parse(&snapshot.did(actor)?).ok().zip(Some(now_ms())));
             }
@@ -219,11 +220,18 @@ impl PlcExport {
     /// Puts a batch in; every read shows it when this returns. Gives how many operations were news.
     async fn apply(&self, batch: Batch) -> Result<u64, StoreError> {
         let batch = Batch { directory: self.0.directory.clone(), ..batch };
-        let job = self.0.writer.visible(move |tx| plc::apply(tx, &batch));
+        let job = self.0.writer.visible(move |tx| {
+            let applied = plc::apply(tx, &batch)?;
+            for (actor, _) in &applied.outdated {
+                // Holds over a crash, like the question after an `#identity`.
+                recheck::add_due(tx, *actor, Due::Identity);
+            }
+            Ok(applied)
+        });
         let Applied { progress, changed, outdated } = job.await?;
         self.0.table.covers(progress.covered);
         *self.0.progress.lock() = progress;
-        for did in outdated.iter().filter_map(|did| Did::parse(did).ok()) {
+        for did in outdated.iter().filter_map(|(_, did)| Did::parse(did).ok()) {
             (self.0.outdated)(&did);
         }
         Ok(changed)

@@ -18,10 +18,12 @@ use crate::crypto::PrivateKey;
 use crate::identity::Identity;
 use crate::net::Dialer;
 use crate::net::testing::serve;
+use crate::schema::Edit;
+use crate::schema::plc::{Cursor, PlcOp};
+use crate::schema::rows::{IdentityRow, identity_key};
 use crate::store::Ks;
-use crate::store::plc::{Cursor, PlcOp};
-use crate::store::rows::{IdentityRow, identity_key};
 use crate::syntax::datetime::{format_ms, normalize_ms};
+use crate::work::recheck;
 
 const START: i64 = 1_700_000_000_000;
 const FAST: Timing = Timing {
@@ -362,7 +364,7 @@ async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
         let read = tx.intern_actor(&did(3))?;
         tx.put(Ks::Actor, &identity_key(read), &row.encode());
         let due = tx.intern_actor(&did(4))?;
-        meta::add_due(tx, due, Due::Identity);
+        recheck::add_due(tx, due, Due::Identity);
         Ok(())
     });
     read.await.unwrap();
@@ -396,6 +398,8 @@ async fn accounts_are_looked_at_again_when_an_operation_is_newer_than_the_last_l
     w.add([line(1, START + 30, 3)]);
     w.follow().await;
     assert_eq!(*w.outdated.lock(), [did(1)]);
+    let due = recheck::dues(&w.store.snapshot()).unwrap();
+    assert_eq!(due.len(), 1, "holds over a crash: {due:?}");
 }
 
 #[tokio::test]

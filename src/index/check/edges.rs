@@ -3,9 +3,11 @@
 use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
 use super::super::fields;
 use super::{Check, edge_kind, lenient};
-use crate::store::rebuild::edge_record;
-use crate::store::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
-use crate::store::{ActorId, Ks, Reader, RecordId, Rkey, StoreError, Target, ids::ByteReader};
+use crate::schema::bytes::ByteReader;
+use crate::schema::rebuild::edge_record;
+use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
+use crate::store::{Ks, Reader, StoreError};
 
 /// The follows of one account, as they go by.
 #[derive(Default)]

@@ -5,11 +5,11 @@ use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;
 use super::{Check, edge_kind, lenient};
-use crate::store::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
-use crate::store::{
-    ActorId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c, community,
-    ids::ByteReader,
-};
+use crate::private::community;
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, StoreError};
 
 /// Posts listed under one target, as they go by.
 struct Listed {
@@ -57,7 +57,7 @@ impl Check<'_> {
                     let held = row.is_some_and(|r| r.valid && r.sort == sort)
                         && this.s.has(
                             Ks::Rev,
-                            &crate::store::rows::rev_key(EdgeKind::ListItem, list, member),
+                            &crate::schema::rows::rev_key(EdgeKind::ListItem, list, member),
                         )?;
                     this.expect(held, "list-row-without-item", |t| t.record_name(id));
                 }

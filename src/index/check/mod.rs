@@ -14,11 +14,11 @@ mod private;
 mod records;
 mod report;
 mod small;
-
 use rustc_hash::FxHashMap;
 
-use crate::store::rows::{Counter, EdgeKind};
-use crate::store::{Ks, Reader, RecordId, Snapshot, Store, StoreError, Target, Tx, Writer};
+use crate::schema::rows::{Counter, EdgeKind};
+use crate::schema::{Edit, RecordId, Rows, Target};
+use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
 
 pub use report::{Finding, Report};
 

@@ -2,10 +2,10 @@
 //! and how many bookmarks each post has.
 
 use super::Check;
-use crate::store::rows::{Counter, order_post_key};
-use crate::store::{
-    Ks, PostId, Reader, StoreError, Target, bookmarks, community, drafts, private, subscriptions,
-};
+use crate::private::{self, bookmarks, community, drafts, subscriptions};
+use crate::schema::rows::{Counter, order_post_key};
+use crate::schema::{PostId, Rows, Target};
+use crate::store::{Ks, Reader, StoreError};
 
 impl Check<'_> {
     pub(super) fn private(&mut self) -> Result<(), StoreError> {

@@ -5,13 +5,12 @@ use ipld_core::ipld::Ipld;
 use super::super::names::Known;
 use super::super::{gates, posts, records};
 use super::{Check, lenient};
-use crate::store::rows::{
+use crate::schema::rows::{
     Counter, EdgeKind, FeedRow, PostRow, RecordRow, order_item_key, order_joined_key,
     order_post_key, post_flags as f,
 };
-use crate::store::{
-    ActorId, CollId, Ks, PostId, Reader, RecordId, Rkey, StoreError, Target, collections as c,
-};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, StoreError};
 use crate::syntax::cid;
 
 /// The low eight bits of a post's flags, which feeds and lists repeat.

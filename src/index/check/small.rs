@@ -2,18 +2,34 @@
 //! counters that nothing counts towards.
 
 use super::{Check, hex, lenient};
-use crate::store::rows::{
+use crate::private::bookmarks;
+use crate::schema::bytes::ByteReader;
+use crate::schema::rows::{
     ActorRow, AggRow, Counter, EdgeKind, IdentityRow, Kinds, LabelRow, NotifRow, Order, RepoRow,
     actor_key, handle_key, order_prefix, rev_prefix,
 };
-use crate::store::{
-    ActorId, CollId, Key, Ks, Reader, StoreError, Target, bookmarks, collections as c, fetched,
-    ids::ByteReader, jobs, meta, name_counterpart, plc, repo_jobs,
-};
+use crate::schema::{ActorId, CollId, Key, Rows, Target, collections as c, cursors, names, plc};
+use crate::store::{Ks, Reader, StoreError, migrate};
+use crate::work::{on_read, outbox, purge, recheck, repo_queue, retention};
+
+/// Whether a row of the `meta` keyspace is whole; rows that nobody knows are.
+fn meta_decodes(key: &[u8], value: &[u8]) -> bool {
+    let known = [
+        migrate::decodes(key, value),
+        names::meta_decodes(key, value),
+        cursors::decodes(key, value),
+        plc::meta_decodes(key, value),
+        purge::decodes(key, value),
+        recheck::decodes(key, value),
+        retention::decodes(key),
+        repo_queue::meta_decodes(key),
+    ];
+    known.into_iter().flatten().next().unwrap_or(!key.is_empty())
+}
 
 impl Check<'_> {
     pub(super) fn small(&mut self) -> Result<(), StoreError> {
-        self.rows(Ks::Meta, |_, k, v| Ok(meta::decodes(k, v).then_some(())))?;
+        self.rows(Ks::Meta, |_, k, v| Ok(meta_decodes(k, v).then_some(())))?;
         self.private()?;
         self.rows(Ks::Names, Self::name_row)?;
         self.rows(Ks::Actor, Self::actor_row)?;
@@ -28,11 +44,11 @@ impl Check<'_> {
     }
 
     fn job_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
-        let own = fetched::decodes(k, v).or_else(|| repo_jobs::decodes(k, v));
-        if !own.unwrap_or_else(|| jobs::decodes(k, v)) {
+        let own = on_read::decodes(k, v).or_else(|| repo_queue::decodes(k, v));
+        if !own.unwrap_or_else(|| outbox::decodes(k, v)) {
             return Ok(None);
         }
-        if let Some(twin) = fetched::twin(self.s, k, v)? {
+        if let Some(twin) = on_read::twin(self.s, k, v)? {
             self.expect(twin, "fetched-one-way", |_| hex(k));
         }
         Ok(Some(()))
@@ -41,18 +57,18 @@ impl Check<'_> {
     /// What is listed as cache adds up.
     fn fetched(&mut self) -> Result<(), StoreError> {
         let (mut records, mut bytes) = (0, 0);
-        fetched::each(self.s, &mut |_, of| {
+        on_read::each(self.s, &mut |_, of| {
             records += 1;
             bytes += of;
         })?;
-        let total = fetched::total(self.s)?;
+        let total = on_read::total(self.s)?;
         let same = (total.records, total.bytes) == (records, bytes);
         self.expect(same, "fetched-total", |_| format!("{total:?}, not {records} of {bytes}"));
         Ok(())
     }
 
     fn name_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
-        let Some((key, value)) = name_counterpart(k, v) else { return Ok(None) };
+        let Some((key, value)) = names::counterpart(k, v) else { return Ok(None) };
         let other = self.s.get(Ks::Names, &key)?;
         self.expect(other.is_some_and(|o| *o == value), "name-one-way", |_| hex(k));
         Ok(Some(()))
@@ -212,7 +228,7 @@ fn group(counter: Counter, target: Target) -> Option<(Ks, Key)> {
         }
         (Counter::Quotes, _) => Some((Ks::Order, order_prefix(Order::Quotes, target))),
         (Counter::Follows, Target::Actor(a)) => {
-            Some((Ks::Fwd, crate::store::rows::fwd_prefix(EdgeKind::Follow, a)))
+            Some((Ks::Fwd, crate::schema::rows::fwd_prefix(EdgeKind::Follow, a)))
         }
         (Counter::Posts, Target::Actor(a)) => Some((Ks::Post, Key::new().actor(a))),
         (Counter::Lists, _) => own(c::LIST),

@@ -5,16 +5,15 @@ use ipld_core::ipld::Ipld;
 use super::super::fans::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
+use crate::private::{bookmarks, community, drafts, subscriptions};
 use crate::repo::dag_cbor;
-use crate::store::rows::{
+use crate::schema::rows::{
     FeedRow, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key, handle_key,
     order_joined_key, order_prefix, post_flags, rev_key,
 };
-use crate::store::{
-    ActorId, PostId, RecordId, bookmarks, collections as c, community, drafts, fetched,
-    subscriptions,
-};
+use crate::schema::{ActorId, PostId, RecordId, collections as c};
 use crate::syntax::cid;
+use crate::work::on_read;
 
 const FULL: Options<'_> = Options { full: true, repair: None };
 
@@ -290,7 +289,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Jobs, b"T", &[1, 9, 0]), &["fetched-total"]),
         (
             Box::new(move |tx| {
-                fetched::put(tx, p.record(), 5, 100).unwrap();
+                on_read::put(tx, p.record(), 5, 100).unwrap();
                 tx.del(Ks::Jobs, &[b"F", &p.record().to_bytes()[..]].concat());
             }),
             &["fetched-one-way", "fetched-total"],

@@ -4,7 +4,6 @@ mod bodies;
 mod embedded;
 mod params;
 mod records;
-
 use std::collections::BTreeMap;
 
 use cid::Cid;

@@ -14,7 +14,6 @@ mod walk;
 
 pub use self::invert::{MstOp, contains, find, invert};
 pub use self::walk::Walk;
-
 use sha2::{Digest, Sha256};
 
 use super::cbor::CborError;

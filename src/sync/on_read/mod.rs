@@ -19,11 +19,11 @@ mod task;
 
 #[cfg(test)]
 mod tests;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
+use ledger::{Entry, Ledger, Task};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,7 +32,6 @@ use crate::identity::Identity;
 use crate::net::{HostThrottle, HttpClient};
 use crate::store::Store;
 use crate::telemetry::counters::Counters;
-use ledger::{Entry, Ledger, Task};
 
 /// What became of what was wanted.
 static OUTCOMES: Counters = Counters::new("sync.on-read");

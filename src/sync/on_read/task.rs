@@ -13,7 +13,8 @@ use crate::identity::{Freshness, IdentityError};
 use crate::net::{Limits, NetError};
 use crate::repo::VerifyError;
 use crate::repo::proof::{MAX_PROOF_LEN, verify_proof};
-use crate::store::{Reader as _, RecordId, StoreError, collections as c, rebuild};
+use crate::schema::{RecordId, Rows, collections as c, rebuild};
+use crate::store::{Reader as _, StoreError};
 use crate::sync::fetch::{FetchError, home_in, now_ms, refusal};
 use crate::sync::import::put;
 use crate::syntax::{AtUriRef, Did, Handle, Tid, cid, is_nsid, is_rkey};
@@ -167,7 +168,7 @@ async fn held(on_read: &OnRead, did: &Did, record: Option<(&str, &str)>) -> Resu
         let (coll, rkey) = match &record {
             Some((coll, rkey)) => (s.coll_id(coll)?, s.rkey(rkey)?),
             None if account.is_none_or(|row| row.handle_checked == 0) => return Ok(Held::Lacking),
-            None => (Some(c::PROFILE), Some(crate::store::Rkey::SELF)),
+            None => (Some(c::PROFILE), Some(crate::schema::Rkey::SELF)),
         };
         let (Some(coll), Some(rkey)) = (coll, rkey) else { return Ok(Held::Lacking) };
         let found = rebuild::held_cid(&s, RecordId { actor, coll, rkey })?;

@@ -15,7 +15,9 @@ use crate::index::testing::World;
 use crate::net::Dialer;
 use crate::net::testing::{serve, serve_raw};
 use crate::repo::dag_cbor::{encode, from_json};
-use crate::store::{PostId, Reader as _, Target};
+use crate::schema::Rows;
+use crate::schema::{PostId, Target};
+use crate::store::Reader as _;
 use crate::sync::pds_tests::{ToIndex, document};
 use crate::sync::tests::{DID, NOW_US, Repo, rev};
 use crate::syntax::Tid;
@@ -133,10 +135,10 @@ impl Net {
 
     fn display_name(&self) -> Option<String> {
         let s = self.world.store.snapshot();
-        let id = crate::store::RecordId {
+        let id = crate::schema::RecordId {
             actor: s.actor_id(DID).unwrap()?,
-            coll: crate::store::collections::PROFILE,
-            rkey: crate::store::Rkey::SELF,
+            coll: crate::schema::collections::PROFILE,
+            rkey: crate::schema::Rkey::SELF,
         };
         let value = s.unpack(&s.record(id).unwrap()?.packed).unwrap();
         let ipld_core::ipld::Ipld::Map(map) = value else { return None };
@@ -285,7 +287,7 @@ async fn an_account_that_its_host_hides_is_hidden() {
     assert!(net.bring(account()).await);
     let s = net.world.store.snapshot();
     let row = s.actor(s.actor_id(DID).unwrap().unwrap()).unwrap().unwrap();
-    assert_eq!(row.status, crate::store::rows::AccountStatus::Deactivated);
+    assert_eq!(row.status, crate::schema::rows::AccountStatus::Deactivated);
     let before = net.requests();
     assert!(!net.bring(post(0, 0)).await);
     assert_eq!(net.requests(), before, "nothing is asked of it while it is away");

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::hydrate::AccountStatus;
-use crate::store::private::{self, Takedown};
-use crate::store::{Reader, Target};
+use crate::private::{self, Takedown};
+use crate::schema::{Edit, Rows, Target};
+use crate::store::Reader;
 use crate::syntax::datetime::Time;
 use crate::view::INVALID_HANDLE;
 use crate::xrpc::session::Session;

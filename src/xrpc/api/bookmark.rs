@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::page::{limit, tid_cursor};
 use crate::hydrate::Page;
-use crate::store::{Reader, Target, bookmarks};
+use crate::private::bookmarks;
+use crate::schema::{Edit, Rows, Target};
+use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::view::bookmark::BookmarkView;
 use crate::xrpc::session::Session;

@@ -7,7 +7,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::page::{limit, time_cursor};
-use crate::store::{Reader, StoreError, drafts};
+use crate::private::drafts;
+use crate::schema::{Edit, Rows};
+use crate::store::{Reader, StoreError};
 use crate::syntax::Tid;
 use crate::syntax::datetime::{self, Time};
 use crate::xrpc::session::Session;

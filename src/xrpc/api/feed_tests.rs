@@ -7,7 +7,8 @@ use super::testing::Server;
 use crate::config::Limits;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, PostId, Target};
-use crate::store::rows::{EdgeKind, NotifRow, Reason, post_flags};
+use crate::schema::Rows;
+use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags};
 use crate::store::{Ks, Reader};
 use crate::xrpc::{Credentials, XrpcError};
 
@@ -542,7 +543,7 @@ fn notifications_are_listed_and_seen() {
     let hidden = f.edge(EdgeKind::Like, muted, Target::Post(own), NOW - 600);
     f.mute(me, muted);
     let subject = Some(Target::Post(own));
-    let gone = Some(Target::Post(PostId { author: me, rkey: crate::store::Rkey(5) }));
+    let gone = Some(Target::Post(PostId { author: me, rkey: crate::schema::Rkey(5) }));
     let row = |ago, author, reason, rkey, subject| NotifRow {
         sort: NOW - ago,
         author,

@@ -7,8 +7,9 @@ use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{
     self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST, whole::Records,
 };
-use crate::store::rows::EdgeKind;
-use crate::store::{Reader, Target, collections as c};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{Rows, Target, collections as c};
+use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::view::actor::{ProfileView, profile};
 use crate::view::graph::{ListItemView, ListView, Relationship, RelationshipView, list, list_item};

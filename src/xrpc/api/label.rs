@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::page::limit;
 use crate::hydrate::label_query::{Pattern, Place};
 use crate::moderation::{Label, Labelers};
-use crate::store::Reader;
+use crate::schema::Rows;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

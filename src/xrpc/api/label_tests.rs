@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, NotifRow, PostId, Reason, Target};
-use crate::store::rows::LabelRow;
+use crate::schema::Rows;
+use crate::schema::rows::LabelRow;
 use crate::store::{Ks, Reader};
 use crate::syntax::{Did, datetime};
 use crate::xrpc::Credentials;
@@ -130,8 +131,8 @@ fn labels_by_pattern_and_page() {
     let profile = |of| {
         Target::of(crate::hydrate::RecordId {
             actor: of,
-            coll: crate::store::collections::PROFILE,
-            rkey: crate::store::Rkey::SELF,
+            coll: crate::schema::collections::PROFILE,
+            rkey: crate::schema::Rkey::SELF,
         })
     };
     for target in [Target::Actor(alice), post, profile(alice), Target::Actor(other), profile(other)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::store::Reader;
+use crate::schema::Rows;
 use crate::view::labeler::{LabelerViewUnion, service};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::graph::is_record_uri;
-use crate::store::private::{self, Kind, Mute};
-use crate::store::{Reader, Target, Tx};
+use crate::private::{self, Kind, Mute};
+use crate::schema::{Edit, Rows, Target};
+use crate::store::{Reader, Tx};
 use crate::xrpc::session::{Identified, identify};
 use crate::xrpc::{AppCtx, Call, Missing, Reply, XrpcError};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::hydrate::preferences::{saved, whole};
-use crate::store::private::{self, Kind};
+use crate::private::{self, Kind};
+use crate::schema::Edit;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

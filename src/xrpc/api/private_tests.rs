@@ -6,7 +6,9 @@ use super::testing::Server;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, Target};
-use crate::store::{Ks, Reader, registrations};
+use crate::private::registrations;
+use crate::schema::Rows;
+use crate::store::{Ks, Reader};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::OWN;
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{Settings, Target};
+use crate::schema::Rows;
 use crate::store::Reader;
 use crate::syntax::datetime;
 use crate::xrpc::Credentials;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::private::registrations::{self, MAX_TOKEN, Platform, Registration};
+use crate::schema::{Edit, Rows};
 use crate::store::Reader;
-use crate::store::registrations::{self, MAX_TOKEN, Platform, Registration};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// Most bytes of an app's name; the largest bundle identifier of a store has 255.

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::hydrate::{Json, RecordId, Target, record::record_cid};
-use crate::store::rows::EdgeKind;
-use crate::store::{PostId, Reader, Snapshot, StoreError, collections as c, rebuild};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{PostId, Rows, collections as c, rebuild};
+use crate::store::{Snapshot, StoreError};
 use crate::xrpc::session::{Identified, Session};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

@@ -16,8 +16,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::store::private::{self, Standing};
-use crate::store::takeout::{self, Page};
+use crate::private::takeout::{self, Page};
+use crate::private::{self, Standing};
 use crate::syntax::{Did, datetime};
 use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
 

@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::store::rows::EdgeKind;
-use crate::store::{ActorId, Reader, Target, bookmarks, drafts, meta};
+use crate::private::{bookmarks, drafts};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{ActorId, Target};
+use crate::schema::{Edit, Rows};
+use crate::store::Reader;
+use crate::work::purge;
 
 const STATUS: &str = "alt.aerie.account.getStatus";
 const OPT_OUT: &str = "alt.aerie.account.putOptOut";
@@ -43,7 +47,7 @@ fn deleting_may_opt_out_and_holds_opting_in_up() {
     let error = server.post(OPT_OUT, json!({ "optOut": false }), you).unwrap_err();
     assert_eq!((error.status().as_u16(), error.name()), (400, "DeletionPending"));
     server.fixture.write(move |tx| {
-        meta::add_purge(tx, you, meta::Purge::Everything);
+        purge::add_purge(tx, you, purge::Purge::Everything);
         Ok(())
     });
     assert_eq!(server.get(STATUS, "", Some(you)).unwrap()["deleting"], true);

@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::graph::has_purpose;
 use super::page::{Cursor, Fetched, fill, limit, once};
 use crate::hydrate::{ActorId, Hydrator, RecordId, State, TimeCursor};
-use crate::store::rows::EdgeKind;
-use crate::store::{Reader, Target, collections as c};
+use crate::schema::rows::EdgeKind;
+use crate::schema::{Rows, Target, collections as c};
+use crate::store::Reader;
 use crate::view::graph::{
     ListItemView, ListView, StarterPackView, StarterPackViewBasic, list, list_item, starter_pack,
     starter_pack_basic,
@@ -94,7 +95,7 @@ fn known_or_did(session: &Session, call: &Call) -> Result<Option<ActorId>, XrpcE
 fn with_membership<T>(
     session: &Session,
     call: &Call,
-    coll: crate::store::CollId,
+    coll: crate::schema::CollId,
     show: impl Fn(&mut Membership<'_>, &[RecordId]) -> Result<Vec<T>, XrpcError>,
 ) -> Result<Fetched<T>, XrpcError> {
     let h = session.hydrator();

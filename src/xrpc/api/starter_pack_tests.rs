@@ -6,8 +6,9 @@ use super::testing::Server;
 use crate::hydrate::graph::{MODLIST, REFERENCELIST};
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, RecordId, Target};
+use crate::schema::Rows;
+use crate::schema::rows::EdgeKind;
 use crate::store::Reader;
-use crate::store::rows::EdgeKind;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 

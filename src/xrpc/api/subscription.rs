@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::page::{Fetched, fill, limit, once, tid_cursor};
-use crate::store::subscriptions::{self, Subscription};
+use crate::private::subscriptions::{self, Subscription};
+use crate::schema::Edit;
 use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};

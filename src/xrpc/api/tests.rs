@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
-use crate::store::rows::{EdgeKind, handle_key};
+use crate::schema::rows::{EdgeKind, handle_key};
+use crate::schema::{Edit, Rows};
 use crate::store::{Ks, Reader};
 use crate::xrpc::{Credentials, XrpcError};
 
@@ -133,8 +134,8 @@ fn blocks_hide_follows_and_followers() {
 
 #[test]
 fn fans_of_the_popular_come_from_the_time_order() {
+    use crate::schema::rows::{Counter, fan_key};
     use crate::store::Ks;
-    use crate::store::rows::{Counter, fan_key};
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
     let star = f.account("star");
@@ -208,8 +209,8 @@ fn mutes_are_private_and_come_and_go() {
     let muted = || {
         let snapshot = f.snapshot();
         let root = snapshot.target(root).unwrap();
-        let kind = crate::store::private::Kind::MutedThread;
-        crate::store::private::get(&snapshot, kind, alice, root).unwrap()
+        let kind = crate::private::Kind::MutedThread;
+        crate::private::get(&snapshot, kind, alice, root).unwrap()
     };
     assert_eq!(muted(), Some(NOW));
     s.post("app.bsky.graph.unmuteThread", json!({ "root": root }), alice).unwrap();
@@ -468,8 +469,8 @@ fn activity_subscriptions_show_while_they_are_permitted() {
 
 #[test]
 fn who_joined_through_a_starter_pack_lately_is_counted() {
+    use crate::schema::rows::{Counter, order_joined_key};
     use crate::store::Ks;
-    use crate::store::rows::{Counter, order_joined_key};
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
     let (owner, a, b) = (f.account("owner"), f.account("a"), f.account("b"));
@@ -531,6 +532,6 @@ fn who_is_not_known_here_can_be_muted_by_handle() {
     let alice = s.fixture.account("alice");
     s.post("app.bsky.graph.muteActor", json!({ "actor": "far.test" }), alice).unwrap();
     let far = s.fixture.snapshot().actor_id("did:plc:far").unwrap().unwrap();
-    let mutes = crate::store::private::mutes(&s.fixture.snapshot(), alice, None, 100).unwrap();
+    let mutes = crate::private::mutes(&s.fixture.snapshot(), alice, None, 100).unwrap();
     assert_eq!(mutes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [far]);
 }

@@ -1,0 +1,228 @@
+//! Strings that got a number: DIDs, record keys that are no TIDs, collections without a fixed number.
+//!
+//! Rows of the `names` keyspace, both ways: `d` DID to u32, `D` back; `k` record key to u63, `K` back;
+//! `c` collection to u32, `C` back. A did:plc is kept as the 15 bytes behind its 24 characters.
+//! Interning survives the rollback of the event that asked for it: a number once given stays given.
+//! Positive answers are cached without expiry, since a number never changes its meaning.
+
+use std::sync::Arc;
+
+use crate::schema::{ActorId, CollId, Key, Rkey, collections};
+use crate::store::{Ks, Reader, StoreError, Tx};
+
+/// The stored form of a DID: tag 1 and 15 bytes for did:plc, tag 0 and the text for any other.
+pub(super) fn did_bytes(did: &str) -> Vec<u8> {
+    if let Some(rest) = did.strip_prefix("did:plc:")
+        && rest.len() == 24
+        && let Ok(raw) = data_encoding::BASE32_NOPAD.decode(rest.to_ascii_uppercase().as_bytes())
+        && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    {
+        let mut out = Vec::with_capacity(16);
+        out.push(1);
+        out.extend_from_slice(&raw);
+        return out;
+    }
+    let mut out = Vec::with_capacity(did.len() + 1);
+    out.push(0);
+    out.extend_from_slice(did.as_bytes());
+    out
+}
+
+fn did_text(bytes: &[u8]) -> Option<Arc<str>> {
+    match bytes.split_first()? {
+        (1, raw) => {
+            let mut s = String::with_capacity(32);
+            s.push_str("did:plc:");
+            s.push_str(&data_encoding::BASE32_NOPAD.encode(raw).to_ascii_lowercase());
+            Some(s.into())
+        }
+        (0, text) => std::str::from_utf8(text).ok().map(Arc::from),
+        _ => None,
+    }
+}
+
+/// The row that must be there beside this one: a name's for a number's, and the reverse. `None` if it is neither.
+pub(crate) fn counterpart(key: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (tag, name) = key.split_first()?;
+    let number = if tag.is_ascii_lowercase() { value } else { name };
+    let fits = match tag.to_ascii_lowercase() {
+        b'd' | b'c' => number.len() == 4,
+        b'k' => number.len() == 8,
+        _ => false,
+    };
+    let mut other = vec![tag ^ 0x20];
+    other.extend_from_slice(value);
+    fits.then(|| (other, name.to_vec()))
+}
+
+/// Looks a DID's number up.
+pub(super) fn actor_id<R: Reader + ?Sized>(
+    r: &R,
+    did: &str,
+) -> Result<Option<ActorId>, StoreError> {
+    let cache = r.store().names();
+    if let Some(id) = cache.number(did) {
+        return Ok(Some(ActorId(id)));
+    }
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'd').bytes(&did_bytes(did)))? else {
+        return Ok(None);
+    };
+    let id = ActorId(u32::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ));
+    cache.remember(&Arc::from(did), id.0);
+    Ok(Some(id))
+}
+
+/// The DID behind a number.
+pub(super) fn did<R: Reader + ?Sized>(r: &R, id: ActorId) -> Result<Arc<str>, StoreError> {
+    let cache = r.store().names();
+    if let Some(d) = cache.name(id.0) {
+        return Ok(d);
+    }
+    let v = r.get(Ks::Names, &Key::tag(b'D').actor(id))?.ok_or(StoreError::corrupt(Ks::Names))?;
+    let did = did_text(&v).ok_or(StoreError::corrupt(Ks::Names))?;
+    cache.remember(&did, id.0);
+    Ok(did)
+}
+
+/// Looks a record key up; `None` if no record ever had it.
+pub(super) fn rkey<R: Reader + ?Sized>(r: &R, text: &str) -> Result<Option<Rkey>, StoreError> {
+    if let Some(k) = fixed_rkey(text) {
+        return Ok(Some(k));
+    }
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()))? else {
+        return Ok(None);
+    };
+    Ok(Some(Rkey(u64::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ))))
+}
+
+fn fixed_rkey(text: &str) -> Option<Rkey> {
+    if text == "self" {
+        return Some(Rkey::SELF);
+    }
+    crate::syntax::Tid::parse(text).map(|t| Rkey(t.as_u64()))
+}
+
+/// The text of a record key.
+pub(super) fn rkey_text<R: Reader + ?Sized>(r: &R, k: Rkey) -> Result<String, StoreError> {
+    if k.is_tid() {
+        return crate::syntax::Tid::from_u64(k.0)
+            .map(|t| t.to_string())
+            .ok_or(StoreError::corrupt(Ks::Names));
+    }
+    if k == Rkey::SELF {
+        return Ok("self".to_owned());
+    }
+    let v = r.get(Ks::Names, &Key::tag(b'K').rkey(k))?.ok_or(StoreError::corrupt(Ks::Names))?;
+    String::from_utf8(v.to_vec()).map_err(|_| StoreError::corrupt(Ks::Names))
+}
+
+/// Looks a collection up.
+pub(super) fn coll_id<R: Reader + ?Sized>(r: &R, nsid: &str) -> Result<Option<CollId>, StoreError> {
+    if let Some(c) = collections::fixed(nsid) {
+        return Ok(Some(c));
+    }
+    let Some(v) = r.get(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()))? else {
+        return Ok(None);
+    };
+    Ok(Some(CollId(u32::from_be_bytes(
+        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
+    ))))
+}
+
+/// The NSID of a collection.
+pub(super) fn coll_text<R: Reader + ?Sized>(r: &R, c: CollId) -> Result<Arc<str>, StoreError> {
+    if let Some(n) = collections::fixed_name(c) {
+        return Ok(n.into());
+    }
+    let v = r.get(Ks::Names, &Key::tag(b'C').u32(c.0))?.ok_or(StoreError::corrupt(Ks::Names))?;
+    std::str::from_utf8(&v).map(Arc::from).map_err(|_| StoreError::corrupt(Ks::Names))
+}
+
+/// A sequence of the name table, in `meta`.
+#[derive(Clone, Copy)]
+enum Seq {
+    Actor,
+    Rkey,
+    Coll,
+}
+
+fn next(tx: &mut Tx<'_>, seq: Seq) -> Result<u64, StoreError> {
+    let (tag, first) = match seq {
+        Seq::Actor => (b"next-actor".as_slice(), 1),
+        Seq::Rkey => (b"next-rkey".as_slice(), 1),
+        Seq::Coll => (b"next-coll".as_slice(), u64::from(collections::FIRST_DYNAMIC)),
+    };
+    let n = match tx.get(Ks::Meta, tag)? {
+        Some(v) => {
+            u64::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?)
+        }
+        None => first,
+    };
+    tx.put_kept(Ks::Meta, tag, &(n + 1).to_be_bytes());
+    Ok(n)
+}
+
+/// Whether a row of `meta` that is a sequence of this module is whole; `None` if it is another.
+pub(crate) fn meta_decodes(key: &[u8], value: &[u8]) -> Option<bool> {
+    key.starts_with(b"n").then_some(value.len() == 8)
+}
+
+/// The number of a DID, a new one if it has none.
+pub(super) fn intern_actor(tx: &mut Tx<'_>, did: &str) -> Result<ActorId, StoreError> {
+    if let Some(id) = actor_id(tx, did)? {
+        return Ok(id);
+    }
+    let id = ActorId(
+        u32::try_from(next(tx, Seq::Actor)?).map_err(|_| StoreError::Full("account numbers"))?,
+    );
+    let text = did_bytes(did);
+    tx.put_kept(Ks::Names, &Key::tag(b'd').bytes(&text), &id.0.to_be_bytes());
+    tx.put_kept(Ks::Names, &Key::tag(b'D').actor(id), &text);
+    Ok(id)
+}
+
+/// The number of a record key, a new one if it has none.
+pub(super) fn intern_rkey(tx: &mut Tx<'_>, text: &str) -> Result<Rkey, StoreError> {
+    if let Some(k) = rkey(tx, text)? {
+        return Ok(k);
+    }
+    let k = Rkey(next(tx, Seq::Rkey)? | 1 << 63);
+    tx.put_kept(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()), &k.0.to_be_bytes());
+    tx.put_kept(Ks::Names, &Key::tag(b'K').rkey(k), text.as_bytes());
+    Ok(k)
+}
+
+/// The number of a collection, a new one if it has none.
+pub(super) fn intern_coll(tx: &mut Tx<'_>, nsid: &str) -> Result<CollId, StoreError> {
+    if let Some(c) = coll_id(tx, nsid)? {
+        return Ok(c);
+    }
+    let c = CollId(
+        u32::try_from(next(tx, Seq::Coll)?).map_err(|_| StoreError::Full("collection numbers"))?,
+    );
+    tx.put_kept(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()), &c.0.to_be_bytes());
+    tx.put_kept(Ks::Names, &Key::tag(b'C').u32(c.0), nsid.as_bytes());
+    Ok(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dids_come_back() {
+        for d in [
+            "did:plc:z72i7hdynmk6r22z27h6tvur",
+            "did:web:example.com",
+            "did:plc:short",
+            "did:plc:Z72i7hdynmk6r22z27h6tvur",
+        ] {
+            assert_eq!(did_text(&did_bytes(d)).as_deref(), Some(d));
+        }
+        assert_eq!(did_bytes("did:plc:z72i7hdynmk6r22z27h6tvur").len(), 16);
+    }
+}

@@ -1,0 +1,121 @@
+//! Rows of posts and of other records, the record itself packed behind what rules ask for most.
+
+use crate::schema::Rkey;
+use crate::schema::bytes::{ByteReader, push_zigzag};
+
+/// Bits of [`PostRow::flags`] and, the low eight, of feed entries.
+pub mod post_flags {
+    /// Has `reply`.
+    pub const REPLY: u16 = 1;
+    /// Images or a gallery.
+    pub const MEDIA: u16 = 1 << 1;
+    /// A video.
+    pub const VIDEO: u16 = 1 << 2;
+    /// Embeds another record.
+    pub const QUOTE: u16 = 1 << 3;
+    /// Against the thread gate of its root.
+    pub const VIOLATES_THREADGATE: u16 = 1 << 8;
+    /// Quotes a post whose post gate forbids it.
+    pub const VIOLATES_EMBEDDING: u16 = 1 << 9;
+    /// The root it names is not the root of its parent.
+    pub const INVALID_ROOT: u16 = 1 << 10;
+    /// A thread gate names this post.
+    pub const HAS_THREADGATE: u16 = 1 << 11;
+    /// A post gate names this post.
+    pub const HAS_POSTGATE: u16 = 1 << 12;
+}
+
+/// A post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostRow {
+    /// See [`post_flags`].
+    pub flags: u16,
+    /// SHA-256 of the record.
+    pub cid: [u8; 32],
+    /// `sortAt` less the time in the record key.
+    pub sort_delta: i64,
+    /// The packed record.
+    pub packed: Vec<u8>,
+}
+
+impl PostRow {
+    /// `sortAt`: the smaller of createdAt and the time of indexing.
+    #[must_use]
+    pub fn sort_ms(&self, rkey: Rkey) -> i64 {
+        rkey.millis().saturating_add(self.sort_delta)
+    }
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40 + self.packed.len());
+        out.extend_from_slice(&self.flags.to_be_bytes());
+        out.extend_from_slice(&self.cid);
+        push_zigzag(&mut out, self.sort_delta);
+        out.extend_from_slice(&self.packed);
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        Some(Self {
+            flags: u16::from_be_bytes(r.array()?),
+            cid: r.array()?,
+            sort_delta: r.zigzag()?,
+            packed: r.rest().to_vec(),
+        })
+    }
+}
+
+/// A record that has no keyspace of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRow {
+    /// SHA-256 of the record.
+    pub cid: [u8; 32],
+    /// When it was indexed.
+    pub indexed: i64,
+    /// `sortAt`.
+    pub sort: i64,
+    /// Whether it passed its lexicon, or has none. Invalid records are given back, but have no effect.
+    pub valid: bool,
+    /// The packed record.
+    pub packed: Vec<u8>,
+}
+
+impl RecordRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48 + self.packed.len());
+        out.extend_from_slice(&self.cid);
+        out.push(u8::from(self.valid));
+        push_zigzag(&mut out, self.indexed);
+        push_zigzag(&mut out, self.indexed.saturating_sub(self.sort));
+        out.extend_from_slice(&self.packed);
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let head = Self::read_head(&mut r)?;
+        Some(Self { packed: r.rest().to_vec(), ..head })
+    }
+    /// Reads all but the record itself, which is left empty.
+    #[must_use]
+    pub fn decode_head(b: &[u8]) -> Option<Self> {
+        Self::read_head(&mut ByteReader::new(b))
+    }
+    fn read_head(r: &mut ByteReader<'_>) -> Option<Self> {
+        let cid = r.array()?;
+        let valid = r.u8()? != 0;
+        let indexed = r.zigzag()?;
+        let sort = indexed.saturating_sub(r.zigzag()?);
+        Some(Self { cid, indexed, sort, valid, packed: Vec::new() })
+    }
+}

@@ -1,0 +1,283 @@
+//! The open store: the engine's keyspaces, the caches over them, and how a batch gets in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::cache::{Forget, NumberCache, RowCache};
+use super::{Ks, Snapshot, StoreError, bulk, migrate, tx};
+
+/// A value of the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Slice(pub(super) fjall::Slice);
+
+impl std::ops::Deref for Slice {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The longest wait of one commit for memory.
+const MAX_STALL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The open store; a cheap handle.
+#[derive(Clone)]
+pub struct Store(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    path: PathBuf,
+    pub(super) keyspaces: Vec<fjall::Keyspace>,
+    names: NumberCache,
+    rows: RowCache,
+    /// Bytes in memtables beyond which the writer waits.
+    pub(super) max_buffered: u64,
+    /// Bytes of rows in a batch for [`Self::load`], which takes about four times as much memory.
+    max_bulk: usize,
+    /// Even: no commit is under way. Moves by two with each commit.
+    epoch: AtomicU64,
+    caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn Forget>>>,
+    // Last, so that the keyspaces are dropped before it.
+    db: fjall::Database,
+}
+
+impl Store {
+    /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
+    /// cache (a quarter), the row cache (an eighth), memtables (an eighth as the engine counts them, twice that in truth)
+    /// and the name cache; the rest is for what comes in and for what is kept of accounts.
+    pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
+        let budget = memory_budget.max(64 << 20);
+        let db = fjall::Database::builder(path.join("db"))
+            .cache_size(budget / 4)
+            .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
+            .manual_journal_persist(true)
+            .worker_threads(2)
+            .open()
+            .map_err(|e| match e {
+                fjall::Error::Locked => StoreError::Locked(path.to_owned()),
+                e => e.into(),
+            })?;
+        // 52 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 6 / 104).max(256 << 10);
+        let keyspaces = Ks::ALL
+            .iter()
+            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
+        let inner = Inner {
+            path: path.to_owned(),
+            keyspaces,
+            names,
+            rows: RowCache::new(budget / 8),
+            max_buffered: budget / 8,
+            max_bulk: usize::try_from(budget / 8).unwrap_or(usize::MAX),
+            epoch: AtomicU64::new(0),
+            caches: parking_lot::RwLock::default(),
+            db,
+        };
+        let store = Self(Arc::new(inner));
+        migrate::check(&store)?;
+        bulk::recover(path, |ks| store.keyspace(ks))?;
+        Ok(store)
+    }
+
+    /// Whether there is a store in the folder.
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
+        path.join("db").is_dir()
+    }
+
+    /// The state as of now, for one request.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.clone())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes `cache` forget what a commit changes, as long as it lives.
+    pub(crate) fn register(&self, cache: std::sync::Weak<dyn Forget>) {
+        let mut caches = self.0.caches.write();
+        caches.retain(|c| c.strong_count() > 0);
+        caches.push(cache);
+    }
+
+    /// Changes with each commit, and is odd while one is under way.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Bytes on disk by keyspace, and of the journals. The engine leaves filters and block indexes out, up to a fifteenth
+    /// where rows are small.
+    pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
+        let by_keyspace =
+            Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
+        Ok((by_keyspace, self.0.db.journal_disk_space()?))
+    }
+
+    /// The same, to the byte: what is in the folders, with tables that were merged away but are not yet deleted.
+    pub fn files(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
+        let tables = |k: &fjall::Keyspace| -> u64 {
+            let files = std::fs::read_dir(k.path().join("tables")).into_iter().flatten().flatten();
+            files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+        };
+        let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, tables(k)));
+        Ok((by_keyspace.collect(), self.0.db.journal_disk_space()?))
+    }
+
+    /// About how many rows each keyspace has; shadowed versions and deletes count too.
+    #[must_use]
+    pub fn approximate_rows(&self) -> Vec<(Ks, usize)> {
+        Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.approximate_len())).collect()
+    }
+
+    /// Rewrites every keyspace into its smallest form. Minutes to hours on a big store.
+    pub fn compact(&self, mut progress: impl FnMut(Ks)) -> Result<(), StoreError> {
+        for (ks, k) in Ks::ALL.iter().zip(&self.0.keyspaces) {
+            progress(*ks);
+            k.rotate_memtable_and_wait()?;
+            k.major_compact()?;
+        }
+        Ok(())
+    }
+
+    /// Moves what is only in the journal into tables, as far as `within` suffices: the next start has less to replay.
+    pub(super) fn settle(&self, within: std::time::Duration) -> Result<(), StoreError> {
+        for keyspace in &self.0.keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        let begun = std::time::Instant::now();
+        let busy = || self.0.keyspaces.iter().any(|k| k.sealed_memtable_count() > 0);
+        while busy() && begun.elapsed() < within {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Rewrites one keyspace into its smallest form while it is in use. Needs about as much free disk as it takes.
+    pub fn compact_one(&self, ks: Ks) -> Result<(), StoreError> {
+        let keyspace = self.keyspace(ks)?;
+        keyspace.rotate_memtable_and_wait()?;
+        Ok(keyspace.major_compact()?)
+    }
+
+    pub(super) fn db(&self) -> &fjall::Database {
+        &self.0.db
+    }
+
+    pub(super) fn keyspace(&self, ks: Ks) -> Result<&fjall::Keyspace, StoreError> {
+        self.0.keyspaces.get(ks as usize).ok_or(StoreError::corrupt(ks))
+    }
+
+    pub(super) fn max_bulk(&self) -> usize {
+        self.0.max_bulk
+    }
+
+    pub(super) fn rows(&self) -> &RowCache {
+        &self.0.rows
+    }
+
+    /// Numbers and the texts that they stand for.
+    pub(crate) fn names(&self) -> &NumberCache {
+        &self.0.names
+    }
+
+    /// Waits until memtables are flushed to within the budget. The engine itself lets four of each keyspace wait,
+    /// which is most of a small server's memory.
+    pub(super) fn make_room(&self) {
+        let begun = std::time::Instant::now();
+        while self.0.db.write_buffer_size() > self.0.max_buffered && begun.elapsed() < MAX_STALL {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    pub(super) fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
+        self.make_room();
+        let mut kept = Vec::new();
+        let mut batch =
+            fjall::OwnedWriteBatch::with_capacity(self.db().clone(), 1024).durability(None);
+        self.publish(parts.touched, parts.after, |epoch| {
+            for (ks, mut rows) in parts.rows {
+                let keyspace = self.keyspace(ks)?;
+                rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                for (key, value) in rows {
+                    self.rows().mark(ks, &key, epoch);
+                    if RowCache::keeps(ks) {
+                        kept.push((ks, key.clone(), value.clone()));
+                    }
+                    match value {
+                        Some(value) => batch.insert(keyspace, key, value),
+                        None => batch.remove(keyspace, key),
+                    }
+                }
+            }
+            batch.commit()?;
+            kept.into_iter().for_each(|(ks, key, value)| self.rows().put(ks, &key, epoch, value));
+            Ok(())
+        })
+    }
+
+    /// Commits a big batch as tables of its own. On disk when it returns; until then the keyspaces disagree, so nobody may
+    /// read meanwhile.
+    pub(super) fn load(&self, mut parts: tx::Committable) -> Result<(), StoreError> {
+        if self.0.db.write_buffer_size() > 0 {
+            self.sync()?;
+            for keyspace in &self.0.keyspaces {
+                keyspace.rotate_memtable_and_wait()?;
+            }
+        }
+        self.publish(parts.touched, parts.after, |epoch| {
+            for (ks, rows) in &parts.rows {
+                rows.iter().for_each(|(key, _)| self.rows().mark(*ks, key, epoch));
+            }
+            bulk::sort(&mut parts.rows);
+            bulk::load(self.path(), |ks| self.keyspace(ks), &parts.rows)?;
+            for (ks, rows) in parts.rows {
+                if RowCache::keeps(ks) {
+                    rows.into_iter().for_each(|(k, v)| self.rows().put(ks, &k, epoch, v));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Moves the epoch over what `write` does, which gets the one after it, and tells whom it concerns.
+    pub(super) fn publish(
+        &self,
+        touched: Vec<u32>,
+        after: Vec<Box<dyn FnOnce() + Send>>,
+        write: impl FnOnce(u64) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let epoch = self.0.epoch.fetch_add(1, Ordering::SeqCst) + 2;
+        write(epoch)?;
+        for cache in self.0.caches.read().iter().filter_map(std::sync::Weak::upgrade) {
+            cache.forget(&touched);
+        }
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+        for f in after {
+            f();
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.0.db.persist(fjall::PersistMode::SyncAll)?)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.path).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! The table of keyspaces: name and tuning, in one row each. Opening goes through it, so a keyspace cannot
+//! be half registered. Options are frozen by the engine when a keyspace is made: a store keeps the tuning that it began
+//! with, which every version reads. Changed rows need a new name (the `_1` suffix) and a migration.
+//!
+//! A row that no cache has costs its block, unpacked whole: with blocks of 16 KB that was a quarter of all that a thread
+//! cost which nobody read lately. Smaller ones pack less well: a post takes 243 bytes in blocks of 16 KB, 249 of 10,
+//! 252 of 8, 265 of 4. Other single rows are small or few, and lose nothing that counts. Every eighth key whole instead
+//! of every sixteenth even packs a little better and halves the looking.
+
+use fjall::KeyspaceCreateOptions;
+use fjall::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+    RestartIntervalPolicy,
+};
+
+macro_rules! keyspaces {
+    ($($variant:ident $name:literal $tuning:expr, $doc:literal;)*) => {
+        /// A keyspace of the store.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(usize)]
+        pub enum Ks { $(#[doc = $doc] $variant,)* }
+
+        impl Ks {
+            /// Every keyspace, in the order of the table.
+            pub const ALL: &[Ks] = &[$(Ks::$variant,)*];
+            /// The name on disk.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Ks::$variant => $name,)* }
+            }
+            pub(super) fn tuning(self) -> Tuning {
+                match self { $(Ks::$variant => $tuning,)* }
+            }
+        }
+    };
+}
+
+keyspaces! {
+    Meta   "meta_1"     Tuning::small(),   "Cursors, schema version, sequences, repos waiting for a resync.";
+    Names  "names_1"    Tuning::point(4),  "DID, record key and collection strings, both ways.";
+    Actor  "actor_1"    Tuning::point(4),  "Per account: profile state, repo state, identity; handle to account.";
+    Post   "post_1"     Tuning::point(10), "Post to flags, CID and packed record.";
+    Fwd    "edge_fwd_2" Tuning::edges(),   "kind, actor, rkey to target: deletes, own likes, follows in order.";
+    Rev    "edge_rev_2" Tuning::fans(),    "kind, target, actor to rkey: uniqueness, viewer state, fans.";
+    Order  "order_1"    Tuning::scan(),    "Replies, quotes, mentions, list items, and the fans of the popular, by time.";
+    Feed   "feed_1"     Tuning::scan(),    "actor, newest first, posts and reposts.";
+    Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject has it.";
+    Agg    "agg_1"      Tuning::point(4),  "Target to absolute counters.";
+    Record "record_1"   Tuning::point(4),  "Every other record.";
+    Label  "label_1"    Tuning::point(4),  "Target to its labels, negations included.";
+    Notif  "notif_1"    Tuning::scan(),    "viewer, newest first, author, reason, rkey to subject.";
+    Private "private_1" Tuning::small(),   "What exists nowhere else: mutes, seen times, takedowns, members.";
+    Jobs   "jobs_1"     Tuning::small(),   "Work that is due at some time: notifications to push, repos to fetch, lists of repos to read.";
+    Plc    "plc_1"      Tuning::point(8),  "DID to what the PLC directory's export says of it; PDS hosts, both ways.";
+}
+
+/// Tags of keys that [`Ks::group`] knows; `schema` has them under names of their own.
+mod tag {
+    pub(super) const LIKE: u8 = 1;
+    pub(super) const REPOST: u8 = 2;
+    pub(super) const LIST_ITEM: u8 = 6;
+    pub(super) const REPLIES: u8 = 0x40;
+    pub(super) const LIST_OPT_OUT: u32 = 23;
+}
+
+impl Ks {
+    /// The group of rows that a row is part of, by the beginning of their keys: what a cache may keep as a whole and forgets
+    /// when any row of it changes. These are the replies to a post, what an account likes or reposts, the members of a
+    /// list, the lists that an account asks not to be on (by the beginning of its records' keys), and the labels on
+    /// everything of an account (by its number).
+    #[must_use]
+    pub fn group(self, key: &[u8]) -> Option<&[u8]> {
+        let first = *key.first()?;
+        match self {
+            // Behind the tag: another for posts, and the post.
+            Ks::Order if first == tag::REPLIES => key.get(..14),
+            Ks::Fwd if [tag::LIKE, tag::REPOST].contains(&first) => key.get(..5),
+            // Lists are records.
+            Ks::Rev if first == tag::LIST_ITEM => key.get(..18),
+            Ks::Record if key.get(4..8) == Some(&tag::LIST_OPT_OUT.to_be_bytes()) => key.get(..8),
+            Ks::Label => key.get(1..5),
+            _ => None,
+        }
+    }
+}
+
+/// How a keyspace is laid out on disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    block: u32,
+    /// Every how many rows a key is whole; looking for one in a block begins there.
+    restart: u8,
+    /// Bits of the filter for a key.
+    bloom: Option<f32>,
+    /// Share of the memtable budget.
+    weight: u64,
+}
+
+impl Tuning {
+    const fn small() -> Self {
+        Self { block: 4096, restart: 8, bloom: Some(10.0), weight: 1 }
+    }
+    const fn point(kib: u32) -> Self {
+        Self { block: kib * 1024, restart: 8, bloom: Some(10.0), weight: 4 }
+    }
+    const fn scan() -> Self {
+        Self { block: 8192, restart: 8, bloom: None, weight: 3 }
+    }
+    /// Only deletes look for one row, and rows are so small that a filter would be a fifteenth of them.
+    const fn edges() -> Self {
+        Self { block: 16 * 1024, restart: 16, bloom: None, weight: 4 }
+    }
+    const fn fans() -> Self {
+        Self { block: 8192, restart: 16, bloom: Some(8.0), weight: 4 }
+    }
+
+    pub(super) fn options(self, memtable_unit: u64) -> KeyspaceCreateOptions {
+        let filter = match self.bloom {
+            Some(bits) => FilterPolicy::all(FilterPolicyEntry::Bloom(
+                BloomConstructionPolicy::BitsPerKey(bits),
+            )),
+            None => FilterPolicy::disabled(),
+        };
+        KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .max_memtable_size(memtable_unit * self.weight)
+            .data_block_restart_interval_policy(RestartIntervalPolicy::all(self.restart))
+            .data_block_size_policy(BlockSizePolicy::all(self.block))
+            .data_block_compression_policy(CompressionPolicy::all(fjall::CompressionType::Lz4))
+            .filter_policy(filter)
+    }
+}
