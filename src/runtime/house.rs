@@ -47,7 +47,7 @@ use crate::ingest::directory::Network;
 use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
 use crate::push::{self, NetTransport, Push};
-use crate::store::{Store, Writer};
+use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::xrpc::{
     self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, ReadPool, ServerIdentity,
@@ -185,7 +185,7 @@ impl House {
             config.labels.default.clone(),
         )));
         let community = community(config, &dialer, &index);
-        let push = Push::new(push::Parts {
+        let push = Push::new(push::PushParts {
             store: store.clone(),
             writer: writer.clone(),
             hydration: Arc::clone(&hydration),
@@ -261,6 +261,11 @@ impl House {
             view,
         };
         let mut watch = Watch::new(watched.clone(), config);
+        match members::expect_all(&members, &config.scope.members).await {
+            // The sources wait for room too, and reads go on.
+            Ok(()) | Err(StoreError::NoRoom) => {}
+            Err(error) => return Err(error.into()),
+        }
         watch.look(config).await;
         sources.begin()?;
 

@@ -89,7 +89,7 @@ async fn reads_that_fail_make_the_server_not_ready_until_they_do_not() {
     };
     reads.look(None, 0);
     assert_eq!(reads.ready(), Ok(()));
-    reads.look(Some(crate::store::StoreError::Closed), 0);
+    reads.look(Some(StoreError::Closed), 0);
     assert_eq!(reads.ready(), Err("reads fail: store: the writer has stopped".to_owned()));
     reads.look(None, 2);
     assert_eq!(reads.ready(), Err("reads fail: 2 times lately: see the log".to_owned()));

@@ -18,7 +18,7 @@ use super::sink::{Applied, ToWriter};
 use crate::config::{Config, Labeler};
 use crate::identity::Identity;
 use crate::identity::plc::PlcExport;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind, UpstreamStatus};
@@ -127,7 +127,7 @@ impl sync::Held for FromIndex {
         let snapshot = self.0.snapshot();
         let Some(actor) = snapshot.actor_id(did)? else { return Ok(Vec::new()) };
         let held = held_records(&snapshot, actor)?;
-        let record = |h: crate::index::held::HeldRecord| sync::HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| sync::HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,

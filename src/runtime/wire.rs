@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{self, Config};
-use crate::hydrate::Settings;
+use crate::hydrate::HydrationSettings;
 use crate::index::Index;
 use crate::media;
 use crate::net::{Dialer, HttpClient};
@@ -23,23 +23,23 @@ pub(super) fn cache_entries(budget: u64) -> usize {
 }
 
 /// Who labels what is pushed: those that apply to clients that name none, as of now.
-pub(super) fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::Labelers {
+pub(super) fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::LabelerSource {
     let defaults = Arc::clone(defaults);
     Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
 }
 
-pub(super) fn push_settings(config: &Config) -> push::Settings {
+pub(super) fn push_settings(config: &Config) -> push::PushSettings {
     let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
-    push::Settings {
+    push::PushSettings {
         endpoint: config.push.endpoint.clone().zip(secret),
         per_minute: config.push.per_minute,
         contact: config.server.public_url.clone(),
     }
 }
 
-pub(super) fn hydration_settings(config: &Config) -> Settings {
+pub(super) fn hydration_settings(config: &Config) -> HydrationSettings {
     let trusted = config.moderation.trusted_verifiers.iter();
-    Settings {
+    HydrationSettings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
         images: config.images.cdn_base.as_str().into(),
         videos: config.images.video_base.as_str().into(),
@@ -47,8 +47,8 @@ pub(super) fn hydration_settings(config: &Config) -> Settings {
 }
 
 /// Images, with a cache that is the first to give way: images can be made again.
-pub(super) fn media_settings(config: &Config, threads: usize) -> media::Settings {
-    media::Settings {
+pub(super) fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
+    media::MediaSettings {
         cache_path: config.images.cache_path.clone(),
         cache_size: config.images.cache_size,
         floor: Step::HoldBackfill.below(config.store.reserve),
