@@ -175,10 +175,10 @@ fn settings(disk: &Disk, upstream: &str, documents: &str, reserve_file: &str) ->
     )
 }
 
-/// An hour ago, in microseconds.
+/// Ten minutes ago, in microseconds.
 fn lately() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_micros()).unwrap() - 3_600_000_000
+    u64::try_from(now.as_micros()).unwrap() - 600_000_000
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -384,6 +384,11 @@ impl Config {
     }
 }
 
+/// The keys whose changes a reload takes over.
+pub fn reloaded_keys() -> impl Iterator<Item = &'static str> {
+    options::OPTIONS.iter().filter(|opt| opt.reload).map(|opt| opt.key)
+}
+
 /// The valid name most like `given`.
 fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> &'a str {
     let score = |name: &str| strsim::normalized_damerau_levenshtein(given, name);

@@ -122,6 +122,20 @@ impl Push {
         }
     }
 
+    /// Another sender over the same outbox, for when the one before ended. What that had under way is sent again, under
+    /// the same ids, so nothing counts as under way.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        *self.inner.limits.lock() = SendLimits::default();
+        self.inner.stats.running.store(0, Ordering::Relaxed);
+        Self {
+            inner: Arc::clone(&self.inner),
+            running: JoinSet::new(),
+            held: FxHashMap::default(),
+            counted_at: i64::MIN,
+        }
+    }
+
     /// Figures that follow the work.
     #[must_use]
     pub fn stats(&self) -> Arc<PushStats> {
@@ -129,7 +143,15 @@ impl Push {
     }
 
     /// Works until `stop`. `nudge` says that there are new jobs; with none, nothing is done.
-    pub async fn run(mut self, nudge: flume::Receiver<()>, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The store takes nothing any more, or reading the outbox panicked.
+    pub async fn run(
+        mut self,
+        nudge: flume::Receiver<()>,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
         loop {
             let sleep = match self.pass().await {
                 Ok(None) => None,
@@ -137,7 +159,10 @@ impl Push {
                     let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
                     Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
                 }
-                Err(StoreError::Closed) => break,
+                Err(StoreError::Closed) => {
+                    result = Err(StoreError::Closed);
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "push: the outbox cannot be read");
                     Some(AFTER_ERROR)
@@ -153,6 +178,7 @@ impl Push {
         }
         // Whatever is not answered by then is sent again at the next start.
         let _ = tokio::time::timeout(STOP, self.drain()).await;
+        result
     }
 
     /// Waits for the deliveries under way.
