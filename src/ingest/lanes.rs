@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload};
+use super::jetstream;
 use super::verify::{Verdict, Verifier};
-use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
@@ -253,7 +253,7 @@ impl Lane {
         let Some((key, checked)) = self.stored_key(did) else {
             return Known::Ask(Freshness::Cached);
         };
-        if now_ms().saturating_sub(checked) > KEY_AGE_MS {
+        if self.checks.clock.now_ms().saturating_sub(checked) > KEY_AGE_MS {
             self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };

@@ -18,7 +18,6 @@
 //! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
 //!   at, crash or not; nor is the question whether an account is gone.
 
-mod backoff;
 mod checks;
 pub mod directory;
 mod feed;
@@ -30,6 +29,7 @@ mod recheck;
 mod sequencer;
 mod status;
 mod tasks;
+mod timing;
 mod upstream;
 
 #[cfg(test)]
@@ -50,9 +50,10 @@ use crate::net::{Dialer, NetError};
 use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
-pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+pub use timing::Timing;
 
 /// A contiguous run of an upstream.
 #[derive(Debug)]
@@ -120,6 +121,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -134,6 +137,7 @@ impl Options {
             lanes: 0,
             queue_bytes: 32 << 20,
             timing: Timing::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -177,6 +181,7 @@ impl Ingest {
             store.clone(),
             Arc::clone(&sink),
             options.timing,
+            options.clock.clone(),
             stop.clone(),
             &tasks,
         );
@@ -194,6 +199,7 @@ impl Ingest {
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
+                clock: options.clock.clone(),
             };
             let (feed, done) = feed::Feed::new(&setup);
             let reader = upstream::Reader {
@@ -247,10 +253,4 @@ fn stored_cursor(
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {
     if jetstream { CursorOf::Jetstream(url.to_owned()) } else { CursorOf::Upstream(url.to_owned()) }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -20,6 +20,7 @@ use super::vapid::VapidKey;
 use crate::hydrate::Shared;
 use crate::store::{Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::outbox::{self, PushJob};
 
 /// How often the jobs are counted.
@@ -70,8 +71,8 @@ pub struct PushParts {
     pub key: Arc<VapidKey>,
     /// The way out.
     pub transport: Arc<dyn Transport>,
-    /// Milliseconds since 1970.
-    pub clock: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Figures for the status.
@@ -133,7 +134,7 @@ impl Push {
             let sleep = match self.pass().await {
                 Ok(None) => None,
                 Ok(Some(next)) => {
-                    let ms = next.saturating_sub((self.inner.parts.clock)()).max(0);
+                    let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
                     Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
                 }
                 Err(StoreError::Closed) => break,
@@ -169,7 +170,7 @@ impl Push {
         if let (Some((_, origin)), Err(error)) = (self.held.remove(&id), done) {
             // The job stays and is tried again with the next pass.
             tracing::error!(%error, "push: a delivery panicked");
-            let now = (self.inner.parts.clock)();
+            let now = self.inner.parts.clock.now_ms();
             self.inner.limits.lock().lanes.finish(&origin, Health::Ill(None), now);
         }
         self.inner.stats.running.store(self.held.len(), Ordering::Relaxed);
@@ -181,7 +182,7 @@ impl Push {
         if room == 0 {
             return Ok(None);
         }
-        let now = (self.inner.parts.clock)();
+        let now = self.inner.parts.clock.now_ms();
         if self.inner.parts.writer.room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));

@@ -18,11 +18,11 @@ use super::call::Credentials;
 use super::error::XrpcError;
 use super::jwt::{self, Claims, Issuer, Token};
 use super::password::{self, AdminPassword, Role};
-use super::ports::Clock;
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
 use crate::identity::Freshness;
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
 
@@ -262,7 +262,7 @@ impl Authenticator {
     }
 
     fn check_before_key(&self, claims: &Claims, trust: Trust) -> Result<(), XrpcError> {
-        let now_ms = (self.clock)();
+        let now_ms = self.clock.now_ms();
         // A double holds milliseconds exactly until the year 287396.
         if now_ms as f64 / 1000.0 > claims.expires {
             return Err(XrpcError::auth("JwtExpired", "jwt expired"));
@@ -284,7 +284,7 @@ impl Authenticator {
             return Ok(());
         }
         // The key may have been rotated since it was cached.
-        if self.cache.allow_fresh(&issuer.did, (self.clock)())
+        if self.cache.allow_fresh(&issuer.did, self.clock.now_ms())
             && fits(&self.key(issuer, Freshness::Fresh).await?, token)
         {
             return Ok(());
