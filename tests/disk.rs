@@ -12,6 +12,7 @@
 #![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a test says why it is skipped")]
 
 mod server;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod server;
+
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;

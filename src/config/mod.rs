@@ -15,6 +15,7 @@ mod options;
 mod parse;
 mod settings;
 mod value;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -38,6 +38,7 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod time_tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -40,6 +40,7 @@ mod pds_tests;
 mod stop_tests;
 #[cfg(test)]
 mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
