@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::serve::{ServeError, cache_entries};
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::identity::plc::{FileError, Outdated, PlcExport, PlcStatus, PlcTable};
+use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};
 use crate::net::Dialer;
 use crate::store::{Store, StoreError, Writer};
 use crate::threads::Clock;
@@ -37,7 +37,7 @@ pub fn import(
     files: Vec<PathBuf>,
     partial: bool,
     mut told: impl FnMut(&PlcStatus),
-) -> Result<Result<PlcStatus, FileError>, ServeError> {
+) -> Result<Result<PlcStatus, PlcFileError>, ServeError> {
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;

@@ -44,6 +44,18 @@ impl CommunityGate for CommunityFromHandlers {
     }
 }
 
+/// Before the sources start; [`join_all`] may take a while, as it builds the notifications of who is new.
+pub(super) async fn expect_all(
+    members: &IndexAccounts,
+    configured: &[Did],
+) -> Result<(), StoreError> {
+    if configured.is_empty() {
+        return Ok(());
+    }
+    let dids = configured.iter().map(|did| did.as_str().to_owned()).collect();
+    members.index.expect_members(&members.writer, dids).await
+}
+
 /// Makes the accounts of the configuration members.
 pub(super) async fn join_all(members: Arc<IndexAccounts>, configured: Vec<Did>) {
     for did in configured {
