@@ -1,4 +1,5 @@
 //! The socket itself, both ends: one line of JSON asks, one line answers and says of which version the server is.
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

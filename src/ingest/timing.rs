@@ -1,4 +1,5 @@
 //! Intervals and timeouts of a subscription, and how long to wait for a sign of life.
+
 use std::time::Duration;
 
 use tokio::time::Instant;

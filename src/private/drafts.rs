@@ -10,6 +10,7 @@
 //!
 //! # Invariants
 //! - Every row has its counterpart.
+
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx, prefix_end};

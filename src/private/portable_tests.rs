@@ -1,4 +1,5 @@
 //! Private state from one store into another.
+
 use super::*;
 use crate::schema::{Edit, Rows};
 use crate::store::{Store, Writer};

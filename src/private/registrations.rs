@@ -10,6 +10,7 @@
 //!
 //! # Invariants
 //! - An account has at most [`MAX_PER_ACCOUNT`] of them; a further one takes the place of the oldest.
+
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 

@@ -12,7 +12,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;

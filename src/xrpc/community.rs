@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! - Whoever is not certainly a member is none: a hook that fails or is slow lets nobody in.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,8 @@ use tokio::sync::Semaphore;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::private::community::NewPost;
-use crate::schema::PostId;
-use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
+use crate::schema::{PostId, Rows};
 use crate::store::{Reader, Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
