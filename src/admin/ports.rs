@@ -1,5 +1,4 @@
 //! What commands need of the parts that fetch, index and clear away, as traits that `runtime` fills.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

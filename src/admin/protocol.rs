@@ -3,7 +3,6 @@
 //!
 //! On the wire a request is `{"command": NAME, ...fields}`. Fields that the server does not know are refused, since an
 //! older server would otherwise do something else than what was asked.
-
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;

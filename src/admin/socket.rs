@@ -1,5 +1,4 @@
 //! The socket itself, both ends: one line of JSON asks, one line answers and says of which version the server is.
-
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

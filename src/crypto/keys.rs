@@ -1,5 +1,4 @@
 //! Public keys of both curves and the private key that signs for this service.
-
 use std::fmt;
 
 use multibase::Base;

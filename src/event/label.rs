@@ -4,7 +4,6 @@
 //! the reader of frames, which finds where each label ends and bounds its nesting; the label itself is read and written by
 //! `serde_ipld_dagcbor`. One that is not canonical, such as with its keys out of order, does not decode: whoever can sign a
 //! label can write it.
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,4 @@
 //! An account: what is the same for every viewer, from half a dozen point reads, cached in [`super::Shared`].
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -1,6 +1,5 @@
 //! Whom an account blocks, and which lists: read once and held by account, since every answer asks it of every account
 //! that it shows.
-
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;

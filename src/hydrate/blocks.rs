@@ -1,5 +1,4 @@
 //! Blocks between two accounts, whoever asks.
-
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

@@ -2,7 +2,6 @@
 //!
 //! # Invariants
 //! - Nothing here gives a post to whom [`super::HydrateCtx::community`] does not let in, so no other method shows one.
-
 use ipld_core::ipld::Ipld;
 
 use super::page::{Collector, Page, TimeCursor};

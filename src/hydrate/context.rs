@@ -1,5 +1,4 @@
 //! Who asks, and what they may see.
-
 use crate::moderation::Labelers;
 use crate::schema::{ActorId, Target};
 

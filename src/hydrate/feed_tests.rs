@@ -1,5 +1,4 @@
 //! Feeds, timelines and threads over a small store.
-
 use serde_json::json;
 
 use super::feed::{FeedFilter, SelfThreads};

@@ -1,5 +1,4 @@
 //! Whom a viewer follows and who follows them, held as a whole where they are not too many.
-
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Lists, starter packs, feed generators and labelers: records that have a view of their own.
-
 use super::actor::self_id;
 use super::record::ShownRecord;
 use super::state::{HydrationState, ListViewer};

@@ -7,7 +7,6 @@
 //! - A call looks at no more than `MAX_ROWS` subjects, whatever a pattern matches: a page may be short and still have
 //!   a cursor.
 //! - Following cursors to the end gives every label once, as long as nothing changes in between.
-
 use std::sync::Arc;
 
 use super::{Hydrator, Result};

@@ -2,7 +2,6 @@
 //!
 //! An answer asks for the labels on every account, profile and post that it shows, and nearly nothing is labelled. So all
 //! labels on what belongs to an account are cached as one value, which mostly says that there are none.
-
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

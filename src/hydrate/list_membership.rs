@@ -2,7 +2,6 @@
 //!
 //! For each account that an answer shows it asks whether the account is on a list that somebody blocks or muted. When it
 //! has asked often about the same list, all members are read at once and cached; until then single rows are read.
-
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Notifications: which ones a page has, the records behind them, and what hides them.
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_state::{Post, PostState};

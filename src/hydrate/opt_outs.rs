@@ -1,5 +1,4 @@
 //! Who opted out of a list. Mostly nobody, so what an account opted out of is held as a whole.
-
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;

@@ -2,7 +2,6 @@
 //!
 //! A page asks this for each of its posts, mostly about one viewer. The likes of an account are cached as a whole if they
 //! are not too many, so that a page costs no read.
-
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;

@@ -8,7 +8,6 @@
 //!   [`PostState::base`], as far as the store knows them.
 //! - A parsed post is cached until its row changes. One with a reference that the store has no number for is not cached,
 //!   because the number may come later.
-
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

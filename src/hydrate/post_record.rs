@@ -2,7 +2,6 @@
 //!
 //! Knows the lexicons `app.bsky.feed.post`, `threadgate` and `postgate`; does not know the viewer. What is parsed depends
 //! on the record alone, so it may be kept for as long as the record has the same CID.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -46,16 +45,6 @@ impl RecordRef {
             out.target = r.target(uri)?;
         }
         Ok(out)
-    }
-
-    /// A reference to a post that the store has a number for.
-    pub fn of_post<R: Reader>(r: &R, id: PostId) -> Result<Self, StoreError> {
-        Ok(Self {
-            uri: r.post_uri(id)?.into(),
-            target: Some(Target::Post(id)),
-            actor: Some(id.author),
-            coll: Some(collections::POST),
-        })
     }
 
     /// The post, if it names one.

@@ -1,5 +1,4 @@
 //! Posts, and everything that post views need beside them: filled by `post`, `thread`, `feed` and `site`, read by views.
-
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};

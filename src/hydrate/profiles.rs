@@ -1,5 +1,4 @@
 //! Profiles in their three sizes (`app.bsky.actor.defs`).
-
 use std::sync::Arc;
 
 use super::actor::{Actor, self_id};

@@ -2,7 +2,6 @@
 //! is called a fan of the target.
 //!
 //! For popular targets the index keeps them in the order of time; of other targets all are read and sorted.
-
 use super::record::record_cid;
 use super::{Hydrator, Result};
 use crate::repo::fields;

@@ -6,7 +6,6 @@
 //! # Invariants
 //! - A pair agrees: the document's `site` is the publication's URI, or no publication.
 //! - Where one of the two is hidden, so is the other.
-
 use super::post_state::{PostState, SitePair};
 use super::state::HydrationState;
 use super::{Hydrator, Result};

@@ -2,7 +2,6 @@
 //!
 //! # Invariants
 //! - A sample is of the newest `CANDIDATES` members, so its cost does not grow with the list.
-
 use std::sync::Arc;
 
 use super::edges::{ListItem, OptedOut};

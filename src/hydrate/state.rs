@@ -1,5 +1,4 @@
 //! What hydration found: maps by id, read by rules and views.
-
 use std::cell::RefCell;
 use std::sync::Arc;
 

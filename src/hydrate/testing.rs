@@ -1,5 +1,4 @@
 //! A small store for tests: rows are written as the index writes them, one call for each fact.
-
 use std::sync::Arc;
 
 use serde_json::Value;

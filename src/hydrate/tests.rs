@@ -1,5 +1,4 @@
 //! Who sees what: relations, lists, blocks, takedowns and labels over a real store.
-
 use serde_json::json;
 
 use super::testing::{Fixture, NOW, seen_by};

@@ -1,5 +1,4 @@
 //! What is used of a DID document.
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

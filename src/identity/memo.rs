@@ -1,5 +1,4 @@
 //! Remembers answers with expiry, and lets many callers wait for one lookup.
-
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,6 @@
 //! The content and its place in lists and counters are the matter of `store::community`, whom a post notifies that of
 //! `notify`. Whether a recipient belongs to the community is asked when notifications are read: who leaves it reads no
 //! more of it.
-
 use super::notify::Turn;
 use super::{Index, notify, posts};
 use crate::private::community::{self, NewPost};

@@ -3,7 +3,6 @@
 //! Whether a reply is against the gate of its thread is decided once, when both are there, and a gate made after
 //! the reply does not reach back. Only what was forbidden while a repo was being fetched that could have allowed it is
 //! decided again.
-
 use ipld_core::ipld::Ipld;
 
 use super::{Index, posts};

@@ -1,5 +1,4 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
-
 use super::{DROPPED, EVENTS};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;

@@ -3,7 +3,6 @@
 //! One notification for each recipient and post: mention before quote before reply before subscription (see
 //! [`super::subscribed`]). A reply notifies the authors of up to four posts above it, and stops above one that the
 //! thread's owner hid.
-
 use ipld_core::ipld::Ipld;
 
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};

@@ -1,5 +1,4 @@
 //! Posts: their row, feed entry, place in threads, quotes and mentions, and what a late one repairs.
-
 use ipld_core::ipld::Ipld;
 
 use super::gates::{Gate, Known};

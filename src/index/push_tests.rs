@@ -1,5 +1,4 @@
 //! What gets into the outbox, and what does not.
-
 use std::sync::Arc;
 
 use super::testing::*;
@@ -7,8 +6,7 @@ use super::*;
 use crate::event::Op;
 use crate::private::registrations::{self, Platform, Registration};
 use crate::private::subscriptions::{self, Subscription};
-use crate::store::Ks;
-use crate::store::Reader;
+use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime};
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 

@@ -1,5 +1,4 @@
 //! One record in, one record out: dispatch by collection, compact edges, and records that keep their own row.
-
 use ipld_core::ipld::Ipld;
 
 use super::gates::Gate;

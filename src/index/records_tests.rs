@@ -1,6 +1,5 @@
 //! A record is held once, and what it wrote elsewhere goes with it: insert, delete and check of each collection held
 //! together.
-
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;
@@ -13,7 +12,7 @@ use crate::private::community::NewPost;
 use crate::schema::rebuild::held_cid;
 use crate::schema::rows::{Counter, RecordRow};
 use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, Target, collections as c};
-use crate::store::{Ks, Reader, Tx};
+use crate::store::{Ks, Tx};
 use crate::syntax::Tid;
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";

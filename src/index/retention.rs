@@ -14,7 +14,6 @@
 //! # Invariants
 //! - The place of the walk is in the batch that takes away what lies before it: a crash repeats nothing and skips nothing.
 //! - A step of the writer is bounded in the records that it takes away.
-
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};

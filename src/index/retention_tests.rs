@@ -1,5 +1,4 @@
 //! Retention takes away what touches nobody, and nothing that members see.
-
 use std::collections::BTreeMap;
 
 use super::check::{Options, check};

@@ -13,7 +13,6 @@
 //! - The writer alone changes the kept accounts, with the follow that makes or unmakes one; an event that is taken back
 //!   takes them back too.
 //! - Once full, no followed account leaves the set until the next start: what cannot be counted is not let go.
-
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -1,5 +1,4 @@
 //! A store that is filled through events, and the records to fill it with.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! What the store holds after events, in whatever order they come.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -10,8 +9,7 @@ use crate::event::{HostingStatus, IdentityState, Op};
 use crate::private::{self, bookmarks, community, drafts, registrations, subscriptions};
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
-use crate::store::Ks;
-use crate::store::Reader;
+use crate::store::{Ks, Reader};
 use crate::syntax::Tid;
 use crate::work::repo_queue::Priority;
 use crate::work::{purge, repo_queue as jobs};

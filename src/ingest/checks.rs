@@ -8,7 +8,6 @@
 //! - One check of a DID runs at a time; a request during it makes it run again, so the last answer is a new one.
 //! - What is found out is applied after the frame that raised the question, which is a durable question there; an
 //!   answer that was asked for before that frame is not applied.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -362,8 +361,7 @@ impl Checks {
             if this.is_current(&did, question) {
                 let body = Body::Account(actual.unwrap_or(claimed));
                 let upstream = upstream.flatten();
-                let here = Event::found_here(did, this.clock.now_ms(), body);
-                let event = Event { upstream, ..here };
+                let event = Event { upstream, ..Event::found_here(did, this.clock.now_ms(), body) };
                 if this.sink.apply_aside(vec![event], pending).await.is_err() {
                     this.stop.cancel();
                 }

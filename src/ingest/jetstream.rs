@@ -1,7 +1,6 @@
 //! Jetstream v1 messages (<https://github.com/bluesky-social/jetstream>): the firehose as JSON, without proofs.
 //!
 //! Only what the message itself allows is checked: that a record has the CID that is claimed for it.
-
 use std::sync::Arc;
 
 use serde::Deserialize;

@@ -2,7 +2,6 @@
 //!
 //! A frame whose key is not known is parked, with everything of that DID that comes after it, while the DID
 //! document is asked for; other DIDs of the lane go on.
-
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! A relay, accounts, a directory and a sink in this process, for tests.
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

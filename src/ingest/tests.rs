@@ -1,5 +1,4 @@
 //! The pipeline against a relay in this process.
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

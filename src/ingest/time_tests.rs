@@ -1,10 +1,9 @@
 //! Which time and place an event gets from its frame.
-
 use bytes::Bytes;
 use serde_json::json;
 
-use super::testing::*;
 use super::Options;
+use super::testing::*;
 use crate::event::{Body, Event, Upstream};
 use crate::repo::dag_cbor::from_json;
 use crate::syntax::datetime::{format_ms, parse_strict};

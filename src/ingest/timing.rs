@@ -1,5 +1,4 @@
 //! Intervals and timeouts of a subscription, and how long to wait for a sign of life.
-
 use std::time::Duration;
 
 use tokio::time::Instant;

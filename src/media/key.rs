@@ -1,5 +1,4 @@
 //! What an image is called in the cache.
-
 use sha2::{Digest, Sha256};
 
 use super::request::{ImageRequest, VERSION};

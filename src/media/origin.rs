@@ -1,5 +1,4 @@
 //! Where blobs come from: the account's PDS, `com.atproto.sync.getBlob`.
-
 use std::sync::Arc;
 use std::time::Duration;
 

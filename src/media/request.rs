@@ -1,5 +1,4 @@
 //! Paths: `/{preset}/plain/{did}/{cid}[@jpeg|@webp]` below `/img`, and `{did}/{cid}` below `/blob/`.
-
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 

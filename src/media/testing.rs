@@ -1,5 +1,4 @@
 //! What tests of images share: a PDS of closures' making, pictures of every kind, and a reader of what comes out.
-
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! The clients against servers in this process, well-behaved and not.
-
 use std::time::Duration;
 
 use bytes::Bytes;

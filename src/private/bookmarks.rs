@@ -9,7 +9,6 @@
 //!
 //! # Invariants
 //! - Every row has its counterpart, and [`Counter::Bookmarks`] of a post is how many rows `k` it has.
-
 use crate::schema::bytes::{ByteReader, push_blob};
 use crate::schema::rows::Counter;
 use crate::schema::{ActorId, Edit, Key, PostId, Target};

@@ -12,7 +12,6 @@
 //!
 //! # Invariants
 //! - A row `c` has its rows `e` and `a`, and its rows in `order`; there are no others.
-
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;

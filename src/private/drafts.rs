@@ -10,7 +10,6 @@
 //!
 //! # Invariants
 //! - Every row has its counterpart.
-
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx, prefix_end};

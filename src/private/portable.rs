@@ -11,7 +11,6 @@
 //!
 //! [`Row`] is the table of kinds. Within a version kinds and optional members may be added; nothing changes its meaning.
 //! What is not in it: rows of the index, which the network gives back, and rows that follow from another private row.
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 

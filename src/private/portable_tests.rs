@@ -1,5 +1,4 @@
 //! Private state from one store into another.
-
 use super::*;
 use crate::schema::{Edit, Rows};
 use crate::store::{Store, Writer};

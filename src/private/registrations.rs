@@ -10,7 +10,6 @@
 //!
 //! # Invariants
 //! - An account has at most [`MAX_PER_ACCOUNT`] of them; a further one takes the place of the oldest.
-
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 

@@ -18,7 +18,6 @@
 //! Bookmarks are in [`super::bookmarks`], drafts in [`super::drafts`], what else there is about subscriptions in
 //! [`super::subscriptions`], registrations for push in [`super::registrations`], posts of the community in
 //! [`super::community`].
-
 use crate::private::{bookmarks, community, drafts, registrations, subscriptions};
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
 use crate::schema::{ActorId, Key, RecordId, Rows, Target};

@@ -8,7 +8,6 @@
 //!
 //! # Invariants
 //! - Every row has its counterpart, with the same value.
-
 use crate::private::Kind;
 use crate::schema::bytes::{ByteReader, push_zigzag};
 use crate::schema::{ActorId, Key, Target};

@@ -14,7 +14,6 @@
 //! the account, its notifications and labels among them, since that is theirs.
 //!
 //! Each page reads the store as it is then: what changes meanwhile is in it or not.
-
 use std::fmt;
 
 use ipld_core::ipld::Ipld;

@@ -1,5 +1,4 @@
 //! What is sent: the notification in words and as references. The shapes are described in the README.
-
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

@@ -1,5 +1,4 @@
 //! What to do with the jobs that are due.
-
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;

@@ -1,5 +1,4 @@
 //! The sender over a filled store, with a clock that stands still and a network that answers what a test says.
-
 use std::sync::Arc;
 
 use bytes::Bytes;

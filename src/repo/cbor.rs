@@ -8,7 +8,6 @@
 //! commits, records. Measured on one core, release build, `serde_ipld_dagcbor` 0.7 in brackets, in microseconds: a like to
 //! `Ipld` 0.45 (0.86), a post of 712 bytes 2.95 (4.65), a commit with the bytes that are signed, unknown fields among
 //! them, 0.24 (1.45).
-
 use crate::syntax::Cid;
 use crate::syntax::cid;
 

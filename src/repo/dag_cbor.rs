@@ -6,7 +6,6 @@
 //! # Invariants
 //! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same. The only
 //!   exception is minus zero, which our reader knows and the other does not; no lexicon has floats.
-
 use std::collections::BTreeMap;
 
 pub use ipld_core::ipld::Ipld;

@@ -2,7 +2,6 @@
 //! field that is absent or of another type is simply not there.
 //!
 //! Knows no lexicon but the few shapes that many of them share: strong references, blobs, self labels, `createdAt`.
-
 use ipld_core::ipld::Ipld;
 
 use crate::syntax::{cid, datetime};

@@ -1,5 +1,4 @@
 //! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
-
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,5 +1,4 @@
 //! Members and the rights of accounts: from the server's handlers and the operator's commands to the index.
-
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

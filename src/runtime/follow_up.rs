@@ -1,5 +1,4 @@
 //! Whose repos are wanted because of one that is in: those a member follows, and the threads they see.
-
 use crate::index::{context_to_fetch, follows_to_fetch};
 use crate::schema::ActorId;
 use crate::store::{Store, StoreError};

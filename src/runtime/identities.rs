@@ -1,5 +1,4 @@
 //! The PLC directory's operations: where they go in this process, and `aerie identity import` without a server.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! CAR files into a store that no server has open: the same checks and the same rules as for repos from hosts.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

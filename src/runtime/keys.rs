@@ -1,5 +1,4 @@
 //! Keys of callers, from their DID documents.
-
 use futures_util::future::BoxFuture;
 
 use crate::crypto::PublicKey;

@@ -1,5 +1,4 @@
 //! The community as the index and push see it, and the members of the configuration.
-
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;

@@ -1,5 +1,4 @@
 //! What reads lack, brought by sync: the link from the server's handlers to the network; and the budget of what came so.
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! Fills the ports of the operator's commands: what fetches, takes in and clears away, as `admin` knows it.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

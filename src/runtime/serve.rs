@@ -1,5 +1,4 @@
 //! `aerie serve`.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +28,7 @@ use crate::ingest::directory::Network;
 use crate::ingest::{self};
 use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
+use crate::private::members;
 use crate::push::{self, NetTransport, Push};
 use crate::store::{Store, StoreError, Writer, free_space};
 use crate::sync::on_read::OnRead;

@@ -1,5 +1,4 @@
 //! Where ingest, label streams and resyncs meet the writer.
-
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

@@ -1,5 +1,4 @@
 //! Puts the status document together.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;

@@ -2,7 +2,6 @@
 //!
 //! A page of likes or notifications needs the CID of fifty of them, and take-out that of all an account has, so their bytes
 //! are put together here, as the shape is known: the encoder for any record takes 0.5 us for one.
-
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;

@@ -1,5 +1,4 @@
 //! What can go wrong in the store, and whether it is survived.
-
 use std::path::PathBuf;
 
 use crate::store::Ks;

@@ -1,5 +1,4 @@
 //! Whole repos from hosts in this process, good and bad, through the queue into the index.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

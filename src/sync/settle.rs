@@ -1,5 +1,4 @@
 //! What becomes of a job once it was tried.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,8 +87,7 @@ pub(crate) async fn identify(setup: &Setup, did: &Did) {
         })
     };
     if let Ok(Some(state)) = tokio::time::timeout(PATIENCE, look).await {
-        let now = setup.clock.now_ms();
-        let event = Event::found_here(did.clone(), now, Body::Identity(state));
+        let event = Event::found_here(did.clone(), setup.clock.now_ms(), Body::Identity(state));
         // An error means that everything ends.
         let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
     }

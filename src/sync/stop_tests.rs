@@ -1,5 +1,4 @@
 //! What an operator does not want any more: lists that are stopped, repos that are removed.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

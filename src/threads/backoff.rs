@@ -1,6 +1,5 @@
 //! How long to wait after a failure: the first wait, how much longer each further one is, the longest, and what part of
 //! it chance may take off, so that many who failed together do not come back together.
-
 use std::time::Duration;
 
 /// A rule for waits that grow. What they are is decided by the number of failures in a row, so that it need not be

@@ -1,6 +1,5 @@
 //! The wall clock, or one that a test sets. Durations inside the process are measured with `Instant`, which does not
 //! jump; this is for what is stored, compared with stored times, or told to others.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -6,7 +6,6 @@
 //! # Invariants
 //! - A panic costs its own job and nothing else: the thread lives on.
 //! - A job whose caller has gone before it starts is skipped.
-
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -212,6 +211,6 @@ mod tests {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let before = nice();
         let polite = Pool::start(threads).unwrap().run(nice).await.unwrap();
-        assert_eq!((polite, nice()), ((before + NICE).min(19).max(NICE), before));
+        assert_eq!((polite, nice()), ((before + NICE).clamp(NICE, 19), before));
     }
 }

@@ -1,5 +1,4 @@
 //! What upkeep needs of the parts that bring new data, as a trait so that it knows none of them.
-
 use futures_util::future::BoxFuture;
 
 use crate::config::Config;

@@ -1,5 +1,4 @@
 //! Profiles, their viewer state, verification and status (`app.bsky.actor.defs`).
-
 use std::sync::Arc;
 
 use serde::Serialize;

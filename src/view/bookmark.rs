@@ -1,5 +1,4 @@
 //! `app.bsky.bookmark.defs#bookmarkView`.
-
 use serde::Serialize;
 
 use super::post::{MaybePost, NotFoundPost};

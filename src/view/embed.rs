@@ -1,5 +1,4 @@
 //! `app.bsky.embed.*#view`: what a post shows besides its text.
-
 use std::borrow::Cow;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Feed generators (`app.bsky.feed.defs#generatorView`).
-
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,5 +1,4 @@
 //! Lists, starter packs and relationships (`app.bsky.graph.defs`).
-
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,5 +1,4 @@
 //! Labelers (`app.bsky.labeler.defs`).
-
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,5 +1,4 @@
 //! `app.bsky.notification.listNotifications#notification`.
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 

@@ -1,5 +1,4 @@
 //! `app.bsky.feed.defs#postView` and what stands in for it.
-
 use std::sync::Arc;
 
 use serde::Serialize;

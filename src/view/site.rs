@@ -1,7 +1,6 @@
 //! What `site.standard.*` records add to the view of a link: title, dates, reading time, where it was published.
 //!
 //! They count only if they stand for the link: the publication's address and the document's path make its URL.
-
 use std::sync::Arc;
 
 use serde::Serialize;

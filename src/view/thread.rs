@@ -1,5 +1,4 @@
 //! `app.bsky.feed.defs#threadViewPost`: a thread as a tree, for `app.bsky.feed.getPostThread`.
-
 use std::sync::Arc;
 
 use serde::Serialize;

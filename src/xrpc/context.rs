@@ -1,5 +1,4 @@
 //! The state that all handlers share.
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 //!
 //! The external message and the internal cause are two things: a cause is logged once, when the answer is encoded,
 //! and never leaves the process.
-
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -11,8 +10,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::labelers::ParsedLabelers;
-use super::message::{CONTENT_LABELERS, REPO_REV};
+use super::message::REPO_REV;
 use crate::store::StoreError;
 
 type ErrorText = Cow<'static, str>;
@@ -65,11 +63,6 @@ impl XrpcError {
         let message =
             if message.is_empty() { Cow::Borrowed("Authentication Required") } else { message };
         Self::new(StatusCode::UNAUTHORIZED, name, message)
-    }
-
-    /// 403 `Forbidden`.
-    pub fn forbidden(message: impl Into<ErrorText>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     /// 400 `BadRequestError`: paths outside of `/xrpc/`, which the reference names so.
@@ -171,15 +164,6 @@ impl XrpcError {
         }
     }
 
-    /// Adds `atproto-content-labelers`.
-    #[must_use]
-    pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
-        match labelers.header_value() {
-            Some(value) => self.with_header(CONTENT_LABELERS, value),
-            None => self,
-        }
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -191,6 +175,7 @@ impl XrpcError {
     }
 
     /// The message that the caller sees.
+    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -1,15 +1,13 @@
 //! Paths, statuses and headers of images and blobs, through the app and over a socket.
-
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Method as Verb;
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use image::ImageFormat;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-
-use http::Method as Verb;
 
 use super::*;
 use crate::media::testing::{Blobs, opened, picture};

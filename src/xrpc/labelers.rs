@@ -2,7 +2,6 @@
 //!
 //! The header is a structured list (RFC 8941) of DIDs, each with an optional `;redact`. Absent or unparsable means the
 //! operator's defaults, empty means none. Whether a labeler exists is not known here.
-
 use http::HeaderValue;
 use smallvec::SmallVec;
 
@@ -56,11 +55,6 @@ impl ParsedLabelers {
             break;
         }
         Some(Self { labelers })
-    }
-
-    /// Drops the labelers that do not pass, such as those without an account.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Did) -> bool) {
-        self.labelers.retain(|labeler| keep(&labeler.did));
     }
 
     /// The value of `atproto-content-labelers`: `did;redact,did2`.

@@ -2,7 +2,6 @@
 //!
 //! A new page is a row here and a function beside `site` or `images`. A path that no row has, or whose row is switched
 //! off, is 404; a verb that its row does not have is 405.
-
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};

@@ -1,5 +1,4 @@
 //! The server over real sockets: both versions of HTTP, shutdown, limits.
-
 use http::Method as Verb;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;

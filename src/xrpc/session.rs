@@ -1,5 +1,4 @@
 //! One call's view of the store: a snapshot, who asks, and the labelers that apply.
-
 use std::sync::Arc;
 
 use super::call::Call;

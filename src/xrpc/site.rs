@@ -1,5 +1,4 @@
 //! Pages of [`super::paths`]: health, DID document, robots, the docs page, the key for web push, the operator's status.
-
 use http::StatusCode;
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
-
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -1,5 +1,4 @@
 //! An AppView of that network: a store with its index and retention, and the answers it gives.
-
 use std::sync::Arc;
 use std::time::Duration;
 

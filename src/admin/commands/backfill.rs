@@ -1,5 +1,4 @@
 //! `aerie repo` and `aerie backfill`: what is fetched, and what is not any more.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

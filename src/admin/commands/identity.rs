@@ -1,5 +1,4 @@
 //! `aerie identity import`, beside a running server.
-
 use super::{Commands, words};
 use crate::admin::ports::Said;
 use crate::admin::protocol::{Done, IdentityImport};

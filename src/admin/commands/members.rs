@@ -1,5 +1,4 @@
 //! `aerie member`: whose notifications are kept, and around whom the scope is drawn.
-
 use super::{Commands, words};
 use crate::admin::ports::Said;
 use crate::admin::protocol::{Member, MemberAdded, MemberRemoved, Members};

@@ -1,5 +1,4 @@
 //! Whom an operator means: a DID, or what a handle stands for now.
-
 use super::Commands;
 use crate::admin::ports::Said;
 use crate::identity::Freshness;

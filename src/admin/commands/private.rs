@@ -1,6 +1,5 @@
 //! `aerie private`: what exists only here, out of a store and into one, in the process that owns the store: the server,
 //! or the command itself.
-
 use std::sync::Arc;
 
 use super::words;

@@ -1,5 +1,4 @@
 //! `aerie retention` and `aerie scope`: begins a run, or a count of what one would do.
-
 use super::Commands;
 use crate::admin::ports::Said;
 use crate::admin::protocol::{Done, RetentionPlan};

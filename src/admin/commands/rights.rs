@@ -1,5 +1,4 @@
 //! `aerie account`: what people may ask for, done by the operator.
-
 use super::{Commands, words};
 use crate::admin::ports::{Afterwards, Said};
 use crate::admin::protocol::{AccountDelete, AccountExport, AccountState, OptOuts};

@@ -1,5 +1,4 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
-
 use super::super::names::Known;
 use super::super::records::via_repost;
 use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};

@@ -1,5 +1,4 @@
 //! Lists in order of time: replies, quotes, mentions, items, the fans of the popular, and feeds.
-
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;

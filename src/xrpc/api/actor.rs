@@ -1,5 +1,4 @@
 //! `app.bsky.actor.*`
-
 use serde::Serialize;
 
 use crate::hydrate::ShownAccounts;

@@ -1,5 +1,4 @@
 //! Community posts, call by call: who is let in, what is refused, and from whom what is hidden.
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

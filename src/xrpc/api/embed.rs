@@ -1,5 +1,4 @@
 //! `app.bsky.embed.*`
-
 use serde::Serialize;
 
 use crate::hydrate::{Json, ShownRecord};

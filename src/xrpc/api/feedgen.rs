@@ -2,7 +2,6 @@
 //!
 //! A generator gives a skeleton (which posts), we hydrate it. Its server is not ours: what it answers is capped,
 //! checked, and its errors are handed on.
-
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE};

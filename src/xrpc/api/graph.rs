@@ -1,5 +1,4 @@
 //! `app.bsky.graph.*`, the reading side.
-
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 

@@ -1,5 +1,4 @@
 //! `com.atproto.label.*`
-
 use serde::Serialize;
 
 use super::page::limit;

@@ -1,5 +1,4 @@
 //! `app.bsky.graph.mute*` and `unmute*`: private state, answered once it is on disk.
-
 use std::sync::Arc;
 
 use super::graph::is_record_uri;

@@ -1,5 +1,4 @@
 //! `com.atproto.repo.*`
-
 use serde::Serialize;
 
 use crate::hydrate::{Json, RecordId, Target, record::record_cid};

@@ -1,5 +1,4 @@
 //! Starter packs, and which of the viewer's lists and packs an account is on (`app.bsky.graph.*`).
-
 use serde::Serialize;
 
 use super::graph::has_purpose;

@@ -1,5 +1,4 @@
 //! Accounts, graph, labels, records and takedowns, call by call.
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};
