@@ -1,5 +1,4 @@
 //! `aerie config`: what the configuration is, whether it is valid, and what it could be.
-
 use std::io::Write;
 
 use clap::Subcommand;

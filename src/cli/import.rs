@@ -1,5 +1,4 @@
 //! `aerie repo import`: CAR files, through the running server or into the store itself.
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

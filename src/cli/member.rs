@@ -1,5 +1,4 @@
 //! `aerie member`: the accounts whose notifications are kept, and around whom the scope is drawn.
-
 use clap::Subcommand;
 use serde_json::{Value, json};
 

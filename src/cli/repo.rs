@@ -1,5 +1,4 @@
 //! `aerie repo`: single repositories, by DID or handle.
-
 use std::io::BufRead as _;
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! `aerie serve`: runs the server.
-
 use super::{CliError, configuration};
 use crate::config::{LogFormat, Sources};
 use crate::{runtime, telemetry};

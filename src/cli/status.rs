@@ -1,5 +1,4 @@
 //! `aerie status`: what the running server says about itself.
-
 use serde_json::{Value, json};
 
 use super::{CliError, answer, print};

@@ -1,5 +1,4 @@
 //! `aerie xrpc`: what the server can be asked.
-
 use std::io::Write as _;
 
 use clap::Subcommand;

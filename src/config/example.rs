@@ -1,5 +1,4 @@
 //! `config.example.toml`, made from the table.
-
 use std::fmt::Write;
 
 use super::options::{Example, OPTIONS, Opt, SECTIONS};

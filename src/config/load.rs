@@ -1,5 +1,4 @@
 //! Reads the sources, weakest first, applies the table, and collects every error.
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,4 @@
 //! From a raw [`Value`] to a typed one, with a message that says what was expected.
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

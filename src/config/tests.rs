@@ -1,5 +1,4 @@
 //! Table-driven tests of loading, errors, the example file and reloads.
-
 use super::options::{Example, OPTIONS, SECTIONS, Shape};
 use super::*;
 

@@ -1,5 +1,4 @@
 //! Public keys of both curves and the private key that signs for this service.
-
 use std::fmt;
 
 use p256::elliptic_curve::sec1::ToSec1Point;

@@ -1,5 +1,4 @@
 //! The multibase encodings that a verification method may use.
-
 use data_encoding::{
     BASE32_NOPAD, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE,
     HEXUPPER_PERMISSIVE,

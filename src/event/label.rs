@@ -1,7 +1,6 @@
 //! Messages of `com.atproto.label.subscribeLabels`, and what a label's signature is over.
 //!
 //! A label that does not decode is dropped alone and counted; its neighbours in the message stay.
-
 use bytes::Bytes;
 
 use super::frame::{FrameCause, FrameError, Header, MAX_FRAME_LEN, find_seq, notice, split};

@@ -1,6 +1,5 @@
 //! Reading fields out of a record's value. Records were validated when they were indexed, so a field that is absent
 //! or of another type is simply not there.
-
 use ipld_core::ipld::Ipld;
 
 use crate::syntax::cid;

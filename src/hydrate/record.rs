@@ -1,20 +1,20 @@
 //! A record as views need it: address, version, value and times.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fields;
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
+use crate::schema::RecordId;
+use crate::schema::Rows;
 use crate::schema::rows::RecordRow;
-use crate::schema::{RecordId, Rows};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct ShownRecord {
     /// Which record.
     pub id: RecordId,
     /// Its AT-URI.
@@ -28,10 +28,10 @@ pub struct Record {
     /// When it was indexed, milliseconds.
     pub indexed: i64,
     /// The labels that its author put on it.
-    pub self_labels: Vec<Label>,
+    pub self_labels: Vec<ShownLabel>,
 }
 
-impl Record {
+impl ShownRecord {
     /// Builds it from its row; `None` if the record is not valid.
     pub fn load(s: &Snapshot, id: RecordId, row: &RecordRow) -> Result<Option<Self>, StoreError> {
         if !row.valid {
@@ -55,13 +55,13 @@ pub fn own_labels(
     cid: &str,
     created: Option<&str>,
     vals: &[String],
-) -> Vec<Label> {
-    // Nearly all have none.
+) -> Vec<ShownLabel> {
+    // Nearly no record has labels of its own.
     if vals.is_empty() {
         return Vec::new();
     }
     let cts = datetime::format_ms(created.map_or(0, datetime::normalize_ms));
-    let label = |val: &String| Label {
+    let label = |val: &String| ShownLabel {
         src: Arc::clone(author),
         uri: Arc::clone(uri),
         cid: Some(cid.to_owned()),

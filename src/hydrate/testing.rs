@@ -1,10 +1,9 @@
 //! A small store for tests: rows are written as the index writes them, one call for each fact.
-
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{HydrateCtx, Hydrator, Settings, Shared};
+use super::{HydrateCtx, HydrationSettings, Hydrator, Shared};
 use crate::private::{self, Kind, Mute, Takedown};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{
@@ -12,8 +11,7 @@ use crate::schema::rows::{
     RecordRow, SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key,
     post_flags, rev_key,
 };
-use crate::schema::{ActorId, PostId, RecordId, Rkey, Target, collections as c};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, Store, Tx, Writer};
 use crate::syntax::{cid, datetime};
 
@@ -31,10 +29,10 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with(Settings::new("https://appview.example"))
+        Self::with(HydrationSettings::new("https://appview.example"))
     }
 
-    pub(crate) fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: HydrationSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();

@@ -1,5 +1,4 @@
 //! Fetches DID documents: did:web from its host, every other method from the PLC directory.
-
 use std::borrow::Cow;
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! The service against a PLC directory and a PDS in this process.
-
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Response;

@@ -1,5 +1,4 @@
 //! Reading fields out of a record's value.
-
 use ipld_core::ipld::Ipld;
 
 /// A field of a map.

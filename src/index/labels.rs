@@ -1,6 +1,6 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::{DROPPED, EVENTS, Index};
+use super::{DROPPED, EVENTS};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};
@@ -15,7 +15,7 @@ fn made(row: &LabelRow) -> i64 {
 }
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value.
-pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
+pub fn apply_labels(tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
         let Some(target) = tx.intern_target(&label.uri)? else {
             DROPPED.inc("label-subject");
@@ -74,9 +74,8 @@ mod tests {
             sig: None,
         };
         let apply = |labels: Vec<Label>| {
-            let index = std::sync::Arc::clone(&w.index);
             let job = w.writer.durable(move |tx| {
-                apply_labels(&index, tx, &labels)?;
+                apply_labels(tx, &labels)?;
                 let alice = tx.intern_actor(did("alice").as_str())?;
                 let rows = tx.labels(Target::Actor(alice))?;
                 Ok(rows.iter().map(|row| row.neg).collect::<Vec<_>>())

@@ -1,8 +1,7 @@
 //! Posts: their row, feed entry, place in threads, quotes and mentions, and what a late one repairs.
-
 use ipld_core::ipld::Ipld;
 
-use super::gates::Known;
+use super::gates::{Gate, Known};
 use super::names::Names;
 use super::{Index, fields, gates, notify, records};
 use crate::event::Record;
@@ -359,15 +358,23 @@ pub(super) fn recheck_thread(
     Ok(())
 }
 
-/// The author's flags on a post when one of its gates comes or goes.
-pub(super) fn set_flag(
+/// One of the author's gates of a post came.
+pub(super) fn set_flag(tx: &mut Tx<'_>, post: PostId, flag: u16) -> Result<(), StoreError> {
+    change_flags(tx, post, |flags| flags | flag)
+}
+
+/// One of the author's gates of a post went.
+pub(super) fn clear_flag(tx: &mut Tx<'_>, post: PostId, flag: u16) -> Result<(), StoreError> {
+    change_flags(tx, post, |flags| flags & !flag)
+}
+
+fn change_flags(
     tx: &mut Tx<'_>,
     post: PostId,
-    flag: u16,
-    on: bool,
+    change: impl FnOnce(u16) -> u16,
 ) -> Result<(), StoreError> {
     let Some(mut row) = tx.post(post)? else { return Ok(()) };
-    let flags = if on { row.flags | flag } else { row.flags & !flag };
+    let flags = change(row.flags);
     if flags != row.flags {
         row.flags = flags;
         tx.put(Ks::Post, &post.to_bytes(), &row.encode());
@@ -376,12 +383,12 @@ pub(super) fn set_flag(
 }
 
 /// The gate record of a post.
-pub(super) fn gate_of(post: PostId, thread: bool) -> RecordId {
-    let coll = match (post.is_community(), thread) {
-        (false, true) => c::THREADGATE,
-        (false, false) => c::POSTGATE,
-        (true, true) => c::COMMUNITY_THREADGATE,
-        (true, false) => c::COMMUNITY_POSTGATE,
+pub(super) fn gate_of(post: PostId, of: Gate) -> RecordId {
+    let coll = match (post.is_community(), of) {
+        (false, Gate::Thread) => c::THREADGATE,
+        (false, Gate::Post) => c::POSTGATE,
+        (true, Gate::Thread) => c::COMMUNITY_THREADGATE,
+        (true, Gate::Post) => c::COMMUNITY_POSTGATE,
     };
     RecordId { coll, ..post.record() }
 }

@@ -3,7 +3,6 @@
 //! Only what has just happened is pushed: rows of old records, as a backfill or a late parent brings them, are not,
 //! and rows that were there before the batch are not again. A notification that is taken back while it waits is not
 //! looked for here: whoever sends looks whether its row is still there.
-
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::Index;

@@ -1,5 +1,4 @@
 //! What gets into the outbox, and what does not.
-
 use std::sync::Arc;
 
 use super::testing::*;

@@ -14,15 +14,15 @@
 //!   a job in the store for it, unless an operator took that away; then the next gap makes another.
 //! - A repo counts as complete only if its account was kept (see [`super::scope`]) while all of it came: what the scope left
 //!   out since the fetch began makes it be fetched once more if the account is kept by the end.
-
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use super::records::Before;
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
 use crate::schema::rows::{RepoRow, repo_key};
 use crate::schema::{ActorId, CollId, Edit, Rkey, Rows};
-use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::store::{Ks, StoreError, Tx};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
@@ -228,7 +228,7 @@ impl Index {
         };
         for (n, op) in ops.iter().enumerate() {
             if !newer.get(n).copied().unwrap_or(false)
-                && !self.op(tx, actor, op, time, op.created)?
+                && !self.op(tx, actor, op, time, Before::absent_if(op.created))?
             {
                 self.touched.lacks(actor);
             }

@@ -1,5 +1,4 @@
 //! Retention takes away what touches nobody, and nothing that members see.
-
 use std::collections::BTreeMap;
 
 use super::check::{Options, check};
@@ -10,9 +9,8 @@ use super::testing::{
     strong, text, uri,
 };
 use crate::event::Op;
-use crate::schema::Rows;
 use crate::schema::rows::{Counter, FeedRow, NotifRow, Order, order_prefix};
-use crate::schema::{ActorId, PostId, Target};
+use crate::schema::{ActorId, PostId, Rows, Target};
 use crate::store::{Ks, Reader};
 
 const REPOST: &str = "app.bsky.feed.repost";

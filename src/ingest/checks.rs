@@ -8,7 +8,6 @@
 //! - One check of a DID runs at a time; a request during it makes it run again, so the last answer is a new one.
 //! - What is found out is applied after the frame that raised the question, which is a durable question there; an
 //!   answer that was asked for before that frame is not applied.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

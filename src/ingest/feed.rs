@@ -1,5 +1,4 @@
 //! What reader, lanes and sequencer of one upstream share.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,13 +1,12 @@
 //! Jetstream v1 messages (<https://github.com/bluesky-social/jetstream>): the firehose as JSON, without proofs.
 //!
 //! Only what the message itself allows is checked: that a record has the CID that is claimed for it.
-
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::judge::is_valid;
+use super::verify::is_valid;
 use crate::event::{Commit, HostingStatus, Op, Record};
 use crate::repo::dag_cbor;
 use crate::syntax::{Did, Nsid, RecordKey, Tid, cid};

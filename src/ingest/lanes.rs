@@ -2,7 +2,6 @@
 //!
 //! A frame whose key is not known is parked, with everything of that DID that comes after it, while the DID
 //! document is asked for; other DIDs of the lane go on.
-
 use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload};
-use super::judge::{Judge, Verdict};
+use super::verify::{Verdict, Verifier};
 use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event};
@@ -73,7 +72,7 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn start(
         count: usize,
-        judge: Judge,
+        verifier: Verifier,
         store: &Store,
         checks: &Arc<Checks>,
     ) -> std::io::Result<Self> {
@@ -85,7 +84,7 @@ impl Lanes {
         for (index, inbox) in receivers.into_iter().enumerate() {
             let mut lane = Lane {
                 index,
-                judge,
+                verifier,
                 inboxes: inboxes.clone(),
                 store: store.clone(),
                 checks: Arc::clone(checks),
@@ -118,7 +117,7 @@ impl Lanes {
 
 struct Lane {
     index: usize,
-    judge: Judge,
+    verifier: Verifier,
     inboxes: Inboxes,
     store: Store,
     checks: Arc<Checks>,
@@ -207,14 +206,15 @@ impl Lane {
     }
 
     fn signed(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
-        if !self.judge.verify {
-            let verdict = self.judge.judge(&job.payload, None, job.place.received);
+        if !self.verifier.verify {
+            let verdict = self.verifier.check(&job.payload, None, job.place.received);
             return Some(settled(feed, job, verdict));
         }
         let did = job.payload.did().clone();
         match self.known(&did) {
             Known::Key(cached) => {
-                let verdict = self.judge.judge(&job.payload, Some(&cached.key), job.place.received);
+                let verdict =
+                    self.verifier.check(&job.payload, Some(&cached.key), job.place.received);
                 if matches!(verdict, Verdict::BadSignature)
                     && cached.forced.is_none_or(|at| at.elapsed() > FORCED_AGAIN)
                 {
@@ -224,7 +224,7 @@ impl Lane {
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(KeyAnswer::Later) => {
-                let verdict = self.judge.claim(&job.payload, job.place.received);
+                let verdict = self.verifier.claim(&job.payload, job.place.received);
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(_) => Some(drop_job(feed, &job, "no-signing-key")),
@@ -296,7 +296,7 @@ impl Lane {
         self.keys.remove(did);
         self.refused.remove(did);
         self.checks.identity_changed(Some((Arc::clone(feed), slot)), did);
-        if self.judge.verify {
+        if self.verifier.verify {
             self.stale.insert(did.clone());
         }
         if self.parked.contains_key(did) {

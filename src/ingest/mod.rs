@@ -23,7 +23,7 @@ mod checks;
 pub mod directory;
 mod feed;
 mod jetstream;
-mod judge;
+mod verify;
 pub mod labels;
 mod lanes;
 mod recheck;
@@ -178,8 +178,8 @@ impl Ingest {
             stop.clone(),
             &tasks,
         );
-        let judge = judge::Judge { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, judge, store, &checks)?;
+        let verifier = verify::Verifier { verify: options.verify };
+        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks)?;
         let snapshot = store.snapshot();
         checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);

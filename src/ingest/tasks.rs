@@ -1,5 +1,4 @@
 //! Tasks that end together.
-
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

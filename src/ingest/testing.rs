@@ -1,5 +1,4 @@
 //! A relay, accounts, a directory and a sink in this process, for tests.
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -404,9 +403,9 @@ pub(crate) fn start(
     Ingest::start(options, &dialer, store, directory, sink).unwrap()
 }
 
-/// Waits until `done`, or fails after a while.
+/// Waits until `done`, or fails after a minute.
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if done() {
             return;
         }

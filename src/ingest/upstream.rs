@@ -2,7 +2,6 @@
 //!
 //! The byte budget is taken before the next read, so a slow index stops the socket and nothing is dropped. After
 //! a broken connection it goes on behind the last frame it read, since what was read is still on its way.
-
 use std::sync::Arc;
 use std::time::Duration;
 

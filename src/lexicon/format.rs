@@ -1,5 +1,4 @@
 //! The string formats of lexicons, by the strict rules.
-
 use crate::syntax;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,4 @@
 //! Schemas of calls: parameters, input and output.
-
 use std::sync::Arc;
 
 use serde_json::Value;

@@ -2,7 +2,6 @@
 //!
 //! # Invariants
 //! A [`Params`] holds only parameters of its method, with values that its lexicon allows.
-
 use std::borrow::Cow;
 
 use url::form_urlencoded;

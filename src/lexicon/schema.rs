@@ -1,5 +1,4 @@
 //! Compiled schemas: one flat table, in which a definition names others by their index.
-
 use super::document::Literal;
 use super::format::Format;
 

@@ -1,5 +1,4 @@
 //! Why there is no image or blob.
-
 use std::sync::Arc;
 
 use crate::identity::IdentityError;

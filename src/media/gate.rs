@@ -1,5 +1,4 @@
 //! Whose images are shown: looked at in each request, with a few point reads.
-
 use super::error::MediaError;
 use crate::moderation::Takedowns;
 use crate::private;
@@ -9,12 +8,12 @@ use crate::syntax::Did;
 
 /// Takedowns and account status.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct BlobGate {
     pub(super) store: Store,
     pub(super) takedowns: Takedowns,
 }
 
-impl Gate {
+impl BlobGate {
     /// Whether a blob may be shown. Reads the store: not on an I/O thread.
     ///
     /// # Errors

@@ -46,6 +46,6 @@ mod tests;
 
 pub use blob::{Blob, Pieces};
 pub use error::MediaError;
-pub use origin::{Held, NetOrigin, Origin};
-pub use request::{BadPath, Format, ImageRequest, Preset, parse_blob};
-pub use service::{Image, ImagesStatus, Media, Settings};
+pub use origin::{BlobInMemory, BlobOrigin, NetOrigin};
+pub use request::{BadPath, ImageRequest, OutputFormat, Preset, parse_blob};
+pub use service::{ImagesStatus, Media, MediaSettings, RenderedImage};

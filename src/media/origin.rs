@@ -1,5 +1,4 @@
 //! Where blobs come from: the account's PDS, `com.atproto.sync.getBlob`.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,17 +40,17 @@ const TURN: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 3;
 
 /// A blob in memory, and its place there.
-pub type Held = (Bytes, OwnedSemaphorePermit);
+pub type BlobInMemory = (Bytes, OwnedSemaphorePermit);
 
 /// Gives the bytes of blobs, unchecked.
-pub trait Origin: Send + Sync {
+pub trait BlobOrigin: Send + Sync {
     /// A whole blob that may be an image. One of `slots` is taken when its bytes come, not while a PDS thinks.
     fn image<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
         slots: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>>;
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>>;
 
     /// Any blob, piece by piece; the status is 200.
     fn blob<'a>(
@@ -87,7 +86,12 @@ impl NetOrigin {
         Ok((format!("{base}/xrpc/com.atproto.sync.getBlob?{query}"), host))
     }
 
-    async fn fetch(&self, did: &Did, cid: &str, slots: Arc<Semaphore>) -> Result<Held, MediaError> {
+    async fn fetch(
+        &self,
+        did: &Did,
+        cid: &str,
+        slots: Arc<Semaphore>,
+    ) -> Result<BlobInMemory, MediaError> {
         let (url, host) = self.locate(did, cid).await?;
         let turn = timeout(TURN, self.throttle.acquire(&host)).await;
         let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
@@ -133,13 +137,13 @@ fn redirect(from: &str, response: &StreamResponse) -> Option<String> {
     Some(Url::parse(from).ok()?.join(to).ok()?.into())
 }
 
-impl Origin for NetOrigin {
+impl BlobOrigin for NetOrigin {
     fn image<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
         slots: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(self.fetch(did, cid, slots))
     }
 

@@ -1,5 +1,4 @@
 //! From pixels to the bytes of a size and format. CPU-bound: for the resize threads only.
-
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
@@ -8,7 +7,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::decode::{self, Picture};
 use super::error::MediaError;
-use super::request::{Fit, Format, Preset};
+use super::request::{Fit, OutputFormat, Preset};
 
 const JPEG_QUALITY: u8 = 85;
 const WEBP_QUALITY: f32 = 80.0;
@@ -16,12 +15,16 @@ const WEBP_QUALITY: f32 = 80.0;
 const WEBP_METHOD: i32 = 2;
 
 /// Decodes `bytes` and makes them into an image of this size and format.
-pub(super) fn render(bytes: &[u8], preset: Preset, format: Format) -> Result<Vec<u8>, MediaError> {
+pub(super) fn render(
+    bytes: &[u8],
+    preset: Preset,
+    format: OutputFormat,
+) -> Result<Vec<u8>, MediaError> {
     let picture = decode::decode(bytes)?;
     let sized = resize(picture, preset)?;
     match format {
-        Format::Jpeg => jpeg(sized),
-        Format::Webp => webp(&sized),
+        OutputFormat::Jpeg => jpeg(sized),
+        OutputFormat::Webp => webp(&sized),
     }
 }
 

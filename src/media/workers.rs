@@ -1,5 +1,4 @@
 //! Threads for work that blocks on files or takes long, with a bounded queue.
-
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;

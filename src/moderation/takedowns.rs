@@ -3,7 +3,6 @@
 //! # Invariants
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before the caller of
 //!   [`Takedowns::set`] is answered.
-
 use std::sync::Arc;
 
 use parking_lot::RwLock;

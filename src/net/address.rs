@@ -1,5 +1,4 @@
 //! Which addresses a stranger may make this server connect to.
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether `ip` is a public unicast address: not loopback, private, link-local (cloud metadata), carrier NAT,

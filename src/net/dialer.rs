@@ -1,5 +1,4 @@
 //! Opens TCP and TLS connections to hosts that strangers name.
-
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;

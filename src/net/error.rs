@@ -1,5 +1,4 @@
 //! Why a request or connection failed.
-
 use std::error::Error;
 use std::net::IpAddr;
 

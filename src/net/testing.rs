@@ -1,5 +1,4 @@
 //! Servers in this process for tests: HTTP through a closure, raw bytes, TLS with a certificate of `localhost`.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! The status document: `GET /admin/status`, `aerie status --json`.
-
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 

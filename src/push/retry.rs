@@ -1,5 +1,4 @@
 //! What an answer means, and when to try again.
-
 use std::time::Duration;
 
 use crate::net::{NetError, Response, retry_after};
@@ -13,7 +12,7 @@ const FIRST_PAUSE_MS: i64 = 8_750;
 
 /// What became of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeliveryOutcome {
     /// The other side has it.
     Delivered,
     /// The subscription ended.
@@ -28,25 +27,29 @@ pub(super) enum Outcome {
 
 /// Reads the answer of a push service (RFC 8030), or of the operator's endpoint: that one may be set up wrongly for an
 /// hour, so most refusals of it are not final.
-pub(super) fn outcome(answer: &Result<Response, NetError>, endpoint: bool, now: i64) -> Outcome {
+pub(super) fn outcome(
+    answer: &Result<Response, NetError>,
+    endpoint: bool,
+    now: i64,
+) -> DeliveryOutcome {
     let answer = match answer {
         Ok(answer) => answer,
         Err(e) if e.is_transient() || (endpoint && !matches!(e, NetError::TooBig(_))) => {
-            return Outcome::Failed(e.cause(), None);
+            return DeliveryOutcome::Failed(e.cause(), None);
         }
-        Err(e) => return Outcome::Refused(e.cause()),
+        Err(e) => return DeliveryOutcome::Refused(e.cause()),
     };
     let since_epoch = Duration::from_millis(u64::try_from(now).unwrap_or(0));
     let pause = retry_after(&answer.headers, since_epoch)
         .map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
     match answer.status.as_u16() {
-        200..=299 => Outcome::Delivered,
-        404 | 410 if !endpoint => Outcome::Gone,
-        408 | 429 => Outcome::Failed("throttled", pause),
-        500..=599 => Outcome::Failed("server-error", pause),
-        400 | 413 | 422 => Outcome::Refused("refused"),
-        _ if endpoint => Outcome::Failed("status", pause),
-        _ => Outcome::Refused("status"),
+        200..=299 => DeliveryOutcome::Delivered,
+        404 | 410 if !endpoint => DeliveryOutcome::Gone,
+        408 | 429 => DeliveryOutcome::Failed("throttled", pause),
+        500..=599 => DeliveryOutcome::Failed("server-error", pause),
+        400 | 413 | 422 => DeliveryOutcome::Refused("refused"),
+        _ if endpoint => DeliveryOutcome::Failed("status", pause),
+        _ => DeliveryOutcome::Refused("status"),
     }
 }
 
@@ -73,7 +76,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        use Outcome::{Delivered, Failed, Gone, Refused};
+        use DeliveryOutcome::{Delivered, Failed, Gone, Refused};
         let answer = |status: u16, retry: &str| {
             let mut headers = HeaderMap::new();
             if !retry.is_empty() {

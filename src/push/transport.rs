@@ -1,5 +1,4 @@
 //! The way out, as a trait so that tests can stand in.
-
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -3,7 +3,6 @@
 //! The reader refuses what has two spellings (long integers, indefinite lengths, half and single floats, tags but 42)
 //! at the item level; order of keys is checked where a map is read as a whole. It is the one CBOR parser of the crate:
 //! records, commits, tree nodes, CAR headers and frames go through it.
-
 use crate::syntax::Cid;
 use crate::syntax::cid;
 

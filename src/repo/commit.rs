@@ -1,5 +1,4 @@
 //! Signed commits: the block at the root of a repository (<https://atproto.com/specs/repository>).
-
 use super::cbor::{CborError, Reader, key_order};
 use crate::crypto::PublicKey;
 use crate::syntax::{Cid, Did, Tid};

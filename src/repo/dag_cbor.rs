@@ -2,7 +2,6 @@
 //!
 //! # Invariants
 //! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same.
-
 use std::collections::BTreeMap;
 
 pub use ipld_core::ipld::Ipld;

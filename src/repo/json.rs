@@ -1,5 +1,4 @@
 //! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
-
 use data_encoding::BASE64_NOPAD;
 use ipld_core::ipld::Ipld;
 use serde_json::{Map, Number, Value};

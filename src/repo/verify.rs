@@ -8,7 +8,6 @@
 //! # Invariants
 //! - Every record in a [`Verified`] is canonical DAG-CBOR of its CID, at a path of a valid NSID and record key.
 //! - From [`verify_commit`], with a previous root: the operations are exactly the difference of the two trees.
-
 use bytes::Bytes;
 
 use super::car::{CarError, CarLimits, CarSlice};

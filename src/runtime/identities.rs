@@ -1,5 +1,4 @@
 //! The PLC directory's operations: where they go in this process, and `aerie identity import` with and without a server.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::serve::{ServeError, cache_entries};
 use super::sources::Sources;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::identity::plc::{FileError, Outdated, PlcExport, PlcStatus, PlcTable};
+use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};
 use crate::net::Dialer;
 use crate::store::{Store, StoreError, Writer};
 
@@ -63,7 +62,7 @@ pub fn import(
     files: Vec<PathBuf>,
     partial: bool,
     mut told: impl FnMut(&PlcStatus),
-) -> Result<Result<PlcStatus, FileError>, ServeError> {
+) -> Result<Result<PlcStatus, PlcFileError>, ServeError> {
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;

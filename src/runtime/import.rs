@@ -1,5 +1,4 @@
 //! CAR files into a store that no server has open: the same checks and the same rules as for repos from hosts.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::event::{Body, Commit, Event, Op};
-    use crate::index::held::held_records;
+    use crate::index::repo_contents::held_records;
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
     use crate::net::testing::serve;

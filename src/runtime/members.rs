@@ -1,6 +1,5 @@
 //! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications and
 //! community posts; and `aerie member` with the members of the configuration.
-
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
@@ -73,6 +72,18 @@ impl CommunityGate for Door {
             handlers.in_community(did).await.unwrap_or(false)
         })
     }
+}
+
+/// Before the sources start; [`join_all`] may take a while, as it builds the notifications of who is new.
+pub(super) async fn expect_all(
+    members: &IndexMembers,
+    configured: &[Did],
+) -> Result<(), StoreError> {
+    if configured.is_empty() {
+        return Ok(());
+    }
+    let dids = configured.iter().map(|did| did.as_str().to_owned()).collect();
+    members.index.expect_members(&members.writer, dids).await
 }
 
 /// Makes the accounts of the configuration members.

@@ -1,5 +1,4 @@
 //! What reads lack, brought by sync: the link from the server's handlers to the network; and the budget of what came so.
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::index::{Index, evict};
 use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};
 use crate::work;
-use crate::xrpc::{Missing, OnRead};
+use crate::xrpc::{FetchRequest, OnRead};
 
 /// Fetches from PDSes.
 pub(super) struct FromPds {
@@ -24,13 +23,13 @@ pub(super) struct FromPds {
 }
 
 impl OnRead for FromPds {
-    fn bring(&self, missing: Vec<Missing>, within: Duration) -> BoxFuture<'_, bool> {
+    fn bring(&self, missing: Vec<FetchRequest>, within: Duration) -> BoxFuture<'_, bool> {
         if !self.sources.is_running() {
             return Box::pin(async { false });
         }
         let wants = missing.into_iter().map(|missing| match missing {
-            Missing::Account(id) => Want::Account(id),
-            Missing::Record { repo, collection, rkey, parents } => {
+            FetchRequest::Account(id) => Want::Account(id),
+            FetchRequest::Record { repo, collection, rkey, parents } => {
                 Want::Record { repo, collection, rkey, parents }
             }
         });

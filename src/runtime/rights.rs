@@ -1,5 +1,4 @@
 //! People's rights: from the server's handlers and the operator's socket to the index.
-
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

@@ -1,5 +1,4 @@
 //! `aerie serve`.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +25,7 @@ use super::status::Board;
 use super::{purge, signing_key};
 use crate::admin::{Ask, Socket};
 use crate::config::{self, Config};
-use crate::hydrate::{Settings, Shared};
+use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
@@ -184,7 +183,7 @@ async fn serve(
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
     let community = community(&config, &dialer, &index);
-    let push = Push::new(push::Parts {
+    let push = Push::new(push::PushParts {
         store: store.clone(),
         writer: writer.clone(),
         hydration: Arc::clone(&hydration),
@@ -280,6 +279,7 @@ async fn serve(
         view,
     };
     let mut watch = Watch::new(parts, &config);
+    members::expect_all(&members, &config.scope.members).await?;
     // Starts the sources, so that the first answer of the status knows of them.
     watch.look(&config).await?;
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
@@ -416,23 +416,23 @@ fn operators_commands(commands: Commands) -> Arc<Ask> {
 }
 
 /// Who labels what is pushed: those that apply to clients that name none, as of now.
-fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::Labelers {
+fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::LabelerSource {
     let defaults = Arc::clone(defaults);
     Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
 }
 
-fn push_settings(config: &Config) -> push::Settings {
+fn push_settings(config: &Config) -> push::PushSettings {
     let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
-    push::Settings {
+    push::PushSettings {
         endpoint: config.push.endpoint.clone().zip(secret),
         per_minute: config.push.per_minute,
         contact: config.server.public_url.clone(),
     }
 }
 
-fn hydration_settings(config: &Config) -> Settings {
+fn hydration_settings(config: &Config) -> HydrationSettings {
     let trusted = config.moderation.trusted_verifiers.iter();
-    Settings {
+    HydrationSettings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
         images: config.images.cdn_base.as_str().into(),
         videos: config.images.video_base.as_str().into(),
@@ -440,8 +440,8 @@ fn hydration_settings(config: &Config) -> Settings {
 }
 
 /// Images, with a cache that is the first to give way: images can be made again.
-fn media_settings(config: &Config, threads: usize) -> media::Settings {
-    media::Settings {
+fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
+    media::MediaSettings {
         cache_path: config.images.cache_path.clone(),
         cache_size: config.images.cache_size,
         floor: Step::HoldBackfill.below(config.store.reserve),

@@ -1,6 +1,5 @@
 //! Everything that brings new data: firehoses, labelers, resyncs. Started and stopped together, because the disk
 //! may be full; what stopped goes on from its cursor.
-
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::PlcExport;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
@@ -73,7 +72,7 @@ impl sync::Held for FromIndex {
         let snapshot = self.0.snapshot();
         let Some(actor) = snapshot.actor_id(did)? else { return Ok(Vec::new()) };
         let held = held_records(&snapshot, actor)?;
-        let record = |h: crate::index::held::HeldRecord| sync::HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| sync::HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,

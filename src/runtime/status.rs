@@ -1,5 +1,4 @@
 //! Puts the status document together.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -27,7 +26,7 @@ pub(super) struct Board {
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
     pub(super) disk: Arc<View>,
-    pub(super) push: Arc<push::Stats>,
+    pub(super) push: Arc<push::PushStats>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) on_read: Arc<Cache>,
 }

@@ -1,5 +1,4 @@
 //! Likes, reposts, follows and blocks as the records they were, from their edges.
-
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;

@@ -1,8 +1,7 @@
 //! What can go wrong in the store, and whether it is survived.
-
 use std::path::PathBuf;
 
-use super::Ks;
+use crate::store::Ks;
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]

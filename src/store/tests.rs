@@ -1,5 +1,4 @@
 //! The store as a whole.
-
 use super::*;
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::rows::Counter;

@@ -1,5 +1,4 @@
 //! One try to fetch one repo.
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

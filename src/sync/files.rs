@@ -1,5 +1,4 @@
 //! Repos from CAR files on this machine, checked and merged as those from hosts are.
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;

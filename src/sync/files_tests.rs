@@ -1,5 +1,4 @@
 //! Repos from CAR files on this machine.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Commands and questions of the operator.
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ mod state;
 mod window;
 
 #[cfg(test)]
-mod asleep_tests;
+mod inactive_tests;
 #[cfg(test)]
 mod files_tests;
 #[cfg(test)]

@@ -1,5 +1,4 @@
 //! Whole repos from hosts in this process, good and bad, through the queue into the index.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,14 +14,13 @@ use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClos
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::schema::ActorId;
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 use crate::work::repo_queue as jobs;
@@ -63,7 +61,7 @@ impl Held for ToIndex {
     fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, StoreError> {
         let s = self.store.snapshot();
         let Some(actor) = s.actor_id(did)? else { return Ok(Vec::new()) };
-        let record = |h: crate::index::held::HeldRecord| HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,
@@ -134,7 +132,7 @@ impl Net {
             let says = handle.describe(&Did::parse(did).unwrap()).await.unwrap();
             says.contains("being fetched")
         };
-        'again: for _ in 0..4000 {
+        'again: for _ in 0..12_000 {
             for did in dids {
                 if !settled(did) || runs(did).await {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -573,7 +571,7 @@ async fn a_list_is_read_once_and_what_did_not_change_is_passed_over() {
             let status = net.resync.handle().status();
             status.reading == 0 && status.queued == 0 && status.running.is_empty()
         };
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             let complete = all.iter().all(|did| {
                 net.world.store.snapshot().actor_id(did).unwrap().is_some() && net.is_complete(did)
             });

@@ -1,5 +1,4 @@
 //! What becomes of a job once it was tried.
-
 use std::sync::Arc;
 use std::time::Duration;
 

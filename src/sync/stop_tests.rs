@@ -1,5 +1,4 @@
 //! What an operator does not want any more: lists that are stopped, repos that are removed.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,9 +9,8 @@ use super::pds_tests::{Net, add, document, ok};
 use super::tests::{Repo, rev};
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
-use crate::schema::ActorId;
 use crate::schema::rows::{RepoRow, repo_key};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Ks, Reader as _};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, Stop};
@@ -23,7 +21,7 @@ async fn silent() -> String {
 }
 
 pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if condition() {
             return;
         }

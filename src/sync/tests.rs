@@ -1,5 +1,4 @@
 //! A CAR through to events.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

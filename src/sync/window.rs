@@ -1,5 +1,4 @@
 //! Stored jobs into the window: those that are due, in order, and those that were named.
-
 use super::Setup;
 use super::state::{Census, Need};
 use crate::schema::{ActorId, Rows};

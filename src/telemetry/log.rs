@@ -1,5 +1,4 @@
 //! Logging to standard error, as text or JSON, with a filter that can be changed while running.
-
 use std::io::IsTerminal;
 use std::os::linux::fs::MetadataExt;
 

@@ -1,5 +1,4 @@
 //! Where a run of retention goes on after a stop, and what the last one said of itself: two rows of `meta`.
-
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 const PLACE: &[u8] = b"kplace";

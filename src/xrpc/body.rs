@@ -1,5 +1,4 @@
 //! The input of a procedure: from bytes to a JSON value that the lexicon accepts.
-
 use std::io::Read;
 
 use bytes::Bytes;

@@ -6,22 +6,20 @@
 //!
 //! # Invariants
 //! - Whoever is not certainly a member is none: a hook that fails or is slow lets nobody in.
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::call::Call;
-use super::context::AppCtx;
-use super::error::XrpcError;
+use super::ports::Clock;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::private::community::NewPost;
+use crate::schema::PostId;
+use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::schema::{PostId, Rows};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{Reader, Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
@@ -103,29 +101,25 @@ impl Community {
         Self { list, hook, posts, answers, turns: Semaphore::new(AT_ONCE), most_posts }
     }
 
-    /// Whether an account belongs to it.
-    async fn has(&self, app: &AppCtx, did: &Did) -> Result<bool, XrpcError> {
-        if let Some(list) = self.list.clone() {
-            let (store, did) = (app.store.clone(), did.clone());
-            let listed = move || -> Result<bool, StoreError> {
-                let s = store.snapshot();
-                let (list, member) = (s.target(&list)?, s.actor_id(did.as_str())?);
-                let Some((list, member)) = list.zip(member) else { return Ok(false) };
-                Ok(s.fan(EdgeKind::ListItem, list, member)?.is_some())
-            };
-            if app.blocking(listed).await?? {
-                return Ok(true);
-            }
-        }
-        match &self.hook {
-            Some(hook) => Ok(self.hook_says(hook.as_ref(), app, did).await),
-            None => Ok(false),
-        }
+    /// Whether it is decided by a list, among others.
+    pub(super) fn has_list(&self) -> bool {
+        self.list.is_some()
     }
 
-    async fn hook_says(&self, hook: &dyn MemberHook, app: &AppCtx, did: &Did) -> bool {
+    /// Whether an account is on the list. Reads the store: not on an I/O thread.
+    pub(super) fn is_listed(&self, store: &Store, did: &Did) -> Result<bool, StoreError> {
+        let Some(list) = &self.list else { return Ok(false) };
+        let s = store.snapshot();
+        let (list, member) = (s.target(list)?, s.actor_id(did.as_str())?);
+        let Some((list, member)) = list.zip(member) else { return Ok(false) };
+        Ok(s.fan(EdgeKind::ListItem, list, member)?.is_some())
+    }
+
+    /// Whether the hook says that an account belongs to it; `false` without a hook.
+    pub(super) async fn hook_says(&self, did: &Did, clock: Clock) -> bool {
+        let Some(hook) = &self.hook else { return false };
         if let Some((member, until)) = self.answers.get(did.as_str())
-            && (app.clock)() < until
+            && clock() < until
         {
             return member;
         }
@@ -145,7 +139,7 @@ impl Community {
         };
         HOOK.inc(cause);
         let member = member.unwrap_or(false);
-        self.answers.insert(did.as_str().to_owned(), (member, (app.clock)() + lasts));
+        self.answers.insert(did.as_str().to_owned(), (member, clock() + lasts));
         member
     }
 }
@@ -155,25 +149,4 @@ pub(super) fn is_named(params: &Params) -> bool {
     let uris = ["uri", "anchor"].into_iter().filter_map(|key| params.str(key));
     let mut uris = uris.chain(params.strs("uris").iter().map(AsRef::as_ref));
     uris.any(|uri: &str| uri.contains("/community.blacksky.feed.post/"))
-}
-
-impl AppCtx {
-    /// Whether an account belongs to the community, if there is one.
-    ///
-    /// # Errors
-    /// The store cannot be read, or too many are reading it.
-    pub async fn in_community(&self, did: &Did) -> Result<bool, XrpcError> {
-        match &self.community {
-            Some(community) => community.has(self, did).await,
-            None => Ok(false),
-        }
-    }
-
-    /// Finds out whether the caller belongs to the community, and notes it.
-    pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
-        if let Some(viewer) = call.viewer() {
-            call.community = self.in_community(viewer).await?;
-        }
-        Ok(call.community)
-    }
 }

@@ -1,5 +1,4 @@
 //! The state that all handlers share.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use super::auth::Authenticator;
 use super::call::Call;
 use super::community::Community;
 use super::error::XrpcError;
+use super::fetch_requests::FetchRequest;
 use super::labelers::ParsedLabelers;
-use super::missing::Missing;
-use super::outside::{FeedGenerators, Members, OnRead, Rights};
 use super::pool::{PoolError, ReadPool};
+use super::ports::{Clock, FeedGenerators, Members, OnRead, Rights};
 use crate::config::Limits;
 use crate::hydrate::Shared;
 use crate::media::Media;
@@ -23,9 +22,6 @@ use crate::syntax::Did;
 
 /// How long an answer waits for what the store lacks.
 const ON_READ_WAIT: Duration = Duration::from_millis(300);
-
-/// Milliseconds since 1970; a function so that tests can stop time.
-pub type Clock = fn() -> u64;
 
 /// Answers `GET /admin/status`. Runs on an I/O thread, so that it answers when the read pool is full: it must not
 /// block, only read counters.
@@ -134,11 +130,34 @@ impl AppCtx {
     }
 
     /// Whether anything came of what the store lacked for a call, while it can wait.
-    pub(super) async fn bring(&self, missing: Vec<Missing>) -> bool {
+    pub(super) async fn bring(&self, missing: Vec<FetchRequest>) -> bool {
         match &self.on_read {
             Some(on_read) if !missing.is_empty() => on_read.bring(missing, ON_READ_WAIT).await,
             _ => false,
         }
+    }
+
+    /// Whether an account belongs to the community, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read, or too many are reading it.
+    pub async fn in_community(&self, did: &Did) -> Result<bool, XrpcError> {
+        let Some(community) = &self.community else { return Ok(false) };
+        if community.has_list() {
+            let (lists, store, who) = (Arc::clone(community), self.store.clone(), did.clone());
+            if self.blocking(move || lists.is_listed(&store, &who)).await?? {
+                return Ok(true);
+            }
+        }
+        Ok(community.hook_says(did, self.clock).await)
+    }
+
+    /// Finds out whether the caller belongs to the community, and notes it.
+    pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
+        if let Some(viewer) = call.viewer() {
+            call.community = self.in_community(viewer).await?;
+        }
+        Ok(call.community)
     }
 
     /// The labelers to apply to a call: those of its header, or the defaults.

@@ -1,11 +1,11 @@
 //! Whole calls without a socket: routing, checks, panics, CORS, the pages beside XRPC.
-
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::xrpc::method::{Auth, Method, TokenRule};
+use crate::xrpc::auth::{Auth, TokenRule};
+use crate::xrpc::method::Method;
 use crate::xrpc::testing::{ALICE, TokenSpec, app, basic, headers, json_of, request};
 use crate::xrpc::{AppCtx, Body, Reply};
 
@@ -260,13 +260,13 @@ async fn what_is_not_ready_is_still_alive() {
 /// Has what is asked of it at the second read, or never.
 struct Bringer {
     comes: bool,
-    asked: std::sync::Mutex<Vec<crate::xrpc::Missing>>,
+    asked: std::sync::Mutex<Vec<crate::xrpc::FetchRequest>>,
 }
 
 impl crate::xrpc::OnRead for Bringer {
     fn bring(
         &self,
-        missing: Vec<crate::xrpc::Missing>,
+        missing: Vec<crate::xrpc::FetchRequest>,
         within: std::time::Duration,
     ) -> futures_util::future::BoxFuture<'_, bool> {
         assert!(within <= std::time::Duration::from_millis(300));
@@ -279,7 +279,7 @@ static READS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0
 
 fn wishing(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let n = READS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    call.wishes.account(call.params.str("actor").unwrap_or_default());
+    call.to_fetch.account(call.params.str("actor").unwrap_or_default());
     Reply::json(&json!({ "read": n }))
 }
 
@@ -304,7 +304,7 @@ async fn a_read_that_lacks_something_is_made_again_once_if_it_came() {
             (reads, Some(u64::from(reads) - 1))
         );
         let asked = bringer.asked.lock().unwrap().clone();
-        let want = vec![crate::xrpc::Missing::Account("did:plc:a".to_owned())];
+        let want = vec![crate::xrpc::FetchRequest::Account("did:plc:a".to_owned())];
         assert_eq!(asked, if on_read { want } else { Vec::new() });
     }
 }

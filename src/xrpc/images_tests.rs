@@ -1,5 +1,4 @@
 //! Paths, statuses and headers of images and blobs, through the app and over a socket.
-
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,5 +1,4 @@
 //! The operator's password, and HTTP Basic credentials.
-
 use std::fmt;
 
 use data_encoding::BASE64;

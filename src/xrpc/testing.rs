@@ -1,5 +1,4 @@
 //! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
-
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,7 +13,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
-use crate::hydrate::{Settings, Shared};
+use crate::hydrate::{HydrationSettings, Shared};
+use crate::identity::Freshness;
 use crate::index::Index;
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
@@ -81,7 +81,7 @@ impl Rights for Flags {
 
 /// A hook that says yes of those named here, and nothing sensible when `down`.
 #[derive(Default)]
-pub(super) struct Door {
+pub(super) struct CommunityHook {
     pub(super) members: Mutex<Vec<String>>,
     /// Everybody is a member.
     pub(super) open: bool,
@@ -89,7 +89,7 @@ pub(super) struct Door {
     pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
-impl MemberHook for Door {
+impl MemberHook for CommunityHook {
     fn ask<'a>(
         &'a self,
         did: &'a Did,
@@ -114,7 +114,7 @@ impl MemberHook for Door {
 /// A community behind that door, whose posts are kept by an index over `store`.
 pub(super) fn community(
     store: &Store,
-    door: &Arc<Door>,
+    door: &Arc<CommunityHook>,
     list: Option<String>,
     posts: usize,
 ) -> (Arc<Community>, Arc<Index>) {
@@ -125,12 +125,12 @@ pub(super) fn community(
 
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.
 #[derive(Default)]
-pub(super) struct Generators {
+pub(super) struct FakeGenerators {
     pub(super) answer: Mutex<Option<(u16, String)>>,
     pub(super) asked: Mutex<Vec<(String, HeaderMap)>>,
 }
 
-impl FeedGenerators for Generators {
+impl FeedGenerators for FakeGenerators {
     fn endpoint<'a>(
         &'a self,
         did: &'a Did,
@@ -180,22 +180,22 @@ impl KeySource for Keys {
         &'a self,
         did: &'a Did,
         fragment: &'a str,
-        fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
-            if fresh {
+            if freshness == Freshness::Fresh {
                 *self.fresh_lookups.lock() += 1;
             }
             if did.as_str() == "did:plc:down" {
-                return Err(KeyError::Unavailable("connection refused".into()));
+                return Err(KeyLookupError::Unavailable("connection refused".into()));
             }
             let known = self.known.lock();
             if !known.keys().any(|id| id.starts_with(did.as_str())) {
-                return Err(KeyError::Unknown);
+                return Err(KeyLookupError::Unknown);
             }
             let (cached, current) =
-                known.get(&format!("{did}#{fragment}")).ok_or(KeyError::NoKey)?;
-            Ok(if fresh { current.clone() } else { cached.clone() })
+                known.get(&format!("{did}#{fragment}")).ok_or(KeyLookupError::NoKey)?;
+            Ok(if freshness == Freshness::Fresh { current.clone() } else { cached.clone() })
         })
     }
 }
@@ -266,7 +266,7 @@ pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
     let dir = tempfile::tempdir().unwrap().keep();
     let store = Store::open(&dir, 64 << 20).unwrap();
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
-    let settings = Settings::new("https://appview.example");
+    let settings = HydrationSettings::new("https://appview.example");
     let hydration = Arc::new(Shared::new(&store, 100, settings).unwrap());
     context_over(keys, store, writer, hydration, Arc::default())
 }
@@ -277,7 +277,7 @@ pub(super) fn context_over(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
 ) -> Arc<AppCtx> {
     context_with(keys, store, writer, hydration, feeds, None)
 }
@@ -288,7 +288,7 @@ pub(super) fn context_with(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
     community: Option<Arc<Community>>,
 ) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();

@@ -1,5 +1,4 @@
 //! What members see of themselves and of those whom they follow.
-
 use std::collections::BTreeSet;
 
 use aerie::syntax::Did;

@@ -1,15 +1,14 @@
 //! An AppView of that network: a store with its index and retention, and the answers it gives.
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
-use aerie::hydrate::{Settings, Shared};
-use aerie::identity::Identity;
+use aerie::hydrate::{HydrationSettings, Shared};
+use aerie::identity::{Freshness, Identity};
 use aerie::index::check::{Options, check};
-use aerie::index::held::held_records;
+use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
@@ -21,7 +20,7 @@ use aerie::syntax::{AtUriRef, Did};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
-    self, App, AppCtx, AuthConfig, Authenticator, KeyError, KeySource, Members, Missing,
+    self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyLookupError, KeySource, Members,
     NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -175,7 +174,7 @@ impl View {
             let held = held_records(&self.store.snapshot(), actor).unwrap();
             let mut ops = Vec::new();
             for ((collection, rkey), record) in &repo.records {
-                let same = |h: &&aerie::index::held::HeldRecord| {
+                let same = |h: &&aerie::index::repo_contents::HeldRecord| {
                     h.collection == *collection && *h.rkey == **rkey
                 };
                 let held = held.iter().find(same);
@@ -276,11 +275,11 @@ fn reference(record: &Record, key: &str) -> Option<String> {
 struct FromNetwork(Arc<View>);
 
 impl OnRead for FromNetwork {
-    fn bring(&self, missing: Vec<Missing>, _within: Duration) -> BoxFuture<'_, bool> {
+    fn bring(&self, missing: Vec<FetchRequest>, _within: Duration) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let mut found = false;
             for missing in missing {
-                if let Missing::Record { repo, collection, rkey, parents } = missing {
+                if let FetchRequest::Record { repo, collection, rkey, parents } = missing {
                     let uri = format!("at://{repo}/{collection}/{rkey}");
                     found |= fetch(&self.0, &uri, parents).await;
                 }
@@ -297,8 +296,8 @@ impl KeySource for Keys {
         &'a self,
         _did: &'a Did,
         _fragment: &'a str,
-        _fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        _freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
 }
@@ -335,11 +334,11 @@ impl Reading {
     pub(crate) fn new(view: &Arc<View>, fetching: bool) -> Self {
         let key = PrivateKey::generate();
         let (store, config, url) = (view.store.clone(), &view.config, "https://appview.example");
-        let hydration = Arc::new(Shared::new(&store, 4096, Settings::new(url)).unwrap());
+        let hydration = Arc::new(Shared::new(&store, 4096, HydrationSettings::new(url)).unwrap());
         let dialer = Dialer::new(true).unwrap();
         let identity = Identity::new(&config.network, &dialer, url, 16);
         let http = HttpClient::new(&dialer, url);
-        let none = media::Settings {
+        let none = media::MediaSettings {
             cache_path: view.folder.path().join("images"),
             cache_size: 0,
             floor: 0,

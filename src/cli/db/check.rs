@@ -1,5 +1,4 @@
 //! `aerie db check`.
-
 use serde_json::json;
 
 use super::super::{CliError, print};

@@ -1,5 +1,4 @@
 //! `aerie db stats`.
-
 use serde_json::{Map, Value, json};
 
 use super::super::{CliError, print};

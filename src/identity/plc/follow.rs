@@ -3,7 +3,6 @@
 //! Newer directories number operations, and are asked for what comes after a number. Older ones are asked for what
 //! comes after a time, and then operations of the same millisecond can lie on both sides of the end of a page, or
 //! become visible a little late: such pages overlap, and what comes twice changes nothing.
-
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -38,7 +37,7 @@ const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// How often an export that was read to its end is read again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timing {
+pub(super) struct FollowTiming {
     /// After a page that was not full.
     pub(super) soon: Duration,
     /// After one without news.
@@ -47,7 +46,7 @@ pub(super) struct Timing {
     pub(super) retry: Duration,
 }
 
-pub(super) const TIMING: Timing = Timing {
+pub(super) const TIMING: FollowTiming = FollowTiming {
     soon: Duration::from_secs(1),
     idle: Duration::from_secs(5),
     retry: Duration::from_secs(1),
@@ -87,7 +86,7 @@ enum PageError {
 
 /// What was read of a page.
 #[derive(Default)]
-struct Page {
+struct ExportPage {
     batch: Batch,
     last: Option<Cursor>,
     lines: usize,
@@ -112,7 +111,7 @@ impl PlcExport {
         self,
         source: PlcSource,
         stop: CancellationToken,
-        timing: Timing,
+        timing: FollowTiming,
     ) {
         *self.0.following.lock() = Some(Follow::default());
         let (mut retry, mut overlap) = (timing.retry, 0);
@@ -176,7 +175,8 @@ impl PlcExport {
             return Err(NetError::Status(answer.status.as_u16()).into());
         }
         let pace = pace(&answer.headers, since_epoch());
-        let (mut page, mut lines, mut body) = (Page::default(), Lines::default(), answer.body);
+        let (mut page, mut lines, mut body) =
+            (ExportPage::default(), Lines::default(), answer.body);
         while let Some(piece) = body.next().await {
             lines.feed(&piece?, |line, _| page.take(line));
         }
@@ -203,7 +203,7 @@ impl PlcExport {
         Ok(if full { Next::More(pace) } else { Next::End(true) })
     }
 
-    async fn enter(&self, page: Page, covered: i64) -> Result<(), StoreError> {
+    async fn enter(&self, page: ExportPage, covered: i64) -> Result<(), StoreError> {
         self.follows(|f| {
             f.operations += page.lines as u64;
             f.bad += page.bad;
@@ -215,7 +215,7 @@ impl PlcExport {
     }
 }
 
-impl Page {
+impl ExportPage {
     fn take(&mut self, line: Option<&[u8]>) {
         if line.is_some_and(<[u8]>::is_empty) {
             return;

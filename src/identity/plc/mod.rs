@@ -26,9 +26,8 @@ use rustc_hash::FxHashMap;
 
 use crate::schema::Rows;
 
-pub use file::{FileError, FileStatus};
+pub use file::{FileStatus, PlcFileError};
 pub use follow::{Follow, PlcSource};
-pub(super) use line::More;
 
 use super::{DidDoc, Freshness, IdentityError};
 use crate::schema::plc::{self, Applied, Batch, PlcState, Progress};
@@ -138,9 +137,9 @@ pub type Outdated = Box<dyn Fn(&Did) + Send + Sync>;
 
 /// The way of operations into the store: from the directory, or from files. Cheap to clone.
 #[derive(Clone)]
-pub struct PlcExport(Arc<Inner>);
+pub struct PlcExport(Arc<PlcInner>);
 
-struct Inner {
+struct PlcInner {
     directory: String,
     store: Store,
     writer: Writer,
@@ -185,7 +184,7 @@ impl PlcExport {
         outdated: Outdated,
     ) -> Result<Self, StoreError> {
         let progress = plc::progress(&table.store.snapshot(), directory)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(PlcInner {
             directory: directory.to_owned(),
             store: table.store.clone(),
             writer,

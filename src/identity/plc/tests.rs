@@ -1,5 +1,4 @@
 //! The export of a directory in this process, followed and taken from files.
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -10,8 +9,8 @@ use http::Response;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::file::FileError;
-use super::follow::Timing;
+use super::file::PlcFileError;
+use super::follow::FollowTiming;
 use super::*;
 use crate::config::Network;
 use crate::crypto::PrivateKey;
@@ -26,7 +25,7 @@ use crate::syntax::datetime::{format_ms, normalize_ms};
 use crate::work::recheck;
 
 const START: i64 = 1_700_000_000_000;
-const FAST: Timing = Timing {
+const FAST: FollowTiming = FollowTiming {
     soon: Duration::from_millis(2),
     idle: Duration::from_millis(5),
     retry: Duration::from_millis(5),
@@ -169,14 +168,14 @@ impl World {
         path
     }
 
-    async fn import(&self, files: &[&Path], partial: bool) -> Result<FileStatus, FileError> {
+    async fn import(&self, files: &[&Path], partial: bool) -> Result<FileStatus, PlcFileError> {
         let files = files.iter().map(|path| path.to_path_buf()).collect();
         self.export.import(files, partial, CancellationToken::new())?.await
     }
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..4000 {
+    for _ in 0..30_000 {
         if done() {
             return;
         }
@@ -461,10 +460,10 @@ async fn an_interrupted_file_goes_on_where_it_was() {
     let stop = CancellationToken::new();
     let work = tokio::spawn(w.export.import(vec![path.clone()], false, stop.clone()).unwrap());
     let busy = w.export.import(vec![path.clone()], false, stop.clone());
-    assert!(matches!(busy.err(), Some(FileError::Busy)));
+    assert!(matches!(busy.err(), Some(PlcFileError::Busy)));
     until("a batch", || w.export.status().file.is_some_and(|f| f.lines >= 2000)).await;
     stop.cancel();
-    assert!(matches!(work.await.unwrap(), Err(FileError::Stopped)));
+    assert!(matches!(work.await.unwrap(), Err(PlcFileError::Stopped)));
     // Whatever waits in the writer's queue is done when this is.
     w.put(vec![]).await;
     let place = plc::place(&w.store.snapshot()).unwrap().unwrap();

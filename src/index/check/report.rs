@@ -1,5 +1,4 @@
 //! What a check found, by kind.
-
 use std::collections::BTreeMap;
 
 use crate::store::Ks;

@@ -1,5 +1,4 @@
 //! Counters: one row for each target that has any, absolute numbers.
-
 use crate::schema::bytes::{ByteReader, push_varint};
 
 /// Counters of a target. A slot means one thing for records and another for accounts.

@@ -1,5 +1,4 @@
 //! Labels: one row for each subject, negations included.
-
 use crate::schema::ActorId;
 use crate::schema::bytes::{ByteReader, push_blob};
 

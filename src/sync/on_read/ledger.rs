@@ -1,5 +1,4 @@
 //! What is under way, what was asked for lately, and which hosts do not answer.
-
 use std::sync::Arc;
 use std::time::Duration;
 

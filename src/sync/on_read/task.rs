@@ -1,5 +1,4 @@
 //! One thing from its PDS into the index.
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;

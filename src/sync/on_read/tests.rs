@@ -1,5 +1,4 @@
 //! From a wish to the index, with hosts good and bad.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +14,7 @@ use crate::index::testing::World;
 use crate::net::Dialer;
 use crate::net::testing::{serve, serve_raw};
 use crate::repo::dag_cbor::{encode, from_json};
-use crate::schema::Rows;
-use crate::schema::{PostId, Target};
+use crate::schema::{PostId, Rows, Target};
 use crate::store::Reader as _;
 use crate::sync::pds_tests::{ToIndex, document};
 use crate::sync::tests::{DID, NOW_US, Repo, rev};

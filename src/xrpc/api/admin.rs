@@ -1,5 +1,4 @@
 //! `com.atproto.admin.*`: takedowns by the operator or their moderation service.
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! `app.bsky.bookmark.*`: private state, answered once it is on disk, and its pages.
-
 use std::sync::Arc;
 
 use serde::Serialize;

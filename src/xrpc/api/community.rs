@@ -2,14 +2,13 @@
 //!
 //! A client submits the content, then writes a stub with its CID to the author's repo; the content goes when the stub
 //! goes. Rules are checked when a post comes, as of what the store holds then.
-
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::feed::{feed_page, reply_feed, unhidden};
-use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::private::community::NewPost;
 use crate::private::{self, community as posts};
@@ -85,7 +84,7 @@ fn not_found() -> XrpcError {
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct PostOutput<'a> {
     post: PostView<'a>,
 }
 
@@ -98,7 +97,7 @@ pub(crate) async fn get_community_post(app: Arc<AppCtx>, call: Call) -> Result<R
         session.hydrator().posts(&mut state, &[post])?;
         let shown = !state.base.viewer_block_exists(post.author);
         let view = state.post_view(post, 0).filter(|_| shown).ok_or_else(not_found)?;
-        session.reply(&Found { post: view })
+        session.reply(&PostOutput { post: view })
     })
     .await
 }
@@ -214,7 +213,7 @@ fn may_reply(state: &PostState, root: &Post, parent: &Post) -> Result<(), XrpcEr
 }
 
 #[derive(Serialize)]
-struct Done {}
+struct DeletePostOutput {}
 
 /// `community.blacksky.feed.deletePost`: for who left the community too.
 pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
@@ -231,7 +230,7 @@ pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
         }
     });
     match deleted.await? {
-        true => Reply::json(&Done {}),
+        true => Reply::json(&DeletePostOutput {}),
         false => Err(XrpcError::named("PostNotFound", "Post not found or not owned by requester")),
     }
 }

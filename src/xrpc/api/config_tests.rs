@@ -1,5 +1,4 @@
 //! Age assurance, contacts and what clients are told about themselves.
-
 use serde_json::json;
 
 use super::testing::Server;

@@ -1,5 +1,4 @@
 //! Links with `site.standard.*` records behind them.
-
 use serde_json::{Value, json};
 
 use super::testing::Server;

@@ -1,5 +1,4 @@
 //! Feeds, threads, posts and notifications, call by call.
-
 use http::HeaderMap;
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
 //! `com.atproto.identity.*`
-
 use serde::Serialize;
 
 use crate::schema::Rows;

@@ -1,5 +1,4 @@
 //! `app.bsky.labeler.*`
-
 use serde::Serialize;
 
 use crate::schema::Rows;

@@ -1,5 +1,4 @@
 //! `app.bsky.graph.mute*` and `unmute*`: private state, answered once it is on disk.
-
 use std::sync::Arc;
 
 use super::graph::is_record_uri;
@@ -7,7 +6,7 @@ use crate::private::{self, Kind, Mute};
 use crate::schema::{Edit, Rows, Target};
 use crate::store::{Reader, Tx};
 use crate::xrpc::session::{Identified, identify};
-use crate::xrpc::{AppCtx, Call, Missing, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, FetchRequest, Reply, XrpcError};
 
 fn text<'a>(call: &'a Call, key: &str) -> &'a str {
     call.input.as_ref().and_then(|input| input.get(key)?.as_str()).unwrap_or_default()
@@ -28,7 +27,7 @@ async fn subject(app: &AppCtx, call: &Call) -> Result<String, XrpcError> {
         return Ok(identifier.to_owned());
     }
     let mut did = owner(app, identifier).await?;
-    if did.is_none() && app.bring(vec![Missing::Account(identifier.to_owned())]).await {
+    if did.is_none() && app.bring(vec![FetchRequest::Account(identifier.to_owned())]).await {
         did = owner(app, identifier).await?;
     }
     did.ok_or_else(|| XrpcError::invalid_request("Actor not found"))

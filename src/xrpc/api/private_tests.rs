@@ -1,5 +1,4 @@
 //! Bookmarks, lists used against others, notification preferences and subscriptions, call by call.
-
 use serde_json::{Value, json};
 
 use super::testing::Server;

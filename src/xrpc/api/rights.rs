@@ -5,7 +5,6 @@
 //! would be another one on each server, which no client could know and a wrong setting would change; one under a
 //! domain that the project does not own could come to mean something else. `.alt` is set aside for names outside of the
 //! DNS (RFC 9476): nobody can own `aerie.alt`, and nothing has to be configured.
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct RightsOutput<'a> {
     did: &'a str,
     opted_out: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +34,7 @@ fn status(app: &AppCtx, did: &Did) -> Result<Reply, XrpcError> {
     let Standing { opted_out, deleting } = private::standing(&app.store.snapshot(), did.as_str())?;
     let opted_out_at = opted_out.map(datetime::format_ms);
     let (did, opted_out) = (did.as_str(), opted_out.is_some());
-    Reply::json(&Status { did, opted_out, opted_out_at, deleting })
+    Reply::json(&RightsOutput { did, opted_out, opted_out_at, deleting })
 }
 
 /// `alt.aerie.account.getStatus`

@@ -1,13 +1,11 @@
 //! What accounts ask about themselves: the contract of `alt.aerie.account.*`. What it does is tested where it is done.
-
 use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::private::{bookmarks, drafts};
 use crate::schema::rows::EdgeKind;
-use crate::schema::{ActorId, Target};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows, Target};
 use crate::store::Reader;
 use crate::work::purge;
 

@@ -1,5 +1,4 @@
 //! Starter packs, membership, and those who opt out.
-
 use serde_json::{Value, json};
 
 use super::testing::Server;

@@ -1,12 +1,11 @@
 //! `app.bsky.notification.putActivitySubscription` and `listActivitySubscriptions`: private state, shown in the subject's
 //! profile.
-
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::page::{Fetched, fill, limit, once, tid_cursor};
+use super::page::{FetchedPage, fill, limit, once, tid_cursor};
 use crate::private::subscriptions::{self, Subscription};
 use crate::schema::Edit;
 use crate::view::actor::{ProfileView, profile};
@@ -44,7 +43,7 @@ pub(crate) async fn put_activity_subscription(
 }
 
 #[derive(Serialize)]
-struct Subscriptions {
+struct SubscriptionsOutput {
     subscriptions: Vec<ProfileView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -58,10 +57,10 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let outdated = cursor.is_some_and(|text| text.contains("::"));
         let Some(viewer) = session.ctx.viewer.filter(|_| !outdated) else {
-            return Ok(Fetched::empty());
+            return Ok(FetchedPage::empty());
         };
         let before = tid_cursor(cursor)?;
-        let page = once(&mut held, || h.subscriptions(viewer))?.page(before, limit)?;
+        let page = once(&mut held, || h.subscriptions(viewer))?.page(before, limit);
         let mut state = h.state();
         h.profiles(&mut state, &page.items)?;
         for &id in &page.items {
@@ -70,7 +69,7 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
         }
         let shown = page.items.iter().filter(|id| !state.viewer_block_exists(**id));
         let items = shown.filter_map(|id| profile(&state, *id)).collect();
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
-    session.reply(&Subscriptions { subscriptions: page.items, cursor: page.cursor })
+    session.reply(&SubscriptionsOutput { subscriptions: page.items, cursor: page.cursor })
 }

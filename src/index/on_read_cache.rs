@@ -3,11 +3,11 @@
 //! Such a record is no cache any more once the stream or a whole repo brings it too, or once somebody who is kept has
 //! something to do with it: then it goes as all others do, if at all ([`super::retention`]). Taking away is
 //! `Index::delete`, and nothing of other people goes with it. Whoever asks again has it fetched again.
-
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
 use super::Index;
+use super::records::Before;
 use super::retention::{Policy, STEP, goes, take_alone};
 use super::scope::{Kept, Mode};
 use crate::event::Op;
@@ -25,9 +25,9 @@ const AROUND: u64 = 150;
 
 /// Accounts of which something is in the cache, or was: most events are of others and need no look.
 #[derive(Default)]
-pub(super) struct Fetched(RwLock<FxHashSet<ActorId>>);
+pub(super) struct CachedAccounts(RwLock<FxHashSet<ActorId>>);
 
-impl Fetched {
+impl CachedAccounts {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
         let mut actors = FxHashSet::default();
         on_read::each(s, &mut |id, _| {
@@ -47,24 +47,24 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         let Some(record) = &op.record else {
-            return self.apply_op(tx, actor, op, time, false, true);
+            return self.replace(tx, actor, op, None, time, Before::Unknown);
         };
         let (coll, rkey) = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
         let id = RecordId { actor, coll, rkey };
         let elsewhere = held_cid(tx, id)?.is_some() && !on_read::has(tx, id)?;
         // Somebody asked for it, so it is stored in every scope.
-        self.apply_op(tx, actor, op, time, false, true)?;
+        self.replace(tx, actor, op, Some(record), time, Before::Unknown)?;
         if elsewhere {
             return Ok(());
         }
-        self.fetched.0.write().insert(actor);
+        self.on_read.0.write().insert(actor);
         let bytes = dag_cbor::encode(&record.value).len() as u64 + AROUND;
         on_read::put(tx, id, time, bytes)
     }
 
     /// The record came, changed or went otherwise.
     pub(super) fn not_cached(&self, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
-        if !self.fetched.0.read().contains(&id.actor) {
+        if !self.on_read.0.read().contains(&id.actor) {
             return Ok(());
         }
         on_read::remove(tx, id)

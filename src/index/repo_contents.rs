@@ -1,5 +1,4 @@
 //! What is held of a repo, for comparison with a fetched one.
-
 use std::sync::Arc;
 
 use crate::schema::bytes::ByteReader;
@@ -18,19 +17,28 @@ pub struct HeldRecord {
     pub cid: Option<[u8; 32]>,
 }
 
+/// A record and its CID's digest.
+type Named = (RecordId, Option<[u8; 32]>);
+
 /// Every record held of a repo, in no order.
 pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, StoreError> {
-    let mut ids: Vec<(RecordId, Option<[u8; 32]>)> = Vec::new();
+    let mut ids: Vec<Named> = Vec::new();
     let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
     s.scan_prefix(Ks::Post, &Key::new().actor(actor), &mut |k, v| {
         let cid = v.get(2..34).and_then(|c| c.try_into().ok());
         ids.extend(PostId::from_bytes(k).map(|p| (of(c::POST, p.rkey), cid)));
         true
     })?;
+    let posts = ids.len();
     s.scan_prefix(Ks::Record, &Key::new().actor(actor), &mut |k, v| {
         let cid = v.get(..32).and_then(|c| c.try_into().ok());
-        // A kept edge has a row in both places; the one here has the CID.
-        ids.extend(RecordId::from_bytes(k).map(|id| (id, cid)));
+        // A kept edge has a row in both places; the one here has the CID. A post has one here instead if it broke its
+        // lexicon; as well as its own, it is left over (see `check`), and naming it would make a resync delete the post.
+        if let Some(id) = RecordId::from_bytes(k)
+            && !(id.coll == c::POST && is_among(ids.get(..posts), id))
+        {
+            ids.push((id, cid));
+        }
         true
     })?;
     ids.sort_unstable_by_key(|(id, _)| *id);
@@ -40,10 +48,7 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
             let mut r = ByteReader::new(k);
             if let (Some(_), Some(_), Some(rkey)) = (r.u8(), r.actor(), r.rkey()) {
                 let id = of(kind.collection(), rkey);
-                let kept = ids
-                    .get(..own_rows)
-                    .is_some_and(|own| own.binary_search_by_key(&id, |(i, _)| *i).is_ok());
-                if !kept {
+                if !is_among(ids.get(..own_rows), id) {
                     ids.push((id, None));
                 }
             }
@@ -59,4 +64,8 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
         });
     }
     Ok(out)
+}
+
+fn is_among(sorted: Option<&[Named]>, id: RecordId) -> bool {
+    sorted.is_some_and(|ids| ids.binary_search_by_key(&id, |(i, _)| *i).is_ok())
 }

@@ -3,11 +3,9 @@
 //! `tests/fixtures/store-v2.tar.gz` is the folder, `store-v2.txt` what it holds. When the format changes before a
 //! release, both are made anew: `cargo test --lib saved -- --ignored`. After a release they stay, and the new format
 //! gets files of its own beside them.
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use super::check::{Options, check};
 use super::testing::*;
@@ -54,11 +52,10 @@ async fn save() {
         sig: Some(vec![1, 2, 3]),
     };
     let labels = [label(&root, None), label(did("b").as_str(), Some(true))];
-    let index = Arc::clone(&w.index);
     let (me, other) = (w.actor("a"), Target::Actor(w.actor("b")));
     w.writer
         .durable(move |tx| {
-            apply_labels(&index, tx, &labels)?;
+            apply_labels(tx, &labels)?;
             cursors::set_cursor(tx, &cursors::CursorOf::Upstream(UPSTREAM.into()), 77);
             private::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
             private::put(tx, private::Kind::Seen, me, None, NOW)?;

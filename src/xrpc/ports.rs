@@ -1,15 +1,17 @@
 //! What handlers need from the rest of the process and from other servers, as traits so that tests can stand in.
-
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use super::missing::Missing;
+use super::fetch_requests::FetchRequest;
 use crate::identity::{Freshness, Identity, IdentityError};
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
 use crate::syntax::Did;
+
+/// Milliseconds since 1970; a function so that tests can stop time.
+pub type Clock = fn() -> u64;
 
 /// Who has called with a valid token before: their notifications are kept.
 pub trait Members: Send + Sync {
@@ -32,7 +34,7 @@ pub trait Rights: Send + Sync {
 /// Brings what the store lacks and a caller asks for.
 pub trait OnRead: Send + Sync {
     /// Answers after `within` at the latest whether anything has arrived, which reads show then. What has not goes on.
-    fn bring(&self, missing: Vec<Missing>, within: Duration) -> BoxFuture<'_, bool>;
+    fn bring(&self, missing: Vec<FetchRequest>, within: Duration) -> BoxFuture<'_, bool>;
 }
 
 /// Feed generators, which rank feeds elsewhere.

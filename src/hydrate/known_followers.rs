@@ -3,11 +3,10 @@
 //! # Invariants
 //! - An answer looks for no more than `MAX_LOOKUPS` follows, however many accounts it shows: of an account with many
 //!   followers only the viewer's oldest follows are looked for then, and the count is of those.
-
 use std::sync::Arc;
 
-use super::shared::Follows;
-use super::state::{KnownFollowers, State};
+use super::follow_sets::FollowList;
+use super::state::{HydrationState, KnownFollowers};
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
@@ -16,14 +15,14 @@ use crate::store::{Ks, Reader};
 
 /// How many are shown.
 const SAMPLE: usize = 5;
-/// Follows that are looked for in one answer, for all of its accounts together.
+/// FollowList that are looked for in one answer, for all of its accounts together.
 const MAX_LOOKUPS: usize = 10_000;
 /// Reading the next row of a scan costs about a fifth of a point read.
 const SCAN_ADVANTAGE: u64 = 5;
 
 impl Hydrator<'_> {
     /// Adds the known followers of `ids`.
-    pub fn known_followers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    pub fn known_followers(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         let Some(viewer) = self.ctx.viewer else { return Ok(()) };
         let Some(most) = MAX_LOOKUPS.checked_div(ids.len()) else { return Ok(()) };
         let follows = self.sought(viewer)?;
@@ -45,16 +44,16 @@ impl Hydrator<'_> {
         self.known_among(&follows, subject, MAX_LOOKUPS)
     }
 
-    fn sought(&self, viewer: ActorId) -> Result<Arc<Follows>> {
-        match &self.ties(viewer)?.follows {
+    fn sought(&self, viewer: ActorId) -> Result<Arc<FollowList>> {
+        match &self.follow_sets(viewer)?.follows {
             Some(follows) => Ok(Arc::clone(follows)),
-            None => Ok(Arc::new(Follows::load(self.snapshot, viewer, MAX_LOOKUPS)?)),
+            None => Ok(Arc::new(FollowList::load(self.snapshot, viewer, MAX_LOOKUPS)?)),
         }
     }
 
     fn known_among(
         &self,
-        follows: &Follows,
+        follows: &FollowList,
         subject: ActorId,
         most: usize,
     ) -> Result<Vec<ActorId>> {
@@ -76,7 +75,7 @@ impl Hydrator<'_> {
         let places = &follows.places;
         let prefix = rev_prefix(EdgeKind::Follow, target);
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
-            // Longer keys are duplicates.
+            // Longer keys are further records of the same account.
             let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
             known.extend(rest.actor().filter(|id| rest.is_empty() && places.contains_key(id)));
             true

@@ -2,7 +2,6 @@
 //!
 //! The first record of an account on a target wins; further ones wait as duplicates, have no effect, and the
 //! oldest is promoted when the winner is deleted.
-
 use crate::schema::rows::{Counter, EdgeKind, FanRow, duplicate_key, fan_key, rev_key, rev_prefix};
 use crate::schema::{ActorId, Edit, Key, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, StoreError, Tx};
@@ -29,7 +28,7 @@ pub(super) enum Unlinked {
 }
 
 /// The counter of a kind at its target, and whether fans in order of time are of use for it.
-pub(super) fn counter(kind: EdgeKind) -> Option<(Counter, bool)> {
+pub(super) fn counter_of(kind: EdgeKind) -> Option<(Counter, bool)> {
     match kind {
         EdgeKind::Like => Some((Counter::Likes, true)),
         EdgeKind::Repost => Some((Counter::Reposts, true)),
@@ -65,11 +64,11 @@ pub(super) fn link(
         return Ok(Linked::Duplicate);
     }
     tx.put(Ks::Rev, &key, &new.encode(target));
-    let Some((slot, ordered)) = counter(kind) else { return Ok(Linked::New) };
-    let agg = tx.count(target, slot, 1)?;
+    let Some((counter, ordered)) = counter_of(kind) else { return Ok(Linked::New) };
+    let agg = tx.count(target, counter, 1)?;
     if agg.ordered & ordered_bit(kind) != 0 {
         tx.put(Ks::Order, &fan_key(kind, target, sort, fan), &rkey.0.to_be_bytes());
-    } else if ordered && agg.get(slot) > ORDERED_FROM {
+    } else if ordered && agg.get(counter) > ORDERED_FROM {
         order_all(tx, kind, target)?;
     }
     Ok(Linked::New)
@@ -113,8 +112,8 @@ pub(super) fn unlink(
         tx.del(Ks::Rev, &duplicate_key(kind, target, fan, rkey));
         return Ok(Unlinked::Still);
     }
-    let slot = counter(kind);
-    let ordered = slot.is_some() && tx.agg(target)?.ordered & ordered_bit(kind) != 0;
+    let counter = counter_of(kind);
+    let ordered = counter.is_some() && tx.agg(target)?.ordered & ordered_bit(kind) != 0;
     if ordered {
         tx.del(Ks::Order, &fan_key(kind, target, winner.sort_ms(), fan));
     }
@@ -133,8 +132,8 @@ pub(super) fn unlink(
         return Ok(Unlinked::Still);
     }
     tx.del(Ks::Rev, &key);
-    if let Some((slot, _)) = slot {
-        tx.count(target, slot, -1)?;
+    if let Some((counter, _)) = counter {
+        tx.count(target, counter, -1)?;
     }
     Ok(Unlinked::Gone)
 }

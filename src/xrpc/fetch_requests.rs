@@ -1,15 +1,15 @@
-//! What a handler would have liked to show and the store lacks: noted while it runs, fetched by who runs it.
-
+//! What a handler found missing in the store: noted while it runs; who runs it then fetches that from the network and
+//! runs it again.
 use parking_lot::Mutex;
 
 use crate::syntax::AtUriRef;
 
-/// Wishes of one call. A call names a hundred things at most.
+/// Most requests of one call: no parameter names more than a hundred things.
 const MAX: usize = 100;
 
-/// Something that the store lacks.
+/// Something that the store lacks and the network may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub enum FetchRequest {
     /// An account or its profile, by DID or handle.
     Account(String),
     /// A record.
@@ -25,21 +25,21 @@ pub enum Missing {
     },
 }
 
-/// The wishes of one call.
+/// The requests of one call.
 #[derive(Debug, Default)]
-pub struct Wishes(Mutex<Vec<Missing>>);
+pub struct FetchRequests(Mutex<Vec<FetchRequest>>);
 
-impl Wishes {
-    fn push(&self, missing: Missing) {
+impl FetchRequests {
+    fn push(&self, request: FetchRequest) {
         let mut all = self.0.lock();
-        if all.len() < MAX && !all.contains(&missing) {
-            all.push(missing);
+        if all.len() < MAX && !all.contains(&request) {
+            all.push(request);
         }
     }
 
     /// An account, by DID or handle.
     pub(crate) fn account(&self, id: &str) {
-        self.push(Missing::Account(id.to_owned()));
+        self.push(FetchRequest::Account(id.to_owned()));
     }
 
     /// A record by its URI, with so many levels of posts above it. What is no URI of a record is passed over.
@@ -47,7 +47,7 @@ impl Wishes {
         if let Some(parts) = AtUriRef::parse(uri)
             && let (Some(collection), Some(rkey)) = (parts.collection, parts.rkey)
         {
-            self.push(Missing::Record {
+            self.push(FetchRequest::Record {
                 repo: parts.authority.to_owned(),
                 collection: collection.to_owned(),
                 rkey: rkey.to_owned(),
@@ -56,8 +56,8 @@ impl Wishes {
         }
     }
 
-    /// Takes the wishes out.
-    pub(crate) fn take(&self) -> Vec<Missing> {
+    /// Takes the requests out.
+    pub(crate) fn take(&self) -> Vec<FetchRequest> {
         std::mem::take(&mut *self.0.lock())
     }
 }

@@ -1,5 +1,4 @@
 //! Single records beside streams and whole repos.
-
 use std::sync::Arc;
 
 use super::check::{Options, check};

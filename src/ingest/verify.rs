@@ -1,5 +1,4 @@
 //! What a frame amounts to, given the key: an event, a drop with its cause, or doubt about the key.
-
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -29,14 +28,14 @@ pub(crate) enum Verdict {
 
 /// Checks signed frames.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Judge {
+pub(crate) struct Verifier {
     /// Whether signatures and proofs are looked at.
     pub(crate) verify: bool,
 }
 
-impl Judge {
+impl Verifier {
     /// Checks a commit or sync; without a key it is believed. Other payloads are not for here.
-    pub(crate) fn judge(self, payload: &Payload, key: Option<&PublicKey>, now_ms: i64) -> Verdict {
+    pub(crate) fn check(self, payload: &Payload, key: Option<&PublicKey>, now_ms: i64) -> Verdict {
         let now_us = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1000);
         match (payload, key) {
             (Payload::Commit(frame), Some(key)) => {
@@ -63,7 +62,7 @@ impl Judge {
             Payload::Commit(frame) => verdict(extract_commit(frame, now_us), |verified| {
                 sync_body(verified.rev, &verified.data)
             }),
-            _ => self.judge(payload, None, now_ms),
+            _ => self.check(payload, None, now_ms),
         }
     }
 }

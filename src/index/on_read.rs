@@ -6,9 +6,8 @@
 //!   on their way must not look like replays.
 //! - What the stream knows better stays: nothing is put into a complete repo, nor from a rev older than the one held,
 //!   nor for an account that is not active.
-//! - What is put in is listed as cache, see [`super::cache`].
+//! - What is put in is listed as cache, see [`super::on_read_cache`].
 //! - An identity that was looked at before is not touched: whoever did that keeps it up to date.
-
 use super::{EVENTS, Index};
 use crate::event::{IdentityState, Op};
 use crate::schema::{ActorId, Rows};

@@ -1,10 +1,9 @@
-//! Reading ahead: what a big answer needs and no cache has is read by several threads at once.
+//! Prefetching: what a big answer needs and no cache has is read by several threads at once.
 //!
 //! A post that nobody saw lately, with its author, costs the better part of 0.1 ms, most of it for blocks that have to be
-//! unpacked, and a thread has a thousand of them. What is read here lands in the caches, where the answer finds it: it is
-//! the same without. Replies are followed here rather than level by level: threads of an answer that wait for one another
-//! at each of ten levels lose a seventh of the time.
-
+//! unpacked, and a thread has a thousand of them. What is read here only fills the caches, so the answer is the same
+//! without it. Replies are followed here rather than level by level: helpers that wait for one another at each of ten
+//! levels lose a seventh of the time.
 use std::collections::VecDeque;
 use std::thread;
 
@@ -16,10 +15,10 @@ use crate::store::Ks;
 
 /// Fewer posts than that are read by whoever needs them.
 const FEW: usize = 48;
-/// Posts by which it is told whether the others are held.
+/// Posts that are looked up first, to tell whether the rest is cached.
 const SAMPLE: usize = 16;
 /// Posts that a thread takes at a time.
-const PART: usize = 4;
+const BATCH: usize = 4;
 /// Threads that help a single answer.
 const MAX_HELPERS: usize = 3;
 
@@ -30,12 +29,12 @@ pub(super) fn helpers() -> usize {
 }
 
 /// Posts that several threads read, and the replies to them, which they find on the way.
-struct Queue {
-    state: Mutex<State>,
+struct PrefetchQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
-struct State {
+struct QueueState {
     /// Each with how many levels below it are wanted.
     waiting: VecDeque<(PostId, usize)>,
     /// Threads that may still find more.
@@ -44,9 +43,9 @@ struct State {
     room: usize,
 }
 
-impl Queue {
+impl PrefetchQueue {
     /// The next posts to read; `None` when all is read.
-    fn take(&self) -> Option<Part<'_>> {
+    fn take(&self) -> Option<PrefetchBatch<'_>> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && state.busy > 0 {
             self.changed.wait(&mut state);
@@ -54,21 +53,22 @@ impl Queue {
         if state.waiting.is_empty() {
             return None;
         }
-        let many = state.waiting.len().min(PART);
+        let many = state.waiting.len().min(BATCH);
         let posts = state.waiting.drain(..many).collect();
         state.busy += 1;
-        Some(Part { queue: self, posts, found: Vec::new() })
+        Some(PrefetchBatch { queue: self, posts, found: Vec::new() })
     }
 }
 
-/// What one thread reads; what it found is there for the others when it is dropped, whyever that is.
-struct Part<'q> {
-    queue: &'q Queue,
+/// The posts that one thread reads. When it is dropped, also in a panic, the replies that were found go into the queue for
+/// the others.
+struct PrefetchBatch<'q> {
+    queue: &'q PrefetchQueue,
     posts: Vec<(PostId, usize)>,
     found: Vec<(PostId, usize)>,
 }
 
-impl Drop for Part<'_> {
+impl Drop for PrefetchBatch<'_> {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         let many = self.found.len().min(state.room);
@@ -80,13 +80,13 @@ impl Drop for Part<'_> {
 }
 
 impl Hydrator<'_> {
-    /// Reads what views of `ids` need and of up to `room` posts on the `below` levels below them, unless it is little
-    /// or held already.
+    /// Reads what the views of `ids` need, and of up to `room` posts on the `below` levels below them. Does nothing if
+    /// these are few or cached already.
     pub(super) fn read_ahead(&self, ids: &[PostId], below: usize, room: usize) {
         if self.shared.helpers == 0 || ids.len() < FEW {
             return;
         }
-        // Mostly all of it is held, which some of them tell.
+        // Mostly everything is cached already; a sample tells without looking at each post.
         let some = ids.iter().step_by(ids.len() / SAMPLE);
         let missing = some.filter(|id| !self.holds(**id)).count();
         if missing * (ids.len() / SAMPLE) < FEW / 2 {
@@ -97,13 +97,13 @@ impl Hydrator<'_> {
         if waiting.len() < FEW {
             return;
         }
-        let state = Mutex::new(State { waiting, busy: 0, room });
-        let queue = Queue { state, changed: Condvar::new() };
+        let state = Mutex::new(QueueState { waiting, busy: 0, room });
+        let queue = PrefetchQueue { state, changed: Condvar::new() };
         let work = || {
             while let Some(mut part) = queue.take() {
                 for (id, below) in part.posts.drain(..) {
-                    // Whoever reads it again meets the same error.
-                    let replies = self.touch(id, below > 0).unwrap_or_default();
+                    // An error is not lost: the answer reads the post again and meets it there.
+                    let replies = self.touch(id, below).unwrap_or_default();
                     part.found.extend(replies.into_iter().map(|id| (id, below - 1)));
                 }
             }
@@ -111,7 +111,7 @@ impl Hydrator<'_> {
         thread::scope(|scope| {
             for _ in 0..self.shared.helpers {
                 let helper = thread::Builder::new().name("read-ahead".to_owned());
-                // Where the system has no thread to give, the others do its part.
+                // If the system refuses a thread, the others read what is left.
                 drop(helper.spawn_scoped(scope, work));
             }
             work();
@@ -122,23 +122,23 @@ impl Hydrator<'_> {
         id.is_community() || self.snapshot.holds(&self.shared.posts, (Ks::Post, &id.to_bytes()))
     }
 
-    /// Reads what a view of a post needs; the replies to it, if they are asked for.
-    fn touch(&self, id: PostId, replies: bool) -> Result<Vec<PostId>> {
-        let below = match self.snapshot.agg(Target::Post(id))?.has_replies() && replies {
+    /// Reads what a view of a post needs; gives the replies to it if levels below it are wanted.
+    fn touch(&self, id: PostId, below: usize) -> Result<Vec<PostId>> {
+        let replies = match self.snapshot.agg(Target::Post(id))?.has_replies() && below > 0 {
             true => crate::schema::replies(self.snapshot, id)?.unwrap_or_default(),
             false => Vec::new(),
         };
         self.read_post(id)?;
         self.actor(id.author)?;
-        self.against(id.author)?;
+        self.block_set(id.author)?;
         self.touch_labels(id.author)?;
-        Ok(below)
+        Ok(replies)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::post::PostState;
+    use super::super::post_state::PostState;
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
 

@@ -1,33 +1,41 @@
 //! Which of the posts at hand an account likes or reposts.
 //!
-//! A page asks this for each of its posts, mostly of one viewer: the likes of an account that has not too many are held
-//! as a whole, so that the answer costs no read.
-
+//! A page asks this for each of its posts, mostly about one viewer. The likes of an account are cached as a whole if they
+//! are not too many, so that a page costs no read.
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
+use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target};
-use crate::store::{Ks, Reader};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Records of a kind that are held of one account.
 const MAX_HELD: usize = 1_000;
 
 /// The posts that an account likes or reposts, with the key of the record unless there are several; `None` if they are
 /// too many to hold.
-pub(super) type Made = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
+type EdgeMap = Option<Arc<FxHashMap<PostId, Option<Rkey>>>>;
 
-/// Bytes that they take.
-pub(super) fn weight(made: &Made) -> u64 {
-    128 + made.as_ref().map_or(0, |made| 37 * made.capacity() as u64)
+/// What accounts like and what they repost, by account and kind.
+pub(super) type OwnEdgesCache = RowViews<EdgeMap>;
+
+/// A cache of likes and reposts of `budget` bytes together; those of an account take forty kilobytes at worst.
+pub(super) fn cache(budget: u64) -> OwnEdgesCache {
+    RowViews::weighed(budget, weight)
 }
 
-/// What one answer needed of accounts so far, the last of each kind.
+/// Bytes that they take.
+fn weight(edges: &EdgeMap) -> u64 {
+    128 + edges.as_ref().map_or(0, |edges| 37 * edges.capacity() as u64)
+}
+
+/// The edge maps that an answer has at hand: of each kind that of the account it asked about last.
 #[derive(Default)]
-pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, Made)>);
+pub(super) struct OwnEdges(Vec<(EdgeKind, ActorId, EdgeMap)>);
 
 impl Hydrator<'_> {
     /// The AT-URI of an account's like or repost of a post.
@@ -39,11 +47,11 @@ impl Hydrator<'_> {
         actor: ActorId,
     ) -> Result<Option<String>> {
         let fallback = || self.fan_uri(kind, Target::Post(post), actor);
-        // The community's own likes stand beside those of the network, without a row on their author's side.
+        // Likes of community posts have a row by target only, none by author, so they are not in the edge map.
         if post.is_community() {
             return fallback();
         }
-        match self.made(known, kind, actor)?.as_ref().map(|made| made.get(&post)) {
+        match self.edge_map(known, kind, actor)?.as_ref().map(|edges| edges.get(&post)) {
             Some(None) => Ok(None),
             Some(Some(Some(rkey))) => {
                 let id = RecordId::from_index(actor, kind.collection(), *rkey);
@@ -53,41 +61,41 @@ impl Hydrator<'_> {
         }
     }
 
-    fn made<'k>(
+    fn edge_map<'k>(
         &self,
         OwnEdges(known): &'k mut OwnEdges,
         kind: EdgeKind,
         actor: ActorId,
-    ) -> Result<&'k Made> {
+    ) -> Result<&'k EdgeMap> {
         let at = match known.iter().position(|(of, _, _)| *of == kind) {
             Some(at) => at,
             None => {
-                known.push((kind, actor, self.load_made(kind, actor)?));
+                known.push((kind, actor, self.load_edge_map(kind, actor)?));
                 known.len() - 1
             }
         };
-        let Some((_, of, made)) = known.get_mut(at) else { return Ok(&None) };
+        let Some((_, of, edges)) = known.get_mut(at) else { return Ok(&None) };
         if *of != actor {
-            (*of, *made) = (actor, self.load_made(kind, actor)?);
+            (*of, *edges) = (actor, self.load_edge_map(kind, actor)?);
         }
-        Ok(made)
+        Ok(edges)
     }
 
-    fn load_made(&self, kind: EdgeKind, actor: ActorId) -> Result<Made> {
+    fn load_edge_map(&self, kind: EdgeKind, actor: ActorId) -> Result<EdgeMap> {
         let prefix = fwd_prefix(kind, actor);
-        self.snapshot.view(&self.shared.made, (Ks::Fwd, &prefix), || {
-            let (mut made, mut rows) = (FxHashMap::default(), 0);
+        self.snapshot.view(&self.shared.own_edges, (Ks::Fwd, &prefix), || {
+            let (mut edges, mut rows) = (FxHashMap::default(), 0);
             self.snapshot.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
                 let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
                 if let Some((rkey, edge)) = rkey.zip(EdgeRow::decode(key, value))
                     && let Target::Post(post) = edge.target
                 {
-                    made.entry(post).and_modify(|of| *of = None).or_insert(Some(rkey));
+                    edges.entry(post).and_modify(|of| *of = None).or_insert(Some(rkey));
                 }
                 rows += 1;
                 rows <= MAX_HELD
             })?;
-            Ok((Some(Arc::new(made)).filter(|_| rows <= MAX_HELD), true))
+            Ok((Some(Arc::new(edges)).filter(|_| rows <= MAX_HELD), true))
         })
     }
 }
@@ -96,6 +104,7 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
+    use crate::schema::Rows;
 
     fn liked(f: &Fixture, posts: &[PostId], actor: ActorId) -> Vec<Option<String>> {
         f.hydrate(&seen_by(None), |h| {
@@ -119,7 +128,7 @@ mod tests {
             f.snapshot().rkey_text(rkey).unwrap()
         );
         assert_eq!(liked(&f, &posts, bob), [None, Some(uri.clone())]);
-        // Of two records on one post the one counts that the index says.
+        // Of two records on one post that one counts which the index names.
         f.write(move |tx| {
             let key = crate::schema::rows::fwd_key(EdgeKind::Like, bob, Rkey(rkey.0 + 1024));
             let row = tx.edge(EdgeKind::Like, bob, rkey)?.unwrap();
@@ -158,7 +167,7 @@ mod tests {
         });
         f.edge(EdgeKind::Like, alice, Target::Post(post(7)), NOW);
         f.hydrate(&seen_by(None), |h| {
-            assert!(h.load_made(EdgeKind::Like, alice).unwrap().is_none())
+            assert!(h.load_edge_map(EdgeKind::Like, alice).unwrap().is_none())
         });
         let found = liked(&f, &[post(7), post(8)], alice);
         assert!(found[0].is_some() && found[1].is_none(), "only one of them is in the index");

@@ -1,35 +1,47 @@
 //! Who is on a list.
 //!
-//! An answer asks of each of its accounts whether it is on one of the lists that somebody blocks or muted. Of a list that
-//! is asked about again and again all members are read at once and held; of others single rows are read.
-
+//! For each account that an answer shows it asks whether the account is on a list that somebody blocks or muted. When it
+//! has asked often about the same list, all members are read at once and cached; until then single rows are read.
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::state::State;
 use super::{Hydrator, Result};
+use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
-use crate::schema::{ActorId, RecordId, Rows, Target};
-use crate::store::{Ks, Reader};
+use crate::schema::{ActorId, RecordId, Target};
+use crate::store::{Ks, Reader, RowViews};
 
-/// Members that are held of one list.
+/// ListMembers that are held of one list.
 const MAX_HELD: u64 = 10_000;
 /// So many rows of a scan cost as much as a point read.
 const SCAN_ADVANTAGE: u64 = 8;
 
 /// The members of a list; `None` if they are too many to hold, or to read for what was asked.
-pub(super) type Members = Option<Arc<FxHashSet<ActorId>>>;
+type ListMembers = Option<Arc<FxHashSet<ActorId>>>;
 
-/// What a held list takes, bytes.
-pub(super) fn weight(members: &Members) -> u64 {
+/// Members by list.
+pub(super) type ListMembersCache = RowViews<ListMembers>;
+
+/// A cache of members of lists, of `budget` bytes together.
+pub(super) fn cache(budget: u64) -> ListMembersCache {
+    RowViews::weighed(budget, weight)
+}
+
+/// Bytes that the members of a list take.
+fn weight(members: &ListMembers) -> u64 {
     128 + members.as_ref().map_or(0, |members| 6 * members.capacity() as u64)
 }
 
+/// What one answer knows of the lists that it asked about.
+pub(super) type ListLookups = FxHashMap<RecordId, ListLookup>;
+
 /// What one answer knows of a list.
-pub(super) struct Asked {
-    members: Members,
+pub(super) struct ListLookup {
+    members: ListMembers,
+    /// Rows that were read one by one because the members are not held.
     reads: u64,
 }
 
@@ -42,39 +54,39 @@ impl Hydrator<'_> {
     /// The same for an answer that asks about a list for many accounts.
     pub(super) fn is_on_list(
         &self,
-        state: &mut State,
+        lookups: &mut ListLookups,
         list: RecordId,
         member: ActorId,
     ) -> Result<bool> {
-        let asked = match state.listed.entry(list) {
-            std::collections::hash_map::Entry::Occupied(held) => held.into_mut(),
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(Asked { members: self.members(list, 0)?, reads: 0 })
+        let lookup = match lookups.entry(list) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(slot) => {
+                slot.insert(ListLookup { members: self.members(list, 0)?, reads: 0 })
             }
         };
-        if asked.members.is_none() {
-            asked.reads += 1;
-            // All of it costs no more than what was read of it one by one.
-            if asked.reads.is_power_of_two() {
-                asked.members = self.members(list, asked.reads * SCAN_ADVANTAGE)?;
+        if lookup.members.is_none() {
+            lookup.reads += 1;
+            // By now reading all members costs no more than the rows that were read one by one.
+            if lookup.reads.is_power_of_two() {
+                lookup.members = self.members(list, lookup.reads * SCAN_ADVANTAGE)?;
             }
         }
-        match &asked.members {
+        match &lookup.members {
             Some(members) => Ok(members.contains(&member)),
             None => self.is_member(list, member),
         }
     }
 
     /// The members of a list if they are held, or no more than `most`.
-    fn members(&self, list: RecordId, most: u64) -> Result<Members> {
+    fn members(&self, list: RecordId, most: u64) -> Result<ListMembers> {
         let target = Target::Record(list);
         let prefix = rev_prefix(EdgeKind::ListItem, target);
-        self.snapshot.view(&self.shared.listed, (Ks::Rev, &prefix), || {
+        self.snapshot.view(&self.shared.list_members, (Ks::Rev, &prefix), || {
             let most = most.min(MAX_HELD);
             if self.snapshot.agg(target)?.get(Counter::Items) > most {
                 return Ok((None, false));
             }
-            // Several items for one member count once, but all are read.
+            // The counter counts a member once, however many items name it, but a scan reads every item.
             let (mut members, mut left) = (FxHashSet::default(), 2 * most + 1);
             self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
                 members
@@ -82,8 +94,8 @@ impl Hydrator<'_> {
                 left -= 1;
                 left > 0
             })?;
-            let whole = left > 0;
-            Ok((Some(Arc::new(members)).filter(|_| whole), whole))
+            let complete = left > 0;
+            Ok((Some(Arc::new(members)).filter(|_| complete), complete))
         })
     }
 }
@@ -93,15 +105,15 @@ mod tests {
     use super::super::graph::MODLIST;
     use super::super::testing::{Fixture, seen_by};
     use super::*;
-    use crate::schema::Edit;
     use crate::schema::rows::rev_key;
+    use crate::schema::{Edit, Rows};
 
     /// Which of `accounts` are on a list, asked in one answer, and whether it was held in the end.
     fn listed(f: &Fixture, list: RecordId, accounts: &[ActorId]) -> (Vec<bool>, bool) {
         f.hydrate(&seen_by(None), |h| {
-            let mut state = h.state();
-            let on = accounts.iter().map(|id| h.is_on_list(&mut state, list, *id).unwrap());
-            (on.collect(), state.listed.get(&list).is_some_and(|asked| asked.members.is_some()))
+            let mut lookups = ListLookups::default();
+            let on = accounts.iter().map(|id| h.is_on_list(&mut lookups, list, *id).unwrap());
+            (on.collect(), lookups.get(&list).is_some_and(|lookup| lookup.members.is_some()))
         })
     }
 
@@ -125,7 +137,10 @@ mod tests {
         assert_eq!(listed(&f, other, &people), (all(2), true));
         let ctx = seen_by(None);
         let h = Hydrator { snapshot: &before, ctx: &ctx, shared: &f.shared };
-        assert!(!h.is_on_list(&mut h.state(), list, people[10]).unwrap(), "an older snapshot");
+        assert!(
+            !h.is_on_list(&mut ListLookups::default(), list, people[10]).unwrap(),
+            "an older snapshot"
+        );
         let gone = people[10];
         f.write(move |tx| {
             tx.del(Ks::Rev, &rev_key(EdgeKind::ListItem, Target::Record(list), gone));

@@ -1,7 +1,7 @@
-//! The accounts with a record on a target, the latest first: likers, reposters, followers.
+//! Reverse edges: the accounts with a record on a target (likers, reposters, followers), the latest first. Such an account
+//! is called a fan of the target.
 //!
-//! Popular targets have them in order of time; of others, all are read and sorted.
-
+//! For popular targets the index keeps them in the order of time; of other targets all are read and sorted.
 use super::record::record_cid;
 use super::{Hydrator, Result, fields};
 use crate::schema::bytes::ByteReader;
@@ -73,7 +73,7 @@ impl Hydrator<'_> {
         let prefix = rev_prefix(kind, target);
         self.snapshot.scan_prefix(Ks::Rev, &prefix, &mut |k, v| {
             let mut key = ByteReader::new(k.get(prefix.len()..).unwrap_or_default());
-            // Longer keys are duplicates.
+            // Longer keys are further records of the same account.
             if let (Some(actor), true, Some(row)) =
                 (key.actor(), key.is_empty(), FanRow::decode(target, v))
             {
