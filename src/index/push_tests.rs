@@ -42,7 +42,7 @@ async fn register(w: &World, token: &str) -> Registration {
         age_restricted: false,
     };
     let (to, held) = (w.actor("a"), new.clone());
-    w.writer.durable(move |tx| registrations::put(tx, to, &held)).await.unwrap();
+    w.writer.durable(move |tx| crate::private::testing::register(tx, to, &held)).await.unwrap();
     new
 }
 
@@ -67,7 +67,7 @@ async fn posts_that_were_subscribed_to_are_pushed() {
     w.commit("a", [follow(3, "b")]).await;
     let (a, b) = (w.actor("a"), w.actor("b"));
     let to = Subscription { at: NOW - 10, post: true, reply: false };
-    w.writer.durable(move |tx| subscriptions::put(tx, a, b, to)).await.unwrap();
+    w.writer.durable(move |tx| crate::private::testing::subscribe(tx, a, b, to)).await.unwrap();
     let new = |n, age| {
         let created = text(datetime::format_ms(NOW - age));
         op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", created)]))

@@ -95,7 +95,7 @@ impl World {
     fn private_tags(&self, who: &str) -> Vec<u8> {
         let (s, actor) = (self.store.snapshot(), self.actor(who));
         let mut tags = Vec::new();
-        for tag in private::OF_ACCOUNT.into_iter().chain([community::CONTENT]) {
+        for tag in private::tags_of_account().into_iter().chain([community::CONTENT]) {
             s.scan_prefix(Ks::Private, &Key::tag(tag).actor(actor), &mut |k, _| {
                 tags.push(k[0]);
                 true
@@ -157,7 +157,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     let mut w = world().await;
     assert_eq!(w.likes_and_replies(), [1, 1]);
     let private = w.private_tags("b");
-    assert_eq!(private.len(), private::OF_ACCOUNT.len() + 1);
+    assert_eq!(private.len(), private::tags_of_account().len() + 1);
     assert!(w.opt_out("b").await);
     assert!(!w.opt_out("b").await, "twice");
     nothing_of_it(&w, AccountStatus::OptedOut);

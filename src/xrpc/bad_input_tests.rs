@@ -165,13 +165,13 @@ impl World {
                 format!("at://{}/community.blacksky.feed.post/3kaaaaaaaaa2a", s.did(id).unwrap());
             subjects.push(of_community.clone());
             f.write(move |tx| {
-                bookmarks::put(tx, me, post, &seen, sort)?;
-                drafts::create(tx, me, DRAFT.to_owned(), sort, 99)?;
+                crate::private::testing::bookmark(tx, me, post, &seen, sort)?;
+                crate::private::testing::draft(tx, me, DRAFT.to_owned(), sort)?;
                 let post = json!({ "text": "hello", "createdAt": datetime::format_ms(sort) });
                 let new = NewPost::read(&dag_cbor::from_json(&post)).unwrap();
                 let Some(Target::Post(kept)) = tx.intern_target(&of_community)? else { panic!() };
                 community_posts::put(tx, kept, &new, sort)?;
-                subscriptions::put(tx, me, id, subscription)
+                crate::private::testing::subscribe(tx, me, id, subscription)
             });
             subjects.extend(records.map(|record| s.uri(record).unwrap()));
         }

@@ -50,7 +50,7 @@ impl Flags {
         let did = did.clone();
         let set = move |tx: &mut crate::store::Tx<'_>| {
             let actor = tx.intern_actor(did.as_str())?;
-            crate::private::set_opt_out(tx, actor, since);
+            crate::private::testing::set_opt_out(tx, actor, since);
             Ok(())
         };
         self.writer.durable(set).await
