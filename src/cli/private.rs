@@ -16,7 +16,7 @@ use super::{CliError, configuration};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
 use crate::private::portable::{Frame, Page, Row, Time, VERSION};
-use crate::runtime::{Private, Tally};
+use crate::runtime::{PrivateState, Tally};
 use crate::store::{Store, StoreError, Writer};
 
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 /// Who has the store open.
 enum Door {
     Server(PathBuf),
-    Here(Private, Writer, std::thread::JoinHandle<Result<(), StoreError>>),
+    Here(PrivateState, Writer, std::thread::JoinHandle<Result<(), StoreError>>),
 }
 
 impl Door {
@@ -92,7 +92,7 @@ impl Door {
         }
         let store = Store::open(path, memory)?;
         let (writer, thread) = Writer::start(store.clone())?;
-        Ok(Self::Here(Private::over(store, writer.clone())?, writer, thread))
+        Ok(Self::Here(PrivateState::over(store, writer.clone())?, writer, thread))
     }
 
     async fn ask<T: DeserializeOwned>(path: &Path, request: Value) -> Result<T, CliError> {

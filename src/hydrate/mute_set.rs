@@ -122,7 +122,13 @@ mod tests {
         f.write(move |tx| {
             for n in 0..MAX_LISTS {
                 let at = NOW + n as i64;
-                crate::private::testing::put(tx, Kind::MutedList, me, Some(Target::Record(id(n))), at)?;
+                crate::private::testing::put(
+                    tx,
+                    Kind::MutedList,
+                    me,
+                    Some(Target::Record(id(n))),
+                    at,
+                )?;
             }
             crate::private::testing::put(tx, Kind::MutedList, me, Some(Target::Record(list)), NOW)
         });

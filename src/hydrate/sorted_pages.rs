@@ -199,7 +199,12 @@ mod tests {
     fn a_page_of_subscriptions_that_one_store_began_another_with_other_numbers_goes_on_with() {
         let stores = replicas(|tx, me, other, n| {
             let at = NOW + i64::from(n / 300);
-            crate::private::testing::subscribe(tx, me, other, Subscription { at, post: true, reply: false })
+            crate::private::testing::subscribe(
+                tx,
+                me,
+                other,
+                Subscription { at, post: true, reply: false },
+            )
         });
         let contexts = [0, 1].map(|at: usize| seen_by(Some(stores[at].1)));
         let all = walk(|at, cursor| {

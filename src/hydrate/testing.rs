@@ -256,7 +256,12 @@ impl Fixture {
 
     pub(crate) fn mute(&self, viewer: ActorId, subject: ActorId) {
         self.write(move |tx| {
-            crate::private::testing::put_mute(tx, viewer, subject, Mute { at: NOW, ..Mute::default() })
+            crate::private::testing::put_mute(
+                tx,
+                viewer,
+                subject,
+                Mute { at: NOW, ..Mute::default() },
+            )
         });
     }
 

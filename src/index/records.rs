@@ -7,6 +7,7 @@ use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
 use super::{Index, fields, notify, posts};
 use crate::event::{Op, Record};
+use crate::private;
 use crate::schema::rebuild::{Held, held_cid, shared_cid};
 use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
@@ -107,7 +108,7 @@ impl Index {
             None => {
                 // The content goes with its stub.
                 if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
-                    self.remove_community_post(tx, post)?;
+                    private::withdraw(self, tx, post)?;
                 }
                 self.delete(tx, id, time)
             }

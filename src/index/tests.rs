@@ -452,7 +452,9 @@ async fn muted_threads_and_hidden_replies_do_not_notify() {
     w.join("a").await;
     let (me, muted) = (w.actor("a"), Target::Post(w.post("a", 1)));
     w.writer
-        .durable(move |tx| crate::private::testing::put(tx, private::Kind::MutedThread, me, Some(muted), 1))
+        .durable(move |tx| {
+            crate::private::testing::put(tx, private::Kind::MutedThread, me, Some(muted), 1)
+        })
         .await
         .unwrap();
     let other = uri("a", POST, 2);
@@ -465,7 +467,12 @@ fn community_post(tx: &mut Tx<'_>, of: ActorId, n: u64) -> Result<PostId, StoreE
     let uri = format!("at://{}/community.blacksky.feed.post/{}", tx.did(of)?, tid(n));
     let Some(Target::Post(id)) = tx.intern_target(&uri)? else { panic!("{uri}") };
     let input = map([("text", text("hi")), ("createdAt", text(at(n)))]);
-    crate::private::testing::community_post(tx, id, &community::NewPost::read(&input).unwrap(), NOW)?;
+    crate::private::testing::community_post(
+        tx,
+        id,
+        &community::NewPost::read(&input).unwrap(),
+        NOW,
+    )?;
     Ok(id)
 }
 
@@ -502,7 +509,12 @@ pub(super) fn one_private_row_of_each_kind(
     use private::Kind::*;
     let post = PostId { author: about, rkey: Rkey(1) };
     let subscription = subscriptions::Subscription { at: 1, post: true, reply: true };
-    crate::private::testing::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
+    crate::private::testing::put_mute(
+        tx,
+        of,
+        about,
+        private::Mute { at: 1, ..Default::default() },
+    )?;
     crate::private::testing::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
     crate::private::testing::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
     crate::private::testing::subscribe(tx, of, about, subscription)?;

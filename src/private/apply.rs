@@ -116,17 +116,25 @@ pub fn settles<R: Reader>(r: &R, owner: ActorId, row: &Row) -> Result<bool, Stor
     if goes == Goes::Never {
         return Ok(true);
     }
-    let purge = purge::purge(r, owner)?;
-    let deleted = r.actor(owner)?.is_some_and(|row| row.status == AccountStatus::Deleted);
     Ok(match goes {
         Goes::WithPosts => {
-            purge.is_none() && !deleted && opt_outs::opted_out(r, owner)?.is_none()
+            purge::purge(r, owner)?.is_none()
+                && keeps_settings(r, owner)?
+                && opt_outs::opted_out(r, owner)?.is_none()
         }
-        // A repo that the operator removed is deleted, too, until the last of it went.
-        _ => match purge {
-            Some(purge) => !purge.takes_settings(),
-            None => !deleted,
-        },
+        _ => keeps_settings(r, owner)?,
+    })
+}
+
+/// Whether an account may set something here: not while or after it is deleted.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn keeps_settings<R: Reader>(r: &R, owner: ActorId) -> Result<bool, StoreError> {
+    Ok(match purge::purge(r, owner)? {
+        // One whose repo the operator removed counts as deleted until the last of that went.
+        Some(purge) => !purge.takes_settings(),
+        None => r.actor(owner)?.is_none_or(|row| row.status != AccountStatus::Deleted),
     })
 }
 
@@ -135,11 +143,7 @@ pub fn settles<R: Reader>(r: &R, owner: ActorId, row: &Row) -> Result<bool, Stor
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn withdraw(
-    effects: &dyn Effects,
-    tx: &mut Tx<'_>,
-    post: PostId,
-) -> Result<bool, StoreError> {
+pub fn withdraw(effects: &dyn Effects, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
     community::take(effects, tx, post)
 }
 

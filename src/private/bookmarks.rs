@@ -313,7 +313,9 @@ mod tests {
             assert!(b.change(move |r| add(r, DID, &uri(n), "cid", at)).await);
         }
         assert!(b.change(|r| add(r, OTHER, &uri('3'), "other", 7)).await);
-        assert!(!b.change(|r| add(r, DID, "at://handle.example/app.bsky.feed.post/x", "", 9)).await);
+        assert!(
+            !b.change(|r| add(r, DID, "at://handle.example/app.bsky.feed.post/x", "", 9)).await
+        );
         let (me, you) = (b.actor(DID), b.actor(OTHER));
         let post = |n| match b.snapshot().target(&uri(n)).unwrap() {
             Some(Target::Post(post)) => post,
@@ -328,8 +330,7 @@ mod tests {
         assert_eq!(named(&first), "43");
         assert_eq!(named(&posts(Some(first[1].0), 2)), "5");
         assert_eq!(first[0].0.micros(), 5002);
-        let count =
-            |n| b.snapshot().agg(Target::Post(post(n))).unwrap().get(Counter::Bookmarks);
+        let count = |n| b.snapshot().agg(Target::Post(post(n))).unwrap().get(Counter::Bookmarks);
         assert_eq!((count('3'), count('4'), count('5')), (2, 1, 1));
         for _ in 0..2 {
             b.change(|_| Ok((vec![take_away(DID, &uri('4'))], ()))).await;

@@ -578,7 +578,12 @@ mod tests {
                 let strong = json!({ "uri": tx.post_uri(root)?, "cid": "c" });
                 let thread = json!({ "root": strong, "parent": strong });
                 let quote = json!({ "$type": "app.bsky.embed.record", "record": strong });
-                testing::community_post(tx, root, &new(json!({ "text": "a", "createdAt": at(1) })), i64::MAX)?;
+                testing::community_post(
+                    tx,
+                    root,
+                    &new(json!({ "text": "a", "createdAt": at(1) })),
+                    i64::MAX,
+                )?;
                 let answer = json!({ "text": "b", "createdAt": at(9), "reply": thread });
                 testing::community_post(tx, reply, &new(answer.clone()), 1_700_000_000_002)?;
                 testing::community_post(tx, reply, &new(answer), 1_700_000_000_005)?;

@@ -143,7 +143,11 @@ fn count<R: Reader + ?Sized>(r: &R, owner: ActorId) -> Result<usize, StoreError>
 }
 
 /// `at`, or later if another draft was changed then.
-fn next_update<R: Reader + ?Sized>(r: &R, owner: ActorId, at: i64) -> Result<i64, StoreError> {
+pub(super) fn next_update<R: Reader + ?Sized>(
+    r: &R,
+    owner: ActorId,
+    at: i64,
+) -> Result<i64, StoreError> {
     let mut newest = None;
     r.scan_prefix(Ks::Private, &of_owner(owner), &mut |k, _| {
         newest = by_time_row(k).map(|(_, updated, _)| updated);

@@ -35,7 +35,7 @@ pub mod takeout;
 pub mod testing;
 mod timed;
 
-pub use apply::{Private, apply, forget, settles, withdraw};
+pub use apply::{Private, apply, forget, keeps_settings, withdraw};
 pub use change::{Afterwards, Change, Moderated, Plan, nothing};
 pub use effects::{Effects, Together};
 pub use kinds::{Row, RowKey};

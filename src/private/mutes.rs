@@ -98,13 +98,7 @@ pub enum MutedRecord {
 }
 
 /// Mutes a record; one that is muted keeps its time. One that is not named by the DID of its owner is passed over.
-pub fn mute_record<R: Reader>(
-    r: &R,
-    viewer: &str,
-    what: MutedRecord,
-    uri: &str,
-    at: i64,
-) -> Plan {
+pub fn mute_record<R: Reader>(r: &R, viewer: &str, what: MutedRecord, uri: &str, at: i64) -> Plan {
     let kind = match what {
         MutedRecord::List => Kind::MutedList,
         MutedRecord::Thread => Kind::MutedThread,
@@ -263,14 +257,7 @@ macro_rules! muted_record {
     };
 }
 
-muted_record!(
-    MutedList,
-    MutedListKey,
-    Kind::MutedList,
-    Row::ListMute,
-    list,
-    "app.bsky.graph.list"
-);
+muted_record!(MutedList, MutedListKey, Kind::MutedList, Row::ListMute, list, "app.bsky.graph.list");
 muted_record!(
     MutedThread,
     MutedThreadKey,

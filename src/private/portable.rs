@@ -15,8 +15,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Private, settles};
-use super::kinds::{self, Exported};
 pub use super::kinds::Row;
+use super::kinds::{self, Exported};
 pub use super::names::Time;
 use crate::schema::Rows;
 use crate::store::{Ks, Reader, StoreError, Tx};

@@ -8,7 +8,7 @@ use super::super::subscriptions::{self, Subscription};
 use super::super::testing::{self, Bench, DID as ME, OTHER, a_draft};
 use super::super::{
     Kind, Mute, Plan, Takedown, bookmarks, community, drafts, members, mutes, opt_outs,
-    preferences, priority, seen, takedowns, tags_of_account,
+    preferences, priority, seen, tags_of_account, takedowns,
 };
 use super::*;
 use crate::repo::dag_cbor;
@@ -182,10 +182,14 @@ async fn a_change_means_the_same_in_any_store_once_or_twice() {
     let mut kinds = std::collections::BTreeSet::new();
     for change in changes.into_iter().chain(nothing_of_it()) {
         let json = serde_json::to_value(&change).unwrap();
-        kinds.insert(json.pointer("/put/kind").or(json.pointer("/gone/kind")).cloned().map_or(
-            json.as_object().unwrap().keys().next().unwrap().clone(),
-            |kind| kind.to_string(),
-        ));
+        kinds.insert(
+            json.pointer("/put/kind")
+                .or(json.pointer("/gone/kind"))
+                .cloned()
+                .map_or(json.as_object().unwrap().keys().next().unwrap().clone(), |kind| {
+                    kind.to_string()
+                }),
+        );
         let back: Change = serde_json::from_value(json).unwrap();
         assert_eq!(back, change);
         once.apply(&[change.clone()]).await;
@@ -243,12 +247,9 @@ async fn who_goes_is_given_nothing_more() {
     let (changes, ()) = Bench::new().plan(everything).await;
     let about_others = |line: &&String| !line.contains(r#""viewer""#);
     // Settings go with the account, posts with what was collected of it, too.
-    for (purge, left) in [
-        (Purge::Deleted, 0),
-        (Purge::Everything, 0),
-        (Purge::Collected, 11),
-        (Purge::Records, 11),
-    ] {
+    for (purge, left) in
+        [(Purge::Deleted, 0), (Purge::Everything, 0), (Purge::Collected, 11), (Purge::Records, 11)]
+    {
         let b = Bench::new();
         let me = b.intern(ME).await;
         b.write(move |tx| {
@@ -302,10 +303,7 @@ async fn what_is_there_stays_unless_it_is_older() {
     let cases = [
         (json!({ "kind": "seen", "viewer": ME, "at": time(4) }), Restored::Kept),
         (json!({ "kind": "seen", "viewer": ME, "at": time(50) }), Restored::Written),
-        (
-            json!({ "kind": "mute", "viewer": ME, "subject": OTHER, "at": time(50) }),
-            Restored::Kept,
-        ),
+        (json!({ "kind": "mute", "viewer": ME, "subject": OTHER, "at": time(50) }), Restored::Kept),
         (json!({ "kind": "preferences", "viewer": ME, "preferences": {} }), Restored::Kept),
         (
             json!({ "kind": "draft", "viewer": ME, "id": id, "createdAt": time(9), "updatedAt": time(8),

@@ -261,11 +261,7 @@ impl Kept for BlobTakenDown {
         Ok(())
     }
 
-    fn remove(
-        key: &BlobTakenDownKey,
-        _: &dyn Effects,
-        tx: &mut Tx<'_>,
-    ) -> Result<(), StoreError> {
+    fn remove(key: &BlobTakenDownKey, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         if let Some(owner) = tx.actor_id(&key.did)? {
             set_blob(tx, owner, &key.cid, None);
         }

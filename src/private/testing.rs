@@ -21,7 +21,7 @@ pub(crate) const OTHER: &str = "did:plc:you";
 
 type Done = Result<(), StoreError>;
 
-/// A row of this kind; one that is there keeps its time, but for what was seen.
+/// A row of this kind, whatever it would mean to others; one that is there keeps its time, but for what was seen.
 pub(crate) fn put(
     tx: &mut Tx<'_>,
     kind: Kind,
@@ -67,13 +67,7 @@ pub(crate) fn set_opt_out(tx: &mut Tx<'_>, actor: ActorId, since: Option<i64>) {
     }
 }
 
-pub(crate) fn bookmark(
-    tx: &mut Tx<'_>,
-    viewer: ActorId,
-    post: PostId,
-    cid: &str,
-    at: i64,
-) -> Done {
+pub(crate) fn bookmark(tx: &mut Tx<'_>, viewer: ActorId, post: PostId, cid: &str, at: i64) -> Done {
     if bookmarks::get(tx, viewer, post)?.is_some() {
         return Ok(());
     }
@@ -87,6 +81,7 @@ pub(crate) fn draft(
     json: String,
     at: i64,
 ) -> Result<Tid, StoreError> {
+    let at = drafts::next_update(tx, owner, at)?;
     let id = Tid::from_micros(u64::try_from(at).unwrap() * 1000, 0);
     drafts::write(tx, owner, id, &Draft { created: at, updated: at, json })?;
     Ok(id)

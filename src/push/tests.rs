@@ -123,7 +123,7 @@ impl World {
         let clock = Arc::clone(&self.clock);
         Push::new(PushParts {
             store: self.f.store.clone(),
-            writer: self.f.writer.clone(),
+            private: private::Private::new(self.f.writer.clone(), Arc::new(())),
             hydration: Arc::clone(&self.f.shared),
             labelers: Box::new(Vec::new),
             community: self.inside.clone().map(|members| Arc::new(Inside(members)) as _),

@@ -1,5 +1,4 @@
-//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications and
-//! community posts; and `aerie member` with the members of the configuration.
+//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications; and `aerie member` with the members of the configuration.
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
@@ -7,20 +6,19 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::Index;
-use crate::private;
-use crate::private::community::NewPost;
+use crate::private::{self, Private};
 use crate::push::CommunityGate;
 use crate::schema::rows::Counter;
-use crate::schema::{Edit, PostId, Rows, Target};
-use crate::store::{Reader, Store, StoreError, Tx, Writer};
+use crate::schema::{Edit, Rows, Target};
+use crate::store::{Store, StoreError};
 use crate::syntax::Did;
-use crate::xrpc::{AppCtx, Clock, CommunityPosts, Members};
+use crate::xrpc::{AppCtx, Clock, Members};
 
 /// Members of the index.
 pub(super) struct IndexMembers {
     pub(super) index: Arc<Index>,
     pub(super) store: Store,
-    pub(super) writer: Writer,
+    pub(super) private: Private,
     pub(super) clock: Clock,
 }
 
@@ -34,28 +32,12 @@ impl Members for IndexMembers {
                 // The network has not shown it yet, but its token was good.
                 None => {
                     let did = viewer.as_str().to_owned();
-                    self.writer.durable(move |tx| tx.intern_actor(&did)).await?
+                    self.private.writer().durable(move |tx| tx.intern_actor(&did)).await?
                 }
             };
             let now = i64::try_from((self.clock)()).unwrap_or(i64::MAX);
-            self.index.ensure_member(&self.store, &self.writer, actor, now).await
+            self.index.ensure_member(&self.store, &self.private, actor, now).await
         })
-    }
-}
-
-impl CommunityPosts for Index {
-    fn put(
-        &self,
-        tx: &mut Tx<'_>,
-        post: PostId,
-        new: &NewPost,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        self.put_community_post(tx, post, new, now)
-    }
-
-    fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
-        self.remove_community_post(tx, post)
     }
 }
 
@@ -83,7 +65,7 @@ pub(super) async fn expect_all(
         return Ok(());
     }
     let dids = configured.iter().map(|did| did.as_str().to_owned()).collect();
-    members.index.expect_members(&members.writer, dids).await
+    members.index.expect_members(members.private.writer(), dids).await
 }
 
 /// Makes the accounts of the configuration members.
@@ -146,8 +128,8 @@ impl Operator {
         let actor = self.members.store.snapshot().actor_id(did.as_str()).map_err(words)?;
         let was = match actor {
             Some(actor) => {
-                let IndexMembers { index, writer, .. } = &*self.members;
-                index.remove_member(writer, actor).await.map_err(words)?
+                let IndexMembers { index, private, .. } = &*self.members;
+                index.remove_member(private, actor).await.map_err(words)?
             }
             None => false,
         };

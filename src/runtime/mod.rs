@@ -25,7 +25,7 @@ mod status;
 
 pub use identities::import as import_identities;
 pub use import::import;
-pub use private::{Private, Tally};
+pub use private::{PrivateState, Tally};
 pub use retention::{Keeper, Report};
 pub use serve::{ServeError, run};
 

@@ -7,18 +7,17 @@ use serde_json::Value;
 
 use crate::index::Index;
 use crate::moderation::Takedowns;
-use crate::private::Takedown;
 use crate::private::portable::{self, Page, Restored, Row};
-use crate::schema::{Edit, Rows};
-use crate::store::{Reader, Store, StoreError, Tx, Writer};
+use crate::private::{Effects, Private, Together};
+use crate::schema::Edit;
+use crate::store::{Store, StoreError, Writer};
 
 /// Whoever may read and write private state.
 #[derive(Clone)]
-pub struct Private {
+pub struct PrivateState {
     store: Store,
-    writer: Writer,
+    private: Private,
     index: Arc<Index>,
-    takedowns: Takedowns,
 }
 
 /// What became of rows.
@@ -45,27 +44,30 @@ impl Tally {
             Restored::Written => self.written += 1,
             Restored::Kept => self.kept += 1,
             Restored::Deleted => self.deleted += 1,
-            Restored::NotHere => {}
+            // Counted once it is one.
+            Restored::Joins => {}
         }
     }
 }
 
-impl Private {
+/// Private state over a writer, whose changes `index` and `takedowns` follow.
+pub(super) fn followed(writer: Writer, index: &Arc<Index>, takedowns: &Takedowns) -> Private {
+    let effects: Vec<Arc<dyn Effects>> = vec![Arc::clone(index) as _, Arc::new(takedowns.clone())];
+    Private::new(writer, Arc::new(Together(effects)))
+}
+
+impl PrivateState {
     /// Over the parts of a running server.
-    pub(super) fn new(
-        store: Store,
-        writer: Writer,
-        index: Arc<Index>,
-        takedowns: Takedowns,
-    ) -> Self {
-        Self { store, writer, index, takedowns }
+    pub(super) fn new(store: Store, private: Private, index: Arc<Index>) -> Self {
+        Self { store, private, index }
     }
 
     /// Over a store that no server has open.
     pub fn over(store: Store, writer: Writer) -> Result<Self, StoreError> {
-        let (index, _) = Index::new(&store)?;
+        let index = Arc::new(Index::new(&store)?.0);
         let takedowns = Takedowns::load(&store.snapshot())?;
-        Ok(Self::new(store, writer, Arc::new(index), takedowns))
+        let private = followed(writer, &index, &takedowns);
+        Ok(Self::new(store, private, index))
     }
 
     /// Some rows, from `next` of the page before. Blocks.
@@ -75,24 +77,17 @@ impl Private {
 
     /// Puts rows that were checked in. Each row is in whole or not at all; what is in stays when a later one fails.
     pub async fn import(&self, rows: Vec<Row>) -> Result<Tally, StoreError> {
-        let done = self.writer.durable(move |tx| {
-            let done = rows.iter().map(|row| portable::restore(tx, row));
-            let done = done.collect::<Result<Vec<_>, _>>()?;
+        let private = self.private.clone();
+        let done = self.private.writer().durable(move |tx| {
+            let done = portable::import(&private, tx, &rows)?;
             Ok((rows, done))
         });
         let (rows, done) = done.await?;
         let mut tally = Tally::default();
         for (row, done) in rows.into_iter().zip(done) {
             match (row, done) {
-                (Row::Member { viewer, at }, Restored::NotHere) => {
-                    tally.count(self.member(viewer, at.0).await?);
-                }
-                (Row::OptOut { did, at }, Restored::NotHere) => {
-                    tally.count(self.opt_out(did, at.0).await?);
-                }
-                (Row::Takedown { subject, at, reference }, Restored::NotHere) => {
-                    let takedown = Takedown { at: at.0, reference };
-                    tally.count(self.takedown(subject, takedown).await?);
+                (Row::Member(member), Restored::Joins) => {
+                    tally.count(self.member(member.viewer, member.at.0).await?);
                 }
                 (_, done) => tally.count(done),
             }
@@ -102,31 +97,11 @@ impl Private {
 
     /// Notifications from before are built, as for everyone who becomes a member.
     async fn member(&self, did: String, at: i64) -> Result<Restored, StoreError> {
-        let actor = self.writer.durable(move |tx| tx.intern_actor(&did)).await?;
+        let actor = self.private.writer().durable(move |tx| tx.intern_actor(&did)).await?;
         if self.index.members().contains(actor) {
             return Ok(Restored::Kept);
         }
-        self.index.ensure_member(&self.store, &self.writer, actor, at).await?;
-        Ok(Restored::Written)
-    }
-
-    /// What was collected goes, as for everyone who opts out.
-    async fn opt_out(&self, did: String, at: i64) -> Result<Restored, StoreError> {
-        let index = Arc::clone(&self.index);
-        let opt_out = move |tx: &mut Tx<'_>| {
-            let actor = tx.intern_actor(&did)?;
-            index.opt_out(tx, actor, at)
-        };
-        let new = self.writer.durable(opt_out).await?;
-        Ok(if new { Restored::Written } else { Restored::Kept })
-    }
-
-    async fn takedown(&self, subject: String, takedown: Takedown) -> Result<Restored, StoreError> {
-        let known = self.store.snapshot().target(&subject)?;
-        if known.is_some_and(|target| self.takedowns.contains(target)) {
-            return Ok(Restored::Kept);
-        }
-        self.takedowns.set(&self.writer, subject, Some(takedown)).await?;
+        self.index.ensure_member(&self.store, &self.private, actor, at).await?;
         Ok(Restored::Written)
     }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::{Index, Removed};
-use crate::private::{self, Standing, takeout};
-use crate::schema::{ActorId, Edit, Rows};
-use crate::store::{Reader, Snapshot, Store, StoreError, Tx, Writer};
+use crate::private::{self, Afterwards, Private, Standing, opt_outs, takeout};
+use crate::schema::{ActorId, Rows};
+use crate::store::{Snapshot, Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::xrpc::{Clock, Rights};
 
@@ -17,7 +17,7 @@ use crate::xrpc::{Clock, Rights};
 pub(super) struct IndexRights {
     pub(super) index: Arc<Index>,
     pub(super) store: Store,
-    pub(super) writer: Writer,
+    pub(super) private: Private,
     pub(super) clock: Clock,
 }
 
@@ -26,22 +26,6 @@ impl IndexRights {
         i64::try_from((self.clock)()).unwrap_or(i64::MAX)
     }
 
-    /// Changes what is held of an account; answers when it is on disk.
-    async fn change<T: Send + 'static>(
-        &self,
-        did: &Did,
-        change: impl FnOnce(&Index, &mut Tx<'_>, ActorId, i64) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (index, did, now) = (Arc::clone(&self.index), did.clone(), self.now());
-        let job = self.writer.durable(move |tx| {
-            let actor = tx.intern_actor(did.as_str())?;
-            change(&index, tx, actor, now)
-        });
-        job.await
-    }
-}
-
-impl IndexRights {
     /// Fetches a repo no more, and deletes what is held of it if wanted. Of one that was never seen there is nothing.
     async fn remove(
         &self,
@@ -49,8 +33,9 @@ impl IndexRights {
         delete: bool,
     ) -> Result<(Option<ActorId>, Removed), StoreError> {
         let (index, did, now) = (Arc::clone(&self.index), did.clone(), self.now());
-        let job = self.writer.durable(move |tx| match tx.actor_id(did.as_str())? {
-            Some(actor) => Ok((Some(actor), index.remove_repo(tx, actor, delete, now)?)),
+        let private = self.private.clone();
+        let job = self.private.writer().durable(move |tx| match tx.actor_id(did.as_str())? {
+            Some(actor) => Ok((Some(actor), index.remove_repo(&private, tx, actor, delete, now)?)),
             None => Ok((None, Removed::default())),
         });
         job.await
@@ -59,20 +44,20 @@ impl IndexRights {
 
 impl Rights for IndexRights {
     fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.change(did, |index, tx, actor, now| index.opt_out(tx, actor, now).map(drop)))
+        let (did, now) = (did.clone(), self.now());
+        let plan = move |r: &Tx<'_>| opt_outs::opt_out(r, did.as_str(), now);
+        Box::pin(async move { self.private.change(plan).await.map(drop) })
     }
 
     fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.change(did, Index::opt_in))
+        let (did, now) = (did.clone(), self.now());
+        Box::pin(self.private.change(move |r| opt_outs::opt_in(r, did.as_str(), now)))
     }
 
     fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.change(did, move |index, tx, actor, now| {
-            if opt_out {
-                index.opt_out(tx, actor, now)?;
-            }
-            index.erase(tx, actor, now)
-        }))
+        let (did, now) = (did.clone(), self.now());
+        let then = if opt_out { Afterwards::OptedOut } else { Afterwards::Collected };
+        Box::pin(self.private.change(move |r| opt_outs::erase(r, did.as_str(), then, now)))
     }
 }
 

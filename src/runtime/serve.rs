@@ -16,7 +16,7 @@ use super::identities::{self, Identities};
 use super::keys::FromDocuments;
 use super::members::{self, Door, IndexMembers, Operator};
 use super::on_read::{Cache, FromPds};
-use super::private::{self, Private};
+use super::private::{self, PrivateState, followed};
 use super::retention::{self, Keeper};
 use super::rights::{self, IndexRights};
 use super::sink::{Applied, ToWriter};
@@ -182,10 +182,11 @@ async fn serve(
     });
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
-    let community = community(&config, &dialer, &index);
+    let community = community(&config, &dialer);
+    let private = followed(writer.clone(), &index, &hydration.takedowns);
     let push = Push::new(push::PushParts {
         store: store.clone(),
-        writer: writer.clone(),
+        private: private.clone(),
         hydration: Arc::clone(&hydration),
         labelers: labelers_of(&default_labelers),
         community: community.is_some().then(|| Arc::new(Door(Arc::clone(&handlers))) as _),
@@ -202,14 +203,14 @@ async fn serve(
     let members = Arc::new(IndexMembers {
         index: Arc::clone(&index),
         store: store.clone(),
-        writer: writer.clone(),
+        private: private.clone(),
         clock: now_ms,
     });
     let view = Arc::<View>::default();
     let rights = IndexRights {
         index: Arc::clone(&index),
         store: store.clone(),
-        writer: writer.clone(),
+        private: private.clone(),
         clock: now_ms,
     };
     let cache = Arc::new(Cache {
@@ -237,7 +238,7 @@ async fn serve(
         auth,
         media,
         store: store.clone(),
-        writer: writer.clone(),
+        private: private.clone(),
         hydration,
         reads: ReadPool::start(threads, 1024)?,
         members: Arc::clone(&members) as _,
@@ -283,12 +284,7 @@ async fn serve(
     // Starts the sources, so that the first answer of the status knows of them.
     watch.look(&config).await?;
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
-    let private = Private::new(
-        store.clone(),
-        writer.clone(),
-        Arc::clone(&index),
-        ctx.hydration.takedowns.clone(),
-    );
+    let private = PrivateState::new(store.clone(), private, Arc::clone(&index));
     let backfill = Backfill {
         sources: Arc::clone(&sources),
         identity: for_commands,
@@ -378,7 +374,7 @@ async fn serve(
 /// Whoever carries out the operator's commands.
 struct Commands {
     board: Arc<Board>,
-    private: Private,
+    private: PrivateState,
     rights: rights::Operator,
     backfill: Backfill,
     members: Operator,
@@ -451,7 +447,7 @@ fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
 }
 
 /// Its hook is named in the configuration, so it may be on the operator's own network.
-fn community(config: &Config, dialer: &Dialer, index: &Arc<Index>) -> Option<Arc<Community>> {
+fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Community>> {
     let config::Community { list, hook, posts } = config.community.clone();
     if list.is_none() && hook.is_none() {
         return None;
@@ -459,7 +455,7 @@ fn community(config: &Config, dialer: &Dialer, index: &Arc<Index>) -> Option<Arc
     let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
     let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
     let most = usize::try_from(posts).unwrap_or(usize::MAX);
-    Some(Arc::new(Community::new(list, hook, Arc::clone(index) as _, most)))
+    Some(Arc::new(Community::new(list, hook, most)))
 }
 
 fn client_config(config: &Config) -> ClientConfig {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
+use crate::index::Index;
 use crate::lexicon::catalog;
 use crate::schema::{ActorId, Rows};
 use crate::store::Reader;
@@ -31,7 +32,10 @@ impl Server {
     }
 
     /// With community posts.
-    pub(in crate::xrpc) fn with(fixture: Fixture, community: Option<Arc<Community>>) -> Self {
+    pub(in crate::xrpc) fn with(
+        fixture: Fixture,
+        community: Option<(Arc<Community>, Arc<Index>)>,
+    ) -> Self {
         let Fixture { store, writer, shared, .. } = &fixture;
         let keys = Arc::default();
         let generators = Arc::new(FakeGenerators::default());
