@@ -1,4 +1,5 @@
 //! The socket itself, both ends.
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! `aerie account`: what people may ask for, done by the operator: opting out, deletion, a copy of everything.
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;

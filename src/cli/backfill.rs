@@ -1,4 +1,5 @@
 //! `aerie backfill`: whole hosts, collections, the network; progress of everything that is fetched.
+
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `aerie config`: what the configuration is, whether it is valid, and what it could be.
+
 use std::io::Write;
 
 use clap::Subcommand;

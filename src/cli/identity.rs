@@ -1,4 +1,5 @@
 //! `aerie identity`: what is known of DIDs in bulk, from the PLC directory's export and from files of it.
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

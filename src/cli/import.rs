@@ -1,4 +1,5 @@
 //! `aerie repo import`: CAR files, through the running server or into the store itself.
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! `aerie member`: the accounts whose notifications are kept, and around whom the scope is drawn.
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 

@@ -2,6 +2,7 @@
 //!
 //! Both ways go through the running server, or, if there is none, through the store itself. The format of the file is
 //! [`crate::private::portable`]'s.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,4 +1,5 @@
 //! `aerie repo`: single repositories, by DID or handle.
+
 use std::io::BufRead as _;
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
 //! `aerie retention` and `aerie scope`: takes away what the scope does not keep, or says what would go.
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `aerie serve`: runs the server.
+
 use super::{CliError, configuration};
 use crate::config::{LogFormat, Sources};
 use crate::{runtime, telemetry};

@@ -1,4 +1,5 @@
 //! `aerie status`: what the running server says about itself.
+
 use serde_json::{Value, json};
 
 use super::{CliError, answer, print};

@@ -1,4 +1,5 @@
 //! `aerie xrpc`: what the server can be asked.
+
 use std::io::Write as _;
 
 use clap::Subcommand;

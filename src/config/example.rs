@@ -1,4 +1,5 @@
 //! `config.example.toml`, made from the table.
+
 use std::fmt::Write;
 
 use super::options::{Example, OPTIONS, Opt, SECTIONS};

@@ -1,4 +1,5 @@
 //! Reads the sources, weakest first, applies the table, and collects every error.
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! The option table: every key, once. Parsing, defaults, the environment, the example file, `config show` and
 //! `config check` are all made from it.
+
 use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
 use super::value::Value;
 use super::{Config, HandleOverride, Labeler, LiveNow, LogFormat, ScopeMode, Secret};

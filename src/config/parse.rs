@@ -1,4 +1,5 @@
 //! From a raw [`Value`] to a typed one, with a message that says what was expected.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The value of each option as it was given, and where it was given: what `config show` prints.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

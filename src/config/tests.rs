@@ -1,4 +1,5 @@
 //! Table-driven tests of loading, errors, the example file and reloads.
+
 use super::options::{Example, OPTIONS, SECTIONS, Shape};
 use super::*;
 

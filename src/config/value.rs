@@ -1,4 +1,5 @@
 //! Raw values of options, before they have a type: what TOML and the environment have in common.
+
 use std::fmt;
 
 /// A value together with the line it was written on.

@@ -3,6 +3,7 @@
 //! A frame is two CBOR items, a header and a body. Decoding shares the frame's memory for `blocks` and copies the few
 //! short texts; it believes nothing, and leaves every check of content to `repo::verify`. Fields it does not know are
 //! passed over, for the protocol grows; item-level CBOR rules and caps hold all the same.
+
 use bytes::Bytes;
 
 pub use crate::repo::message::{CommitFrame, OpAction, RepoOp, SyncFrame};

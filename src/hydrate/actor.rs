@@ -1,17 +1,17 @@
 //! An account: what is the same for every viewer, from half a dozen point reads, cached in [`super::Shared`].
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
-use super::fields;
 use super::images::ImagePreset;
 use super::record::{Json, ShownRecord};
 use super::settings::HydrationSettings;
 use super::{Hydrator, Result};
 use crate::private;
-use crate::schema::Rows;
+use crate::repo::fields;
 use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
-use crate::schema::{ActorId, CollId, RecordId, Rkey, Target, collections as c};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 use crate::syntax::datetime;
 

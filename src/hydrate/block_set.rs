@@ -1,13 +1,14 @@
 //! Whom an account blocks, and which lists: read once and held by account, since every answer asks it of every account
 //! that it shows.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use super::{Hydrator, Result, fields};
-use crate::schema::Rows;
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, EdgeRow, Kinds, RecordRow, fwd_prefix};
-use crate::schema::{ActorId, RecordId, Rkey, Target, collections};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// Blocks held of one account.

@@ -1,13 +1,13 @@
 //! Blocks between two accounts, whoever asks.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::block_set::BlockSet;
 use super::state::{HydrationState, pair};
 use super::{Hydrator, Result};
-use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::schema::{ActorId, Target};
+use crate::schema::{ActorId, Rows, Target};
 use crate::store::Reader;
 
 impl Hydrator<'_> {

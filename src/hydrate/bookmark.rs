@@ -1,4 +1,5 @@
 //! The viewer's bookmarks and the posts behind them.
+
 use super::page::Page;
 use super::post_state::PostState;
 use super::{Hydrator, Result};

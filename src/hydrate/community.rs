@@ -2,9 +2,9 @@
 //!
 //! # Invariants
 //! - Nothing here gives a post to whom [`super::HydrateCtx::community`] does not let in, so no other method shows one.
+
 use ipld_core::ipld::Ipld;
 
-use super::fields::{field, text};
 use super::page::{Collector, Page, TimeCursor};
 use super::post_record::{PostRecord, Postgate, Threadgate};
 use super::post_state::Post;
@@ -12,6 +12,7 @@ use super::record::record_cid;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::private::community;
+use crate::repo::fields::{field, text};
 use crate::schema::rows::{RecordRow, post_flags};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections as c};
 

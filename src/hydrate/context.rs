@@ -1,4 +1,5 @@
 //! Who asks, and what they may see.
+
 use crate::moderation::Labelers;
 use crate::schema::{ActorId, Target};
 

@@ -3,6 +3,7 @@
 //!
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
+
 use super::graph::is_reference_list;
 use super::page::{Collector, MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;

@@ -1,4 +1,5 @@
 //! Feeds of one account, quotes and likes: which posts a page has, and what their feed views need.
+
 use rustc_hash::FxHashMap;
 
 use super::page::{Collector, Page, TimeCursor};

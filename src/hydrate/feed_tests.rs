@@ -1,4 +1,5 @@
 //! Feeds, timelines and threads over a small store.
+
 use serde_json::json;
 
 use super::feed::{FeedFilter, SelfThreads};

@@ -1,14 +1,14 @@
 //! Whom a viewer follows and who follows them, held as a whole where they are not too many.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
-use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
-use crate::schema::{ActorId, Rkey, Target};
+use crate::schema::{ActorId, Rkey, Rows, Target};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// FollowList and followers held of one viewer.

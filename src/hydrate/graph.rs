@@ -1,9 +1,11 @@
 //! Lists, starter packs, feed generators and labelers: records that have a view of their own.
+
 use super::actor::self_id;
 use super::record::ShownRecord;
 use super::state::{HydrationState, ListViewer};
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
 use crate::private::Kind;
+use crate::repo::fields;
 use crate::schema::rows::{Counter, EdgeKind, Order, order_prefix};
 use crate::schema::{ActorId, RecordId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader};

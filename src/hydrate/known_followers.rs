@@ -3,6 +3,7 @@
 //! # Invariants
 //! - An answer looks for no more than `MAX_LOOKUPS` follows, however many accounts it shows: of an account with many
 //!   followers only the viewer's oldest follows are looked for then, and the count is of those.
+
 use std::sync::Arc;
 
 use super::follow_sets::FollowList;

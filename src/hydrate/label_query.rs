@@ -7,14 +7,14 @@
 //! - A call looks at no more than `MAX_ROWS` subjects, whatever a pattern matches: a page may be short and still have
 //!   a cursor.
 //! - Following cursors to the end gives every label once, as long as nothing changes in between.
+
 use std::sync::Arc;
 
 use super::{Hydrator, Result};
 use crate::moderation::{ShownLabel, labels};
-use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::LabelRow;
-use crate::schema::{Key, collections as c};
+use crate::schema::{Key, Rows, collections as c};
 use crate::store::{KeyBuf, Ks, Reader, prefix_end};
 
 /// Subjects that one call looks at.

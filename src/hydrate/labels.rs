@@ -2,6 +2,7 @@
 //!
 //! An answer asks for the labels on every account, profile and post that it shows, and nearly nothing is labelled. So all
 //! labels on what belongs to an account are cached as one value, which mostly says that there are none.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -10,10 +11,9 @@ use rustc_hash::FxHashMap;
 use super::state::HydrationState;
 use super::{Hydrator, Result};
 use crate::moderation::{SubjectLabels, labels};
-use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::LabelRow;
-use crate::schema::{ActorId, Key, Target};
+use crate::schema::{ActorId, Key, Rows, Target};
 use crate::store::{Ks, Reader, RowViews, StoreError};
 
 /// AccountLabels subjects that are held of one account.

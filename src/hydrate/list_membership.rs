@@ -2,16 +2,16 @@
 //!
 //! For each account that an answer shows it asks whether the account is on a list that somebody blocks or muted. When it
 //! has asked often about the same list, all members are read at once and cached; until then single rows are read.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Hydrator, Result};
-use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
-use crate::schema::{ActorId, RecordId, Target};
+use crate::schema::{ActorId, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, RowViews};
 
 /// ListMembers that are held of one list.

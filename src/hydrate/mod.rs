@@ -19,7 +19,6 @@ mod community;
 mod context;
 pub mod edges;
 pub mod feed;
-pub mod fields;
 mod follow_sets;
 pub mod graph;
 mod images;

@@ -1,4 +1,5 @@
 //! What a viewer muted: accounts, threads and lists, held as a whole where it is not too much.
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};

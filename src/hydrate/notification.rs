@@ -1,4 +1,5 @@
 //! Notifications: which ones a page has, the records behind them, and what hides them.
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_state::{Post, PostState};
@@ -277,7 +278,7 @@ impl Hydrator<'_> {
             },
         };
         let Some((value, digest)) = found else { return Ok(None) };
-        let via = match super::fields::ref_uri(&value, "via") {
+        let via = match crate::repo::fields::ref_uri(&value, "via") {
             Some(uri) if id.coll == collections::FOLLOW => s.target(uri)?,
             _ => None,
         };

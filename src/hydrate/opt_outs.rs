@@ -1,12 +1,13 @@
 //! Who opted out of a list. Mostly nobody, so what an account opted out of is held as a whole.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Hydrator, Result, fields};
-use crate::schema::Rows;
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::rows::RecordRow;
-use crate::schema::{ActorId, Key, RecordId, Rkey, Target, collections as c};
+use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, RowViews};
 
 /// Opt-outs of one account that are looked at.

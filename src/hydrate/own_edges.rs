@@ -2,15 +2,15 @@
 //!
 //! A page asks this for each of its posts, mostly about one viewer. The likes of an account are cached as a whole if they
 //! are not too many, so that a page costs no read.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::{Hydrator, Result};
-use crate::schema::Rows;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, RowViews};
 
 /// Records of a kind that are held of one account.

@@ -3,6 +3,7 @@
 //!
 //! # Invariants
 //! - Following cursors to the end gives every row once, as long as nothing changes in between.
+
 use super::Result;
 
 /// Rows of one millisecond that are sorted by their tie; more of them are left out. Only made-up times come near it.

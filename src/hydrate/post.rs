@@ -8,6 +8,7 @@
 //!   [`PostState::base`], as far as the store knows them.
 //! - A parsed post is cached until its row changes. One with a reference that the store has no number for is not cached,
 //!   because the number may come later.
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -19,9 +20,8 @@ use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::post_state::{Post, PostBlocks, PostState, PostViewer, Repost};
 use super::{Hydrator, Result};
 use crate::private::{Kind, bookmarks};
-use crate::schema::Rows;
 use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
-use crate::schema::{ActorId, CollId, PostId, RecordId, Target, collections, rebuild};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, rebuild};
 use crate::store::{Ks, Reader, RowViews};
 
 /// Parsed posts, by row.

@@ -2,14 +2,15 @@
 //!
 //! Knows the lexicons `app.bsky.feed.post`, `threadgate` and `postgate`; does not know the viewer. What is parsed depends
 //! on the record alone, so it may be kept for as long as the record has the same CID.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 use serde_json::value::RawValue;
 
-use super::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use super::record::record_cid;
 use crate::repo::dag_cbor;
+use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use crate::schema::collections::{self, fixed};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError};

@@ -1,4 +1,5 @@
 //! Posts, and everything that post views need beside them: filled by `post`, `thread`, `feed` and `site`, read by views.
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};

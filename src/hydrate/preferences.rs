@@ -2,6 +2,7 @@
 //!
 //! What is saved is one JSON object with a field for each reason. Whatever is missing in it or unknown is read as the
 //! default, so a later version may add fields.
+
 use serde_json::{Map, Value, json};
 
 use super::{Hydrator, Result};

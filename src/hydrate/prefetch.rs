@@ -4,6 +4,7 @@
 //! unpacked, and a thread has a thousand of them. What is read here only fills the caches, so the answer is the same
 //! without it. Replies are followed here rather than level by level: helpers that wait for one another at each of ten
 //! levels lose a seventh of the time.
+
 use std::collections::VecDeque;
 use std::thread;
 

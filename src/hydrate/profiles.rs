@@ -1,10 +1,12 @@
 //! Profiles in their three sizes (`app.bsky.actor.defs`).
+
 use std::sync::Arc;
 
 use super::actor::{Actor, self_id};
 use super::state::HydrationState;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
 use crate::private::subscriptions;
+use crate::repo::fields;
 use crate::schema::{ActorId, Rows, Target, collections as c};
 use crate::store::Reader;
 

@@ -1,14 +1,14 @@
 //! A record as views need it: address, version, value and times.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::fields;
 use crate::moderation::ShownLabel;
-use crate::schema::RecordId;
-use crate::schema::Rows;
+use crate::repo::fields;
 use crate::schema::rows::RecordRow;
+use crate::schema::{RecordId, Rows};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 

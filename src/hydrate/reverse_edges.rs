@@ -2,8 +2,10 @@
 //! is called a fan of the target.
 //!
 //! For popular targets the index keeps them in the order of time; of other targets all are read and sorted.
+
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, FanRow, fans_prefix, rev_prefix};
 use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, rebuild};

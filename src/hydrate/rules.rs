@@ -1,4 +1,5 @@
 //! Rules over a [`HydrationState`]: who and what is hidden from whom.
+
 use super::state::HydrationState;
 use crate::schema::rows::AccountStatus;
 use crate::schema::{ActorId, Target};

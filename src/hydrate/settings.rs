@@ -1,4 +1,5 @@
 //! What the operator set that shows in answers. A reload replaces it ([`super::Shared::reload`]).
+
 use std::sync::Arc;
 
 /// HydrationSettings that a reload may change.

@@ -1,6 +1,7 @@
 //! What all requests share: the caches, each of which is described beside what it holds, the takedown set, settings.
 //!
 //! Does not know: how anything is read; no file of this folder needs more of this one than a cache of its own.
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -6,9 +6,11 @@
 //! # Invariants
 //! - A pair agrees: the document's `site` is the publication's URI, or no publication.
 //! - Where one of the two is hidden, so is the other.
+
 use super::post_state::{PostState, SitePair};
 use super::state::HydrationState;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
 /// A record that a link names, and what decides whether it is shown.

@@ -6,10 +6,12 @@
 //!   of mutes and subscriptions no more than `MAX_OWN`.
 //! - Order and cursors come from times, CIDs and DIDs alone, never from the store's numbers, so that a page that one
 //!   replica began another goes on with.
+
 use super::page::{MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
-use super::{Hydrator, Result, fields};
+use super::{Hydrator, Result};
 use crate::private::{self, Kind, Mute};
+use crate::repo::fields;
 use crate::schema::rows::RecordRow;
 use crate::schema::{ActorId, CollId, Key, RecordId, Rows};
 use crate::store::{Ks, Reader};

@@ -2,15 +2,16 @@
 //!
 //! # Invariants
 //! - A sample is of the newest `CANDIDATES` members, so its cost does not grow with the list.
+
 use std::sync::Arc;
 
 use super::edges::{ListItem, OptedOut};
 use super::graph::is_reference_list;
 use super::state::{HydrationState, SampleItem, StarterPack};
-use super::{Hydrator, Result, fields};
-use crate::schema::Rows;
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
-use crate::schema::{RecordId, Target, collections as c};
+use crate::schema::{RecordId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, RowViews};
 
 /// Members that the sample is taken from.

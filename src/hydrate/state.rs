@@ -1,4 +1,5 @@
 //! What hydration found: maps by id, read by rules and views.
+
 use std::cell::RefCell;
 use std::sync::Arc;
 

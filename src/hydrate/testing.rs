@@ -1,4 +1,5 @@
 //! A small store for tests: rows are written as the index writes them, one call for each fact.
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -98,13 +99,14 @@ impl Fixture {
             let id = RecordId { actor, coll: tx.intern_coll(&nsid)?, rkey: tx.intern_rkey(&rkey)? };
             let value = dag_cbor::from_json(&value);
             let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
-            let created = super::fields::text(&value, "createdAt").map(datetime::normalize_ms);
+            let created =
+                crate::repo::fields::text(&value, "createdAt").map(datetime::normalize_ms);
             let sort = created.unwrap_or(NOW).min(NOW);
             let packed = tx.pack(&value)?;
             let row = RecordRow { cid: digest, indexed: NOW, sort, valid: true, packed };
             tx.put(Ks::Record, &id.to_bytes(), &row.encode());
             tx.touch(actor);
-            let named = |key| super::fields::string(&value, key);
+            let named = |key| crate::repo::fields::string(&value, key);
             match id.coll {
                 c::LISTBLOCK => {
                     let list = tx.intern_target(&named("subject").unwrap())?.unwrap();

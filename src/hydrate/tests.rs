@@ -1,4 +1,5 @@
 //! Who sees what: relations, lists, blocks, takedowns and labels over a real store.
+
 use serde_json::json;
 
 use super::testing::{Fixture, NOW, seen_by};

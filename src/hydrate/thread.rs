@@ -3,6 +3,7 @@
 //! # Invariants
 //! - However large a thread is, a bounded number of posts is read, those nearest to the anchor first; cycles, which
 //!   references by URI allow, end.
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::own_edges::OwnEdges;

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - The remembered times only tell which feeds cannot be on a page; entries always come from the snapshot. So a time
 //!   that is out of date costs a read in vain at worst, and never hides an entry that is there.
+
 use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashSet;

@@ -1,5 +1,6 @@
 //! How the viewer and accounts relate: point reads on the edges between the two, and on the few lists that either
 //! of them blocks or mutes.
+
 use std::sync::Arc;
 
 use super::block_set::BlockSet;

@@ -1,4 +1,5 @@
 //! Fetches DID documents: did:web from its host, every other method from the PLC directory.
+
 use std::borrow::Cow;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! What is used of a DID document.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
 //! Why an identity could not be resolved.
+
 use crate::net::NetError;
 
 /// A failure, with [`IdentityError::cause`] for counting.

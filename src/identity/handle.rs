@@ -1,4 +1,5 @@
 //! Finds the DID that a handle claims: a DNS TXT record at `_atproto.`, or `/.well-known/atproto-did`.
+
 use std::time::Duration;
 
 use http::header::HOST;

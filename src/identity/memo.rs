@@ -1,4 +1,5 @@
 //! Remembers answers with expiry, and lets many callers wait for one lookup.
+
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

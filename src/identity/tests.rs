@@ -1,4 +1,5 @@
 //! The service against a PLC directory and a PDS in this process.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Response;

@@ -1,4 +1,5 @@
 //! Accounts: first sight, hosting status, identity, and the removal of everything an account had.
+
 use std::sync::atomic::Ordering;
 
 use super::Index;

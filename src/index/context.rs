@@ -1,5 +1,6 @@
 //! Whose repos a member's reading needs: whom the account follows, and who wrote what its newest posts answer, quote
 //! and repost when that is not held.
+
 use super::names::Known;
 use super::posts;
 use crate::schema::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};

@@ -3,9 +3,11 @@
 //! Whether a reply is against the gate of its thread is decided once, when both are there, and a gate made after
 //! the reply does not reach back. Only what was forbidden while a repo was being fetched that could have allowed it is
 //! decided again.
+
 use ipld_core::ipld::Ipld;
 
-use super::{Index, fields, posts};
+use super::{Index, posts};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, post_flags as f};
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError, Tx};
@@ -139,7 +141,7 @@ pub(super) fn forbids_reply(
         return Ok(false);
     }
     let Some(gate) = gate(tx, root, Gate::Thread)? else { return Ok(false) };
-    if fields::get(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
+    if fields::field(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
         return Ok(false);
     }
     let known = if is_all_here(tx, author)? { known } else { Known::Then };

@@ -2,6 +2,7 @@
 //!
 //! A notification of everybody's would double the size of a like. So rows are written for members only, and a new
 //! member's are built from the index at the first call, by the same rules in `notify`.
+
 use rustc_hash::FxHashSet;
 
 use super::{Index, account, notify, posts};

@@ -43,7 +43,6 @@ mod community;
 mod context;
 mod effects;
 mod reverse_edges;
-mod fields;
 mod on_read;
 mod gates;
 pub mod repo_contents;
@@ -64,6 +63,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
+use records::Before;
+
 use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
 use crate::schema::rows::RepoRow;
@@ -71,8 +72,6 @@ use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
-
-use records::Before;
 
 pub use account::purge_step;
 pub use context::{context_to_fetch, follows_to_fetch};
@@ -209,7 +208,7 @@ impl Index {
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = tx.intern_actor(&event.did)?;
-        self.push.event_at(event.time);
+        self.push.event_at(event.received);
         if self.left_out.contains(actor) {
             return self.pass_over(tx, actor, &event.body);
         }

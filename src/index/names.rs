@@ -1,4 +1,5 @@
 //! How the rules turn what a record names into numbers: the writer hands out new ones, a reader only looks them up.
+
 use crate::schema::{ActorId, Edit, Rows, Target};
 use crate::store::{Reader, StoreError, Tx};
 

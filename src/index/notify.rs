@@ -3,11 +3,13 @@
 //! One notification for each recipient and post: mention before quote before reply before subscription (see
 //! [`super::subscribed`]). A reply notifies the authors of up to four posts above it, and stops above one that the
 //! thread's owner hid.
+
 use ipld_core::ipld::Ipld;
 
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
-use super::{Index, fields, gates, posts, push, subscribed};
+use super::{Index, gates, posts, push, subscribed};
 use crate::private::{self, community};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, Snapshot, StoreError, Tx};
@@ -80,7 +82,7 @@ enum Standing {
 fn standing<R: Reader>(r: &R, post: PostId) -> Result<Standing, StoreError> {
     let reply = if post.is_community() {
         let Some(held) = community::get(r, post)? else { return Ok(Standing::NotHeld) };
-        Some(r.unpack(&held.packed)?).filter(|value| fields::get(value, "reply").is_some())
+        Some(r.unpack(&held.packed)?).filter(|value| fields::field(value, "reply").is_some())
     } else {
         let Some(row) = r.post(post)? else { return Ok(Standing::NotHeld) };
         if row.has(f::REPLY) { Some(r.unpack(&row.packed)?) } else { None }
@@ -89,7 +91,7 @@ fn standing<R: Reader>(r: &R, post: PostId) -> Result<Standing, StoreError> {
 }
 
 fn reply_uri<'a>(value: &'a Ipld, which: &str) -> Option<&'a str> {
-    fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, which))
+    fields::field(value, "reply").and_then(|reply| fields::ref_uri(reply, which))
 }
 
 /// A like, repost or follow came or went.
@@ -367,10 +369,10 @@ fn held(s: &Snapshot, post: PostId) -> Result<Option<(Ipld, u16, i64)>, StoreErr
 }
 
 fn quoted(s: &Snapshot, value: &Ipld) -> Result<Option<Target>, StoreError> {
-    let Some(embed) = fields::get(value, "embed") else { return Ok(None) };
+    let Some(embed) = fields::field(value, "embed") else { return Ok(None) };
     let record = match fields::kind(embed) {
         "app.bsky.embed.record" => Some(embed),
-        "app.bsky.embed.recordWithMedia" => fields::get(embed, "record"),
+        "app.bsky.embed.recordWithMedia" => fields::field(embed, "record"),
         _ => None,
     };
     match record.and_then(|r| fields::ref_uri(r, "record")) {

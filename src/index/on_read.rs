@@ -8,6 +8,7 @@
 //!   nor for an account that is not active.
 //! - What is put in is listed as cache, see [`super::on_read_cache`].
 //! - An identity that was looked at before is not touched: whoever did that keeps it up to date.
+
 use super::{EVENTS, Index};
 use crate::event::{IdentityState, Op};
 use crate::schema::{ActorId, Rows};

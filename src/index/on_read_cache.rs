@@ -3,6 +3,7 @@
 //! Such a record is no cache any more once the stream or a whole repo brings it too, or once somebody who is kept has
 //! something to do with it: then it goes as all others do, if at all ([`super::retention`]). Taking away is
 //! `Index::delete`, and nothing of other people goes with it. Whoever asks again has it fetched again.
+
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 

@@ -1,10 +1,12 @@
 //! Posts: their row, feed entry, place in threads, quotes and mentions, and what a late one repairs.
+
 use ipld_core::ipld::Ipld;
 
 use super::gates::{Gate, Known};
 use super::names::Names;
-use super::{Index, fields, gates, notify, records};
+use super::{Index, gates, notify, records};
 use crate::event::Record;
+use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f,
@@ -58,16 +60,16 @@ impl Refs {
 /// Reads the references out of a post.
 pub(super) fn refs(names: &mut impl Names, v: &Ipld) -> Result<Refs, StoreError> {
     let mut out = Refs::default();
-    if let Some(reply) = fields::get(v, "reply") {
+    if let Some(reply) = fields::field(v, "reply") {
         out.is_reply = true;
         out.root = post_ref(names, fields::ref_uri(reply, "root"))?;
         out.parent = post_ref(names, fields::ref_uri(reply, "parent"))?;
     }
-    if let Some(embed) = fields::get(v, "embed") {
+    if let Some(embed) = fields::field(v, "embed") {
         let (record, media) = match fields::kind(embed) {
             "app.bsky.embed.record" => (Some(embed), None),
             "app.bsky.embed.recordWithMedia" => {
-                (fields::get(embed, "record"), fields::get(embed, "media"))
+                (fields::field(embed, "record"), fields::field(embed, "media"))
             }
             _ => (None, Some(embed)),
         };
@@ -253,7 +255,7 @@ fn invalid_root(tx: &Tx<'_>, refs: &Refs) -> Result<bool, StoreError> {
         return Ok(row.has(f::REPLY));
     }
     let value = tx.unpack(&row.packed)?;
-    let of_parent = fields::get(&value, "reply").and_then(|r| fields::ref_uri(r, "root"));
+    let of_parent = fields::field(&value, "reply").and_then(|r| fields::ref_uri(r, "root"));
     let same = match of_parent {
         Some(uri) => tx.target(uri)? == Some(Target::Post(root)),
         None => false,

@@ -1,13 +1,15 @@
 //! One record in, one record out: dispatch by collection, compact edges, and records that keep their own row.
+
 use ipld_core::ipld::Ipld;
 
 use super::gates::Gate;
 use super::names::Names;
 use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
-use super::{Index, fields, notify, posts};
+use super::{Index, notify, posts};
 use crate::event::{Op, Record};
 use crate::private;
+use crate::repo::fields;
 use crate::schema::rebuild::{Held, held_cid, shared_cid};
 use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
@@ -492,7 +494,7 @@ struct Subject<'a> {
 fn subject(kind: EdgeKind, v: &Ipld) -> Option<Subject<'_>> {
     match kind {
         EdgeKind::Like | EdgeKind::Repost => {
-            let s = fields::get(v, "subject")?;
+            let s = fields::field(v, "subject")?;
             Some(Subject { uri: fields::text(s, "uri")?, cid: Some(fields::text(s, "cid")?) })
         }
         _ => fields::text(v, "subject").filter(|s| is_did(s)).map(|uri| Subject { uri, cid: None }),

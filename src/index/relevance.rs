@@ -13,6 +13,7 @@
 //!
 //! What none of this finds is linked to nobody. One gap is known: a root is found through the replies above the one that
 //! a kept account wrote, so where one of these was never held, or was deleted by its author, the root goes with age.
+
 use rustc_hash::FxHashSet;
 
 use super::names::Known;

@@ -1,4 +1,5 @@
 //! What is held of a repo, for comparison with a fetched one.
+
 use std::sync::Arc;
 
 use crate::schema::bytes::ByteReader;

@@ -14,6 +14,7 @@
 //!   a job in the store for it, unless an operator took that away; then the next gap makes another.
 //! - A repo counts as complete only if its account was kept (see [`super::scope`]) while all of it came: what the scope left
 //!   out since the fetch began makes it be fetched once more if the account is kept by the end.
+
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 

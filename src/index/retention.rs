@@ -14,6 +14,7 @@
 //! # Invariants
 //! - The place of the walk is in the batch that takes away what lies before it: a crash repeats nothing and skips nothing.
 //! - A step of the writer is bounded in the records that it takes away.
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -323,7 +324,7 @@ fn edge_goes<R: Reader>(
     // Through the repost of somebody who is kept.
     let Some(row) = r.record(id)? else { return Ok(true) };
     let value = r.unpack(&row.packed)?;
-    let via = match super::fields::ref_uri(&value, "via") {
+    let via = match crate::repo::fields::ref_uri(&value, "via") {
         Some(uri) => r.target(uri)?,
         None => None,
     };

@@ -1,4 +1,5 @@
 //! Retention takes away what touches nobody, and nothing that members see.
+
 use std::collections::BTreeMap;
 
 use super::check::{Options, check};
@@ -284,8 +285,10 @@ async fn network(seed: u64) -> World {
             _ => repost(n, &root.0),
         };
         if &*op.collection == POST {
-            let is_reply =
-                op.record.as_ref().is_some_and(|r| super::fields::get(&r.value, "reply").is_some());
+            let is_reply = op
+                .record
+                .as_ref()
+                .is_some_and(|r| crate::repo::fields::field(&r.value, "reply").is_some());
             posts.push((own.clone(), if is_reply { root.1 } else { own }));
         }
         w.commit(name, [op]).await;

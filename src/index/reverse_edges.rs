@@ -2,6 +2,7 @@
 //!
 //! The first record of an account on a target wins; further ones wait as duplicates, have no effect, and the
 //! oldest is promoted when the winner is deleted.
+
 use crate::schema::rows::{Counter, EdgeKind, FanRow, duplicate_key, fan_key, rev_key, rev_prefix};
 use crate::schema::{ActorId, Edit, Key, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, StoreError, Tx};

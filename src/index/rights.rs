@@ -19,6 +19,7 @@
 //!   That set is the opt-outs of the store and the accounts being erased; the writer alone changes it.
 //! - An opt-out outlives everything else of the account. Only opting in ends it, not while something is being deleted:
 //!   half of an old repo must not show again.
+
 use rustc_hash::FxHashSet;
 
 use super::account::row_of;

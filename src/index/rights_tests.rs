@@ -1,4 +1,5 @@
 //! What stays and what goes of accounts that opt out or want their data deleted.
+
 use std::sync::Arc;
 
 use super::check::{Options, check};
@@ -10,6 +11,7 @@ use crate::private::{self, community};
 use crate::schema::rows::{AccountStatus, ActorRow, Counter};
 use crate::schema::{Key, Target};
 use crate::store::Ks;
+use crate::store::Reader;
 use crate::syntax::Tid;
 use crate::work::purge::{self, Purge};
 use crate::work::repo_queue::{JobRow, Priority};

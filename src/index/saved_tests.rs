@@ -3,6 +3,7 @@
 //! `tests/fixtures/store-v2.tar.gz` is the folder, `store-v2.txt` what it holds. When the format changes before a
 //! release, both are made anew: `cargo test --lib saved -- --ignored`. After a release they stay, and the new format
 //! gets files of its own beside them.
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +19,7 @@ use crate::schema::rows::{
     AggRow, Counter, EdgeRow, FeedRow, LabelRow, NotifRow, Order, PostRow, RecordRow, order_prefix,
 };
 use crate::schema::{CollId, PostId, RecordId, Target, collections, cursors};
+use crate::store::Reader;
 use crate::store::{Ks, Snapshot};
 use crate::syntax::cid;
 

@@ -13,15 +13,17 @@
 //! - The writer alone changes the kept accounts, with the follow that makes or unmakes one; an event that is taken back
 //!   takes them back too.
 //! - Once full, no followed account leaves the set until the next start: what cannot be counted is not let go.
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Known;
-use super::{Index, fields, posts, records, relevance};
+use super::{Index, posts, records, relevance};
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
 use crate::private;
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
 use crate::schema::{ActorId, CollId, Key, PostId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx};

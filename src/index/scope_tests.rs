@@ -1,4 +1,5 @@
 //! What each scope stores.
+
 use super::scope::{Kept, Mode};
 use super::testing::{
     FOLLOW, LIKE, POST, World, at, block, did, follow, gate_nobody, gone, like, map, op, post,

@@ -1,4 +1,5 @@
 //! What the store holds after events, in whatever order they come.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
@@ -10,6 +11,7 @@ use crate::private::{self, bookmarks, community, drafts, registrations, subscrip
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
 use crate::store::Ks;
+use crate::store::Reader;
 use crate::syntax::Tid;
 use crate::work::repo_queue::Priority;
 use crate::work::{purge, repo_queue as jobs};

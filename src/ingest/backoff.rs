@@ -1,4 +1,5 @@
 //! When to try again, and how long to wait for a sign of life.
+
 use std::time::Duration;
 
 use rand::RngExt as _;

@@ -1,6 +1,7 @@
 //! What ingest asks about accounts: DID documents, handles, hosting status.
 //!
 //! A seam, so that the pipeline does not care where an answer comes from; [`Network`] asks the real ones.
+
 use std::sync::Arc;
 use std::time::Duration;
 

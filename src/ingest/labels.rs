@@ -6,6 +6,7 @@
 //! # Invariants
 //! - A label that reaches the sink is signed by its labeler.
 //! - A batch holds every good label up to its `seq`.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

@@ -36,6 +36,8 @@ mod upstream;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,6 +1,7 @@
 //! Slow rounds over all accounts: a handle is looked up again after a day, a missing one after an hour.
 //!
 //! Bounded on purpose. Accounts that are seen or read are checked when that happens; this is for the rest.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - A batch's `seq` is that of its last slot that has one, so the cursor never passes a slot that is not settled.
 //! - The budget of a slot is given back after the sink took its event.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

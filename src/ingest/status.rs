@@ -1,4 +1,5 @@
 //! What an upstream says about itself, cheap to write and to read.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;

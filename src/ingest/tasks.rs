@@ -1,4 +1,5 @@
 //! Tasks that end together.
+
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,5 @@
 //! The pipeline against a relay in this process.
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

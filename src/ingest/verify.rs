@@ -1,4 +1,5 @@
 //! What a frame amounts to, given the key: an event, a drop with its cause, or doubt about the key.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -1,4 +1,5 @@
 //! The compiled lexicons by NSID, made once from the embedded documents.
+
 use std::sync::{Arc, LazyLock};
 
 use ipld_core::ipld::Ipld;

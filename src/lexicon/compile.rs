@@ -2,6 +2,7 @@
 //!
 //! Nothing here panics on a bad document: what cannot be compiled is left out or accepts nothing, and is reported
 //! as a problem. The embedded documents have none (a test holds that).
+
 use rustc_hash::FxHashMap;
 
 use super::document::{Document, Literal, RawBody, RawDef};

@@ -1,6 +1,7 @@
 //! A lexicon document as written in `lexicons/`, before refs are resolved.
 //!
 //! Unknown keys are errors: a constraint that a newer lexicon adds must not be ignored silently.
+
 use std::fmt;
 use std::marker::PhantomData;
 

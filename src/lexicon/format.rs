@@ -1,4 +1,5 @@
 //! The string formats of lexicons, by the strict rules.
+
 use crate::syntax;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

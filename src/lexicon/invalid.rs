@@ -1,4 +1,5 @@
 //! Why a value is not valid, in the words that clients of the reference implementation know.
+
 use std::fmt::{self, Write as _};
 
 use super::document::Literal;

@@ -1,4 +1,5 @@
 //! Schemas of calls: parameters, input and output.
+
 use std::sync::Arc;
 
 use serde_json::Value;

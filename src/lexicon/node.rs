@@ -1,4 +1,5 @@
 //! What validation needs of a value, so that records (IPLD) and bodies (JSON) are checked where they are.
+
 use std::collections::BTreeMap;
 
 use data_encoding::{BASE64, BASE64_NOPAD};

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! A [`Params`] holds only parameters of its method, with values that its lexicon allows.
+
 use std::borrow::Cow;
 
 use url::form_urlencoded;

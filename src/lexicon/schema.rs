@@ -1,4 +1,5 @@
 //! Compiled schemas: one flat table, in which a definition names others by their index.
+
 use super::document::Literal;
 use super::format::Format;
 

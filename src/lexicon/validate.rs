@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! Recursion follows the data and is bounded by [`MAX_DEPTH`]; nothing is allocated unless the value is invalid.
+
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::document::Literal;

@@ -5,6 +5,7 @@
 //! - A larger one that turns out wrong ends in an error, so that its receiver sees a broken transfer. That is why its
 //!   length is not announced.
 //! - A receiver that stalls loses the blob; it does not hold the PDS's connection.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;

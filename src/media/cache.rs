@@ -10,6 +10,7 @@
 //! - Once the folder has been looked through, the files together take no more than the limit.
 //! - The cache gives way to the store: when free space falls below the floor, it shrinks and takes nothing in.
 //! - Files that are not ours are not touched.
+
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

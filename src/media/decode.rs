@@ -4,6 +4,7 @@
 //! - Dimensions, memory and the number of passes are judged by the header; what is over the caps is not decoded.
 //! - Pictures that need much memory are decoded one at a time.
 //! - Of an animation, the first frame. Colour profiles and all other metadata are dropped; EXIF orientation is obeyed.
+
 use std::io::Cursor;
 
 use image::metadata::Orientation;

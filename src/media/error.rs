@@ -1,4 +1,5 @@
 //! Why there is no image or blob.
+
 use std::sync::Arc;
 
 use crate::identity::IdentityError;

@@ -1,4 +1,5 @@
 //! Whose images are shown: looked at in each request, with a few point reads.
+
 use super::error::MediaError;
 use crate::moderation::Takedowns;
 use crate::private;

@@ -1,4 +1,5 @@
 //! What an image is called in the cache.
+
 use sha2::{Digest, Sha256};
 
 use super::request::{ImageRequest, VERSION};

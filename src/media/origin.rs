@@ -1,4 +1,5 @@
 //! Where blobs come from: the account's PDS, `com.atproto.sync.getBlob`.
+
 use std::sync::Arc;
 use std::time::Duration;
 

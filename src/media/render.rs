@@ -1,4 +1,5 @@
 //! From pixels to the bytes of a size and format. CPU-bound: for the resize threads only.
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;

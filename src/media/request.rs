@@ -1,4 +1,5 @@
 //! Paths: `/{preset}/plain/{did}/{cid}[@jpeg|@webp]` below `/img`, and `{did}/{cid}` below `/blob/`.
+
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 

@@ -1,4 +1,5 @@
 //! One image for many who ask: the gate, the cache, one flight to the PDS at a time, failures remembered for a while.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! What tests of images share: a PDS of closures' making, pictures of every kind, and a reader of what comes out.
+
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;

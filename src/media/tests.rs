@@ -1,4 +1,5 @@
 //! Images end to end without a network: pictures of every kind in, sizes and colours out; hostile ones; the service.
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

@@ -1,9 +1,10 @@
 //! Threads for work that blocks on files or takes long, with a bounded queue.
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use flume::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
 use super::error::MediaError;

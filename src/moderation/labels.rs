@@ -3,6 +3,7 @@
 //! Only labels of the labelers that the request accepts count. A negation takes its label back and stays as a
 //! row; an expired label is as good as absent. `!takedown` and `!suspend` remove content, `needs-review` hides it and
 //! `impersonation` invalidates verification, each only from a labeler accepted with `redact`.
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before whoever
 //!   changed them is answered.
+
 use std::sync::Arc;
 
 use parking_lot::RwLock;

@@ -1,4 +1,5 @@
 //! Which addresses a stranger may make this server connect to.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether `ip` is a public unicast address: not loopback, private, link-local (cloud metadata), carrier NAT,

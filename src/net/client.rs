@@ -1,4 +1,5 @@
 //! The HTTP client: capped requests and streamed bodies over pooled connections.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;

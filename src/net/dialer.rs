@@ -1,4 +1,5 @@
 //! Opens TCP and TLS connections to hosts that strangers name.
+
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;

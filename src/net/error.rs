@@ -1,4 +1,5 @@
 //! Why a request or connection failed.
+
 use std::error::Error;
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
 //! Servers in this process for tests: HTTP through a closure, raw bytes, TLS with a certificate of `localhost`.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! The clients against servers in this process, well-behaved and not.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,4 +1,5 @@
 //! Politeness: how many requests run at one host at a time, and how long a host that said "later" is left alone.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
 //! WebSocket client with the same checks as HTTP.
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::header::USER_AGENT;

@@ -2,6 +2,7 @@
 //!
 //! Steps are taken one after the other or several at once, and each is left only with a little more room than it was
 //! taken with, so that nothing flaps.
+
 use serde::Serialize;
 
 /// A step, with all before it.

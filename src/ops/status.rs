@@ -1,4 +1,5 @@
 //! The status document: `GET /admin/status`, `aerie status --json`.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
 //! One delivery: the request, and what is written down about its answer.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 //! Destinations are held apart by their origin. One that fails is left alone for a while, and then tried with a single
 //! request until it answers again. Those that have not answered yet share half of the slots, so that however many dead
 //! ones strangers register, the others get through.
+
 use rustc_hash::FxHashMap;
 
 use crate::private::registrations::RegistrationId;

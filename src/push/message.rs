@@ -1,4 +1,5 @@
 //! What is sent: the notification in words and as references. The shapes are described in the README.
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

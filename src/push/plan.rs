@@ -1,4 +1,5 @@
 //! What to do with the jobs that are due.
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;

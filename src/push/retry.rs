@@ -1,4 +1,5 @@
 //! What an answer means, and when to try again.
+
 use std::time::Duration;
 
 use crate::net::{NetError, Response, retry_after};

@@ -1,5 +1,6 @@
 //! Whether a notification is pushed: by the rules of the notification list, asked when it is sent, and by the
 //! recipient's preferences.
+
 use super::message::{PushMessage, Texts};
 use crate::hydrate::notification::{Hidden, NotifAuthors, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};

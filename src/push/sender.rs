@@ -2,6 +2,7 @@
 //!
 //! A pass reads the jobs that are due, judges them, starts as many deliveries as the limits let, and puts those off whose
 //! destination is closed. Each delivery ends with one durable change: the job goes, or comes again later.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The sender over a filled store, with a clock that stands still and a network that answers what a test says.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,4 +1,5 @@
 //! The way out, as a trait so that tests can stand in.
+
 use std::time::Duration;
 
 use bytes::Bytes;

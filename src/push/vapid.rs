@@ -1,4 +1,5 @@
 //! The key by which push services know this server (VAPID, RFC 8292): P-256, kept as PKCS#8 in PEM.
+
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};

@@ -1,4 +1,5 @@
 //! Message encryption for web push: RFC 8291 over the `aes128gcm` coding of RFC 8188, one record.
+
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use ring::error::Unspecified;

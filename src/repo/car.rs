@@ -2,6 +2,7 @@
 //!
 //! Blocks stay where they are; the index is sorted by digest rather than hashed, so no choice of blocks makes it slow.
 //! Whole repositories are streamed elsewhere; this parser wants everything at once.
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;

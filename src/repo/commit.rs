@@ -1,4 +1,5 @@
 //! Signed commits: the block at the root of a repository (<https://atproto.com/specs/repository>).
+
 use super::cbor::{CborError, Reader, key_order};
 use crate::crypto::PublicKey;
 use crate::syntax::{Cid, Did, Tid};

@@ -1,6 +1,7 @@
 //! What a `com.atproto.sync.subscribeRepos` message says about a repository, before any of it is believed.
 //!
 //! `event::frame` fills these from the wire; `verify` checks them.
+
 use bytes::Bytes;
 
 use crate::syntax::{Cid, Did, Tid};

@@ -1,5 +1,6 @@
 //! Whether one record of a repository is what a host says it is, or is truly not there
 //! (`com.atproto.sync.getRecord`: a CAR with the commit, the tree's nodes on the way to the record, and the record).
+
 use bytes::Bytes;
 
 use super::car::{CarLimits, CarSlice};

@@ -1,4 +1,5 @@
 //! Builders for tests: a tree from a map, a CAR from blocks, a signed commit. Slow and obvious on purpose.
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::cbor::{put_head, put_link, put_text};

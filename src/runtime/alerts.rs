@@ -1,5 +1,6 @@
 //! Tells the operator's webhook what needs attention: one POST of JSON for each event, in order, tried again for some
 //! minutes. Whoever tells waits for nothing.
+
 use std::time::Duration;
 
 use bytes::Bytes;

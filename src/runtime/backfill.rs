@@ -1,4 +1,5 @@
 //! Backfill as the operator and the members see it: commands of the socket, and what a member's repo makes wanted.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

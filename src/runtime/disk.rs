@@ -4,6 +4,7 @@
 //! Ingest stops while the store has room for what it began: below `store.reserve`, and in any case well above what
 //! memory and journals need to get into tables ([`Store::headroom`]). Below that the writer refuses everything, since an
 //! engine that meets a full disk does not write again before a restart. Reads need no room.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! The PLC directory's operations: where they go in this process, and `aerie identity import` with and without a server.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Keys of callers, from their DID documents.
+
 use futures_util::future::BoxFuture;
 
 use crate::crypto::PublicKey;

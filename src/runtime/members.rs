@@ -1,4 +1,6 @@
-//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications; and `aerie member` with the members of the configuration.
+//! Who called becomes a member: the link from the server's handlers to the index, which keeps members' notifications; and
+//! `aerie member` with the members of the configuration.
+
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;

@@ -1,4 +1,6 @@
-//! Start and stop: which part is made when, and which channel leads where. No rule of the protocol is here.
+//! Start and stop: which part is made when, and which channel leads where; and what the operator or the clock asks for and
+//! more than one folder is needed for: retention and the ladder of the disk, members, rights, backfill, import. The rules of
+//! the protocol are in those folders.
 //!
 //! Order of the start: store, index, writer, server (it answers from what is held), operator's socket, then
 //! whatever brings new data. The stop is the other way round: nothing new comes in, answers under way go out, the

@@ -1,4 +1,5 @@
 //! What reads lack, brought by sync: the link from the server's handlers to the network; and the budget of what came so.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

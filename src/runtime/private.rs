@@ -1,5 +1,6 @@
 //! Private state out of a store and into one, for `aerie private`: in the process that owns the store, whether that is
 //! the server or the command itself.
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
 //! Takes away what deleted accounts had, and what accounts want deleted here, one bounded step of the writer at a time.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

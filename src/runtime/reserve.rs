@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Its blocks are allocated, not only its length. There is nothing in it: whatever a crash leaves of it is completed
 //!   or given up by its allocated size.
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;

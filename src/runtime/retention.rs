@@ -11,6 +11,7 @@
 //!
 //! The writer is asked for small steps with pauses of four times their length in between: a fifth of its time at most,
 //! less while ingest waits; half of its time when the disk runs full.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

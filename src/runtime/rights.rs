@@ -1,4 +1,5 @@
 //! People's rights: from the server's handlers and the operator's socket to the index.
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

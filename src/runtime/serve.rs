@@ -1,4 +1,5 @@
 //! `aerie serve`.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

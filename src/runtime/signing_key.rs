@@ -1,4 +1,5 @@
 //! The server's own keys: made at the first start, kept in files that only their owner can read.
+
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Where ingest, label streams and resyncs meet the writer.
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

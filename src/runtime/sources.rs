@@ -1,5 +1,6 @@
 //! Everything that brings new data: firehoses, labelers, resyncs. Started and stopped together, because the disk
 //! may be full; what stopped goes on from its cursor.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

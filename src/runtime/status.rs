@@ -1,4 +1,5 @@
 //! Puts the status document together.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! The bytes of keys and values, one field after the other: a reader that ends with `None` at the end, and the writers
 //! of numbers and texts of any length.
+
 use super::key::MILLIS_48;
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target};
 

@@ -1,4 +1,5 @@
 //! The fixed numbers of collections that the index knows by name. Append only: the numbers are on disk.
+
 use crate::schema::CollId;
 
 macro_rules! collections {

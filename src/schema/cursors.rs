@@ -1,6 +1,7 @@
 //! Where every upstream and labeler was read to, and the gaps in what they gave: rows of the `meta` keyspace.
 //!
 //! A cursor moves in the batch of what it stands for, so after a crash both agree.
+
 use super::bytes::ByteReader;
 use super::key::Key;
 use crate::store::{Ks, Reader, StoreError, Tx};

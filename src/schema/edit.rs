@@ -1,4 +1,5 @@
 //! What a batch of the writer adds to the bare rows: numbers for names, packed records, counters.
+
 use ipld_core::ipld::Ipld;
 
 use crate::schema::rows::{AggRow, Counter};

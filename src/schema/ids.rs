@@ -10,6 +10,7 @@
 //! - Posts, likes and reposts of the community stand in the indexes of those of the network, with the top bit of their
 //!   record keys set above a TID: the string table counts up from zero and never comes near the TIDs of our time. Only
 //!   [`RecordId::indexed`] makes such a key, only [`RecordId::from_index`] takes it apart.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{Key, collections};
 use crate::store::KeyBuf;

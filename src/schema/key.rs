@@ -2,6 +2,7 @@
 //!
 //! Everything is big-endian, so the order of the bytes is the order of the numbers. What takes keys and values apart
 //! again is in [`super::bytes`].
+
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
 use crate::store::KeyBuf;
 

@@ -4,6 +4,7 @@
 //! `c` collection to u32, `C` back. A did:plc is kept as the 15 bytes behind its 24 characters.
 //! Interning survives the rollback of the event that asked for it: a number once given stays given.
 //! Positive answers are cached without expiry, since a number never changes its meaning.
+
 use std::sync::Arc;
 
 use crate::schema::{ActorId, CollId, Key, Rkey, collections};

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - `unpack(pack(v)) == v` for every value that canonical DAG-CBOR can hold (property test below).
 //! - The dictionary and the tags are on disk: append only.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - The newest operation of a DID wins, in whatever order and however often they come.
 //! - Cursor and counts change in the batch of the rows they are about.
+
 use crate::schema::bytes::{ByteReader, push_blob, push_varint};
 use crate::schema::names::did_bytes;
 use crate::schema::{ActorId, Key, Rows};

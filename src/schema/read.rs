@@ -1,4 +1,5 @@
 //! What the rows of the store mean to whoever reads: names behind numbers, rows decoded.
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

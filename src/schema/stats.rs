@@ -8,6 +8,7 @@
 //! A row of counters is split evenly between the kinds that it counts. Bytes in journals and memtables belong to
 //! nobody, and what compaction has not dropped yet is shared out with the rest: the figures are those of a store at
 //! rest only after [`Store::compact`].
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{AggRow, Counter, EdgeKind, Order};
 use crate::schema::{CollId, RecordId, Target, collections as c};

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - A file that has its name is whole, and nothing else was written since it was made. Rows are absolute, so it can be
 //!   put in any number of times.
+
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;

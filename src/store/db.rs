@@ -1,4 +1,5 @@
 //! The open store: the engine's keyspaces, the caches over them, and how a batch gets in.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

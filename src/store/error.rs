@@ -1,4 +1,5 @@
 //! What can go wrong in the store, and whether it is survived.
+
 use std::path::PathBuf;
 
 use crate::store::Ks;

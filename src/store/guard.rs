@@ -3,6 +3,7 @@
 //! The engine does not survive a full disk: a failed write of a journal or of a table poisons it until the process
 //! ends. So the writer looks before each batch, and below the floor writes nothing. Who waits for an answer is told so;
 //! other changes wait, in their order, until there is room again.
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

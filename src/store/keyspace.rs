@@ -6,6 +6,7 @@
 //! cost which nobody read lately. Smaller ones pack less well: a post takes 243 bytes in blocks of 16 KB, 249 of 10,
 //! 252 of 8, 265 of 4. Other single rows are small or few, and lose nothing that counts. Every eighth key whole instead
 //! of every sixteenth even packs a little better and halves the looking.
+
 use fjall::KeyspaceCreateOptions;
 use fjall::config::{
     BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,

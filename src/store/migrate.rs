@@ -1,4 +1,5 @@
 //! The format of keys and values on disk: written into a new store, and looked at whenever one is opened.
+
 use crate::store::{Ks, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.

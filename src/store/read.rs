@@ -1,4 +1,5 @@
 //! Reading: one trait for the writer's view (its open batch over the store) and a request's snapshot.
+
 use fjall::Readable as _;
 use smallvec::SmallVec;
 

@@ -1,4 +1,5 @@
 //! The store as a whole.
+
 use super::*;
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::rows::Counter;

@@ -5,6 +5,7 @@
 //!
 //! # Invariants
 //! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays.
+
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;

@@ -14,6 +14,7 @@
 //! # Invariants
 //! - Changes are made in the order in which they were queued. Only those whose callers wait for an answer may be left
 //!   out, when there is no room, and then the caller is told.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
 //! Blocks of one repo: in memory up to a limit, then in a file that has no name any more.
+
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};

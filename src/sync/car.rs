@@ -1,5 +1,6 @@
 //! A CAR v1 as it comes, in pieces of any size, read by `iroh-car`: it checks no hash and takes a stream that ends
 //! between two sections for whole. The first is done here; who walks the tree finds blocks missing.
+
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;

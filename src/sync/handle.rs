@@ -1,4 +1,5 @@
 //! Commands and questions of the operator.
+
 use std::path::Path;
 use std::sync::Arc;
 

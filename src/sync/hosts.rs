@@ -4,6 +4,7 @@
 //! time, as a whole: not each of its repos tries. After that one request goes first.
 //!
 //! Knows no sockets and no store; the clock is given.
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! One repo from its CAR: checked, walked in order beside what is held, told as puts and deletes.
 //!
 //! Runs on a thread that may block; `walked` counts the records that were looked at.
+
 use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;

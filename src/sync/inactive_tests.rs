@@ -1,4 +1,5 @@
 //! Repos that a list calls inactive: not fetched, and fetched once their accounts are seen alive.
+
 use std::sync::Arc;
 
 use serde_json::json;

@@ -1,4 +1,5 @@
 //! Lists of repos and hosts, a page at a time, and what a page becomes: jobs and a cursor, in one batch.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - A job is in the store from before it begins until after its repo is in; memory holds a bounded window of them.
 //! - A repo is in the window once, so it is never fetched twice at a time.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

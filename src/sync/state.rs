@@ -1,4 +1,5 @@
 //! What is in memory of the jobs: a window on the stored ones, what is under way, and figures for people.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
 //! What an operator does not want any more: lists that are stopped, repos that are removed.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

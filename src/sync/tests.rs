@@ -1,4 +1,5 @@
 //! A CAR through to events.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -1,4 +1,5 @@
 //! Stored jobs into the window: those that are due, in order, and those that were named.
+
 use super::Setup;
 use super::state::{Census, Need};
 use crate::schema::{ActorId, Rows};

@@ -2,6 +2,7 @@
 //!
 //! [`AtUriRef`] splits without copying and is what hot paths use; [`AtUri`] owns its parts. Both name a repo, a
 //! collection or a record and so refuse a fragment, which [`is_at_uri`] (the lexicon format) allows.
+
 use std::fmt;
 
 use super::names::{Nsid, RecordKey, is_at_identifier, is_nsid, is_rkey};

@@ -1,5 +1,6 @@
 //! BCP 47 language tags, with the reference's extra rules: a primary subtag of two or three lower-case letters, no
 //! repeated variant and no repeated extension singleton (RFC 5646 section 4.1).
+
 use smallvec::SmallVec;
 
 const GRANDFATHERED: &[&str] = &[

@@ -2,6 +2,7 @@
 //!
 //! Validators work on bytes, since every one of these is ASCII by definition. Each type wraps a shared string, so that
 //! a clone is a reference count.
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;

@@ -1,4 +1,5 @@
 //! Timestamp identifiers: 13 characters of sortable base 32 that hold 53 bits of microseconds and 10 of clock id.
+
 use std::fmt;
 
 /// Length of every TID in characters.

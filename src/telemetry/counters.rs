@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Counting takes no lock once a cause has been seen.
 //! - A counter takes a bounded number of causes; causes are static names, never text from outside.
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

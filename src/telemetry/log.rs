@@ -1,4 +1,5 @@
 //! Logging to standard error, as text or JSON, with a filter that can be changed while running.
+
 use std::io::IsTerminal;
 use std::os::linux::fs::MetadataExt;
 

@@ -1,4 +1,5 @@
 //! Profiles, their viewer state, verification and status (`app.bsky.actor.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,9 +9,10 @@ use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basi
 use super::{INVALID_HANDLE, image_url, labels};
 use crate::hydrate::{
     Actor, ActorId, Counter, HydrationState, ImagePreset, Json, JsonRef, LiveStatus, Profile,
-    Target, fields,
+    Target,
 };
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.

@@ -1,4 +1,5 @@
 //! `app.bsky.bookmark.defs#bookmarkView`.
+
 use serde::Serialize;
 
 use super::post::{MaybePost, NotFoundPost};

@@ -1,4 +1,5 @@
 //! `app.bsky.embed.*#view`: what a post shows besides its text.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! `app.bsky.feed.defs#feedViewPost`: a post with the reason why it is in a feed, and what it replies to.
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 

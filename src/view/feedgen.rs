@@ -1,12 +1,14 @@
 //! Feed generators (`app.bsky.feed.defs#generatorView`).
+
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::actor::{ProfileView, profile};
 use super::{image_url, labels};
-use crate::hydrate::{Counter, HydrationState, ImagePreset, Json, RecordId, Target, fields};
+use crate::hydrate::{Counter, HydrationState, ImagePreset, Json, RecordId, Target};
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `generatorView`.

@@ -1,4 +1,5 @@
 //! Lists, starter packs and relationships (`app.bsky.graph.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -6,10 +7,9 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile, profile_basic};
 use super::feedgen::{GeneratorView, generator};
 use super::{image_url, labels};
-use crate::hydrate::{
-    ActorId, Counter, HydrationState, ImagePreset, Json, RecordId, Target, fields,
-};
+use crate::hydrate::{ActorId, Counter, HydrationState, ImagePreset, Json, RecordId, Target};
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `listViewBasic` and, with its creator, `listView`.

@@ -1,4 +1,5 @@
 //! Labelers (`app.bsky.labeler.defs`).
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -6,8 +7,9 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile};
 use super::feedgen::{LikeViewer, like_viewer};
 use super::labels_with_own;
-use crate::hydrate::{ActorId, Counter, HydrationState, Json, Target, fields, graph::labeler_id};
+use crate::hydrate::{ActorId, Counter, HydrationState, Json, Target, graph::labeler_id};
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `labelerView` or `labelerViewDetailed`.

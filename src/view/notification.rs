@@ -1,4 +1,5 @@
 //! `app.bsky.notification.listNotifications#notification`.
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 

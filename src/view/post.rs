@@ -1,4 +1,5 @@
 //! `app.bsky.feed.defs#postView` and what stands in for it.
+
 use std::sync::Arc;
 
 use serde::Serialize;

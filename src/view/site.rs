@@ -1,6 +1,7 @@
 //! What `site.standard.*` records add to the view of a link: title, dates, reading time, where it was published.
 //!
 //! They count only if they stand for the link: the publication's address and the document's path make its URL.
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,8 +10,9 @@ use url::Url;
 use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
 use crate::hydrate::post_state::SitePair;
-use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target, fields};
+use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target};
 use crate::moderation::ShownLabel;
+use crate::repo::fields;
 
 const WORDS_PER_MINUTE: usize = 200;
 /// Hosts where everything below a document's URL is its author's too.

@@ -1,4 +1,5 @@
 //! `app.bsky.feed.defs#threadViewPost`: a thread as a tree, for `app.bsky.feed.getPostThread`.
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,5 +1,6 @@
 //! Threads as flat lists (`app.bsky.unspecced.getPostThreadV2` and `getPostThreadOtherV2`): the anchor at depth 0,
 //! parents above it at negative depths, replies below, sorted, bumped and cut to the branching factor.
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 //!
 //! In a repo that is fetched posts come before follows, and repos come in any order: without these rows every reply under
 //! "followers may reply" would be forbidden.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key, PostId};
 use crate::store::{Ks, Reader, StoreError, Tx};

@@ -9,6 +9,7 @@
 //! # Invariants
 //! - Each record is listed once, under both keys, and `T` is the sum of all.
 //! - Nothing is listed under a time before that of `T`.
+
 use crate::schema::bytes::{ByteReader, push_varint, push_zigzag};
 use crate::schema::{Key, RecordId};
 use crate::store::{Ks, Reader, StoreError, Tx};

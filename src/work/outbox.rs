@@ -11,6 +11,7 @@
 //! # Invariants
 //! - No row is due before the watermark: a new one that would be is due at the watermark, and the watermark only
 //!   moves up to the first row that is left. Both are decided by the writer, inside the batch.
+
 use crate::private::registrations::RegistrationId;
 use crate::schema::bytes::{ByteReader, push_zigzag};
 use crate::schema::rows::NotifRow;

@@ -1,5 +1,6 @@
 //! Accounts of which something has to go: what a host deleted, what somebody wants deleted here. Rows of `meta` under the
 //! tag `p`; `index` works them off in steps and takes the row away with the last one.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx};

@@ -3,6 +3,7 @@
 //!
 //! The question is written in the batch of the event that raised it and taken away by the answer, so a crash between the
 //! two repeats it.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx};

@@ -6,6 +6,7 @@
 //!
 //! A repo that a list calls inactive has a mark instead, by account: it is no job until its account is seen alive, and
 //! nothing reads through the marks, of which there may be more than jobs. A repo has a job, a mark, or neither.
+
 use crate::schema::bytes::{ByteReader, push_blob, push_varint, push_zigzag};
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx};

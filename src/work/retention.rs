@@ -1,4 +1,5 @@
 //! Where a run of retention goes on after a stop, and what the last one said of itself: two rows of `meta`.
+
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 const PLACE: &[u8] = b"kplace";

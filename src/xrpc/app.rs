@@ -1,4 +1,5 @@
 //! The entry: any request in, a response out, whatever happens in between.
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - An `authorization: Bearer` header never ends as anonymous.
 //! - A bad signature is final only after the key was looked up past every cache (up to a ration per issuer).
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

@@ -1,4 +1,5 @@
 //! Each kind of token and password, with generated keys and a stopped clock.
+
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;

@@ -2,6 +2,7 @@
 //!
 //! Whatever is asked by whomever about whatever: the answer is a protocol error or conforms to the output lexicon.
 //! What the lexicon forbids is refused with 400.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

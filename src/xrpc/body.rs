@@ -1,4 +1,5 @@
 //! The input of a procedure: from bytes to a JSON value that the lexicon accepts.
+
 use std::io::Read;
 
 use bytes::Bytes;

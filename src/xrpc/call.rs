@@ -1,4 +1,5 @@
 //! What a handler gets: checked parameters, checked input, and who asks.
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 

@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! - Whoever is not certainly a member is none: a hook that fails or is slow lets nobody in.
+
 use std::sync::Arc;
 use std::time::Duration;
 

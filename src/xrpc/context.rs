@@ -1,4 +1,5 @@
 //! The state that all handlers share.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! One XRPC call: route, parameters, authentication, input, handler, answer, in the reference's order, because the
 //! first failure decides the answer.
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 

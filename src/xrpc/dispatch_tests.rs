@@ -1,4 +1,5 @@
 //! Whole calls without a socket: routing, checks, panics, CORS, the pages beside XRPC.
+
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! From a reply or an error to a response: CORS, validators, compression.
 //!
 //! CPU-bound, so for anything but small answers it belongs on the read pool.
+
 use std::cell::RefCell;
 use std::error::Error;
 

@@ -2,6 +2,7 @@
 //!
 //! The external message and the internal cause are two things: a cause is logged once, when the answer is encoded,
 //! and never leaves the process.
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;

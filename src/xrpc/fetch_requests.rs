@@ -1,5 +1,6 @@
 //! What a handler found missing in the store: noted while it runs; who runs it then fetches that from the network and
 //! runs it again.
+
 use parking_lot::Mutex;
 
 use crate::syntax::AtUriRef;

@@ -2,6 +2,7 @@
 //!
 //! Knows paths, headers and statuses; what is shown and how it is made is `media`'s. Handlers only wait: all work is
 //! done on media's threads.
+
 use futures_util::StreamExt;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,

@@ -1,4 +1,5 @@
 //! Paths, statuses and headers of images and blobs, through the app and over a socket.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

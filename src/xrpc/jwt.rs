@@ -1,6 +1,7 @@
 //! Service tokens: what a JSON Web Token of another service says, before anything is believed.
 //!
 //! Checks shape and size only. Signature, time, audience and method are [`super::auth`]'s.
+
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 

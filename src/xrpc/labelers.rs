@@ -2,6 +2,7 @@
 //!
 //! The header is a structured list (RFC 8941) of DIDs, each with an optional `;redact`. Absent or unparsable means the
 //! operator's defaults, empty means none. Whether a labeler exists is not known here.
+
 use http::HeaderValue;
 use smallvec::SmallVec;
 

@@ -1,5 +1,6 @@
 //! What can be called: every method of `app.bsky.*` and what else is served, from the method table and the lexicons. Shown
 //! at `/` and by `aerie xrpc list`.
+
 use std::fmt::Write as _;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! Requests and responses as the rest of this folder sees them, without the HTTP server's types.
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

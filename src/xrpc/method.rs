@@ -1,6 +1,7 @@
 //! The method table: routing, authentication, parameter checks and the docs page all come from it.
 //!
 //! Query or procedure, parameters and input are not repeated here: they are the lexicon's.
+
 use std::pin::Pin;
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! The operator's password, and HTTP Basic credentials.
+
 use std::fmt;
 
 use data_encoding::BASE64;

@@ -2,12 +2,13 @@
 //!
 //! The number of threads and the length of the queue are bounded, so that a flood of requests is answered with 503
 //! at once instead of growing memory and everybody's waiting time. One request makes one hop.
+
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -1,4 +1,5 @@
 //! What handlers need from the rest of the process and from other servers, as traits so that tests can stand in.
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;

@@ -1,4 +1,5 @@
 //! What a handler gives back: bytes that are ready to send, and a few headers.
+
 use std::cell::RefCell;
 
 use http::header::CACHE_CONTROL;

@@ -1,4 +1,5 @@
 //! From a path to a row of the method table, with the lexicon's schema beside it.
+
 use rustc_hash::FxHashMap;
 
 use super::method::{METHODS, Method};

@@ -4,6 +4,7 @@
 //! - Connections, header time, body size and body time are bounded; the kernel's backlog holds what exceeds the cap.
 //! - After the shutdown signal no connection is accepted, requests under way get their answer up to the deadline,
 //!   and `serve` returns.
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
 //! The server over real sockets: both versions of HTTP, shutdown, limits.
+
 use http::Method as Verb;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;

@@ -1,4 +1,5 @@
 //! One call's view of the store: a snapshot, who asks, and the labelers that apply.
+
 use std::sync::Arc;
 
 use super::call::Call;

@@ -1,4 +1,5 @@
 //! What is not XRPC: health, DID document, robots, the docs page, the key for web push, the operator's status.
+
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method as Verb, StatusCode};
 use serde_json::json;

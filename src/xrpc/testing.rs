@@ -1,4 +1,5 @@
 //! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

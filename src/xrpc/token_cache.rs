@@ -1,6 +1,7 @@
 //! Tokens whose signature was checked already, and how often an issuer's document may be fetched afresh.
 //!
 //! Both are bounded. Nothing here decides whether a token fits a call: time, audience and method are checked each time.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

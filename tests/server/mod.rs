@@ -1,5 +1,6 @@
 //! What tests with a real server share: the server as a process, the Jetstream that it follows, and the documents that it
 //! asks for.
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -3,6 +3,7 @@
 //! Those whom members follow from the first day on, and these members, answer, like, repost and quote only what is two
 //! days old at most, with all that is above it and in it, or what one of them wrote: then everything of it is held at
 //! that time in a window, and has to stay. All others take up what they like, however old.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -397,7 +398,7 @@ impl Network {
     }
 
     fn event(&self, who: usize, body: Body) -> Event {
-        Event { did: self.accounts[who].did.clone(), time: self.now, body }
+        Event::found_here(self.accounts[who].did.clone(), self.now, body)
     }
 
     fn create(

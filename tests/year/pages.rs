@@ -1,4 +1,5 @@
 //! What members see of themselves and of those whom they follow.
+
 use std::collections::BTreeSet;
 
 use aerie::syntax::Did;

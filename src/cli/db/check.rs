@@ -1,4 +1,5 @@
 //! `aerie db check`.
+
 use serde_json::json;
 
 use super::super::{CliError, print};

@@ -1,4 +1,5 @@
 //! `aerie db stats`.
+
 use serde_json::{Map, Value, json};
 
 use super::super::{CliError, print};

@@ -4,6 +4,7 @@
 //! A thread reads and parses; batches go to the writer one at a time, each with the place behind it, so that an
 //! interrupted file goes on there. At the end the directory is followed from the last operation of the file, if the
 //! file begins where the cursor is, or is the first thing that comes.
+
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 //! Newer directories number operations, and are asked for what comes after a number. Older ones are asked for what
 //! comes after a time, and then operations of the same millisecond can lie on both sides of the end of a page, or
 //! become visible a little late: such pages overlap, and what comes twice changes nothing.
+
 use std::time::Duration;
 
 use futures_util::StreamExt as _;

@@ -1,5 +1,6 @@
 //! One line of the export, reduced to what is kept. Signatures are not looked at: the directory is believed, as it is
 //! for documents. Format: <https://web.plc.directory/spec/v0.1/did-plc>, "Bulk Export".
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

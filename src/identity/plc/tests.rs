@@ -1,4 +1,5 @@
 //! The export of a directory in this process, followed and taken from files.
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;

@@ -1,10 +1,10 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
-use super::super::fields;
 use super::super::names::Known;
 use super::super::records::via_repost;
 use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};
 use super::{Check, edge_kind, lenient};
+use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rebuild::edge_record;
 use crate::schema::rows::{

@@ -1,5 +1,6 @@
 //! Private rows: that they decode, that bookmarks, drafts, subscriptions and community posts are there in all their ways,
 //! and how many bookmarks each post has.
+
 use super::Check;
 use crate::private::{self, bookmarks, community, drafts, subscriptions};
 use crate::schema::rows::{Counter, order_post_key};

@@ -1,4 +1,5 @@
 //! Posts and other records: that they give their CID, and that what they say about others is there.
+
 use ipld_core::ipld::Ipld;
 
 use super::super::names::Known;

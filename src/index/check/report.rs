@@ -1,4 +1,5 @@
 //! What a check found, by kind.
+
 use std::collections::BTreeMap;
 
 use crate::store::Ks;

@@ -1,5 +1,6 @@
 //! Keyspaces that depend on little else: names, accounts, labels, notifications; and, last of all,
 //! counters that nothing counts towards.
+
 use super::{Check, hex, lenient};
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;

@@ -1,4 +1,5 @@
 //! A filled store is clean, and each kind of damage is found.
+
 use ipld_core::ipld::Ipld;
 
 use super::super::reverse_edges::ORDERED_FROM;

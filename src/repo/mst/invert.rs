@@ -3,6 +3,7 @@
 //! Nodes are loaded when an operation reaches them and stay a CID otherwise; after the last operation only the touched
 //! path is hashed again. A node keeps the layer of its keys, so an operation whose key sits at the wrong layer fails
 //! rather than proving a malformed tree.
+
 use std::cell::Cell;
 
 use super::node::{self, RawNode};

@@ -1,4 +1,5 @@
 //! One node as it is in its block.
+
 use super::{MstError, is_valid_key, key_layer};
 use crate::repo::cbor::{CborError, Reader, put_bytes, put_head, put_link, put_null, put_text};
 use crate::syntax::Cid;

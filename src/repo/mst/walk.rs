@@ -1,4 +1,5 @@
 //! Every record of a whole tree, in key order, with only the nodes of the current path in memory.
+
 use super::node::{RawEntry, RawNode};
 use super::{MstError, key_layer};
 use crate::syntax::Cid;

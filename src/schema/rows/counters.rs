@@ -1,4 +1,5 @@
 //! Counters: one row for each target that has any, absolute numbers.
+
 use crate::schema::bytes::{ByteReader, push_varint};
 
 /// Counters of a target. A slot means one thing for records and another for accounts.

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `edge_fwd` | `odd` byte, own CID, sort delta, created delta, author or whole target | form 2, odd 1, created 1, length of author 2, then account, or clock 10 and time |
 //! | `edge_rev` | flags, sort delta | form 2, odd 1, then clock 10 and time, or the whole record key |
+
 use crate::schema::bytes::{ByteReader, push_zigzag};
 use crate::schema::{ActorId, PostId, Rkey, Target};
 

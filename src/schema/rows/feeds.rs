@@ -1,4 +1,5 @@
 //! Feeds: what each account posted and reposted, newest first.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key, PostId, Rkey};
 

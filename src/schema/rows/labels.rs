@@ -1,4 +1,5 @@
 //! Labels: one row for each subject, negations included.
+
 use crate::schema::ActorId;
 use crate::schema::bytes::{ByteReader, push_blob};
 

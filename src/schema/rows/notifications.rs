@@ -1,4 +1,5 @@
 //! Notifications: of each member, newest first. The key is the uniqueness.
+
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, CollId, Key, RecordId, Rkey, Target};
 

@@ -1,4 +1,5 @@
 //! Rows of posts and of other records, the record itself packed behind what rules ask for most.
+
 use crate::schema::Rkey;
 use crate::schema::bytes::{ByteReader, push_zigzag};
 

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - An entry never outlives a commit that touched its account. A reader whose snapshot is older than the last
 //!   commit may not fill the cache: its value could be the one that the commit made stale.
+
 use std::sync::Arc;
 
 use super::Scales;

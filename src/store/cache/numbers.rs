@@ -1,5 +1,6 @@
 //! Names and the numbers that stand for them, both ways. A number never changes its meaning, so nothing is ever forgotten
 //! but for lack of room.
+
 use std::sync::Arc;
 
 /// A bounded cache, shared by the writer and all readers.

@@ -12,6 +12,7 @@
 //! - A group of rows is kept whole under its prefix ([`Ks::group`]); a change of any of its rows is a change of it.
 //! - Memory is bounded by the weight of keys and values; big values are not kept, and values are copies: one of the
 //!   engine's may keep a whole block in memory.
+
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,5 @@
 //! What is under way, what was asked for lately, and which hosts do not answer.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! From a wish to the index, with hosts good and bad.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,5 @@
 //! `app.bsky.actor.*`
+
 use serde::Serialize;
 
 use crate::hydrate::ShownAccounts;

@@ -1,4 +1,5 @@
 //! `com.atproto.admin.*`: takedowns by the operator or their moderation service.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! `app.bsky.ageassurance.*` and its first version in `unspecced`: which rules clients apply where, and whom the operator
 //! vouches for. No vendor is asked: accounts whose age the operator knows are listed in the configuration.
+
 use serde::Serialize;
 
 use crate::syntax::datetime::Time;

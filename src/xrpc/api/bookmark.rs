@@ -1,4 +1,5 @@
 //! `app.bsky.bookmark.*`: private state, answered once it is on disk, and its pages.
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -2,6 +2,7 @@
 //!
 //! A client submits the content, then writes a stub with its CID to the author's repo; the content goes when the stub
 //! goes. Rules are checked when a post comes, as of what the store holds then.
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! Community posts, call by call: who is let in, what is refused, and from whom what is hidden.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -57,7 +58,7 @@ impl Bench {
         let did = Did::parse(&self.s.fixture.snapshot().did(by).unwrap()).unwrap();
         let (index, events) = (Arc::clone(&self.index), move |rev| {
             let commit = Commit { rev, data: None, prev_data: None, ops: vec![op] };
-            [Event { did, time: NOW, body: Body::Commit(commit) }]
+            [Event::found_here(did, NOW, Body::Commit(commit))]
         });
         self.s.fixture.write(move |tx| {
             let rev = tx.repo(by)?.map_or(1 << 50, |row| row.rev + 1);

@@ -1,4 +1,5 @@
 //! Age assurance, contacts and what clients are told about themselves.
+
 use serde_json::json;
 
 use super::testing::Server;

@@ -1,4 +1,5 @@
 //! `app.bsky.contact.*`: finding friends by phone number takes a service with phone numbers, which this is not.
+
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// All of its methods, once the caller's credentials and input are found good. Reads nothing.

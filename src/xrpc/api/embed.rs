@@ -1,4 +1,5 @@
 //! `app.bsky.embed.*`
+
 use serde::Serialize;
 
 use crate::hydrate::{Json, ShownRecord};

@@ -1,4 +1,5 @@
 //! Links with `site.standard.*` records behind them.
+
 use serde_json::{Value, json};
 
 use super::testing::Server;

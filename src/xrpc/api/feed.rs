@@ -1,4 +1,5 @@
 //! `app.bsky.feed.*`: timelines, feeds, threads, posts, and who likes, reposts and quotes them.
+
 use serde::Serialize;
 
 use super::page::{CursorParam, FetchedPage, fill, limit, once};

@@ -1,4 +1,5 @@
 //! Feeds, threads, posts and notifications, call by call.
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 

@@ -2,6 +2,7 @@
 //!
 //! A generator gives a skeleton (which posts), we hydrate it. Its server is not ours: what it answers is capped,
 //! checked, and its errors are handed on.
+
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE};
@@ -12,10 +13,11 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
+use crate::hydrate::RecordId;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
-use crate::hydrate::{RecordId, fields};
 use crate::net::Response;
+use crate::repo::fields;
 use crate::schema::{Rows, Target, collections as c};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};

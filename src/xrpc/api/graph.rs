@@ -1,12 +1,14 @@
 //! `app.bsky.graph.*`, the reading side.
+
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, fields, graph::MODLIST,
+    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, graph::MODLIST,
     sorted_pages::Records,
 };
+use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, Target, collections as c};
 use crate::store::Reader;

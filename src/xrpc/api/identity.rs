@@ -1,4 +1,5 @@
 //! `com.atproto.identity.*`
+
 use serde::Serialize;
 
 use crate::schema::Rows;

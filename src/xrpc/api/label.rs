@@ -1,4 +1,5 @@
 //! `com.atproto.label.*`
+
 use serde::Serialize;
 
 use super::page::limit;

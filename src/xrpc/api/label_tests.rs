@@ -1,4 +1,5 @@
 //! Labels: which of them apply to an answer, what they do, and who may ask for them.
+
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 

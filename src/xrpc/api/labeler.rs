@@ -1,4 +1,5 @@
 //! `app.bsky.labeler.*`
+
 use serde::Serialize;
 
 use crate::schema::Rows;

@@ -1,4 +1,5 @@
 //! `app.bsky.graph.mute*` and `unmute*`: private state, answered once it is on disk.
+
 use std::sync::Arc;
 
 use super::graph::is_record_uri;

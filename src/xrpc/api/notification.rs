@@ -2,6 +2,7 @@
 //!
 //! The first call of an account makes it a member: from then on its notifications are kept, and those from before are
 //! built.
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! Paging as the reference does it: cursors, and pages that rules made short are filled up.
+
 use crate::hydrate::TimeCursor;
 use crate::syntax::{Tid, datetime};
 use crate::xrpc::XrpcError;

@@ -1,4 +1,5 @@
 //! `app.bsky.notification.getPreferences`, `putPreferences` and `putPreferencesV2`: private state.
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};

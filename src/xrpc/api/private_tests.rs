@@ -1,4 +1,5 @@
 //! Bookmarks, lists used against others, notification preferences and subscriptions, call by call.
+
 use serde_json::{Value, json};
 
 use super::testing::Server;

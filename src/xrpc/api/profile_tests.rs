@@ -1,4 +1,5 @@
 //! Parts of profiles and posts that came after 2024: live status, Germ, verification, galleries, scoped mutes.
+
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 

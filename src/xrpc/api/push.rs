@@ -2,6 +2,7 @@
 //!
 //! Tokens of Apple and Google need the operator's endpoint to be of use; without one they are refused as the reference
 //! refuses all. WebPush and UnifiedPush are always served.
+
 use std::sync::Arc;
 
 use serde_json::Value;

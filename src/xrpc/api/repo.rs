@@ -1,4 +1,5 @@
 //! `com.atproto.repo.*`
+
 use serde::Serialize;
 
 use crate::hydrate::{Json, RecordId, Target, record::record_cid};

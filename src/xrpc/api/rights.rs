@@ -5,6 +5,7 @@
 //! would be another one on each server, which no client could know and a wrong setting would change; one under a
 //! domain that the project does not own could come to mean something else. `.alt` is set aside for names outside of the
 //! DNS (RFC 9476): nobody can own `aerie.alt`, and nothing has to be configured.
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

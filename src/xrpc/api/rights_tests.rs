@@ -1,4 +1,5 @@
 //! What accounts ask about themselves: the contract of `alt.aerie.account.*`. What it does is tested where it is done.
+
 use serde_json::{Value, json};
 
 use super::testing::Server;

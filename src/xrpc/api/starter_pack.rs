@@ -1,12 +1,12 @@
 //! Starter packs, and which of the viewer's lists and packs an account is on (`app.bsky.graph.*`).
+
 use serde::Serialize;
 
 use super::graph::has_purpose;
 use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{ActorId, HydrationState, Hydrator, RecordId, TimeCursor};
-use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::schema::{Target, collections as c};
+use crate::schema::{Rows, Target, collections as c};
 use crate::store::Reader;
 use crate::view::graph::{
     ListItemView, ListView, StarterPackView, StarterPackViewBasic, list, list_item, starter_pack,

@@ -1,4 +1,5 @@
 //! Starter packs, membership, and those who opt out.
+
 use serde_json::{Value, json};
 
 use super::testing::Server;

@@ -1,5 +1,6 @@
 //! `app.bsky.notification.putActivitySubscription` and `listActivitySubscriptions`: private state, shown in the subject's
 //! profile.
+
 use std::sync::Arc;
 
 use serde::Serialize;

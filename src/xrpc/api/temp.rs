@@ -1,4 +1,5 @@
 //! `com.atproto.temp.*`: methods that the lexicons keep and that no AppView serves any more.
+
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// `com.atproto.temp.fetchLabels`: always refused; `com.atproto.label.queryLabels` took its place.

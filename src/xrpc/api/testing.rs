@@ -1,4 +1,5 @@
 //! Handlers over a filled store: parameters and answers are checked against the lexicon as on the wire.
+
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;

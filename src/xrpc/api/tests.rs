@@ -1,4 +1,5 @@
 //! Accounts, graph, labels, records and takedowns, call by call.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

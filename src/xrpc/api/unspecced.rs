@@ -1,4 +1,5 @@
 //! `app.bsky.unspecced.*`: threads as flat lists, and what clients ask for at the start.
+
 use serde::Serialize;
 
 use crate::hydrate::post_state::PostState;
