@@ -42,7 +42,6 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use crate::schema::Edit;
     use ipld_core::ipld::Ipld;
 
     use super::super::check::{Options, check};
@@ -71,10 +70,11 @@ mod tests {
         input.insert("createdAt".into(), text(at(n)));
         let uri = uri(who, OF, n);
         let new = community::NewPost::read(&Ipld::Map(input)).unwrap();
-        let (who, rkey) = (did(who), tid(n));
-        let put = w
-            .private()
-            .change(move |r| community::submit(r, who.as_str(), &rkey, &new, NOW, usize::MAX));
+        let (who, rkey) = (who.to_owned(), tid(n));
+        let private = w.private();
+        let put = private.change(move |r| {
+            community::submit(r, did(&who).as_str(), &rkey, &new, NOW, usize::MAX)
+        });
         assert!(put.await.unwrap());
         uri
     }

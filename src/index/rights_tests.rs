@@ -7,7 +7,7 @@ use super::testing::*;
 use super::tests::one_private_row_of_each_kind;
 use super::*;
 use crate::event::{HostingStatus, IdentityState};
-use crate::private::{self, community};
+use crate::private;
 use crate::schema::rows::{AccountStatus, ActorRow, Counter};
 use crate::schema::{Key, Target};
 use crate::store::Ks;

@@ -7,7 +7,7 @@ use ipld_core::ipld::Ipld;
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
-use crate::private::{self, bookmarks, community, drafts, registrations, subscriptions};
+use crate::private::{self, community, registrations, subscriptions};
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
 use crate::store::Ks;
@@ -455,7 +455,7 @@ async fn muted_threads_and_hidden_replies_do_not_notify() {
     let (me, muted) = (w.actor("a"), Target::Post(w.post("a", 1)));
     w.writer
         .durable(move |tx| {
-            crate::private::testing::put(tx, private::Kind::MutedThread, me, Some(muted), 1)
+            private::testing::put(tx, private::Kind::MutedThread, me, Some(muted), 1)
         })
         .await
         .unwrap();
@@ -469,12 +469,7 @@ fn community_post(tx: &mut Tx<'_>, of: ActorId, n: u64) -> Result<PostId, StoreE
     let uri = format!("at://{}/community.blacksky.feed.post/{}", tx.did(of)?, tid(n));
     let Some(Target::Post(id)) = tx.intern_target(&uri)? else { panic!("{uri}") };
     let input = map([("text", text("hi")), ("createdAt", text(at(n)))]);
-    crate::private::testing::community_post(
-        tx,
-        id,
-        &community::NewPost::read(&input).unwrap(),
-        NOW,
-    )?;
+    private::testing::community_post(tx, id, &community::NewPost::read(&input).unwrap(), NOW)?;
     Ok(id)
 }
 
@@ -511,23 +506,18 @@ pub(super) fn one_private_row_of_each_kind(
     use private::Kind::*;
     let post = PostId { author: about, rkey: Rkey(1) };
     let subscription = subscriptions::Subscription { at: 1, post: true, reply: true };
-    crate::private::testing::put_mute(
-        tx,
-        of,
-        about,
-        private::Mute { at: 1, ..Default::default() },
-    )?;
-    crate::private::testing::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
-    crate::private::testing::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
-    crate::private::testing::subscribe(tx, of, about, subscription)?;
+    private::testing::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
+    private::testing::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
+    private::testing::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
+    private::testing::subscribe(tx, of, about, subscription)?;
     for kind in [Seen, Member, Priority] {
-        crate::private::testing::put(tx, kind, of, None, 1)?;
+        private::testing::put(tx, kind, of, None, 1)?;
     }
-    crate::private::testing::put_preferences(tx, of, "{}");
-    crate::private::testing::bookmark(tx, of, post, "cid", 1)?;
-    crate::private::testing::draft(tx, of, "{}".into(), 1)?;
+    private::testing::put_preferences(tx, of, "{}");
+    private::testing::bookmark(tx, of, post, "cid", 1)?;
+    private::testing::draft(tx, of, "{}".into(), 1)?;
     community_post(tx, of, 1)?;
-    crate::private::testing::register(
+    private::testing::register(
         tx,
         of,
         &registrations::Registration {

@@ -111,7 +111,7 @@ fn moderate(effects: &dyn Effects, tx: &mut Tx<'_>, of: &Moderated) -> Result<()
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn settles<R: Reader>(r: &R, owner: ActorId, row: &Row) -> Result<bool, StoreError> {
+pub(super) fn settles<R: Reader>(r: &R, owner: ActorId, row: &Row) -> Result<bool, StoreError> {
     let goes = row.goes();
     if goes == Goes::Never {
         return Ok(true);

@@ -497,7 +497,7 @@ mod tests {
         datetime::format_ms(1_700_000_000_000 + n)
     }
 
-    fn new(value: serde_json::Value) -> NewPost {
+    fn new(value: Value) -> NewPost {
         NewPost::read(&dag_cbor::from_json(&value)).unwrap()
     }
 
@@ -521,7 +521,7 @@ mod tests {
         assert_eq!(keys(&more.content), "createdAt labels tags text threadgateAllow");
         let mut odd = strong.clone();
         odd["more"] = json!(1);
-        let reply = |of: &serde_json::Value| {
+        let reply = |of: &Value| {
             new(
                 json!({ "text": "x", "createdAt": at(0), "threadgateAllow": [], "reply": { "root": strong, "parent": of } }),
             )

@@ -257,6 +257,7 @@ pub(super) fn tags_taken_out() -> impl Iterator<Item = u8> {
 }
 
 /// Tags of the tables whose keys go on with the account that they go with; not those of what it published.
+#[cfg(test)]
 pub(crate) fn tags_of_account() -> Vec<u8> {
     let own = tables().filter(|table| table.goes == Goes::WithAccount);
     own.map(|table| table.tag).collect()

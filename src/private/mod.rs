@@ -32,14 +32,16 @@ pub mod subscriptions;
 pub mod takedowns;
 pub mod takeout;
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 mod timed;
 
 pub use apply::{Private, apply, forget, keeps_settings, withdraw};
 pub use change::{Afterwards, Change, Moderated, Plan, nothing};
 pub use effects::{Effects, Together};
+pub(crate) use kinds::decodes;
+#[cfg(test)]
+pub(crate) use kinds::tags_of_account;
 pub use kinds::{Row, RowKey};
-pub(crate) use kinds::{decodes, tags_of_account};
 pub use members::members;
 pub use mutes::{Mute, mute, mutes};
 pub use names::Time;

@@ -9,7 +9,7 @@ use super::kinds::{Kept, Row, RowKey, Table};
 use super::names::{self, About, Time, is_false, owned};
 use super::timed::{self, Kind, key};
 use crate::schema::bytes::{ByteReader, push_zigzag};
-use crate::schema::{ActorId, Edit, Rows, Target};
+use crate::schema::{ActorId, Edit, Target};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// A muted account, and what of it is muted.

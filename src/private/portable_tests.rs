@@ -14,6 +14,7 @@ use super::*;
 use crate::repo::dag_cbor;
 use crate::schema::rows::{AccountStatus, ActorRow, actor_key};
 use crate::schema::{Edit, Target};
+use crate::store::Snapshot;
 
 const POST: &str = "at://did:plc:you/app.bsky.feed.post/3kaaaaaaaaa2a";
 const LIST: &str = "at://did:plc:you/app.bsky.graph.list/a-list";
@@ -84,7 +85,6 @@ fn everything(r: &Tx<'_>) -> Plan {
 
 /// What takes each of them away.
 fn nothing_of_it() -> Vec<Change> {
-    let none = Subscription::default();
     let plan = |r: &Tx<'_>| -> Plan {
         let mut all = vec![
             mutes::unmute_account(ME, OTHER),
@@ -95,7 +95,7 @@ fn nothing_of_it() -> Vec<Change> {
             registrations::unregister(ME, &device().id()),
             takedowns::moderate_blob(OTHER, "blob", None),
         ];
-        all.extend(subscriptions::subscribe(r, ME, OTHER, none)?.0);
+        all.extend(subscriptions::subscribe(r, ME, OTHER, Subscription::default())?.0);
         all.extend(priority::set(r, ME, priority::Notifying::Everyone, 0)?.0);
         all.extend(takedowns::moderate(OTHER, None)?.0);
         all.extend(takedowns::moderate(LIST, None)?.0);
@@ -425,15 +425,14 @@ async fn rows_of_one_viewer_come_and_go() {
     b.change(|_| takedowns::moderate(OTHER, Some(down()))).await;
     let (me, other) = (b.actor(ME), Target::Actor(b.actor(OTHER)));
     let s = b.snapshot();
-    let muted = |s: &crate::store::Snapshot, after| {
-        super::super::list_of(s, Kind::MutedActor, me, after, 9).unwrap()
-    };
-    let held = |s: &crate::store::Snapshot| super::super::get(s, Kind::Seen, me, None).unwrap();
+    let muted =
+        |s: &Snapshot, after| super::super::list_of(s, Kind::MutedActor, me, after, 9).unwrap();
+    let held = |s: &Snapshot| super::super::get(s, Kind::Seen, me, None).unwrap();
     assert_eq!(muted(&s, None), [(other, 5)]);
     assert_eq!(muted(&s, Some(other)), []);
     assert_eq!(held(&s), Some(8));
-    assert_eq!(members::members(&s).unwrap(), [me]);
-    assert_eq!(takedowns::takedowns(&s).unwrap(), [other]);
+    assert_eq!(members(&s).unwrap(), [me]);
+    assert_eq!(takedowns(&s).unwrap(), [other]);
     assert!(!b.forget(ME, 2).await);
     assert!(b.forget(ME, 100).await);
     let s = b.snapshot();

@@ -19,7 +19,7 @@ use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
 use crate::private::Private;
-use crate::store::{Store, StoreError, Tx, Writer};
+use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::work::outbox::{self, PushJob};
 

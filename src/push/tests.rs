@@ -173,7 +173,7 @@ impl World {
             age_restricted: false,
         };
         let (me, held) = (self.me, new.clone());
-        self.f.write(move |tx| crate::private::testing::register(tx, me, &held));
+        self.f.write(move |tx| private::testing::register(tx, me, &held));
         new
     }
 
@@ -425,20 +425,20 @@ fn reply(w: &World, flags: u16) -> NotifRow {
 
 fn mute(w: &World, scope: Mute) {
     let (me, other) = (w.me, w.other);
-    w.f.write(move |tx| crate::private::testing::put_mute(tx, me, other, scope));
+    w.f.write(move |tx| private::testing::put_mute(tx, me, other, scope));
 }
 
 fn preferences(w: &World, value: Value) {
     let me = w.me;
     w.f.write(move |tx| {
-        crate::private::testing::put_preferences(tx, me, &value.to_string());
+        private::testing::put_preferences(tx, me, &value.to_string());
         Ok(())
     });
 }
 
 fn put(w: &World, kind: Kind, subject: Option<Target>) {
     let me = w.me;
-    w.f.write(move |tx| crate::private::testing::put(tx, kind, me, subject, NOW));
+    w.f.write(move |tx| private::testing::put(tx, kind, me, subject, NOW));
 }
 
 fn list_block(w: &World, by: ActorId, of: ActorId) {
@@ -572,7 +572,7 @@ fn what_is_about_the_community_goes_to_those_inside() {
             let Some(Target::Post(post)) = tx.intern_target(uri)? else { panic!() };
             let input = json!({ "text": "for us", "createdAt": "2023-11-14T22:13:20.000Z" });
             let new = community::NewPost::read(&crate::repo::dag_cbor::from_json(&input)).unwrap();
-            crate::private::testing::community_post(tx, post, &new, NOW)?;
+            private::testing::community_post(tx, post, &new, NOW)?;
             Ok(post)
         });
         let rkey = w.f.edge(EdgeKind::Like, w.other, Target::Post(post), NOW - 2000);

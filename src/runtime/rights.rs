@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::backfill::Backfill;
 use crate::index::{Index, Removed};
-use crate::private::{self, Afterwards, Private, Standing, opt_outs, takeout};
+use crate::private::{self, Afterwards, Private, Standing, takeout};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Snapshot, Store, StoreError, Tx};
 use crate::syntax::Did;
@@ -46,19 +46,19 @@ impl IndexRights {
 impl Rights for IndexRights {
     fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
         let (did, now) = (did.clone(), self.now());
-        let plan = move |r: &Tx<'_>| opt_outs::opt_out(r, did.as_str(), now);
+        let plan = move |r: &Tx<'_>| private::opt_outs::opt_out(r, did.as_str(), now);
         Box::pin(async move { self.private.change(plan).await.map(drop) })
     }
 
     fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (did, now) = (did.clone(), self.now());
-        Box::pin(self.private.change(move |r| opt_outs::opt_in(r, did.as_str(), now)))
+        Box::pin(self.private.change(move |r| private::opt_outs::opt_in(r, did.as_str(), now)))
     }
 
     fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>> {
         let (did, now) = (did.clone(), self.now());
         let then = if opt_out { Afterwards::OptedOut } else { Afterwards::Collected };
-        Box::pin(self.private.change(move |r| opt_outs::erase(r, did.as_str(), then, now)))
+        Box::pin(self.private.change(move |r| private::opt_outs::erase(r, did.as_str(), then, now)))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::lexicon::{MethodKind, MethodSchema, catalog};
 use crate::private::community::NewPost;
-use crate::private::subscriptions::{self, Subscription};
+use crate::private::subscriptions::Subscription;
 use crate::repo::dag_cbor;
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{Edit, Rows};

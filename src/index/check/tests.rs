@@ -5,7 +5,7 @@ use ipld_core::ipld::Ipld;
 use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
-use crate::private::{bookmarks, community, drafts, subscriptions};
+use crate::private::{bookmarks, community, subscriptions};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{
     FeedRow, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key, handle_key,

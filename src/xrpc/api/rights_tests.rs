@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::private::{bookmarks, drafts};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{ActorId, Edit, Rows, Target};
 use crate::store::Reader;

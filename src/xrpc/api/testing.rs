@@ -24,7 +24,7 @@ use crate::xrpc::{
 pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
     pub(in crate::xrpc) generators: Arc<FakeGenerators>,
-    ctx: Arc<AppCtx>,
+    pub(in crate::xrpc) ctx: Arc<AppCtx>,
 }
 
 impl Server {
