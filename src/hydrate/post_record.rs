@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::record::record_cid;
 use crate::repo::dag_cbor;
 use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
-use crate::schema::collections::{self, fixed};
+use crate::schema::collections::fixed;
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError};
 use crate::syntax::AtUriRef;
@@ -46,16 +46,6 @@ impl RecordRef {
             out.target = r.target(uri)?;
         }
         Ok(out)
-    }
-
-    /// A reference to a post that the store has a number for.
-    pub fn of_post<R: Reader>(r: &R, id: PostId) -> Result<Self, StoreError> {
-        Ok(Self {
-            uri: r.post_uri(id)?.into(),
-            target: Some(Target::Post(id)),
-            actor: Some(id.author),
-            coll: Some(collections::POST),
-        })
     }
 
     /// The post, if it names one.

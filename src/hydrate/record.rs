@@ -25,8 +25,6 @@ pub struct ShownRecord {
     pub value: Json,
     /// `sortAt`: what views call `indexedAt`, milliseconds.
     pub sort: i64,
-    /// When it was indexed, milliseconds.
-    pub indexed: i64,
     /// The labels that its author put on it.
     pub self_labels: Vec<ShownLabel>,
 }
@@ -43,7 +41,7 @@ impl ShownRecord {
         let created = fields::text(&value, "createdAt");
         let self_labels = own_labels(&s.did(id.actor)?, &uri, &cid, created, &labels);
         let value = Json(Arc::new(value));
-        Ok(Some(Self { id, uri, cid, value, sort: row.sort, indexed: row.indexed, self_labels }))
+        Ok(Some(Self { id, uri, cid, value, sort: row.sort, self_labels }))
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod handle;
 mod memo;
 pub mod plc;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use error::IdentityError;
 use crate::config::Network;
 use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
 use crate::syntax::{Did, Handle};
+use crate::threads::Clock;
 use did::DidResolver;
 use memo::{Lifetime, Memo};
 use plc::{PlcSource, PlcTable};
@@ -75,7 +77,7 @@ impl Identity {
             plc_url: network.plc_url.clone(),
             configured: configured.clone(),
             guarded: guarded.clone(),
-            throttle: HostThrottle::new(PER_HOST),
+            throttle: HostThrottle::new(PER_HOST, Clock::system()),
         };
         let handle_resolver = handle::HandleResolver {
             overrides: network.handle_overrides.clone(),

@@ -7,8 +7,7 @@ use super::*;
 use crate::event::Op;
 use crate::private::registrations::{Platform, Registration};
 use crate::private::subscriptions::Subscription;
-use crate::store::Ks;
-use crate::store::Reader;
+use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime};
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 

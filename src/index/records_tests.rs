@@ -13,7 +13,7 @@ use crate::private::community;
 use crate::schema::rebuild::held_cid;
 use crate::schema::rows::{Counter, RecordRow};
 use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, collections as c};
-use crate::store::{Ks, Reader, Tx};
+use crate::store::{Ks, Tx};
 use crate::syntax::Tid;
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";

@@ -19,8 +19,7 @@ use crate::schema::rows::{
     AggRow, Counter, EdgeRow, FeedRow, LabelRow, NotifRow, Order, PostRow, RecordRow, order_prefix,
 };
 use crate::schema::{CollId, PostId, RecordId, Target, collections, cursors};
-use crate::store::Reader;
-use crate::store::{Ks, Snapshot};
+use crate::store::{Ks, Reader, Snapshot};
 use crate::syntax::cid;
 
 fn fixture(name: &str) -> PathBuf {

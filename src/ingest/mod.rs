@@ -18,7 +18,6 @@
 //! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
 //!   at, crash or not; nor is the question whether an account is gone.
 
-mod backoff;
 mod checks;
 pub mod directory;
 mod feed;
@@ -30,6 +29,7 @@ mod recheck;
 mod sequencer;
 mod status;
 mod tasks;
+mod timing;
 mod upstream;
 
 #[cfg(test)]
@@ -38,6 +38,7 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod time_tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,9 +51,11 @@ use crate::net::{Dialer, NetError};
 use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
+use crate::threads::Clock;
+use crate::threads::{Failure, Pulse};
 
-pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+pub use timing::Timing;
 
 /// A contiguous run of an upstream.
 #[derive(Debug)]
@@ -120,6 +123,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -134,6 +139,7 @@ impl Options {
             lanes: 0,
             queue_bytes: 32 << 20,
             timing: Timing::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -177,11 +183,12 @@ impl Ingest {
             store.clone(),
             Arc::clone(&sink),
             options.timing,
+            options.clock.clone(),
             stop.clone(),
             &tasks,
         );
         let verifier = verify::Verifier { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks)?;
+        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks, group.failure())?;
         let snapshot = store.snapshot();
         checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
@@ -194,6 +201,7 @@ impl Ingest {
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
+                clock: options.clock.clone(),
             };
             let (feed, done) = feed::Feed::new(&setup);
             let reader = upstream::Reader {
@@ -204,12 +212,14 @@ impl Ingest {
                 timing: options.timing,
                 sink: Arc::clone(&sink),
             };
-            tasks.spawn(reader.run(setup.cursor));
+            tasks.keep(format!("the reader of {url}"), reader.run(setup.cursor));
             let (to, failed) = (Arc::clone(&sink), stop.clone());
-            tasks.spawn(sequencer::run(Arc::clone(&feed), done, to, failed));
+            let sequencer = sequencer::run(Arc::clone(&feed), done, to, failed);
+            tasks.keep(format!("the sequencer of {url}"), sequencer);
             feeds.push(feed);
         }
-        tasks.spawn(recheck::run(store.clone(), Arc::clone(&checks)));
+        let recheck = recheck::run(store.clone(), Arc::clone(&checks));
+        tasks.keep("the rounds over all accounts".to_owned(), recheck);
         Ok(Self { feeds, checks, lanes, group })
     }
 
@@ -217,6 +227,19 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
         self.feeds.iter().map(|feed| feed.status.snapshot(feed)).collect()
+    }
+
+    /// Told when a lane, a reader, a sequencer or a check ended: then nothing comes of some frames any more, so that all
+    /// of ingest has to be stopped and started again. It goes on behind the last event that is in the store.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.group.failure().clone()
+    }
+
+    /// Whether each verify lane gets on with what it has.
+    #[must_use]
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        self.lanes.pulses()
     }
 
     /// DID documents, handles and account states that are being looked up, wait for it, or are not shown yet.
@@ -233,7 +256,7 @@ impl Ingest {
     /// Stops reading and ends. What was read but not applied is read again at the next start.
     pub async fn stop(self) {
         self.group.stop().await;
-        self.lanes.stop();
+        self.lanes.stop().await;
     }
 }
 
@@ -247,10 +270,4 @@ fn stored_cursor(
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {
     if jetstream { CursorOf::Jetstream(url.to_owned()) } else { CursorOf::Upstream(url.to_owned()) }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::repo::testing::{TestTree, car, commit, entry};
 use crate::schema::cursors::CursorOf;
 use crate::store::Store;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
+use crate::threads::{Backoff, Clock};
 
 /// What a relay does on a connection, after which it keeps it open.
 #[derive(Clone)]
@@ -239,6 +240,10 @@ pub(crate) struct Documents {
     /// DIDs asked for, and how fresh.
     pub(crate) asked: Mutex<Vec<(Did, Freshness)>>,
     pub(crate) forgotten: Mutex<Vec<Did>>,
+    /// While set, whoever forgets something is held up.
+    pub(crate) blocked: AtomicBool,
+    /// DIDs at which it panics.
+    pub(crate) panics: Mutex<HashSet<Did>>,
 }
 
 impl Documents {
@@ -269,6 +274,10 @@ impl Documents {
 impl Directory for Documents {
     fn forget(&self, did: &Did) {
         self.forgotten.lock().push(did.clone());
+        assert!(!self.panics.lock().contains(did), "of the directory");
+        while self.blocked.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn document<'a>(
@@ -278,6 +287,7 @@ impl Directory for Documents {
     ) -> BoxFuture<'a, Result<Arc<DidDoc>, IdentityError>> {
         Box::pin(async move {
             self.asked.lock().push((did.clone(), freshness));
+            assert!(!self.panics.lock().contains(did), "of the directory");
             loop {
                 let released = self.release.notified();
                 if !self.hanging.lock().contains(did) {
@@ -378,8 +388,8 @@ impl Sink for Collected {
 
 pub(crate) fn timing() -> Timing {
     Timing {
-        retry_min: Duration::from_millis(10),
-        retry_max: Duration::from_millis(50),
+        retry: Backoff::new(Duration::from_millis(10), 2, Duration::from_millis(50))
+            .with_jitter(0.25),
         ..Timing::default()
     }
 }
@@ -393,6 +403,7 @@ pub(crate) fn options(relay: &Relay) -> Options {
         lanes: 2,
         queue_bytes: 8 << 20,
         timing: timing(),
+        clock: Clock::system(),
     }
 }
 

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::key::{ImageKey, Owner};
+use crate::threads::Clock;
 
 /// Where files are while they are written.
 const UNFINISHED: &str = ".unfinished";
@@ -45,6 +46,7 @@ pub(super) struct DiskCache {
     /// Free space that the store may claim.
     floor: u64,
     free: FreeSpace,
+    clock: Clock,
     table: Mutex<CacheTable>,
     unfinished: AtomicU64,
 }
@@ -76,6 +78,7 @@ impl DiskCache {
             limit,
             floor,
             free,
+            clock: Clock::system(),
             table: Mutex::default(),
             unfinished: AtomicU64::new(0),
         })
@@ -136,7 +139,7 @@ impl DiskCache {
         };
         if self.table.lock().touch(key) {
             // For the order after a restart; without it the file is only older than it is.
-            let _ = file.set_modified(SystemTime::now());
+            let _ = file.set_modified(self.clock.file_time());
         }
         Some(bytes)
     }

@@ -36,7 +36,6 @@ mod origin;
 mod render;
 mod request;
 mod service;
-mod workers;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -16,6 +16,7 @@ use super::error::MediaError;
 use crate::identity::{Freshness, Identity};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 /// Lexicons allow images of 2 MB; other applications a little more. The reference takes 10 MB.
 const IMAGE_LIMITS: StreamLimits = StreamLimits {
@@ -71,7 +72,7 @@ pub struct NetOrigin {
 impl NetOrigin {
     /// `identity` finds the PDS, `http` asks it; it must refuse private addresses.
     pub fn new(identity: Identity, http: HttpClient) -> Self {
-        Self { identity, http, throttle: HostThrottle::new(PER_HOST) }
+        Self { identity, http, throttle: HostThrottle::new(PER_HOST, Clock::system()) }
     }
 
     /// The URL of a blob, and its host.

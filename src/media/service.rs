@@ -23,12 +23,12 @@ use super::key::{ImageKey, Owner};
 use super::origin::BlobOrigin;
 use super::render::render;
 use super::request::ImageRequest;
-use super::workers::Workers;
 use crate::moderation::Takedowns;
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 use crate::telemetry::counters::Counters;
+use crate::threads::{Pool, Priority, Threads};
 
 static ANSWERS: Counters = Counters::new("images.answers");
 static FAILURES: Counters = Counters::new("images.failures");
@@ -44,8 +44,6 @@ const READERS: usize = 4;
 const READ_QUEUE: usize = 1024;
 /// Failures remembered.
 const REMEMBERED: usize = 8192;
-/// How much resizing yields to everything else.
-const NICE: i32 = 10;
 
 /// What [`Media::start`] needs to know.
 #[derive(Debug, Clone)]
@@ -96,8 +94,8 @@ pub struct Media {
     gate: BlobGate,
     cache: Option<DiskCache>,
     origin: Arc<dyn BlobOrigin>,
-    readers: Workers,
-    resizers: Workers,
+    readers: Pool,
+    resizers: Pool,
     in_memory: Arc<Semaphore>,
     blobs: Arc<Semaphore>,
     flights: Mutex<FxHashMap<ImageKey, RenderFlight>>,
@@ -126,8 +124,8 @@ impl Media {
             gate: BlobGate { store, takedowns },
             cache,
             origin,
-            readers: Workers::start("image-read", READERS, READ_QUEUE, 0)?,
-            resizers: Workers::start("image", threads, IN_MEMORY, NICE)?,
+            readers: pool("image-read", READERS, READ_QUEUE, Priority::Normal)?,
+            resizers: pool("image", threads, IN_MEMORY, Priority::Yielding)?,
             in_memory: Arc::new(Semaphore::new(IN_MEMORY)),
             blobs: Arc::new(Semaphore::new(BLOBS)),
             flights: Mutex::default(),
@@ -292,13 +290,22 @@ impl Media {
     }
 
     /// Makes room if the disk is about to be full. To be called every few seconds.
-    pub fn tend(self: &Arc<Self>) {
-        self.in_background(DiskCache::tend);
+    ///
+    /// # Errors
+    /// [`MediaError::Overloaded`] if no thread is free, [`MediaError::Worker`] if it panicked.
+    pub async fn tend(self: &Arc<Self>) -> Result<(), MediaError> {
+        let this = Arc::clone(self);
+        let work = move || {
+            if let Some(cache) = &this.cache {
+                cache.tend();
+            }
+        };
+        Ok(self.readers.run(work).await?)
     }
 
     fn in_background(self: &Arc<Self>, work: fn(&DiskCache)) {
         let this = Arc::clone(self);
-        self.readers.spawn(move || {
+        self.readers.try_spawn(move || {
             if let Some(cache) = &this.cache {
                 work(cache);
             }
@@ -317,6 +324,10 @@ impl Media {
             cache_files,
         }
     }
+}
+
+fn pool(name: &'static str, count: usize, queue: usize, priority: Priority) -> io::Result<Pool> {
+    Pool::start(Threads { name, count, queue, stack: None, priority })
 }
 
 /// How long a failure is given again without asking: what depends on the blob alone does not change.

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::host::{Memory, memory};
-use super::ladder::Step;
 use crate::store::{Ks, Store, WriterStats};
 
 /// Everything an operator asks for. Parts that other folders know come as JSON.
@@ -17,12 +16,14 @@ pub struct Status {
     pub version: &'static str,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Each part of the server, and how it is.
+    pub parts: Vec<PartStatus>,
     /// Whether ingest runs, or why not.
     pub ingest: String,
     /// Each firehose and Jetstream; `seq` is the last whose effects every read shows.
-    pub upstreams: Vec<Value>,
+    pub upstreams: Value,
     /// Each labeler; `seq` likewise.
-    pub labelers: Vec<Value>,
+    pub labelers: Value,
     /// What else is under way: identity checks, resyncs, accounts being removed.
     pub pending: usize,
     /// Repos that are fetched again.
@@ -40,17 +41,54 @@ pub struct Status {
     /// Images asked for, found in the cache and made, and the size of the cache.
     pub images: Value,
     /// Notifications on their way to devices.
-    pub push: PushStatus,
+    pub push: Value,
     /// Requests that wait for a read thread.
-    pub requests_waiting: usize,
+    pub requests_waiting: Value,
     /// The store.
     pub store: StoreStatus,
-    /// Space.
-    pub disk: Disk,
+    /// Space, and what is done about it.
+    pub disk: Value,
     /// Resident memory.
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}
+
+/// A part of the server: what runs for as long as it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is.
+    pub state: PartState,
+    /// Times that it ended and was started again.
+    pub restarts: u64,
+    /// Why it ended the last time, if it did.
+    pub last_error: Option<String>,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartState {
+    /// At work.
+    Running,
+    /// It ended and will run again in a while.
+    Restarting,
+    /// It ended for good.
+    Ended,
+}
+
+impl PartState {
+    /// As in the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// Notifications on their way out. What became of them is in the counters `push.*`.
@@ -60,33 +98,6 @@ pub struct PushStatus {
     pub waiting: usize,
     /// Being delivered.
     pub running: usize,
-}
-
-/// Space on disk in bytes, and what is done about it.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Disk {
-    /// Used by the store.
-    pub used: u64,
-    /// Free where it is.
-    pub free: u64,
-    /// The step of the ladder.
-    pub step: Step,
-    /// Since when, milliseconds since the epoch.
-    pub since: i64,
-    /// What that means and what to do, in a sentence.
-    pub advice: String,
-    /// Ingest stops below this.
-    pub reserve: u64,
-    /// Nothing at all is written below this.
-    pub floor: u64,
-    /// Whether changes are refused because of that.
-    pub refusing: bool,
-    /// Held by the reserve file.
-    pub reserve_file: u64,
-    /// What free space loses in a day; `None` in the first half hour.
-    pub fall_per_day: Option<i64>,
-    /// Days until ingest stops at that rate; `None` if it does not.
-    pub days_left: Option<f64>,
 }
 
 /// What the store holds and how writing goes.

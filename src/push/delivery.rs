@@ -32,16 +32,16 @@ impl SenderInner {
     pub(super) async fn deliver(self: Arc<Self>, delivery: Delivery) {
         let Delivery { job, viewer, to, origin, body, id, inside } = delivery;
         let endpoint = matches!(to, Destination::Endpoint);
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let outcome = match self.request(&to, &origin, &body, &id, now) {
             _ if !self.admits(inside).await => DeliveryOutcome::Withheld("community"),
             Some((via, url, headers)) => {
                 let sent = self.parts.transport.post(via, &url, &headers, Bytes::from(body));
-                retry::outcome(&sent.await, endpoint, (self.parts.clock)())
+                retry::outcome(&sent.await, endpoint, self.parts.clock.now_ms())
             }
             None => DeliveryOutcome::Failed("request", None),
         };
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let health = match &outcome {
             DeliveryOutcome::Delivered | DeliveryOutcome::Gone => Health::Well,
             DeliveryOutcome::Refused(_) | DeliveryOutcome::Withheld(_) => Health::Unknown,

@@ -4,10 +4,13 @@
 //! request until it answers again. Those that have not answered yet share half of the slots, so that however many dead
 //! ones strangers register, the others get through.
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 
 use crate::private::registrations::RegistrationId;
 use crate::schema::ActorId;
+use crate::threads::Backoff;
 
 /// Requests under way together.
 pub(super) const MAX_RUNNING: usize = 64;
@@ -16,7 +19,7 @@ const MAX_PER_LANE: usize = 8;
 /// Requests under way to origins of which it is not known whether they answer.
 const MAX_UNPROVEN: usize = MAX_RUNNING / 2;
 /// An origin that fails is left alone for two seconds first, and at last for this long.
-const MAX_CLOSED_MS: i64 = 5 * 60 * 1000;
+const CLOSED: Backoff = Backoff::new(Duration::from_secs(2), 2, Duration::from_secs(300));
 /// Origins remembered; beyond that those that are idle and fine are forgotten.
 const MAX_LANES: usize = 4096;
 
@@ -94,8 +97,9 @@ impl OriginLoads {
             }
             Health::Ill(pause) => {
                 lane.proven = false;
-                lane.failures += 1;
-                let own = 1000_i64.saturating_mul(1 << lane.failures.min(20)).min(MAX_CLOSED_MS);
+                lane.failures = lane.failures.saturating_add(1);
+                let own = CLOSED.wait(lane.failures).as_millis();
+                let own = i64::try_from(own).unwrap_or(i64::MAX);
                 let until = now.saturating_add(own.max(pause.unwrap_or(0)));
                 lane.closed_until = lane.closed_until.max(until);
             }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use crate::net::{NetError, Response, retry_after};
+use crate::threads::Backoff;
 
 /// Tries of one job, the first included.
 const TRIES: u8 = 10;
 /// After so long, a notification is of no use to anybody.
 pub(super) const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
-/// Until the second try; each further pause is three times as long, so that ten tries take a day.
-const FIRST_PAUSE_MS: i64 = 8_750;
+/// Ten tries take a day.
+const RETRY: Backoff =
+    Backoff::new(Duration::from_millis(8_750), 3, Duration::from_secs(24 * 3600)).with_jitter(0.2);
 
 /// What became of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +62,9 @@ pub(super) fn next(tries: u8, born: i64, now: i64, pause: Option<i64>, random: f
     if tries >= TRIES {
         return None;
     }
-    let step =
-        FIRST_PAUSE_MS.saturating_mul(3_i64.saturating_pow(u32::from(tries).saturating_sub(1)));
-    // Up to a fifth sooner.
-    #[expect(clippy::cast_possible_truncation, reason = "a part of step")]
-    #[expect(clippy::cast_precision_loss, reason = "a random number")]
-    let sooner = (step as f64 * 0.2 * random.clamp(0.0, 1.0)) as i64;
-    let due = now.saturating_add((step - sooner).max(pause.unwrap_or(0)));
+    let wait = RETRY.wait_with(u32::from(tries), random).as_millis();
+    let wait = i64::try_from(wait).unwrap_or(i64::MAX);
+    let due = now.saturating_add(wait.max(pause.unwrap_or(0)));
     (due.saturating_sub(born) <= GIVE_UP_MS).then_some(due)
 }
 

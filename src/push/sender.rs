@@ -21,6 +21,7 @@ use crate::hydrate::Shared;
 use crate::private::Private;
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::outbox::{self, PushJob};
 
 /// How often the jobs are counted.
@@ -71,8 +72,8 @@ pub struct PushParts {
     pub key: Arc<VapidKey>,
     /// The way out.
     pub transport: Arc<dyn Transport>,
-    /// Milliseconds since 1970.
-    pub clock: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Figures for the status.
@@ -122,6 +123,20 @@ impl Push {
         }
     }
 
+    /// Another sender over the same outbox, for when the one before ended. What that had under way is sent again, under
+    /// the same ids, so nothing counts as under way.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        *self.inner.limits.lock() = SendLimits::default();
+        self.inner.stats.running.store(0, Ordering::Relaxed);
+        Self {
+            inner: Arc::clone(&self.inner),
+            running: JoinSet::new(),
+            held: FxHashMap::default(),
+            counted_at: i64::MIN,
+        }
+    }
+
     /// Figures that follow the work.
     #[must_use]
     pub fn stats(&self) -> Arc<PushStats> {
@@ -129,15 +144,26 @@ impl Push {
     }
 
     /// Works until `stop`. `nudge` says that there are new jobs; with none, nothing is done.
-    pub async fn run(mut self, nudge: flume::Receiver<()>, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The store takes nothing any more, or reading the outbox panicked.
+    pub async fn run(
+        mut self,
+        nudge: flume::Receiver<()>,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
         loop {
             let sleep = match self.pass().await {
                 Ok(None) => None,
                 Ok(Some(next)) => {
-                    let ms = next.saturating_sub((self.inner.parts.clock)()).max(0);
+                    let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
                     Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
                 }
-                Err(StoreError::Closed) => break,
+                Err(StoreError::Closed) => {
+                    result = Err(StoreError::Closed);
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "push: the outbox cannot be read");
                     Some(AFTER_ERROR)
@@ -153,6 +179,7 @@ impl Push {
         }
         // Whatever is not answered by then is sent again at the next start.
         let _ = tokio::time::timeout(STOP, self.drain()).await;
+        result
     }
 
     /// Waits for the deliveries under way.
@@ -170,7 +197,7 @@ impl Push {
         if let (Some((_, origin)), Err(error)) = (self.held.remove(&id), done) {
             // The job stays and is tried again with the next pass.
             tracing::error!(%error, "push: a delivery panicked");
-            let now = (self.inner.parts.clock)();
+            let now = self.inner.parts.clock.now_ms();
             self.inner.limits.lock().lanes.finish(&origin, Health::Ill(None), now);
         }
         self.inner.stats.running.store(self.held.len(), Ordering::Relaxed);
@@ -182,7 +209,7 @@ impl Push {
         if room == 0 {
             return Ok(None);
         }
-        let now = (self.inner.parts.clock)();
+        let now = self.inner.parts.clock.now_ms();
         if self.inner.parts.private.writer().room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));

@@ -1,7 +1,6 @@
 //! The sender over a filled store, with a clock that stands still and a network that answers what a test says.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -25,6 +24,7 @@ use crate::schema::rows::EdgeKind;
 use crate::schema::{Edit, Rows, collections};
 use crate::store::{Ks, Reader};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 const HOOK: &str = "https://hook.example/push";
@@ -84,7 +84,7 @@ struct World {
     other: ActorId,
     labeler: ActorId,
     post: PostId,
-    clock: Arc<AtomicI64>,
+    clock: Clock,
     net: Arc<Net>,
     key: Arc<VapidKey>,
     per_minute: u32,
@@ -112,7 +112,7 @@ impl World {
             other,
             labeler,
             post,
-            clock: Arc::new(AtomicI64::new(NOW)),
+            clock: Clock::stopped_at(NOW),
             net: Arc::new(net),
             key: Arc::new(VapidKey::from_pem(&VapidKey::generate_pem().unwrap()).unwrap()),
             per_minute: 60,
@@ -121,7 +121,6 @@ impl World {
     }
 
     fn sender(&self) -> Push {
-        let clock = Arc::clone(&self.clock);
         Push::new(PushParts {
             store: self.f.store.clone(),
             private: private::Private::new(self.f.writer.clone(), Arc::new(())),
@@ -135,7 +134,7 @@ impl World {
             },
             key: Arc::clone(&self.key),
             transport: Arc::clone(&self.net) as Arc<dyn Transport>,
-            clock: Box::new(move || clock.load(Ordering::Relaxed)),
+            clock: self.clock.clone(),
         })
     }
 
@@ -144,7 +143,7 @@ impl World {
     }
 
     fn at(&self, ms: i64) {
-        self.clock.store(ms, Ordering::Relaxed);
+        self.clock.set(ms);
     }
 
     /// One pass, and the end of the deliveries that it started.
@@ -279,7 +278,7 @@ fn tries_are_repeated_until_one_is_taken() {
         assert_eq!(sent.len(), 1, "{status}");
         ids.extend(sent.iter().map(|s| s.json()["id"].clone()));
         let Some(job) = w.jobs().pop() else { break };
-        let pause = job.due - w.clock.load(Ordering::Relaxed);
+        let pause = job.due - w.clock.now_ms();
         let expect = match job.tries {
             1 => 7_000..=8_750,
             2 => 21_000..=26_250,
@@ -310,7 +309,7 @@ fn after_a_day_it_is_given_up() {
         assert!(tries <= 10);
     }
     assert_eq!(tries, 10);
-    assert!(w.clock.load(Ordering::Relaxed) > NOW + 18 * 3_600_000);
+    assert!(w.clock.now_ms() > NOW + 18 * 3_600_000);
 }
 
 #[test]

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::backfill;
+use super::ServeError;
+use super::follow_up::WantedByIndex;
 use super::identities;
-use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
 use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
+use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::net::{Dialer, HttpClient};
 use crate::store::{Store, Writer};
 use crate::sync::{self, FileError, FileRepo};
+use crate::threads::Clock;
 
 /// Files read at a time, so that the writer never waits for one.
 const AT_A_TIME: usize = 12;
@@ -48,7 +50,7 @@ pub fn import(
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
         writer: writer.clone(),
-        follow_up: Arc::new(backfill::FromIndex(store.clone())),
+        follow_up: Arc::new(WantedByIndex(store.clone())),
         held: Arc::new(FromIndex(store.clone())),
         sink,
         spill: store.path().to_owned(),
@@ -56,6 +58,7 @@ pub fn import(
         memory: RESYNC_MEMORY,
         room: sync::Room::default(),
         concurrency: AT_A_TIME,
+        clock: Clock::system(),
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("import").build()?;
@@ -100,8 +103,7 @@ mod tests {
     const FILES: [&str; 3] = ["did:plc:followed", "did:plc:seen", "did:plc:stranger"];
 
     fn now_ms() -> i64 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        i64::try_from(now.unwrap().as_millis()).unwrap()
+        Clock::system().now_ms()
     }
 
     /// A list and a post from long ago, and a post of an hour ago.

@@ -24,6 +24,7 @@ use crate::repo::testing::{car, commit};
 use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
+use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow};
 
@@ -107,6 +108,7 @@ impl Net {
             memory: 1 << 20,
             room: super::Room::default(),
             concurrency: 4,
+            clock: Clock::system(),
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, requests }
@@ -397,7 +399,7 @@ async fn bad_repos_are_counted_visible_and_tried_again() {
     for (name, _, cause) in BAD {
         let job = net.job(&did(name)).unwrap();
         assert_eq!((job.cause.as_str(), job.tries), (*cause, 1), "{name}");
-        assert!(job.due > super::fetch::now_ms() + 30_000, "{name}");
+        assert!(job.due > Clock::system().now_ms() + 30_000, "{name}");
         let says = handle.describe(&Did::parse(&did(name)).unwrap()).await.unwrap();
         assert!(says.contains(cause) && says.contains("the next is at"), "{says}");
         assert!(handle.status().failed.contains_key(cause), "{name}");

@@ -13,6 +13,7 @@ use crate::net::testing::{serve, serve_raw};
 use crate::schema::rows::{RepoRow, repo_key};
 use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Ks, Reader as _};
+use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, Stop};
 
@@ -207,7 +208,7 @@ async fn a_job_that_was_raised_while_it_ran_is_looked_at_again_at_once() {
     let net = Net::start(World::new(), "http://127.0.0.1:1", true);
     let handle = net.resync.handle();
     handle.pause(true).await.unwrap();
-    let now = super::fetch::now_ms();
+    let now = Clock::system().now_ms();
     for (raised, marked, want) in [
         (Priority::Listed, false, None),
         (Priority::Listed, true, Some(("behind", false))),
@@ -226,7 +227,7 @@ async fn a_job_that_was_raised_while_it_ran_is_looked_at_again_at_once() {
         let actor = net.world.writer.durable(put).await.unwrap();
         super::settle::settle(&handle.setup(), actor, None, began, Ok(())).await.unwrap();
         let job = net.job("did:plc:a");
-        let got = job.as_ref().map(|job| (&*job.cause, job.due <= super::fetch::now_ms()));
+        let got = job.as_ref().map(|job| (&*job.cause, job.due <= Clock::system().now_ms()));
         assert_eq!(got, want, "{raised:?} {marked}");
     }
     net.resync.stop().await;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
@@ -110,19 +109,9 @@ impl Call {
         }
     }
 
-    /// A header's value; `None` when absent or not text.
-    pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
     /// The labelers that the client names; `None` when it names none or not readably, so that the defaults apply.
     pub fn accept_labelers(&self) -> Option<ParsedLabelers> {
         ParsedLabelers::parse(&joined(&self.headers, &ACCEPT_LABELERS)?)
-    }
-
-    /// The `authorization` header as sent: getFeed hands it on to the feed generator.
-    pub fn authorization(&self) -> Option<&str> {
-        self.header(&AUTHORIZATION)
     }
 }
 

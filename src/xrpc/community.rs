@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::ports::Clock;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::schema::Rows;
@@ -21,14 +20,15 @@ use crate::schema::rows::EdgeKind;
 use crate::store::{Reader, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 static HOOK: Counters = Counters::new("community.hook");
 
 /// Answers of the hook that are remembered, and for how long, in milliseconds.
 const REMEMBERED: usize = 20_000;
-const ANSWER_FOR: u64 = 60_000;
+const ANSWER_FOR: i64 = 60_000;
 /// How long the hook is not asked again about somebody after it failed.
-const FAILURE_FOR: u64 = 5_000;
+const FAILURE_FOR: i64 = 5_000;
 /// Requests to the hook at once; further callers wait for their turn.
 const AT_ONCE: usize = 16;
 /// From the call to the decision, waiting for a turn included.
@@ -71,7 +71,7 @@ pub struct Community {
     list: Option<String>,
     hook: Option<Arc<dyn MemberHook>>,
     /// What the hook said, and until when that holds.
-    answers: quick_cache::sync::Cache<String, (bool, u64)>,
+    answers: quick_cache::sync::Cache<String, (bool, i64)>,
     turns: Semaphore,
     /// Most posts of an account.
     pub(super) most_posts: usize,
@@ -100,10 +100,10 @@ impl Community {
     }
 
     /// Whether the hook says that an account belongs to it; `false` without a hook.
-    pub(super) async fn hook_says(&self, did: &Did, clock: Clock) -> bool {
+    pub(super) async fn hook_says(&self, did: &Did, clock: &Clock) -> bool {
         let Some(hook) = &self.hook else { return false };
         if let Some((member, until)) = self.answers.get(did.as_str())
-            && clock() < until
+            && clock.now_ms() < until
         {
             return member;
         }
@@ -123,7 +123,7 @@ impl Community {
         };
         HOOK.inc(cause);
         let member = member.unwrap_or(false);
-        self.answers.insert(did.as_str().to_owned(), (member, clock() + lasts));
+        self.answers.insert(did.as_str().to_owned(), (member, clock.now_ms() + lasts));
         member
     }
 }

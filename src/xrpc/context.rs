@@ -13,17 +13,31 @@ use super::community::Community;
 use super::error::XrpcError;
 use super::fetch_requests::FetchRequest;
 use super::labelers::ParsedLabelers;
-use super::pool::{PoolError, ReadPool};
-use super::ports::{Clock, FeedGenerators, Members, OnRead, Rights};
+use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use crate::config::Limits;
 use crate::hydrate::Shared;
 use crate::media::Media;
 use crate::private::Private;
 use crate::store::Store;
 use crate::syntax::Did;
+use crate::threads::{Clock, Pool, PoolError, Priority, Threads};
 
 /// How long an answer waits for what the store lacks.
 const ON_READ_WAIT: Duration = Duration::from_millis(300);
+
+/// Calls that wait for a thread that reads.
+const READ_QUEUE: usize = 1024;
+/// A thread of replies may nest a thousand levels deep.
+const READ_STACK: usize = 32 << 20;
+
+/// The threads that read for calls.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn read_threads(count: usize) -> std::io::Result<Pool> {
+    let (name, queue, stack) = ("read", READ_QUEUE, Some(READ_STACK));
+    Pool::start(Threads { name, count, queue, stack, priority: Priority::Normal })
+}
 
 /// Answers `GET /admin/status`. Runs on an I/O thread, so that it answers when the read pool is full: it must not
 /// block, only read counters.
@@ -80,7 +94,7 @@ pub struct AppCtx {
     /// Who calls.
     pub auth: Authenticator,
     /// Where store reads run.
-    pub reads: ReadPool,
+    pub reads: Pool,
     /// What we say about ourselves.
     pub identity: ServerIdentity,
     /// What is read.
@@ -151,7 +165,7 @@ impl AppCtx {
                 return Ok(true);
             }
         }
-        Ok(community.hook_says(did, self.clock).await)
+        Ok(community.hook_says(did, &self.clock).await)
     }
 
     /// Finds out whether the caller belongs to the community, and notes it.

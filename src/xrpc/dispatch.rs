@@ -16,8 +16,8 @@ use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, ReadFn};
-use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
+use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {

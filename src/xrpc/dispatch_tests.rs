@@ -243,6 +243,33 @@ async fn the_site() {
 }
 
 #[tokio::test]
+async fn a_verb_that_a_path_does_not_have_is_told_which_it_has() {
+    let (app, _) = app(METHODS);
+    for (verb, path, status) in [
+        (Verb::POST, "/robots.txt", 405),
+        (Verb::DELETE, "/admin/status", 405),
+        (Verb::PUT, "/img/x", 405),
+        (Verb::POST, "/nothing", 404),
+        (Verb::POST, "/blob/x", 404),
+        // The protocol's answer to a name that is none.
+        (Verb::POST, "/xrpc/_health", 400),
+        (Verb::HEAD, "/robots.txt", 200),
+    ] {
+        let response = app.handle(request(verb.clone(), path)).await;
+        assert_eq!(response.status.as_u16(), status, "{verb} {path}");
+        let allowed = response.headers.get("allow").map(|value| value.to_str().unwrap());
+        assert_eq!(allowed, (status == 405).then_some("GET, HEAD"), "{verb} {path}");
+    }
+    let mut ctx = crate::xrpc::testing::context(Arc::default());
+    Arc::get_mut(&mut ctx).unwrap().identity.did = crate::xrpc::testing::did("did:plc:appview");
+    let app = App::with_methods(ctx, METHODS).unwrap();
+    for verb in [Verb::GET, Verb::POST] {
+        let response = app.handle(request(verb, "/.well-known/did.json")).await;
+        assert_eq!(response.status, 404, "a document that others publish");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_ready_is_still_alive() {
     let mut ctx = crate::xrpc::testing::context(Arc::default());
     let full = || Err("the disk is full".to_owned());

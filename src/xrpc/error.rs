@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::labelers::ParsedLabelers;
-use super::message::{CONTENT_LABELERS, REPO_REV};
+use super::message::REPO_REV;
 use crate::store::StoreError;
 
 type ErrorText = Cow<'static, str>;
@@ -65,11 +65,6 @@ impl XrpcError {
         let message =
             if message.is_empty() { Cow::Borrowed("Authentication Required") } else { message };
         Self::new(StatusCode::UNAUTHORIZED, name, message)
-    }
-
-    /// 403 `Forbidden`.
-    pub fn forbidden(message: impl Into<ErrorText>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     /// 400 `BadRequestError`: paths outside of `/xrpc/`, which the reference names so.
@@ -171,15 +166,6 @@ impl XrpcError {
         }
     }
 
-    /// Adds `atproto-content-labelers`.
-    #[must_use]
-    pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
-        match labelers.header_value() {
-            Some(value) => self.with_header(CONTENT_LABELERS, value),
-            None => self,
-        }
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -191,6 +177,7 @@ impl XrpcError {
     }
 
     /// The message that the caller sees.
+    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -209,11 +196,25 @@ impl XrpcError {
     }
 }
 
+/// Calls that the engine of the store failed, not what a row holds.
+static FAILED_READS: AtomicU64 = AtomicU64::new(0);
+
+/// Calls since the start that failed because the store cannot be read.
+#[must_use]
+pub fn failed_reads() -> u64 {
+    FAILED_READS.load(Ordering::Relaxed)
+}
+
 impl From<StoreError> for XrpcError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoRoom => Self::no_room(),
-            error => Self::internal(error),
+            error => {
+                if let StoreError::Engine(_) = error {
+                    FAILED_READS.fetch_add(1, Ordering::Relaxed);
+                }
+                Self::internal(error)
+            }
         }
     }
 }

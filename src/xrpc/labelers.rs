@@ -58,11 +58,6 @@ impl ParsedLabelers {
         Some(Self { labelers })
     }
 
-    /// Drops the labelers that do not pass, such as those without an account.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Did) -> bool) {
-        self.labelers.retain(|labeler| keep(&labeler.did));
-    }
-
     /// The value of `atproto-content-labelers`: `did;redact,did2`.
     pub(super) fn header_value(&self) -> Option<HeaderValue> {
         let mut out = String::with_capacity(self.labelers.len() * 40);

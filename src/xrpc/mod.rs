@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
-//!                                 |-> site: health, did.json, docs page, admin status
-//!                                 \-> images: /img/, /blob/
+//!                                 \-> paths -> site: health, did.json, docs page, admin status
+//!                                           \-> images: /img/, /blob/
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -35,7 +35,7 @@ mod method;
 mod fetch_requests;
 mod ports;
 mod password;
-mod pool;
+mod paths;
 mod reply;
 mod router;
 mod server;
@@ -52,16 +52,17 @@ pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, MemberHook, NetMemberHook};
-pub use context::{AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource};
-pub use error::XrpcError;
+pub use context::{
+    AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
+};
+pub use error::{XrpcError, failed_reads};
 pub use fetch_requests::{FetchRequest, FetchRequests};
 pub use labelers::{AcceptedLabeler, ParsedLabelers};
 pub use listing::{ListedMethod, Param, list};
 pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Handler, METHODS, Method, ReadFn, ReplyFuture};
 pub use password::AdminPassword;
-pub use pool::{PoolError, ReadPool};
-pub use ports::{Clock, FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
+pub use ports::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
 pub use reply::Reply;
 pub use router::{Router, TableError};
 pub use server::{ServerLimits, serve};

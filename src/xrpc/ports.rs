@@ -11,9 +11,6 @@ use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
 use crate::syntax::Did;
 
-/// Milliseconds since 1970; a function so that tests can stop time.
-pub type Clock = fn() -> u64;
-
 /// Who has called with a valid token before: their notifications are kept.
 pub trait Members: Send + Sync {
     /// Makes an account a member; answers when its notifications are there.

@@ -38,7 +38,7 @@ impl Session {
             include_3p_blocks: access.include_3p_blocks,
             skip_viewer_blocks: access.skip_viewer_blocks,
             community: call.community,
-            now: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+            now: app.clock.now_ms(),
             ..HydrateCtx::default()
         };
         let shared = Arc::clone(&app.hydration);

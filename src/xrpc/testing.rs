@@ -21,6 +21,7 @@ use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 pub(super) const OWN: &str = "did:web:appview.example";
 pub(super) const ALICE: &str = "did:plc:alice";
@@ -260,7 +261,7 @@ pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
         mod_service: Some(did(MOD)),
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
-    Authenticator::new(config, keys, || NOW * 1000)
+    Authenticator::new(config, keys, Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()))
 }
 
 /// A context over an empty store. Its folder stays until the process ends: the store outlives any guard here.
@@ -311,7 +312,7 @@ pub(super) fn context_with(
         on_read: None,
         community,
         auth: authenticator(keys),
-        reads: ReadPool::start(2, 16).unwrap(),
+        reads: read_threads(2).unwrap(),
         identity: ServerIdentity {
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),
@@ -328,7 +329,7 @@ pub(super) fn context_with(
             drafts: 3,
         }),
         client_config: ArcSwap::default(),
-        clock: || NOW * 1000,
+        clock: Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
         status: Box::new(|| json!({ "upstreams": [] })),
         ready: Box::new(|| Ok(())),
     })

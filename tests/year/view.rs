@@ -14,15 +14,16 @@ use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
 use aerie::private::{Private, bookmarks};
-use aerie::runtime::{Keeper, Report};
 use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
+use aerie::threads::Clock;
+use aerie::upkeep::{Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
     self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyLookupError, KeySource, Members,
-    NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
+    NetFeedGenerators, OnRead, ParsedLabelers, Request, Rights, ServerIdentity, read_threads,
 };
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::BoxFuture;
@@ -42,7 +43,7 @@ pub(crate) struct View {
     pub(crate) writer: Writer,
     private: Private,
     pub(crate) index: Arc<Index>,
-    keeper: Arc<Keeper>,
+    retention: Arc<Retention>,
     thread: std::thread::JoinHandle<Result<(), StoreError>>,
     config: Config,
     pds: Pds,
@@ -66,15 +67,17 @@ impl View {
         let stop = CancellationToken::new();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
         let (of, to) = (store.clone(), writer.clone());
-        let keeper = Keeper::new(of, to, Arc::clone(&index), &config, &stop).unwrap();
-        Self { mode, store, writer, private, index, keeper, thread, config, pds, folder }
+        let retention =
+            Retention::new(of, to, Arc::clone(&index), &config, Clock::system(), &stop).unwrap();
+        Self { mode, store, writer, private, index, retention, thread, config, pds, folder }
     }
 
     /// Ends and starts again.
     pub(crate) async fn restart(self) -> Self {
-        let Self { store, writer, private, index, keeper, thread, config, pds, folder, .. } = self;
+        let Self { store, writer, private, index, retention, thread, config, pds, folder, .. } =
+            self;
         writer.stop().await;
-        drop((store, writer, private, index, keeper));
+        drop((store, writer, private, index, retention));
         tokio::task::spawn_blocking(|| thread.join().unwrap().unwrap()).await.unwrap();
         Self::open(pds, config, folder)
     }
@@ -197,8 +200,8 @@ impl View {
     }
 
     /// A run of retention as of `now`.
-    pub(crate) async fn retain(&self, now: i64) -> Report {
-        let report = self.keeper.once(now).await.unwrap();
+    pub(crate) async fn retain(&self, now: i64) -> RetentionReport {
+        let report = self.retention.once(now).await.unwrap();
         assert!(report.error.is_none() && !report.interrupted, "{report:?}");
         report
     }
@@ -352,14 +355,14 @@ impl Reading {
             mod_service: None,
             admin_passwords: Vec::new(),
         };
-        let clock: xrpc::Clock = || u64::try_from(NOW).unwrap();
+        let clock = Clock::stopped_at(NOW);
         let ctx = AppCtx {
-            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock),
+            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
             media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
             store,
             private: view.private.clone(),
             hydration,
-            reads: ReadPool::start(2, 64).unwrap(),
+            reads: read_threads(2).unwrap(),
             members: Arc::new(Nobody),
             rights: Arc::new(Nobody),
             feeds: Arc::new(NetFeedGenerators { identity, http }),

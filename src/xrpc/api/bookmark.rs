@@ -34,7 +34,7 @@ fn subject(call: &Call) -> Result<String, XrpcError> {
 pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let (uri, cid) = (subject(&call)?, text(&call, "cid").to_owned());
-    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let at = app.clock.now_ms();
     let made = app.private.change(move |r| bookmarks::add(r, &viewer, &uri, &cid, at)).await?;
     match made {
         true => Ok(Reply::empty()),

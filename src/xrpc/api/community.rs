@@ -139,7 +139,7 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     let uri = format!("at://{author}/community.blacksky.feed.post/{}", text("rkey"));
     let reads = Arc::clone(&app);
     app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let most = community.most_posts;
     let kept = app.private.change(move |r| posts::submit(r, &author, &rkey, &new, now, most));
     match kept.await? {

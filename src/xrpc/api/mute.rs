@@ -18,7 +18,7 @@ fn flag(call: &Call, key: &str) -> bool {
 }
 
 fn now(app: &AppCtx) -> i64 {
-    i64::try_from((app.clock)()).unwrap_or(i64::MAX)
+    app.clock.now_ms()
 }
 
 /// The DID behind the `actor` of the input; a handle that nobody here has is looked up.

@@ -93,7 +93,7 @@ pub(crate) async fn export_data(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
 
 async fn page(app: &Arc<AppCtx>, did: &Did, next: Option<String>) -> Result<Page, XrpcError> {
     let (reads, did) = (Arc::clone(app), did.clone());
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let read = move || takeout::page(&reads.store.snapshot(), did.as_str(), now, next.as_deref());
     Ok(app.blocking(read).await??)
 }

@@ -26,7 +26,7 @@ pub(crate) async fn put_activity_subscription(
     }
     let asked = input.get("activitySubscription");
     let flag = |key: &str| asked.and_then(|a| a.get(key)?.as_bool()).unwrap_or(false);
-    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let at = app.clock.now_ms();
     let to = Subscription { at, post: flag("post"), reply: flag("reply") };
     let mut out = json!({ "subject": subject });
     if let (true, Some(out)) = (to.post || to.reply, out.as_object_mut()) {

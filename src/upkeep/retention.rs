@@ -20,13 +20,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::now_ms;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
 use crate::index::scope::{DAY_MS, Kept};
 use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 use crate::work;
 
 /// What was taken away.
@@ -67,7 +67,7 @@ struct Plan {
 /// What a run did, or would do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Report {
+pub struct RetentionReport {
     /// The scope.
     pub mode: String,
     /// Its days.
@@ -120,7 +120,7 @@ struct Size {
 
 impl Size {
     /// What it takes now, once it is compacted.
-    fn left(&self, report: &Report) -> u64 {
+    fn left(&self, report: &RetentionReport) -> u64 {
         self.used.saturating_sub(self.owed + report.freed.saturating_sub(self.freed))
     }
 }
@@ -128,47 +128,34 @@ impl Size {
 #[derive(Debug, Default)]
 struct State {
     /// The run under way, how far it is, and its report so far.
-    running: Option<(f64, Report)>,
-    last: Option<Report>,
+    running: Option<(f64, RetentionReport)>,
+    last: Option<RetentionReport>,
     /// The last dry run.
-    planned: Option<Report>,
+    planned: Option<RetentionReport>,
 }
 
 /// Runs retention.
-pub struct Keeper {
+pub struct Retention {
     store: Store,
     writer: Writer,
     index: Arc<Index>,
+    clock: Clock,
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
+    /// Runs that were asked for, one at most; [`Retention::run`] carries them out.
+    asked: (flume::Sender<Plan>, flume::Receiver<Plan>),
     stop: CancellationToken,
 }
 
-/// A command of this module.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Command {
-    Run,
-    Status,
-}
-
-impl Command {
-    pub(super) fn of(name: &str) -> Option<Self> {
-        match name {
-            "retention.run" => Some(Self::Run),
-            "retention.status" => Some(Self::Status),
-            _ => None,
-        }
-    }
-}
-
-impl Keeper {
+impl Retention {
     /// Of this store, with the scope and its budget as configured. Stops between two steps once `stop` is cancelled.
     pub fn new(
         store: Store,
         writer: Writer,
         index: Arc<Index>,
         config: &Config,
+        clock: Clock,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let last = work::retention::report(&store.snapshot())?;
@@ -178,6 +165,7 @@ impl Keeper {
             store,
             writer,
             index,
+            clock,
             plan: Plan {
                 mode: scope.mode,
                 days: scope.days,
@@ -189,39 +177,45 @@ impl Keeper {
             },
             reserve: config.store.reserve,
             state: Mutex::new(State { last, ..State::default() }),
+            asked: flume::unbounded(),
             stop: stop.clone(),
         }))
     }
 
-    /// Runs every hour, if the scope lets anything go.
-    pub(super) async fn run(self: Arc<Self>) {
-        if self.plan.mode == ScopeMode::Whole {
-            return;
-        }
-        let mut wait = FIRST;
+    /// Runs every hour, if the scope lets anything go, and when it is asked to.
+    pub async fn run(&self) {
+        // A run that this one goes on after has ended, however it did.
+        self.state.lock().running = None;
+        let mut next = tokio::time::Instant::now() + FIRST;
         loop {
-            tokio::select! {
+            let plan = tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = EVERY;
-            if self.begin() {
-                self.work(Plan { now: now_ms(), ..self.plan }).await;
+                Ok(plan) = self.asked.1.recv_async() => Some(plan),
+                () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
+                    next = tokio::time::Instant::now() + EVERY;
+                    self.begin().then(|| Plan { now: self.clock.now_ms(), ..self.plan })
+                }
+            };
+            if let Some(plan) = plan {
+                self.work(plan).await;
             }
         }
     }
 
+    fn ask(&self, plan: Plan) {
+        // The other end of the queue is in `self`, so it does not close.
+        let _ = self.asked.0.send(plan);
+    }
+
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
-    pub(super) fn prune(self: &Arc<Self>, wanted: u64) {
+    pub(super) fn prune(&self, wanted: u64) {
         if self.plan.mode != ScopeMode::Whole && self.begin() {
-            let plan = Plan { wanted, now: now_ms(), pause: PAUSE_IN_NEED, ..self.plan };
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.work(plan).await });
+            self.ask(Plan { wanted, now: self.clock.now_ms(), pause: PAUSE_IN_NEED, ..self.plan });
         }
     }
 
     /// One run as it would be at `now`, without pauses: for who has the store to himself. `None` if one is under way.
-    pub async fn once(&self, now: i64) -> Option<Report> {
+    pub async fn once(&self, now: i64) -> Option<RetentionReport> {
         if !self.begin() {
             return None;
         }
@@ -234,7 +228,9 @@ impl Keeper {
         Some(budget.saturating_sub(used(&self.store).ok()?))
     }
 
-    pub(super) fn status(&self) -> Value {
+    /// What is kept, how far a run is, and what the last one did.
+    #[must_use]
+    pub fn status(&self) -> Value {
         let (members, followed) = self.index.scope().1.len();
         let state = self.state.lock();
         let running = state.running.as_ref();
@@ -250,51 +246,61 @@ impl Keeper {
         })
     }
 
-    pub(super) fn answer(self: &Arc<Self>, command: Command, ask: &Value) -> Result<Value, String> {
-        if matches!(command, Command::Status) {
-            return Ok(self.status());
-        }
-        let mut plan = self.plan;
-        plan.dry = ask.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
-        if plan.dry {
-            if let Some(name) = ask.get("mode").and_then(Value::as_str) {
-                plan.mode =
-                    ScopeMode::of(name).ok_or_else(|| format!("there is no scope {name:?}"))?;
-            }
-            let number = |key| ask.get(key).and_then(Value::as_u64);
-            let days = number("days").and_then(|d| u32::try_from(d).ok()).filter(|d| *d > 0);
-            plan.days = days.unwrap_or(plan.days);
-            plan.budget = number("budget").unwrap_or(plan.budget);
-        }
+    /// Begins now, as every hour.
+    ///
+    /// # Errors
+    /// Nothing is ever deleted, or a run is under way.
+    pub fn run_now(&self) -> Result<(), String> {
+        self.begin_with(self.plan)
+    }
+
+    /// Begins to count what would go under another scope, and changes nothing. What is not given is as configured.
+    ///
+    /// # Errors
+    /// Nothing would ever be deleted, or a run is under way.
+    pub fn plan(
+        &self,
+        mode: Option<ScopeMode>,
+        days: Option<u32>,
+        budget: Option<u64>,
+    ) -> Result<(), String> {
+        self.begin_with(Plan {
+            dry: true,
+            mode: mode.unwrap_or(self.plan.mode),
+            days: days.filter(|days| *days > 0).unwrap_or(self.plan.days),
+            budget: budget.unwrap_or(self.plan.budget),
+            ..self.plan
+        })
+    }
+
+    fn begin_with(&self, plan: Plan) -> Result<(), String> {
         if plan.mode == ScopeMode::Whole {
             return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
         }
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
         }
-        plan.now = now_ms();
-        let this = Arc::clone(self);
-        tokio::spawn(async move { this.work(plan).await });
-        Ok(json!({}))
+        self.ask(Plan { now: self.clock.now_ms(), ..plan });
+        Ok(())
     }
 
     fn begin(&self) -> bool {
         let mut state = self.state.lock();
         let free = state.running.is_none();
         if free {
-            state.running = Some((0.0, Report::default()));
+            state.running = Some((0.0, RetentionReport::default()));
         }
         free
     }
 
-    async fn work(&self, plan: Plan) -> Report {
-        let mut report = Report {
+    async fn work(&self, plan: Plan) -> RetentionReport {
+        let mut report = RetentionReport {
             mode: plan.mode.name().to_owned(),
             days: plan.days,
             dry_run: plan.dry,
-            began: now_ms(),
+            began: self.clock.now_ms(),
             budget: plan.budget,
-            ..Report::default()
+            ..RetentionReport::default()
         };
         if let Err(error) = self.walks(plan, &mut report).await {
             if self.stop.is_cancelled() {
@@ -304,10 +310,10 @@ impl Keeper {
                 report.error = Some(error.to_string());
             }
         }
-        report.ended = now_ms();
+        report.ended = self.clock.now_ms();
         let json = serde_json::to_vec(&report).unwrap_or_default();
         if !plan.dry {
-            let Report { deleted, linked, freed, owed, over_budget, .. } = &report;
+            let RetentionReport { deleted, linked, freed, owed, over_budget, .. } = &report;
             tracing::info!(?deleted, linked, freed, owed, over_budget, "retention ran");
             if *over_budget {
                 tracing::warn!(
@@ -328,7 +334,7 @@ impl Keeper {
         report
     }
 
-    async fn walks(&self, plan: Plan, report: &mut Report) -> Result<(), StoreError> {
+    async fn walks(&self, plan: Plan, report: &mut RetentionReport) -> Result<(), StoreError> {
         let weights = Weights::of(&self.store)?;
         let kept = self.kept(plan).await?;
         (report.members, report.followed) = kept.len();
@@ -339,7 +345,7 @@ impl Keeper {
         let mut size = Size { used: report.used_before, owed: report.owed, freed: 0 };
         let above = |left: u64| plan.budget > 0 && left > plan.budget / 20 * 19;
         let owed = report.owed;
-        let wanting = |size: &Size, report: &Report| {
+        let wanting = |size: &Size, report: &RetentionReport| {
             above(size.left(report)) || owed + report.freed < plan.wanted
         };
         let whole = i64::from(plan.days) * DAY_MS;
@@ -406,7 +412,7 @@ impl Keeper {
         policy: &Policy,
         kept: &Arc<Kept>,
         weights: &Weights,
-        report: &mut Report,
+        report: &mut RetentionReport,
     ) -> Result<(), StoreError> {
         let mut place = Place::default();
         if !plan.dry {
@@ -444,7 +450,7 @@ impl Keeper {
         policy: &Policy,
         going: Vec<crate::schema::RecordId>,
         place: &Place,
-        report: &mut Report,
+        report: &mut RetentionReport,
     ) -> Result<(), StoreError> {
         let mut left = going;
         loop {
@@ -473,7 +479,7 @@ impl Keeper {
     }
 
     /// Gives the space back, as far as there is room to do it in.
-    async fn compact(&self, plan: Plan, report: &mut Report) -> Result<(), StoreError> {
+    async fn compact(&self, plan: Plan, report: &mut RetentionReport) -> Result<(), StoreError> {
         // What else there is room for is what the store itself needs.
         let floor = self.store.headroom();
         let spare = if plan.wanted > 0 { floor } else { floor.max(self.reserve / 10 * 11) };
@@ -559,7 +565,12 @@ mod tests {
         (config.scope.mode, config.scope.days) = (mode, 2000);
         let (store, writer) = (w.store.clone(), w.writer.clone());
         let stop = CancellationToken::new();
-        let keeper = Keeper::new(store, writer, Arc::clone(&w.index), &config, &stop).unwrap();
+        let keeper =
+            Retention::new(store, writer, Arc::clone(&w.index), &config, Clock::system(), &stop)
+                .unwrap();
+        let running = Arc::clone(&keeper);
+        tokio::spawn(async move { running.run().await });
+        tokio::task::yield_now().await;
         keeper.prune(wanted);
         while keeper.state.lock().running.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,9 +1,10 @@
-//! When to try again, and how long to wait for a sign of life.
+//! Intervals and timeouts of a subscription, and how long to wait for a sign of life.
 
 use std::time::Duration;
 
-use rand::RngExt as _;
 use tokio::time::Instant;
+
+use crate::threads::Backoff;
 
 /// Intervals and timeouts of a subscription.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +15,8 @@ pub struct Timing {
     pub alive: Duration,
     /// Without a frame for this long, the connection is given up: a stream can stall behind a live socket.
     pub stall: Duration,
-    /// The first wait before a new connection.
-    pub retry_min: Duration,
-    /// The longest wait before a new connection.
-    pub retry_max: Duration,
+    /// Waits before a new connection. Chance shortens them, so that many clients do not come back at once.
+    pub retry: Backoff,
     /// How long frames wait for the key of a did:web, on a host that anybody can name.
     pub web_patience: Duration,
     /// How long frames wait for the key of another DID, from the directory.
@@ -31,36 +30,11 @@ impl Default for Timing {
             ping: Duration::from_secs(5),
             alive: Duration::from_secs(20),
             stall: Duration::from_secs(120),
-            retry_min: Duration::from_millis(200),
-            retry_max: Duration::from_secs(30),
+            retry: Backoff::new(Duration::from_millis(200), 2, Duration::from_secs(30))
+                .with_jitter(0.25),
             web_patience: Duration::from_secs(4),
             plc_patience: Duration::from_secs(15),
         }
-    }
-}
-
-/// Waits that double, each cut by up to a quarter so that many clients do not come back at once.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    timing: Timing,
-    next: Duration,
-}
-
-impl Backoff {
-    pub(crate) fn new(timing: Timing) -> Self {
-        Self { timing, next: timing.retry_min }
-    }
-
-    /// The next wait.
-    pub(crate) fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.timing.retry_max);
-        wait.mul_f64(rand::rng().random_range(0.75..=1.0))
-    }
-
-    /// After success the first wait is short again.
-    pub(crate) fn reset(&mut self) {
-        self.next = self.timing.retry_min;
     }
 }
 
@@ -73,14 +47,14 @@ pub(crate) struct Silent {
 }
 
 /// Signs of life of a connection.
-pub(crate) struct Watch {
+pub(crate) struct Heartbeat {
     timing: Timing,
     alive: Instant,
     frame: Instant,
     pinged: Instant,
 }
 
-impl Watch {
+impl Heartbeat {
     pub(crate) fn new(timing: Timing) -> Self {
         let now = Instant::now();
         Self { timing, alive: now, frame: now, pinged: now }
@@ -140,15 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_up_to_the_limit_and_starts_again() {
-        let mut backoff = Backoff::new(Timing::default());
-        let mut waits: Vec<u64> =
-            (0..10).map(|_| u64::try_from(backoff.next().as_millis()).unwrap()).collect();
+    fn an_upstream_that_is_not_there_is_tried_again_every_200_ms_at_first() {
+        let retry = Timing::default().retry;
         let expect = [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
-        backoff.reset();
-        waits.push(u64::try_from(backoff.next().as_millis()).unwrap());
-        for (got, want) in waits.into_iter().zip(expect.into_iter().chain([200])) {
-            assert!((want * 3 / 4..=want).contains(&got), "{got} of {want}");
+        for (failures, want) in (1..).zip(expect) {
+            assert_eq!(retry.longest(failures).as_millis(), want);
+            let wait = retry.wait(failures).as_millis();
+            assert!((want * 3 / 4..=want).contains(&wait), "{wait} of {want}");
         }
     }
 }

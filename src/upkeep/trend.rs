@@ -14,9 +14,18 @@ const WIDE: u64 = 3600;
 const ENOUGH: (usize, u64) = (8, 1800);
 const DAY: f64 = 86_400.0;
 
+/// How fast free space falls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Fall {
+    /// Bytes that it loses in a day, less than nothing if it grows.
+    pub(super) per_day: f64,
+    /// For how long that was seen.
+    pub(super) seen_days: f64,
+}
+
 /// The lowest free space over time.
 #[derive(Debug, Clone)]
-pub struct Trend {
+pub(super) struct Trend {
     width: u64,
     /// Number of the stretch, and its lowest free space in bytes; the last is not over.
     lows: Vec<(u64, u64)>,
@@ -31,7 +40,7 @@ impl Default for Trend {
 impl Trend {
     /// Takes a sample at a time in seconds, which must not go back. `true` when a stretch is over, so that there is
     /// something new to say.
-    pub fn add(&mut self, at: u64, free: u64) -> bool {
+    pub(super) fn add(&mut self, at: u64, free: u64) -> bool {
         let number = at / self.width;
         if let Some((last, low)) = self.lows.last_mut()
             && *last >= number
@@ -62,12 +71,13 @@ impl Trend {
         self.lows = wider;
     }
 
-    /// Bytes that free space loses in a day, less than nothing if it grows; `None` while too little is known.
+    /// How fast free space falls; `None` while too little is known.
     #[must_use]
-    pub fn fall_per_day(&self) -> Option<f64> {
+    pub(super) fn fall(&self) -> Option<Fall> {
         let (_, over) = self.lows.split_last()?;
         let (first, last) = (over.first()?.0, over.last()?.0);
-        if over.len() < ENOUGH.0 || (last - first) * self.width < ENOUGH.1 {
+        let seen = (last - first) * self.width;
+        if over.len() < ENOUGH.0 || seen < ENOUGH.1 {
             return None;
         }
         let mut slopes = Vec::with_capacity(over.len() * over.len() / 2);
@@ -80,7 +90,7 @@ impl Trend {
         }
         let middle = slopes.len() / 2;
         let (_, median, _) = slopes.select_nth_unstable_by(middle, f64::total_cmp);
-        Some(*median * DAY)
+        Some(Fall { per_day: *median * DAY, seen_days: seen as f64 / DAY })
     }
 }
 
@@ -97,7 +107,7 @@ mod tests {
         for at in (0..end).step_by(20) {
             trend.add(at, free(at as f64 / 3600.0) as u64);
         }
-        trend.fall_per_day().map(|fall| fall / GB)
+        trend.fall().map(|fall| fall.per_day / GB)
     }
 
     /// Name, hours, free space over them, and what is to be said.

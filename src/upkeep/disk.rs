@@ -9,25 +9,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde_json::json;
 
 use super::alerts::Alerts;
-use super::now_ms;
+use super::ladder::{Space, Step};
+use super::ports::Intake;
 use super::reserve::Reserve;
-use super::retention::Keeper;
-use super::serve::ServeError;
-use super::sources::Sources;
+use super::retention::Retention;
+use super::trend::{Fall, Trend};
 use crate::config::Config;
-use crate::ops::{self, Space, Step, Trend};
 use crate::store::{Store, Writer, free_space};
 use crate::syntax::datetime::format_ms;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 /// Steps that were taken.
 static STEPS: Counters = Counters::new("disk.step");
 
 /// How often the disk is looked at. A disk takes some hundred megabytes in that time.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two runs of retention because of the disk.
 const PRUNE_EVERY: Duration = Duration::from_secs(900);
 /// Times the space under which ingest stops: with more there is no need of a reserve file yet.
@@ -36,7 +37,7 @@ const RESERVE_WITHIN: u64 = 5;
 const RESERVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Gives the reserve file up if a store could not even open.
-pub(super) fn make_way(config: &Config) {
+pub fn make_way(config: &Config) {
     let path = &config.store.path;
     let reserve = Reserve::new(path, config.store.reserve_file);
     if free_space(path) < config.store.memory_budget / 4 && reserve.held() > 0 {
@@ -51,18 +52,55 @@ fn give_up(reserve: &Reserve) {
     }
 }
 
-/// What status and readiness show.
-#[derive(Default)]
-pub(super) struct View(Mutex<ops::Disk>);
+/// Space on disk in bytes, and what is done about it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DiskStatus {
+    /// Used by the store.
+    pub used: u64,
+    /// Free where it is.
+    pub free: u64,
+    /// The step of the ladder.
+    pub step: Step,
+    /// Since when, milliseconds since the epoch.
+    pub since: i64,
+    /// What that means and what to do, in a sentence.
+    pub advice: String,
+    /// Ingest stops below this.
+    pub reserve: u64,
+    /// Nothing at all is written below this.
+    pub floor: u64,
+    /// Whether changes are refused because of that.
+    pub refusing: bool,
+    /// Held by the reserve file.
+    pub reserve_file: u64,
+    /// What free space loses in a day; `None` in the first half hour.
+    pub fall_per_day: Option<i64>,
+    /// Days until ingest stops at that rate; `None` if it does not, or if that is too far ahead to be said.
+    pub days_left: Option<f64>,
+}
 
-impl View {
+/// What the last look at the disk found: for the status and readiness.
+#[derive(Default)]
+pub struct DiskState(Mutex<DiskStatus>);
+
+impl DiskState {
     /// As of the last look; what the store uses is for the caller to fill in.
-    pub(super) fn get(&self) -> ops::Disk {
+    #[must_use]
+    pub fn get(&self) -> DiskStatus {
         self.0.lock().clone()
     }
 
+    /// Whether the store could not be opened again with what is free.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.0.lock().step == Step::Stop
+    }
+
     /// Why no new data is taken in, if that is so.
-    pub(super) fn ready(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The reason, for the operator.
+    pub fn ready(&self) -> Result<(), String> {
         let disk = self.0.lock();
         match disk.step {
             Step::Stop => Err(disk.advice.clone()),
@@ -72,22 +110,31 @@ impl View {
 }
 
 /// What the watch works with.
-pub(super) struct Parts {
-    pub(super) store: Store,
-    pub(super) writer: Writer,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) sources: Arc<Sources>,
-    pub(super) alerts: Alerts,
-    pub(super) view: Arc<View>,
+#[derive(Clone)]
+pub struct DiskSetup {
+    /// Whose disk is looked at.
+    pub store: Store,
+    /// Refuses changes when there is no room for them.
+    pub writer: Writer,
+    /// Takes away what may go.
+    pub retention: Arc<Retention>,
+    /// Stops when there is no room.
+    pub intake: Arc<dyn Intake>,
+    /// Tells the operator.
+    pub alerts: Alerts,
+    /// Where the result is shown.
+    pub state: Arc<DiskState>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Looks at the disk again and again.
-pub(super) struct Watch {
-    parts: Parts,
+pub struct DiskWatch {
+    setup: DiskSetup,
     reserve: Reserve,
     began: Instant,
     trend: Trend,
-    fall: Option<f64>,
+    fall: Option<Fall>,
     /// How often the writer stood still at the last look.
     stops: u64,
     pruned: Option<Instant>,
@@ -95,14 +142,17 @@ pub(super) struct Watch {
 }
 
 /// Free bytes under which ingest stops, for a store that needs `floor` to end what it began.
-pub(super) fn stop_below(config: &Config, floor: u64) -> u64 {
+#[must_use]
+pub fn stop_below(config: &Config, floor: u64) -> u64 {
     config.store.reserve.max(floor.saturating_add(floor / 2))
 }
 
-impl Watch {
-    pub(super) fn new(parts: Parts, config: &Config) -> Self {
+impl DiskWatch {
+    /// Has looked at nothing yet.
+    #[must_use]
+    pub fn new(setup: DiskSetup, config: &Config) -> Self {
         Self {
-            parts,
+            setup,
             reserve: Reserve::new(&config.store.path, config.store.reserve_file),
             began: Instant::now(),
             trend: Trend::default(),
@@ -113,61 +163,57 @@ impl Watch {
         }
     }
 
-    /// Whether the store could not be opened again with what is free.
-    pub(super) fn is_short(&self) -> bool {
-        self.parts.view.get().step == Step::Stop
-    }
-
     /// Looks at the disk and acts.
-    pub(super) async fn look(&mut self, config: &Config) -> Result<(), ServeError> {
+    pub async fn look(&mut self, config: &Config) {
         let (space, disk) = self.measure(config);
-        let was = self.parts.view.get();
+        let was = self.setup.state.get();
         let mut step = was.step.next(&space);
-        let stops = self.parts.writer.room().stops();
+        let stops = self.setup.writer.room().stops();
         if stops > self.stops {
             // Changes were refused meanwhile: who was told so begins anew.
             step = Step::Stop;
         }
         self.stops = stops;
-        let began = if step == was.step && was.since > 0 { was.since } else { now_ms() };
-        let disk = ops::Disk { step, since: began, advice: advice(step, &space, &disk), ..disk };
-        *self.parts.view.0.lock() = disk.clone();
+        let began =
+            if step == was.step && was.since > 0 { was.since } else { self.setup.clock.now_ms() };
+        let disk = DiskStatus { step, since: began, advice: advice(step, &space, &disk), ..disk };
+        *self.setup.state.0.lock() = disk.clone();
         if step != was.step {
             self.tell(was.step, &disk, config);
         }
         self.keep_reserve(step, &disk).await;
-        self.act(step, &disk, config).await
+        self.act(step, &disk);
     }
 
-    fn measure(&mut self, config: &Config) -> (Space, ops::Disk) {
-        let (free, held) = (free_space(self.parts.store.path()), self.reserve.held());
-        let floor = self.parts.store.headroom();
-        self.parts.writer.room().set_floor(floor);
+    fn measure(&mut self, config: &Config) -> (Space, DiskStatus) {
+        let (free, held) = (free_space(self.setup.store.path()), self.reserve.held());
+        let floor = self.setup.store.headroom();
+        self.setup.writer.room().set_floor(floor);
         if self.trend.add(self.began.elapsed().as_secs(), free.saturating_add(held)) {
-            self.fall = self.trend.fall_per_day();
+            self.fall = self.trend.fall();
         }
         // What the reserve file lacks is not free.
         let usable = free.saturating_sub(self.reserve.size().saturating_sub(held));
         let stop_below = stop_below(config, floor);
-        let growth = self.parts.keeper.growth();
+        let growth = self.setup.retention.growth();
         let days_left =
             self.fall.and_then(|fall| Space::days_left(usable, stop_below, fall, growth));
         let space =
             Space { free: usable, stop_below, days_left, warn_days: config.store.warn_days };
-        let disk = ops::Disk {
+        let disk = DiskStatus {
             free,
             reserve: stop_below,
             floor,
             refusing: free < floor,
             reserve_file: held,
-            fall_per_day: self.fall.map(|fall| fall as i64),
+            fall_per_day: self.fall.map(|fall| fall.per_day as i64),
             days_left,
-            ..ops::Disk::default()
+            ..DiskStatus::default()
         };
         (space, disk)
     }
 
-    fn tell(&self, was: Step, disk: &ops::Disk, config: &Config) {
+    fn tell(&self, was: Step, disk: &DiskStatus, config: &Config) {
         let (step, advice) = (disk.step, disk.advice.as_str());
         STEPS.inc(step.name());
         let free = disk.free;
@@ -176,7 +222,7 @@ impl Watch {
             Step::Stop => tracing::error!(free, "disk: {advice}"),
             _ => tracing::warn!(free, "disk: {advice}"),
         }
-        self.parts.alerts.tell(&json!({
+        self.setup.alerts.tell(&json!({
             "event": "disk",
             "service": config.server.did.as_str(),
             "at": format_ms(disk.since),
@@ -190,7 +236,7 @@ impl Watch {
 
     /// Given up only when ingest stands still and space is still short; made when it is safe to take it, and not before
     /// the disk is anywhere near full.
-    async fn keep_reserve(&mut self, step: Step, disk: &ops::Disk) {
+    async fn keep_reserve(&mut self, step: Step, disk: &DiskStatus) {
         if step == Step::Stop {
             if disk.free < disk.floor.saturating_add(disk.floor / 4) && disk.reserve_file > 0 {
                 give_up(&self.reserve);
@@ -213,45 +259,42 @@ impl Watch {
         }
     }
 
-    async fn act(
-        &mut self,
-        step: Step,
-        disk: &ops::Disk,
-        config: &Config,
-    ) -> Result<(), ServeError> {
-        let sources = &self.parts.sources;
-        match (step, sources.is_running()) {
-            (Step::Stop, true) => sources.stop().await,
-            (Step::Stop, false) | (_, true) => {}
-            (_, false) => {
-                sources.start(config)?;
-                tracing::info!("ingest runs");
-            }
+    fn act(&mut self, step: Step, disk: &DiskStatus) {
+        let (intake, open) = (&self.setup.intake, step != Step::Stop);
+        if open && !intake.is_running() {
+            tracing::info!("ingest runs");
         }
-        if let Some(sync) = sources.sync() {
-            let why = (step >= Step::HoldBackfill)
-                .then(|| "the disk is nearly full: see `aerie status`".to_owned());
-            sync.hold_back(why);
-        }
+        intake.take_in(open);
+        let why = (step >= Step::HoldBackfill)
+            .then(|| "the disk is nearly full: see `aerie status`".to_owned());
+        intake.hold_backfill(why);
         if step >= Step::Prune && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             let enough = Step::HoldBackfill.below(disk.reserve).saturating_mul(11) / 10;
-            self.parts.keeper.prune(enough.saturating_sub(disk.free));
+            self.setup.retention.prune(enough.saturating_sub(disk.free));
             self.pruned = Some(Instant::now());
         }
-        Ok(())
+    }
+}
+
+/// Days, or hours where days would say too little.
+fn time_left(days: f64) -> String {
+    match days * 24.0 {
+        hours if hours < 1.5 => "an hour".to_owned(),
+        hours if hours < 48.0 => format!("{hours:.0} hours"),
+        _ => format!("{days:.0} days"),
     }
 }
 
 /// What a step means and what to do.
-fn advice(step: Step, space: &Space, disk: &ops::Disk) -> String {
+fn advice(step: Step, space: &Space, disk: &DiskStatus) -> String {
     let gb = |n: u64| format!("{:.1} GB", n as f64 / 1e9);
     let (free, stop) = (gb(disk.free), gb(space.stop_below));
     let more = "make room, or keep less (scope.mode, scope.days, scope.disk_budget)";
     match step {
         Step::Normal => format!("{free} free"),
         Step::Warn => {
-            let days = space.days_left.unwrap_or_default();
-            format!("{free} free, ingest stops in about {days:.0} days at this rate: {more}")
+            let left = time_left(space.days_left.unwrap_or_default());
+            format!("{free} free, ingest stops in about {left} at this rate: {more}")
         }
         Step::HoldBackfill => {
             format!("{free} free: backfill pauses, ingest stops below {stop}: {more}")
@@ -265,5 +308,25 @@ fn advice(step: Step, space: &Space, disk: &ops::Disk) -> String {
         Step::Stop => format!(
             "{free} free, less than {stop} (see store.reserve): ingest is stopped, reads go on. Make room, it resumes by itself"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_time_is_said_in_hours() {
+        let table = [
+            (0.0, "an hour"),
+            (0.06, "an hour"),
+            (0.07, "2 hours"),
+            (1.9, "46 hours"),
+            (2.0, "2 days"),
+            (13.6, "14 days"),
+        ];
+        for (days, said) in table {
+            assert_eq!(time_left(days), said, "{days}");
+        }
     }
 }

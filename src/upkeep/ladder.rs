@@ -5,6 +5,13 @@
 
 use serde::Serialize;
 
+use super::trend::Fall;
+
+/// How many times as long as it was seen a rate is believed. With the two and a half days that are remembered that is
+/// enough for the default of `store.warn_days`; half an hour of a backfill says something about the next three hours,
+/// not about days.
+const FORESIGHT: f64 = 6.0;
+
 /// A step, with all before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,31 +31,38 @@ pub enum Step {
 
 /// What is known of the disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Space {
+pub(super) struct Space {
     /// Bytes that may be used.
-    pub free: u64,
+    pub(super) free: u64,
     /// Bytes under which ingest stops.
-    pub stop_below: u64,
+    pub(super) stop_below: u64,
     /// Until then.
-    pub days_left: Option<f64>,
+    pub(super) days_left: Option<f64>,
     /// Days left from which on to warn; 0 for never.
-    pub warn_days: u32,
+    pub(super) warn_days: u32,
 }
 
 impl Space {
-    /// Days until ingest stops, if `fall` bytes are lost each day and the store grows by no more than `growth`.
+    /// Days until ingest stops at the rate that was seen, if the store grows by no more than `growth`. A rate says
+    /// nothing about what lies [`FORESIGHT`] times as far ahead as it was seen for, or farther: that is `None` too.
     #[must_use]
-    pub fn days_left(free: u64, stop_below: u64, fall: f64, growth: Option<u64>) -> Option<f64> {
+    pub(super) fn days_left(
+        free: u64,
+        stop_below: u64,
+        fall: Fall,
+        growth: Option<u64>,
+    ) -> Option<f64> {
         let left = free.saturating_sub(stop_below);
-        let endless = fall < 1.0 || growth.is_some_and(|growth| growth < left);
-        (!endless).then(|| left as f64 / fall)
+        if fall.per_day < 1.0 || growth.is_some_and(|growth| growth < left) {
+            return None;
+        }
+        Some(left as f64 / fall.per_day).filter(|days| *days < fall.seen_days * FORESIGHT)
     }
 }
 
 impl Step {
     /// Every step, upwards.
-    pub const ALL: [Self; 5] =
-        [Self::Normal, Self::Warn, Self::HoldBackfill, Self::Prune, Self::Stop];
+    const ALL: [Self; 5] = [Self::Normal, Self::Warn, Self::HoldBackfill, Self::Prune, Self::Stop];
 
     /// Its name in logs, counters and the status.
     #[must_use]
@@ -75,7 +89,7 @@ impl Step {
 
     /// The step that follows.
     #[must_use]
-    pub fn next(self, space: &Space) -> Self {
+    pub(super) fn next(self, space: &Space) -> Self {
         let holds = |step: &Self| step.holds(space, self >= *step);
         Self::ALL.into_iter().rev().find(holds).unwrap_or_default()
     }
@@ -97,6 +111,7 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trend::Trend;
     use super::*;
     use Step::{HoldBackfill, Normal, Prune, Stop, Warn};
 
@@ -145,8 +160,35 @@ mod tests {
             (1100, 10.0, Some(99), None),
             (1100, 10.0, Some(100), Some(10.0)),
         ];
-        for (free, fall, growth, expected) in table {
-            assert_eq!(Space::days_left(*free, 1000, *fall, *growth), *expected, "{free} {fall}");
+        for (free, per_day, growth, expected) in table {
+            let fall = Fall { per_day: *per_day, seen_days: 2.5 };
+            let left = Space::days_left(*free, 1000, fall, *growth);
+            assert_eq!(left, *expected, "{free} {per_day}");
         }
+    }
+
+    #[test]
+    fn a_rate_of_minutes_is_not_extrapolated_over_days() {
+        const GB: u64 = 1_000_000_000;
+        let step = |hours: u64, mb_a_minute: u64, free: u64| {
+            let mut trend = Trend::default();
+            for at in (0..hours * 3600).step_by(20) {
+                trend.add(at, 1000 * GB - at * mb_a_minute * 1_000_000 / 60);
+            }
+            let fall = trend.fall().expect("enough was seen");
+            let days_left = Space::days_left(free, GB, fall, None);
+            let space = Space { free, stop_below: GB, days_left, warn_days: 14 };
+            (Normal.next(&space), days_left)
+        };
+        // A start that catches up: 64 GB are gone in half a day, if it went on like this.
+        assert_eq!(step(1, 100, 64 * GB), (Normal, None));
+        // So fast that it is a matter of the hours that were seen.
+        let (taken, left) = step(1, 1000, 16 * GB);
+        assert!(
+            taken == Warn && left.is_some_and(|days| (0.2 / 24.0..0.3).contains(&days)),
+            "{left:?}"
+        );
+        // It does go on like this.
+        assert_eq!(step(60, 10, 64 * GB).0, Warn);
     }
 }
