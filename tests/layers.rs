@@ -705,8 +705,6 @@ mod reader {
 
     #[test]
     fn knows_test_modules_in_other_files() {
-        let visible = "#[cfg(test)]\npub(crate) mod tests;\npub mod real;";
-        assert_eq!(without_tests(visible).1, ["tests"]);
         let (code, external) = without_tests("#[cfg(test)]\nmod tests;\npub mod real;");
         assert_eq!((external, code.trim()), (vec!["tests".to_owned()], "pub mod real;"));
         let (_, external) = without_tests("#[cfg(test)]\npub(in crate::a) mod testing;\nmod real;");

@@ -153,8 +153,9 @@ impl Index {
         actor: ActorId,
         at: i64,
     ) -> Result<(), StoreError> {
-        self.members.live.write().insert(actor);
-        self.keep_member(tx, actor)?;
+        if self.members.live.write().insert(actor) {
+            self.keep_member(tx, actor)?;
+        }
         // What the account wrote before it was seen, and then whom it follows.
         jobs::add(tx, actor, &JobRow::new(Priority::Member, at))?;
         self.announce(tx, actor);

@@ -34,10 +34,6 @@ pub(crate) fn put(
     Ok(())
 }
 
-pub(crate) fn remove(tx: &mut Tx<'_>, kind: Kind, viewer: ActorId, subject: Option<Target>) {
-    timed::remove(tx, kind, viewer, subject);
-}
-
 pub(crate) fn put_mute(tx: &mut Tx<'_>, viewer: ActorId, subject: ActorId, mute: Mute) -> Done {
     mutes::write(tx, viewer, subject, mute);
     Ok(())

@@ -8,8 +8,7 @@ use crate::admin::ports::{Accounts, Said};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported};
 use crate::private::Private;
 use crate::private::portable::{self, Page, Restored, Row};
-use crate::schema::Rows as _;
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Store, StoreError};
 
 /// Whoever may read and write private state.
 #[derive(Clone)]
