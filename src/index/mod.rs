@@ -41,6 +41,7 @@ mod on_read_cache;
 pub mod check;
 mod community;
 mod context;
+mod effects;
 mod reverse_edges;
 mod on_read;
 mod gates;

@@ -18,7 +18,8 @@ use super::limits::{Caps, Health, MAX_RUNNING, OriginLoads};
 use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
-use crate::store::{Store, StoreError, Tx, Writer};
+use crate::private::Private;
+use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::outbox::{self, PushJob};
@@ -57,8 +58,8 @@ pub struct PushSettings {
 pub struct PushParts {
     /// What is read.
     pub store: Store,
-    /// What is changed.
-    pub writer: Writer,
+    /// Devices that are no more are taken away through it; its writer writes down what was sent.
+    pub private: Private,
     /// Caches of hydration.
     pub hydration: Arc<Shared>,
     /// Whose labels apply.
@@ -209,7 +210,7 @@ impl Push {
             return Ok(None);
         }
         let now = self.inner.parts.clock.now_ms();
-        if self.inner.parts.writer.room().is_short() {
+        if self.inner.parts.private.writer().room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));
         }
@@ -236,7 +237,7 @@ impl Push {
                 }
                 outbox::advance(tx, now)
             };
-            self.inner.parts.writer.durable(change).await?;
+            self.inner.parts.private.writer().durable(change).await?;
         }
         for delivery in plan.deliveries {
             let kept = (delivery.job.clone(), Arc::clone(&delivery.origin));

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::accounts::IndexAccounts;
+use super::accounts::{IndexAccounts, followed};
 use super::identities;
 use super::keys::FromDocuments;
 use super::members::{self, CommunityFromHandlers};
@@ -174,19 +174,20 @@ impl House {
             budget: config.network.on_read_budget,
             clock: Clock::system(),
         });
+        let private = followed(writer.clone(), &index, &hydration.takedowns);
         let accounts = Arc::new(IndexAccounts {
             index: Arc::clone(&index),
             store: store.clone(),
-            writer: writer.clone(),
+            private: private.clone(),
             clock: Clock::system(),
         });
         let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
             config.labels.default.clone(),
         )));
-        let community = community(config, &dialer, &index);
+        let community = community(config, &dialer);
         let push = Push::new(push::PushParts {
             store: store.clone(),
-            writer: writer.clone(),
+            private: private.clone(),
             hydration: Arc::clone(&hydration),
             labelers: labelers_of(&default_labelers),
             community: community
@@ -219,8 +220,8 @@ impl House {
             auth: Authenticator::new(auth_config(config), keys, Clock::system()),
             media: Arc::clone(&media),
             store: store.clone(),
-            writer: writer.clone(),
-            hydration: Arc::clone(&hydration),
+            private: private.clone(),
+            hydration,
             reads: xrpc::read_threads(threads)?,
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
@@ -280,9 +281,8 @@ impl House {
             retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
             private: PrivateState {
                 store: store.clone(),
-                writer: writer.clone(),
+                private,
                 accounts: Arc::clone(&accounts) as _,
-                takedowns: hydration.takedowns.clone(),
             },
             status: Box::new(move || operators_status.read()),
             relay: config.network.upstreams.first().cloned(),

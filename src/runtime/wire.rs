@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 
 use crate::config::{self, Config};
 use crate::hydrate::HydrationSettings;
-use crate::index::Index;
 use crate::media;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
@@ -58,11 +57,7 @@ pub(super) fn media_settings(config: &Config, threads: usize) -> media::MediaSet
 }
 
 /// Its hook is named in the configuration, so it may be on the operator's own network.
-pub(super) fn community(
-    config: &Config,
-    dialer: &Dialer,
-    index: &Arc<Index>,
-) -> Option<Arc<Community>> {
+pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Community>> {
     let config::Community { list, hook, posts } = config.community.clone();
     if list.is_none() && hook.is_none() {
         return None;
@@ -70,7 +65,7 @@ pub(super) fn community(
     let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
     let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
     let most = usize::try_from(posts).unwrap_or(usize::MAX);
-    Some(Arc::new(Community::new(list, hook, Arc::clone(index) as _, most)))
+    Some(Arc::new(Community::new(list, hook, most)))
 }
 
 pub(super) fn client_config(config: &Config) -> ClientConfig {

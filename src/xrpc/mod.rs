@@ -51,7 +51,7 @@ mod testing;
 pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials};
-pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
+pub use community::{Community, MemberHook, NetMemberHook};
 pub use context::{
     AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
 };
