@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
-use super::{CliError, configuration, span};
+use super::{CliError, configuration, open_store, span};
 use crate::config::Sources;
 use crate::store::{Ks, Store, StoreError};
 
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         return Err(CliError::Failed(format!("there is no store in {}", path.display())));
     }
     let open = || {
-        Store::open(path, config.store.memory_budget).map_err(|e| match e {
+        open_store(path, config.store.memory_budget).map_err(|e| match e {
             StoreError::Locked(path) => CliError::Failed(format!(
                 "the store in {} is in use by a running aerie: stop it first, or copy the folder \
                  while it is stopped and look at the copy",

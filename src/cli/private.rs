@@ -13,7 +13,7 @@ use clap::Subcommand;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{CliError, configuration};
+use super::{CliError, configuration, open_store};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
 use crate::private::portable::{Frame, Page, Row, Time, VERSION};
@@ -91,7 +91,7 @@ impl Door {
         if !make && !Store::exists(path) {
             return Err(CliError::Failed(format!("there is no store in {}", path.display())));
         }
-        let store = Store::open(path, memory)?;
+        let store = open_store(path, memory)?;
         let (writer, thread) = Writer::start(store.clone())?;
         Ok(Self::Here(Private::over(store, writer.clone())?, writer, thread))
     }

@@ -14,42 +14,57 @@ fn made(row: &LabelRow) -> i64 {
     normalize_ms(&row.cts)
 }
 
-/// Applies labels of one labeler. A newer one replaces an older one of the same subject and value.
+/// Applies labels of one labeler. A newer one replaces an older one of the same subject and value. One that cannot be
+/// applied is taken back, counted and passed over, so that it does not take the others of its batch with it.
 pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
-        let Some(target) = tx.intern_target(&label.uri)? else {
-            DROPPED.inc("label-subject");
-            continue;
-        };
-        let src = tx.intern_actor(&label.src)?;
-        let mut rows = tx.labels(target)?;
-        let new = LabelRow {
-            src,
-            val: label.val.clone(),
-            cid: label.cid.clone().unwrap_or_default(),
-            cts: label.cts.clone(),
-            exp: label.exp.clone().unwrap_or_default(),
-            neg: label.neg.unwrap_or(false),
-            sig: label.sig.as_ref().map(|s| s.to_vec()).unwrap_or_default(),
-        };
-        let full = rows.len() >= MAX_PER_SUBJECT;
-        match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
-            // It may come late: what counts is when it was made.
-            Some(old) if made(&new) < made(old) => {
-                EVENTS.inc("label-late");
-                continue;
+        tx.mark();
+        match apply(tx, label) {
+            Ok(()) => {}
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => {
+                tx.rollback();
+                DROPPED.inc(error.cause());
+                tracing::error!(uri = label.uri, %error, "label dropped: it cannot be applied");
             }
-            Some(old) => *old = new,
-            None if full => {
-                DROPPED.inc("label-limit");
-                continue;
-            }
-            None => rows.push(new),
         }
-        tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
-        tx.touch(target.actor());
-        EVENTS.inc("label");
     }
+    Ok(())
+}
+
+fn apply(tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
+    let Some(target) = tx.intern_target(&label.uri)? else {
+        DROPPED.inc("label-subject");
+        return Ok(());
+    };
+    let src = tx.intern_actor(&label.src)?;
+    let mut rows = tx.labels(target)?;
+    let new = LabelRow {
+        src,
+        val: label.val.clone(),
+        cid: label.cid.clone().unwrap_or_default(),
+        cts: label.cts.clone(),
+        exp: label.exp.clone().unwrap_or_default(),
+        neg: label.neg.unwrap_or(false),
+        sig: label.sig.as_ref().map(|s| s.to_vec()).unwrap_or_default(),
+    };
+    let full = rows.len() >= MAX_PER_SUBJECT;
+    match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
+        // It may come late: what counts is when it was made.
+        Some(old) if made(&new) < made(old) => {
+            EVENTS.inc("label-late");
+            return Ok(());
+        }
+        Some(old) => *old = new,
+        None if full => {
+            DROPPED.inc("label-limit");
+            return Ok(());
+        }
+        None => rows.push(new),
+    }
+    tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
+    tx.touch(target.actor());
+    EVENTS.inc("label");
     Ok(())
 }
 

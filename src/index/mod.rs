@@ -132,12 +132,12 @@ impl Index {
             self.scope.mark();
             match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
                 Ok(Ok(())) => {}
-                Ok(Err(StoreError::Corrupt(row))) => {
+                Ok(Err(error)) if error.is_fatal() => return Err(error),
+                Ok(Err(error)) => {
                     self.take_back(tx);
-                    DROPPED.inc("corrupt-row");
-                    tracing::error!(did = %event.did, row, "event dropped: a row it needs does not decode");
+                    DROPPED.inc(error.cause());
+                    tracing::error!(did = %event.did, %error, "event dropped: it cannot be applied");
                 }
-                Ok(Err(e)) => return Err(e),
                 Err(_) => {
                     self.take_back(tx);
                     DROPPED.inc("index-panic");
@@ -292,6 +292,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
     RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: empty.then_some(rev) }
 }
 
+#[cfg(test)]
+mod failed_tests;
 #[cfg(test)]
 mod found_tests;
 #[cfg(test)]

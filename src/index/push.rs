@@ -11,7 +11,7 @@ use crate::private::registrations;
 use crate::schema::ActorId;
 use crate::schema::rows::NotifRow;
 use crate::store::{Ks, StoreError, Tx};
-use crate::work::outbox;
+use crate::work::pushes;
 
 /// A record older than this when it comes is no news.
 const MAX_AGE_MS: i64 = 60 * 60 * 1000;
@@ -63,8 +63,8 @@ pub(super) fn notified(
     let registered = registrations::all(tx, to)?;
     let web = registered.iter().filter(|r| r.web_push().is_some()).map(|r| r.id());
     let mut queued = false;
-    for to_id in rules.endpoint.then_some(outbox::ENDPOINT).into_iter().chain(web) {
-        outbox::put(tx, outbox::PushJob::new(time.saturating_add(rules.delay), to_id, to, row))?;
+    for to_id in rules.endpoint.then_some(pushes::ENDPOINT).into_iter().chain(web) {
+        pushes::put(tx, pushes::PushJob::new(time.saturating_add(rules.delay), to_id, to, row))?;
         queued = true;
     }
     if queued {

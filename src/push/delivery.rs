@@ -16,7 +16,7 @@ use crate::private::registrations;
 use crate::store::Tx;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::work::outbox::{self, PushJob};
+use crate::work::pushes::{self, PushJob};
 
 /// Deliveries that were answered with success.
 static SENT: Counters = Counters::new("push.sent");
@@ -50,14 +50,14 @@ impl Inner {
         let again = count(&outcome, &job, endpoint, now);
         let (gone, to) = (outcome == Outcome::Gone, job.to);
         let change = move |tx: &mut Tx<'_>| {
-            outbox::remove(tx, &job);
+            pushes::remove(tx, job);
             if let Some(again) = again {
-                outbox::put(tx, again)?;
+                pushes::put(tx, again)?;
             }
             if gone {
                 registrations::remove(tx, viewer, &to);
             }
-            outbox::advance(tx, now)
+            pushes::advance(tx, now)
         };
         // Refused only when the server stops.
         let _ = self.parts.writer.durable(change).await;

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::{FileError, Outdated, PlcExport, PlcStatus, PlcTable};
 use crate::net::Dialer;
-use crate::store::{Store, StoreError, Writer};
+use crate::schema::migrations;
+use crate::store::{Progress, Store, StoreError, Writer};
 
 /// Between two looks at how it goes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -63,8 +64,9 @@ pub fn import(
     files: Vec<PathBuf>,
     partial: bool,
     mut told: impl FnMut(&PlcStatus),
+    migrating: &mut dyn FnMut(&Progress),
 ) -> Result<Result<PlcStatus, FileError>, ServeError> {
-    let store = Store::open(&config.store.path, config.store.memory_budget)?;
+    let store = migrations::open(&config.store.path, config.store.memory_budget, migrating)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let entries = cache_entries(config.store.memory_budget);

@@ -35,6 +35,7 @@ use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
 use crate::ops::Step;
 use crate::push::{self, NetTransport, Push};
+use crate::schema::migrations;
 use crate::store::{Store, StoreError, Writer, free_space};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
@@ -108,7 +109,8 @@ async fn serve(
     disk::make_way(&config);
     let key = signing_key::load_or_make(&config.server.signing_key_file)?;
     let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
-    let store = Store::open(&config.store.path, config.store.memory_budget)?;
+    // The log says how it goes if that takes long.
+    let store = migrations::open(&config.store.path, config.store.memory_budget, &mut |_| {})?;
     let (writer, writer_thread) = Writer::start(store.clone())?;
     writer.room().set_floor(store.headroom());
     let (index, Requests { resync, purge: purge_requests, push: push_requests }) =

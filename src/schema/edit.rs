@@ -71,8 +71,10 @@ impl Edit for Tx<'_> {
         target: Target,
         f: impl FnOnce(&mut AggRow),
     ) -> Result<AggRow, StoreError> {
-        self.update(Ks::Agg, &target.key(), |old| {
-            let old = old.map(|row| AggRow::decode(row).ok_or(StoreError::corrupt(Ks::Agg)));
+        let key = target.key();
+        self.update(Ks::Agg, &key, |old| {
+            let corrupt = || StoreError::corrupt(Ks::Agg, &key);
+            let old = old.map(|row| AggRow::decode(row).ok_or_else(corrupt));
             let old = old.transpose()?.unwrap_or_default();
             let mut row = old;
             f(&mut row);

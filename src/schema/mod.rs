@@ -10,6 +10,7 @@ pub mod cursors;
 mod edit;
 mod ids;
 mod key;
+pub mod migrations;
 pub mod names;
 mod packed;
 pub mod plc;
@@ -17,6 +18,7 @@ mod read;
 pub mod rebuild;
 pub mod rows;
 pub mod stats;
+pub mod tables;
 
 pub use edit::Edit;
 pub use ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};

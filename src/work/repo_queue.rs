@@ -600,12 +600,6 @@ pub fn resyncs<R: Reader>(r: &R) -> Result<Vec<ActorId>, StoreError> {
     Ok(out)
 }
 
-/// Whether a row of `meta` of [`resyncs`] is whole; `None` if it is another.
-pub(crate) fn meta_decodes(key: &[u8]) -> Option<bool> {
-    let (b'r', rest) = key.split_first()? else { return None };
-    Some(rest.len() == 4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

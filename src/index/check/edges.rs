@@ -1,6 +1,6 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
-use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
+use super::super::fans::{ORDERED_FROM, counter, order_all};
 use super::super::fields;
 use super::{Check, edge_kind, lenient};
 use crate::schema::bytes::ByteReader;
@@ -136,7 +136,7 @@ impl Check<'_> {
             if group.as_ref().is_none_or(|g| (g.kind, g.target) != (kind, target)) {
                 this.fans(group.take())?;
                 this.resolves(target)?;
-                let ordered = lenient(this.s.agg(target))?.ordered & ordered_bit(kind) != 0;
+                let ordered = lenient(this.s.agg(target))?.is_ordered(kind);
                 group = Some(Fans { kind, target, count: 0, ordered, last: None });
             }
             let Some(g) = group.as_mut() else { return Ok(None) };

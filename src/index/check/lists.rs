@@ -1,6 +1,5 @@
 //! Lists in order of time: replies, quotes, mentions, items, the fans of the popular, and feeds.
 
-use super::super::fans::ordered_bit;
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;
@@ -164,7 +163,7 @@ impl Check<'_> {
         fan: ActorId,
         rkey: Rkey,
     ) -> Result<(), StoreError> {
-        let kept = lenient(self.s.agg(target))?.ordered & ordered_bit(kind) != 0;
+        let kept = lenient(self.s.agg(target))?.is_ordered(kind);
         let row = lenient(self.s.fan(kind, target, fan))?;
         if kept && row.is_some_and(|r| r.rkey == rkey && r.sort_ms() == sort) {
             return Ok(());

@@ -162,7 +162,7 @@ fn fans_of_the_popular_come_from_the_time_order() {
     assert_eq!(sorted.len(), 7);
     f.write(move |tx| {
         tx.update_agg(Target::Actor(star), |agg| {
-            agg.ordered = 1 << EdgeKind::Follow as u8;
+            agg.set_ordered(EdgeKind::Follow);
             agg.set(Counter::Followers, 7);
         })?;
         Ok(())
