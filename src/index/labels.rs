@@ -4,7 +4,7 @@ use super::{DROPPED, EVENTS, Index};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};
-use crate::store::{Ks, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 use crate::syntax::datetime::normalize_ms;
 
 /// Labels kept on one subject.
@@ -62,7 +62,7 @@ fn apply(tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
         }
         None => rows.push(new),
     }
-    tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
+    tx.put_labels(target, &rows);
     tx.touch(target.actor());
     EVENTS.inc("label");
     Ok(())

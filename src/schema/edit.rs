@@ -3,7 +3,7 @@
 use ipld_core::ipld::Ipld;
 
 use super::ids::{ActorId, CollId, RecordId, Rkey, Target};
-use super::rows::{AggRow, Counter};
+use super::rows::{AggRow, Counter, LabelRow};
 use super::{names, packed};
 use crate::store::{Ks, StoreError, Tx, Update};
 
@@ -19,6 +19,8 @@ pub trait Edit {
     fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError>;
     /// Packs a record.
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError>;
+    /// Writes the labels on a target.
+    fn put_labels(&mut self, target: Target, labels: &[LabelRow]);
     /// Changes the counters of a target.
     fn update_agg(
         &mut self,
@@ -64,6 +66,10 @@ impl Edit for Tx<'_> {
 
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError> {
         packed::pack(value, &mut Interner(self))
+    }
+
+    fn put_labels(&mut self, target: Target, labels: &[LabelRow]) {
+        self.put(Ks::Label, &target.key(), &LabelRow::encode_all(labels));
     }
 
     fn update_agg(

@@ -7,8 +7,8 @@ use ipld_core::ipld::Ipld;
 use super::bytes::ByteReader;
 use super::ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};
 use super::rows::{
-    self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow,
-    RepoRow,
+    self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, NotifRow, PostRow,
+    RecordRow, RepoRow,
 };
 use super::{names, packed};
 use crate::store::{Ks, Reader, Slice, Snapshot, StoreError, prefix_end};
@@ -132,6 +132,29 @@ pub trait Rows: Reader {
     /// The counters of a target; all zero if there are none.
     fn agg(&self, target: Target) -> Result<AggRow, StoreError> {
         Ok(self.row(Ks::Agg, &target.key(), AggRow::decode)?.unwrap_or_default())
+    }
+    /// The notification under a key of `notif`.
+    fn notification(&self, key: &[u8]) -> Result<Option<NotifRow>, StoreError> {
+        self.row(Ks::Notif, key, |value| NotifRow::decode(key, value).map(|(_, row)| row))
+    }
+    /// Visits the accounts from `from` on, in the order of their numbers; `false` ends it. One whose row does not decode is
+    /// counted and passed over.
+    fn each_actor(
+        &self,
+        from: ActorId,
+        f: &mut dyn FnMut(ActorId, &ActorRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let end = prefix_end(&rows::actor_key(from)[..1]);
+        self.scan(Ks::Actor, &rows::actor_key(from), end.as_deref(), false, &mut |key, value| {
+            let actor = key.get(1..).and_then(|key| ByteReader::new(key).actor());
+            match actor.zip(ActorRow::decode(value)) {
+                Some((actor, row)) => f(actor, &row),
+                None => {
+                    tracing::error!(error = %StoreError::corrupt(Ks::Actor, key), "passed over");
+                    true
+                }
+            }
+        })
     }
     /// The labels on a target, negations included.
     fn labels(&self, target: Target) -> Result<Vec<LabelRow>, StoreError> {
