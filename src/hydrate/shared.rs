@@ -20,7 +20,7 @@ use crate::moderation::Takedowns;
 use crate::private::{self, Kind};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, Kinds, fwd_prefix, rev_prefix};
-use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections, whole};
 use crate::store::{ActorCache, Ks, Reader, RowViews, Snapshot, Store};
 
 /// Settings that a reload may change.
@@ -113,7 +113,8 @@ impl Follows {
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         s.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
-            let Some((rkey, edge)) = rkey.zip(EdgeRow::decode(key, value)) else { return true };
+            let edge = whole(Ks::Fwd, key, EdgeRow::decode(key, value));
+            let Some((rkey, edge)) = rkey.zip(edge) else { return true };
             let id = edge.target.actor();
             match out.places.entry(id) {
                 Entry::Occupied(mut place) => place.get_mut().1 = None,
@@ -285,7 +286,8 @@ fn load_ties(s: &Snapshot, viewer: ActorId) -> Result<Ties> {
 fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>>> {
     let mut out = FxHashSet::default();
     s.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Block, actor), &mut |key, value| {
-        out.extend(EdgeRow::decode(key, value).map(|edge| edge.target.actor()));
+        let edge = whole(Ks::Fwd, key, EdgeRow::decode(key, value));
+        out.extend(edge.map(|edge| edge.target.actor()));
         out.len() <= MAX_BLOCKS
     })?;
     Ok(Some(out).filter(|out| out.len() <= MAX_BLOCKS))
@@ -311,7 +313,7 @@ fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let (mut rows, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Record, prefix.get(..8).unwrap_or_default(), &mut |key, value| {
         let id = RecordId::from_bytes(key);
-        let row = crate::schema::rows::RecordRow::decode(value);
+        let row = whole(Ks::Record, key, crate::schema::rows::RecordRow::decode(value));
         rows.extend(id.zip(row).filter(|(_, row)| row.valid));
         read += 1;
         read < MAX_LISTS

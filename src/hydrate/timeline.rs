@@ -17,7 +17,7 @@ use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     EdgeKind, EdgeRow, FeedRow, Order, feed_prefix, fwd_prefix, order_prefix,
 };
-use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections};
+use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections, whole};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store, prefix_end};
 
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
@@ -98,7 +98,7 @@ impl Activity {
         self.0.get(s, actor, || {
             let mut recent = Recent::default();
             s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
-                let row = FeedRow::decode(k, v);
+                let row = whole(Ks::Feed, k, FeedRow::decode(k, v));
                 if let (Some((_, row)), Some(slot)) = (row, recent.times.get_mut(recent.len)) {
                     *slot = row.sort;
                     recent.len += 1;
@@ -138,7 +138,7 @@ impl Source {
             let (chunk, ready) = (self.chunk, &mut self.ready);
             s.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
                 read += 1;
-                let row = FeedRow::decode(k, v).map(|(_, row)| row);
+                let row = whole(Ks::Feed, k, FeedRow::decode(k, v)).map(|(_, row)| row);
                 ready.extend(row.filter(|r| !posts_only || r.repost_of.is_none()));
                 if read == chunk {
                     // The key after this one.
@@ -261,7 +261,9 @@ impl Hydrator<'_> {
         let end = prefix_end(&prefix);
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |k, v| {
             out.extend(
-                EdgeRow::decode(k, v).map(|edge| edge.target.actor()).filter(|a| *a != actor),
+                whole(Ks::Fwd, k, EdgeRow::decode(k, v))
+                    .map(|edge| edge.target.actor())
+                    .filter(|a| *a != actor),
             );
             read += 1;
             read < MAX_SOURCES

@@ -23,4 +23,4 @@ pub mod tables;
 pub use edit::Edit;
 pub use ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};
 pub use key::{Key, inverted_millis};
-pub use read::{Rows, each_reply, replies};
+pub use read::{Rows, each_reply, replies, whole};

@@ -147,13 +147,8 @@ pub trait Rows: Reader {
         let end = prefix_end(&rows::actor_key(from)[..1]);
         self.scan(Ks::Actor, &rows::actor_key(from), end.as_deref(), false, &mut |key, value| {
             let actor = key.get(1..).and_then(|key| ByteReader::new(key).actor());
-            match actor.zip(ActorRow::decode(value)) {
-                Some((actor, row)) => f(actor, &row),
-                None => {
-                    tracing::error!(error = %StoreError::corrupt(Ks::Actor, key), "passed over");
-                    true
-                }
-            }
+            whole(Ks::Actor, key, actor.zip(ActorRow::decode(value)))
+                .is_none_or(|(actor, row)| f(actor, &row))
         })
     }
     /// The labels on a target, negations included.
@@ -170,6 +165,14 @@ impl<R: Reader> packed::Resolve for Names<'_, R> {
     fn did(&self, id: ActorId) -> Result<Arc<str>, StoreError> {
         self.0.did(id)
     }
+}
+
+/// A row of many, if it decodes; else it is counted and named, and the others are read on.
+pub fn whole<T>(ks: Ks, key: &[u8], row: Option<T>) -> Option<T> {
+    if row.is_none() {
+        StoreError::pass_over(ks, key);
+    }
+    row
 }
 
 /// The replies to a post, the newest first; `None` if they are many hundreds, to be read with [`each_reply`].

@@ -4,10 +4,13 @@
 //! - [`StoreError::is_fatal`] is what the writer dies of: the engine, which refuses every write after its first failed
 //!   one. Everything else concerns one change or one caller, who is told, and the rest goes on.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+
+use parking_lot::Mutex;
 
 use super::Ks;
 use crate::telemetry::counters::Counters;
@@ -15,6 +18,8 @@ use crate::telemetry::counters::Counters;
 /// Rows that were met and do not decode, by keyspace.
 static CORRUPT: Counters = Counters::new("store.corrupt_rows");
 
+/// Rows that were passed over and are named in the log.
+const MOST_NAMED: usize = 1000;
 /// Bytes of a key that are shown.
 const SHOWN: usize = 64;
 
@@ -73,6 +78,16 @@ impl StoreError {
     pub(crate) fn undecodable(what: &'static str) -> Self {
         CORRUPT.inc(what);
         Self::Corrupt(CorruptRow { what, key: Box::default() })
+    }
+
+    /// A row of many does not decode, and the others are read on: it is counted, and named once.
+    pub(crate) fn pass_over(ks: Ks, key: &[u8]) {
+        static NAMED: Mutex<BTreeSet<(Ks, Box<[u8]>)>> = Mutex::new(BTreeSet::new());
+        let error = Self::corrupt(ks, key);
+        let mut named = NAMED.lock();
+        if named.len() < MOST_NAMED && named.insert((ks, key.into())) {
+            tracing::error!(%error, "it is passed over");
+        }
     }
 
     /// Whether nothing can be written any more, so that the process has to end.
