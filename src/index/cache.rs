@@ -86,12 +86,19 @@ pub fn evict(
             break;
         }
         on_read::remove(tx, id)?;
-        let whole = tx.repo(id.actor)?.is_some_and(|row| row.is_complete());
-        if whole || !goes(tx, kept, &policy, id)? {
+        let gone = index.alone(tx, format_args!("{id:?}"), |tx| {
+            let whole = tx.repo(id.actor)?.is_some_and(|row| row.is_complete());
+            if whole || !goes(tx, kept, &policy, id)? {
+                return Ok(false);
+            }
+            take_alone(index, tx, id)?;
+            Ok(true)
+        })?;
+        // One that cannot be taken away is no longer listed, and so in nobody's way.
+        if gone != Some(true) {
             CACHE.inc("kept");
             continue;
         }
-        take_alone(index, tx, id)?;
         index.touched.lacks(id.actor);
         CACHE.inc("evicted");
     }

@@ -81,6 +81,29 @@ async fn a_purge_that_meets_a_row_that_does_not_decode_says_so_and_others_go_on(
 }
 
 #[tokio::test]
+async fn retention_passes_over_a_record_that_it_cannot_take_away() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    w.commit("b", [post(2)]).await;
+    w.damage(Ks::Agg, &Target::Actor(w.actor("a")).key()).await;
+    let posts = [w.post("a", 1), w.post("b", 2)];
+    let (index, records) = (Arc::clone(&w.index), posts.map(|post| post.record()).to_vec());
+    let step = move |tx: &mut Tx<'_>| {
+        let policy = retention::Policy {
+            mode: scope::Mode::Circle,
+            now: NOW,
+            cutoff: i64::MAX,
+            spare: None,
+        };
+        retention::step(&index, tx, &policy, records, &retention::Place::default())
+    };
+    let done = w.writer.durable(step).await.unwrap();
+    assert!(done.left.is_empty(), "it goes on behind them");
+    let held = posts.map(|post| w.store.snapshot().has(Ks::Post, &post.to_bytes()).unwrap());
+    assert_eq!(held, [true, false]);
+}
+
+#[tokio::test]
 async fn a_private_change_that_fails_leaves_neither_rows_nor_what_is_remembered_of_them() {
     let mut w = World::new();
     w.commit("a", [post(1)]).await;
@@ -93,12 +116,12 @@ async fn a_private_change_that_fails_leaves_neither_rows_nor_what_is_remembered_
             false => index.opt_in(tx, actor, NOW),
         })
     };
-    // The way out fails after it is remembered that nothing of the account is taken in.
+    // The way out fails.
     w.damage(Ks::Meta, &Key::tag(b'p').actor(a)).await;
     assert!(matches!(change(a, true).await, Err(StoreError::Corrupt(_))));
     assert_eq!(private::opted_out(&w.store.snapshot(), a).unwrap(), None);
     assert!(!w.index.left_out.contains(a));
-    // And the way back after it is forgotten.
+    // The way back fails after it is forgotten that nothing of the account is taken in.
     assert!(change(b, true).await.unwrap());
     let done = move |tx: &mut Tx<'_>| {
         purge::remove_purge(tx, b);

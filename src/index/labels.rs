@@ -16,18 +16,9 @@ fn made(row: &LabelRow) -> i64 {
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value. One that cannot be
 /// applied is taken back, counted and passed over, so that it does not take the others of its batch with it.
-pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
+pub fn apply_labels(index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
-        tx.mark();
-        match apply(tx, label) {
-            Ok(()) => {}
-            Err(error) if error.is_fatal() => return Err(error),
-            Err(error) => {
-                tx.rollback();
-                DROPPED.inc(error.cause());
-                tracing::error!(uri = label.uri, %error, "label dropped: it cannot be applied");
-            }
-        }
+        index.alone(tx, &label.uri, |tx| apply(tx, label))?;
     }
     Ok(())
 }

@@ -173,6 +173,28 @@ impl Index {
         Ok(false)
     }
 
+    /// Makes a part of a change, or none of it: one that fails is counted, named and passed over, so that it does not take
+    /// the other parts with it.
+    fn alone<T>(
+        &self,
+        tx: &mut Tx<'_>,
+        what: impl std::fmt::Display,
+        part: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        tx.mark();
+        self.scope.mark();
+        match part(tx) {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => {
+                self.take_back(tx);
+                DROPPED.inc(error.cause());
+                tracing::error!(%what, %error, "passed over: it cannot be changed");
+                Ok(None)
+            }
+        }
+    }
+
     fn take_back(&self, tx: &mut Tx<'_>) {
         tx.rollback();
         self.scope.rollback();

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::Index;
 use crate::private::registrations;
-use crate::schema::ActorId;
 use crate::schema::rows::NotifRow;
-use crate::store::{Ks, StoreError, Tx};
+use crate::schema::{ActorId, Edit};
+use crate::store::{StoreError, Tx};
 use crate::work::pushes;
 
 /// A record older than this when it comes is no news.
@@ -57,7 +57,7 @@ pub(super) fn notified(
 ) -> Result<(), StoreError> {
     let rules = &index.push;
     let time = rules.time.load(Ordering::Relaxed);
-    if time.saturating_sub(row.sort) > MAX_AGE_MS || tx.had(Ks::Notif, &row.key(to))? {
+    if time.saturating_sub(row.sort) > MAX_AGE_MS || tx.had_notification(to, row)? {
         return Ok(());
     }
     let registered = registrations::all(tx, to)?;

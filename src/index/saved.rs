@@ -4,6 +4,7 @@
 //! before a release, both are made anew: `cargo test --lib saved -- --ignored`. After a release they stay, and the new
 //! format gets files of its own beside them. Those of format 2 are of builds before there were migrations.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +24,7 @@ use crate::schema::rows::{
 use crate::schema::{CollId, PostId, RecordId, Target, collections, cursors, migrations};
 use crate::store::{FORMAT, Ks, Progress, Snapshot};
 use crate::syntax::cid;
+use crate::work::tables::registry;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -72,7 +74,7 @@ async fn save() {
     // Some of it in tables; what comes after stays in a journal.
     w.store.compact(|_| {}).unwrap();
     w.commit("d", [post(51)]).await;
-    std::fs::write(fixture("store-v3.txt"), answers(&w.store.snapshot())).unwrap();
+    std::fs::write(fixture("store-v3.txt"), everything(&w.store.snapshot(), 3)).unwrap();
     let out = fixture("store-v3.tar.gz");
     let folder = w.store.path().to_owned();
     tar(&[
@@ -111,13 +113,31 @@ fn reads_the_same(name: &str, format: u32) {
     let store = migrations::open(dir.path(), 64 << 20, &mut told).unwrap();
     assert_eq!(steps, if format == FORMAT { 0 } else { FORMAT - 1 });
     let expected = std::fs::read_to_string(fixture(&format!("{name}.txt"))).unwrap();
-    let found = answers(&store.snapshot());
+    let found = everything(&store.snapshot(), format);
     for (n, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
         assert_eq!(found, expected, "line {}", n + 1);
     }
     assert_eq!(found.lines().count(), expected.lines().count());
     let report = check(&store, &Options { full: true, repair: None }, &mut |_| {}).unwrap();
     assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+/// What is said of a saved database of this format.
+fn everything(s: &Snapshot, format: u32) -> String {
+    answers(s) + &if format >= 3 { tables(s) } else { String::new() }
+}
+
+/// How many rows there are of each table that has any.
+fn tables(s: &Snapshot) -> String {
+    let (registry, mut rows) = (registry(), BTreeMap::new());
+    for ks in Ks::ALL {
+        each(s, *ks, &[], |k, v| {
+            let table = registry.of(*ks, k).unwrap();
+            assert!(table.is_whole(k, v), "{}", table.name);
+            *rows.entry(table.name).or_insert(0) += 1;
+        });
+    }
+    rows.into_iter().map(|(name, rows)| format!("table {name}: {rows}\n")).collect()
 }
 
 fn each(s: &Snapshot, ks: Ks, prefix: &[u8], mut f: impl FnMut(&[u8], &[u8])) {

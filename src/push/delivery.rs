@@ -48,7 +48,7 @@ impl Inner {
         };
         self.limits.lock().lanes.finish(&origin, health, now);
         let again = count(&outcome, &job, endpoint, now);
-        let (gone, to) = (outcome == Outcome::Gone, job.to);
+        let (gone, to, sent) = (outcome == Outcome::Gone, job.to, job.clone());
         let change = move |tx: &mut Tx<'_>| {
             pushes::remove(tx, job);
             if let Some(again) = again {
@@ -59,8 +59,16 @@ impl Inner {
             }
             pushes::advance(tx, now)
         };
-        // Refused only when the server stops.
-        let _ = self.parts.writer.durable(change).await;
+        // Refused when the server stops, and when a row is in the way that does not decode: it is not sent again for that.
+        if let Err(error) = self.parts.writer.durable(change).await
+            && !error.is_fatal()
+        {
+            let forget = move |tx: &mut Tx<'_>| {
+                pushes::remove(tx, sent);
+                Ok(())
+            };
+            let _ = self.parts.writer.durable(forget).await;
+        }
     }
 
     /// Whether who has to belong to the community does.

@@ -41,8 +41,11 @@ pub(super) async fn run(
             },
         };
         // First, so that a crash between the last step and this leaves no picture.
-        if let Ok(did) = Did::parse(&store.snapshot().did(actor)?) {
-            media.forget(&did).await;
+        match store.snapshot().did(actor).map(|did| Did::parse(&did)) {
+            Ok(Ok(did)) => media.forget(&did).await,
+            Err(error) if error.is_fatal() => return Err(error),
+            // Without a DID there is no picture to be found.
+            Ok(Err(_)) | Err(_) => {}
         }
         loop {
             if stop.is_cancelled() {
@@ -53,7 +56,11 @@ pub(super) async fn run(
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(StoreError::NoRoom) => tokio::time::sleep(AFTER_NO_ROOM).await,
-                Err(error) => return Err(error),
+                Err(error) if error.is_fatal() || matches!(error, StoreError::Closed) => {
+                    return Err(error);
+                }
+                // The writer counted and named what is in the way. The account stays on the list for the next start.
+                Err(_) => break,
             }
         }
         waiting.fetch_sub(1, Ordering::Relaxed);

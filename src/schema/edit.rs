@@ -3,7 +3,7 @@
 use ipld_core::ipld::Ipld;
 
 use super::ids::{ActorId, CollId, RecordId, Rkey, Target};
-use super::rows::{AggRow, Counter, LabelRow};
+use super::rows::{AggRow, Counter, LabelRow, NotifRow};
 use super::{names, packed};
 use crate::store::{Ks, StoreError, Tx, Update};
 
@@ -21,6 +21,8 @@ pub trait Edit {
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError>;
     /// Writes the labels on a target.
     fn put_labels(&mut self, target: Target, labels: &[LabelRow]);
+    /// Whether the notification was there before the batch.
+    fn had_notification(&self, to: ActorId, row: &NotifRow) -> Result<bool, StoreError>;
     /// Changes the counters of a target.
     fn update_agg(
         &mut self,
@@ -66,6 +68,10 @@ impl Edit for Tx<'_> {
 
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError> {
         packed::pack(value, &mut Interner(self))
+    }
+
+    fn had_notification(&self, to: ActorId, row: &NotifRow) -> Result<bool, StoreError> {
+        self.had(Ks::Notif, &row.key(to))
     }
 
     fn put_labels(&mut self, target: Target, labels: &[LabelRow]) {

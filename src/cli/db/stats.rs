@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, open: impl Fn() -> Result<Store, CliError>) -> Re
         store = open()?;
     }
     let mut meter = Meter::new(&store);
-    let stats = stats(&store, &tables::registry(), &mut |ks, rows| meter.at(ks, rows))?;
+    let stats = stats(&store, &tables::registry(), &mut |ks, rows| meter.at(ks.name(), rows))?;
     print(&stats_json(&stats), args.json, |_| stats_text(&stats))
 }
 

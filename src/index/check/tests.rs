@@ -295,6 +295,9 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             &["fetched-one-way", "fetched-total"],
         ),
         (put(Ks::Plc, &[1; 16], b""), &["undecodable"]),
+        (put(Ks::Meta, b"?1", b""), &["no-table"]),
+        (put(Ks::Jobs, b"?", b""), &["no-table"]),
+        (put(Ks::Meta, b"i12345", b""), &["undecodable"]),
         (put(Ks::Meta, b"e", b""), &["undecodable"]),
         (
             Box::new(move |tx| {
