@@ -1,6 +1,6 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::{DROPPED, EVENTS, Index};
+use super::{DROPPED, EVENTS, alone};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};
@@ -16,9 +16,9 @@ fn made(row: &LabelRow) -> i64 {
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value. One that cannot be
 /// applied is taken back, counted and passed over, so that it does not take the others of its batch with it.
-pub fn apply_labels(index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
+pub fn apply_labels(tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
-        index.alone(tx, &label.uri, |tx| apply(tx, label))?;
+        alone(tx, &label.uri, |tx| apply(tx, label))?;
     }
     Ok(())
 }
@@ -80,9 +80,8 @@ mod tests {
             sig: None,
         };
         let apply = |labels: Vec<Label>| {
-            let index = std::sync::Arc::clone(&w.index);
             let job = w.writer.durable(move |tx| {
-                apply_labels(&index, tx, &labels)?;
+                apply_labels(tx, &labels)?;
                 let alice = tx.intern_actor(did("alice").as_str())?;
                 let rows = tx.labels(Target::Actor(alice))?;
                 Ok(rows.iter().map(|row| row.neg).collect::<Vec<_>>())

@@ -13,10 +13,10 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload};
-use super::judge::{Judge, Verdict};
-use super::{jetstream, now_ms};
+use super::jetstream;
+use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
-use crate::event::{Body, Event};
+use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
@@ -73,7 +73,7 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn start(
         count: usize,
-        judge: Judge,
+        verifier: Verifier,
         store: &Store,
         checks: &Arc<Checks>,
     ) -> std::io::Result<Self> {
@@ -85,7 +85,7 @@ impl Lanes {
         for (index, inbox) in receivers.into_iter().enumerate() {
             let mut lane = Lane {
                 index,
-                judge,
+                verifier,
                 inboxes: inboxes.clone(),
                 store: store.clone(),
                 checks: Arc::clone(checks),
@@ -118,7 +118,7 @@ impl Lanes {
 
 struct Lane {
     index: usize,
-    judge: Judge,
+    verifier: Verifier,
     inboxes: Inboxes,
     store: Store,
     checks: Arc<Checks>,
@@ -170,7 +170,7 @@ impl Lane {
 
     /// Settles a frame, or parks it behind those of its DID that wait.
     fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
-        if let Payload::Identity(did) = &job.payload {
+        if let Payload::Identity(did, _) = &job.payload {
             let did = did.clone();
             self.identity_changed(feed, job.place.slot, &did);
             return Some(done(job, did, Body::IdentityDue));
@@ -189,9 +189,10 @@ impl Lane {
 
     fn settle(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         match &job.payload {
-            Payload::Account(did, status) => {
+            Payload::Account(did, status, upstream) => {
                 let did = did.clone();
-                let body = self.checks.account(feed, job.place.slot, &did, *status);
+                let slot = (Arc::clone(feed), job.place.slot);
+                let body = self.checks.account(slot, &did, *status, *upstream);
                 Some(done(job, did, body))
             }
             Payload::Jetstream(did, text) => match jetstream::commit(text) {
@@ -201,20 +202,21 @@ impl Lane {
                 }
                 Err(cause) => Some(drop_job(feed, &job, cause)),
             },
-            Payload::Identity(_) => Some(Done { place: job.place, event: None }),
+            Payload::Identity(..) => Some(Done { place: job.place, event: None }),
             Payload::Commit(_) | Payload::Sync(_) => self.signed(feed, job),
         }
     }
 
     fn signed(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
-        if !self.judge.verify {
-            let verdict = self.judge.judge(&job.payload, None, job.place.received);
+        if !self.verifier.verify {
+            let verdict = self.verifier.check(&job.payload, None, job.place.received);
             return Some(settled(feed, job, verdict));
         }
         let did = job.payload.did().clone();
         match self.known(&did) {
             Known::Key(cached) => {
-                let verdict = self.judge.judge(&job.payload, Some(&cached.key), job.place.received);
+                let verdict =
+                    self.verifier.check(&job.payload, Some(&cached.key), job.place.received);
                 if matches!(verdict, Verdict::BadSignature)
                     && cached.forced.is_none_or(|at| at.elapsed() > FORCED_AGAIN)
                 {
@@ -224,7 +226,7 @@ impl Lane {
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(KeyAnswer::Later) => {
-                let verdict = self.judge.claim(&job.payload, job.place.received);
+                let verdict = self.verifier.claim(&job.payload, job.place.received);
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(_) => Some(drop_job(feed, &job, "no-signing-key")),
@@ -251,7 +253,7 @@ impl Lane {
         let Some((key, checked)) = self.stored_key(did) else {
             return Known::Ask(Freshness::Cached);
         };
-        if now_ms().saturating_sub(checked) > KEY_AGE_MS {
+        if self.checks.clock.now_ms().saturating_sub(checked) > KEY_AGE_MS {
             self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };
@@ -296,7 +298,7 @@ impl Lane {
         self.keys.remove(did);
         self.refused.remove(did);
         self.checks.identity_changed(Some((Arc::clone(feed), slot)), did);
-        if self.judge.verify {
+        if self.verifier.verify {
             self.stale.insert(did.clone());
         }
         if self.parked.contains_key(did) {
@@ -363,7 +365,13 @@ impl Lane {
 }
 
 fn done(job: Job, did: Did, body: Body) -> Done {
-    Done { place: job.place, event: Some(Event { did, time: job.place.received, body }) }
+    let Job { place, payload } = job;
+    let upstream = match payload {
+        Payload::Identity(_, upstream) | Payload::Account(_, _, upstream) => upstream,
+        Payload::Commit(_) | Payload::Sync(_) | Payload::Jetstream(..) => None,
+    };
+    let (time, received) = (frame_time(place.sent, place.received), place.received);
+    Done { place, event: Some(Event { did, time, received, upstream, body }) }
 }
 
 fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {

@@ -27,6 +27,7 @@ use crate::repo::testing::{TestTree, car, commit, entry};
 use crate::schema::cursors::CursorOf;
 use crate::store::Store;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
+use crate::threads::{Backoff, Clock};
 
 /// What a relay does on a connection, after which it keeps it open.
 #[derive(Clone)]
@@ -142,7 +143,17 @@ impl Account {
         self.commit_record(seq, "com.example.note", &encode(&record))
     }
 
+    /// The `#commit` of a record, as its host sent it at this time.
+    pub(crate) fn commit_sent(&mut self, seq: i64, time: &str) -> Bytes {
+        let record = from_json(&json!({"$type": "com.example.note"}));
+        self.commit_of(seq, "com.example.note", &encode(&record), time)
+    }
+
     pub(crate) fn commit_record(&mut self, seq: i64, collection: &str, record: &[u8]) -> Bytes {
+        self.commit_of(seq, collection, record, "2026-01-01T00:00:00.000Z")
+    }
+
+    fn commit_of(&mut self, seq: i64, collection: &str, record: &[u8], time: &str) -> Bytes {
         let before = TestTree::build(&self.records).root;
         let since = (self.revs > 0).then(|| self.rev().to_string());
         self.revs += 1;
@@ -173,7 +184,7 @@ impl Account {
             entry("blocks", Ipld::Bytes(blocks)),
             entry("ops", Ipld::List(vec![Ipld::Map(op)])),
             entry("blobs", Ipld::List(vec![])),
-            entry("time", text("2026-01-01T00:00:00.000Z")),
+            entry("time", text(time)),
         ]);
         if since.is_some() {
             body.insert("prevData".to_owned(), Ipld::Link(before));
@@ -368,8 +379,8 @@ impl Sink for Collected {
 
 pub(crate) fn timing() -> Timing {
     Timing {
-        retry_min: Duration::from_millis(10),
-        retry_max: Duration::from_millis(50),
+        retry: Backoff::new(Duration::from_millis(10), 2, Duration::from_millis(50))
+            .with_jitter(0.25),
         ..Timing::default()
     }
 }
@@ -383,6 +394,7 @@ pub(crate) fn options(relay: &Relay) -> Options {
         lanes: 2,
         queue_bytes: 8 << 20,
         timing: timing(),
+        clock: Clock::system(),
     }
 }
 
@@ -404,9 +416,9 @@ pub(crate) fn start(
     Ingest::start(options, &dialer, store, directory, sink).unwrap()
 }
 
-/// Waits until `done`, or fails after a while.
+/// Waits until `done`, or fails after a minute.
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if done() {
             return;
         }

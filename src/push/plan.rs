@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::limits::Admit;
-use super::message::Message;
-use super::rules::{self, Verdict};
-use super::sender::Inner;
+use super::message::PushMessage;
+use super::rules::{self, PushVerdict};
+use super::sender::SenderInner;
 use super::{retry, webpush};
 use crate::hydrate::{HydrateCtx, Hydrator, NotifRow};
 use crate::private::registrations::{self, WebPush};
@@ -61,7 +61,7 @@ pub(super) struct Delivery {
 
 /// What a pass decided.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct SendPlan {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) dropped: Vec<PushJob>,
     pub(super) damaged: Vec<Damaged>,
@@ -81,7 +81,7 @@ enum Decision {
     Busy,
 }
 
-impl Inner {
+impl SenderInner {
     /// Reads what is due and decides about each job but those in `held`; starts at most `room`. Blocks on the store.
     pub(super) fn plan(
         &self,
@@ -89,11 +89,11 @@ impl Inner {
         room: usize,
         held: &FxHashSet<PushJob>,
         count: bool,
-    ) -> Result<Plan, StoreError> {
+    ) -> Result<SendPlan, StoreError> {
         let s = self.parts.store.snapshot();
         let due = pushes::due(&s, now, BATCH)?;
         let full = due.items.len() + due.damaged.len() >= BATCH;
-        let mut plan = Plan { next: due.next, damaged: due.damaged, ..Plan::default() };
+        let mut plan = SendPlan { next: due.next, damaged: due.damaged, ..SendPlan::default() };
         FAILED.add("damaged", plan.damaged.len() as u64);
         if !due.items.is_empty() {
             let ctx = self.context(&s, now)?;
@@ -167,8 +167,8 @@ impl Inner {
         let ctx = HydrateCtx { viewer: Some(viewer), ..ctx.clone() };
         let h = Hydrator { snapshot: s, ctx: &ctx, shared: &self.parts.hydration };
         let message = match rules::judge(&h, viewer, &job.notif)? {
-            Verdict::Push(message) => message,
-            Verdict::Suppress(cause) => return Ok(Decision::Suppress(cause)),
+            PushVerdict::Push(message) => message,
+            PushVerdict::Suppress(cause) => return Ok(Decision::Suppress(cause)),
         };
         let inside = match message.of_community {
             true => Some(s.did(viewer)?),
@@ -209,7 +209,7 @@ impl Inner {
         s: &Snapshot,
         viewer: ActorId,
         to: &Destination,
-        message: &Message,
+        message: &PushMessage,
     ) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
         let web = match to {
             Destination::Endpoint => {

@@ -9,85 +9,13 @@
 //! nobody, and what compaction has not dropped yet is shared out with the rest: the figures are those of a store at
 //! rest only after [`Store::compact`].
 
+use crate::schema::Target;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{AggRow, Counter};
 use crate::schema::tables::{Registry, Table};
-use crate::schema::{CollId, Target, collections as c};
 use crate::store::{Ks, Reader, Store, StoreError};
 
-/// What rows are there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Kind {
-    /// Likes.
-    Like = 0,
-    /// Reposts.
-    Repost = 1,
-    /// Follows.
-    Follow = 2,
-    /// Blocks.
-    Block = 3,
-    /// Posts: body, feed entry, place in threads, quotes and mentions.
-    Post = 4,
-    /// All other records, lists and their items among them.
-    Record = 5,
-    /// Labels.
-    Label = 6,
-    /// Notifications of members.
-    Notification = 7,
-    /// DIDs and their numbers, handles, repo state.
-    Account = 8,
-    /// Cursors, private rows, jobs.
-    Other = 9,
-    /// What the PLC directory's export says of DIDs.
-    Directory = 10,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::Like,
-        Self::Repost,
-        Self::Follow,
-        Self::Block,
-        Self::Post,
-        Self::Record,
-        Self::Label,
-        Self::Notification,
-        Self::Account,
-        Self::Other,
-        Self::Directory,
-    ];
-
-    /// Its name in output.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Like => "like",
-            Self::Repost => "repost",
-            Self::Follow => "follow",
-            Self::Block => "block",
-            Self::Post => "post",
-            Self::Record => "record",
-            Self::Label => "label",
-            Self::Notification => "notification",
-            Self::Account => "account",
-            Self::Other => "other",
-            Self::Directory => "directory",
-        }
-    }
-
-    pub(super) fn of_collection(coll: CollId) -> Self {
-        match coll {
-            c::LIKE => Self::Like,
-            c::REPOST => Self::Repost,
-            c::FOLLOW => Self::Follow,
-            c::BLOCK => Self::Block,
-            c::POST => Self::Post,
-            _ => Self::Record,
-        }
-    }
-}
+pub use super::tables::Kind;
 
 /// One keyspace.
 #[derive(Debug, Clone, Copy)]

@@ -10,9 +10,82 @@ use super::rows::{
     ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, FeedRow, IdentityRow, LabelRow, NotifRow, Order,
     PostRow, RecordRow, RepoRow,
 };
-use super::stats::Kind;
-use super::{RecordId, cursors, names, plc};
+use super::{CollId, RecordId, collections as c, cursors, names, plc};
 use crate::store::{Ks, migrate};
+
+/// What rows are there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Kind {
+    /// Likes.
+    Like = 0,
+    /// Reposts.
+    Repost = 1,
+    /// Follows.
+    Follow = 2,
+    /// Blocks.
+    Block = 3,
+    /// Posts: body, feed entry, place in threads, quotes and mentions.
+    Post = 4,
+    /// All other records, lists and their items among them.
+    Record = 5,
+    /// Labels.
+    Label = 6,
+    /// Notifications of members.
+    Notification = 7,
+    /// DIDs and their numbers, handles, repo state.
+    Account = 8,
+    /// Cursors, private rows, jobs.
+    Other = 9,
+    /// What the PLC directory's export says of DIDs.
+    Directory = 10,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Like,
+        Self::Repost,
+        Self::Follow,
+        Self::Block,
+        Self::Post,
+        Self::Record,
+        Self::Label,
+        Self::Notification,
+        Self::Account,
+        Self::Other,
+        Self::Directory,
+    ];
+
+    /// Its name in output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Like => "like",
+            Self::Repost => "repost",
+            Self::Follow => "follow",
+            Self::Block => "block",
+            Self::Post => "post",
+            Self::Record => "record",
+            Self::Label => "label",
+            Self::Notification => "notification",
+            Self::Account => "account",
+            Self::Other => "other",
+            Self::Directory => "directory",
+        }
+    }
+
+    fn of_collection(coll: CollId) -> Self {
+        match coll {
+            c::LIKE => Self::Like,
+            c::REPOST => Self::Repost,
+            c::FOLLOW => Self::Follow,
+            c::BLOCK => Self::Block,
+            c::POST => Self::Post,
+            _ => Self::Record,
+        }
+    }
+}
 
 /// A part of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

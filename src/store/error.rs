@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use parking_lot::Mutex;
 
-use super::Ks;
+use crate::store::Ks;
 use crate::telemetry::counters::Counters;
 
 /// Rows that were met and do not decode, by keyspace.

@@ -19,7 +19,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Ks, Store, StoreError};
+use crate::store::{Ks, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.
 pub const FORMAT: u32 = 3;

@@ -2,8 +2,7 @@
 //! `private`, which tells its own rows apart.
 
 use super::{due, on_read, purge, pushes, recheck, repo_queue, retention};
-use crate::schema::stats::Kind;
-use crate::schema::tables::{self, For, Part, Registry, Table, table};
+use crate::schema::tables::{self, For, Kind, Part, Registry, Table, table};
 
 use Part::{Actor, Byte, Long, Number, Post, Record, Rest};
 
