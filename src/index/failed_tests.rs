@@ -8,7 +8,7 @@ use super::*;
 use crate::event::label::Label;
 use crate::private::{self, Kind};
 use crate::schema::{Key, Target};
-use crate::store::Ks;
+use crate::store::{Ks, Reader};
 use crate::work::purge::{self, Purge};
 use crate::work::repo_queue as jobs;
 

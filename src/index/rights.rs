@@ -56,7 +56,9 @@ impl LeftOut {
     fn insert(&self, tx: &mut Tx<'_>, actor: ActorId) {
         if self.0.write().insert(actor) {
             let set = Arc::clone(&self.0);
-            tx.if_taken_back(move || drop(set.write().remove(&actor)));
+            tx.if_taken_back(move || {
+                set.write().remove(&actor);
+            });
         }
     }
 
@@ -64,7 +66,9 @@ impl LeftOut {
     fn remove(&self, tx: &mut Tx<'_>, actor: ActorId) {
         if self.0.write().remove(&actor) {
             let set = Arc::clone(&self.0);
-            tx.if_taken_back(move || drop(set.write().insert(actor)));
+            tx.if_taken_back(move || {
+                set.write().insert(actor);
+            });
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::net::{Dialer, HttpClient, NetError};
 use crate::private::members;
 use crate::push::{self, NetTransport, Push};
 use crate::schema::migrations;
-use crate::store::{Store, StoreError, Writer, free_space};
+use crate::store::{StoreError, Writer, free_space};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
 use crate::threads::Clock;

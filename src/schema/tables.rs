@@ -206,15 +206,15 @@ impl Registry {
 /// A table, from its name and owner, its place, its key, what decodes it, and what it is for.
 macro_rules! table {
     ($name:literal, $owner:literal, $ks:ident $tag:expr, $key:expr, $decodes:expr, $for:expr $(, $counted:ident)?) => {
-        $crate::schema::tables::Table {
+        Table {
             name: $name,
             owner: $owner,
-            ks: $crate::store::Ks::$ks,
+            ks: Ks::$ks,
             tag: $tag,
             key: $key,
             decodes: $decodes,
             is_for: $for,
-            counted: $crate::schema::tables::table!(@ $($counted)?),
+            counted: table!(@ $($counted)?),
         }
     };
     (@) => { false };

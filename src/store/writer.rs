@@ -539,8 +539,12 @@ mod tests {
                 // A part that stays, behind one that a part of its own took back.
                 tx.put(Ks::Meta, b"xb", b"2");
                 let (after, back) = (Arc::clone(&followed), Arc::clone(&followed));
-                tx.after_commit(move || drop(after.fetch_add(1, Ordering::Relaxed)));
-                tx.if_taken_back(move || drop(back.fetch_add(100, Ordering::Relaxed)));
+                tx.after_commit(move || {
+                    after.fetch_add(1, Ordering::Relaxed);
+                });
+                tx.if_taken_back(move || {
+                    back.fetch_add(100, Ordering::Relaxed);
+                });
                 tx.mark();
                 tx.put(Ks::Meta, b"xc", b"2");
                 tx.rollback();

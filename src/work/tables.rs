@@ -3,6 +3,7 @@
 
 use super::{due, on_read, purge, pushes, recheck, repo_queue, retention};
 use crate::schema::tables::{self, For, Kind, Part, Registry, Table, table};
+use crate::store::Ks;
 
 use Part::{Actor, Byte, Long, Number, Post, Record, Rest};
 
@@ -60,7 +61,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::store::Ks;
 
     #[test]
     fn no_row_has_two_tables_and_no_keyspace_is_without() {
