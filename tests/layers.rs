@@ -503,29 +503,14 @@ fn files_stay_readable() {
 const KNOTS: &[(&str, &[&str])] = &[
     ("cli", &["backfill", "identity", "retention", "status"]),
     ("index", &["gates", "notify", "posts", "records", "subscribed"]),
-    ("index", &["linked", "scope"]),
+    ("index", &["relevance", "scope"]),
     ("ingest", &["feed", "status"]),
-    (
-        "runtime",
-        &[
-            "backfill",
-            "disk",
-            "identities",
-            "members",
-            "on_read",
-            "rights",
-            "serve",
-            "sources",
-            "status",
-        ],
-    ),
-    ("store", &["cache", "names", "read", "row_cache", "tx"]),
-    ("store", &["collections", "ids"]),
-    ("store", &["meta", "plc"]),
-    ("store", &["private", "subscriptions"]),
+    ("runtime", &["identities", "serve"]),
+    ("schema", &["bytes", "collections", "ids", "key"]),
+    ("store", &["bulk", "cache", "db", "migrate", "read", "tx"]),
     ("view", &["actor", "feedgen", "graph"]),
     ("view", &["embed", "post"]),
-    ("xrpc", &["app", "dispatch"]),
+    ("xrpc", &["app", "dispatch", "paths"]),
 ];
 
 /// Every path below `crate::`, `self::` and `super::` that a file names, from the root of the crate.

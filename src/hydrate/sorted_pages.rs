@@ -60,7 +60,7 @@ impl Subscriptions {
         let older = self.0.get(..older).unwrap_or_default();
         let shown = older.iter().rev().take(limit);
         let more = older.len() > limit;
-        let cursor = shown.clone().last().filter(|_| more).map(|(key, _)| key.to_string());
+        let cursor = shown.clone().next_back().filter(|_| more).map(|(key, _)| key.to_string());
         Page { items: shown.map(|(_, id)| *id).collect(), cursor }
     }
 }

@@ -58,6 +58,7 @@ mod rights;
 mod subscribed;
 pub mod retention;
 pub mod scope;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};

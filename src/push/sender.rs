@@ -121,6 +121,20 @@ impl Push {
         }
     }
 
+    /// Another sender over the same outbox, for when the one before ended. What that had under way is sent again, under
+    /// the same ids, so nothing counts as under way.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        *self.inner.limits.lock() = SendLimits::default();
+        self.inner.stats.running.store(0, Ordering::Relaxed);
+        Self {
+            inner: Arc::clone(&self.inner),
+            running: JoinSet::new(),
+            held: FxHashMap::default(),
+            counted_at: i64::MIN,
+        }
+    }
+
     /// Figures that follow the work.
     #[must_use]
     pub fn stats(&self) -> Arc<PushStats> {
@@ -128,14 +142,25 @@ impl Push {
     }
 
     /// Works until `stop`. `nudge` says that there are new jobs; with none, nothing is done.
-    pub async fn run(mut self, nudge: flume::Receiver<()>, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The store takes nothing any more, or reading the outbox panicked.
+    pub async fn run(
+        mut self,
+        nudge: flume::Receiver<()>,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
         let sleeper = Sleeper::new(nudge);
         loop {
             let next = self.pass().await;
             let now = self.inner.parts.clock.now_ms();
             let next = match next {
                 Ok(next) => next,
-                Err(StoreError::Closed) => break,
+                Err(StoreError::Closed) => {
+                    result = Err(StoreError::Closed);
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "push: the outbox cannot be worked off");
                     Some(now.saturating_add(AFTER_ERROR_MS))
@@ -150,6 +175,7 @@ impl Push {
         }
         // Whatever is not answered by then is sent again at the next start.
         let _ = tokio::time::timeout(STOP, self.drain()).await;
+        result
     }
 
     /// Waits for the deliveries under way.

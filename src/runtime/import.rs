@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::ServeError;
 use super::follow_up::WantedByIndex;
 use super::identities;
-use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
 use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
+use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};

@@ -56,11 +56,17 @@ pub(super) async fn expect_all(
     members.index.expect_members(&members.writer, dids).await
 }
 
-/// Makes the accounts of the configuration members.
-pub(super) async fn join_all(members: Arc<IndexAccounts>, configured: Vec<Did>) {
+/// Makes the accounts of the configuration members. One that cannot be is in the log and keeps nobody else from it.
+pub(super) async fn join_all(
+    members: &IndexAccounts,
+    configured: &[Did],
+) -> Result<(), StoreError> {
+    let mut result = Ok(());
     for did in configured {
-        if let Err(error) = members.ensure(&did).await {
+        if let Err(error) = members.ensure(did).await {
             tracing::error!(%did, %error, "scope.members: not a member");
+            result = Err(error);
         }
     }
+    result
 }

@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::store::{Room, Store, StoreError, Tx, free_space};
 use crate::telemetry::counters::Counters;
+use crate::threads::{Pulse, fault};
 
 /// Changes that were taken back, by cause.
 static TAKEN_BACK: Counters = Counters::new("store.changes_taken_back");
@@ -75,6 +76,7 @@ pub struct Writer {
     stats: Arc<WriterStats>,
     room: Arc<Room>,
     stopping: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
 }
 
 /// Totals since start.
@@ -115,8 +117,13 @@ impl Writer {
         bulk: bool,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let (queue, jobs) = flume::bounded(QUEUE);
-        let writer =
-            Self { queue, stats: Arc::default(), room: Arc::new(room), stopping: Arc::default() };
+        let writer = Self {
+            queue,
+            stats: Arc::default(),
+            room: Arc::new(room),
+            stopping: Arc::default(),
+            pulse: Arc::default(),
+        };
         let work = Loop {
             store: store.clone(),
             jobs,
@@ -124,6 +131,7 @@ impl Writer {
             stats: Arc::clone(&writer.stats),
             room: Arc::clone(&writer.room),
             stopping: Arc::clone(&writer.stopping),
+            pulse: Arc::clone(&writer.pulse),
             synced: Instant::now(),
             dirty: false,
             bulk,
@@ -142,6 +150,12 @@ impl Writer {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Whether the thread gets on. One that waits for room on the disk does.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Totals since start.
@@ -322,6 +336,7 @@ struct Loop {
     stats: Arc<WriterStats>,
     room: Arc<Room>,
     stopping: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     synced: Instant,
     dirty: bool,
     bulk: bool,
@@ -330,6 +345,8 @@ struct Loop {
 impl Loop {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(first) = self.first()? {
+            self.pulse.beat();
+            fault::point("writer");
             if self.room.lacks() {
                 if !self.wait_for_room(first)? {
                     break;
@@ -338,7 +355,9 @@ impl Loop {
                 break;
             }
         }
-        if self.dirty { self.sync() } else { Ok(()) }
+        let synced = if self.dirty { self.sync() } else { Ok(()) };
+        self.pulse.rest();
+        synced
     }
 
     /// The next job, whenever it comes; nothing at the end. What is written meanwhile waits for an fsync.
@@ -346,12 +365,14 @@ impl Loop {
         if let Some(job) = self.kept.pop_front() {
             return Ok(Some(job));
         }
+        self.pulse.rest();
         while self.dirty {
             match self.jobs.recv_timeout(SYNC_EVERY.saturating_sub(self.synced.elapsed())) {
                 Ok(Order::Run(job)) => return Ok(Some(job)),
                 Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(flume::RecvTimeoutError::Timeout) => self.sync()?,
             }
+            self.pulse.rest();
         }
         match self.jobs.recv() {
             Ok(Order::Run(job)) => Ok(Some(job)),
@@ -365,6 +386,7 @@ impl Loop {
         if self.dirty {
             self.sync()?;
         }
+        self.pulse.rest();
         self.room.shut();
         let kept = std::mem::take(&mut self.kept);
         self.kept = std::iter::once(first).chain(kept).filter_map(refuse).collect();
@@ -397,6 +419,7 @@ impl Loop {
         let mut go_on = true;
         let mut next = Some(first);
         while let Some(job) = next.take() {
+            self.pulse.beat();
             acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
             let age = begun.elapsed();
@@ -437,6 +460,7 @@ impl Loop {
     }
 
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
+        self.pulse.beat();
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
         let parts = tx.into_parts();
@@ -454,6 +478,7 @@ impl Loop {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
+        self.pulse.beat();
         self.store.sync()?;
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = Instant::now();
