@@ -43,7 +43,7 @@ use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
 use crate::push::{self, NetTransport, Push};
 use crate::schema::migrations;
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
 use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
