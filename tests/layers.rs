@@ -505,7 +505,6 @@ const KNOTS: &[(&str, &[&str])] = &[
     ("index", &["gates", "notify", "posts", "records", "subscribed"]),
     ("index", &["relevance", "scope"]),
     ("ingest", &["feed", "status"]),
-    ("schema", &["bytes", "collections", "ids", "key"]),
     ("store", &["bulk", "cache", "db", "migrate", "read", "tx"]),
     ("view", &["actor", "feedgen", "graph"]),
     ("view", &["embed", "post"]),

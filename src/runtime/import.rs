@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::net::{Dialer, HttpClient};
 use crate::schema::migrations;
-use crate::store::{Progress, Store, Writer};
+use crate::store::{Progress, Writer};
 use crate::sync::{self, FileError, FileRepo};
 use crate::threads::Clock;
 
@@ -95,7 +95,7 @@ mod tests {
     use crate::net::testing::serve;
     use crate::repo::dag_cbor::encode;
     use crate::repo::testing::{TestTree, car, commit};
-    use crate::store::Reader as _;
+    use crate::store::{Reader as _, Store};
     use crate::syntax::{Cid, Did, Tid, cid};
 
     const LIST: &str = "app.bsky.graph.list";

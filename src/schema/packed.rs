@@ -305,7 +305,7 @@ fn unpack_str(t: u8, r: &mut ByteReader<'_>, names: &impl Resolve) -> Result<Str
         tag::URI_TID | tag::URI_KEY => {
             let did = names.did(actor(r)?)?;
             let coll = u32::try_from(r.varint().ok_or_else(bad)?).map_err(|_| bad())?;
-            let nsid = collections::fixed_name(super::ids::CollId(coll)).ok_or_else(bad)?;
+            let nsid = collections::fixed_name(collections::CollId(coll)).ok_or_else(bad)?;
             if t == tag::URI_TID {
                 format!(
                     "at://{did}/{nsid}/{}",

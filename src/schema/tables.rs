@@ -174,8 +174,8 @@ impl Table {
     #[must_use]
     pub fn kind(&self, key: &[u8]) -> Kind {
         match self.is_for {
-            For::All(kind) => kind,
-            For::Key(of) => of(key),
+            All(kind) => kind,
+            Key(of) => of(key),
         }
     }
 }
