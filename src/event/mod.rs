@@ -3,6 +3,14 @@
 //! A firehose, a Jetstream and a fetched repo all end here; `index` knows only this. What is in an event was
 //! checked as far as it can be without the store: signature, proof, CIDs, lexicon. What needs the store, the
 //! rev window against what is held and the chain of prevData, is checked when it is applied.
+//!
+//! # Times
+//! [`Event::time`] is what `indexedAt` shows and records are sorted by. For a frame it is the time that the frame
+//! carries, which relays pass on from the host, so that every server that reads the frame, from whichever upstream,
+//! gives the record the same time and the same place. A frame that claims to be from the future, or from more than
+//! [`MAX_DELAY_MS`] ago (a host with a wrong clock, or a catch-up), gets the time of receipt, see [`frame_time`]. What
+//! was found out here, by a fetch or a look at a document, has our own time. [`Event::received`] is always our own
+//! clock: whatever waits for a while counts from there.
 
 pub mod frame;
 pub mod label;
@@ -17,10 +25,42 @@ use crate::syntax::{Did, Tid};
 pub struct Event {
     /// Whose account or repo.
     pub did: Did,
-    /// When it reached us, milliseconds since the epoch: `indexedAt`.
+    /// When it happened as far as that is believed, milliseconds since the epoch: `indexedAt`.
     pub time: i64,
+    /// When it reached us, milliseconds since the epoch.
+    pub received: i64,
+    /// What the upstream says of an identity or account event. `None` for all other events, for what was found out
+    /// here, and for an answer to a question that was asked again after a restart.
+    pub upstream: Option<Upstream>,
     /// What happened.
     pub body: Body,
+}
+
+/// Position and time of an identity or account event at the upstream that told it, for those who pass it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// Sequence number in the firehose; of a Jetstream, in the firehose that it reads.
+    pub seq: u64,
+    /// Milliseconds since the epoch, whether it is believed or not; the time of receipt if it is unreadable.
+    pub time: i64,
+}
+
+/// How long ago a frame may say that it was sent.
+pub const MAX_DELAY_MS: i64 = 10 * 60 * 1000;
+
+/// The [`Event::time`] of a frame that says it was `sent` then.
+#[must_use]
+pub fn frame_time(sent: i64, received: i64) -> i64 {
+    let oldest = received.saturating_sub(MAX_DELAY_MS);
+    if (oldest..=received).contains(&sent) { sent } else { received }
+}
+
+impl Event {
+    /// Something that was found out here, `now`.
+    #[must_use]
+    pub fn found_here(did: Did, now: i64, body: Body) -> Self {
+        Self { did, time: now, received: now, upstream: None, body }
+    }
 }
 
 /// What happened.
@@ -151,4 +191,26 @@ pub struct IdentityState {
     pub key: Option<String>,
     /// The `#atproto_pds` endpoint.
     pub pds: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_dates_its_event_unless_it_is_old_or_from_the_future() {
+        let now = 1_750_000_000_000;
+        for (sent, want) in [
+            (now, now),
+            (now - 1, now - 1),
+            (now - MAX_DELAY_MS, now - MAX_DELAY_MS),
+            (now - MAX_DELAY_MS - 1, now),
+            (now + 1, now),
+            (0, now),
+            (i64::MIN, now),
+            (i64::MAX, now),
+        ] {
+            assert_eq!(frame_time(sent, now), want, "{sent}");
+        }
+    }
 }

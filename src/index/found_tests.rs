@@ -80,7 +80,7 @@ fn clean(w: &World) {
 }
 
 async fn found_at(w: &World, who: &str, n: u64, at: i64, ops: impl Into<Vec<Op>>) {
-    let event = Event { did: did(who), time: at, body: found(n, ops) };
+    let event = Event::found_here(did(who), at, found(n, ops));
     let index = Arc::clone(&w.index);
     w.writer.durable(move |tx| index.apply(tx, &[event])).await.unwrap();
 }

@@ -180,7 +180,7 @@ impl Index {
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = tx.intern_actor(&event.did)?;
-        self.push.event_at(event.time);
+        self.push.event_at(event.received);
         if self.left_out.contains(actor) {
             return self.pass_over(tx, actor, &event.body);
         }

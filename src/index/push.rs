@@ -22,18 +22,18 @@ pub(super) struct PushRules {
     endpoint: bool,
     /// Milliseconds from the event to the push.
     delay: i64,
-    /// The time of the event that is being applied. Events are applied one after the other.
-    time: AtomicI64,
+    /// When the event that is being applied was received. Events are applied one after the other.
+    received: AtomicI64,
     nudge: flume::Sender<()>,
 }
 
 impl PushRules {
     pub(super) fn new(nudge: flume::Sender<()>) -> Self {
-        Self { endpoint: false, delay: 0, time: AtomicI64::new(i64::MAX), nudge }
+        Self { endpoint: false, delay: 0, received: AtomicI64::new(i64::MAX), nudge }
     }
 
-    pub(super) fn event_at(&self, time: i64) {
-        self.time.store(time, Ordering::Relaxed);
+    pub(super) fn event_at(&self, received: i64) {
+        self.received.store(received, Ordering::Relaxed);
     }
 }
 
@@ -56,15 +56,15 @@ pub(super) fn notified(
     row: &NotifRow,
 ) -> Result<(), StoreError> {
     let rules = &index.push;
-    let time = rules.time.load(Ordering::Relaxed);
-    if time.saturating_sub(row.sort) > MAX_AGE_MS || tx.had(Ks::Notif, &row.key(to))? {
+    let received = rules.received.load(Ordering::Relaxed);
+    if received.saturating_sub(row.sort) > MAX_AGE_MS || tx.had(Ks::Notif, &row.key(to))? {
         return Ok(());
     }
     let registered = registrations::all(tx, to)?;
     let web = registered.iter().filter(|r| r.web_push().is_some()).map(|r| r.id());
     let mut queued = false;
     for to_id in rules.endpoint.then_some(outbox::ENDPOINT).into_iter().chain(web) {
-        outbox::put(tx, outbox::PushJob::new(time.saturating_add(rules.delay), to_id, to, row))?;
+        outbox::put(tx, outbox::PushJob::new(received.saturating_add(rules.delay), to_id, to, row))?;
         queued = true;
     }
     if queued {

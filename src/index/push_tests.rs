@@ -8,7 +8,7 @@ use crate::event::Op;
 use crate::private::registrations::{self, Platform, Registration};
 use crate::private::subscriptions::{self, Subscription};
 use crate::store::Ks;
-use crate::syntax::datetime;
+use crate::syntax::{Tid, datetime};
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 const DELAY: i64 = 21_000;
@@ -147,4 +147,17 @@ async fn without_an_endpoint_only_web_subscriptions_count() {
     found.sort_unstable();
     expect.sort_unstable();
     assert_eq!(found, expect);
+}
+
+#[tokio::test]
+async fn a_push_waits_from_when_its_event_came_not_from_when_its_host_sent_it() {
+    let mut w = world(true).await;
+    w.revs += 1;
+    let rev = Tid::parse(&tid(w.revs)).unwrap();
+    let ops = vec![like_of_age(5, 1000)];
+    let body = Body::Commit(Commit { rev, data: None, prev_data: None, ops });
+    let event = Event { time: NOW - 9 * 60_000, ..Event::found_here(did("b"), NOW, body) };
+    let index = Arc::clone(&w.index);
+    w.writer.durable(move |tx| index.apply(tx, &[event])).await.unwrap();
+    assert_eq!(outbox(&w).iter().map(|job| job.due).collect::<Vec<_>>(), [NOW + DELAY]);
 }

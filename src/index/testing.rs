@@ -146,7 +146,7 @@ impl World {
 
     pub(crate) async fn event(&self, who: &str, body: Body) {
         let index = Arc::clone(&self.index);
-        let events = [Event { did: did(who), time: NOW, body }];
+        let events = [Event::found_here(did(who), NOW, body)];
         self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
     }
 
@@ -164,8 +164,7 @@ impl World {
         let of = of.to_owned();
         let commit =
             move |i| Commit { rev, data: None, prev_data: None, ops: vec![like(10 + i, &of)] };
-        let event =
-            move |i| Event { did: did(&format!("f{i}")), time: NOW, body: Body::Commit(commit(i)) };
+        let event = move |i| Event::found_here(did(&format!("f{i}")), NOW, Body::Commit(commit(i)));
         let events: Vec<Event> = (0..n).map(event).collect();
         let index = Arc::clone(&self.index);
         self.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();

@@ -24,7 +24,7 @@ use super::feed::Feed;
 use super::tasks::Tasks;
 use super::{Pending, Sink, now_ms};
 use crate::crypto::PublicKey;
-use crate::event::{Body, Event, HostingStatus, IdentityState};
+use crate::event::{Body, Event, HostingStatus, IdentityState, Upstream};
 use crate::identity::{DidDoc, IdentityError};
 use crate::schema::Rows;
 use crate::store::{Reader as _, Snapshot, Store, StoreError};
@@ -221,7 +221,7 @@ impl Checks {
         settled(&check.after).await;
         let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
         if let Some(body) = found.filter(|_| !outdated) {
-            let event = Event { did: did.clone(), time: now_ms(), body };
+            let event = Event::found_here(did.clone(), now_ms(), body);
             if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
                 self.stop.cancel();
             }
@@ -309,10 +309,10 @@ impl Checks {
     /// current one is asked, and its answer follows.
     pub(crate) fn account(
         self: &Arc<Self>,
-        feed: &Arc<Feed>,
-        slot: u64,
+        slot: Slot,
         did: &Did,
         status: HostingStatus,
+        upstream: Option<Upstream>,
     ) -> Body {
         let deleted = match status {
             HostingStatus::Deleted => true,
@@ -324,7 +324,7 @@ impl Checks {
             }
         };
         let question = self.question(did);
-        self.confirm(Some((Arc::clone(feed), slot)), did.clone(), deleted, question);
+        self.confirm(Some((slot, upstream)), did.clone(), deleted, question);
         Body::Unconfirmed { deleted }
     }
 
@@ -335,16 +335,25 @@ impl Checks {
         number
     }
 
-    fn confirm(self: &Arc<Self>, slot: Option<Slot>, did: Did, deleted: bool, question: u64) {
+    /// `raised` is the frame that raised the question, and what its upstream says of it.
+    fn confirm(
+        self: &Arc<Self>,
+        raised: Option<(Slot, Option<Upstream>)>,
+        did: Did,
+        deleted: bool,
+        question: u64,
+    ) {
         let (this, pending) = (Arc::clone(self), self.begin());
         self.tasks.spawn(async move {
             let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
             // Nobody to ask: the claim stands.
             let claimed = if deleted { HostingStatus::Deleted } else { HostingStatus::Deactivated };
+            let (slot, upstream) = raised.unzip();
             settled(slot.as_slice()).await;
             if this.is_current(&did, question) {
                 let body = Body::Account(actual.unwrap_or(claimed));
-                let event = Event { did, time: now_ms(), body };
+                let upstream = upstream.flatten();
+                let event = Event { upstream, ..Event::found_here(did, now_ms(), body) };
                 if this.sink.apply_aside(vec![event], pending).await.is_err() {
                     this.stop.cancel();
                 }

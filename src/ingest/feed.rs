@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::cursor_of;
 use super::status::{FeedStatus, UpstreamKind};
-use crate::event::{Event, HostingStatus};
+use crate::event::{Event, HostingStatus, Upstream};
 use crate::repo::{CommitFrame, SyncFrame};
 use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
@@ -93,7 +93,7 @@ pub(crate) struct Place {
     pub(crate) weight: u32,
     /// When it came, milliseconds since the epoch.
     pub(crate) received: i64,
-    /// When the upstream sent it, milliseconds since the epoch; 0 if it does not say.
+    /// When it was sent, as it says itself, milliseconds since the epoch; 0 if it does not say.
     pub(crate) sent: i64,
 }
 
@@ -128,8 +128,8 @@ pub(crate) struct Job {
 pub(crate) enum Payload {
     Commit(Box<CommitFrame>),
     Sync(Box<SyncFrame>),
-    Identity(Did),
-    Account(Did, HostingStatus),
+    Identity(Did, Option<Upstream>),
+    Account(Did, HostingStatus, Option<Upstream>),
     /// A Jetstream commit and its account, still JSON.
     Jetstream(Did, bytes::Bytes),
 }
@@ -139,7 +139,7 @@ impl Payload {
         match self {
             Self::Commit(frame) => &frame.repo,
             Self::Sync(frame) => &frame.did,
-            Self::Identity(did) | Self::Account(did, _) | Self::Jetstream(did, _) => did,
+            Self::Identity(did, _) | Self::Account(did, ..) | Self::Jetstream(did, _) => did,
         }
     }
 }

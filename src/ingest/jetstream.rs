@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::judge::is_valid;
 use crate::event::{Commit, HostingStatus, Op, Record};
 use crate::repo::dag_cbor;
-use crate::syntax::{Did, Nsid, RecordKey, Tid, cid};
+use crate::syntax::{Did, Nsid, RecordKey, Tid, cid, datetime};
 
 /// The envelope of a message.
 pub(crate) struct Message {
@@ -23,10 +23,18 @@ pub(crate) struct Message {
 /// What a message is about. Commits are read later, see [`commit`].
 pub(crate) enum Kind {
     Commit,
-    Identity,
+    Identity(Option<Told>),
     /// `None` for a status that says nothing about the account.
-    Account(Option<HostingStatus>),
+    Account(Option<HostingStatus>, Option<Told>),
     Other,
+}
+
+/// Where the firehose has an identity or account event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) seq: u64,
+    /// Milliseconds since the epoch; 0 if unreadable.
+    pub(crate) time_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -35,13 +43,29 @@ struct Envelope<'a> {
     did: std::borrow::Cow<'a, str>,
     time_us: i64,
     kind: &'a str,
+    #[serde(borrow)]
     account: Option<Account<'a>>,
+    #[serde(borrow)]
+    identity: Option<Identity<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Account<'a> {
     active: bool,
     status: Option<&'a str>,
+    seq: Option<u64>,
+    time: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Identity<'a> {
+    seq: Option<u64>,
+    time: Option<&'a str>,
+}
+
+fn told(seq: Option<u64>, time: Option<&str>) -> Option<Told> {
+    let time_ms = time.and_then(datetime::parse_strict).unwrap_or(0);
+    seq.map(|seq| Told { seq, time_ms })
 }
 
 #[derive(Deserialize)]
@@ -67,8 +91,10 @@ pub(crate) fn read(text: &[u8]) -> Result<Message, &'static str> {
     let did = Did::parse(&envelope.did).map_err(|_| "jetstream-did")?;
     let kind = match (envelope.kind, envelope.account) {
         ("commit", _) => Kind::Commit,
-        ("identity", _) => Kind::Identity,
-        ("account", Some(account)) => Kind::Account(status(&account)),
+        ("identity", _) => Kind::Identity(envelope.identity.and_then(|i| told(i.seq, i.time))),
+        ("account", Some(account)) => {
+            Kind::Account(status(&account), told(account.seq, account.time))
+        }
         _ => Kind::Other,
     };
     Ok(Message { did, time_us: envelope.time_us, kind })
@@ -168,15 +194,26 @@ mod tests {
     fn reads_the_other_kinds_and_refuses_garbage() {
         let account = |active: bool, status: &str| {
             let text = json!({"did": "did:web:a.example", "time_us": 5, "kind": "account",
-                "account": {"active": active, "did": "did:web:a.example", "seq": 1, "status": status}});
-            read(text.to_string().as_bytes()).unwrap().kind
+                "account": {"active": active, "did": "did:web:a.example", "seq": 1, "status": status,
+                    "time": "2024-09-05T06:11:04.870Z"}});
+            match read(text.to_string().as_bytes()).unwrap().kind {
+                Kind::Account(status, told) => {
+                    assert_eq!(told, Some(Told { seq: 1, time_ms: 1_725_516_664_870 }));
+                    status
+                }
+                _ => panic!(),
+            }
         };
-        assert!(matches!(account(false, "deleted"), Kind::Account(Some(HostingStatus::Deleted))));
-        assert!(matches!(account(true, "x"), Kind::Account(Some(HostingStatus::Active))));
-        assert!(matches!(account(false, "throttled"), Kind::Account(None)));
+        assert_eq!(account(false, "deleted"), Some(HostingStatus::Deleted));
+        assert_eq!(account(true, "x"), Some(HostingStatus::Active));
+        assert_eq!(account(false, "throttled"), None);
         let identity =
             br#"{"did":"did:web:a.example","time_us":5,"kind":"identity","identity":{}}"#;
-        assert!(matches!(read(identity).unwrap().kind, Kind::Identity));
+        assert!(matches!(read(identity).unwrap().kind, Kind::Identity(None)));
+        let identity = br#"{"did":"did:web:a.example","time_us":5,"kind":"identity",
+            "identity":{"did":"did:web:a.example","seq":7,"time":"yesterday"}}"#;
+        let told = Some(Told { seq: 7, time_ms: 0 });
+        assert!(matches!(read(identity).unwrap().kind, Kind::Identity(at) if at == told));
         assert_eq!(read(b"{").err(), Some("jetstream-json"));
         assert_eq!(
             read(br#"{"did":"x","time_us":5,"kind":"commit"}"#).err(),

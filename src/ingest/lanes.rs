@@ -16,7 +16,7 @@ use super::feed::{Chunk, Done, Feed, Job, Payload};
 use super::judge::{Judge, Verdict};
 use super::{jetstream, now_ms};
 use crate::crypto::PublicKey;
-use crate::event::{Body, Event};
+use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
@@ -170,7 +170,7 @@ impl Lane {
 
     /// Settles a frame, or parks it behind those of its DID that wait.
     fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
-        if let Payload::Identity(did) = &job.payload {
+        if let Payload::Identity(did, _) = &job.payload {
             let did = did.clone();
             self.identity_changed(feed, job.place.slot, &did);
             return Some(done(job, did, Body::IdentityDue));
@@ -189,9 +189,10 @@ impl Lane {
 
     fn settle(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         match &job.payload {
-            Payload::Account(did, status) => {
+            Payload::Account(did, status, upstream) => {
                 let did = did.clone();
-                let body = self.checks.account(feed, job.place.slot, &did, *status);
+                let slot = (Arc::clone(feed), job.place.slot);
+                let body = self.checks.account(slot, &did, *status, *upstream);
                 Some(done(job, did, body))
             }
             Payload::Jetstream(did, text) => match jetstream::commit(text) {
@@ -201,7 +202,7 @@ impl Lane {
                 }
                 Err(cause) => Some(drop_job(feed, &job, cause)),
             },
-            Payload::Identity(_) => Some(Done { place: job.place, event: None }),
+            Payload::Identity(..) => Some(Done { place: job.place, event: None }),
             Payload::Commit(_) | Payload::Sync(_) => self.signed(feed, job),
         }
     }
@@ -363,7 +364,13 @@ impl Lane {
 }
 
 fn done(job: Job, did: Did, body: Body) -> Done {
-    Done { place: job.place, event: Some(Event { did, time: job.place.received, body }) }
+    let Job { place, payload } = job;
+    let upstream = match payload {
+        Payload::Identity(_, upstream) | Payload::Account(_, _, upstream) => upstream,
+        Payload::Commit(_) | Payload::Sync(_) | Payload::Jetstream(..) => None,
+    };
+    let (time, received) = (frame_time(place.sent, place.received), place.received);
+    Done { place, event: Some(Event { did, time, received, upstream, body }) }
 }
 
 fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {

@@ -142,7 +142,17 @@ impl Account {
         self.commit_record(seq, "com.example.note", &encode(&record))
     }
 
+    /// The `#commit` of a record, as its host sent it at this time.
+    pub(crate) fn commit_sent(&mut self, seq: i64, time: &str) -> Bytes {
+        let record = from_json(&json!({"$type": "com.example.note"}));
+        self.commit_of(seq, "com.example.note", &encode(&record), time)
+    }
+
     pub(crate) fn commit_record(&mut self, seq: i64, collection: &str, record: &[u8]) -> Bytes {
+        self.commit_of(seq, collection, record, "2026-01-01T00:00:00.000Z")
+    }
+
+    fn commit_of(&mut self, seq: i64, collection: &str, record: &[u8], time: &str) -> Bytes {
         let before = TestTree::build(&self.records).root;
         let since = (self.revs > 0).then(|| self.rev().to_string());
         self.revs += 1;
@@ -173,7 +183,7 @@ impl Account {
             entry("blocks", Ipld::Bytes(blocks)),
             entry("ops", Ipld::List(vec![Ipld::Map(op)])),
             entry("blobs", Ipld::List(vec![])),
-            entry("time", text("2026-01-01T00:00:00.000Z")),
+            entry("time", text(time)),
         ]);
         if since.is_some() {
             body.insert("prevData".to_owned(), Ipld::Link(before));

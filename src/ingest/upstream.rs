@@ -14,8 +14,8 @@ use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
 use super::status::UpstreamKind;
 use super::{Sink, jetstream, now_ms};
-use crate::event::HostingStatus;
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
+use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
 
 /// Frames that are dealt out at once.
@@ -238,14 +238,18 @@ impl Reader {
                 (seq, time(frame.time_ms), Read::Job(Payload::Sync(Box::new(frame))))
             }
             Frame::Identity(frame) => {
-                (seq, time(frame.time_ms), Read::Job(Payload::Identity(frame.did)))
+                let sent = time(frame.time_ms);
+                let upstream = Some(Upstream { seq: frame.seq, time: sent });
+                (seq, sent, Read::Job(Payload::Identity(frame.did, upstream)))
             }
             Frame::Account(frame) => {
                 let sent = time(frame.time_ms);
-                match hosting_status(&frame) {
-                    Some(status) => (seq, sent, Read::Job(Payload::Account(frame.did, status))),
-                    None => (seq, sent, Read::Nothing),
-                }
+                let upstream = Some(Upstream { seq: frame.seq, time: sent });
+                let read = match hosting_status(&frame) {
+                    Some(status) => Read::Job(Payload::Account(frame.did, status, upstream)),
+                    None => Read::Nothing,
+                };
+                (seq, sent, read)
             }
             Frame::Info { name, message } => {
                 self.feed.status.dropped(known_notice(&name), None, None);
@@ -278,13 +282,18 @@ impl Reader {
             Ok(message) => {
                 let (did, sent) = (message.did, message.time_us / 1000);
                 let seq = Seq::At(message.time_us);
+                // What it says of the firehose it reads; its own time is the one that dates the event.
+                let told = |at: Option<jetstream::Told>| {
+                    let time = |time_ms| if time_ms > 0 { time_ms } else { received };
+                    at.map(|at| Upstream { seq: at.seq, time: time(at.time_ms) })
+                };
                 let read = match message.kind {
                     jetstream::Kind::Commit => Read::Job(Payload::Jetstream(did, bytes)),
-                    jetstream::Kind::Identity => Read::Job(Payload::Identity(did)),
-                    jetstream::Kind::Account(Some(status)) => {
-                        Read::Job(Payload::Account(did, status))
+                    jetstream::Kind::Identity(at) => Read::Job(Payload::Identity(did, told(at))),
+                    jetstream::Kind::Account(Some(status), at) => {
+                        Read::Job(Payload::Account(did, status, told(at)))
                     }
-                    jetstream::Kind::Account(None) | jetstream::Kind::Other => Read::Nothing,
+                    jetstream::Kind::Account(None, _) | jetstream::Kind::Other => Read::Nothing,
                 };
                 (seq, if sent > 0 { sent } else { received }, read)
             }

@@ -136,7 +136,7 @@ mod tests {
         let commit = |did: &str, ops| {
             let rev = Tid::parse(&tid(3)).unwrap();
             let body = Body::Commit(Commit { rev, data: None, prev_data: None, ops });
-            Event { did: Did::parse(did).unwrap(), time: now_ms(), body }
+            Event::found_here(Did::parse(did).unwrap(), now_ms(), body)
         };
         let events = [commit(MEMBER, vec![op(FOLLOW, 3, map(follow))]), commit(seen, Vec::new())];
         let applying = Arc::clone(&index);

@@ -159,7 +159,7 @@ pub(crate) async fn fetch(
     if need == Need::Look && latest(setup, did, home, &told).await? <= held_rev(setup, did).await {
         return Ok(false);
     }
-    let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
+    let event = |body| vec![Event::found_here(did.clone(), now_ms(), body)];
     // What the host sends from now on has at least what is held.
     setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await?;
     let fetched = tokio::select! {
@@ -280,7 +280,7 @@ pub(crate) async fn take_in(
         while let Ok(body) = to_sink.recv_async().await {
             let begins = matches!(body, Body::Fetching { .. });
             let time = now_ms();
-            let event = |body| Event { did: did.clone(), time, body };
+            let event = |body| Event::found_here(did.clone(), time, body);
             let mut events = vec![event(body)];
             // What is ready goes along: a small repo ends with its only part.
             events.extend(to_sink.drain().map(event));
@@ -348,7 +348,7 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> FetchError {
 
 /// The host says that it does not serve the account.
 pub(crate) async fn refused_as(setup: &Setup, did: &Did, status: HostingStatus) {
-    let event = Event { did: did.clone(), time: now_ms(), body: Body::Account(status) };
+    let event = Event::found_here(did.clone(), now_ms(), Body::Account(status));
     // An error means that everything ends.
     let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
 }

@@ -261,7 +261,7 @@ impl Source<'_> {
         repo: &Repo,
         walked: &AtomicU64,
     ) -> Result<Option<Answer<bool>>, FileError> {
-        let event = |body| Event { did: did.clone(), time: now_ms(), body };
+        let event = |body| Event::found_here(did.clone(), now_ms(), body);
         let late = now_ms().saturating_add(PATIENCE_MS);
         let mut way = Way { sink: &*self.setup.sink, next: Vec::new(), last: None };
         way.next.extend([event(Body::Wanted), event(repo.begins())]);
@@ -289,7 +289,7 @@ impl Source<'_> {
 
     /// Merges a repo with what is held of it.
     fn merge(&self, did: &Did, repo: &Repo, walked: &AtomicU64) -> Result<(), FileError> {
-        let event = |body| vec![Event { did: did.clone(), time: now_ms(), body }];
+        let event = |body| vec![Event::found_here(did.clone(), now_ms(), body)];
         let apply =
             |body| self.runtime.block_on(self.setup.sink.apply_parts(did.clone(), event(body)));
         apply(Body::Wanted)?;

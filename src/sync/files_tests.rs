@@ -268,7 +268,7 @@ async fn a_file_that_came_too_late_to_be_new_is_merged() {
 #[tokio::test]
 async fn whatever_is_known_of_an_account_makes_it_known() {
     let world = World::new();
-    let event = |did: &str, body| [Event { did: Did::parse(did).unwrap(), time: 1, body }];
+    let event = |did: &str, body| [Event::found_here(Did::parse(did).unwrap(), 1, body)];
     let new = async |did: &'static str, unseen| {
         let index = Arc::clone(&world.index);
         let part = event(did, Body::Part { rev: rev(), ops: Vec::new() });

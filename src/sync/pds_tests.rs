@@ -115,7 +115,7 @@ impl Net {
 
     /// Something happens on the stream; gives how many jobs the index told of.
     pub(super) async fn event(&self, did: &str, body: Body) -> usize {
-        let event = [Event { did: Did::parse(did).unwrap(), time: 1, body }];
+        let event = [Event::found_here(Did::parse(did).unwrap(), 1, body)];
         let index = Arc::clone(&self.world.index);
         self.world.writer.durable(move |tx| index.apply(tx, &event)).await.unwrap();
         let told = self.world.requests.resync.drain();
@@ -495,7 +495,7 @@ async fn a_host_that_is_behind_is_asked_again_later() {
     let newer = Tid::from_micros(NOW_US + 1, 1);
     let body = Body::Commit(Commit { rev: newer, data: None, prev_data: None, ops: vec![] });
     let (index, did) = (Arc::clone(&world.index), Did::parse(DID).unwrap());
-    let events = [Event { did, time: 1, body }];
+    let events = [Event::found_here(did, 1, body)];
     world.writer.durable(move |tx| index.apply(tx, &events)).await.unwrap();
     let net = Net::start(world, &url, true);
     add(&net, &[DID]).await;

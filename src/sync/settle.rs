@@ -84,7 +84,7 @@ pub(crate) async fn identify(setup: &Setup, did: &Did) {
         })
     };
     if let Ok(Some(state)) = tokio::time::timeout(PATIENCE, look).await {
-        let event = Event { did: did.clone(), time: now_ms(), body: Body::Identity(state) };
+        let event = Event::found_here(did.clone(), now_ms(), Body::Identity(state));
         // An error means that everything ends.
         let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
     }

@@ -398,7 +398,7 @@ impl Network {
     }
 
     fn event(&self, who: usize, body: Body) -> Event {
-        Event { did: self.accounts[who].did.clone(), time: self.now, body }
+        Event::found_here(self.accounts[who].did.clone(), self.now, body)
     }
 
     fn create(

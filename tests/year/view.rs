@@ -119,7 +119,7 @@ impl View {
     }
 
     async fn apply(&self, did: &Did, time: i64, bodies: Vec<Body>) {
-        let event = |body| Event { did: did.clone(), time, body };
+        let event = |body| Event::found_here(did.clone(), time, body);
         let events: Vec<_> = bodies.into_iter().map(event).collect();
         let index = Arc::clone(&self.index);
         self.writer.visible(move |tx| index.apply(tx, &events)).await.unwrap();

@@ -284,7 +284,7 @@ async fn ask(
 
 async fn apply(on_read: &OnRead, did: &Did, bodies: Vec<Body>) -> Result<Outcome, Failure> {
     let time = now_ms();
-    let event = |body| Event { did: did.clone(), time, body };
+    let event = |body| Event::found_here(did.clone(), time, body);
     let events = bodies.into_iter().map(event).collect();
     let applied = on_read.0.sink.apply_parts(did.clone(), events).await;
     applied.map(|()| Outcome::Arrived).map_err(|_| Outcome::Failed("stopped"))

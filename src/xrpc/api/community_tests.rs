@@ -59,7 +59,7 @@ impl Bench {
         let did = Did::parse(&self.s.fixture.snapshot().did(by).unwrap()).unwrap();
         let (index, events) = (Arc::clone(&self.index), move |rev| {
             let commit = Commit { rev, data: None, prev_data: None, ops: vec![op] };
-            [Event { did, time: NOW, body: Body::Commit(commit) }]
+            [Event::found_here(did, NOW, Body::Commit(commit))]
         });
         self.s.fixture.write(move |tx| {
             let rev = tx.repo(by)?.map_or(1 << 50, |row| row.rev + 1);
