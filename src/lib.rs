@@ -3,6 +3,7 @@
 //! Modules in pipeline order; a module may use those above it, see `tests/layers.rs`.
 
 pub mod admin;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod crypto;

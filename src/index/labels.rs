@@ -15,7 +15,7 @@ fn made(row: &LabelRow) -> i64 {
 }
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value.
-pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
+pub fn apply_labels(index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
         let Some(target) = tx.intern_target(&label.uri)? else {
             DROPPED.inc("label-subject");
@@ -48,6 +48,7 @@ pub fn apply_labels(_index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result
         }
         tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
         tx.touch(target.actor());
+        index.log.label(tx, target, src);
         EVENTS.inc("label");
     }
     Ok(())

@@ -23,6 +23,7 @@ mod gates;
 pub mod held;
 mod labels;
 mod linked;
+mod log;
 pub mod members;
 mod names;
 mod notify;
@@ -38,6 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
+use crate::changes::Log;
 use crate::event::{Body, Commit, Event};
 use crate::repo::mst;
 use crate::schema::rows::RepoRow;
@@ -75,6 +77,7 @@ pub struct Index {
     scope: scope::Scope,
     left_out: rights::LeftOut,
     fetched: cache::Fetched,
+    log: log::ToLog,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -105,6 +108,7 @@ impl Index {
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
             fetched: cache::Fetched::load(&store.snapshot())?,
+            log: log::ToLog::new(Log::of(store)?),
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
@@ -130,7 +134,10 @@ impl Index {
         for event in events {
             tx.mark();
             self.scope.mark();
-            match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
+            self.log.begins(event);
+            let applied = catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event)));
+            self.log.ends();
+            match applied {
                 Ok(Ok(())) => {}
                 Ok(Err(StoreError::Corrupt(row))) => {
                     self.take_back(tx);
@@ -201,7 +208,8 @@ impl Index {
             }
             Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),
             Body::Fetched { rev } => self.fetched(tx, actor, rev.as_u64()),
-        }
+        }?;
+        self.tell_of_account(tx, actor, event)
     }
 
     fn commit(

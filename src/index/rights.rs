@@ -120,6 +120,10 @@ impl Index {
             return Ok(Removed { kept: true, ..Removed::default() });
         }
         let queued = jobs::remove(tx, actor)?.is_some();
+        if tx.repo(actor)?.is_some_and(|row| row.resync.is_some() && row.whole.is_none()) {
+            // Parts of it may be in, and nobody goes on.
+            self.log.repo(tx, actor);
+        }
         let mut removed = Removed { queued, ..Removed::default() };
         if delete && !tx.actor(actor)?.is_some_and(|row| row.status.is_gone()) {
             self.leave_out(tx, actor, AccountStatus::Deleted, now)?;
@@ -171,6 +175,7 @@ impl Index {
         recheck::remove_status_due(tx, actor);
         self.touched.end(actor);
         self.left_out.0.write().insert(actor);
+        self.log.account(tx, actor, status);
         tx.touch(actor);
         Ok(())
     }
@@ -179,6 +184,7 @@ impl Index {
     fn forgotten(&self, tx: &mut Tx<'_>, actor: ActorId) {
         tx.del(Ks::Actor, &actor_key(actor));
         self.left_out.0.write().remove(&actor);
+        self.log.account(tx, actor, AccountStatus::default());
         tx.touch(actor);
     }
 }

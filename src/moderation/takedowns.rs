@@ -4,30 +4,42 @@
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before the caller of
 //!   [`Takedowns::set`] is answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
+use crate::changes::{Change, Log, Mark, What};
 use crate::private::{self, Takedown};
 use crate::schema::{Edit, Target};
 use crate::store::{Reader, StoreError, Writer};
 
 /// The accounts and records that are taken down; a cheap handle.
-#[derive(Debug, Clone, Default)]
-pub struct Takedowns(Arc<RwLock<FxHashSet<Target>>>);
+#[derive(Clone, Default)]
+pub struct Takedowns(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    set: RwLock<FxHashSet<Target>>,
+    log: OnceLock<Arc<Log>>,
+}
 
 impl Takedowns {
     /// Reads the set from the store.
     pub fn load(r: &impl Reader) -> Result<Self, StoreError> {
         let set = private::takedowns(r)?.into_iter().collect();
-        Ok(Self(Arc::new(RwLock::new(set))))
+        Ok(Self(Arc::new(Inner { set: RwLock::new(set), log: OnceLock::new() })))
+    }
+
+    /// Tells this log what is taken down; the first one that is named here.
+    pub fn log_to(&self, log: &Arc<Log>) {
+        self.0.log.get_or_init(|| Arc::clone(log));
     }
 
     /// Whether an account or record is taken down itself; a record is not because its account is.
     #[must_use]
     pub fn contains(&self, target: Target) -> bool {
-        self.0.read().contains(&target)
+        self.0.set.read().contains(&target)
     }
 
     /// Takes a subject (a DID or AT-URI) down, or lifts that. `false` if it is neither.
@@ -37,14 +49,19 @@ impl Takedowns {
         subject: String,
         takedown: Option<Takedown>,
     ) -> Result<bool, StoreError> {
-        let set = Arc::clone(&self.0);
+        let inner = Arc::clone(&self.0);
         writer
             .durable(move |tx| {
                 let Some(target) = tx.intern_target(&subject)? else { return Ok(false) };
                 private::set_takedown(tx, target, takedown.as_ref());
+                let on = takedown.is_some();
+                if let Some(log) = inner.log.get() {
+                    let what = What::Takedown { target, on };
+                    log.append(tx, Change { mark: Mark::Local, actor: target.actor(), what });
+                }
                 tx.after_commit(move || {
-                    let mut set = set.write();
-                    if takedown.is_some() {
+                    let mut set = inner.set.write();
+                    if on {
                         set.insert(target);
                     } else {
                         set.remove(&target);

@@ -7,6 +7,7 @@
 mod alerts;
 mod backfill;
 mod disk;
+mod followers;
 mod identities;
 mod import;
 mod keys;

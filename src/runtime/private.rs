@@ -59,6 +59,7 @@ impl Private {
         index: Arc<Index>,
         takedowns: Takedowns,
     ) -> Self {
+        takedowns.log_to(index.log());
         Self { store, writer, index, takedowns }
     }
 

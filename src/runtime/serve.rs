@@ -23,8 +23,9 @@ use super::rights::{self, IndexRights};
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
 use super::status::Board;
-use super::{purge, signing_key};
+use super::{followers, purge, signing_key};
 use crate::admin::{Ask, Socket};
+use crate::changes::{ChangesError, Log};
 use crate::config::{self, Config};
 use crate::hydrate::{Settings, Shared};
 use crate::identity::Identity;
@@ -59,6 +60,9 @@ pub enum ServeError {
     /// The folder of images cannot be used.
     #[error("cannot use the image cache in {0}: {1}")]
     ImageCache(String, #[source] std::io::Error),
+    /// The log of changes or somebody who follows it.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] signing_key::SigningKeyError),
@@ -115,7 +119,9 @@ async fn serve(
         Index::new(&store)?;
     let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
     let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
-    let index = Arc::new(index.pushing(config.push.endpoint.is_some(), delay));
+    let changes = Log::start(&store, &writer, followers::all()).await?;
+    let index = index.pushing(config.push.endpoint.is_some(), delay);
+    let index = Arc::new(index.logging(Arc::clone(&changes)));
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let public_url = config.server.public_url.clone();
     let identity = Identity::new(
@@ -158,6 +164,7 @@ async fn serve(
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let entries = cache_entries(config.store.memory_budget);
     let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(&config))?);
+    hydration.takedowns.log_to(&changes);
     let settings = media_settings(&config, threads);
     let cache_path = settings.cache_path.display().to_string();
     let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
@@ -321,6 +328,7 @@ async fn serve(
         stop.clone(),
     ));
     let push_task = tokio::spawn(push.run(push_requests, stop.clone()));
+    let changes_task = tokio::spawn(followers::run(changes, writer.clone(), stop.clone()));
     tracing::info!(%listen, did = %config.server.did, store = %config.store.path.display(), "serving");
 
     let mut current = config;
@@ -359,6 +367,7 @@ async fn serve(
         let _ = push_task.await;
         let _ = keeper_task.await;
         let _ = cache_task.await;
+        let _ = changes_task.await;
     });
     if ended.await.is_err() {
         tracing::warn!("a source did not end in time");

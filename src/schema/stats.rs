@@ -40,11 +40,13 @@ pub enum Kind {
     Other = 9,
     /// What the PLC directory's export says of DIDs.
     Directory = 10,
+    /// The log of changes.
+    Change = 11,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Like,
         Self::Repost,
         Self::Follow,
@@ -56,6 +58,7 @@ impl Kind {
         Self::Account,
         Self::Other,
         Self::Directory,
+        Self::Change,
     ];
 
     /// Its name in output.
@@ -73,6 +76,7 @@ impl Kind {
             Self::Account => "account",
             Self::Other => "other",
             Self::Directory => "directory",
+            Self::Change => "change",
         }
     }
 
@@ -114,7 +118,8 @@ pub struct Space {
 pub struct Share {
     /// Which.
     pub kind: Kind,
-    /// How many there are: records, labels, notifications, accounts, DIDs; 0 for [`Kind::Other`].
+    /// How many there are: records, labels, notifications, accounts, DIDs; 0 for [`Kind::Other`] and
+    /// [`Kind::Change`], rows of which hold many.
     pub count: u64,
     /// Bytes on disk.
     pub disk: u64,
@@ -225,6 +230,7 @@ fn kind(ks: Ks, k: &[u8]) -> Kind {
         Ks::Meta | Ks::Private | Ks::Jobs => Kind::Other,
         Ks::Names | Ks::Actor => Kind::Account,
         Ks::Plc => Kind::Directory,
+        Ks::Events => Kind::Change,
         Ks::Post => Kind::Post,
         Ks::Fwd | Ks::Rev => Kind::of_edge(k.first()),
         Ks::Order => match k.first() {

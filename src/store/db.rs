@@ -64,8 +64,8 @@ impl Store {
                 fjall::Error::Locked => StoreError::Locked(path.to_owned()),
                 e => e.into(),
             })?;
-        // 52 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 6 / 104).max(256 << 10);
+        // 53 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 6 / 106).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))

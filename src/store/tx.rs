@@ -1,11 +1,14 @@
 //! The writer's view: the store with an open batch laid over it.
 //!
 //! Writes go to the overlay, reads see them, and [`Tx::into_parts`] gives what is left for one atomic batch,
-//! so a counter that changes a thousand times in a batch is written once.
+//! so a counter that changes a thousand times in a batch is written once. What is better written as few rows than as
+//! many is collected beside the rows until the batch ends ([`Collector`]).
 //!
 //! # Invariants
-//! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays.
+//! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays. What is
+//!   collected is taken back with the rows.
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -68,6 +71,16 @@ pub enum Update {
     Remove,
 }
 
+/// What a batch collects until it ends, when rows are made of it.
+pub trait Collector: Any {
+    /// An event starts: a rollback comes back to here.
+    fn mark(&mut self);
+    /// Takes back what was collected since the last mark.
+    fn rollback(&mut self);
+    /// The batch is about to be committed: writes what was collected.
+    fn finish(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+}
+
 /// An open batch.
 pub struct Tx<'s> {
     store: &'s Store,
@@ -76,6 +89,7 @@ pub struct Tx<'s> {
     bytes: usize,
     after: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<u32>,
+    collectors: Vec<Box<dyn Collector>>,
 }
 
 impl<'s> Tx<'s> {
@@ -87,6 +101,7 @@ impl<'s> Tx<'s> {
             bytes: 0,
             after: Vec::new(),
             touched: Vec::new(),
+            collectors: Vec::new(),
         }
     }
 
@@ -131,6 +146,7 @@ impl<'s> Tx<'s> {
     /// Starts an event: a rollback comes back to here.
     pub fn mark(&mut self) {
         self.undo.clear();
+        self.collectors.iter_mut().for_each(|collector| collector.mark());
     }
 
     /// Takes back every write since the last mark.
@@ -141,6 +157,20 @@ impl<'s> Tx<'s> {
                 Some(v) => drop(overlay.insert(key, v)),
                 None => overlay.remove(&key),
             }
+        }
+        self.collectors.iter_mut().for_each(|collector| collector.rollback());
+    }
+
+    /// Collects something in this batch's collector of a kind, which `new` makes when the batch has none yet.
+    pub fn collect<C: Collector>(&mut self, new: impl FnOnce() -> C, add: impl FnOnce(&mut C)) {
+        let of_kind = |collector: &Box<dyn Collector>| (&**collector as &dyn Any).is::<C>();
+        if !self.collectors.iter().any(of_kind) {
+            self.collectors.push(Box::new(new()));
+        }
+        let all = self.collectors.iter_mut();
+        let mut own = all.filter_map(|collector| (&mut **collector as &mut dyn Any).downcast_mut());
+        if let Some(own) = own.next() {
+            add(own);
         }
     }
 
@@ -190,10 +220,13 @@ impl<'s> Tx<'s> {
         self.bytes
     }
 
-    pub(super) fn into_parts(self) -> Committable {
+    pub(super) fn into_parts(mut self) -> Result<Committable, StoreError> {
+        for collector in std::mem::take(&mut self.collectors) {
+            collector.finish(&mut self)?;
+        }
         let rows = self.overlays.into_iter().map(|overlay| overlay.rows.into_iter().collect());
         let rows = Ks::ALL.iter().copied().zip(rows).collect();
-        Committable { rows, after: self.after, touched: self.touched }
+        Ok(Committable { rows, after: self.after, touched: self.touched })
     }
 }
 

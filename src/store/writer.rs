@@ -393,7 +393,7 @@ impl Loop {
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
-        let parts = tx.into_parts();
+        let parts = tx.into_parts()?;
         if big {
             self.store.load(parts)?
         } else {

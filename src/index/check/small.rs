@@ -2,6 +2,7 @@
 //! counters that nothing counts towards.
 
 use super::{Check, hex, lenient};
+use crate::changes;
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
@@ -23,6 +24,7 @@ fn meta_decodes(key: &[u8], value: &[u8]) -> bool {
         recheck::decodes(key, value),
         retention::decodes(key),
         repo_queue::meta_decodes(key),
+        changes::meta_decodes(key, value),
     ];
     known.into_iter().flatten().next().unwrap_or(!key.is_empty())
 }
@@ -38,6 +40,7 @@ impl Check<'_> {
         self.rows(Ks::Jobs, Self::job_row)?;
         self.fetched()?;
         self.rows(Ks::Plc, |_, k, v| Ok(plc::decodes(k, v).then_some(())))?;
+        self.rows(Ks::Events, |_, k, v| Ok(changes::decodes(k, v).then_some(())))?;
         self.rows(Ks::Cid, |_, k, v| {
             Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
         })
