@@ -127,6 +127,14 @@ mod tests {
     fn a_width_that_there_is_not_is_refused() {
         assert_eq!(read(&mut ByteReader::new(&[57, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 1), None);
         // Bits beyond 64.
-        assert_eq!(read(&mut ByteReader::new(&[8, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), 1), None);
+        assert_eq!(
+            read(
+                &mut ByteReader::new(&[
+                    8, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1
+                ]),
+                1
+            ),
+            None
+        );
     }
 }

@@ -6,7 +6,9 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
     /// Changes from there on are not all in the log any more, or were never written for who asks.
-    #[error("the log of changes begins at {oldest}, not at {asked}: read everything anew, then go on from the log")]
+    #[error(
+        "the log of changes begins at {oldest}, not at {asked}: read everything anew, then go on from the log"
+    )]
     OutdatedCursor {
         /// Where somebody wanted to go on.
         asked: u64,

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn positions_come_back() {
-        let scanning = Position::Scanning { from: 300, place: Place { part: 2, key: vec![1, 2, 3] } };
+        let scanning =
+            Position::Scanning { from: 300, place: Place { part: 2, key: vec![1, 2, 3] } };
         for position in [Position::Nowhere, scanning, Position::At(1 << 40)] {
             assert_eq!(Position::from_bytes(&position.to_bytes()), position);
         }

@@ -119,8 +119,7 @@ impl Log {
     /// The log for those who change the store and do not know who follows.
     pub fn of(store: &Store) -> Result<Arc<Self>, StoreError> {
         let s = store.snapshot();
-        let wanted =
-            if known(&s)?.is_empty() { Wanted::Nothing } else { Wanted::Everything };
+        let wanted = if known(&s)?.is_empty() { Wanted::Nothing } else { Wanted::Everything };
         let bounds = Bounds::load(&s)?;
         let end = End::load(&s, bounds)?;
         Ok(Self::from_here(store, wanted, Vec::new(), bounds.oldest, end))
@@ -168,8 +167,7 @@ impl Log {
             };
             writer.durable(register).await?;
         }
-        let wanted =
-            if followers.is_empty() { Wanted::Nothing } else { Wanted::By(followers) };
+        let wanted = if followers.is_empty() { Wanted::Nothing } else { Wanted::By(followers) };
         Ok(Self::from_here(store, wanted, since, bounds.oldest, end))
     }
 

@@ -44,9 +44,11 @@ impl Page {
     /// What there is from `seq` on.
     pub fn from(&self, seq: u64) -> impl Iterator<Item = Entry> + '_ {
         let skip = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        (self.first..).zip(self.time_us..).zip(&self.changes).skip(skip).map(
-            |((seq, time_us), change)| Entry { seq, time_us, change: *change },
-        )
+        (self.first..)
+            .zip(self.time_us..)
+            .zip(&self.changes)
+            .skip(skip)
+            .map(|((seq, time_us), change)| Entry { seq, time_us, change: *change })
     }
 
     /// Bytes in memory, about.
@@ -121,7 +123,8 @@ impl Kind {
 
     fn of(change: &Change) -> u8 {
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-        let record = |rkey: Rkey, rev: u64| flag(rkey.is_tid(), Self::TWO) | flag(rev > 0, Self::REV);
+        let record =
+            |rkey: Rkey, rev: u64| flag(rkey.is_tid(), Self::TWO) | flag(rev > 0, Self::REV);
         let what = match &change.what {
             What::Put { rkey, rev, created, .. } => {
                 Self::PUT | flag(*created, Self::ONE) | record(*rkey, *rev)
@@ -227,7 +230,8 @@ pub(super) fn encode(time_us: u64, before: u64, changes: &[Change]) -> Vec<u8> {
         out.push(*kind);
         push_varint(&mut out, u64::from(*coll));
     }
-    let Columns { kind, actor, rev, rev_clock, key, key_clock, other_key, cids, rest, .. } = columns;
+    let Columns { kind, actor, rev, rev_clock, key, key_clock, other_key, cids, rest, .. } =
+        columns;
     for column in [kind, actor, rev, rev_clock, key, key_clock, other_key] {
         columns::push(&mut out, &column);
     }
@@ -401,7 +405,8 @@ mod tests {
     #[test]
     fn changes_of_every_kind_come_back() {
         let post = Target::Post(PostId { author: ActorId(8), rkey: Rkey(9) });
-        let record = Target::Record(RecordId { actor: ActorId(8), coll: CollId(2000), rkey: Rkey::SELF });
+        let record =
+            Target::Record(RecordId { actor: ActorId(8), coll: CollId(2000), rkey: Rkey::SELF });
         let upstream = [None, Some(Upstream { seq: 1 << 40, time: -5 })];
         let mut whats = vec![
             What::Repo,
@@ -429,7 +434,9 @@ mod tests {
         let changes: Vec<Change> = whats
             .iter()
             .zip(0..)
-            .flat_map(|(what, n)| marks.map(|mark| Change { mark, actor: ActorId(n * 1000), what: *what }))
+            .flat_map(|(what, n)| {
+                marks.map(|mark| Change { mark, actor: ActorId(n * 1000), what: *what })
+            })
             .collect();
         for changes in changes.chunks(MOST).chain(changes.chunks(1)) {
             let row = encode(NOW, 5_000_000_000, changes);
@@ -448,7 +455,13 @@ mod tests {
     #[test]
     fn no_bytes_are_read_as_more_than_there_is() {
         let mut dice = Dice(7);
-        let put = What::Put { coll: CollId(2), rkey: Rkey(tid(NOW, 1)), rev: tid(NOW, 1), cid: [0; 4], created: true };
+        let put = What::Put {
+            coll: CollId(2),
+            rkey: Rkey(tid(NOW, 1)),
+            rev: tid(NOW, 1),
+            cid: [0; 4],
+            created: true,
+        };
         let row = encode(NOW, 0, &[Change { mark: Mark::Live, actor: ActorId(1), what: put }; 20]);
         for _ in 0..20_000 {
             let mut row = row.clone();
@@ -493,7 +506,12 @@ mod tests {
                 let old = Rkey(tid(rev_us - dice.below(300_000_000_000), dice.below(1024)));
                 let author = ActorId(dice.below(40_000_000) as u32);
                 let post = PostId { author, rkey: Rkey(tid(rev_us - dice.below(1 << 40), 3)) };
-                What::Delete { coll, rkey: old, rev, target: (common < 5).then_some(Target::Post(post)) }
+                What::Delete {
+                    coll,
+                    rkey: old,
+                    rev,
+                    target: (common < 5).then_some(Target::Post(post)),
+                }
             } else {
                 let cid = (dice.next() as u32).to_be_bytes();
                 What::Put { coll, rkey, rev, cid, created: common != 9 }

@@ -25,8 +25,7 @@ enum Part {
 }
 
 const PARTS: [Part; 5] = [Part::Accounts, Part::Posts, Part::Edges, Part::Records, Part::Labels];
-const EDGES: [EdgeKind; 4] =
-    [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block];
+const EDGES: [EdgeKind; 4] = [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block];
 
 /// A range of keys of one part.
 struct Range {

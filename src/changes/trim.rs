@@ -33,7 +33,11 @@ const EVERY: Duration = Duration::from_secs(10);
 const STEP: usize = 800;
 
 /// Trims until `stop`.
-pub async fn run(log: Arc<Log>, writer: Writer, stop: CancellationToken) -> Result<(), ChangesError> {
+pub async fn run(
+    log: Arc<Log>,
+    writer: Writer,
+    stop: CancellationToken,
+) -> Result<(), ChangesError> {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

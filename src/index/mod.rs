@@ -303,6 +303,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
 #[cfg(test)]
 mod found_tests;
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod push_tests;
 #[cfg(test)]
 mod retention_tests;

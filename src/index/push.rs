@@ -64,7 +64,10 @@ pub(super) fn notified(
     let web = registered.iter().filter(|r| r.web_push().is_some()).map(|r| r.id());
     let mut queued = false;
     for to_id in rules.endpoint.then_some(outbox::ENDPOINT).into_iter().chain(web) {
-        outbox::put(tx, outbox::PushJob::new(received.saturating_add(rules.delay), to_id, to, row))?;
+        outbox::put(
+            tx,
+            outbox::PushJob::new(received.saturating_add(rules.delay), to_id, to, row),
+        )?;
         queued = true;
     }
     if queued {

@@ -165,12 +165,7 @@ impl Index {
     }
 
     /// Does that and tells nobody, as another version follows; `None` if nothing is held there.
-    fn take(
-        &self,
-        tx: &mut Tx<'_>,
-        id: RecordId,
-        time: i64,
-    ) -> Result<Option<Taken>, StoreError> {
+    fn take(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<Option<Taken>, StoreError> {
         self.not_cached(tx, id)?;
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
             posts::delete(self, tx, id)?;
