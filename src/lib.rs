@@ -26,6 +26,8 @@ pub mod store;
 pub mod sync;
 pub mod syntax;
 pub mod telemetry;
+pub mod threads;
+pub mod upkeep;
 pub mod view;
 pub mod work;
 pub mod xrpc;

@@ -5,6 +5,7 @@
 //! Items under `#[cfg(test)]` are not held to it, since tests build their fixtures from anywhere.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its failure")]
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,8 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (0, "event", Uses::Above),
     (1, "config", Uses::Ranks(&[0])),
     (1, "telemetry", Uses::Ranks(&[0])),
-    (1, "net", Uses::Ranks(&[0])),
+    (1, "threads", Uses::Ranks(&[0])),
+    (1, "net", Uses::RanksAnd(&[0], &["threads"])),
     (2, "store", Uses::Above),
     (2, "schema", Uses::Above),
     (2, "work", Uses::Above),
@@ -46,7 +48,8 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (7, "xrpc", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "push", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "ops", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
-    (8, "admin", Uses::RanksAnd(&[0, 1], &["ops", "store"])),
+    (8, "upkeep", Uses::RanksAnd(&[0, 1, 2, 3, 4, 5], &["ops"])),
+    (8, "admin", Uses::RanksAnd(&[0, 1, 2, 3, 5, 6], &["ops", "pages"])),
     (9, "runtime", Uses::All),
     (9, "cli", Uses::All),
     (9, "main", Uses::All),
@@ -67,6 +70,10 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
     "Zoned::now",
 ];
+
+/// The wall clock, which one folder reads for all, so that a test can set it everywhere.
+const WALL_CLOCK: &[&str] = &["SystemTime::now", "Timestamp::now", "Zoned::now"];
+const CLOCK_HOME: &str = "threads";
 
 const MAX_LINES: usize = 800;
 
@@ -206,7 +213,10 @@ fn without_tests(code: &str) -> (String, Vec<String>) {
         let start = from + found;
         let end = item_end(&out, start + ATTRIBUTE.len());
         let item = &out[start + ATTRIBUTE.len()..end];
-        if let Some(name) = item.trim().strip_prefix("mod ").and_then(|m| m.strip_suffix(';')) {
+        let module = item.trim().strip_suffix(';').and_then(|item| item.rsplit_once("mod "));
+        if let Some((visibility, name)) = module
+            && (visibility.is_empty() || visibility.starts_with("pub"))
+        {
             external.push(name.trim().to_owned());
         }
         let blank: String =
@@ -363,6 +373,19 @@ fn pure_folders_have_no_io_and_no_clock() {
 }
 
 #[test]
+fn one_folder_reads_the_wall_clock() {
+    let mut bad = Vec::new();
+    for source in sources().iter().filter(|s| s.folder() != CLOCK_HOME) {
+        for name in WALL_CLOCK {
+            bad.extend(source.code.match_indices(name).map(|(at, _)| {
+                format!("src/{}:{}: {name}", source.path, line_of(&source.code, at))
+            }));
+        }
+    }
+    report("the wall clock outside its folder: take a `threads::Clock`", bad);
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     let bad =
         sources().iter().filter(|s| !s.text.starts_with("//!")).map(|s| s.path.clone()).collect();
@@ -377,6 +400,206 @@ fn files_stay_readable() {
         .map(|s| format!("src/{}: {} lines", s.path, s.text.lines().count()))
         .collect();
     report("files over the limit", bad);
+}
+
+/// Files of one folder that use one another in a circle, so that none of them can be understood, tested or moved alone.
+/// The list only shrinks: a new knot is untied before it lands, and one that came apart is taken out.
+///
+/// A subfolder counts as one file of its folder. What `mod.rs` defines itself may be used by all, what it re-exports
+/// counts as a use of the file that it comes from.
+const KNOTS: &[(&str, &[&str])] = &[
+    ("cli", &["backfill", "identity", "retention", "status"]),
+    ("index", &["gates", "notify", "posts", "records", "subscribed"]),
+    ("index", &["linked", "scope"]),
+    ("ingest", &["feed", "status"]),
+    (
+        "runtime",
+        &[
+            "backfill",
+            "disk",
+            "identities",
+            "members",
+            "on_read",
+            "rights",
+            "serve",
+            "sources",
+            "status",
+        ],
+    ),
+    ("store", &["cache", "names", "read", "row_cache", "tx"]),
+    ("store", &["collections", "ids"]),
+    ("store", &["meta", "plc"]),
+    ("store", &["private", "subscriptions"]),
+    ("view", &["actor", "feedgen", "graph"]),
+    ("view", &["embed", "post"]),
+    ("xrpc", &["app", "dispatch"]),
+];
+
+/// Every path below `crate::`, `self::` and `super::` that a file names, from the root of the crate.
+fn used_paths(source: &Source) -> Vec<Vec<String>> {
+    let mut out = Vec::new();
+    for (_, rest) in after_each(&source.code, "crate::") {
+        out.extend(use_tree(rest));
+    }
+    for (_, rest) in after_each(&source.code, "self::") {
+        out.extend(use_tree(rest).into_iter().map(|path| [&source.module[..], &path].concat()));
+    }
+    for (_, mut rest) in after_each(&source.code, "super::") {
+        let mut home = &source.module[..source.module.len().saturating_sub(1)];
+        while let Some(further) = rest.strip_prefix("super::") {
+            (home, rest) = (&home[..home.len().saturating_sub(1)], further);
+        }
+        out.extend(use_tree(rest).into_iter().map(|path| [home, &path].concat()));
+    }
+    out
+}
+
+/// `a::{b::C, d as e}` gives `a b C` and `a d e`.
+fn use_tree(text: &str) -> Vec<Vec<String>> {
+    tree_at(text, &mut 0)
+}
+
+fn tree_at(text: &str, at: &mut usize) -> Vec<Vec<String>> {
+    let skip_space = |at: &mut usize| {
+        *at += text[*at..].len() - text[*at..].trim_start().len();
+    };
+    if text[*at..].starts_with('{') {
+        *at += 1;
+        let mut out = Vec::new();
+        loop {
+            skip_space(at);
+            match text[*at..].chars().next() {
+                None => return out,
+                Some('}') => {
+                    *at += 1;
+                    return out;
+                }
+                Some(',') => *at += 1,
+                Some(_) => {
+                    let before = *at;
+                    out.extend(tree_at(text, at));
+                    if *at == before {
+                        return out;
+                    }
+                }
+            }
+        }
+    }
+    let word = |at: &mut usize| -> String {
+        let end = text[*at..].find(|x: char| !(x.is_alphanumeric() || x == '_' || x == '*'));
+        let word = &text[*at..end.map_or(text.len(), |end| *at + end)];
+        *at += word.len();
+        word.to_owned()
+    };
+    let first = word(at);
+    if first.is_empty() {
+        return Vec::new();
+    }
+    if text[*at..].starts_with("::") {
+        *at += 2;
+        let below = tree_at(text, at);
+        let with_first = |path: Vec<String>| [vec![first.clone()], path].concat();
+        return match below.is_empty() {
+            true => vec![vec![first]],
+            false => below.into_iter().map(with_first).collect(),
+        };
+    }
+    if text[*at..].starts_with(" as ") {
+        *at += 4;
+        return vec![vec![first, word(at)]];
+    }
+    vec![vec![first]]
+}
+
+/// Which files of each folder use which others.
+type FileUses = BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>>;
+
+fn uses_within_folders(sources: &[Source]) -> FileUses {
+    let mut files: BTreeMap<&[String], BTreeSet<&String>> = BTreeMap::new();
+    for source in sources {
+        for depth in 1..source.module.len() {
+            files.entry(&source.module[..depth]).or_default().insert(&source.module[depth]);
+        }
+    }
+    // What `mod.rs` re-exports, by folder and name.
+    let mut reexported: BTreeMap<(&[String], String), String> = BTreeMap::new();
+    for source in sources {
+        let Some(children) = files.get(&source.module[..]) else { continue };
+        for (_, rest) in after_each(&source.code, "use ") {
+            for path in use_tree(rest.strip_prefix("self::").unwrap_or(rest)) {
+                if let [file, .., name] = &path[..]
+                    && children.contains(file)
+                {
+                    reexported.insert((&source.module, name.clone()), file.clone());
+                }
+            }
+        }
+    }
+    let mut out = FileUses::new();
+    for source in sources {
+        for path in used_paths(source) {
+            for depth in 1..source.module.len().min(path.len()) {
+                let (folder, file) = (&source.module[..depth], &source.module[depth]);
+                if path[..depth] != *folder {
+                    break;
+                }
+                let name = &path[depth];
+                let used = match files[folder].contains(name) {
+                    true => Some(name),
+                    false => reexported.get(&(folder, name.clone())),
+                };
+                if let Some(used) = used.filter(|used| *used != file) {
+                    let of = out.entry(folder.to_vec()).or_default();
+                    of.entry(file.clone()).or_default().insert(used.clone());
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The circles of a graph: the largest sets in which each reaches each other.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
+    let reachable = |from: &String| -> BTreeSet<String> {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(at) = open.pop() {
+            for next in uses.get(at).into_iter().flatten() {
+                if seen.insert(next.clone()) {
+                    open.push(next);
+                }
+            }
+        }
+        seen
+    };
+    let from: BTreeMap<&String, BTreeSet<String>> =
+        uses.keys().map(|file| (file, reachable(file))).collect();
+    let mut out: Vec<Vec<String>> = Vec::new();
+    for (file, reached) in &from {
+        if !reached.contains(*file) || out.iter().any(|circle| circle.contains(*file)) {
+            continue;
+        }
+        let back = |other: &&String| from.get(other).is_some_and(|there| there.contains(*file));
+        out.push(reached.iter().filter(back).cloned().collect());
+    }
+    out
+}
+
+#[test]
+fn files_of_a_folder_do_not_use_one_another_in_a_circle() {
+    let mut found = BTreeSet::new();
+    for (folder, uses) in uses_within_folders(&sources()) {
+        found.extend(circles(&uses).into_iter().map(|files| (folder.join("/"), files)));
+    }
+    let owned = |files: &[&str]| files.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
+    let known: BTreeSet<_> =
+        KNOTS.iter().map(|(folder, files)| ((*folder).to_owned(), owned(files))).collect();
+    let new = found.difference(&known).map(|(f, files)| format!("new: (\"{f}\", &{files:?}),"));
+    let gone =
+        known.difference(&found).map(|(f, files)| format!("no longer: (\"{f}\", &{files:?}),"));
+    report(
+        "circles of files (a smaller one replaces its line in KNOTS)",
+        new.chain(gone).collect(),
+    );
 }
 
 /// The checks above are only as good as the reader below them.
@@ -422,9 +645,34 @@ mod reader {
     }
 
     #[test]
+    fn finds_circles_through_groups_and_re_exports() {
+        let uses = uses_within_folders(&[
+            source(&["a"], "mod b; mod c; pub use b::{B, Other as O}; pub use d::D; pub struct A;"),
+            source(&["a", "b"], "use super::{c::{self, C}, A};"),
+            source(&["a", "c"], "use crate::a::O; use super::A;"),
+            source(&["a", "d"], "use super::A; fn f() { super::c::f(); }"),
+            source(&["a", "e", "x"], "use super::super::{D, e::y::Y}; use crate::z::b;"),
+            source(&["a", "e", "y"], "fn f(x: super::x::X) {}"),
+        ]);
+        let of = |folder: &[&str], file: &str| -> Vec<&str> {
+            let folder: Vec<String> = folder.iter().map(|f| (*f).to_owned()).collect();
+            let uses = uses.get(&folder).and_then(|uses| uses.get(file));
+            uses.into_iter().flatten().map(String::as_str).collect()
+        };
+        assert_eq!((of(&["a"], "b"), of(&["a"], "c")), (vec!["c"], vec!["b"]));
+        assert_eq!((of(&["a"], "d"), of(&["a"], "e")), (vec!["c"], vec!["d"]));
+        assert_eq!((of(&["a", "e"], "x"), of(&["a", "e"], "y")), (vec!["y"], vec!["x"]));
+        let folder = |path: &[&str]| path.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
+        assert_eq!(circles(&uses[&folder(&["a"])]), [folder(&["b", "c"])]);
+        assert_eq!(circles(&uses[&folder(&["a", "e"])]), [folder(&["x", "y"])]);
+    }
+
+    #[test]
     fn knows_test_modules_in_other_files() {
         let (code, external) = without_tests("#[cfg(test)]\nmod tests;\npub mod real;");
         assert_eq!((external, code.trim()), (vec!["tests".to_owned()], "pub mod real;"));
+        let (_, external) = without_tests("#[cfg(test)]\npub(in crate::a) mod testing;\nmod real;");
+        assert_eq!(external, ["testing"]);
     }
 
     #[test]
@@ -434,5 +682,6 @@ mod reader {
         assert!(may("view", "hydrate") && may("admin", "ops") && may("xrpc", "view"));
         assert!(!may("syntax", "repo") && !may("view", "store") && !may("index", "sync"));
         assert!(!may("hydrate", "index") && !may("xrpc", "ingest") && !may("admin", "xrpc"));
+        assert!(!may("admin", "sync") && !may("upkeep", "admin") && !may("upkeep", "xrpc"));
     }
 }

@@ -1,5 +1,5 @@
 //! A server that is killed in the middle of retention, again and again: the run goes on where it was, and in the end the
-//! store is as if nothing had happened.
+//! store is as if nothing had happened. What members wrote is no stranger's at any moment.
 
 #![allow(
     clippy::expect_used,
@@ -158,4 +158,43 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
         aerie.stop();
         aerie.command(&["db", "check", "--full"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_member_wrote_stays_though_a_stream_tells_it_again_before_all_have_joined() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = u64::try_from(now.as_micros()).unwrap() - 3_600_000_000;
+    let message = move |n| World { now }.message(n * 4);
+    let (documents, _) = serve_documents().await;
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |name: &str, upstream: &str, scope: &str| {
+        let text = format!(
+            "[store]\npath = {:?}\nreserve_file = \"0\"\n[network]\nupstreams = []\njetstream = [{upstream:?}]\n\
+             plc_url = {documents:?}\nallow_private_addresses = true\nfetch_on_read = false\n{scope}",
+            folder.path().join("data")
+        );
+        let aerie = Aerie::start(folder.path().join(format!("{name}.toml")), &text).await;
+        let all = async || aerie.status().await["upstreams"][0]["seq"].as_u64() == Some(now + 4);
+        aerie.until("everything is there", 120, all).await;
+        aerie
+    };
+    let posts = async |aerie: &Aerie| {
+        let of = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(0));
+        let (status, body) = aerie.ask(&of, "").await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()["postsCount"].clone()
+    };
+    let upstream = jetstream(now, 2, message).await;
+    let aerie = start("before", &upstream, "").await;
+    assert_eq!(posts(&aerie).await, 1);
+    aerie.stop();
+    drop(aerie);
+    // Another stream has no cursor, so it begins with what account 0 wrote a hundred days ago. Each of those who join
+    // before it takes some writes to disk.
+    let upstream = jetstream(now, 2, message).await;
+    let members: Vec<String> = (2..34).chain([0]).map(did).collect();
+    let scope = format!("[scope]\nmode = \"window\"\ndays = 30\nmembers = {members:?}\n");
+    let aerie = start("after", &upstream, &scope).await;
+    assert_eq!(posts(&aerie).await, 1);
+    aerie.stop();
 }

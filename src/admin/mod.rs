@@ -1,8 +1,17 @@
-//! The operator's socket: commands of the CLI to the running server.
+//! The operator's commands to the running server.
+//!
+//! ```text
+//! cli -> protocol::Request -> socket (JSON lines) -> commands -> store, identity, or a port
+//! ```
 //!
 //! A Unix socket in the store's folder, readable by its owner only, since the store has one owner and whoever may
-//! read the store may ask. One line of JSON asks (`{"command": "status"}`), one line answers.
+//! read the store may ask. What a command needs of the parts that fetch, index or clear away is a trait in [`ports`], so
+//! that this folder knows none of them.
 
+pub mod commands;
+pub mod ports;
+pub mod protocol;
 mod socket;
 
-pub use socket::{Answer, Ask, AskError, Socket, ask, ask_within, socket_path};
+pub use commands::{Commands, PrivateState};
+pub use socket::{AskError, Handler, Socket, ask, ask_within, socket_path};

@@ -1,4 +1,4 @@
-//! The socket itself, both ends.
+//! The socket itself, both ends: one line of JSON asks, one line answers and says of which version the server is.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -7,21 +7,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+
+use super::protocol::{Operation, Request};
 
 const MAX_LINE: u64 = 8 << 20;
 const MAX_ANSWER: u64 = 16 << 20;
 /// Time that either end has to say something; how long the work takes is the asker's to judge.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The result of a command, or what went wrong in words.
-pub type Answer = BoxFuture<'static, Result<Value, String>>;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Answers a command; `None` for one that it does not know.
-pub type Ask = dyn Fn(&str, Value) -> Option<Answer> + Send + Sync;
+/// Answers a request, or says in words what went wrong.
+pub type Handler = dyn Fn(Request) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
+
+/// What goes back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reply {
+    /// Of the server.
+    #[serde(default = "unknown")]
+    version: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Result(Value),
+    Error(String),
+}
+
+/// Servers did not always say it.
+fn unknown() -> String {
+    "of an older version".to_owned()
+}
 
 /// Where the socket of a store is.
 #[must_use]
@@ -49,7 +73,7 @@ impl Socket {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(self, answer: Arc<Ask>, stop: CancellationToken) {
+    pub async fn serve(self, handler: Arc<Handler>, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -59,8 +83,8 @@ impl Socket {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let answer = Arc::clone(&answer);
-            tokio::spawn(one(stream, answer));
+            let handler = Arc::clone(&handler);
+            tokio::spawn(one(stream, handler));
         }
     }
 }
@@ -71,22 +95,19 @@ impl Drop for Socket {
     }
 }
 
-async fn one(stream: UnixStream, answer: Arc<Ask>) -> io::Result<()> {
+async fn one(stream: UnixStream, handler: Arc<Handler>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let asking = async { BufReader::new(read).take(MAX_LINE).read_line(&mut line).await };
     tokio::time::timeout(TIMEOUT, asking).await??;
-    let request: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
-    let command = request.get("command").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let result = match answer(&command, request) {
-        Some(answer) => answer.await,
-        None => Err(format!("unknown command {command:?}; is the server of another version?")),
+    let result = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => handler(request).await,
+        Err(error) => Err(format!(
+            "the running server is aerie {VERSION} and does not know this request ({error}): use the same version of `aerie` as the server, or restart the server with this one"
+        )),
     };
-    let mut body = match result {
-        Ok(result) => json!({ "result": result }),
-        Err(error) => json!({ "error": error }),
-    }
-    .to_string();
+    let outcome = result.map_or_else(Outcome::Error, Outcome::Result);
+    let mut body = serde_json::to_string(&Reply { version: VERSION.to_owned(), outcome })?;
     body.push('\n');
     let answering = async {
         write.write_all(body.as_bytes()).await?;
@@ -112,15 +133,37 @@ pub enum AskError {
     /// It answered with an error.
     #[error("{0}")]
     Refused(String),
+    /// It answered in another way than this version reads.
+    #[error(
+        "the running server is aerie {server} and answers `{name}` in a way that this aerie {VERSION} cannot read ({why}): use the same version of `aerie` as the server, or restart the server with this one"
+    )]
+    Mismatch {
+        /// What was asked.
+        name: &'static str,
+        /// The server's version.
+        server: String,
+        /// What is wrong with the answer.
+        why: String,
+    },
 }
 
 /// Asks the server that owns `store` what it can answer at once.
-pub async fn ask(store: &Path, request: &Value) -> Result<Value, AskError> {
-    ask_within(store, request, TIMEOUT).await
+///
+/// # Errors
+/// See [`AskError`].
+pub async fn ask<O: Operation>(store: &Path, operation: O) -> Result<O::Answer, AskError> {
+    ask_within(store, operation, TIMEOUT).await
 }
 
 /// Asks the server that owns `store` for something that may take it some time.
-pub async fn ask_within(store: &Path, request: &Value, limit: Duration) -> Result<Value, AskError> {
+///
+/// # Errors
+/// See [`AskError`].
+pub async fn ask_within<O: Operation>(
+    store: &Path,
+    operation: O,
+    limit: Duration,
+) -> Result<O::Answer, AskError> {
     let path = socket_path(store);
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -129,9 +172,11 @@ pub async fn ask_within(store: &Path, request: &Value, limit: Duration) -> Resul
         io::ErrorKind::PermissionDenied => AskError::Permission(path.clone()),
         _ => AskError::Io(path.clone(), e),
     };
+    let mut line = serde_json::to_vec(&operation.into()).map_err(|e| failed(e.into()))?;
+    line.push(b'\n');
     let exchange = async {
         let mut stream = UnixStream::connect(&path).await?;
-        stream.write_all(format!("{request}\n").as_bytes()).await?;
+        stream.write_all(&line).await?;
         let mut text = String::new();
         stream.take(MAX_ANSWER).read_to_string(&mut text).await?;
         Ok::<_, io::Error>(text)
@@ -140,45 +185,86 @@ pub async fn ask_within(store: &Path, request: &Value, limit: Duration) -> Resul
         Ok(result) => result.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
     };
-    let mut answer: Value = serde_json::from_str(&text).map_err(|e| failed(e.into()))?;
-    match answer.get("error").and_then(Value::as_str) {
-        Some(error) => Err(AskError::Refused(error.to_owned())),
-        None => Ok(answer.get_mut("result").map(Value::take).unwrap_or_default()),
+    let reply: Reply = serde_json::from_str(&text).map_err(|e| failed(e.into()))?;
+    let server = reply.version;
+    match reply.outcome {
+        Outcome::Error(error) => Err(AskError::Refused(error)),
+        Outcome::Result(result) => serde_json::from_value(result).map_err(|e| AskError::Mismatch {
+            name: O::NAME,
+            server,
+            why: e.to_string(),
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::protocol::{MemberAdd, MemberList, Members, RepoAdd, Status};
     use super::*;
 
-    #[tokio::test]
-    async fn a_command_is_answered_and_an_unknown_one_refused() {
+    /// Serves with `handler` in a folder of its own.
+    fn serving(handler: Arc<Handler>) -> (tempfile::TempDir, CancellationToken) {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(ask(dir.path(), &json!({})).await, Err(AskError::NotRunning(_))));
+        let stop = CancellationToken::new();
+        tokio::spawn(Socket::bind(dir.path()).unwrap().serve(handler, stop.clone()));
+        (dir, stop)
+    }
+
+    #[tokio::test]
+    async fn a_command_is_answered_or_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(ask(dir.path(), Status {}).await, Err(AskError::NotRunning(_))));
         std::fs::write(socket_path(dir.path()), "left behind").unwrap();
         let socket = Socket::bind(dir.path()).unwrap();
         let mode = std::fs::metadata(socket_path(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let stop = CancellationToken::new();
-        let answer: Arc<Ask> = Arc::new(|command, request| match command {
-            "status" => Some(Box::pin(async { Ok(json!({"up": true})) })),
-            "fail" => Some(Box::pin(async move { Err(request["why"].to_string()) })),
-            _ => None,
+        let handler: Arc<Handler> = Arc::new(|request| {
+            Box::pin(async move {
+                match request {
+                    Request::Status(_) => Ok(json!({"up": true})),
+                    Request::RepoAdd(of) => Err(of.repos.concat()),
+                    _ => Ok(json!({"members": []})),
+                }
+            })
         });
-        let serving = tokio::spawn(socket.serve(answer, stop.clone()));
-        let got = ask(dir.path(), &json!({"command": "status"})).await.unwrap();
-        assert_eq!(got, json!({"up": true}));
-        assert!(matches!(
-            ask(dir.path(), &json!({"command": "x"})).await,
-            Err(AskError::Refused(_))
-        ));
-        let failing = json!({"command": "fail", "why": "x".repeat(1 << 20)});
-        match ask_within(dir.path(), &failing, TIMEOUT).await {
-            Err(AskError::Refused(why)) => assert_eq!(why.len(), (1 << 20) + 2),
+        let serving = tokio::spawn(socket.serve(handler, stop.clone()));
+        assert_eq!(ask(dir.path(), Status {}).await.unwrap(), json!({"up": true}));
+        assert_eq!(ask(dir.path(), MemberList {}).await.unwrap(), Members::default());
+        let failing = RepoAdd { repos: vec!["x".repeat(1 << 20)] };
+        match ask_within(dir.path(), failing, TIMEOUT).await {
+            Err(AskError::Refused(why)) => assert_eq!(why.len(), 1 << 20),
             other => panic!("{other:?}"),
         }
         stop.cancel();
         serving.await.unwrap();
         assert!(!socket_path(dir.path()).exists());
+    }
+
+    #[tokio::test]
+    async fn another_version_at_the_other_end_is_a_sentence() {
+        // A newer server, whose answer has other fields than this one reads.
+        let (dir, stop) = serving(Arc::new(|_| Box::pin(async { Ok(json!({"dids": []})) })));
+        let add = MemberAdd { member: "a.example".to_owned() };
+        let error = ask(dir.path(), add).await.unwrap_err().to_string();
+        let says =
+            format!("the running server is aerie {VERSION} and answers `member.add` in a way");
+        assert!(error.starts_with(&says) && error.contains("missing field `did`"), "{error}");
+        // A newer command, which this server does not know.
+        let mut stream = UnixStream::connect(socket_path(dir.path())).await.unwrap();
+        stream.write_all(b"{\"command\": \"tea.make\"}\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let reply: Reply = serde_json::from_str(&text).unwrap();
+        let Outcome::Error(error) = reply.outcome else { panic!("{text}") };
+        for part in ["unknown variant `tea.make`", VERSION, "restart the server"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        stop.cancel();
+        // A server from before versions were told.
+        let old: Reply = serde_json::from_str(r#"{"result": {}}"#).unwrap();
+        assert_eq!(old.version, unknown());
     }
 }

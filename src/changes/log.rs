@@ -10,7 +10,6 @@
 //! known, as in a command that owns the store for a minute, everything is written if `meta` names any follower.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
@@ -19,6 +18,7 @@ use super::tail::Tail;
 use super::{Change, ChangesError, Follower, Page};
 use crate::schema::bytes::ByteReader;
 use crate::store::{Collector, Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
+use crate::threads::Clock;
 
 /// The log of a store. One process has one, and its writer alone appends.
 pub struct Log {
@@ -272,6 +272,5 @@ impl Collector for Batch {
 }
 
 pub(super) fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+    Clock::system().now_us()
 }

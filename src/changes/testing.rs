@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::catch_up::{Step, step};
 use super::follower::Cause;
 use super::{Change, Entry, Follower, Log, Position, What};
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::schema::rebuild::edge_record;
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{ActorId, RecordId, Rows};

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::{Value, json};
 
 use super::private::write_to;
-use super::status::{list, text};
 use super::{CliError, answer, configuration, confirm, print};
 use crate::admin;
+use crate::admin::protocol::{
+    AccountDelete, AccountExport, AccountOptIn, AccountOptOut, AccountOptOuts, AccountState,
+    AccountStatus,
+};
 use crate::config::Sources;
 use crate::private::takeout::Page;
 use crate::syntax::datetime::format_ms;
@@ -107,38 +109,37 @@ enum OptOut {
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
-    let (request, as_json) = match &args.action {
+    let (state, as_json) = match &args.action {
         Action::Status { account, json } => {
-            (json!({ "command": "account.status", "account": account }), *json)
+            (answer(sources, AccountStatus { account: account.clone() })?, *json)
         }
         Action::OptOut(OptOut::Add { account, yes, json }) => {
             confirm(*yes, &format!("everything that was collected of {account} goes"))?;
-            (json!({ "command": "account.opt-out", "account": account }), *json)
+            (answer(sources, AccountOptOut { account: account.clone() })?, *json)
         }
         Action::OptOut(OptOut::Remove { account, json }) => {
-            (json!({ "command": "account.opt-in", "account": account }), *json)
+            (answer(sources, AccountOptIn { account: account.clone() })?, *json)
         }
-        Action::OptOut(OptOut::List { json }) => (json!({ "command": "account.opt-outs" }), *json),
+        Action::OptOut(OptOut::List { json }) => {
+            let list = answer(sources, AccountOptOuts {})?;
+            return print(&list, *json, |list| list.opt_outs.iter().map(line).collect());
+        }
         Action::Delete { account, opt_out, yes, json } => {
             confirm(*yes, &format!("everything that is held of {account} goes, for ever"))?;
-            let delete =
-                json!({ "command": "account.delete", "account": account, "optOut": opt_out });
-            (delete, *json)
+            let delete = AccountDelete { account: account.clone(), opt_out: *opt_out };
+            (answer(sources, delete)?, *json)
         }
         Action::Export { account, out } => return export(sources, account, out.as_deref()),
     };
-    print(&answer(sources, &request)?, as_json, |got| match got.get("did") {
-        Some(_) => line(got),
-        None => list(got, "optOuts").iter().map(line).collect(),
-    })
+    print(&state, as_json, line)
 }
 
-fn line(account: &Value) -> String {
-    let since = account.get("optedOutAt").and_then(Value::as_i64).map(format_ms);
+fn line(account: &AccountState) -> String {
+    let AccountState { did, opted_out_at, deleting } = account;
+    let since = opted_out_at.map(format_ms);
     let collected = since.map_or_else(|| "collected".to_owned(), |at| format!("opted out {at}"));
-    let deleting = account.get("deleting") == Some(&Value::Bool(true));
-    let rest = if deleting { ", being deleted" } else { "" };
-    format!("{} {collected}{rest}\n", text(account, "did"))
+    let rest = if *deleting { ", being deleted" } else { "" };
+    format!("{did} {collected}{rest}\n")
 }
 
 fn export(sources: &Sources, account: &str, out: Option<&Path>) -> Result<(), CliError> {
@@ -147,16 +148,13 @@ fn export(sources: &Sources, account: &str, out: Option<&Path>) -> Result<(), Cl
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // A handle may come to mean somebody else in the middle.
-        let status = json!({ "command": "account.status", "account": account });
-        let did = text(&admin::ask(store, &status).await?, "did").to_owned();
+        let whom = AccountStatus { account: account.to_owned() };
+        let AccountState { did, .. } = admin::ask(store, whom).await?;
         write_to(out, async |out| {
             let mut next = None;
             loop {
-                let request = json!({ "command": "account.export", "account": did, "next": next });
-                let page = serde_json::from_value(admin::ask(store, &request).await?);
-                let Page { text, next: more } = page.map_err(|e| {
-                    CliError::Failed(format!("the server's answer cannot be read: {e}"))
-                })?;
+                let page = AccountExport { account: did.clone(), next };
+                let Page { text, next: more } = admin::ask(store, page).await?;
                 out.write_all(text.as_bytes())?;
                 next = more;
                 if next.is_none() {
@@ -174,8 +172,8 @@ mod tests {
 
     #[test]
     fn an_account_is_a_line() {
-        let told = |since: Option<i64>, deleting: bool| {
-            line(&json!({ "did": "did:plc:a", "optedOutAt": since, "deleting": deleting }))
+        let told = |opted_out_at: Option<i64>, deleting: bool| {
+            line(&AccountState { did: "did:plc:a".to_owned(), opted_out_at, deleting })
         };
         assert_eq!(told(None, true), "did:plc:a collected, being deleted\n");
         assert_eq!(told(Some(0), false), "did:plc:a opted out 1970-01-01T00:00:00.000Z\n");

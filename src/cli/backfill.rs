@@ -4,10 +4,14 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::status::{bytes, counts, list, number, text};
 use super::{CliError, answer, print, span};
+use crate::admin::protocol::{
+    BackfillPause, BackfillResume, BackfillStart, BackfillStop, BackfillStopped, Done, RepoList,
+    Status,
+};
 use crate::config::Sources;
 
 #[derive(Debug, clap::Args)]
@@ -90,49 +94,53 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     match &args.action {
         Action::Start(start) => begin(start, sources),
         Action::Stop(what) => stop(what, sources),
-        Action::Pause => tell(sources, "backfill.pause", "paused: only resyncs begin now"),
-        Action::Resume => tell(sources, "backfill.resume", "it goes on"),
+        Action::Pause => tell(answer(sources, BackfillPause {}), "paused: only resyncs begin now"),
+        Action::Resume => tell(answer(sources, BackfillResume {}), "it goes on"),
         Action::Status { watch: true, .. } => watch(sources),
         Action::Status { json, .. } => print(&status(sources)?, *json, page),
     }
 }
 
-/// A command about a list; without a host it is about all of `rest`.
-fn about(command: &str, [pds, relay, collection]: [&Option<String>; 3], rest: &str) -> Value {
-    let (of, url) = match (pds, relay) {
-        (Some(url), _) => ("pds", url.as_str()),
-        (_, Some(url)) => ("relay", url.as_str()),
-        _ => (rest, ""),
-    };
-    let collection = collection.as_deref().unwrap_or_default();
-    json!({ "command": command, "of": of, "url": url, "collection": collection })
+/// The list that arguments mean; none if they mean all of them.
+fn list_of(
+    pds: &Option<String>,
+    relay: &Option<String>,
+    collection: &Option<String>,
+) -> Option<RepoList> {
+    match (pds, relay) {
+        (Some(url), _) => Some(RepoList::Pds { url: url.clone() }),
+        (_, Some(url)) => {
+            Some(RepoList::Relay { url: url.clone(), collection: collection.clone() })
+        }
+        _ => None,
+    }
 }
 
 fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
-    let rest = if what.all { "all" } else { "network" };
-    let request = about("backfill.stop", [&what.pds, &what.relay, &what.collection], rest);
-    print(&answer(sources, &request)?, what.json, |got| {
-        let (lists, repos) = (whole(got, "lists"), whole(got, "repos"));
+    let network = (!what.all).then_some(RepoList::Network);
+    let list = list_of(&what.pds, &what.relay, &what.collection).or(network);
+    print(&answer(sources, BackfillStop { list })?, what.json, |got| {
+        let BackfillStopped { lists, repos } = got;
         format!("{lists} lists are read no further, {repos} repositories left the queue\n")
     })
 }
 
 fn begin(start: &Start, sources: &Sources) -> Result<(), CliError> {
-    let names = [&start.pds, &start.relay, &start.collection];
-    let got = answer(sources, &about("backfill.start", names, "network"))?;
-    let begun = got.get("begun") == Some(&Value::Bool(true));
-    let says = if begun { "begun" } else { "being read already" };
-    writeln!(std::io::stdout(), "{}: {says}", text(&got, "url"))?;
+    let list = list_of(&start.pds, &start.relay, &start.collection);
+    let list = list.unwrap_or(RepoList::Network);
+    let got = answer(sources, BackfillStart { list })?;
+    let says = if got.begun { "begun" } else { "being read already" };
+    writeln!(std::io::stdout(), "{}: {says}", got.url)?;
     if start.wait { watch(sources) } else { Ok(()) }
 }
 
-fn tell(sources: &Sources, command: &str, done: &str) -> Result<(), CliError> {
-    answer(sources, &json!({ "command": command }))?;
-    Ok(writeln!(std::io::stdout(), "{done}")?)
+fn tell(done: Result<Done, CliError>, said: &str) -> Result<(), CliError> {
+    done?;
+    Ok(writeln!(std::io::stdout(), "{said}")?)
 }
 
 fn status(sources: &Sources) -> Result<Value, CliError> {
-    let mut status = answer(sources, &json!({ "command": "status" }))?;
+    let mut status = answer(sources, Status {})?;
     Ok(status.get_mut("resync").map(Value::take).unwrap_or_default())
 }
 
@@ -253,6 +261,8 @@ fn page(s: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::status::{bytes, number, text};
 use super::{CliError, answer, configuration, print, span};
 use crate::admin::AskError;
+use crate::admin::protocol::{IdentityImport, Status};
 use crate::config::Sources;
 use crate::identity::plc::PlcStatus;
 use crate::runtime;
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 }
 
 fn status(sources: &Sources) -> Result<Value, CliError> {
-    let mut status = answer(sources, &json!({ "command": "status" }))?;
+    let mut status = answer(sources, Status {})?;
     Ok(status.get_mut("plc").map(Value::take).unwrap_or_default())
 }
 
@@ -79,8 +80,7 @@ fn import(
             eprintln!("{}", status.get("file").and_then(file_line).unwrap_or_default());
         }
     };
-    let request = json!({ "command": "identity.import", "files": files, "partial": partial });
-    let done = match answer(sources, &request) {
+    let done = match answer(sources, IdentityImport { files: files.clone(), partial }) {
         Ok(_) => loop {
             std::thread::sleep(LOOK);
             let status = status(sources)?;
@@ -180,6 +180,8 @@ fn file_line(f: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{CliError, configuration, print};
+use crate::admin::protocol::{RepoImport, Status};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
 use crate::runtime;
@@ -31,9 +32,8 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     let config = configuration(sources)?;
     let files = files(&args.paths)?;
     let mut tally = Tally::new(files.len());
-    let asked = json!({ "command": "status" });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(admin::ask(&config.store.path, &asked)) {
+    match runtime.block_on(admin::ask(&config.store.path, Status {})) {
         Ok(_) => runtime.block_on(through(&config.store.path, files, &mut tally)),
         Err(AskError::NotRunning(_)) => runtime::import(&config, files, |path, result| {
             let result = result.map(|repo| (repo.records, repo.bytes));
@@ -47,14 +47,12 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 async fn through(store: &Path, files: Vec<PathBuf>, tally: &mut Tally) {
     let mut answers = stream::iter(files)
         .map(|path| async move {
-            let request = json!({ "command": "repo.import", "path": path });
-            let answer = admin::ask_within(store, &request, LIMIT).await;
+            let answer = admin::ask_within(store, RepoImport { path: path.clone() }, LIMIT).await;
             (path, answer.map_err(|error| error.to_string()))
         })
         .buffer_unordered(AT_A_TIME);
-    let number = |v: &Value, key: &str| v.get(key).and_then(Value::as_u64).unwrap_or(0);
     while let Some((path, answer)) = answers.next().await {
-        tally.add(&path, answer.map(|v| (number(&v, "records"), number(&v, "bytes"))));
+        tally.add(&path, answer.map(|repo| (repo.records, repo.bytes)));
     }
 }
 

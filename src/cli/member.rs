@@ -1,10 +1,11 @@
 //! `aerie member`: the accounts whose notifications are kept, and around whom the scope is drawn.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
 
-use super::status::{list, text};
 use super::{CliError, answer, print};
+use crate::admin::protocol::{
+    Member, MemberAdd, MemberAdded, MemberList, MemberRemove, MemberRemoved,
+};
 use crate::config::Sources;
 use crate::syntax::datetime::format_ms;
 
@@ -42,43 +43,36 @@ enum Action {
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     match &args.action {
         Action::Add { member } => {
-            let got = answer(sources, &json!({ "command": "member.add", "member": member }))?;
-            print(&got, false, |got| {
-                let did = text(got, "did");
+            let got = answer(sources, MemberAdd { member: member.clone() })?;
+            print(&got, false, |MemberAdded { did }| {
                 format!("{did} is a member; what it and those it follows wrote is fetched\n")
             })
         }
         Action::Remove { member } => {
-            let got = answer(sources, &json!({ "command": "member.remove", "member": member }))?;
+            let got = answer(sources, MemberRemove { member: member.clone() })?;
             print(&got, false, removed)
         }
-        Action::List { json: as_json } => {
-            let got = answer(sources, &json!({ "command": "member.list" }))?;
-            print(&got, *as_json, |got| list(got, "members").iter().map(line).collect())
+        Action::List { json } => {
+            let got = answer(sources, MemberList {})?;
+            print(&got, *json, |got| got.members.iter().map(line).collect())
         }
     }
 }
 
-fn removed(got: &Value) -> String {
-    let configured = match got.get("configured") {
-        Some(Value::Bool(true)) => {
-            "it is in scope.members, which makes it one again at the next start\n"
-        }
-        _ => "",
-    };
-    format!("{} is no member any more\n{configured}", text(got, "did"))
+fn removed(got: &MemberRemoved) -> String {
+    let again = "it is in scope.members, which makes it one again at the next start\n";
+    let again = if got.configured { again } else { "" };
+    format!("{} is no member any more\n{again}", got.did)
 }
 
-fn line(member: &Value) -> String {
-    let since = member.get("since").and_then(Value::as_i64).map(format_ms);
-    let follows = member.get("follows").and_then(Value::as_u64).unwrap_or(0);
-    let configured = member.get("configured") == Some(&Value::Bool(true));
+fn line(member: &Member) -> String {
+    let Member { did, handle, since, follows, configured } = member;
+    let since = since.map(format_ms);
     format!(
-        "{} {}, since {}, follows {follows}{}\n",
-        text(member, "did"),
-        text(member, "handle"),
+        "{did} {}, since {}, follows {follows}{}\n",
+        handle.as_deref().unwrap_or("-"),
         since.as_deref().unwrap_or("-"),
-        if configured { ", in scope.members" } else { "" }
+        if *configured { ", in scope.members" } else { "" }
     )
 }
 
@@ -88,7 +82,13 @@ mod tests {
 
     #[test]
     fn a_member_is_a_line() {
-        let m = json!({ "did": "did:plc:a", "handle": null, "since": 0, "follows": 3, "configured": true });
+        let m = Member {
+            did: "did:plc:a".to_owned(),
+            since: Some(0),
+            follows: 3,
+            configured: true,
+            ..Member::default()
+        };
         assert_eq!(
             line(&m),
             "did:plc:a -, since 1970-01-01T00:00:00.000Z, follows 3, in scope.members\n"

@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde_json::Value;
+use serde::Serialize;
 
+use crate::admin::protocol::Operation;
 use crate::config::{Config, ConfigErrors, Sources, load};
 use crate::store::StoreError;
 
@@ -173,10 +174,10 @@ fn configuration(sources: &Sources) -> Result<Config, CliError> {
 }
 
 /// What the running server answers.
-fn answer(sources: &Sources, request: &Value) -> Result<Value, CliError> {
+fn answer<O: Operation>(sources: &Sources, operation: O) -> Result<O::Answer, CliError> {
     let config = configuration(sources)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(crate::admin::ask(&config.store.path, request))?)
+    Ok(runtime.block_on(crate::admin::ask(&config.store.path, operation))?)
 }
 
 /// Asks before something is deleted for ever, unless `yes` says so already.
@@ -205,14 +206,17 @@ fn confirmed(yes: bool, what: &str, terminal: Option<impl BufRead>) -> Result<()
 }
 
 /// Prints something as JSON, or in words.
-fn print(
-    value: &Value,
+fn print<T: Serialize>(
+    value: &T,
     as_json: bool,
-    words: impl FnOnce(&Value) -> String,
+    words: impl FnOnce(&T) -> String,
 ) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match as_json {
-        true => writeln!(out, "{value:#}")?,
+        true => {
+            let value = serde_json::to_value(value).map_err(std::io::Error::from)?;
+            writeln!(out, "{value:#}")?;
+        }
         false => out.write_all(words(value).as_bytes())?,
     }
     Ok(())

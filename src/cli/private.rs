@@ -7,18 +7,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{CliError, configuration};
-use crate::admin::{self, AskError};
+use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported, Status};
+use crate::admin::{self, AskError, PrivateState};
 use crate::config::Sources;
 use crate::private::portable::{Frame, Page, Row, Time, VERSION};
-use crate::runtime::{Private, Tally};
+use crate::runtime;
 use crate::store::{Store, StoreError, Writer};
+use crate::threads::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -65,25 +66,25 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         };
         let path = &config.store.path;
         let make = import.is_some();
-        let door = Door::find(path, config.store.memory_budget, make).await?;
+        let owner = StoreOwner::find(path, config.store.memory_budget, make).await?;
         let done = match (&args.action, import) {
-            (Action::Import { file }, Some(import)) => import.apply(file, &door).await,
-            (Action::Export { out }, _) => export(&door, out.as_deref()).await,
+            (Action::Import { file }, Some(import)) => import.apply(file, &owner).await,
+            (Action::Export { out }, _) => export(&owner, out.as_deref()).await,
             (Action::Import { .. }, None) => Ok(()),
         };
-        done.and(door.close().await)
+        done.and(owner.close().await)
     })
 }
 
 /// Who has the store open.
-enum Door {
+enum StoreOwner {
     Server(PathBuf),
-    Here(Private, Writer, std::thread::JoinHandle<Result<(), StoreError>>),
+    Here(PrivateState, Writer, std::thread::JoinHandle<Result<(), StoreError>>),
 }
 
-impl Door {
+impl StoreOwner {
     async fn find(path: &Path, memory: u64, make: bool) -> Result<Self, CliError> {
-        match admin::ask(path, &json!({ "command": "status" })).await {
+        match admin::ask(path, Status {}).await {
             Ok(_) => return Ok(Self::Server(path.to_owned())),
             Err(AskError::NotRunning(_)) => {}
             Err(e) => return Err(e.into()),
@@ -93,28 +94,23 @@ impl Door {
         }
         let store = Store::open(path, memory)?;
         let (writer, thread) = Writer::start(store.clone())?;
-        Ok(Self::Here(Private::over(store, writer.clone())?, writer, thread))
-    }
-
-    async fn ask<T: DeserializeOwned>(path: &Path, request: Value) -> Result<T, CliError> {
-        let answer = admin::ask_within(path, &request, BATCH_TIME).await?;
-        serde_json::from_value(answer)
-            .map_err(|e| CliError::Failed(format!("the server's answer cannot be read: {e}")))
+        Ok(Self::Here(runtime::private_state(store, writer.clone())?, writer, thread))
     }
 
     async fn page(&self, next: Option<&str>) -> Result<Page, CliError> {
         match self {
             Self::Server(path) => {
-                Self::ask(path, json!({ "command": "private-export", "next": next })).await
+                let page = PrivateExport { next: next.map(str::to_owned) };
+                Ok(admin::ask_within(path, page, BATCH_TIME).await?)
             }
             Self::Here(private, ..) => Ok(private.page(next)?),
         }
     }
 
-    async fn import(&self, rows: Vec<Row>) -> Result<Tally, CliError> {
+    async fn import(&self, rows: Vec<Row>) -> Result<PrivateImported, CliError> {
         match self {
             Self::Server(path) => {
-                Self::ask(path, json!({ "command": "private-import", "rows": rows })).await
+                Ok(admin::ask_within(path, PrivateImport { rows }, BATCH_TIME).await?)
             }
             Self::Here(private, ..) => Ok(private.import(rows).await?),
         }
@@ -130,8 +126,8 @@ impl Door {
     }
 }
 
-async fn export(door: &Door, out: Option<&Path>) -> Result<(), CliError> {
-    write_to(out, async |out| write_all(door, out).await).await
+async fn export(owner: &StoreOwner, out: Option<&Path>) -> Result<(), CliError> {
+    write_to(out, async |out| write_all(owner, out).await).await
 }
 
 /// Lets `write` write to standard output, or into a file, which is there whole or not at all and readable by its owner
@@ -165,9 +161,8 @@ pub(super) async fn write_to(
     written
 }
 
-async fn write_all(door: &Door, out: &mut dyn Write) -> Result<(), CliError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+async fn write_all(owner: &StoreOwner, out: &mut dyn Write) -> Result<(), CliError> {
+    let now = Clock::system().now_ms();
     let line = |out: &mut dyn Write, value: Result<String, serde_json::Error>| {
         let text = value.map_err(io::Error::from)?;
         writeln!(out, "{text}")
@@ -176,7 +171,7 @@ async fn write_all(door: &Door, out: &mut dyn Write) -> Result<(), CliError> {
     let (mut rows, mut left_out, mut next) = (0, 0, None);
     let mut meter = Meter::new();
     loop {
-        let page = door.page(next.as_deref()).await?;
+        let page = owner.page(next.as_deref()).await?;
         for row in &page.rows {
             line(out, serde_json::to_string(row))?;
         }
@@ -228,7 +223,7 @@ impl Import {
         Ok(Self { rows })
     }
 
-    async fn apply(self, file: &Path, door: &Door) -> Result<(), CliError> {
+    async fn apply(self, file: &Path, owner: &StoreOwner) -> Result<(), CliError> {
         let (send, receive) = flume::bounded::<(u64, Vec<Row>)>(2);
         let path = file.to_owned();
         let reading = tokio::task::spawn_blocking(move || {
@@ -250,9 +245,9 @@ impl Import {
             }
             read.map(drop)
         });
-        let (mut tally, mut applied, mut meter) = (Tally::default(), 1, Meter::new());
+        let (mut tally, mut applied, mut meter) = (PrivateImported::default(), 1, Meter::new());
         while let Ok((line, rows)) = receive.recv_async().await {
-            let imported = door.import(rows).await.map_err(|e| {
+            let imported = owner.import(rows).await.map_err(|e| {
                 CliError::Failed(format!(
                     "{e}\nlines up to {applied} of {} are imported; run the same again, it goes on where it ended",
                     file.display()
@@ -270,7 +265,7 @@ impl Import {
             }
             Err(e) => return Err(CliError::Failed(e.to_string())),
         }
-        let Tally { written, kept, deleted } = tally;
+        let PrivateImported { written, kept, deleted } = tally;
         eprintln!(
             "{} rows read: {written} imported, {kept} were there, {deleted} of deleted accounts left out",
             self.rows
@@ -395,12 +390,12 @@ mod tests {
         fs::write(&file, &text).unwrap();
         for _ in 0..2 {
             let import = Import::check(&file).unwrap();
-            let door = Door::find(&dir.path().join("data"), 64 << 20, true).await.unwrap();
-            import.apply(&file, &door).await.unwrap();
-            export(&door, Some(&out)).await.unwrap();
-            let Door::Here(private, ..) = &door else { panic!("no server runs") };
-            assert_eq!(private.import(Vec::new()).await.unwrap(), Tally::default());
-            door.close().await.unwrap();
+            let owner = StoreOwner::find(&dir.path().join("data"), 64 << 20, true).await.unwrap();
+            import.apply(&file, &owner).await.unwrap();
+            export(&owner, Some(&out)).await.unwrap();
+            let StoreOwner::Here(private, ..) = &owner else { panic!("no server runs") };
+            assert_eq!(private.import(Vec::new()).await.unwrap(), PrivateImported::default());
+            owner.close().await.unwrap();
         }
         let exported = fs::read_to_string(&out).unwrap();
         assert_eq!(
@@ -421,7 +416,7 @@ mod tests {
     #[tokio::test]
     async fn there_must_be_a_store_to_export_from() {
         let dir = tempfile::tempdir().unwrap();
-        let door = Door::find(dir.path(), 64 << 20, false).await;
-        assert!(door.err().unwrap().to_string().contains("no store"));
+        let owner = StoreOwner::find(dir.path(), 64 << 20, false).await;
+        assert!(owner.err().unwrap().to_string().contains("no store"));
     }
 }

@@ -4,10 +4,11 @@ use std::io::BufRead as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
 
-use super::status::{list, text};
 use super::{CliError, answer, confirm, print};
+use crate::admin::protocol::{
+    Operation, RepoAdd, RepoRemove, RepoResync, RepoStatus, ReposAdded, ReposRemoved,
+};
 use crate::config::Sources;
 
 /// Names of one request.
@@ -89,9 +90,9 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
             if let Some(file) = file {
                 names.extend(read(file)?);
             }
-            add(sources, "repo.add", &names, *json)
+            add(sources, &names, *json, |repos| RepoAdd { repos })
         }
-        Action::Resync { repos, json } => add(sources, "repo.resync", repos, *json),
+        Action::Resync { repos, json } => add(sources, repos, *json, |repos| RepoResync { repos }),
         Action::Remove { repos, delete, yes, json } => {
             if *delete {
                 confirm(*yes, &format!("everything that is here of {} goes", repos.join(", ")))?;
@@ -100,8 +101,8 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         }
         Action::Import(args) => super::import::run(args, sources),
         Action::Status { repo, json } => {
-            let says = answer(sources, &json!({ "command": "repo.status", "repo": repo }))?;
-            print(&says, *json, |says| format!("{}\n", text(says, "status")))
+            let says = answer(sources, RepoStatus { repo: repo.clone() })?;
+            print(&says, *json, |says| format!("{}\n", says.status))
         }
     }
 }
@@ -124,37 +125,39 @@ fn read(file: &PathBuf) -> Result<Vec<String>, CliError> {
     Ok(names)
 }
 
-fn add(sources: &Sources, command: &str, names: &[String], as_json: bool) -> Result<(), CliError> {
-    let mut total = [("added", 0), ("raised", 0), ("known", 0), ("gone", 0)];
-    let mut unusable: Vec<Value> = Vec::new();
+fn add<O: Operation<Answer = ReposAdded>>(
+    sources: &Sources,
+    names: &[String],
+    as_json: bool,
+    request: impl Fn(Vec<String>) -> O,
+) -> Result<(), CliError> {
+    let mut all = ReposAdded::default();
     for chunk in names.chunks(CHUNK) {
-        let mut got = answer(sources, &json!({ "command": command, "repos": chunk }))?;
-        for (key, n) in &mut total {
-            *n += got.get(*key).and_then(Value::as_u64).unwrap_or(0);
-        }
-        if let Some(Value::Array(why)) = got.get_mut("unusable").map(Value::take) {
-            unusable.extend(why);
-        }
+        let got = answer(sources, request(chunk.to_vec()))?;
+        all.added += got.added;
+        all.raised += got.raised;
+        all.known += got.known;
+        all.gone += got.gone;
+        all.unusable.extend(got.unusable);
     }
-    let [(_, added), (_, raised), (_, known), (_, gone)] = total;
-    let all = json!({
-        "added": added, "raised": raised, "known": known, "gone": gone, "unusable": unusable,
-    });
-    print(&all, as_json, |_| {
-        let mut lines = vec![format!("{} queued, {known} were already\n", added + raised)];
-        if gone > 0 {
-            lines.push(format!(
-                "not queued: {gone} that are deleted or opted out of being collected\n"
-            ));
-        }
-        let unusable = unusable.iter().filter_map(Value::as_str);
-        lines.extend(unusable.map(|why| format!("not queued: {why}\n")));
-        lines.concat()
-    })?;
-    if !names.is_empty() && unusable.len() == names.len() {
+    print(&all, as_json, added)?;
+    if !names.is_empty() && all.unusable.len() == names.len() {
         return Err(CliError::Failed("none of the names can be used".to_owned()));
     }
     Ok(())
+}
+
+fn added(all: &ReposAdded) -> String {
+    let ReposAdded { added, raised, known, gone, unusable } = all;
+    let mut out = format!("{} queued, {known} were already\n", added + raised);
+    if *gone > 0 {
+        let gone = format!("{gone} that are deleted or opted out of being collected");
+        out.push_str(&format!("not queued: {gone}\n"));
+    }
+    for why in unusable {
+        out.push_str(&format!("not queued: {why}\n"));
+    }
+    out
 }
 
 fn remove(
@@ -163,29 +166,26 @@ fn remove(
     delete: bool,
     as_json: bool,
 ) -> Result<(), CliError> {
-    let request = json!({ "command": "repo.remove", "repos": names, "delete": delete });
-    let got = answer(sources, &request)?;
+    let got = answer(sources, RepoRemove { repos: names.to_vec(), delete })?;
     print(&got, as_json, removed)?;
-    let refused = list(&got, "unusable").len() + list(&got, "kept").len();
-    if refused == names.len() {
+    if got.unusable.len() + got.kept.len() == names.len() {
         return Err(CliError::Failed("nothing was done".to_owned()));
     }
     Ok(())
 }
 
-fn removed(got: &Value) -> String {
-    let n = |key: &str| got.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let mut out = format!("{} left the queue", n("removed"));
-    if n("deleting") > 0 {
-        out.push_str(&format!(", {} being deleted", n("deleting")));
+fn removed(got: &ReposRemoved) -> String {
+    let mut out = format!("{} left the queue", got.removed);
+    if got.deleting > 0 {
+        out.push_str(&format!(", {} being deleted", got.deleting));
     }
     out.push('\n');
-    for did in list(got, "kept").iter().filter_map(Value::as_str) {
+    for did in &got.kept {
         out.push_str(&format!(
             "not deleted: all of {did} is kept, since it is a member or a member follows it; see `aerie member remove`\n"
         ));
     }
-    for why in list(got, "unusable").iter().filter_map(Value::as_str) {
+    for why in &got.unusable {
         out.push_str(&format!("not removed: {why}\n"));
     }
     out

@@ -4,11 +4,12 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::status::{bytes, number, text};
 use super::{CliError, answer, print, span};
-use crate::config::Sources;
+use crate::admin::protocol::{RetentionPlan, RetentionRun, RetentionStatus};
+use crate::config::{ScopeMode, Sources};
 use crate::syntax::datetime::format_ms;
 
 #[derive(Debug, clap::Args)]
@@ -78,7 +79,11 @@ enum Mode {
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     match &args.action {
         Action::Run { dry_run, detach, json } => {
-            answer(sources, &json!({ "command": "retention.run", "dry_run": dry_run }))?;
+            if *dry_run {
+                answer(sources, RetentionPlan::default())?;
+            } else {
+                answer(sources, RetentionRun {})?;
+            }
             if *detach {
                 return Ok(());
             }
@@ -90,19 +95,16 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 
 pub(super) fn plan(args: &ScopeArgs, sources: &Sources) -> Result<(), CliError> {
     let ScopeAction::Plan { mode, days, budget, json } = &args.action;
-    let mode = match mode {
-        Mode::Window => "window",
-        Mode::Circle => "circle",
-    };
-    let ask = json!({
-        "command": "retention.run", "dry_run": true, "mode": mode, "days": days, "budget": budget,
+    let mode = Some(match mode {
+        Mode::Window => ScopeMode::Window,
+        Mode::Circle => ScopeMode::Circle,
     });
-    answer(sources, &ask)?;
+    answer(sources, RetentionPlan { mode, days: *days, budget: *budget })?;
     report(&wait(sources)?, "planned", *json)
 }
 
 fn status(sources: &Sources) -> Result<Value, CliError> {
-    answer(sources, &json!({ "command": "retention.status" }))
+    answer(sources, RetentionStatus {})
 }
 
 /// Waits for the run to end, with a line of progress now and then.
@@ -218,6 +220,8 @@ pub(super) fn line(status: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,8 +1,9 @@
 //! `aerie status`: what the running server says about itself.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{CliError, answer, print};
+use crate::admin::protocol::Status;
 use crate::config::Sources;
 use crate::syntax::datetime::format_ms;
 
@@ -14,7 +15,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
-    print(&answer(sources, &json!({ "command": "status" }))?, args.json, page)
+    print(&answer(sources, Status {})?, args.json, page)
 }
 
 pub(super) fn number(v: &Value, key: &str) -> f64 {
@@ -140,7 +141,11 @@ fn disk(v: &Value) -> String {
         v.get("days_left").and_then(Value::as_f64),
     ) {
         (Some(fall), Some(days)) => {
-            line += &format!(", in about {days:.0} days at {} a day", bytes(fall));
+            let left = match days * 24.0 {
+                hours if hours < 48.0 => format!("{:.0} hours", hours.max(1.0)),
+                _ => format!("{days:.0} days"),
+            };
+            line += &format!(", in about {left} at {} a day", bytes(fall));
         }
         (Some(_), None) => line += ", not within sight",
         (None, _) => {}
@@ -171,6 +176,8 @@ pub(super) fn counts(name: &str, v: Option<&Value>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -195,7 +195,8 @@ pub struct Scope {
 }
 
 /// `scope.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ScopeMode {
     /// Everything.
     #[default]

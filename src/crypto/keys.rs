@@ -2,18 +2,19 @@
 
 use std::fmt;
 
+use multibase::Base;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use secp256k1::ecdsa::{self, Signature};
 use secp256k1::{Message, SecretKey};
 use sha2::{Digest, Sha256};
 
-use super::multibase;
-
 const K256_PREFIX: [u8; 2] = [0xe7, 0x01];
 const P256_PREFIX: [u8; 2] = [0x80, 0x24];
 const COMPRESSED_LEN: usize = 33;
 const SIGNATURE_LEN: usize = 64;
+/// Keys are under 70 bytes; this bounds base58, whose decoding is quadratic.
+const MAX_MULTIBASE_LEN: usize = 256;
 
 /// Half the order of P-256: the largest s of a low-S signature.
 const P256_HALF_ORDER: [u8; 32] = [
@@ -36,6 +37,27 @@ pub enum KeyError {
     Invalid,
 }
 
+/// Reads the multibase encodings that the reference reads in a verification method, and no others.
+fn decode_multibase(text: &str) -> Option<Vec<u8>> {
+    use Base::*;
+    if text.len() > MAX_MULTIBASE_LEN {
+        return None;
+    }
+    let (base, bytes) = multibase::decode(text).ok()?;
+    let known = matches!(
+        base,
+        Base58Btc
+            | Base16Lower
+            | Base16Upper
+            | Base32Lower
+            | Base32Upper
+            | Base64
+            | Base64Url
+            | Base64UrlPad
+    );
+    known.then_some(bytes)
+}
+
 /// A key that can check signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub enum PublicKey {
@@ -56,7 +78,7 @@ impl PublicKey {
         if !text.starts_with('z') {
             return Err(KeyError::Encoding);
         }
-        let bytes = multibase::decode(text).ok_or(KeyError::Encoding)?;
+        let bytes = decode_multibase(text).ok_or(KeyError::Encoding)?;
         let (prefix, point) = bytes.split_first_chunk::<2>().ok_or(KeyError::Encoding)?;
         match *prefix {
             K256_PREFIX | P256_PREFIX if point.len() != COMPRESSED_LEN => Err(KeyError::Invalid),
@@ -69,7 +91,7 @@ impl PublicKey {
     /// Reads `publicKeyMultibase` of a DID document's verification method by its `type`: `Multikey`, or one of the two
     /// legacy types, whose bytes have no curve prefix.
     pub fn from_verification_method(kind: &str, multibase: &str) -> Result<PublicKey, KeyError> {
-        let raw = || multibase::decode(multibase).ok_or(KeyError::Encoding);
+        let raw = || decode_multibase(multibase).ok_or(KeyError::Encoding);
         match kind {
             "Multikey" => PublicKey::from_multibase(multibase),
             "EcdsaSecp256k1VerificationKey2019" => PublicKey::k256(&raw()?),
@@ -103,7 +125,7 @@ impl PublicKey {
             PublicKey::K256(key) => (K256_PREFIX, key.serialize()),
             PublicKey::P256(point, _) => (P256_PREFIX, *point),
         };
-        multibase::encode_base58(&[&prefix[..], &point].concat())
+        multibase::encode(Base::Base58Btc, [&prefix[..], &point].concat())
     }
 
     /// The JWT algorithm name of the curve.
@@ -170,7 +192,7 @@ impl KeyBytes {
     /// Reads `did:key:z...` of one of the two curves.
     pub fn from_did_key(did: &str) -> Result<Self, KeyError> {
         let text = did.strip_prefix("did:key:").filter(|text| text.starts_with('z'));
-        let bytes = text.and_then(multibase::decode).ok_or(KeyError::Encoding)?;
+        let bytes = text.and_then(decode_multibase).ok_or(KeyError::Encoding)?;
         let (prefix, point) = bytes.split_first_chunk::<2>().ok_or(KeyError::Encoding)?;
         if ![K256_PREFIX, P256_PREFIX].contains(prefix) {
             return Err(KeyError::UnsupportedType);
@@ -333,16 +355,30 @@ mod tests {
 
     #[test]
     fn legacy_methods() {
+        use Base::*;
         for (did, kind) in [
             (CASES[0].did, "EcdsaSecp256r1VerificationKey2019"),
             (CASES[1].did, "EcdsaSecp256k1VerificationKey2019"),
         ] {
             let key = PublicKey::from_did_key(did).unwrap();
-            let bytes = multibase::decode(&key.to_multibase()).unwrap();
-            let raw = multibase::encode_base58(&bytes[2..]);
+            let bytes = decode_multibase(&key.to_multibase()).unwrap();
+            let raw = multibase::encode(Base58Btc, &bytes[2..]);
             assert_eq!(PublicKey::from_verification_method(kind, &raw), Ok(key.clone()));
-            let hex = format!("f{}", data_encoding::HEXLOWER.encode(&bytes[2..]));
-            assert_eq!(PublicKey::from_verification_method(kind, &hex), Ok(key.clone()));
+            // The encodings that the reference reads, and some of the others that multibase has.
+            for base in [Base16Lower, Base16Upper, Base32Lower, Base64, Base64Url, Base64UrlPad] {
+                let text = multibase::encode(base, &bytes[2..]);
+                let read = PublicKey::from_verification_method(kind, &text);
+                assert_eq!(read, Ok(key.clone()), "{base:?}");
+            }
+            for base in [Base10, Base36Lower, Base32HexLower, Base256Emoji, Base64Pad, Identity] {
+                let text = String::from_utf8_lossy(&bytes[2..]);
+                let text = match base {
+                    Identity => format!("\0{text}"),
+                    _ => multibase::encode(base, &bytes[2..]),
+                };
+                let read = PublicKey::from_verification_method(kind, &text);
+                assert_eq!(read, Err(KeyError::Encoding), "{base:?}");
+            }
             assert_eq!(
                 PublicKey::from_verification_method("Multikey", &key.to_multibase()),
                 Ok(key)
@@ -369,6 +405,9 @@ mod tests {
     fn refuses_bad_keys() {
         use KeyError::*;
         let long = format!("z{}", "1".repeat(100_000));
+        let base58 = |prefix: [u8; 2], point: &[u8]| {
+            multibase::encode(Base::Base58Btc, [&prefix[..], point].concat())
+        };
         for (text, error) in [
             ("", Encoding),
             ("z", Encoding),
@@ -376,9 +415,9 @@ mod tests {
             ("mAAAA", Encoding),
             (&long, Encoding),
             ("z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK", UnsupportedType),
-            (&multibase::encode_base58(&[&K256_PREFIX[..], &[2; 32]].concat()), Invalid),
-            (&multibase::encode_base58(&[&K256_PREFIX[..], &[9; 33]].concat()), Invalid),
-            (&multibase::encode_base58(&[&P256_PREFIX[..], &[9; 33]].concat()), Invalid),
+            (&base58(K256_PREFIX, &[2; 32]), Invalid),
+            (&base58(K256_PREFIX, &[9; 33]), Invalid),
+            (&base58(P256_PREFIX, &[9; 33]), Invalid),
         ] {
             assert_eq!(PublicKey::from_multibase(text), Err(error), "{text}");
         }

@@ -5,6 +5,5 @@
 //! only. Knows nothing of DID documents beyond the text of one verification method.
 
 mod keys;
-mod multibase;
 
 pub use self::keys::{KeyBytes, KeyError, PrivateKey, PublicKey};

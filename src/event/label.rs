@@ -1,17 +1,23 @@
 //! Messages of `com.atproto.label.subscribeLabels`, and what a label's signature is over.
 //!
-//! A label that does not decode is dropped alone and counted; its neighbours in the message stay.
+//! A label that does not decode is dropped alone and counted; its neighbours in the message stay. The message is read by
+//! the reader of frames, which finds where each label ends and bounds its nesting; the label itself is read and written by
+//! `serde_ipld_dagcbor`. One that is not canonical, such as with its keys out of order, does not decode: whoever can sign a
+//! label can write it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::frame::{FrameCause, FrameError, Header, MAX_FRAME_LEN, find_seq, notice, split};
 use crate::crypto::PublicKey;
-use crate::repo::cbor::{CborError, Reader, put_head, put_text};
+use crate::repo::cbor::Reader;
 use crate::syntax::{Did, datetime, is_cid, is_uri};
 
 /// Longest label value, in bytes (lexicon `com.atproto.label.defs`).
 const MAX_VAL: usize = 128;
 const MAX_URI: usize = 8192;
+/// Longest label that is read, in bytes; the texts above and a signature fit.
+const MAX_LEN: usize = 16 * 1024;
 const MAX_LABELS: usize = 10_000;
 
 /// A decoded message.
@@ -100,11 +106,14 @@ fn labels(body: &[u8]) -> Result<LabelFrame, FrameCause> {
             "seq" => seq = Some(reader.uint()?),
             "labels" => {
                 for _ in 0..reader.list()? {
-                    // Step over the whole item first, so that a bad label leaves the reader in place.
-                    let mut item = reader;
+                    // Step over the whole item first, which bounds its nesting, so that a bad label leaves the reader in
+                    // place.
+                    let before = reader.rest();
                     reader.skip()?;
-                    match Label::read(&mut item) {
-                        Ok(label) if labels.len() < MAX_LABELS => labels.push(label),
+                    let len = before.len().saturating_sub(reader.rest().len());
+                    let label = before.get(..len).filter(|_| len <= MAX_LEN).and_then(Label::read);
+                    match label {
+                        Some(label) if labels.len() < MAX_LABELS => labels.push(label),
                         _ => dropped += 1,
                     }
                 }
@@ -117,39 +126,26 @@ fn labels(body: &[u8]) -> Result<LabelFrame, FrameCause> {
 }
 
 impl Label {
-    fn read(reader: &mut Reader<'_>) -> Result<Label, CborError> {
-        let (mut ver, mut src, mut uri, mut cid, mut val) = (None, None, None, None, None);
-        let (mut neg, mut cts, mut exp, mut sig) = (None, None, None, None);
-        for _ in 0..reader.map()? {
-            match reader.text()? {
-                "ver" => ver = reader.nullable(Reader::uint)?,
-                "src" => src = Did::parse(reader.text()?).ok(),
-                "uri" => {
-                    uri = Some(reader.text()?).filter(|uri| uri.len() <= MAX_URI && is_uri(uri))
-                }
-                "cid" => cid = reader.nullable(|r| checked(r, is_cid))?,
-                "val" => val = Some(reader.text()?).filter(|val| val.len() <= MAX_VAL),
-                "neg" => neg = reader.nullable(Reader::bool)?,
-                "cts" => cts = Some(checked(reader, datetime::is_datetime)?),
-                "exp" => exp = reader.nullable(|r| checked(r, datetime::is_datetime))?,
-                "sig" => sig = reader.nullable(Reader::bytes)?,
-                _ => reader.skip()?,
-            }
-        }
-        match (src, uri, val, cts) {
-            (Some(src), Some(uri), Some(val), Some(cts)) => Ok(Label {
-                ver,
-                src,
-                uri: uri.to_owned(),
-                cid,
-                val: val.to_owned(),
-                neg,
-                cts,
-                exp,
-                sig: sig.map(<[u8]>::to_vec),
-            }),
-            _ => Err(CborError::Shape),
-        }
+    fn read(bytes: &[u8]) -> Option<Label> {
+        let wire: Wire<'_> = serde_ipld_dagcbor::from_slice(bytes).ok()?;
+        let valid = wire.uri.len() <= MAX_URI
+            && is_uri(wire.uri)
+            && wire.val.len() <= MAX_VAL
+            && wire.cid.is_none_or(is_cid)
+            && datetime::is_datetime(wire.cts)
+            && wire.exp.is_none_or(datetime::is_datetime);
+        let src = Did::parse(wire.src).ok().filter(|_| valid)?;
+        Some(Label {
+            ver: wire.ver,
+            src,
+            uri: wire.uri.to_owned(),
+            cid: wire.cid.map(str::to_owned),
+            val: wire.val.to_owned(),
+            neg: wire.neg,
+            cts: wire.cts.to_owned(),
+            exp: wire.exp.map(str::to_owned),
+            sig: wire.sig.map(<[u8]>::to_vec),
+        })
     }
 
     /// Whether it takes an earlier label back.
@@ -159,32 +155,19 @@ impl Label {
 
     /// The label as DAG-CBOR without `sig` and without absent fields: what the labeler signs.
     pub fn signing_bytes(&self) -> Vec<u8> {
-        let texts = [
-            ("cid", self.cid.as_deref()),
-            ("cts", Some(self.cts.as_str())),
-            ("exp", self.exp.as_deref()),
-        ];
-        let present = texts.iter().filter(|(_, text)| text.is_some()).count()
-            + usize::from(self.neg.is_some())
-            + usize::from(self.ver.is_some());
-        let mut out = Vec::with_capacity(256);
-        put_head(&mut out, 5, present as u64 + 3);
-        // All keys have three letters, so canonical order is alphabetical.
-        for (key, text) in texts {
-            put_field(&mut out, key, text);
-        }
-        if let Some(neg) = self.neg {
-            put_text(&mut out, "neg");
-            out.push(if neg { 0xf5 } else { 0xf4 });
-        }
-        put_field(&mut out, "src", Some(&self.src));
-        put_field(&mut out, "uri", Some(&self.uri));
-        put_field(&mut out, "val", Some(&self.val));
-        if let Some(ver) = self.ver {
-            put_text(&mut out, "ver");
-            put_head(&mut out, 0, ver);
-        }
-        out
+        let wire = Wire {
+            ver: self.ver,
+            src: &self.src,
+            uri: &self.uri,
+            cid: self.cid.as_deref(),
+            val: &self.val,
+            neg: self.neg,
+            cts: &self.cts,
+            exp: self.exp.as_deref(),
+            sig: None,
+        };
+        // Writing text and numbers into memory does not fail; of nothing there is no signature.
+        serde_ipld_dagcbor::to_vec(&wire).unwrap_or_default()
     }
 
     /// Whether the label is signed with this key.
@@ -193,16 +176,23 @@ impl Label {
     }
 }
 
-fn checked(reader: &mut Reader<'_>, valid: fn(&str) -> bool) -> Result<String, CborError> {
-    let text = reader.text()?;
-    if valid(text) { Ok(text.to_owned()) } else { Err(CborError::Shape) }
-}
-
-fn put_field(out: &mut Vec<u8>, key: &str, text: Option<&str>) {
-    if let Some(text) = text {
-        put_text(out, key);
-        put_text(out, text);
-    }
+/// A label as DAG-CBOR has it. Absent and `null` are the same when it is read; what is absent is not written.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ver: Option<u64>,
+    src: &'a str,
+    uri: &'a str,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    cid: Option<&'a str>,
+    val: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    neg: Option<bool>,
+    cts: &'a str,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    exp: Option<&'a str>,
+    #[serde(borrow, skip_serializing)]
+    sig: Option<&'a [u8]>,
 }
 
 #[cfg(test)]
@@ -275,8 +265,43 @@ mod tests {
             5,
             {},
             with("sig", json!(null)),
+            with("cid", json!(null)),
+            with("later", json!({"a": [1, {"b": 2.5}]})),
+            with("later", json!("x".repeat(MAX_LEN))),
         ]));
-        assert_eq!((labels.len(), dropped), (2, 8));
+        assert_eq!((labels.len(), dropped), (4, 9));
+    }
+
+    #[test]
+    fn a_label_that_is_not_canonical_is_dropped_alone() {
+        let entry = |key: &str| encode(&from_json(&json!({key: label()[key]}))).split_off(1);
+        let of = |keys: [&str; 6]| [vec![0xa6], keys.map(entry).concat()].concat();
+        let good = of(["cid", "cts", "src", "uri", "val", "ver"]);
+        assert_eq!(good, encode(&from_json(&label())));
+        let bad = of(["cts", "cid", "src", "uri", "val", "ver"]);
+        let list = [&[0x83][..], &good, &bad, &good].concat();
+        let mut body = encode(&from_json(&json!({"seq": 4, "labels": 0})));
+        assert_eq!(body.pop(), Some(0));
+        let header = encode(&from_json(&json!({"op": 1, "t": "#labels"})));
+        let frame = [header, body, list].concat();
+        match LabelFrame::decode(frame.into()).unwrap() {
+            LabelFrame::Labels { labels, dropped, .. } => {
+                assert_eq!((labels.len(), dropped), (2, 1));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn hostile_nesting_costs_the_frame_and_nothing_else() {
+        let header = encode(&from_json(&json!({"op": 1, "t": "#labels"})));
+        for nested in [vec![0x81; 1_000_000], [vec![0x81; 1_000_000], vec![0x80]].concat()] {
+            let mut body = encode(&from_json(&json!({"seq": 4, "labels": 0})));
+            assert_eq!(body.pop(), Some(0));
+            let frame = [header.clone(), body, vec![0x81], nested].concat();
+            let error = LabelFrame::decode(frame.into()).unwrap_err();
+            assert_eq!(error.cause.cause(), "frame-too-deep");
+        }
     }
 
     #[test]

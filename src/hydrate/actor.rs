@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
-use super::Result;
-use super::fields;
-use super::images::Preset;
-use super::record::{Json, Record};
-use super::shared::Settings;
+use super::images::ImagePreset;
+use super::record::{Json, ShownRecord};
+use super::settings::HydrationSettings;
+use super::{Hydrator, Result};
 use crate::private;
+use crate::repo::fields;
 use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
 use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
-use crate::store::{Ks, Snapshot};
+use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 use crate::syntax::datetime;
 
 /// An account that the network showed us, whatever its status.
@@ -33,7 +33,7 @@ pub struct Actor {
     /// The profile record.
     pub profile: Option<Profile>,
     /// The status record (`app.bsky.actor.status`).
-    pub live: Option<Status>,
+    pub live: Option<LiveStatus>,
     /// Whether it has a labeler service record.
     pub is_labeler: bool,
     /// Whose chat messages it takes: `allowIncoming` and `allowGroupInvites`.
@@ -54,7 +54,7 @@ pub struct Actor {
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// The record itself.
-    pub record: Record,
+    pub record: ShownRecord,
     /// Taken down by the operator.
     pub taken_down: bool,
     /// `displayName`.
@@ -77,9 +77,9 @@ impl Profile {
 
 /// A status record, "live" being the only status so far.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct LiveStatus {
     /// The record itself.
-    pub record: Record,
+    pub record: ShownRecord,
     /// Taken down by the operator: its owner sees that it is.
     pub taken_down: bool,
 }
@@ -101,6 +101,22 @@ pub struct Verification {
     pub sort: i64,
 }
 
+/// Accounts by number; `None` for those that the network never showed.
+pub(super) type ActorViewCache = ActorCache<Option<Arc<Actor>>>;
+
+/// A cache of up to `entries` accounts.
+pub(super) fn cache(store: &Store, entries: usize) -> ActorViewCache {
+    ActorCache::new(store, entries)
+}
+
+impl Hydrator<'_> {
+    /// An account whatever its status; `None` if the network never showed it.
+    pub fn actor(&self, id: ActorId) -> Result<Option<Arc<Actor>>> {
+        let load = || Actor::load(self.snapshot, id, &self.shared.settings.load());
+        self.shared.actors.get(self.snapshot, id, load)
+    }
+}
+
 impl Actor {
     /// Whether views may show it to anybody.
     #[must_use]
@@ -116,11 +132,7 @@ impl Actor {
         fields::text(pin, "uri").filter(|uri| valid && crate::syntax::is_at_uri(uri))
     }
 
-    pub(super) fn load(
-        s: &Snapshot,
-        id: ActorId,
-        settings: &Settings,
-    ) -> Result<Option<Arc<Self>>> {
+    fn load(s: &Snapshot, id: ActorId, settings: &HydrationSettings) -> Result<Option<Arc<Self>>> {
         let Some(row) = s.actor(id)? else { return Ok(None) };
         if row.status.is_gone() || row.tombstoned {
             return Ok(None);
@@ -128,8 +140,9 @@ impl Actor {
         let did = s.did(id)?;
         let taken_down = |target| private::takedown(s, target).map(|t| t.is_some());
         let own_row = |coll| own_row(s, id, coll, row.kinds);
-        let own =
-            |coll| own_row(coll)?.map_or(Ok(None), |row| Record::load(s, self_id(id, coll), &row));
+        let own = |coll| {
+            own_row(coll)?.map_or(Ok(None), |row| ShownRecord::load(s, self_id(id, coll), &row))
+        };
         let own_value = |coll| {
             own_row(coll)?.filter(|row| row.valid).map(|row| s.unpack(&row.packed)).transpose()
         };
@@ -143,7 +156,7 @@ impl Actor {
                 display_name: fields::text(&record.value, "displayName").map(Arc::from),
                 pronouns: fields::text(&record.value, "pronouns").map(Arc::from),
                 avatar: fields::blob(&record.value, "avatar")
-                    .map(|cid| Preset::Avatar.url(&settings.images, &did, &cid).into()),
+                    .map(|cid| ImagePreset::Avatar.url(&settings.images, &did, &cid).into()),
                 banner: fields::blob(&record.value, "banner"),
                 record,
             }),
@@ -151,7 +164,7 @@ impl Actor {
         };
         let live = match own(c::STATUS)? {
             Some(record) => {
-                Some(Status { taken_down: taken_down(Target::Record(record.id))?, record })
+                Some(LiveStatus { taken_down: taken_down(Target::Record(record.id))?, record })
             }
             None => None,
         };
@@ -223,7 +236,11 @@ fn allow_subscriptions(value: &Ipld) -> &'static str {
     }
 }
 
-fn verifications(s: &Snapshot, subject: ActorId, settings: &Settings) -> Result<Vec<Verification>> {
+fn verifications(
+    s: &Snapshot,
+    subject: ActorId,
+    settings: &HydrationSettings,
+) -> Result<Vec<Verification>> {
     let mut out = Vec::new();
     for did in &settings.trusted_verifiers {
         let Some(issuer) = s.actor_id(did)? else { continue };

@@ -1,7 +1,7 @@
 //! The viewer's bookmarks and the posts behind them.
 
 use super::page::Page;
-use super::post::PostState;
+use super::post_state::PostState;
 use super::{Hydrator, Result};
 use crate::private::bookmarks;
 use crate::schema::{ActorId, PostId, Rows};

@@ -5,14 +5,14 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::fields::{field, text};
 use super::page::{Collector, Page, TimeCursor};
-use super::post::Post;
 use super::post_record::{PostRecord, Postgate, Threadgate};
+use super::post_state::Post;
 use super::record::record_cid;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::private::community;
+use crate::repo::fields::{field, text};
 use crate::schema::rows::{RecordRow, post_flags};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections as c};
 
@@ -72,16 +72,16 @@ impl Hydrator<'_> {
     }
 
     /// A gate's record if it says that it is for the post, else what the post was submitted with.
-    fn gate(&self, post: PostId, coll: CollId) -> Result<Option<Gate>> {
+    fn gate(&self, post: PostId, coll: CollId) -> Result<Option<GateRecord>> {
         if let Some((id, row)) = self.gate_row(post, coll)? {
             let value = self.snapshot.unpack(&row.packed)?;
             if text(&value, "post").is_some_and(|uri| self.names(uri, post)) {
-                return Ok(Some(Gate { uri: self.snapshot.uri(id)?, value, cid: row.cid }));
+                return Ok(Some(GateRecord { uri: self.snapshot.uri(id)?, value, cid: row.cid }));
             }
         }
         let Some(held) = community::get(self.snapshot, post)? else { return Ok(None) };
         let content = self.snapshot.unpack(&held.packed)?;
-        Ok(Some(Gate { uri: String::new(), value: content, cid: held.cid }))
+        Ok(Some(GateRecord { uri: String::new(), value: content, cid: held.cid }))
     }
 
     fn names(&self, uri: &str, post: PostId) -> bool {
@@ -104,7 +104,7 @@ impl Hydrator<'_> {
 }
 
 /// What says who may do what with a post.
-struct Gate {
+struct GateRecord {
     /// Empty if it is the submission.
     uri: String,
     value: Ipld,

@@ -6,10 +6,10 @@ use crate::schema::{ActorId, Target};
 /// The part of a request that decides what is shown.
 #[derive(Debug, Clone, Default)]
 pub struct HydrateCtx {
-    /// The account that asks. `None` for anonymous callers, and for accounts that the network never showed us: nothing
-    /// can relate to them.
+    /// The account that asks. `None` for anonymous callers, and for accounts that the store has no number for, since
+    /// nothing in the store can refer to them.
     pub viewer: Option<ActorId>,
-    /// Somebody asks, even if [`Self::viewer`] has no number.
+    /// The caller is not anonymous, though [`Self::viewer`] may be `None`.
     pub signed_in: bool,
     /// The labelers that apply.
     pub labelers: Labelers,

@@ -4,19 +4,17 @@
 //! Order and cursors are the reference's: by `sortAt`, then by CID. The CID of an edge is computed from the rebuilt
 //! record, so it is only asked where it decides or goes into a cursor.
 
-use super::fans::Fan;
 use super::graph::is_reference_list;
-use super::page::{Collector, Page, Sorted, TimeCursor};
+use super::page::{Collector, MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
+use super::reverse_edges::Fan;
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
 use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, prefix_end};
 
-/// Beyond so many edges of an account a page is read in the order of record keys, not sorted by `sortAt`.
-pub(super) const MAX_SORTED: usize = 10_000;
-/// Items without effect that a page of a list passes over: behind them it ends early, with a cursor.
+/// Items that do not count and that a page of a list leaves out: after so many it ends early, with a cursor.
 const MAX_PASSED: usize = 2_000;
 
 /// What an account has a record on.
@@ -33,12 +31,12 @@ pub struct Edges<'h> {
     h: Hydrator<'h>,
     kind: EdgeKind,
     actor: ActorId,
-    held: Held,
+    sorted: SortedEdges,
 }
 
-enum Held {
+enum SortedEdges {
     Unread,
-    Whole(Sorted<Edge>),
+    All(Sorted<Edge>),
     TooMany,
 }
 
@@ -46,15 +44,22 @@ impl Edges<'_> {
     /// A page of them, the latest first.
     pub fn page(&mut self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<Edge>> {
         let (h, kind, actor) = (self.h, self.kind, self.actor);
-        if matches!(self.held, Held::Unread) {
-            self.held = h.read_edges(kind, actor)?;
+        if matches!(self.sorted, SortedEdges::Unread) {
+            self.sorted = h.read_edges(kind, actor)?;
         }
-        let Held::Whole(sorted) = &self.held else {
+        let SortedEdges::All(sorted) = &self.sorted else {
             return h.edges_by_key(kind, actor, cursor, limit);
         };
         let wins = |edge: &Edge| h.is_winner(kind, actor, edge);
         sorted.page_of(cursor, limit, wins, |edge| h.tie_cid(kind, actor, edge.rkey))
     }
+}
+
+/// What becomes of members who opted out of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptedOut {
+    Kept,
+    LeftOut,
 }
 
 /// A member of a list.
@@ -87,19 +92,19 @@ impl Hydrator<'_> {
     /// What an account has records of `kind` on: its follows, its blocks.
     #[must_use]
     pub fn edges(&self, kind: EdgeKind, actor: ActorId) -> Edges<'_> {
-        Edges { h: *self, kind, actor, held: Held::Unread }
+        Edges { h: *self, kind, actor, sorted: SortedEdges::Unread }
     }
 
-    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<Held> {
+    fn read_edges(&self, kind: EdgeKind, actor: ActorId) -> Result<SortedEdges> {
         let mut all = Vec::new();
         self.scan_edges(kind, actor, None, &mut |sort, edge| {
             all.push((sort, edge));
             all.len() <= MAX_SORTED
         })?;
         if all.len() > MAX_SORTED {
-            return Ok(Held::TooMany);
+            return Ok(SortedEdges::TooMany);
         }
-        Ok(Held::Whole(Sorted::new(all)))
+        Ok(SortedEdges::All(Sorted::new(all)))
     }
 
     /// The same in the order of record keys, for accounts with too many to sort. Only TIDs are in it.
@@ -167,8 +172,11 @@ impl Hydrator<'_> {
         cursor: Option<&TimeCursor>,
         limit: usize,
     ) -> Result<Page<ListItem>> {
-        let may_leave = self.may_leave(list)?;
-        self.newest_items(list, cursor, limit, may_leave)
+        let opted_out = match self.may_leave(list)? {
+            true => OptedOut::LeftOut,
+            false => OptedOut::Kept,
+        };
+        self.newest_items(list, cursor, limit, opted_out)
     }
 
     /// Whether who opted out of a list is not on it for the viewer.
@@ -177,13 +185,13 @@ impl Hydrator<'_> {
             && self.load_record(list)?.is_some_and(|list| is_reference_list(&list)))
     }
 
-    /// The members of a list, with `may_leave` without those who opted out.
+    /// The members of a list.
     pub(super) fn newest_items(
         &self,
         list: RecordId,
         cursor: Option<&TimeCursor>,
         limit: usize,
-        may_leave: bool,
+        opted_out: OptedOut,
     ) -> Result<Page<ListItem>> {
         let target = Target::Record(list);
         let mut out = Collector::new(limit, cursor);
@@ -196,7 +204,7 @@ impl Hydrator<'_> {
                 // A second item for the same member has no effect of its own.
                 let fan = self.snapshot.fan(EdgeKind::ListItem, target, member)?;
                 Ok(fan.is_some_and(|fan| fan.rkey == rkey)
-                    && !(may_leave && self.opt_out(list, member)?.is_some()))
+                    && (opted_out == OptedOut::Kept || self.opt_out(list, member)?.is_none()))
             };
             let item = ListItem { member, rkey };
             match counts() {

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::page::{Collector, Page, TimeCursor};
-use super::post::PostState;
+use super::post_state::PostState;
 use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
@@ -11,8 +11,8 @@ use crate::schema::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags}
 use crate::schema::{ActorId, PostId, Target};
 use crate::store::{Ks, Reader, prefix_end};
 
-/// Entries that a filter may pass over for one page: behind them the page ends early, with a cursor. One whose post has
-/// to be read counts as `READ` of them.
+/// Entries that a filter may leave out of one page: after so many the page ends early, with a cursor. An entry whose post
+/// has to be read counts as `READ` of them.
 const MAX_PASSED: usize = 2_000;
 const READ: usize = 10;
 

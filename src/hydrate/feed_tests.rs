@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::feed::{FeedFilter, SelfThreads};
 use super::page::{Page, TimeCursor};
-use super::post::PostState;
+use super::post_state::PostState;
 use super::testing::{Fixture, NOW, seen_by};
 use super::timeline::FeedItem;
 use super::*;

@@ -1,10 +1,11 @@
 //! Lists, starter packs, feed generators and labelers: records that have a view of their own.
 
 use super::actor::self_id;
-use super::record::Record;
-use super::state::{ListViewer, State};
-use super::{Hydrator, Result, fields};
+use super::record::ShownRecord;
+use super::state::{HydrationState, ListViewer};
+use super::{Hydrator, Result};
 use crate::private::Kind;
+use crate::repo::fields;
 use crate::schema::rows::{Counter, EdgeKind, Order, order_prefix};
 use crate::schema::{ActorId, RecordId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader};
@@ -20,13 +21,13 @@ const MAX_JOINED: u64 = 100_000;
 
 impl Hydrator<'_> {
     /// What `listView` needs.
-    pub fn lists(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn lists(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         self.lists_basic(state, ids)?;
         self.profiles(state, &owners(ids))
     }
 
     /// What `listViewBasic` needs: the list, its size, its labels and the viewer's relation to it.
-    pub fn lists_basic(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn lists_basic(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         for &id in ids {
             if state.list_viewers.contains_key(&id) {
                 continue;
@@ -52,7 +53,7 @@ impl Hydrator<'_> {
     }
 
     /// Whether a list exists, is a moderation list, and neither it nor its owner is taken down.
-    pub fn is_live_mod_list(&self, state: &mut State, id: RecordId) -> Result<bool> {
+    pub fn is_live_mod_list(&self, state: &mut HydrationState, id: RecordId) -> Result<bool> {
         if let Some(known) = state.mod_lists.get(&id) {
             return Ok(*known);
         }
@@ -64,7 +65,7 @@ impl Hydrator<'_> {
         Ok(live)
     }
 
-    fn owner_is_live(&self, state: &mut State, owner: ActorId) -> Result<bool> {
+    fn owner_is_live(&self, state: &mut HydrationState, owner: ActorId) -> Result<bool> {
         let account = Target::Actor(owner);
         self.labels(state, [account])?;
         let hosted = self.actor(owner)?.is_some_and(|a| a.is_hosted());
@@ -72,7 +73,7 @@ impl Hydrator<'_> {
     }
 
     /// What `starterPackViewBasic` needs.
-    pub fn starter_packs_basic(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn starter_packs_basic(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         for &id in ids {
             self.view_record(state, id)?;
             let agg = self.snapshot.agg(Target::Record(id))?;
@@ -96,7 +97,7 @@ impl Hydrator<'_> {
     }
 
     /// What `generatorView` needs.
-    pub fn feed_generators(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn feed_generators(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         for &id in ids {
             self.view_record(state, id)?;
             self.likeable(state, id)?;
@@ -105,7 +106,7 @@ impl Hydrator<'_> {
     }
 
     /// What `labelerView` and `labelerViewDetailed` need.
-    pub fn labelers(&self, state: &mut State, accounts: &[ActorId]) -> Result<()> {
+    pub fn labelers(&self, state: &mut HydrationState, accounts: &[ActorId]) -> Result<()> {
         for &account in accounts {
             let id = self_id(account, c::LABELER);
             self.view_record(state, id)?;
@@ -113,7 +114,7 @@ impl Hydrator<'_> {
         }
         self.profiles(state, accounts)?;
         for &account in accounts {
-            // A label on the account takes the service down even for the operator.
+            // Where a label takes the account down, the labeler is hidden even from the operator, as in the reference.
             if state.labels.get(&Target::Actor(account)).is_some_and(|l| l.takedown) {
                 state.records.insert(self_id(account, c::LABELER), None);
             }
@@ -121,7 +122,7 @@ impl Hydrator<'_> {
         Ok(())
     }
 
-    fn likeable(&self, state: &mut State, id: RecordId) -> Result<()> {
+    fn likeable(&self, state: &mut HydrationState, id: RecordId) -> Result<()> {
         let target = Target::Record(id);
         state.aggs.insert(target, self.snapshot.agg(target)?);
         if self.ctx.signed_in {
@@ -135,7 +136,7 @@ impl Hydrator<'_> {
     }
 
     /// Adds a record and the labels on it, unless it is taken down.
-    pub fn view_record(&self, state: &mut State, id: RecordId) -> Result<()> {
+    pub fn view_record(&self, state: &mut HydrationState, id: RecordId) -> Result<()> {
         if state.records.contains_key(&id) {
             return Ok(());
         }
@@ -149,9 +150,9 @@ impl Hydrator<'_> {
     }
 
     /// A valid record of the `record` keyspace.
-    pub fn load_record(&self, id: RecordId) -> Result<Option<Record>> {
+    pub fn load_record(&self, id: RecordId) -> Result<Option<ShownRecord>> {
         match self.snapshot.record(id)? {
-            Some(row) => Record::load(self.snapshot, id, &row),
+            Some(row) => ShownRecord::load(self.snapshot, id, &row),
             None => Ok(None),
         }
     }
@@ -159,7 +160,7 @@ impl Hydrator<'_> {
 
 /// Whether a list is one that starter packs refer to.
 #[must_use]
-pub fn is_reference_list(list: &Record) -> bool {
+pub fn is_reference_list(list: &ShownRecord) -> bool {
     fields::text(&list.value, "purpose") == Some(REFERENCELIST)
 }
 

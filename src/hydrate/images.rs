@@ -2,7 +2,7 @@
 
 /// The sizes of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
+pub enum ImagePreset {
     /// Profile and list pictures.
     Avatar,
     /// Profile banners.
@@ -13,7 +13,7 @@ pub enum Preset {
     FeedFullsize,
 }
 
-impl Preset {
+impl ImagePreset {
     /// The name in the path.
     #[must_use]
     pub fn name(self) -> &'static str {

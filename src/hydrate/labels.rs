@@ -1,45 +1,53 @@
 //! Labels of the subjects at hand.
 //!
-//! Nearly nothing is labelled, and an answer asks of every account, profile and post: what is labelled of an account is
-//! held as a whole, mostly nothing.
+//! An answer asks for the labels on every account, profile and post that it shows, and nearly nothing is labelled. So all
+//! labels on what belongs to an account are cached as one value, which mostly says that there are none.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::state::State;
+use super::state::HydrationState;
 use super::{Hydrator, Result};
 use crate::moderation::{SubjectLabels, labels};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::LabelRow;
 use crate::schema::{ActorId, Key, Rows, Target};
-use crate::store::{Ks, Reader, StoreError};
+use crate::store::{Ks, Reader, RowViews, StoreError};
 
-/// Labelled subjects that are held of one account.
+/// AccountLabels subjects that are held of one account.
 const MAX_HELD: usize = 32;
 
 /// The labels on an account and on all that is its own.
 #[derive(Debug, Clone)]
-pub(super) enum Labelled {
+pub(super) enum AccountLabels {
     Nothing,
     Few(Arc<FxHashMap<Target, Vec<LabelRow>>>),
     /// Too many subjects to hold.
     Many,
 }
 
+/// Labels by account: on whatever is its own.
+pub(super) type AccountLabelsCache = RowViews<AccountLabels>;
+
+/// A cache of the labels of up to `entries` accounts.
+pub(super) fn cache(entries: usize) -> AccountLabelsCache {
+    RowViews::new(entries)
+}
+
 impl Hydrator<'_> {
     /// Adds the labels on `targets`.
     pub fn labels(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         targets: impl IntoIterator<Item = Target>,
     ) -> Result<()> {
         if self.ctx.labelers.is_empty() {
             return Ok(());
         }
-        // An account and its profile come one after the other.
-        let mut last: Option<(ActorId, Labelled)> = None;
+        // Targets of one account mostly follow one another (the account, its profile), so its labels are kept at hand.
+        let mut last: Option<(ActorId, AccountLabels)> = None;
         let targets = targets.into_iter();
         state.labels.reserve(targets.size_hint().0);
         for target in targets {
@@ -47,19 +55,19 @@ impl Hydrator<'_> {
             let author = target.actor();
             let labelled = match &last {
                 Some((of, labelled)) if *of == author => labelled,
-                _ => &last.insert((author, self.labelled(author)?)).1,
+                _ => &last.insert((author, self.account_labels(author)?)).1,
             };
             entry.insert(self.judge(labelled, target)?);
         }
         Ok(())
     }
 
-    fn judge(&self, labelled: &Labelled, target: Target) -> Result<SubjectLabels> {
+    fn judge(&self, labelled: &AccountLabels, target: Target) -> Result<SubjectLabels> {
         let read;
         let rows = match labelled {
-            Labelled::Nothing => return Ok(SubjectLabels::default()),
-            Labelled::Few(held) => held.get(&target).map(Vec::as_slice).unwrap_or_default(),
-            Labelled::Many => {
+            AccountLabels::Nothing => return Ok(SubjectLabels::default()),
+            AccountLabels::Few(held) => held.get(&target).map(Vec::as_slice).unwrap_or_default(),
+            AccountLabels::Many => {
                 read = self.snapshot.labels(target)?;
                 &read
             }
@@ -74,12 +82,12 @@ impl Hydrator<'_> {
 
     /// Reads what [`Self::labels`] needs of an account.
     pub(super) fn touch_labels(&self, author: ActorId) -> Result<()> {
-        if self.ctx.labelers.is_empty() { Ok(()) } else { self.labelled(author).map(drop) }
+        if self.ctx.labelers.is_empty() { Ok(()) } else { self.account_labels(author).map(drop) }
     }
 
-    fn labelled(&self, author: ActorId) -> Result<Labelled> {
+    fn account_labels(&self, author: ActorId) -> Result<AccountLabels> {
         let key = Key::new().actor(author);
-        self.snapshot.view(&self.shared.labelled, (Ks::Label, &key), || {
+        self.snapshot.view(&self.shared.account_labels, (Ks::Label, &key), || {
             let mut held = FxHashMap::default();
             let mut corrupt = false;
             let own = Target::Actor(author);
@@ -99,16 +107,16 @@ impl Hydrator<'_> {
                 return Err(StoreError::corrupt(Ks::Label));
             }
             let labelled = match held.len() {
-                0 => Labelled::Nothing,
-                n if n > MAX_HELD => Labelled::Many,
-                _ => Labelled::Few(Arc::new(held)),
+                0 => AccountLabels::Nothing,
+                n if n > MAX_HELD => AccountLabels::Many,
+                _ => AccountLabels::Few(Arc::new(held)),
             };
             Ok((labelled, true))
         })
     }
 
     /// Whether a label takes `target` down, unless the caller may see it all the same.
-    pub(super) fn label_hides(&self, state: &State, target: Target) -> bool {
+    pub(super) fn label_hides(&self, state: &HydrationState, target: Target) -> bool {
         !self.ctx.include_takedowns && state.labels.get(&target).is_some_and(|l| l.takedown)
     }
 }
@@ -150,8 +158,8 @@ mod tests {
             f.label(labeler, post(n), "e");
         }
         f.hydrate(&seen_by(None), |h| {
-            assert!(matches!(h.labelled(alice).unwrap(), Labelled::Many));
-            assert!(matches!(h.labelled(bob).unwrap(), Labelled::Nothing));
+            assert!(matches!(h.account_labels(alice).unwrap(), AccountLabels::Many));
+            assert!(matches!(h.account_labels(bob).unwrap(), AccountLabels::Nothing));
         });
         assert_eq!(shown(&f, labeler, &all), [0, 1, 1, 0, 2]);
         assert_eq!(shown(&f, labeler, &[post(9), post(10)]), [0, 1]);
@@ -166,6 +174,6 @@ mod tests {
         assert_eq!(shown(&f, labeler, &[Target::Actor(alice)]), [1]);
         let ctx = seen_by(None);
         let h = Hydrator { snapshot: &before, ctx: &ctx, shared: &f.shared };
-        assert!(matches!(h.labelled(alice).unwrap(), Labelled::Nothing));
+        assert!(matches!(h.account_labels(alice).unwrap(), AccountLabels::Nothing));
     }
 }

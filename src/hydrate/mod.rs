@@ -1,48 +1,54 @@
 //! Hydration: from ids to everything that views need to show them.
 //!
-//! A [`Hydrator`] reads one [`Snapshot`] on a read-pool thread and fills a [`State`]; views are pure functions over
+//! A [`Hydrator`] reads one [`Snapshot`] on a read-pool thread and fills a [`HydrationState`]; views are pure functions over
 //! that. What does not depend on who asks is cached by account ([`Shared`]) and forgotten with the commit that
 //! changes it. Reads are point reads for the ids at hand; nothing here scans more than a page.
 //!
-//! Does not know: JSON, HTTP, where ids come from (skeletons, in `xrpc::api`).
+//! Does not know: HTTP, the shape of answers (`view`), where ids come from (skeletons, in `xrpc::api`). The JSON of records
+//! is made here ([`record::Json`], [`post_record::PostRecord`]), since it is cached with them.
 //!
 //! # Invariants
-//! - An entry `None` in a map of [`State`] means "looked for and not to be shown"; absent means "not asked for".
+//! - An entry `None` in a map of [`HydrationState`] means "looked for and not to be shown"; absent means "not asked for".
 //! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
 
 pub mod actor;
-mod ahead;
+mod block_set;
 mod blocks;
+pub mod bookmark;
 mod community;
 mod context;
-pub mod fans;
-pub mod feed;
 pub mod edges;
-pub mod fields;
-pub mod bookmark;
+pub mod feed;
+mod follow_sets;
 pub mod graph;
 mod images;
-mod known;
+mod known_followers;
 pub mod label_query;
 mod labels;
-mod made;
-mod on_list;
-mod profiles;
+mod list_membership;
+mod mute_set;
 pub mod notification;
+mod opt_outs;
+mod own_edges;
 pub mod page;
-pub mod post;
+mod post;
 pub mod post_record;
+pub mod post_state;
 pub mod preferences;
+mod prefetch;
+mod profiles;
 pub mod record;
+pub mod reverse_edges;
 mod rules;
+mod settings;
 mod shared;
 pub mod site;
+pub mod sorted_pages;
 pub mod starter_pack;
 pub mod state;
 pub mod thread;
 pub mod timeline;
 mod viewer;
-pub mod whole;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -51,16 +57,17 @@ mod feed_tests;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Actor, Profile, Status, Verification};
+pub use actor::{Actor, LiveStatus, Profile, Verification};
 pub use context::HydrateCtx;
 pub use edges::{Edge, Edges, ListItem};
-pub use fans::Fan;
-pub use images::Preset;
+pub use images::ImagePreset;
 pub use page::{Collector, Page, TimeCursor};
-pub use record::{Json, JsonRef, Record};
-pub use shared::{Against, Muted, Settings, Shared};
-pub use starter_pack::StarterPack;
-pub use state::{KnownFollowers, ListViewer, ProfileViewer, State};
+pub use profiles::ShownAccounts;
+pub use record::{Json, JsonRef, ShownRecord};
+pub use reverse_edges::Fan;
+pub use settings::HydrationSettings;
+pub use shared::Shared;
+pub use state::{HydrationState, KnownFollowers, ListViewer, ProfileViewer, StarterPack};
 
 pub use crate::schema::collections;
 pub use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};

@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::post::{Post, PostState};
+use super::post_state::{Post, PostState};
 use super::record::{Json, record_cid};
 use super::{Hydrator, Result};
 use crate::private::{self, community};
@@ -14,6 +14,15 @@ use crate::store::{Ks, Reader, StoreError, prefix_end};
 const MAX_READ: usize = 2_000;
 /// Notifications counted as unread; there may be more.
 const MAX_UNREAD: usize = 5_000;
+
+/// Whose notifications are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifAuthors {
+    /// Everybody's.
+    All,
+    /// Those of accounts that the viewer follows (`priority`).
+    Followed,
+}
 
 /// A page of notifications.
 #[derive(Debug, Clone, Default)]
@@ -71,12 +80,11 @@ fn post_of(row: &NotifRow) -> Option<PostId> {
 }
 
 impl Hydrator<'_> {
-    /// The viewer's notifications older than `before`. Those whose subject is gone are not there; with `priority`, only
-    /// those by accounts that the viewer follows.
+    /// The viewer's notifications older than `before`. Those whose subject is gone are not there.
     pub fn notifications(
         &self,
         viewer: ActorId,
-        priority: bool,
+        authors: NotifAuthors,
         limit: usize,
         before: i64,
     ) -> Result<NotifPage> {
@@ -87,7 +95,7 @@ impl Hydrator<'_> {
         self.snapshot.scan(Ks::Notif, &lo, end.as_deref(), false, &mut |k, v| {
             let Some((_, row)) = NotifRow::decode(k, v) else { return true };
             read += 1;
-            match self.is_listed(viewer, priority, &row) {
+            match self.is_listed(viewer, authors, &row) {
                 _ if self.withholds(&row) => page.withheld = true,
                 Ok(true) => page.rows.push(row),
                 Ok(false) => {}
@@ -114,13 +122,18 @@ impl Hydrator<'_> {
         !self.ctx.community && row.is_of_community()
     }
 
-    /// Whether the list has a notification: its subject is there, and with `priority` the viewer follows its author.
-    pub fn is_listed(&self, viewer: ActorId, priority: bool, row: &NotifRow) -> Result<bool> {
+    /// Whether the list has a notification: its subject is there, and its author is among `authors`.
+    pub fn is_listed(
+        &self,
+        viewer: ActorId,
+        authors: NotifAuthors,
+        row: &NotifRow,
+    ) -> Result<bool> {
         let subject = match row.subject {
             Some(subject) => self.exists(subject)?,
             None => true,
         };
-        Ok(subject && (!priority || self.is_following(viewer, row.author)?))
+        Ok(subject && (authors == NotifAuthors::All || self.is_following(viewer, row.author)?))
     }
 
     /// Whether the viewer muted the thread that a notification is about. Rows of muted threads are not written; this
@@ -265,7 +278,7 @@ impl Hydrator<'_> {
             },
         };
         let Some((value, digest)) = found else { return Ok(None) };
-        let via = match super::fields::ref_uri(&value, "via") {
+        let via = match crate::repo::fields::ref_uri(&value, "via") {
             Some(uri) if id.coll == collections::FOLLOW => s.target(uri)?,
             _ => None,
         };

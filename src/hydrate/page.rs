@@ -6,8 +6,12 @@
 
 use super::Result;
 
-/// Rows that may share a millisecond before the rest of them is given up; only made-up times come near it.
+/// Rows of one millisecond that are sorted by their tie; more of them are left out. Only made-up times come near it.
 const MAX_TIE: usize = 2_000;
+
+/// Rows of an account that are read and sorted for a page, where no index has them in its order. Of more a page is in the
+/// order of the rows' keys.
+pub(super) const MAX_SORTED: usize = 10_000;
 
 /// Where a page ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +67,8 @@ pub struct Collector<'c, T> {
     limit: usize,
     cursor: Option<&'c TimeCursor>,
     rows: Vec<(i64, T)>,
-    /// Rows surely on or behind this page, not counting those at the cursor's own millisecond.
+    /// Rows that are older than the cursor, and so are on this page or behind it. Of those of the cursor's own millisecond
+    /// only the tie decides, later.
     sure: usize,
     full_at: Option<i64>,
 }

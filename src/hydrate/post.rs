@@ -6,181 +6,30 @@
 //! # Invariants
 //! - Every post in [`PostState::posts`] has its author, and the authors of its parent, root and embed, in
 //!   [`PostState::base`], as far as the store knows them.
-//! - A parsed post is kept for as long as its row does not change, and only if its references cannot resolve
-//!   differently later.
+//! - A parsed post is cached until its row changes. One with a reference that the store has no number for is not cached,
+//!   because the number may come later.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
-use super::made::OwnEdges;
+use super::mute_set::MuteSet;
+use super::own_edges::OwnEdges;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
-use super::shared::Muted;
-use super::site::SitePair;
-use super::{Hydrator, Result, State};
+use super::post_state::{Post, PostBlocks, PostState, PostViewer, Repost};
+use super::{Hydrator, Result};
 use crate::private::{Kind, bookmarks};
 use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, rebuild};
-use crate::store::{Ks, Reader};
+use crate::store::{Ks, Reader, RowViews};
 
-/// A post that is shown.
-#[derive(Debug, Clone)]
-pub struct Post {
-    /// Which post.
-    pub id: PostId,
-    /// See [`post_flags`].
-    pub flags: u16,
-    /// `sortAt`: what views call `indexedAt`, milliseconds.
-    pub sort: i64,
-    /// The record.
-    pub record: Arc<PostRecord>,
-}
+/// Parsed posts, by row.
+pub(super) type PostCache = RowViews<Option<Post>>;
 
-impl Post {
-    /// Whether a flag is set.
-    #[must_use]
-    pub fn has(&self, flag: u16) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// The URI of the thread's first post: its own if it is not a reply.
-    #[must_use]
-    pub fn root_uri(&self) -> &Arc<str> {
-        self.record.reply.as_ref().map_or(&self.record.uri, |r| &r.root.uri)
-    }
-
-    /// The thread's first post, if the store has a number for it.
-    #[must_use]
-    pub fn root(&self) -> Option<PostId> {
-        match &self.record.reply {
-            Some(reply) => reply.root.post(),
-            None => Some(self.id),
-        }
-    }
-
-    /// What a mute of the thread is kept under, if the store has a number for it.
-    #[must_use]
-    pub fn root_target(&self) -> Option<Target> {
-        match &self.record.reply {
-            Some(reply) => reply.root.target,
-            None => Some(Target::Post(self.id)),
-        }
-    }
-
-    /// The parent, if it is a reply to a post that the store has a number for.
-    #[must_use]
-    pub fn parent(&self) -> Option<PostId> {
-        self.record.reply.as_ref().and_then(|r| r.parent.post())
-    }
-
-    /// The record in its embed.
-    #[must_use]
-    pub fn embedded(&self) -> Option<&RecordRef> {
-        self.record.embed.as_ref().and_then(|e| e.record())
-    }
-
-    /// Whether it quotes a post.
-    #[must_use]
-    pub fn is_quote(&self) -> bool {
-        let posts = [Some(collections::POST), Some(collections::COMMUNITY_POST)];
-        self.embedded().is_some_and(|r| posts.contains(&r.coll))
-    }
-}
-
-/// The viewer's relation to a post.
-#[derive(Debug, Clone, Default)]
-pub struct PostViewer {
-    /// URI of the viewer's like.
-    pub like: Option<String>,
-    /// URI of the viewer's repost.
-    pub repost: Option<String>,
-    /// Whether the viewer bookmarked it.
-    pub bookmarked: bool,
-    /// Whether the viewer muted the thread.
-    pub thread_muted: bool,
-}
-
-/// Blocks between a post's author and others.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PostBlocks {
-    /// With the owner of the embedded record.
-    pub embed: bool,
-    /// With the author of the parent.
-    pub parent: bool,
-    /// With the author of the root.
-    pub root: bool,
-}
-
-/// A repost that gives a feed item its reason.
-#[derive(Debug, Clone)]
-pub struct Repost {
-    /// Its URI.
-    pub uri: String,
-    /// Its CID.
-    pub cid: String,
-    /// `sortAt`, milliseconds.
-    pub sort: i64,
-    /// What it reposts.
-    pub subject: Target,
-}
-
-/// Who liked a post among those whom the viewer follows.
-#[derive(Debug, Clone)]
-pub struct KnownLikers {
-    /// The post.
-    pub post: PostId,
-    /// How many of the latest likers.
-    pub count: u64,
-    /// Some of them, the latest first.
-    pub actors: Vec<ActorId>,
-}
-
-/// Everything that post views need.
-#[derive(Default)]
-pub struct PostState {
-    /// Accounts, lists, feed generators, labels.
-    pub base: State,
-    /// Posts; `None` for those that are not there or not to be shown.
-    pub posts: FxHashMap<PostId, Option<Post>>,
-    /// The viewer's relation; empty for anonymous callers.
-    pub viewers: FxHashMap<PostId, PostViewer>,
-    /// Third-party blocks.
-    pub blocks: FxHashMap<PostId, PostBlocks>,
-    /// Thread gates by the post they are for.
-    pub threadgates: FxHashMap<PostId, Threadgate>,
-    /// Post gates by the post they are for.
-    pub postgates: FxHashMap<PostId, Postgate>,
-    /// Lists in thread gates that the viewer is on.
-    pub viewer_lists: FxHashSet<RecordId>,
-    /// URI of the thread author's like, by post; only in threads.
-    pub root_author_likes: FxHashMap<PostId, String>,
-    /// Records behind the links of posts.
-    pub sites: FxHashMap<PostId, SitePair>,
-    /// Reposts.
-    pub reposts: FxHashMap<RecordId, Repost>,
-    /// Known likers of a thread's anchor.
-    pub known_likers: Option<KnownLikers>,
-}
-
-impl PostState {
-    /// A state that holds nothing yet.
-    #[must_use]
-    pub fn new(h: &Hydrator<'_>) -> Self {
-        Self { base: h.state(), ..Self::default() }
-    }
-
-    /// A post that is to be shown.
-    #[must_use]
-    pub fn post(&self, id: PostId) -> Option<&Post> {
-        self.posts.get(&id)?.as_ref()
-    }
-
-    /// The same for a reference.
-    #[must_use]
-    pub fn post_at(&self, r: &RecordRef) -> Option<&Post> {
-        self.post(r.post()?)
-    }
+/// A cache of up to `entries` posts, two kilobytes each.
+pub(super) fn cache(entries: usize) -> PostCache {
+    RowViews::new(entries)
 }
 
 /// The record of the gate for a post.
@@ -318,8 +167,8 @@ impl Hydrator<'_> {
 
     /// Counters, post gates and the viewer's relation.
     fn post_relations(&self, state: &mut PostState, shown: &[PostId]) -> Result<()> {
-        let muted = self.ctx.viewer.map(|viewer| self.muted_by(viewer)).transpose()?;
-        let mut made = OwnEdges::default();
+        let muted = self.ctx.viewer.map(|viewer| self.mute_set(viewer)).transpose()?;
+        let mut own_edges = OwnEdges::default();
         state.viewers.reserve(shown.len());
         state.base.aggs.reserve(shown.len());
         for &id in shown {
@@ -333,7 +182,7 @@ impl Hydrator<'_> {
             if let Some((viewer, muted)) = self.ctx.viewer.zip(muted.as_deref())
                 && !state.viewers.contains_key(&id)
             {
-                let relation = self.post_viewer(&mut made, muted, &post, agg, viewer)?;
+                let relation = self.post_viewer(&mut own_edges, muted, &post, agg, viewer)?;
                 state.viewers.insert(id, relation);
             } else if self.ctx.signed_in {
                 state.viewers.entry(id).or_default();
@@ -353,17 +202,17 @@ impl Hydrator<'_> {
 
     fn post_viewer(
         &self,
-        made: &mut OwnEdges,
-        muted: &Muted,
+        own_edges: &mut OwnEdges,
+        muted: &MuteSet,
         post: &Post,
         agg: AggRow,
         viewer: ActorId,
     ) -> Result<PostViewer> {
         let root = post.root_target();
-        // What nobody did the viewer did not do.
+        // Where the counter is 0 nobody has liked or reposted, so the viewer's own record is not looked up.
         let mut own = |counter, kind| match agg.get(counter) {
             0 => Ok(None),
-            _ => self.own_edge(made, kind, post.id, viewer),
+            _ => self.own_edge(own_edges, kind, post.id, viewer),
         };
         Ok(PostViewer {
             like: own(Counter::Likes, EdgeKind::Like)?,
@@ -404,7 +253,8 @@ impl Hydrator<'_> {
             let parent = reply.and_then(|r| r.parent.actor).filter(|a| *a != author);
             let root = reply.and_then(|r| r.root.actor).filter(|a| *a != author);
             let embed = post.embedded().and_then(|r| r.actor);
-            // The owners of embedded records that are gone are asked for the viewer's blocks with them.
+            // The owner of an embedded record is read even if the record is gone: the view of what is gone says whether the
+            // viewer and the owner block each other.
             actors.extend(embed);
             pairs.push((post.id, [embed, parent, root]));
         }

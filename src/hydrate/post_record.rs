@@ -8,9 +8,9 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde_json::value::RawValue;
 
-use super::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use super::record::record_cid;
 use crate::repo::dag_cbor;
+use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
 use crate::schema::collections::{self, fixed};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError};
@@ -48,16 +48,6 @@ impl RecordRef {
         Ok(out)
     }
 
-    /// A reference to a post that the store has a number for.
-    pub fn of_post<R: Reader>(r: &R, id: PostId) -> Result<Self, StoreError> {
-        Ok(Self {
-            uri: r.post_uri(id)?.into(),
-            target: Some(Target::Post(id)),
-            actor: Some(id.author),
-            coll: Some(collections::POST),
-        })
-    }
-
     /// The post, if it names one.
     #[must_use]
     pub fn post(&self) -> Option<PostId> {
@@ -86,7 +76,7 @@ impl RecordRef {
 
 /// `reply` of a post.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct ReplyRefs {
     /// The first post of the thread.
     pub root: RecordRef,
     /// The post replied to.
@@ -95,7 +85,7 @@ pub struct Reply {
 
 /// One picture of an images or gallery embed.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct EmbedImage {
     /// The blob's CID.
     pub cid: String,
     /// Alternative text.
@@ -106,11 +96,11 @@ pub struct Image {
 
 /// An embed without a record.
 #[derive(Debug, Clone)]
-pub enum Media {
+pub enum EmbedMedia {
     /// `app.bsky.embed.images`
-    Images(Vec<Image>),
+    Images(Vec<EmbedImage>),
     /// `app.bsky.embed.gallery`; items of unknown types are left out.
-    Gallery(Vec<Image>),
+    Gallery(Vec<EmbedImage>),
     /// `app.bsky.embed.video`
     Video {
         /// The blob's CID.
@@ -143,12 +133,12 @@ pub enum Media {
 #[derive(Debug, Clone)]
 pub enum Embed {
     /// Pictures, a video or a link.
-    Media(Media),
+    Media(EmbedMedia),
     /// `app.bsky.embed.record`
     Record(RecordRef),
     /// `app.bsky.embed.recordWithMedia`; media of an unknown type makes the whole embed invisible, but it still
     /// quotes.
-    RecordWithMedia(RecordRef, Option<Media>),
+    RecordWithMedia(RecordRef, Option<EmbedMedia>),
 }
 
 impl Embed {
@@ -165,8 +155,8 @@ impl Embed {
     #[must_use]
     pub fn site_refs(&self) -> &[(String, String)] {
         match self {
-            Self::Media(Media::External { site_refs, .. })
-            | Self::RecordWithMedia(_, Some(Media::External { site_refs, .. })) => site_refs,
+            Self::Media(EmbedMedia::External { site_refs, .. })
+            | Self::RecordWithMedia(_, Some(EmbedMedia::External { site_refs, .. })) => site_refs,
             _ => &[],
         }
     }
@@ -188,7 +178,7 @@ pub struct PostRecord {
     /// `createdAt`, as written.
     pub created_at: String,
     /// What it replies to.
-    pub reply: Option<Reply>,
+    pub reply: Option<ReplyRefs>,
     /// What it embeds.
     pub embed: Option<Embed>,
     /// Whom facets mention.
@@ -205,7 +195,7 @@ pub fn raw_json(value: &Ipld) -> Box<RawValue> {
     String::from_utf8(out)
         .ok()
         .and_then(|text| RawValue::from_string(text).ok())
-        // The writer always makes valid JSON; null keeps the answer valid if it ever does not.
+        // `write_json` always writes valid JSON. Should it ever not, null keeps the rest of the answer readable.
         .unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
@@ -256,20 +246,20 @@ fn mentions<R: Reader>(r: &R, record: &Ipld) -> Result<Vec<ActorId>, StoreError>
         .filter_map(|f| text(f, "did"));
     let mut out = Vec::new();
     for did in dids {
-        // Whom the store has never seen cannot look at the answer.
+        // An account that the store has never seen cannot be the viewer, and only the viewer is looked for here.
         out.extend(r.actor_id(did)?);
     }
     Ok(out)
 }
 
-fn reply<R: Reader>(r: &R, record: &Ipld) -> Result<Option<Reply>, StoreError> {
+fn reply<R: Reader>(r: &R, record: &Ipld) -> Result<Option<ReplyRefs>, StoreError> {
     let Some(reply) = field(record, "reply") else { return Ok(None) };
     let (Some(root), Some(parent)) = (ref_uri(reply, "root"), ref_uri(reply, "parent")) else {
         return Ok(None);
     };
     let root = RecordRef::resolve(r, root)?;
     let parent = if parent == &*root.uri { root.clone() } else { RecordRef::resolve(r, parent)? };
-    Ok(Some(Reply { root, parent }))
+    Ok(Some(ReplyRefs { root, parent }))
 }
 
 fn embed<R: Reader>(r: &R, value: &Ipld) -> Result<Option<Embed>, StoreError> {
@@ -285,12 +275,12 @@ fn embed<R: Reader>(r: &R, value: &Ipld) -> Result<Option<Embed>, StoreError> {
     })
 }
 
-fn media(value: &Ipld) -> Option<Media> {
+fn media(value: &Ipld) -> Option<EmbedMedia> {
     Some(match kind(value) {
         "app.bsky.embed.images" => {
-            Media::Images(list(value, "images").iter().filter_map(image).collect())
+            EmbedMedia::Images(list(value, "images").iter().filter_map(image).collect())
         }
-        "app.bsky.embed.gallery" => Media::Gallery(
+        "app.bsky.embed.gallery" => EmbedMedia::Gallery(
             list(value, "items")
                 .iter()
                 .take(GALLERY_LIMIT)
@@ -298,8 +288,8 @@ fn media(value: &Ipld) -> Option<Media> {
                 .filter_map(image)
                 .collect(),
         ),
-        // The second is the first with a higher limit on bytes.
-        "app.bsky.embed.video" | "community.blacksky.embed.video" => Media::Video {
+        // The second type is the same as the first; its lexicon allows larger files.
+        "app.bsky.embed.video" | "community.blacksky.embed.video" => EmbedMedia::Video {
             cid: blob(value, "video")?,
             alt: string(value, "alt"),
             aspect_ratio: raw(value, "aspectRatio"),
@@ -307,7 +297,7 @@ fn media(value: &Ipld) -> Option<Media> {
         },
         "app.bsky.embed.external" => {
             let e = field(value, "external")?;
-            Media::External {
+            EmbedMedia::External {
                 uri: string(e, "uri")?,
                 title: string(e, "title")?,
                 description: string(e, "description")?,
@@ -328,8 +318,8 @@ fn site_refs(external: &Ipld) -> Vec<(String, String)> {
         .collect()
 }
 
-fn image(value: &Ipld) -> Option<Image> {
-    Some(Image {
+fn image(value: &Ipld) -> Option<EmbedImage> {
+    Some(EmbedImage {
         cid: blob(value, "image")?,
         alt: string(value, "alt").unwrap_or_default(),
         aspect_ratio: raw(value, "aspectRatio"),

@@ -62,7 +62,8 @@ fn field(reason: Reason) -> &'static str {
 }
 
 impl Hydrator<'_> {
-    /// Whether the viewer wants a notification pushed. Who saved that only followed accounts notify wants that here too.
+    /// Whether the viewer wants a notification pushed. If only followed accounts are to be in the viewer's list, the same
+    /// holds for what is pushed.
     pub fn wants_pushed(&self, viewer: ActorId, row: &NotifRow) -> Result<bool> {
         let preferences = whole(&saved(self.snapshot, viewer)?);
         let of = |key| preferences.get(field(row.reason)).and_then(|held| held.get(key));

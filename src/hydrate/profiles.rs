@@ -3,27 +3,47 @@
 use std::sync::Arc;
 
 use super::actor::{Actor, self_id};
-use super::state::State;
-use super::{Hydrator, Result, fields};
+use super::state::HydrationState;
+use super::{Hydrator, Result};
 use crate::private::subscriptions;
+use crate::repo::fields;
 use crate::schema::{ActorId, Rows, Target, collections as c};
 use crate::store::Reader;
 
+/// Which accounts an answer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShownAccounts {
+    /// Those that are hosted, without their records that are taken down.
+    Hosted,
+    /// All, whatever their status.
+    All,
+}
+
 impl Hydrator<'_> {
-    /// What `profileViewBasic` and `profileView` need.
-    pub fn profiles(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
-        self.profiles_seen(state, ids, self.ctx.include_takedowns)
+    fn shown_accounts(&self) -> ShownAccounts {
+        match self.ctx.include_takedowns {
+            true => ShownAccounts::All,
+            false => ShownAccounts::Hosted,
+        }
     }
 
-    /// What `profileViewDetailed` needs. With `whatever_status` those who are not hosted are there too, for callers
-    /// that answer with the reason.
+    /// What `profileViewBasic` and `profileView` need.
+    pub fn profiles(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
+        self.profiles_seen(state, ids, self.shown_accounts())
+    }
+
+    /// What `profileViewDetailed` needs. [`ShownAccounts::All`] is for callers that answer with the
+    /// reason why an account is not shown.
     pub fn profiles_detailed(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         ids: &[ActorId],
-        whatever_status: bool,
+        shown: ShownAccounts,
     ) -> Result<()> {
-        let include = self.ctx.include_takedowns || whatever_status;
+        let shown = match self.ctx.include_takedowns {
+            true => ShownAccounts::All,
+            false => shown,
+        };
         self.known_followers(state, ids)?;
         for &id in ids {
             if let Some(viewer) = self.ctx.viewer
@@ -45,7 +65,7 @@ impl Hydrator<'_> {
                 known.into_iter().flat_map(|k| &k.sample).map(|other| (*id, *other))
             })
             .collect();
-        self.profiles_seen(state, &all, include)?;
+        self.profiles_seen(state, &all, shown)?;
         self.blocks(state, pairs)?;
         for &id in ids {
             let agg = self.snapshot.agg(Target::Actor(id))?;
@@ -54,7 +74,7 @@ impl Hydrator<'_> {
         self.joined_via(state, ids)
     }
 
-    fn joined_via(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    fn joined_via(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         let uris: Vec<String> = ids
             .iter()
             .filter_map(|id| state.actor(*id)?.profile.as_ref())
@@ -73,8 +93,13 @@ impl Hydrator<'_> {
         self.starter_packs_basic(state, &packs)
     }
 
-    fn profiles_seen(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
-        self.actors(state, ids, include)?;
+    fn profiles_seen(
+        &self,
+        state: &mut HydrationState,
+        ids: &[ActorId],
+        shown: ShownAccounts,
+    ) -> Result<()> {
+        self.actors(state, ids, shown)?;
         self.profile_viewers(state, ids)?;
         let issuers: Vec<ActorId> = ids
             .iter()
@@ -83,14 +108,19 @@ impl Hydrator<'_> {
             .filter(|issuer| !state.actors.contains_key(issuer))
             .collect();
         for issuer in issuers {
-            let actor = self.visible(issuer, include)?;
+            let actor = self.visible(issuer, shown)?;
             state.actors.entry(issuer).or_insert(actor);
         }
         Ok(())
     }
 
     /// Accounts and the labels on them, without the viewer's relation.
-    pub(super) fn actors(&self, state: &mut State, ids: &[ActorId], include: bool) -> Result<()> {
+    pub(super) fn actors(
+        &self,
+        state: &mut HydrationState,
+        ids: &[ActorId],
+        shown: ShownAccounts,
+    ) -> Result<()> {
         state.actors.reserve(ids.len());
         for &id in ids {
             let account = Target::Actor(id);
@@ -99,20 +129,22 @@ impl Hydrator<'_> {
             {
                 continue;
             }
-            let actor = self.visible(id, include)?;
+            let actor = self.visible(id, shown)?;
             self.labels(state, label_subjects(id, actor.as_ref()))?;
-            let hidden = !include && self.label_hides(state, account);
+            let hidden = shown == ShownAccounts::Hosted && self.label_hides(state, account);
             state.actors.insert(id, actor.filter(|_| !hidden));
         }
         Ok(())
     }
 
     /// An account, if the caller may see it.
-    fn visible(&self, id: ActorId, include: bool) -> Result<Option<Arc<Actor>>> {
-        Ok(self
-            .actor(id)?
-            .filter(|actor| include || actor.is_hosted())
-            .map(|actor| if include { actor } else { actor.without_taken_down_records() }))
+    fn visible(&self, id: ActorId, shown: ShownAccounts) -> Result<Option<Arc<Actor>>> {
+        Ok(self.actor(id)?.filter(|actor| shown == ShownAccounts::All || actor.is_hosted()).map(
+            |actor| match shown {
+                ShownAccounts::All => actor,
+                ShownAccounts::Hosted => actor.without_taken_down_records(),
+            },
+        ))
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::fields;
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::schema::rows::RecordRow;
 use crate::schema::{RecordId, Rows};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct ShownRecord {
     /// Which record.
     pub id: RecordId,
     /// Its AT-URI.
@@ -25,13 +25,11 @@ pub struct Record {
     pub value: Json,
     /// `sortAt`: what views call `indexedAt`, milliseconds.
     pub sort: i64,
-    /// When it was indexed, milliseconds.
-    pub indexed: i64,
     /// The labels that its author put on it.
-    pub self_labels: Vec<Label>,
+    pub self_labels: Vec<ShownLabel>,
 }
 
-impl Record {
+impl ShownRecord {
     /// Builds it from its row; `None` if the record is not valid.
     pub fn load(s: &Snapshot, id: RecordId, row: &RecordRow) -> Result<Option<Self>, StoreError> {
         if !row.valid {
@@ -43,7 +41,7 @@ impl Record {
         let created = fields::text(&value, "createdAt");
         let self_labels = own_labels(&s.did(id.actor)?, &uri, &cid, created, &labels);
         let value = Json(Arc::new(value));
-        Ok(Some(Self { id, uri, cid, value, sort: row.sort, indexed: row.indexed, self_labels }))
+        Ok(Some(Self { id, uri, cid, value, sort: row.sort, self_labels }))
     }
 }
 
@@ -55,13 +53,13 @@ pub fn own_labels(
     cid: &str,
     created: Option<&str>,
     vals: &[String],
-) -> Vec<Label> {
-    // Nearly all have none.
+) -> Vec<ShownLabel> {
+    // Nearly no record has labels of its own.
     if vals.is_empty() {
         return Vec::new();
     }
     let cts = datetime::format_ms(created.map_or(0, datetime::normalize_ms));
-    let label = |val: &String| Label {
+    let label = |val: &String| ShownLabel {
         src: Arc::clone(author),
         uri: Arc::clone(uri),
         cid: Some(cid.to_owned()),

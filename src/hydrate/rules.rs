@@ -1,10 +1,10 @@
-//! Rules over a [`State`]: who and what is hidden from whom.
+//! Rules over a [`HydrationState`]: who and what is hidden from whom.
 
-use super::state::State;
+use super::state::HydrationState;
 use crate::schema::rows::AccountStatus;
 use crate::schema::{ActorId, Target};
 
-impl State {
+impl HydrationState {
     /// Taken down here, by a label, or suspended upstream.
     #[must_use]
     pub fn is_taken_down(&self, id: ActorId) -> bool {

@@ -7,28 +7,21 @@
 //! - A pair agrees: the document's `site` is the publication's URI, or no publication.
 //! - Where one of the two is hidden, so is the other.
 
-use super::post::PostState;
-use super::state::State;
-use super::{Hydrator, Result, fields};
+use super::post_state::{PostState, SitePair};
+use super::state::HydrationState;
+use super::{Hydrator, Result};
+use crate::repo::fields;
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections as c};
 
-/// The records behind a link.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SitePair {
-    /// `site.standard.document`
-    pub document: Option<RecordId>,
-    /// `site.standard.publication`
-    pub publication: Option<RecordId>,
-}
-
-struct Found {
+/// A record that a link names, and what decides whether it is shown.
+struct SiteRecord {
     id: RecordId,
     uri: String,
     site: String,
     hidden: bool,
 }
 
-impl Found {
+impl SiteRecord {
     fn is_document(&self) -> bool {
         self.id.coll == c::SITE_DOCUMENT
     }
@@ -62,8 +55,8 @@ impl Hydrator<'_> {
     }
 
     /// The records that `uris` name, for a link that is yet to be posted. A document brings its publication along.
-    pub fn site_pair(&self, state: &mut State, uris: &[String]) -> Result<SitePair> {
-        let mut found: Vec<Found> = Vec::new();
+    pub fn site_pair(&self, state: &mut HydrationState, uris: &[String]) -> Result<SitePair> {
+        let mut found: Vec<SiteRecord> = Vec::new();
         for uri in uris {
             found.extend(self.site_record(state, uri, None)?);
         }
@@ -81,10 +74,10 @@ impl Hydrator<'_> {
 
     fn site_record(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         uri: &str,
         cid: Option<&str>,
-    ) -> Result<Option<Found>> {
+    ) -> Result<Option<SiteRecord>> {
         let id = self.snapshot.target(uri)?.and_then(Target::record);
         let of_site = |id: &RecordId| [c::SITE_DOCUMENT, c::SITE_PUBLICATION].contains(&id.coll);
         let Some(id) = id.filter(of_site) else { return Ok(None) };
@@ -92,15 +85,17 @@ impl Hydrator<'_> {
         let shown = state.record(id).cloned();
         let hidden = shown.is_none();
         let record = if hidden { self.load_record(id)? } else { shown };
-        Ok(record.filter(|record| cid.is_none_or(|cid| cid == record.cid)).map(|record| Found {
-            id,
-            uri: record.uri.to_string(),
-            site: fields::string(&record.value, "site").unwrap_or_default(),
-            hidden,
+        Ok(record.filter(|record| cid.is_none_or(|cid| cid == record.cid)).map(|record| {
+            SiteRecord {
+                id,
+                uri: record.uri.to_string(),
+                site: fields::string(&record.value, "site").unwrap_or_default(),
+                hidden,
+            }
         }))
     }
 
-    fn site_owners(&self, state: &mut State, pair: SitePair) -> Result<()> {
+    fn site_owners(&self, state: &mut HydrationState, pair: SitePair) -> Result<()> {
         let owners = [pair.document, pair.publication].into_iter().flatten();
         let owners: Vec<ActorId> = owners.map(|id| id.actor).collect();
         self.profiles(state, &owners)
@@ -108,7 +103,7 @@ impl Hydrator<'_> {
 }
 
 /// Hides what belongs to something hidden.
-fn hide_pairs(found: &mut [Found]) {
+fn hide_pairs(found: &mut [SiteRecord]) {
     let pairs: Vec<(RecordId, RecordId)> = found
         .iter()
         .filter(|f| f.is_document())
@@ -118,7 +113,7 @@ fn hide_pairs(found: &mut [Found]) {
         })
         .collect();
     for (document, publication) in pairs {
-        let of_pair = |f: &&mut Found| f.id == document || f.id == publication;
+        let of_pair = |f: &&mut SiteRecord| f.id == document || f.id == publication;
         if found.iter().any(|f| f.hidden && (f.id == document || f.id == publication)) {
             found.iter_mut().filter(of_pair).for_each(|f| f.hidden = true);
         }
@@ -126,7 +121,7 @@ fn hide_pairs(found: &mut [Found]) {
 }
 
 /// What a post pinned: both have to be there, and to agree.
-fn pinned(found: &mut [Found]) -> Option<SitePair> {
+fn pinned(found: &mut [SiteRecord]) -> Option<SitePair> {
     hide_pairs(found);
     let document = found.iter().find(|f| f.is_document() && !f.hidden);
     let publication = found.iter().find(|f| !f.is_document() && !f.hidden);
@@ -140,7 +135,7 @@ fn pinned(found: &mut [Found]) -> Option<SitePair> {
 }
 
 /// The first document with its publication, or else the first publication.
-fn latest(found: &mut [Found]) -> Option<SitePair> {
+fn latest(found: &mut [SiteRecord]) -> Option<SitePair> {
     hide_pairs(found);
     let mut publications = found.iter().filter(|f| !f.is_document() && !f.hidden);
     let Some(document) = found.iter().find(|f| f.is_document() && !f.hidden) else {

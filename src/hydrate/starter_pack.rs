@@ -1,59 +1,35 @@
-//! Starter packs as they are shown on their own: list, feeds and a sample of the members. And who opted out of a list.
+//! Starter packs as they are shown on their own: list, feeds and a sample of the members.
 //!
 //! # Invariants
 //! - A sample is of the newest `CANDIDATES` members, so its cost does not grow with the list.
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
+use super::edges::{ListItem, OptedOut};
 use super::graph::is_reference_list;
-use super::state::State;
-use super::{Hydrator, ListItem, Result, fields};
-use crate::schema::rows::{Counter, EdgeKind, RecordRow, rev_prefix};
-use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
-use crate::store::{Ks, Reader};
+use super::state::{HydrationState, SampleItem, StarterPack};
+use super::{Hydrator, Result};
+use crate::repo::fields;
+use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
+use crate::schema::{RecordId, Rows, Target, collections as c};
+use crate::store::{Ks, Reader, RowViews};
 
 /// Members that the sample is taken from.
 const CANDIDATES: usize = 50;
 /// Members shown.
 const SAMPLE: usize = 12;
-/// Opt-outs of one account that are looked at.
-const MAX_OPT_OUTS: usize = 1_000;
 
-/// The lists that an account asks not to be on, with the key of the record; mostly none.
-pub(super) type OptOuts = Option<Arc<FxHashMap<RecordId, Rkey>>>;
+/// The newest members of lists, by list.
+pub(super) type NewestMembersCache = RowViews<Arc<[ListItem]>>;
 
-/// What they take, bytes.
-pub(super) fn weight(opt_outs: &OptOuts) -> u64 {
-    96 + opt_outs.as_ref().map_or(0, |held| 64 + 28 * held.capacity() as u64)
-}
-
-/// What a starter pack holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StarterPack {
-    /// The list of its members, if the store has a number for it.
-    pub list: Option<RecordId>,
-    /// Its feeds, in the pack's order.
-    pub feeds: Vec<RecordId>,
-    /// Members with the most followers.
-    pub sample: Vec<SampleItem>,
-}
-
-/// A member in the sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SampleItem {
-    /// The list item, as AT-URI.
-    pub uri: String,
-    /// Who.
-    pub member: ActorId,
-    /// Does not want to be on the list; only its owner gets to know.
-    pub opted_out: bool,
+/// A cache of the newest members of up to `entries` lists, eight hundred bytes each.
+pub(super) fn cache(entries: usize) -> NewestMembersCache {
+    RowViews::new(entries)
 }
 
 impl Hydrator<'_> {
     /// What `starterPackView` needs.
-    pub fn starter_packs(&self, state: &mut State, ids: &[RecordId]) -> Result<()> {
+    pub fn starter_packs(&self, state: &mut HydrationState, ids: &[RecordId]) -> Result<()> {
         self.starter_packs_basic(state, ids)?;
         for &id in ids {
             let Some(record) = state.record(id).map(|record| record.value.clone()) else {
@@ -79,7 +55,7 @@ impl Hydrator<'_> {
     }
 
     /// The members of a list that have the most followers among its newest.
-    fn sample(&self, state: &mut State, list: RecordId) -> Result<Vec<SampleItem>> {
+    fn sample(&self, state: &mut HydrationState, list: RecordId) -> Result<Vec<SampleItem>> {
         let owner = self.ctx.viewer == Some(list.actor);
         let items = self.candidates(list)?;
         if !owner {
@@ -111,10 +87,10 @@ impl Hydrator<'_> {
 
     /// The newest members of a list, as [`Self::list_items`] gives them.
     fn candidates(&self, list: RecordId) -> Result<Vec<ListItem>> {
-        // Whatever changes the items of a list changes one of these rows.
+        // Cached by the rows of the list's members: every change of the items changes one of them.
         let row = rev_prefix(EdgeKind::ListItem, Target::Record(list));
-        let held = self.snapshot.view(&self.shared.candidates, (Ks::Rev, &row), || {
-            Ok((self.newest_items(list, None, CANDIDATES, false)?.items.into(), true))
+        let held = self.snapshot.view(&self.shared.newest_members, (Ks::Rev, &row), || {
+            Ok((self.newest_items(list, None, CANDIDATES, OptedOut::Kept)?.items.into(), true))
         })?;
         if self.may_leave(list)? {
             for item in held.iter() {
@@ -131,38 +107,6 @@ impl Hydrator<'_> {
         let target = self.snapshot.target(uri)?;
         Ok(target.and_then(Target::record).filter(|id| id.coll == coll))
     }
-
-    /// The record by which `member` asks not to be on `list`, as AT-URI.
-    pub fn opt_out(&self, list: RecordId, member: ActorId) -> Result<Option<String>> {
-        let held = self.opt_outs(member)?;
-        let rkey = held.as_ref().and_then(|held| held.get(&list));
-        let id = rkey.map(|rkey| RecordId { actor: member, coll: c::LIST_OPT_OUT, rkey: *rkey });
-        id.map(|id| self.snapshot.uri(id)).transpose()
-    }
-
-    fn opt_outs(&self, member: ActorId) -> Result<OptOuts> {
-        let prefix = Key::new().actor(member).u32(c::LIST_OPT_OUT.0);
-        self.snapshot.view(&self.shared.opt_outs, (Ks::Record, &prefix), || {
-            let mut rows = Vec::new();
-            self.snapshot.scan_prefix(Ks::Record, &prefix, &mut |key, value| {
-                let row = RecordRow::decode(value).filter(|row| row.valid);
-                rows.extend(RecordId::from_bytes(key).zip(row));
-                rows.len() < MAX_OPT_OUTS
-            })?;
-            let (mut held, mut settled) = (FxHashMap::default(), true);
-            for (id, row) in rows {
-                let value = self.snapshot.unpack(&row.packed)?;
-                let subject = fields::text(&value, "subject").unwrap_or_default();
-                match self.snapshot.target(subject)? {
-                    Some(Target::Record(list)) => _ = held.entry(list).or_insert(id.rkey),
-                    Some(_) => {}
-                    // The store may get to know it later.
-                    None => settled = false,
-                }
-            }
-            Ok((Some(Arc::new(held)).filter(|held| !held.is_empty()), settled))
-        })
-    }
 }
 
 #[cfg(test)]
@@ -171,6 +115,7 @@ mod tests {
     use super::super::testing::{Fixture, seen_by};
     use super::*;
     use crate::schema::rows::rev_key;
+    use crate::schema::{ActorId, Rows};
 
     fn newest(f: &Fixture, list: RecordId, viewer: ActorId) -> Vec<ActorId> {
         f.hydrate(&seen_by(Some(viewer)), |h| {

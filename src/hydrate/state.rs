@@ -6,10 +6,12 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
+use super::Hydrator;
 use super::actor::Actor;
-use super::on_list::Asked;
-use super::record::Record;
-use super::{Against, HydrateCtx, Hydrator, StarterPack};
+use super::block_set::BlockSet;
+use super::context::HydrateCtx;
+use super::list_membership::ListLookups;
+use super::record::ShownRecord;
 use crate::moderation::SubjectLabels;
 use crate::private::subscriptions::Subscription;
 use crate::schema::rows::AggRow;
@@ -17,7 +19,7 @@ use crate::schema::{ActorId, RecordId, Target};
 
 /// Everything that is known for one answer.
 #[derive(Default)]
-pub struct State {
+pub struct HydrationState {
     /// Who asks.
     pub ctx: HydrateCtx,
     /// What image URLs begin with.
@@ -37,7 +39,7 @@ pub struct State {
     /// Labels by subject.
     pub labels: FxHashMap<Target, SubjectLabels>,
     /// Lists, feed generators, starter packs and labelers; `None` for those that are not to be shown.
-    pub records: FxHashMap<RecordId, Option<Record>>,
+    pub records: FxHashMap<RecordId, Option<ShownRecord>>,
     /// How the viewer and a list relate.
     pub list_viewers: FxHashMap<RecordId, ListViewer>,
     /// The viewer's like of a feed generator or labeler, as AT-URI.
@@ -46,10 +48,10 @@ pub struct State {
     pub subscriptions: FxHashMap<ActorId, Subscription>,
     /// Whom the viewer follows among the followers of an account.
     pub known_followers: FxHashMap<ActorId, KnownFollowers>,
-    /// Whom accounts keep away, as far as it was asked.
-    pub(super) against: FxHashMap<ActorId, Arc<Against>>,
-    /// Lists whose members were asked for.
-    pub(super) listed: FxHashMap<RecordId, Asked>,
+    /// Whom accounts block, as far as this answer asked.
+    pub(super) block_sets: FxHashMap<ActorId, Arc<BlockSet>>,
+    /// What this answer knows of who is on which list.
+    pub(super) list_lookups: ListLookups,
     /// Blocks in either direction between two accounts, the smaller number first.
     pub blocks: FxHashMap<(ActorId, ActorId), bool>,
     /// Starter packs by the URI that a profile names.
@@ -118,21 +120,43 @@ pub struct KnownFollowers {
     pub sample: Vec<ActorId>,
 }
 
+/// What a starter pack holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StarterPack {
+    /// The list of its members, if the store has a number for it.
+    pub list: Option<RecordId>,
+    /// Its feeds, in the pack's order.
+    pub feeds: Vec<RecordId>,
+    /// Members with the most followers.
+    pub sample: Vec<SampleItem>,
+}
+
+/// A member in the sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleItem {
+    /// The list item, as AT-URI.
+    pub uri: String,
+    /// Who.
+    pub member: ActorId,
+    /// Does not want to be on the list; only its owner gets to know.
+    pub opted_out: bool,
+}
+
 impl Hydrator<'_> {
     /// An empty state for this request.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> HydrationState {
         let settings = self.shared.settings();
-        State {
+        HydrationState {
             ctx: self.ctx.clone(),
             images: Arc::clone(&settings.images),
             videos: Arc::clone(&settings.videos),
-            ..State::default()
+            ..HydrationState::default()
         }
     }
 }
 
-impl State {
+impl HydrationState {
     /// An account, if it may be shown.
     #[must_use]
     pub fn actor(&self, id: ActorId) -> Option<&Arc<Actor>> {
@@ -141,7 +165,7 @@ impl State {
 
     /// A list, feed generator, starter pack or labeler, if it may be shown.
     #[must_use]
-    pub fn record(&self, id: RecordId) -> Option<&Record> {
+    pub fn record(&self, id: RecordId) -> Option<&ShownRecord> {
         self.records.get(&id)?.as_ref()
     }
 
@@ -164,7 +188,7 @@ impl State {
     }
 }
 
-/// The key of two accounts in [`State::blocks`].
+/// The key of two accounts in [`HydrationState::blocks`].
 #[must_use]
 pub fn pair(a: ActorId, b: ActorId) -> (ActorId, ActorId) {
     if a <= b { (a, b) } else { (b, a) }

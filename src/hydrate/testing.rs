@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{HydrateCtx, Hydrator, Settings, Shared};
+use super::{HydrateCtx, HydrationSettings, Hydrator, Shared};
 use crate::private::{self, Kind, Mute, Takedown};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{
@@ -12,8 +12,7 @@ use crate::schema::rows::{
     RecordRow, SubjectCid, actor_key, fwd_key, handle_key, order_item_key, order_post_key,
     post_flags, rev_key,
 };
-use crate::schema::{ActorId, PostId, RecordId, Rkey, Target, collections as c};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, Store, Tx, Writer};
 use crate::syntax::{cid, datetime};
 
@@ -31,10 +30,10 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with(Settings::new("https://appview.example"))
+        Self::with(HydrationSettings::new("https://appview.example"))
     }
 
-    pub(crate) fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: HydrationSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();
@@ -100,13 +99,14 @@ impl Fixture {
             let id = RecordId { actor, coll: tx.intern_coll(&nsid)?, rkey: tx.intern_rkey(&rkey)? };
             let value = dag_cbor::from_json(&value);
             let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
-            let created = super::fields::text(&value, "createdAt").map(datetime::normalize_ms);
+            let created =
+                crate::repo::fields::text(&value, "createdAt").map(datetime::normalize_ms);
             let sort = created.unwrap_or(NOW).min(NOW);
             let packed = tx.pack(&value)?;
             let row = RecordRow { cid: digest, indexed: NOW, sort, valid: true, packed };
             tx.put(Ks::Record, &id.to_bytes(), &row.encode());
             tx.touch(actor);
-            let named = |key| super::fields::string(&value, key);
+            let named = |key| crate::repo::fields::string(&value, key);
             match id.coll {
                 c::LISTBLOCK => {
                     let list = tx.intern_target(&named("subject").unwrap())?.unwrap();

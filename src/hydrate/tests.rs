@@ -10,7 +10,7 @@ use crate::store::{Ks, Reader};
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 
-fn relation(f: &Fixture, viewer: ActorId, other: ActorId) -> (State, ProfileViewer) {
+fn relation(f: &Fixture, viewer: ActorId, other: ActorId) -> (HydrationState, ProfileViewer) {
     f.hydrate(&seen_by(Some(viewer)), |h| {
         let mut state = h.state();
         h.profiles(&mut state, &[other]).unwrap();
@@ -71,35 +71,35 @@ fn who_is_not_hosted_is_not_there() {
     let f = Fixture::new();
     let (alice, bob, labeler) = (f.account("alice"), f.account("bob"), f.account("labeler"));
     let anonymous = seen_by(None);
-    let shown = |ctx: &HydrateCtx, whatever| {
+    let shown = |ctx: &HydrateCtx, which| {
         f.hydrate(ctx, |h| {
             let mut state = h.state();
-            h.profiles_detailed(&mut state, &[bob], whatever).unwrap();
+            h.profiles_detailed(&mut state, &[bob], which).unwrap();
             (state.actor(bob).is_some(), state.is_taken_down(bob), state.is_deactivated(bob))
         })
     };
-    assert_eq!(shown(&anonymous, false), (true, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (true, false, false));
     f.update(bob, |row| row.status = AccountStatus::Deactivated);
-    assert_eq!(shown(&anonymous, false), (false, false, false));
-    assert_eq!(shown(&anonymous, true), (true, false, true));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (true, false, true));
     f.update(bob, |row| row.status = AccountStatus::Suspended);
-    assert_eq!(shown(&anonymous, true), (true, true, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (true, true, false));
     f.update(bob, |row| row.status = AccountStatus::Deleted);
-    assert_eq!(shown(&anonymous, true), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::All), (false, false, false));
     f.update(bob, |row| row.status = AccountStatus::Active);
     f.label(labeler, Target::Actor(bob), "!takedown");
-    assert_eq!(shown(&anonymous, false), (true, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (true, false, false));
     let labels = |redact| HydrateCtx {
         labelers: [(labeler, redact)].into_iter().collect(),
         ..seen_by(Some(alice))
     };
-    assert_eq!(shown(&labels(false), false), (true, false, false));
-    assert_eq!(shown(&labels(true), false), (false, true, false));
-    assert_eq!(shown(&labels(true), true), (true, true, false));
+    assert_eq!(shown(&labels(false), ShownAccounts::Hosted), (true, false, false));
+    assert_eq!(shown(&labels(true), ShownAccounts::Hosted), (false, true, false));
+    assert_eq!(shown(&labels(true), ShownAccounts::All), (true, true, false));
     f.take_down(Target::Actor(bob));
-    assert_eq!(shown(&anonymous, false), (false, false, false));
+    assert_eq!(shown(&anonymous, ShownAccounts::Hosted), (false, false, false));
     let operator = HydrateCtx { include_takedowns: true, ..seen_by(None) };
-    assert_eq!(shown(&operator, false), (true, true, false));
+    assert_eq!(shown(&operator, ShownAccounts::Hosted), (true, true, false));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn known_followers_by_either_way_of_reading() {
     let known = |viewer| {
         f.hydrate(&seen_by(Some(viewer)), |h| {
             let mut state = h.state();
-            h.profiles_detailed(&mut state, &[star], false).unwrap();
+            h.profiles_detailed(&mut state, &[star], ShownAccounts::Hosted).unwrap();
             state.known_followers.get(&star).map(|k| (k.count, k.sample.len()))
         })
     };
@@ -199,7 +199,8 @@ fn only_so_many_list_blocks_of_an_account_are_looked_at() {
     let block = json!({ "$type": "app.bsky.graph.listblock", "subject": uri,
         "createdAt": "2023-03-01T00:00:00.000Z" });
     f.record(alice, "app.bsky.graph.listblock", "3kaaaaaaaaa2a", block);
-    let blocked = || f.hydrate(&seen_by(None), |h| h.against(alice).unwrap().blocked_lists.clone());
+    let blocked =
+        || f.hydrate(&seen_by(None), |h| h.block_set(alice).unwrap().blocked_lists.clone());
     assert_eq!(blocked(), [list]);
     let older = |n: std::ops::Range<u64>| {
         f.write(move |tx| {
@@ -246,9 +247,9 @@ fn a_page_of_a_list_passes_over_a_bounded_number_of_items() {
 
 #[test]
 fn verifications_of_trusted_verifiers_count() {
-    let settings = Settings {
+    let settings = HydrationSettings {
         trusted_verifiers: vec!["did:plc:trusted".into()],
-        ..Settings::new("https://appview.example")
+        ..HydrationSettings::new("https://appview.example")
     };
     let f = Fixture::with(settings);
     let (bob, trusted, other) = (f.account("bob"), f.account("trusted"), f.account("other"));
@@ -263,6 +264,6 @@ fn verifications_of_trusted_verifiers_count() {
     let actor = verified();
     assert_eq!(actor.verifications[0].issuer, trusted);
     assert_eq!(actor.verifications[0].uri, "at://did:plc:trusted/app.bsky.graph.verification/v1");
-    f.shared.reload(Settings::new("https://appview.example"));
+    f.shared.reload(HydrationSettings::new("https://appview.example"));
     assert_eq!(verified().verifications.len(), 0);
 }

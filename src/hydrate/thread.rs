@@ -6,8 +6,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::made::OwnEdges;
-use super::post::{KnownLikers, PostState};
+use super::own_edges::OwnEdges;
+use super::post_state::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::schema::rows::{Counter, EdgeKind};
 use crate::schema::{ActorId, PostId, Rows, Target, each_reply, replies};
@@ -19,7 +19,7 @@ const MAX_BELOW: usize = 4_000;
 const MAX_REPLIES: usize = 20_000;
 /// Posts in the line of the author's own replies.
 const MAX_OP_THREAD: usize = 1_000;
-/// How many likers are known to the viewer: looked for among so many, so many shown.
+/// Among so many of the latest likers those whom the viewer follows are looked for, and so many of these are shown.
 const KNOWN_LIKERS: (usize, usize) = (500, 3);
 
 /// Which posts a thread has.
@@ -84,7 +84,7 @@ impl Hydrator<'_> {
 
     /// The newest replies to a post.
     fn replies(&self, state: &mut PostState, parent: PostId, limit: usize) -> Result<Vec<PostId>> {
-        // Most posts have none, and their counters are shown anyway.
+        // Most posts have no replies, and the counters that say so are needed for the view anyway.
         if !self.post_agg(state, parent)?.has_replies() {
             return Ok(Vec::new());
         }
@@ -103,7 +103,7 @@ impl Hydrator<'_> {
     /// Hydrates the posts of a thread, and which of them the author of their root likes.
     pub fn thread_posts(&self, state: &mut PostState, thread: &ThreadSkeleton) -> Result<()> {
         self.posts(state, &thread.posts)?;
-        let mut made = OwnEdges::default();
+        let mut own_edges = OwnEdges::default();
         for id in &thread.posts {
             let root_author = state.post(*id).and_then(|p| match &p.record.reply {
                 Some(reply) => reply.root.actor,
@@ -113,7 +113,7 @@ impl Hydrator<'_> {
             if state.base.agg(Target::Post(*id)).get(Counter::Likes) == 0 {
                 continue;
             }
-            if let Some(like) = self.own_edge(&mut made, EdgeKind::Like, *id, author)? {
+            if let Some(like) = self.own_edge(&mut own_edges, EdgeKind::Like, *id, author)? {
                 state.root_author_likes.insert(*id, like);
             }
         }
@@ -146,7 +146,7 @@ impl Hydrator<'_> {
             }
             match next {
                 None => break,
-                // Replies in a circle are no line.
+                // References by URI allow posts that reply to one another in a circle: that is no line.
                 Some((_, id)) if line.contains(&id) => return Ok(None),
                 Some((_, id)) => line.push(id),
             }
@@ -188,10 +188,10 @@ impl Hydrator<'_> {
             fans.push(fan.actor);
             fans.len() < latest
         })?;
-        let ties = self.ties(viewer)?;
+        let sets = self.follow_sets(viewer)?;
         let mut known = Vec::new();
         for fan in fans {
-            let follows = match &ties.follows {
+            let follows = match &sets.follows {
                 Some(follows) => follows.places.contains_key(&fan),
                 None => self.snapshot.fan(EdgeKind::Follow, Target::Actor(fan), viewer)?.is_some(),
             };

@@ -4,8 +4,8 @@
 //! it: an account whose newest entry below the cursor is older than the last entry of the page is never read.
 //!
 //! # Invariants
-//! - What is remembered is only an upper bound: entries come from the snapshot. A forgotten or stale bound costs a
-//!   read or hides an entry that was deleted meanwhile, never one that is there.
+//! - The remembered times only tell which feeds cannot be on a page; entries always come from the snapshot. So a time
+//!   that is out of date costs a read in vain at worst, and never hides an entry that is there.
 
 use std::collections::BinaryHeap;
 
@@ -23,7 +23,7 @@ use crate::store::{ActorCache, Ks, Reader, Snapshot, Store, prefix_end};
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
 const MAX_SOURCES: usize = 20_000;
 /// Times remembered of each account.
-const RECENT: usize = 6;
+const MAX_TIMES: usize = 6;
 /// Entries read from a feed at once, at first and at most.
 const CHUNK: (usize, usize) = (4, 64);
 
@@ -66,52 +66,61 @@ impl FeedItem {
 
 /// The newest times in an account's feed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Recent {
-    times: [i64; RECENT],
+pub(super) struct NewestTimes {
+    times: [i64; MAX_TIMES],
     len: usize,
 }
 
-impl Recent {
+impl NewestTimes {
     /// A time at or below `cursor` that no entry at or below it exceeds; `None` if there is none.
     fn bound(&self, cursor: i64) -> Option<i64> {
         let known = self.times.get(..self.len).unwrap_or_default();
         match known.iter().find(|t| **t <= cursor) {
             Some(t) => Some(*t),
-            // All that is known is newer; older entries may follow.
-            None if self.len == RECENT => known.last().map(|t| cursor.min(*t)),
+            // All times that are known are newer than the cursor. The account may have older entries that are not.
+            None if self.len == MAX_TIMES => known.last().map(|t| cursor.min(*t)),
             None => None,
         }
     }
 }
 
-/// The newest times of many accounts.
-pub struct Activity(ActorCache<Recent>);
+/// The newest times, by account.
+pub(super) type NewestTimesCache = ActorCache<NewestTimes>;
 
-impl Activity {
-    /// Remembers up to `entries` accounts of `store`.
-    #[must_use]
-    pub fn new(store: &Store, entries: usize) -> Self {
-        Self(ActorCache::new(store, entries))
-    }
+/// A cache of the newest times of up to `entries` accounts.
+pub(super) fn cache(store: &Store, entries: usize) -> NewestTimesCache {
+    ActorCache::new(store, entries)
+}
 
-    fn get(&self, s: &Snapshot, actor: ActorId) -> Result<Recent> {
-        self.0.get(s, actor, || {
-            let mut recent = Recent::default();
-            s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
-                let row = FeedRow::decode(k, v);
-                if let (Some((_, row)), Some(slot)) = (row, recent.times.get_mut(recent.len)) {
-                    *slot = row.sort;
-                    recent.len += 1;
-                }
-                recent.len < RECENT
-            })?;
-            Ok(recent)
-        })
+fn load_newest_times(s: &Snapshot, actor: ActorId) -> Result<NewestTimes> {
+    let mut newest = NewestTimes::default();
+    s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
+        let row = FeedRow::decode(k, v);
+        if let (Some((_, row)), Some(slot)) = (row, newest.times.get_mut(newest.len)) {
+            *slot = row.sort;
+            newest.len += 1;
+        }
+        newest.len < MAX_TIMES
+    })?;
+    Ok(newest)
+}
+
+/// Which entries of a feed are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FeedEntries {
+    All,
+    /// No reposts.
+    Posts,
+}
+
+impl FeedEntries {
+    fn admit(self, row: &FeedRow) -> bool {
+        self == Self::All || row.repost_of.is_none()
     }
 }
 
 /// One account's feed while it is merged.
-struct Source {
+struct FeedReader {
     actor: ActorId,
     /// Read but not merged, the newest last.
     ready: Vec<FeedRow>,
@@ -120,7 +129,7 @@ struct Source {
     chunk: usize,
 }
 
-impl Source {
+impl FeedReader {
     fn new(actor: ActorId, from: Option<i64>) -> Self {
         let prefix = feed_prefix(actor);
         let next = match from {
@@ -130,7 +139,7 @@ impl Source {
         Self { actor, ready: Vec::new(), next: Some(next), chunk: CHUNK.0 }
     }
 
-    fn fill(&mut self, s: &Snapshot, posts_only: bool) -> Result<()> {
+    fn fill(&mut self, s: &Snapshot, entries: FeedEntries) -> Result<()> {
         while self.ready.is_empty() {
             let Some(lo) = self.next.take() else { return Ok(()) };
             let end = prefix_end(&feed_prefix(self.actor));
@@ -139,7 +148,7 @@ impl Source {
             s.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
                 read += 1;
                 let row = FeedRow::decode(k, v).map(|(_, row)| row);
-                ready.extend(row.filter(|r| !posts_only || r.repost_of.is_none()));
+                ready.extend(row.filter(|r| entries.admit(r)));
                 if read == chunk {
                     // The key after this one.
                     last = Some(Key::new().bytes(k).u8(0));
@@ -159,21 +168,22 @@ fn merge(
     h: &Hydrator<'_>,
     actors: impl Iterator<Item = ActorId>,
     cursor: Option<&TimeCursor>,
-    posts_only: bool,
+    entries: FeedEntries,
     into: &mut Collector<'_, FeedItem>,
 ) -> Result<()> {
     let from = cursor.map(|c| c.ms);
     let mut heap = BinaryHeap::new();
     for actor in actors {
-        let recent = h.shared.activity.get(h.snapshot, actor)?;
+        let load = || load_newest_times(h.snapshot, actor);
+        let newest = h.shared.newest_times.get(h.snapshot, actor, load)?;
         heap.extend(
-            recent.bound(from.unwrap_or(i64::MAX)).map(|bound| (bound, actor.0, usize::MAX)),
+            newest.bound(from.unwrap_or(i64::MAX)).map(|bound| (bound, actor.0, usize::MAX)),
         );
     }
-    let mut open: Vec<Source> = Vec::new();
+    let mut open: Vec<FeedReader> = Vec::new();
     while let Some((_, actor, at)) = heap.pop() {
         let at = if at == usize::MAX {
-            open.push(Source::new(ActorId(actor), from));
+            open.push(FeedReader::new(ActorId(actor), from));
             open.len() - 1
         } else {
             let Some(source) = open.get_mut(at) else { continue };
@@ -185,7 +195,7 @@ fn merge(
             at
         };
         let Some(source) = open.get_mut(at) else { continue };
-        source.fill(h.snapshot, posts_only)?;
+        source.fill(h.snapshot, entries)?;
         heap.extend(source.ready.last().map(|row| (row.sort, actor, at)));
     }
     Ok(())
@@ -200,16 +210,16 @@ impl Hydrator<'_> {
         limit: usize,
         cursor: Option<&TimeCursor>,
     ) -> Result<Page<FeedItem>> {
-        let ties = self.ties(viewer)?;
-        let many = if ties.follows.is_none() { Some(self.read_follows(viewer)?) } else { None };
-        let held = ties.follows.iter().flat_map(|follows| &follows.ids);
+        let sets = self.follow_sets(viewer)?;
+        let many = if sets.follows.is_none() { Some(self.read_follows(viewer)?) } else { None };
+        let held = sets.follows.iter().flat_map(|follows| &follows.ids);
         let follows = held.chain(many.iter().flatten()).copied().filter(|id| *id != viewer);
         let tie = |item: &FeedItem| self.feed_item_cid(item);
         let mut others = Collector::new(limit, cursor);
-        merge(self, follows, cursor, false, &mut others)?;
+        merge(self, follows, cursor, FeedEntries::All, &mut others)?;
         let others = others.rows(tie)?;
         let mut own = Collector::new(limit, cursor);
-        merge(self, std::iter::once(viewer), cursor, false, &mut own)?;
+        merge(self, std::iter::once(viewer), cursor, FeedEntries::All, &mut own)?;
         let mut own = own.rows(tie)?;
         let own_limit = limit.min(10).max(limit - others.len().min(limit));
         let more_own = own.len() > own_limit;
@@ -250,7 +260,7 @@ impl Hydrator<'_> {
             read < MAX_SOURCES
         })?;
         let mut items = Collector::new(limit, cursor);
-        merge(self, members.into_iter(), cursor, true, &mut items)?;
+        merge(self, members.into_iter(), cursor, FeedEntries::Posts, &mut items)?;
         items.page(|item| self.feed_item_cid(item))
     }
 

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use super::shared::{Against, Muted, Ties};
-use super::state::{ProfileViewer, State};
+use super::block_set::BlockSet;
+use super::follow_sets::FollowSets;
+use super::mute_set::MuteSet;
+use super::state::{HydrationState, ProfileViewer};
 use super::{Hydrator, Result};
 use crate::private;
 use crate::schema::rows::EdgeKind;
@@ -13,16 +15,15 @@ use crate::store::Reader;
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {
-    pub(super) id: ActorId,
-    /// Whom it keeps away.
-    pub against: Arc<Against>,
-    pub(super) muted: Arc<Muted>,
-    pub(super) ties: Arc<Ties>,
+    id: ActorId,
+    blocks: Arc<BlockSet>,
+    mutes: Arc<MuteSet>,
+    follows: Arc<FollowSets>,
 }
 
 impl Hydrator<'_> {
     /// Adds the viewer's relation to `ids`.
-    pub fn profile_viewers(&self, state: &mut State, ids: &[ActorId]) -> Result<()> {
+    pub fn profile_viewers(&self, state: &mut HydrationState, ids: &[ActorId]) -> Result<()> {
         if !self.ctx.signed_in {
             return Ok(());
         }
@@ -44,14 +45,24 @@ impl Hydrator<'_> {
 
     /// What decides how an account relates to others.
     pub fn side(&self, id: ActorId) -> Result<Side> {
-        Ok(Side { id, against: self.against(id)?, muted: self.muted_by(id)?, ties: self.ties(id)? })
+        Ok(Side {
+            id,
+            blocks: self.block_set(id)?,
+            mutes: self.mute_set(id)?,
+            follows: self.follow_sets(id)?,
+        })
     }
 
-    fn relation(&self, state: &mut State, own: &Side, id: ActorId) -> Result<ProfileViewer> {
+    fn relation(
+        &self,
+        state: &mut HydrationState,
+        own: &Side,
+        id: ActorId,
+    ) -> Result<ProfileViewer> {
         if id == own.id {
             return Ok(ProfileViewer::default());
         }
-        let theirs = self.against_of(state, id)?;
+        let theirs = self.block_set_of(state, id)?;
         let mut relation = self.direct(own, id, &theirs)?;
         self.list_relation(state, own, &theirs, id, &mut relation)?;
         Ok(relation)
@@ -62,14 +73,14 @@ impl Hydrator<'_> {
         if id == own.id {
             return Ok(ProfileViewer::default());
         }
-        let theirs = self.against(id)?;
+        let theirs = self.block_set(id)?;
         self.direct(own, id, &theirs)
     }
 
-    fn direct(&self, own: &Side, id: ActorId, theirs: &Against) -> Result<ProfileViewer> {
+    fn direct(&self, own: &Side, id: ActorId, theirs: &BlockSet) -> Result<ProfileViewer> {
         let mut out = ProfileViewer::default();
-        let (viewer, ties) = (own.id, &own.ties);
-        let mute = match &own.muted.accounts {
+        let (viewer, follows) = (own.id, &own.follows);
+        let mute = match &own.mutes.accounts {
             Some(muted) => muted.get(&id).copied(),
             None => private::mute(self.snapshot, viewer, id)?,
         };
@@ -78,14 +89,14 @@ impl Hydrator<'_> {
             out.muted_only_quoteposts = mute.only_quoteposts;
             out.muted = !mute.only_reposts && !mute.only_quoteposts;
         }
-        out.blocking = self.block_uri(&own.against, viewer, id)?;
+        out.blocking = self.block_uri(&own.blocks, viewer, id)?;
         out.blocked_by = self.block_uri(theirs, id, viewer)?;
-        out.following = match ties.follows.as_ref().map(|follows| follows.places.get(&id)) {
+        out.following = match follows.follows.as_ref().map(|list| list.places.get(&id)) {
             Some(None) => None,
             Some(Some((_, Some(rkey)))) => Some(self.follow_uri(viewer, *rkey)?),
             Some(Some((_, None))) | None => self.edge_uri(EdgeKind::Follow, viewer, id)?,
         };
-        out.followed_by = match &ties.followers {
+        out.followed_by = match &follows.followers {
             Some(followers) => {
                 followers.get(&id).map(|rkey| self.follow_uri(id, *rkey)).transpose()?
             }
@@ -96,16 +107,16 @@ impl Hydrator<'_> {
 
     fn list_relation(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         own: &Side,
-        theirs: &Against,
+        theirs: &BlockSet,
         id: ActorId,
         out: &mut ProfileViewer,
     ) -> Result<()> {
-        out.muted_by_list = self.live_list_with(state, &own.muted.lists, id)?;
-        out.blocking_by_list = self.live_list_with(state, &own.against.blocked_lists, id)?;
+        out.muted_by_list = self.live_list_with(state, &own.mutes.lists, id)?;
+        out.blocking_by_list = self.live_list_with(state, &own.blocks.blocked_lists, id)?;
         out.blocked_by_list = self.live_list_with(state, &theirs.blocked_lists, own.id)?;
-        // Views name these two.
+        // The profile view shows these two lists, so they are hydrated; of a list that blocks the viewer it shows nothing.
         let named: Vec<RecordId> =
             [out.muted_by_list, out.blocking_by_list].into_iter().flatten().collect();
         self.lists_basic(state, &named)
@@ -114,12 +125,14 @@ impl Hydrator<'_> {
     /// The first of `lists` that has `member` on it and is a live moderation list.
     pub(super) fn live_list_with(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         lists: &[RecordId],
         member: ActorId,
     ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_on_list(state, list, member)? && self.is_live_mod_list(state, list)? {
+            if self.is_on_list(&mut state.list_lookups, list, member)?
+                && self.is_live_mod_list(state, list)?
+            {
                 return Ok(Some(list));
             }
         }
@@ -129,12 +142,12 @@ impl Hydrator<'_> {
     /// The first of `lists` that has `member` on it, live or not.
     pub fn any_list_with(
         &self,
-        state: &mut State,
+        state: &mut HydrationState,
         lists: &[RecordId],
         member: ActorId,
     ) -> Result<Option<RecordId>> {
         for &list in lists {
-            if self.is_on_list(state, list, member)? {
+            if self.is_on_list(&mut state.list_lookups, list, member)? {
                 return Ok(Some(list));
             }
         }
@@ -142,7 +155,7 @@ impl Hydrator<'_> {
     }
 
     /// The AT-URI of the block from one account to another.
-    fn block_uri(&self, of: &Against, from: ActorId, to: ActorId) -> Result<Option<String>> {
+    fn block_uri(&self, of: &BlockSet, from: ActorId, to: ActorId) -> Result<Option<String>> {
         match &of.accounts {
             Some(blocked) if !blocked.contains(&to) => Ok(None),
             _ => self.edge_uri(EdgeKind::Block, from, to),

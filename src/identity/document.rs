@@ -1,9 +1,10 @@
 //! What is used of a DID document.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
-use super::plc::More;
 use crate::crypto::{KeyBytes, PublicKey};
 use crate::schema::plc::PlcDocument;
 use crate::syntax::{Did, Handle};
@@ -69,7 +70,7 @@ impl DidDoc {
 
     /// The document that the directory would give for what is kept of it, which was checked like one.
     pub(super) fn of_plc(did: &Did, kept: &PlcDocument) -> Self {
-        let more: More = serde_json::from_slice(&kept.more).unwrap_or_default();
+        let more: FurtherEntries = serde_json::from_slice(&kept.more).unwrap_or_default();
         let own = kept.key.and_then(|key| KeyBytes::from(key).to_key().ok());
         let others = more.keys.iter().filter_map(|(fragment, key)| {
             Some((fragment.as_str().into(), PublicKey::from_did_key(key).ok()?))
@@ -132,6 +133,17 @@ fn fragment<'a>(did: &Did, id: &'a str) -> Option<&'a str> {
 pub(super) fn is_endpoint(url: &str) -> bool {
     let http = url.starts_with("https://") || url.starts_with("http://");
     http && url::Url::parse(url).is_ok()
+}
+
+/// Keys and services of a document beside `#atproto` and `#atproto_pds`, as they are kept with what the directory says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct FurtherEntries {
+    /// By fragment, as did:key.
+    #[serde(default, rename = "k", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) keys: BTreeMap<String, String>,
+    /// By fragment, type and endpoint.
+    #[serde(default, rename = "s", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) services: BTreeMap<String, (String, String)>,
 }
 
 #[derive(Deserialize)]

@@ -25,8 +25,8 @@ pub(super) struct Lifetime {
 
 /// Answers of type `V` by `K`, at most a fixed number of them.
 pub(super) struct Memo<K, V> {
-    answers: Cache<K, Entry<V>>,
-    flights: Mutex<FxHashMap<K, Flight<V>>>,
+    answers: Cache<K, MemoEntry<V>>,
+    flights: Mutex<FxHashMap<K, MemoFlight<V>>>,
     next_flight: AtomicU64,
     lifetime: fn(&V) -> Lifetime,
     /// Whether an answer only says that none could be had; it does not replace a real one.
@@ -34,12 +34,12 @@ pub(super) struct Memo<K, V> {
 }
 
 #[derive(Clone)]
-struct Entry<V> {
+struct MemoEntry<V> {
     value: V,
     at: Instant,
 }
 
-struct Flight<V> {
+struct MemoFlight<V> {
     id: u64,
     outcome: Shared<BoxFuture<'static, V>>,
 }
@@ -92,7 +92,7 @@ where
         self.answers.remove(key).map(|(_, entry)| entry.value)
     }
 
-    fn usable(&self, key: &K) -> Option<Entry<V>> {
+    fn usable(&self, key: &K) -> Option<MemoEntry<V>> {
         let entry = self.answers.get(key)?;
         (entry.at.elapsed() < (self.lifetime)(&entry.value).hard).then_some(entry)
     }
@@ -118,7 +118,7 @@ where
             value
         };
         let outcome = outcome.boxed().shared();
-        flights.insert(key.clone(), Flight { id, outcome: outcome.clone() });
+        flights.insert(key.clone(), MemoFlight { id, outcome: outcome.clone() });
         // It goes on when nobody waits any more, so that the answer is there next time.
         tokio::spawn(outcome.clone());
         outcome
@@ -136,7 +136,7 @@ where
         {
             return;
         }
-        self.answers.insert(key.clone(), Entry { value: value.clone(), at: Instant::now() });
+        self.answers.insert(key.clone(), MemoEntry { value: value.clone(), at: Instant::now() });
     }
 }
 

@@ -27,6 +27,7 @@ pub use error::IdentityError;
 use crate::config::Network;
 use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
 use crate::syntax::{Did, Handle};
+use crate::threads::Clock;
 use did::DidResolver;
 use memo::{Lifetime, Memo};
 use plc::{PlcSource, PlcTable};
@@ -51,9 +52,9 @@ pub enum Freshness {
 
 /// Resolves DIDs and handles. Cheap to clone.
 #[derive(Clone)]
-pub struct Identity(Arc<Inner>);
+pub struct Identity(Arc<IdentityInner>);
 
-struct Inner {
+struct IdentityInner {
     dids: Arc<Memo<Did, DidAnswer>>,
     handles: Arc<Memo<Handle, HandleAnswer>>,
     did_slots: Semaphore,
@@ -75,7 +76,7 @@ impl Identity {
             plc_url: network.plc_url.clone(),
             configured: configured.clone(),
             guarded: guarded.clone(),
-            throttle: HostThrottle::new(PER_HOST),
+            throttle: HostThrottle::new(PER_HOST, Clock::system()),
         };
         let handle_resolver = handle::HandleResolver {
             overrides: network.handle_overrides.clone(),
@@ -83,7 +84,7 @@ impl Identity {
             guarded,
             dialer: dialer.clone(),
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(IdentityInner {
             dids: Arc::new(Memo::new(capacity, did_lifetime, is_transient)),
             handles: Arc::new(Memo::new(capacity, handle_lifetime, is_transient)),
             did_slots: Semaphore::new(CONCURRENT),
@@ -182,14 +183,9 @@ impl Identity {
             self.0.handles.invalidate(handle);
         }
     }
-
-    /// Forgets what a handle claims.
-    pub fn invalidate_handle(&self, handle: &Handle) {
-        self.0.handles.invalidate(handle);
-    }
 }
 
-impl Inner {
+impl IdentityInner {
     /// The answer of the directory, if its operations are here and new enough.
     async fn known(
         &self,

@@ -5,6 +5,7 @@
 //! `notify`. Whether a recipient belongs to the community is asked when notifications are read: who leaves it reads no
 //! more of it.
 
+use super::notify::Turn;
 use super::{Index, notify, posts};
 use crate::private::community::{self, NewPost};
 use crate::schema::{ActorId, PostId, Rows};
@@ -20,14 +21,14 @@ impl Index {
         now: i64,
     ) -> Result<(), StoreError> {
         self.push.event_at(now);
-        self.tell(tx, post, false)?;
+        self.tell(tx, post, Turn::Went)?;
         community::put(tx, post, new, now)?;
-        self.tell(tx, post, true)
+        self.tell(tx, post, Turn::Came)
     }
 
     /// Takes a post away; `false` if it is not there.
     pub fn remove_community_post(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
-        self.tell(tx, post, false)?;
+        self.tell(tx, post, Turn::Went)?;
         community::remove(tx, post)
     }
 
@@ -46,11 +47,11 @@ impl Index {
     }
 
     /// Writes the notifications of a held post, or takes them back.
-    fn tell(&self, tx: &mut Tx<'_>, post: PostId, on: bool) -> Result<(), StoreError> {
+    fn tell(&self, tx: &mut Tx<'_>, post: PostId, turn: Turn) -> Result<(), StoreError> {
         let Some(held) = community::get(tx, post)? else { return Ok(()) };
         let content = tx.unpack(&held.packed)?;
         let refs = posts::refs(tx, &content)?;
-        notify::community_post(self, tx, post, &refs, held.sort, on)
+        notify::community_post(self, tx, post, &refs, held.sort, turn)
     }
 }
 

@@ -6,7 +6,8 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::{Index, fields, posts};
+use super::{Index, posts};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, post_flags as f};
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError, Tx};
@@ -14,6 +15,27 @@ use crate::work::gate_rechecks;
 
 /// Replies judged again at the end of one fetch; what is left waits for the next.
 const MAX_DOUBTS: usize = 10_000;
+
+/// The two kinds of gates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Who may reply.
+    Thread,
+    /// Who may quote.
+    Post,
+}
+
+impl Gate {
+    pub(super) const ALL: [Self; 2] = [Self::Thread, Self::Post];
+
+    /// What a post has that is under such a gate.
+    fn flag(self) -> u16 {
+        match self {
+            Self::Thread => f::HAS_THREADGATE,
+            Self::Post => f::HAS_POSTGATE,
+        }
+    }
+}
 
 /// A gate must be under the record key of its post, in the same repo.
 fn gated_post(tx: &Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<PostId>, StoreError> {
@@ -25,18 +47,15 @@ fn gated_post(tx: &Tx<'_>, id: RecordId, v: &Ipld) -> Result<Option<PostId>, Sto
 }
 
 /// `false` if the gate is not where it has to be.
-pub(super) fn put_threadgate(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<bool, StoreError> {
+pub(super) fn put_gate(
+    tx: &mut Tx<'_>,
+    id: RecordId,
+    v: &Ipld,
+    of: Gate,
+) -> Result<bool, StoreError> {
     intern_post(tx, v)?;
     let Some(post) = gated_post(tx, id, v)? else { return Ok(false) };
-    posts::set_flag(tx, post, f::HAS_THREADGATE, true)?;
-    Ok(true)
-}
-
-/// `false` if the gate is not where it has to be.
-pub(super) fn put_postgate(tx: &mut Tx<'_>, id: RecordId, v: &Ipld) -> Result<bool, StoreError> {
-    intern_post(tx, v)?;
-    let Some(post) = gated_post(tx, id, v)? else { return Ok(false) };
-    posts::set_flag(tx, post, f::HAS_POSTGATE, true)?;
+    posts::set_flag(tx, post, of.flag())?;
     Ok(true)
 }
 
@@ -47,28 +66,23 @@ fn intern_post(tx: &mut Tx<'_>, v: &Ipld) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn gate_gone(tx: &mut Tx<'_>, id: RecordId, thread: bool) -> Result<(), StoreError> {
-    posts::set_flag(
-        tx,
-        posts::post_id(id),
-        if thread { f::HAS_THREADGATE } else { f::HAS_POSTGATE },
-        false,
-    )
+pub(super) fn gate_gone(tx: &mut Tx<'_>, id: RecordId, of: Gate) -> Result<(), StoreError> {
+    posts::clear_flag(tx, posts::post_id(id), of.flag())
 }
 
 /// The gates that came before their post.
 pub(super) fn flags_of_post<R: Reader>(tx: &R, post: PostId) -> Result<u16, StoreError> {
     let mut flags = 0;
-    for (thread, flag) in [(true, f::HAS_THREADGATE), (false, f::HAS_POSTGATE)] {
-        if gate(tx, post, thread)?.is_some() {
-            flags |= flag;
+    for of in Gate::ALL {
+        if gate(tx, post, of)?.is_some() {
+            flags |= of.flag();
         }
     }
     Ok(flags)
 }
 
-fn gate<R: Reader>(tx: &R, post: PostId, thread: bool) -> Result<Option<Ipld>, StoreError> {
-    let Some(row) = tx.record(posts::gate_of(post, thread))?.filter(|row| row.valid) else {
+fn gate<R: Reader>(tx: &R, post: PostId, of: Gate) -> Result<Option<Ipld>, StoreError> {
+    let Some(row) = tx.record(posts::gate_of(post, of))?.filter(|row| row.valid) else {
         return Ok(None);
     };
     let gate = tx.unpack(&row.packed)?;
@@ -82,7 +96,7 @@ fn gate<R: Reader>(tx: &R, post: PostId, thread: bool) -> Result<Option<Ipld>, S
 
 /// Replies hidden by the owner of a thread.
 pub(super) fn hidden_replies<R: Reader>(tx: &R, root: PostId) -> Result<Vec<Target>, StoreError> {
-    let Some(gate) = gate(tx, root, true)? else { return Ok(Vec::new()) };
+    let Some(gate) = gate(tx, root, Gate::Thread)? else { return Ok(Vec::new()) };
     let mut out = Vec::new();
     for uri in fields::list(&gate, "hiddenReplies") {
         if let Ipld::String(uri) = uri {
@@ -101,7 +115,7 @@ pub(super) fn forbids_embedding(
     if quoted.author == author {
         return Ok(false);
     }
-    let Some(gate) = gate(tx, quoted, false)? else { return Ok(false) };
+    let Some(gate) = gate(tx, quoted, Gate::Post)? else { return Ok(false) };
     let rules = fields::list(&gate, "embeddingRules");
     Ok(rules.iter().any(|r| fields::kind(r) == "app.bsky.feed.postgate#disableRule"))
 }
@@ -126,8 +140,8 @@ pub(super) fn forbids_reply(
     if root.author == author {
         return Ok(false);
     }
-    let Some(gate) = gate(tx, root, true)? else { return Ok(false) };
-    if fields::get(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
+    let Some(gate) = gate(tx, root, Gate::Thread)? else { return Ok(false) };
+    if fields::field(&gate, "allow").is_none() || fields::created_ms(&gate) > sort {
         return Ok(false);
     }
     let known = if is_all_here(tx, author)? { known } else { Known::Then };

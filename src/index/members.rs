@@ -12,7 +12,9 @@ use crate::schema::rows::{
     EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, notif_prefix, order_prefix,
     rev_prefix, via_prefix,
 };
-use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, Target, collections as c};
+use crate::schema::{
+    ActorId, CollId, Edit, Key, PostId, RecordId, Rkey, Rows, Target, collections as c,
+};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
@@ -71,6 +73,26 @@ const ROWS: usize = 10_000;
 const MOST: usize = 100_000;
 
 impl Index {
+    /// Counts these accounts among the members for all that comes, before a stream begins that may tell again what they
+    /// wrote long ago: as strangers' records that would be taken away for its age. [`Self::ensure_member`] does the rest.
+    pub async fn expect_members(
+        self: &std::sync::Arc<Self>,
+        writer: &Writer,
+        dids: Vec<String>,
+    ) -> Result<(), StoreError> {
+        let index = std::sync::Arc::clone(self);
+        let job = writer.durable(move |tx| {
+            for did in &dids {
+                let actor = tx.intern_actor(did)?;
+                if index.members.live.write().insert(actor) {
+                    index.keep_member(tx, actor)?;
+                }
+            }
+            Ok(())
+        });
+        job.await
+    }
+
     /// Makes an account a member and answers when its notifications are there. Cheap if it is one already.
     pub async fn ensure_member(
         self: &std::sync::Arc<Self>,

@@ -10,20 +10,44 @@
 //!   a resync (see `resync`); commits of a marked repo go on being applied, so nothing is buffered and nothing
 //!   waits for a host that may never answer.
 //! - An event applies whole or not at all; one that fails is counted and dropped.
+//!
+//! # Where a like goes
+//!
+//! From the socket to `likeCount`, in order; other records go the same way up to `insert`.
+//!
+//! | file | function | what it does |
+//! |---|---|---|
+//! | `ingest/upstream` | `Reader::connection`, `deal` | takes room in the byte budget, reads a frame, gives it a slot and its DID's lane |
+//! | `ingest/lanes` | `Lane::settle`, `signed` | finds the key of the DID, or parks the frame until it is there |
+//! | `ingest/verify` | `Verifier::check` | CAR, CIDs, signature and tree (`repo::verify`), then the lexicon: `valid`; makes [`Body::Commit`] |
+//! | `ingest/sequencer` | `run`, `deliver` | hands over what is settled in the order of arrival, with the cursor |
+//! | `runtime/sink` | `ToWriter::apply` | one job of the writer: events and cursor |
+//! | `store/writer` | `Loop::batch` | many jobs into one [`Tx`], on the one thread that writes |
+//! | `index` | [`Index::apply`], `apply_one`, `commit` | is it newer than the repo row, does it follow on it; then each [`Op`] |
+//! | `index/scope` | `admits` | `admitted`: whether the scope stores a record that comes |
+//! | `index/records` | `op`, `replace` | path into numbers; `created` (the commit says so) and `Before` (what is known) spare looking whether it is held |
+//! | `index/records` | `insert`, `insert_edge` | by collection; row in `edge_fwd`, the CID of the subject shared by `agree` |
+//! | `index/reverse_edges` | `link` | who likes it, in `edge_rev`; only the first of an account counts: `Counter::Likes` in `agg` |
+//! | `index/notify` | `edge` | a notification, if the author is a member; `push::notified` puts it in the outbox |
+//! | `store` | `commit` | the batch, atomic, with the cursor; then caches forget what it changed |
+//! | `hydrate/post` | `post_agg` | reads the row of `agg`, one for all counts of a post ([`Counter`](crate::schema::rows::Counter) names one) |
+//! | `view/post` | `post_view` | `likeCount` |
+//!
+//! A delete goes through `delete` and `delete_edge` instead, which take away what the two inserts wrote. `check` holds both to
+//! each other, and `records_tests` all three.
 
 mod account;
-mod cache;
+mod on_read_cache;
 pub mod check;
 mod community;
 mod context;
-mod fans;
-mod fields;
-mod found;
+mod reverse_edges;
+mod on_read;
 mod gates;
-pub mod held;
+pub mod repo_contents;
 mod labels;
-mod linked;
 mod log;
+mod relevance;
 pub mod members;
 mod names;
 mod notify;
@@ -39,20 +63,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
+use records::Before;
+
 use crate::changes::Log;
-use crate::event::{Body, Commit, Event};
+use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
 use crate::schema::rows::RepoRow;
 use crate::schema::{ActorId, Edit, Rows};
-use crate::store::{Reader, Store, StoreError, Tx};
+use crate::store::{Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
 
 pub use account::purge_step;
-pub use cache::evict;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
 pub use members::Members;
+pub use on_read_cache::evict;
 pub use rights::Removed;
 
 /// What became of events.
@@ -76,7 +102,7 @@ pub struct Index {
     push: push::PushRules,
     scope: scope::Scope,
     left_out: rights::LeftOut,
-    fetched: cache::Fetched,
+    on_read: on_read_cache::CachedAccounts,
     log: log::ToLog,
 }
 
@@ -107,7 +133,7 @@ impl Index {
             push: push::PushRules::new(nudge),
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
-            fetched: cache::Fetched::load(&store.snapshot())?,
+            on_read: on_read_cache::CachedAccounts::load(&store.snapshot())?,
             log: log::ToLog::new(Log::of(store)?),
         };
         let requests =
@@ -183,6 +209,7 @@ impl Index {
     fn take_back(&self, tx: &mut Tx<'_>) {
         tx.rollback();
         self.scope.rollback();
+        self.subject_cids.clear();
     }
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
@@ -247,10 +274,19 @@ impl Index {
             self.touched.record(tx, actor, rev, &commit.ops)?;
         }
         // What is held is of the tree before this commit, so what the commit creates is not held.
-        let whole =
+        let follows_on =
             row.resync.is_none() && row.data != UNKNOWN_DATA && commit.prev_data == Some(row.data);
+        // Where no tree is told, it is the keys that are newer than all that was applied.
+        let held_up_to = Some(row.rev).filter(|rev| *rev > 0 && row.resync.is_none());
+        let held_up_to = held_up_to.filter(|_| commit.prev_data.is_none());
+        let before = |op: &Op| match held_up_to {
+            _ if !op.created => Before::Unknown,
+            _ if follows_on => Before::Absent,
+            Some(rev) => Before::UpTo(rev),
+            None => Before::Unknown,
+        };
         for op in &commit.ops {
-            if !self.op(tx, actor, op, time, whole && op.created)? {
+            if !self.op(tx, actor, op, time, before(op))? {
                 row.whole = None;
                 self.touched.lacks(actor);
             }
@@ -301,17 +337,19 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
 }
 
 #[cfg(test)]
-mod found_tests;
+mod on_read_tests;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
 mod push_tests;
 #[cfg(test)]
+mod records_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]
-mod saved;
+mod saved_tests;
 #[cfg(test)]
 mod scope_tests;
 #[cfg(test)]

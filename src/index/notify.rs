@@ -7,23 +7,33 @@
 use ipld_core::ipld::Ipld;
 
 use super::posts::{REPLY_NOTIF_DEPTH, Refs};
-use super::{Index, fields, gates, posts, push, subscribed};
+use super::{Index, gates, posts, push, subscribed};
 use crate::private::{self, community};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, Snapshot, StoreError, Tx};
+
+/// What happened to the record that a notification tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is there now.
+    Came,
+    /// It is not there any more.
+    Went,
+}
 
 fn write(
     index: &Index,
     tx: &mut Tx<'_>,
     to: ActorId,
     row: NotifRow,
-    on: bool,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     if to == row.author || !index.members.contains(to) {
         return Ok(());
     }
-    if !on {
+    if turn == Turn::Went {
         tx.del(Ks::Notif, &row.key(to));
     } else if !muted_thread(tx, to, row.subject)? {
         put(index, tx, to, row)?;
@@ -72,7 +82,7 @@ enum Standing {
 fn standing<R: Reader>(r: &R, post: PostId) -> Result<Standing, StoreError> {
     let reply = if post.is_community() {
         let Some(held) = community::get(r, post)? else { return Ok(Standing::NotHeld) };
-        Some(r.unpack(&held.packed)?).filter(|value| fields::get(value, "reply").is_some())
+        Some(r.unpack(&held.packed)?).filter(|value| fields::field(value, "reply").is_some())
     } else {
         let Some(row) = r.post(post)? else { return Ok(Standing::NotHeld) };
         if row.has(f::REPLY) { Some(r.unpack(&row.packed)?) } else { None }
@@ -81,10 +91,10 @@ fn standing<R: Reader>(r: &R, post: PostId) -> Result<Standing, StoreError> {
 }
 
 fn reply_uri<'a>(value: &'a Ipld, which: &str) -> Option<&'a str> {
-    fields::get(value, "reply").and_then(|reply| fields::ref_uri(reply, which))
+    fields::field(value, "reply").and_then(|reply| fields::ref_uri(reply, which))
 }
 
-/// A like, repost or follow came (`on`) or went.
+/// A like, repost or follow came or went.
 #[expect(clippy::too_many_arguments, reason = "the parts of one edge")]
 pub(super) fn edge(
     index: &Index,
@@ -94,7 +104,7 @@ pub(super) fn edge(
     target: Target,
     via: Option<Target>,
     sort: i64,
-    on: bool,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     let (reason, via_reason) = match kind {
         EdgeKind::Like => (Reason::Like, Reason::LikeViaRepost),
@@ -113,12 +123,12 @@ pub(super) fn edge(
     if target.actor() == id.actor && kind != EdgeKind::Follow {
         return Ok(());
     }
-    write(index, tx, target.actor(), row(reason, target), on)?;
+    write(index, tx, target.actor(), row(reason, target), turn)?;
     if kind == EdgeKind::Follow {
         return Ok(());
     }
     if let Some(repost) = via {
-        write(index, tx, repost.actor(), row(via_reason, repost), on)?;
+        write(index, tx, repost.actor(), row(via_reason, repost), turn)?;
     }
     Ok(())
 }
@@ -129,9 +139,12 @@ pub(super) fn verification(
     id: RecordId,
     subject: ActorId,
     sort: i64,
-    on: bool,
+    turn: Turn,
 ) -> Result<(), StoreError> {
-    let reason = if on { Reason::Verified } else { Reason::Unverified };
+    let reason = match turn {
+        Turn::Came => Reason::Verified,
+        Turn::Went => Reason::Unverified,
+    };
     let row = NotifRow { sort, author: id.actor, reason, rkey: id.rkey, subject: None };
     if subject != id.actor && index.members.contains(subject) {
         put(index, tx, subject, row)?;
@@ -175,9 +188,10 @@ pub(super) fn post(
     for to in subscribed::recipients(tx, post, flags, sort)? {
         // What came late may give another reason to somebody who was told as a subscriber.
         let only = told.iter().all(|(other, ..)| *other != to);
-        write(index, tx, to, of_subscription(post, sort), only)?;
+        let turn = if only { Turn::Came } else { Turn::Went };
+        write(index, tx, to, of_subscription(post, sort), turn)?;
     }
-    tell(index, tx, post, told, sort, true)
+    tell(index, tx, post, told, sort, Turn::Came)
 }
 
 /// Writes the notifications of a post, or takes them back.
@@ -187,29 +201,29 @@ fn tell(
     post: PostId,
     told: Vec<Recipient>,
     sort: i64,
-    on: bool,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     for (to, reason, subject) in told {
         let row = NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject };
-        write(index, tx, to, row, on)?;
+        write(index, tx, to, row, turn)?;
     }
     Ok(())
 }
 
-/// A community post came (`on`) or goes. It may be against no gate, or it had not been kept.
+/// A community post came or goes. It may be against no gate, or it had not been kept.
 pub(super) fn community_post(
     index: &Index,
     tx: &mut Tx<'_>,
     post: PostId,
     refs: &Refs,
     sort: i64,
-    on: bool,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     if index.members.is_empty() {
         return Ok(());
     }
     let told = recipients(tx, post, refs, 0)?;
-    tell(index, tx, post, told, sort, on)
+    tell(index, tx, post, told, sort, turn)
 }
 
 /// A post went; rows that cannot be found any more are passed over when they are read, as their record is missing.
@@ -224,9 +238,9 @@ pub(super) fn post_gone(
         return Ok(());
     }
     let told = recipients(tx, post, refs, 0)?;
-    tell(index, tx, post, told, sort, false)?;
+    tell(index, tx, post, told, sort, Turn::Went)?;
     for to in subscribed::all(tx, post)? {
-        write(index, tx, to, of_subscription(post, sort), false)?;
+        write(index, tx, to, of_subscription(post, sort), Turn::Went)?;
     }
     Ok(())
 }
@@ -355,10 +369,10 @@ fn held(s: &Snapshot, post: PostId) -> Result<Option<(Ipld, u16, i64)>, StoreErr
 }
 
 fn quoted(s: &Snapshot, value: &Ipld) -> Result<Option<Target>, StoreError> {
-    let Some(embed) = fields::get(value, "embed") else { return Ok(None) };
+    let Some(embed) = fields::field(value, "embed") else { return Ok(None) };
     let record = match fields::kind(embed) {
         "app.bsky.embed.record" => Some(embed),
-        "app.bsky.embed.recordWithMedia" => fields::get(embed, "record"),
+        "app.bsky.embed.recordWithMedia" => fields::field(embed, "record"),
         _ => None,
     };
     match record.and_then(|r| fields::ref_uri(r, "record")) {

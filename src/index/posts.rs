@@ -2,10 +2,11 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::gates::Known;
+use super::gates::{Gate, Known};
 use super::names::Names;
-use super::{Index, fields, gates, notify, records};
+use super::{Index, gates, notify, records};
 use crate::event::Record;
+use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f,
@@ -59,16 +60,16 @@ impl Refs {
 /// Reads the references out of a post.
 pub(super) fn refs(names: &mut impl Names, v: &Ipld) -> Result<Refs, StoreError> {
     let mut out = Refs::default();
-    if let Some(reply) = fields::get(v, "reply") {
+    if let Some(reply) = fields::field(v, "reply") {
         out.is_reply = true;
         out.root = post_ref(names, fields::ref_uri(reply, "root"))?;
         out.parent = post_ref(names, fields::ref_uri(reply, "parent"))?;
     }
-    if let Some(embed) = fields::get(v, "embed") {
+    if let Some(embed) = fields::field(v, "embed") {
         let (record, media) = match fields::kind(embed) {
             "app.bsky.embed.record" => (Some(embed), None),
             "app.bsky.embed.recordWithMedia" => {
-                (fields::get(embed, "record"), fields::get(embed, "media"))
+                (fields::field(embed, "record"), fields::field(embed, "media"))
             }
             _ => (None, Some(embed)),
         };
@@ -254,7 +255,7 @@ fn invalid_root(tx: &Tx<'_>, refs: &Refs) -> Result<bool, StoreError> {
         return Ok(row.has(f::REPLY));
     }
     let value = tx.unpack(&row.packed)?;
-    let of_parent = fields::get(&value, "reply").and_then(|r| fields::ref_uri(r, "root"));
+    let of_parent = fields::field(&value, "reply").and_then(|r| fields::ref_uri(r, "root"));
     let same = match of_parent {
         Some(uri) => tx.target(uri)? == Some(Target::Post(root)),
         None => false,
@@ -359,15 +360,23 @@ pub(super) fn recheck_thread(
     Ok(())
 }
 
-/// The author's flags on a post when one of its gates comes or goes.
-pub(super) fn set_flag(
+/// One of the author's gates of a post came.
+pub(super) fn set_flag(tx: &mut Tx<'_>, post: PostId, flag: u16) -> Result<(), StoreError> {
+    change_flags(tx, post, |flags| flags | flag)
+}
+
+/// One of the author's gates of a post went.
+pub(super) fn clear_flag(tx: &mut Tx<'_>, post: PostId, flag: u16) -> Result<(), StoreError> {
+    change_flags(tx, post, |flags| flags & !flag)
+}
+
+fn change_flags(
     tx: &mut Tx<'_>,
     post: PostId,
-    flag: u16,
-    on: bool,
+    change: impl FnOnce(u16) -> u16,
 ) -> Result<(), StoreError> {
     let Some(mut row) = tx.post(post)? else { return Ok(()) };
-    let flags = if on { row.flags | flag } else { row.flags & !flag };
+    let flags = change(row.flags);
     if flags != row.flags {
         row.flags = flags;
         tx.put(Ks::Post, &post.to_bytes(), &row.encode());
@@ -376,12 +385,12 @@ pub(super) fn set_flag(
 }
 
 /// The gate record of a post.
-pub(super) fn gate_of(post: PostId, thread: bool) -> RecordId {
-    let coll = match (post.is_community(), thread) {
-        (false, true) => c::THREADGATE,
-        (false, false) => c::POSTGATE,
-        (true, true) => c::COMMUNITY_THREADGATE,
-        (true, false) => c::COMMUNITY_POSTGATE,
+pub(super) fn gate_of(post: PostId, of: Gate) -> RecordId {
+    let coll = match (post.is_community(), of) {
+        (false, Gate::Thread) => c::THREADGATE,
+        (false, Gate::Post) => c::POSTGATE,
+        (true, Gate::Thread) => c::COMMUNITY_THREADGATE,
+        (true, Gate::Post) => c::COMMUNITY_POSTGATE,
     };
     RecordId { coll, ..post.record() }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::event::Op;
 use crate::private::registrations::{self, Platform, Registration};
 use crate::private::subscriptions::{self, Subscription};
-use crate::store::Ks;
+use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime};
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 

@@ -2,10 +2,13 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::fans::{Linked, Unlinked, link, unlink};
+use super::gates::Gate;
 use super::names::Names;
-use super::{Index, fields, notify, posts};
+use super::notify::Turn;
+use super::reverse_edges::{Linked, Unlinked, link, unlink};
+use super::{Index, notify, posts};
 use crate::event::{Op, Record};
+use crate::repo::fields;
 use crate::schema::rebuild::{Held, edge_record, held_cid, shared_cid};
 use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
@@ -14,6 +17,32 @@ use crate::schema::rows::{
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, StoreError, Tx};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
+
+/// What is known of a path before a record comes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing is held there by all that is known. Edges take that on trust, as putting one twice does no harm; it saves
+    /// them two of their five reads.
+    Absent,
+    /// What is held was made up to this rev, so a key that is a later time is new.
+    UpTo(u64),
+    /// It has to be looked at.
+    Unknown,
+}
+
+impl Before {
+    pub(super) fn absent_if(absent: bool) -> Self {
+        if absent { Self::Absent } else { Self::Unknown }
+    }
+
+    fn is_absent(self, rkey: Rkey) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::UpTo(rev) => rkey.is_tid() && rkey.0 > rev,
+            Self::Unknown => false,
+        }
+    }
+}
 
 /// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
 pub(super) struct SubjectCids(quick_cache::sync::Cache<Target, [u8; 32]>);
@@ -26,38 +55,41 @@ impl SubjectCids {
     pub(super) fn forget(&self, target: Target) {
         self.0.remove(&target);
     }
+
+    /// Nothing is remembered any more. After what was taken back, as it may have agreed on a CID that no row has now.
+    pub(super) fn clear(&self) {
+        self.0.clear();
+    }
 }
 
 impl Index {
-    /// Applies a change; `absent` if nothing is held there by all that is known. Edges take that on
-    /// trust, as putting one twice does no harm; it saves them two of their five reads. `false` if the scope leaves the
-    /// record out; then nothing is held there.
+    /// Applies a change as far as the scope admits it. `false` if it leaves the record out; then nothing is held there.
     pub(super) fn op(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
         op: &Op,
         time: i64,
-        absent: bool,
+        before: Before,
     ) -> Result<bool, StoreError> {
         let admitted = self.admits(tx, actor, op, time)?;
         if admitted || !op.created {
-            self.apply_op(tx, actor, op, time, absent, admitted)?;
+            let record = op.record.as_ref().filter(|_| admitted);
+            self.replace(tx, actor, op, record, time, before)?;
         }
         Ok(admitted)
     }
 
-    /// Applies a change whatever the scope is; a record that is not `admitted` is held no more.
-    pub(super) fn apply_op(
+    /// What is held at the path of `op` becomes `record`, whatever the scope is.
+    pub(super) fn replace(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
         op: &Op,
+        record: Option<&Record>,
         time: i64,
-        absent: bool,
-        admitted: bool,
+        before: Before,
     ) -> Result<(), StoreError> {
-        let record = op.record.as_ref().filter(|_| admitted);
         let coll = match record {
             Some(_) => tx.intern_coll(&op.collection)?,
             None => match tx.coll_id(&op.collection)? {
@@ -83,7 +115,7 @@ impl Index {
             }
             Some(record) => {
                 self.not_cached(tx, id)?;
-                if absent && EdgeKind::compact(coll).is_some() {
+                if before.is_absent(rkey) && EdgeKind::compact(coll).is_some() {
                     self.insert(tx, id, record, time)?;
                     self.log.put(tx, id, record.cid, true);
                     Ok(())
@@ -109,7 +141,7 @@ impl Index {
                 return Ok(());
             }
             same = self.log.log.is_on() && edge_cid(tx, id)? == Some(record.cid);
-            self.delete_for_update(tx, id, time)?;
+            self.take(tx, id, time)?;
         }
         self.insert(tx, id, record, time)?;
         // An edge that comes again is put again, as its CID is in no row, but it is no change.
@@ -135,19 +167,6 @@ impl Index {
             c::POST => posts::insert(self, tx, id, record, time),
             c::LIKE | c::REPOST | c::FOLLOW | c::BLOCK => self.insert_edge(tx, id, record, time),
             _ => self.insert_record(tx, id, record, time),
-        }
-    }
-
-    fn delete_for_update(
-        &self,
-        tx: &mut Tx<'_>,
-        id: RecordId,
-        time: i64,
-    ) -> Result<(), StoreError> {
-        if id.coll == c::POST {
-            posts::delete(self, tx, id)
-        } else {
-            self.take(tx, id, time).map(drop)
         }
     }
 
@@ -239,7 +258,7 @@ impl Index {
             if let Some(repost) = via {
                 tx.put(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey), &[]);
             }
-            notify::edge(self, tx, kind, id, target, via, sort, true)?;
+            notify::edge(self, tx, kind, id, target, via, sort, Turn::Came)?;
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);
@@ -288,7 +307,7 @@ impl Index {
         if let Some(repost) = via {
             tx.del(Ks::Order, &order_via_key(repost, sort, kind, id.actor, id.rkey));
         }
-        notify::edge(self, tx, kind, id, edge.target, via, sort, false)
+        notify::edge(self, tx, kind, id, edge.target, via, sort, Turn::Went)
     }
 
     /// How an edge states the CID of its subject: shared with the others, or its own.
@@ -298,20 +317,18 @@ impl Index {
         target: Target,
         digest: [u8; 32],
     ) -> Result<SubjectCid, StoreError> {
-        let shared = match self.subject_cids.0.get(&target) {
-            Some(known) => Some(known),
-            None => shared_cid(tx, target)?,
-        };
-        match shared {
-            Some(known) => {
-                self.subject_cids.0.insert(target, known);
-                Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
-            }
+        let known = match self.subject_cids.0.get(&target) {
+            Some(known) => known,
             None => {
-                tx.put(Ks::Cid, &target.key(), &digest);
-                Ok(SubjectCid::Shared)
+                let Some(known) = shared_cid(tx, target)? else {
+                    tx.put(Ks::Cid, &target.key(), &digest);
+                    return Ok(SubjectCid::Shared);
+                };
+                self.subject_cids.0.insert(target, known);
+                known
             }
-        }
+        };
+        Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
     }
 
     fn insert_record(
@@ -356,17 +373,17 @@ impl Index {
                 let Some(subject) = text_target(tx, v, "subject")? else { return Ok(false) };
                 link(tx, EdgeKind::Verification, subject, id.actor, id.rkey, sort)?;
                 tx.touch(subject.actor());
-                notify::verification(self, tx, id, subject.actor(), sort, true)?;
+                notify::verification(self, tx, id, subject.actor(), sort, Turn::Came)?;
             }
             c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
                 if let Some((kind, index_id, post)) = community_edge(tx, id, v)?
                     && link(tx, kind, post, id.actor, index_id.rkey, sort)? == Linked::New
                 {
-                    notify::edge(self, tx, kind, index_id, post, None, sort, true)?;
+                    notify::edge(self, tx, kind, index_id, post, None, sort, Turn::Came)?;
                 }
             }
-            c::THREADGATE => return super::gates::put_threadgate(tx, id, v),
-            c::POSTGATE => return super::gates::put_postgate(tx, id, v),
+            c::THREADGATE => return super::gates::put_gate(tx, id, v, Gate::Thread),
+            c::POSTGATE => return super::gates::put_gate(tx, id, v, Gate::Post),
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, 1)?;
@@ -409,17 +426,18 @@ impl Index {
                 if let Some(subject) = text_target(tx, v, "subject")? {
                     unlink(tx, EdgeKind::Verification, subject, id.actor, id.rkey)?;
                     tx.touch(subject.actor());
-                    notify::verification(self, tx, id, subject.actor(), time.max(row.sort), false)?;
+                    let sort = time.max(row.sort);
+                    notify::verification(self, tx, id, subject.actor(), sort, Turn::Went)?;
                 }
             }
             c::COMMUNITY_LIKE | c::COMMUNITY_REPOST => {
                 if let Some((kind, index_id, post)) = community_edge(tx, id, v)? {
                     unlink(tx, kind, post, id.actor, index_id.rkey)?;
-                    notify::edge(self, tx, kind, index_id, post, None, row.sort, false)?;
+                    notify::edge(self, tx, kind, index_id, post, None, row.sort, Turn::Went)?;
                 }
             }
-            c::THREADGATE => super::gates::gate_gone(tx, id, true)?,
-            c::POSTGATE => super::gates::gate_gone(tx, id, false)?,
+            c::THREADGATE => super::gates::gate_gone(tx, id, Gate::Thread)?,
+            c::POSTGATE => super::gates::gate_gone(tx, id, Gate::Post)?,
             c::PROFILE if id.rkey == Rkey::SELF => {
                 if let Some(pack) = starter_pack(tx, v)? {
                     tx.count(pack, Counter::Joined, -1)?;
@@ -452,10 +470,13 @@ fn edge_cid(tx: &Tx<'_>, id: RecordId) -> Result<Option<[u8; 32]>, StoreError> {
 }
 
 /// The repost that a like or repost came through.
-fn via_repost(tx: &mut Tx<'_>, uri: Option<&str>) -> Result<Option<Target>, StoreError> {
+pub(super) fn via_repost(
+    names: &mut impl Names,
+    uri: Option<&str>,
+) -> Result<Option<Target>, StoreError> {
     Ok(match uri {
         Some(uri) => {
-            tx.intern_target(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::REPOST))
+            names.subject(uri)?.filter(|t| matches!(t, Target::Record(r) if r.coll == c::REPOST))
         }
         None => None,
     })
@@ -506,7 +527,7 @@ struct Subject<'a> {
 fn subject(kind: EdgeKind, v: &Ipld) -> Option<Subject<'_>> {
     match kind {
         EdgeKind::Like | EdgeKind::Repost => {
-            let s = fields::get(v, "subject")?;
+            let s = fields::field(v, "subject")?;
             Some(Subject { uri: fields::text(s, "uri")?, cid: Some(fields::text(s, "cid")?) })
         }
         _ => fields::text(v, "subject").filter(|s| is_did(s)).map(|uri| Subject { uri, cid: None }),

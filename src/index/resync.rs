@@ -18,11 +18,12 @@
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use super::records::Before;
 use super::{EVENTS, Index, UNKNOWN_DATA};
 use crate::event::Op;
 use crate::schema::rows::{RepoRow, repo_key};
 use crate::schema::{ActorId, CollId, Edit, Rkey, Rows};
-use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::store::{Ks, StoreError, Tx};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
@@ -234,7 +235,7 @@ impl Index {
         };
         for (n, op) in ops.iter().enumerate() {
             if !newer.get(n).copied().unwrap_or(false)
-                && !self.op(tx, actor, op, time, op.created)?
+                && !self.op(tx, actor, op, time, Before::absent_if(op.created))?
             {
                 self.touched.lacks(actor);
             }

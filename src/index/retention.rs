@@ -2,7 +2,7 @@
 //!
 //! A walk over posts, likes, reposts and follows, and in a circle over other records. Records of kept accounts are
 //! jumped over; of each other account those older than the cutoff are one range of keys, as record keys are times, so
-//! what is young costs one seek for each account. `linked` decides about a post, on a snapshot and beside the writer,
+//! what is young costs one seek for each account. `relevance` decides about a post, on a snapshot and beside the writer,
 //! and again in the writer's batch that takes it away, since somebody may have liked it meanwhile. A like or repost goes
 //! with its subject, an old one of a record that was never held by itself, an old follow if nobody in it is kept. Blocks,
 //! lists and profiles stay: they say how things are, not what happened.
@@ -19,9 +19,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::gates::Gate;
 use super::names::Known;
 use super::scope::{DAY_MS, Kept, Mode, Rule, holds_posts};
-use super::{Index, linked, posts};
+use super::{Index, posts, relevance};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, RecordRow, fwd_key, rev_prefix};
 use crate::schema::{ActorId, CollId, Key, RecordId, Rkey, Rows, Target, collections as c};
@@ -287,7 +288,7 @@ pub(super) fn goes<R: Reader>(
             return Ok(false);
         }
         let refs = posts::refs(&mut Known(r), &r.unpack(&row.packed)?)?;
-        return Ok(!linked::touches(r, kept, &refs)? && !linked::referred(r, kept, post)?);
+        return Ok(!relevance::touches(r, kept, &refs)? && !relevance::referred(r, kept, post)?);
     }
     if let Some(kind) = EdgeKind::compact(id.coll)
         && let Some(edge) = r.edge(kind, id.actor, id.rkey)?
@@ -314,7 +315,7 @@ fn edge_goes<R: Reader>(
         EdgeKind::Like | EdgeKind::Repost => {}
         _ => return Ok(false),
     }
-    if linked::subject_stays(r, kept, edge.target)? {
+    if relevance::subject_stays(r, kept, edge.target)? {
         return Ok(false);
     }
     if !edge.kept {
@@ -323,7 +324,7 @@ fn edge_goes<R: Reader>(
     // Through the repost of somebody who is kept.
     let Some(row) = r.record(id)? else { return Ok(true) };
     let value = r.unpack(&row.packed)?;
-    let via = match super::fields::ref_uri(&value, "via") {
+    let via = match crate::repo::fields::ref_uri(&value, "via") {
         Some(uri) => r.target(uri)?,
         None => None,
     };
@@ -408,8 +409,8 @@ pub fn place<R: Reader>(r: &R) -> Result<Place, StoreError> {
 
 fn take(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
     if id.coll == c::POST {
-        for thread in [true, false] {
-            let gate = posts::gate_of(posts::post_id(id), thread);
+        for of in Gate::ALL {
+            let gate = posts::gate_of(posts::post_id(id), of);
             index.delete(tx, gate, 0)?;
         }
     }

@@ -10,9 +10,8 @@ use super::testing::{
     strong, text, uri,
 };
 use crate::event::Op;
-use crate::schema::Rows;
 use crate::schema::rows::{Counter, FeedRow, NotifRow, Order, order_prefix};
-use crate::schema::{ActorId, PostId, Target};
+use crate::schema::{ActorId, PostId, Rows, Target};
 use crate::store::{Ks, Reader};
 
 const REPOST: &str = "app.bsky.feed.repost";
@@ -286,8 +285,10 @@ async fn network(seed: u64) -> World {
             _ => repost(n, &root.0),
         };
         if &*op.collection == POST {
-            let is_reply =
-                op.record.as_ref().is_some_and(|r| super::fields::get(&r.value, "reply").is_some());
+            let is_reply = op
+                .record
+                .as_ref()
+                .is_some_and(|r| crate::repo::fields::field(&r.value, "reply").is_some());
             posts.push((own.clone(), if is_reply { root.1 } else { own }));
         }
         w.commit(name, [op]).await;

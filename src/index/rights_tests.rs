@@ -10,7 +10,7 @@ use crate::event::{HostingStatus, IdentityState};
 use crate::private::{self, community};
 use crate::schema::rows::{AccountStatus, ActorRow, Counter};
 use crate::schema::{Key, Target};
-use crate::store::Ks;
+use crate::store::{Ks, Reader};
 use crate::syntax::Tid;
 use crate::work::purge::{self, Purge};
 use crate::work::repo_queue::{JobRow, Priority};
@@ -182,7 +182,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
     let kept: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
     assert_eq!(w.private_tags("b"), kept);
-    assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+    assert!(repo_contents::held_records(&w.store.snapshot(), b).unwrap().is_empty());
     assert!(w.index.members().contains(b));
     // What others wrote about it is theirs.
     assert_eq!(w.count(Target::Actor(b), Counter::Followers), 1);
@@ -237,7 +237,7 @@ async fn what_is_deleted_leaves_nothing_and_the_account_starts_anew() {
         }
         assert_eq!((w.account("b"), w.private_tags("b")), (None, vec![]));
         let b = w.actor("b");
-        assert!(held::held_records(&w.store.snapshot(), b).unwrap().is_empty());
+        assert!(repo_contents::held_records(&w.store.snapshot(), b).unwrap().is_empty());
         assert!(!w.index.members().contains(b) && w.notifs("b").is_empty());
         assert_eq!(w.likes_and_replies(), [0, 0]);
         w.is_clean();

@@ -19,13 +19,13 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Known;
-use super::{Index, fields, linked, posts, records};
+use super::{Index, posts, records, relevance};
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
 use crate::private;
-use crate::schema::Rows;
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::schema::{ActorId, CollId, Key, PostId, Target, collections as c};
+use crate::schema::{ActorId, CollId, Key, PostId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx};
 use crate::telemetry::counters::Counters;
 use crate::work::repo_queue as jobs;
@@ -46,7 +46,7 @@ pub(super) enum Rule {
     /// Always: lists and what belongs to them decide what is hidden, and a member may subscribe to one at any time; the
     /// rest is small.
     Always,
-    /// A post that touches a kept account, or that something refers to which does (see [`linked`]).
+    /// A post that touches a kept account, or that something refers to which does (see [`relevance`]).
     Post,
     /// A like or repost of a record that is held or of a kept account.
     Subject,
@@ -401,25 +401,25 @@ impl Index {
             }
             Rule::Subject => match fields::ref_uri(&record.value, "subject") {
                 Some(uri) => match tx.target(uri)? {
-                    Some(target) => linked::subject_stays(tx, kept, target),
+                    Some(target) => relevance::subject_stays(tx, kept, target),
                     None => Ok(false),
                 },
                 None => Ok(false),
             },
             Rule::Post => {
                 let refs = posts::refs(&mut Known(tx), &record.value)?;
-                if linked::touches(tx, kept, &refs)? {
+                if relevance::touches(tx, kept, &refs)? {
                     return Ok(true);
                 }
                 match tx.rkey(&op.rkey)? {
-                    Some(rkey) => linked::referred(tx, kept, PostId { author: actor, rkey }),
+                    Some(rkey) => relevance::referred(tx, kept, PostId { author: actor, rkey }),
                     None => Ok(false),
                 }
             }
             Rule::Gate => match tx.rkey(&op.rkey)? {
                 Some(rkey) => {
                     let post = PostId { author: actor, rkey };
-                    Ok(tx.has(Ks::Post, &post.to_bytes())? || linked::referred(tx, kept, post)?)
+                    Ok(tx.has(Ks::Post, &post.to_bytes())? || relevance::referred(tx, kept, post)?)
                 }
                 None => Ok(false),
             },

@@ -3,8 +3,9 @@
 //! Only posts made after the subscription count, so that a backfill brings none. Whether the account's declaration
 //! permits it is judged when the post is applied. Other reasons go before this one; that is `notify`'s matter.
 
-use super::{fields, notify};
+use super::notify;
 use crate::private::subscriptions::{self, Subscription};
+use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, post_flags as f};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{StoreError, Tx};

@@ -7,9 +7,8 @@ use ipld_core::ipld::Ipld;
 
 use super::{Index, Requests};
 use crate::event::{Body, Commit, Event, IdentityState, Op, Record};
-use crate::schema::Rows;
 use crate::schema::rows::{Counter, NotifRow, notif_prefix};
-use crate::schema::{ActorId, PostId, Rkey, Target};
+use crate::schema::{ActorId, PostId, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, Store, Writer};
 use crate::syntax::{Did, Tid, cid};
 

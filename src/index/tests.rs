@@ -10,7 +10,7 @@ use crate::event::{HostingStatus, IdentityState, Op};
 use crate::private::{self, bookmarks, community, drafts, registrations, subscriptions};
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
-use crate::store::Ks;
+use crate::store::{Ks, Reader};
 use crate::syntax::Tid;
 use crate::work::repo_queue::Priority;
 use crate::work::{purge, repo_queue as jobs};
@@ -103,21 +103,24 @@ async fn an_edge_that_is_new_twice_counts_once() {
     let rev = |n| Tid::parse(&tid(n)).unwrap();
     let made = [like(10, &uri("a", POST, 1)), follow(11, "a")];
     let ops: Vec<Op> = made.into_iter().map(|op| Op { created: true, ..op }).collect();
-    let commit = |n: u8, ops: &[Op]| {
-        Body::Commit(Commit {
-            rev: rev(n.into()),
-            data: Some([n; 32]),
-            prev_data: Some([n - 1; 32]),
-            ops: ops.to_vec(),
-        })
-    };
-    w.event("b", commit(1, &[])).await;
-    w.event("b", commit(2, &ops)).await;
-    let once = w.rows();
-    w.event("b", commit(3, &ops)).await;
-    assert_eq!(w.rows(), once);
-    assert_eq!(w.count(Target::Post(w.post("a", 1)), Counter::Likes), 1);
-    assert_eq!(w.count(Target::Actor(w.actor("b")), Counter::Follows), 1);
+    // From an upstream whose trees are verified, and from one that is believed.
+    for (who, verified, likes) in [("b", true, 1), ("c", false, 2)] {
+        let commit = |n: u8, ops: &[Op]| {
+            Body::Commit(Commit {
+                rev: rev(n.into()),
+                data: Some([n; 32]),
+                prev_data: verified.then_some([n - 1; 32]),
+                ops: ops.to_vec(),
+            })
+        };
+        w.event(who, commit(1, &[])).await;
+        w.event(who, commit(2, &ops)).await;
+        let once = w.rows();
+        w.event(who, commit(3, &ops)).await;
+        assert_eq!(w.rows(), once);
+        assert_eq!(w.count(Target::Post(w.post("a", 1)), Counter::Likes), likes);
+        assert_eq!(w.count(Target::Actor(w.actor(who)), Counter::Follows), 1);
+    }
 }
 
 #[tokio::test]
@@ -593,7 +596,7 @@ async fn many_fans_are_kept_in_order_of_time() {
     let mut w = World::new();
     w.commit("a", [post(1)]).await;
     let target = uri("a", POST, 1);
-    let n = fans::ORDERED_FROM + 3;
+    let n = reverse_edges::ORDERED_FROM + 3;
     w.crowd(n, &target).await;
     let t = Target::Post(w.post("a", 1));
     let ordered = |w: &World| {

@@ -18,11 +18,11 @@ use rustc_hash::FxHashMap;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Timing;
 use super::directory::{Directory, Freshness};
 use super::feed::Feed;
 use super::tasks::Tasks;
-use super::{Pending, Sink, now_ms};
+use super::timing::Timing;
+use super::{Pending, Sink};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, HostingStatus, IdentityState, Upstream};
 use crate::identity::{DidDoc, IdentityError};
@@ -30,6 +30,7 @@ use crate::schema::Rows;
 use crate::store::{Reader as _, Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::{Backoff, Clock};
 use crate::work::recheck::{self, Due};
 
 static LOOKUPS: Counters = Counters::new("ingest.lookup-failed");
@@ -42,7 +43,9 @@ const QUEUE: usize = 200_000;
 /// For a document and its handle, or for what a PDS says.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
 /// Waits before a failed check of a changed identity is tried again.
-const RETRIES: [u64; 4] = [5, 30, 120, 600];
+const RETRY: Backoff = Backoff::new(Duration::from_secs(5), 5, Duration::from_secs(600));
+/// How often it is.
+const RETRIES: u32 = 4;
 /// Between two looks whether a frame was applied.
 const SETTLE_POLL: Duration = Duration::from_millis(20);
 
@@ -64,7 +67,7 @@ struct Check {
     freshness: Freshness,
     running: bool,
     again: bool,
-    tries: usize,
+    tries: u32,
     /// Frames that asked for it.
     after: Vec<Slot>,
 }
@@ -81,6 +84,7 @@ pub(crate) struct Checks {
     store: Store,
     sink: Arc<dyn Sink>,
     timing: Timing,
+    pub(crate) clock: Clock,
     tasks: Tasks,
     stop: CancellationToken,
     queue: flume::Sender<(Did, Pending)>,
@@ -98,6 +102,7 @@ impl Checks {
         store: Store,
         sink: Arc<dyn Sink>,
         timing: Timing,
+        clock: Clock,
         stop: CancellationToken,
         tasks: &Tasks,
     ) -> Arc<Self> {
@@ -107,6 +112,7 @@ impl Checks {
             store,
             sink,
             timing,
+            clock,
             tasks: tasks.clone(),
             stop,
             queue,
@@ -221,7 +227,7 @@ impl Checks {
         settled(&check.after).await;
         let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
         if let Some(body) = found.filter(|_| !outdated) {
-            let event = Event::found_here(did.clone(), now_ms(), body);
+            let event = Event::found_here(did.clone(), self.clock.now_ms(), body);
             if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
                 self.stop.cancel();
             }
@@ -250,12 +256,15 @@ impl Checks {
     }
 
     /// A failed check of a changed identity comes back; it does not count as pending meanwhile.
-    fn retry(self: &Arc<Self>, did: Did, tries: usize) {
-        let Some(wait) = RETRIES.get(tries) else { return };
-        let (this, wait) = (Arc::clone(self), Duration::from_secs(*wait));
+    fn retry(self: &Arc<Self>, did: Did, tries: u32) {
+        let tries = tries + 1;
+        if tries > RETRIES {
+            return;
+        }
+        let this = Arc::clone(self);
         self.tasks.spawn(async move {
-            sleep(wait).await;
-            this.enqueue(&did, Check { tries: tries + 1, ..Check::new(Freshness::Fresh) });
+            sleep(RETRY.wait(tries)).await;
+            this.enqueue(&did, Check { tries, ..Check::new(Freshness::Fresh) });
         });
     }
 
@@ -353,7 +362,7 @@ impl Checks {
             if this.is_current(&did, question) {
                 let body = Body::Account(actual.unwrap_or(claimed));
                 let upstream = upstream.flatten();
-                let event = Event { upstream, ..Event::found_here(did, now_ms(), body) };
+                let event = Event { upstream, ..Event::found_here(did, this.clock.now_ms(), body) };
                 if this.sink.apply_aside(vec![event], pending).await.is_err() {
                     this.stop.cancel();
                 }

@@ -11,6 +11,7 @@ use crate::event::{Event, HostingStatus, Upstream};
 use crate::repo::{CommitFrame, SyncFrame};
 use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 /// Memory that a frame takes beside its bytes, about.
 const FRAME_OVERHEAD: usize = 512;
@@ -35,6 +36,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) kind: UpstreamKind,
     pub(crate) budget: usize,
     pub(crate) cursor: Option<i64>,
+    pub(crate) clock: Clock,
 }
 
 impl Feed {
@@ -48,7 +50,7 @@ impl Feed {
             budget: Semaphore::new(setup.budget),
             budget_total: setup.budget,
             done,
-            status: FeedStatus::new(setup.cursor),
+            status: FeedStatus::new(setup.cursor, setup.clock.clone()),
             delivered: AtomicU64::new(0),
         };
         (Arc::new(feed), receiver)

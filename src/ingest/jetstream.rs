@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::judge::is_valid;
+use super::verify::is_valid;
 use crate::event::{Commit, HostingStatus, Op, Record};
 use crate::repo::dag_cbor;
 use crate::syntax::{Did, Nsid, RecordKey, Tid, cid, datetime};
@@ -131,9 +131,7 @@ fn record(commit: &CommitText<'_>) -> Result<Record, &'static str> {
     let (Some(record), Some(claimed)) = (commit.record, commit.cid) else {
         return Err("op-shape");
     };
-    let json: serde_json::Value =
-        serde_json::from_str(record.get()).map_err(|_| "record-invalid")?;
-    let value = dag_cbor::from_json(&json);
+    let value = dag_cbor::parse_json(record.get()).ok_or("record-invalid")?;
     let bytes = dag_cbor::encode(&value);
     if bytes.len() > dag_cbor::MAX_RECORD_LEN {
         return Err("record-too-large");

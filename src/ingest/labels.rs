@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::SinkClosed;
-use super::backoff::{Backoff, Silent, Timing, Watch};
 use super::directory::{Directory, Freshness};
 use super::tasks::{Group, Tasks};
+use super::timing::{Heartbeat, Silent, Timing};
 use crate::config::Labeler as Config;
 use crate::crypto::PublicKey;
 use crate::event::frame::{FrameError, MAX_FRAME_LEN};
@@ -280,7 +280,7 @@ struct Subscription {
 
 impl Subscription {
     async fn run(self) {
-        let mut backoff = Backoff::new(self.setup.timing);
+        let mut retries = self.setup.timing.retry.retries();
         let (mut freshness, mut restart) = (Freshness::Cached, false);
         loop {
             let mut frames = 0;
@@ -295,11 +295,11 @@ impl Subscription {
             }
             restart = matches!(end, End::Restart);
             if frames > 0 {
-                backoff.reset();
+                retries.worked();
             }
             // What was remembered of the labeler did not lead to labels.
             freshness = if frames > 0 { Freshness::Cached } else { Freshness::Fresh };
-            sleep(backoff.next()).await;
+            sleep(retries.failed()).await;
         }
     }
 
@@ -351,7 +351,7 @@ impl Subscription {
         socket: &mut WsStream,
         reading: &mut Reading<'_>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut watch = Watch::new(self.setup.timing);
+        let mut watch = Heartbeat::new(self.setup.timing);
         loop {
             let message = match socket.next().now_or_never() {
                 Some(message) => message?,

@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload};
-use super::judge::{Judge, Verdict};
-use super::{jetstream, now_ms};
+use super::jetstream;
+use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
@@ -73,7 +73,7 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn start(
         count: usize,
-        judge: Judge,
+        verifier: Verifier,
         store: &Store,
         checks: &Arc<Checks>,
     ) -> std::io::Result<Self> {
@@ -85,7 +85,7 @@ impl Lanes {
         for (index, inbox) in receivers.into_iter().enumerate() {
             let mut lane = Lane {
                 index,
-                judge,
+                verifier,
                 inboxes: inboxes.clone(),
                 store: store.clone(),
                 checks: Arc::clone(checks),
@@ -118,7 +118,7 @@ impl Lanes {
 
 struct Lane {
     index: usize,
-    judge: Judge,
+    verifier: Verifier,
     inboxes: Inboxes,
     store: Store,
     checks: Arc<Checks>,
@@ -208,14 +208,15 @@ impl Lane {
     }
 
     fn signed(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
-        if !self.judge.verify {
-            let verdict = self.judge.judge(&job.payload, None, job.place.received);
+        if !self.verifier.verify {
+            let verdict = self.verifier.check(&job.payload, None, job.place.received);
             return Some(settled(feed, job, verdict));
         }
         let did = job.payload.did().clone();
         match self.known(&did) {
             Known::Key(cached) => {
-                let verdict = self.judge.judge(&job.payload, Some(&cached.key), job.place.received);
+                let verdict =
+                    self.verifier.check(&job.payload, Some(&cached.key), job.place.received);
                 if matches!(verdict, Verdict::BadSignature)
                     && cached.forced.is_none_or(|at| at.elapsed() > FORCED_AGAIN)
                 {
@@ -225,7 +226,7 @@ impl Lane {
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(KeyAnswer::Later) => {
-                let verdict = self.judge.claim(&job.payload, job.place.received);
+                let verdict = self.verifier.claim(&job.payload, job.place.received);
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(_) => Some(drop_job(feed, &job, "no-signing-key")),
@@ -252,7 +253,7 @@ impl Lane {
         let Some((key, checked)) = self.stored_key(did) else {
             return Known::Ask(Freshness::Cached);
         };
-        if now_ms().saturating_sub(checked) > KEY_AGE_MS {
+        if self.checks.clock.now_ms().saturating_sub(checked) > KEY_AGE_MS {
             self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };
@@ -297,7 +298,7 @@ impl Lane {
         self.keys.remove(did);
         self.refused.remove(did);
         self.checks.identity_changed(Some((Arc::clone(feed), slot)), did);
-        if self.judge.verify {
+        if self.verifier.verify {
             self.stale.insert(did.clone());
         }
         if self.parked.contains_key(did) {

@@ -18,24 +18,26 @@
 //! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
 //!   at, crash or not; nor is the question whether an account is gone.
 
-mod backoff;
 mod checks;
 pub mod directory;
 mod feed;
 mod jetstream;
-mod judge;
+mod verify;
 pub mod labels;
 mod lanes;
 mod recheck;
 mod sequencer;
 mod status;
 mod tasks;
+mod timing;
 mod upstream;
 
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,9 +50,10 @@ use crate::net::{Dialer, NetError};
 use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
-pub use backoff::Timing;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+pub use timing::Timing;
 
 /// A contiguous run of an upstream.
 #[derive(Debug)]
@@ -118,6 +121,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -132,6 +137,7 @@ impl Options {
             lanes: 0,
             queue_bytes: 32 << 20,
             timing: Timing::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -175,11 +181,12 @@ impl Ingest {
             store.clone(),
             Arc::clone(&sink),
             options.timing,
+            options.clock.clone(),
             stop.clone(),
             &tasks,
         );
-        let judge = judge::Judge { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, judge, store, &checks)?;
+        let verifier = verify::Verifier { verify: options.verify };
+        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks)?;
         let snapshot = store.snapshot();
         checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
@@ -192,6 +199,7 @@ impl Ingest {
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
+                clock: options.clock.clone(),
             };
             let (feed, done) = feed::Feed::new(&setup);
             let reader = upstream::Reader {
@@ -245,10 +253,4 @@ fn stored_cursor(
 
 fn cursor_of(url: &str, jetstream: bool) -> CursorOf {
     if jetstream { CursorOf::Jetstream(url.to_owned()) } else { CursorOf::Upstream(url.to_owned()) }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

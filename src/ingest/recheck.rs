@@ -9,7 +9,6 @@ use tokio::time::sleep;
 
 use super::checks::Checks;
 use super::directory::Freshness;
-use super::now_ms;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{ActorRow, actor_key};
 use crate::schema::{ActorId, Rows};
@@ -35,7 +34,7 @@ pub(crate) async fn run(store: Store, checks: Arc<Checks>) {
         if checks.pending() > BUSY {
             continue;
         }
-        let (store, now) = (store.clone(), now_ms());
+        let (store, now) = (store.clone(), checks.clock.now_ms());
         let page = tokio::task::spawn_blocking(move || due(&store.snapshot(), next, now)).await;
         // An unreadable store stops the writer, and with it the process.
         let Ok(Ok((dids, after))) = page else { return };

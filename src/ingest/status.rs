@@ -7,8 +7,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::feed::Feed;
-use super::now_ms;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 static DROPPED: Counters = Counters::new("ingest.dropped");
 /// Records that broke their lexicon, by collection.
@@ -86,6 +86,7 @@ pub struct DropSample {
 
 /// The live side of [`UpstreamStatus`].
 pub(crate) struct FeedStatus {
+    pub(crate) clock: Clock,
     connected: AtomicBool,
     connections: AtomicU64,
     applied: AtomicI64,
@@ -117,8 +118,9 @@ impl Rate {
 }
 
 impl FeedStatus {
-    pub(crate) fn new(cursor: Option<i64>) -> Self {
+    pub(crate) fn new(cursor: Option<i64>, clock: Clock) -> Self {
         Self {
+            clock,
             connected: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             applied: AtomicI64::new(cursor.unwrap_or(NONE)),
@@ -148,7 +150,7 @@ impl FeedStatus {
         }
         if sent > 0 {
             self.sent_ms.store(sent, Ordering::Relaxed);
-            self.lag_ms.store(now_ms().saturating_sub(sent), Ordering::Relaxed);
+            self.lag_ms.store(self.clock.now_ms().saturating_sub(sent), Ordering::Relaxed);
         }
         let mut rate = self.rate.lock();
         rate.decay();
@@ -167,7 +169,7 @@ impl FeedStatus {
             drops.samples.pop_front();
         }
         let did = did.map(str::to_owned);
-        drops.samples.push_back(DropSample { cause, did, seq, time: now_ms() });
+        drops.samples.push_back(DropSample { cause, did, seq, time: self.clock.now_ms() });
     }
 
     pub(crate) fn snapshot(&self, feed: &Feed) -> UpstreamStatus {
@@ -175,7 +177,7 @@ impl FeedStatus {
             |value: &AtomicI64| Some(value.load(Ordering::Acquire)).filter(|value| *value != NONE);
         let queue_bytes = feed.queued();
         let lag_ms = match (queue_bytes, some(&self.sent_ms)) {
-            (1.., Some(sent)) => Some(now_ms().saturating_sub(sent)),
+            (1.., Some(sent)) => Some(self.clock.now_ms().saturating_sub(sent)),
             _ => some(&self.lag_ms),
         };
         let (dropped, samples) = {

@@ -27,6 +27,7 @@ use crate::repo::testing::{TestTree, car, commit, entry};
 use crate::schema::cursors::CursorOf;
 use crate::store::Store;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
+use crate::threads::{Backoff, Clock};
 
 /// What a relay does on a connection, after which it keeps it open.
 #[derive(Clone)]
@@ -378,8 +379,8 @@ impl Sink for Collected {
 
 pub(crate) fn timing() -> Timing {
     Timing {
-        retry_min: Duration::from_millis(10),
-        retry_max: Duration::from_millis(50),
+        retry: Backoff::new(Duration::from_millis(10), 2, Duration::from_millis(50))
+            .with_jitter(0.25),
         ..Timing::default()
     }
 }
@@ -393,6 +394,7 @@ pub(crate) fn options(relay: &Relay) -> Options {
         lanes: 2,
         queue_bytes: 8 << 20,
         timing: timing(),
+        clock: Clock::system(),
     }
 }
 
@@ -414,9 +416,9 @@ pub(crate) fn start(
     Ingest::start(options, &dialer, store, directory, sink).unwrap()
 }
 
-/// Waits until `done`, or fails after a while.
+/// Waits until `done`, or fails after a minute.
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if done() {
             return;
         }

@@ -115,7 +115,8 @@ async fn a_dropped_or_stalled_connection_goes_on_behind_what_was_read() {
     let (_dir, store) = store();
     let mut options = options(&relay);
     // The second connection goes silent after its frames, as every one after it.
-    options.timing.stall = Duration::from_millis(300);
+    // Longer than a busy machine takes to read three frames.
+    options.timing.stall = Duration::from_secs(1);
     let ingest = start(options, &store, &directory, &sink);
     until("all applied", || sink.seq() == Some(9)).await;
     assert_eq!(relay.cursors.lock()[..3], [Some(0), Some(3), Some(6)]);

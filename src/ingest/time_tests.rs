@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use super::Options;
 use super::testing::*;
-use super::{Options, now_ms};
 use crate::event::{Body, Event, Upstream};
 use crate::repo::dag_cbor::from_json;
 use crate::syntax::datetime::{format_ms, parse_strict};
+use crate::threads::Clock;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -19,7 +20,7 @@ fn identity(account: &Account, seq: i64, time: &str) -> (i64, Bytes) {
 #[tokio::test]
 async fn a_plausible_frame_time_is_the_events_time_and_any_other_is_not() {
     let mut account = Account::new("did:plc:a");
-    let begun = now_ms();
+    let begun = Clock::system().now_ms();
     let sent = [begun - 5 * 60_000, begun - HOUR_MS, begun + HOUR_MS].map(format_ms);
     let mut frames: Vec<_> =
         (1..).zip(&sent).map(|(seq, time)| identity(&account, seq, time)).collect();
@@ -35,7 +36,7 @@ async fn a_plausible_frame_time_is_the_events_time_and_any_other_is_not() {
     let believed: Vec<bool> = events.iter().map(|event| event.time != event.received).collect();
     assert_eq!(believed, [true, false, false, false, true, false]);
     for event in &events {
-        assert!((begun..=now_ms()).contains(&event.received), "{event:?}");
+        assert!((begun..=Clock::system().now_ms()).contains(&event.received), "{event:?}");
         assert!(event.time == begun - 5 * 60_000 || event.time == event.received, "{event:?}");
     }
     // What the upstream says is passed on as it is, believed or not.
@@ -76,7 +77,7 @@ async fn an_account_state_keeps_the_place_of_its_frame_when_it_is_confirmed() {
 #[tokio::test]
 async fn a_jetstream_dates_events_by_its_cursor_and_passes_on_the_place_in_its_firehose() {
     let account = Account::new("did:plc:a");
-    let begun = now_ms();
+    let begun = Clock::system().now_ms();
     let told = "2024-09-05T06:11:04.870Z";
     let text = |time_us: i64, kind: &str, more: serde_json::Value| {
         let json = json!({"did": &*account.did, "time_us": time_us, "kind": kind, kind: more});

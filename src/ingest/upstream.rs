@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{sleep, sleep_until};
 
-use super::backoff::{Backoff, Silent, Timing, Watch};
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
 use super::status::UpstreamKind;
-use super::{Sink, jetstream, now_ms};
+use super::timing::{Heartbeat, Silent, Timing};
+use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
@@ -80,7 +80,7 @@ impl Reader {
             frames: 0,
             lost: false,
         };
-        let mut backoff = Backoff::new(self.timing);
+        let mut retries = self.timing.retry.retries();
         loop {
             let before = state.frames;
             let end = self.connection(&mut state).await;
@@ -101,9 +101,9 @@ impl Reader {
             }
             self.feed.status.error(end.to_string());
             if state.frames > before {
-                backoff.reset();
+                retries.worked();
             }
-            sleep(backoff.next()).await;
+            sleep(retries.failed()).await;
         }
     }
 
@@ -116,7 +116,7 @@ impl Reader {
         };
         self.feed.status.connected(true);
         tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
-        let mut watch = Watch::new(self.timing);
+        let mut watch = Heartbeat::new(self.timing);
         let mut rested = state.frames;
         loop {
             let message = match socket.next().now_or_never() {
@@ -165,7 +165,7 @@ impl Reader {
     async fn note_gap(&self, state: &mut State) {
         if std::mem::take(&mut state.lost) {
             // When the sink is closed, the sequencer ends everything.
-            let _ = self.sink.gap(self.feed.cursor.clone(), now_ms()).await;
+            let _ = self.sink.gap(self.feed.cursor.clone(), self.feed.status.clock.now_ms()).await;
         }
     }
 
@@ -185,7 +185,7 @@ impl Reader {
 
     fn deal(&self, bytes: bytes::Bytes, weight: u32, state: &mut State) -> Option<End> {
         state.frames += 1;
-        let received = now_ms();
+        let received = self.feed.status.clock.now_ms();
         let (seq, sent, read) = match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),

@@ -22,7 +22,8 @@ use flate2::Crc;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::key::{Key, Owner};
+use super::key::{ImageKey, Owner};
+use crate::threads::Clock;
 
 /// Where files are while they are written.
 const UNFINISHED: &str = ".unfinished";
@@ -45,19 +46,20 @@ pub(super) struct DiskCache {
     /// Free space that the store may claim.
     floor: u64,
     free: FreeSpace,
-    table: Mutex<Table>,
+    clock: Clock,
+    table: Mutex<CacheTable>,
     unfinished: AtomicU64,
 }
 
 #[derive(Default)]
-struct Table {
-    files: FxHashMap<Key, Entry>,
+struct CacheTable {
+    files: FxHashMap<ImageKey, CachedFile>,
     /// The next to be thrown away in front. May name files that are gone.
-    order: VecDeque<Key>,
+    order: VecDeque<ImageKey>,
     bytes: u64,
 }
 
-struct Entry {
+struct CachedFile {
     bytes: u64,
     /// Asked for since it was last considered for removal.
     used: bool,
@@ -76,6 +78,7 @@ impl DiskCache {
             limit,
             floor,
             free,
+            clock: Clock::system(),
             table: Mutex::default(),
             unfinished: AtomicU64::new(0),
         })
@@ -92,7 +95,7 @@ impl DiskCache {
             for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
                 let name = file.file_name();
                 let key = folder_name.to_str().zip(name.to_str());
-                let key = key.and_then(|(folder, name)| Key::from_path(folder, name));
+                let key = key.and_then(|(folder, name)| ImageKey::from_path(folder, name));
                 if let Some(key) = key
                     && let Ok(meta) = file.metadata()
                     && meta.is_file()
@@ -113,7 +116,7 @@ impl DiskCache {
                 let bytes = on_disk(len);
                 // What was written meanwhile is in the table already.
                 if let std::collections::hash_map::Entry::Vacant(slot) = table.files.entry(key) {
-                    slot.insert(Entry { bytes, used: false });
+                    slot.insert(CachedFile { bytes, used: false });
                     table.order.push_back(key);
                     table.bytes += bytes;
                 }
@@ -124,7 +127,7 @@ impl DiskCache {
     }
 
     /// An image, if it is here and whole.
-    pub(super) fn get(&self, key: Key) -> Option<Vec<u8>> {
+    pub(super) fn get(&self, key: ImageKey) -> Option<Vec<u8>> {
         let path = self.path(key);
         let Ok(mut file) = File::open(&path) else {
             self.table.lock().forget(key);
@@ -136,7 +139,7 @@ impl DiskCache {
         };
         if self.table.lock().touch(key) {
             // For the order after a restart; without it the file is only older than it is.
-            let _ = file.set_modified(SystemTime::now());
+            let _ = file.set_modified(self.clock.file_time());
         }
         Some(bytes)
     }
@@ -145,7 +148,7 @@ impl DiskCache {
     ///
     /// # Errors
     /// The disk's.
-    pub(super) fn put(&self, key: Key, image: &[u8]) -> io::Result<()> {
+    pub(super) fn put(&self, key: ImageKey, image: &[u8]) -> io::Result<()> {
         let bytes = on_disk((HEADER + image.len()) as u64);
         if bytes > self.limit || (self.free)(&self.root) < self.floor.saturating_add(bytes) {
             return Ok(());
@@ -204,24 +207,24 @@ impl DiskCache {
         let folder = owner.folder();
         for file in fs::read_dir(self.root.join(&folder)).into_iter().flatten().flatten() {
             let name = file.file_name();
-            let key = name.to_str().and_then(|name| Key::from_path(&folder, name));
+            let key = name.to_str().and_then(|name| ImageKey::from_path(&folder, name));
             if let Some(key) = key.filter(|key| key.is_of(owner)) {
                 self.remove(key);
             }
         }
     }
 
-    pub(super) fn remove(&self, key: Key) {
+    pub(super) fn remove(&self, key: ImageKey) {
         self.table.lock().forget(key);
         let _ = fs::remove_file(self.path(key));
     }
 
-    fn path(&self, key: Key) -> PathBuf {
+    fn path(&self, key: ImageKey) -> PathBuf {
         let (folder, file) = key.path();
         self.root.join(folder).join(file)
     }
 
-    fn write(&self, key: Key, image: &[u8]) -> io::Result<()> {
+    fn write(&self, key: ImageKey, image: &[u8]) -> io::Result<()> {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
         let draft = self.root.join(UNFINISHED).join(number.to_string());
         let path = self.path(key);
@@ -238,13 +241,13 @@ impl DiskCache {
     }
 }
 
-impl Table {
+impl CacheTable {
     /// Notes a use; whether it is the first since the file was last considered.
-    fn touch(&mut self, key: Key) -> bool {
+    fn touch(&mut self, key: ImageKey) -> bool {
         self.files.get_mut(&key).is_some_and(|entry| !std::mem::replace(&mut entry.used, true))
     }
 
-    fn forget(&mut self, key: Key) {
+    fn forget(&mut self, key: ImageKey) {
         if let Some(entry) = self.files.remove(&key) {
             self.bytes -= entry.bytes;
         }
@@ -260,15 +263,15 @@ impl Table {
     }
 
     /// A file whose bytes were reserved.
-    fn insert(&mut self, key: Key, bytes: u64) {
-        match self.files.insert(key, Entry { bytes, used: false }) {
+    fn insert(&mut self, key: ImageKey, bytes: u64) {
+        match self.files.insert(key, CachedFile { bytes, used: false }) {
             Some(replaced) => self.bytes -= replaced.bytes,
             None => self.order.push_back(key),
         }
     }
 
     /// Takes out what is to be removed. Used files get a second chance, as long as steps are left for that.
-    fn victims(&mut self, target: u64, steps: usize, out: &mut Vec<Key>) {
+    fn victims(&mut self, target: u64, steps: usize, out: &mut Vec<ImageKey>) {
         let mut spared = 0;
         while self.bytes > target && out.len() < steps {
             let Some(key) = self.order.pop_front() else { return };
@@ -350,30 +353,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(dir.path(), 4 * BLOCK);
         for n in 0..4 {
-            cache.put(Key(n), &image(n as u8)).unwrap();
+            cache.put(ImageKey(n), &image(n as u8)).unwrap();
         }
-        assert!(cache.get(Key(0)).is_some());
+        assert!(cache.get(ImageKey(0)).is_some());
         for n in 4..6 {
-            cache.put(Key(n), &image(n as u8)).unwrap();
+            cache.put(ImageKey(n), &image(n as u8)).unwrap();
             assert!(cache.size().0 <= 4 * BLOCK);
         }
-        let held: Vec<u128> = (0..6).filter(|n| cache.get(Key(*n)).is_some()).collect();
+        let held: Vec<u128> = (0..6).filter(|n| cache.get(ImageKey(*n)).is_some()).collect();
         assert_eq!(held, [0, 3, 4, 5]);
         assert_eq!((cache.size(), files(dir.path())), ((4 * BLOCK, 4), 4));
-        cache.put(Key(9), &vec![0; 5 * BLOCK as usize]).unwrap();
-        assert_eq!(cache.get(Key(9)), None);
+        cache.put(ImageKey(9), &vec![0; 5 * BLOCK as usize]).unwrap();
+        assert_eq!(cache.get(ImageKey(9)), None);
         // More would have to go for it than in one step: it is not kept.
         let other = tempfile::tempdir().unwrap();
         let small = DiskCache::open(other.path().to_owned(), 100 * BLOCK, 0, PLENTY).unwrap();
         for n in 0..100 {
-            small.put(Key(n), &image(1)).unwrap();
+            small.put(ImageKey(n), &image(1)).unwrap();
         }
-        small.put(Key(100), &vec![0; 90 * BLOCK as usize - HEADER]).unwrap();
-        assert!(small.get(Key(100)).is_none() && small.size().0 <= 100 * BLOCK);
+        small.put(ImageKey(100), &vec![0; 90 * BLOCK as usize - HEADER]).unwrap();
+        assert!(small.get(ImageKey(100)).is_none() && small.size().0 <= 100 * BLOCK);
         // All used: the limit holds nevertheless.
         for n in 10..300 {
-            cache.put(Key(n), &image(1)).unwrap();
-            cache.get(Key(n)).unwrap();
+            cache.put(ImageKey(n), &image(1)).unwrap();
+            cache.get(ImageKey(n)).unwrap();
             assert!(cache.size().0 <= 4 * BLOCK);
         }
         assert_eq!(files(dir.path()), 4);
@@ -385,8 +388,8 @@ mod tests {
         let first = cache(dir.path(), 10 * BLOCK);
         let at = |n| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
         for n in 0..5_u8 {
-            first.put(Key(n.into()), &image(n)).unwrap();
-            let file = File::open(first.path(Key(n.into()))).unwrap();
+            first.put(ImageKey(n.into()), &image(n)).unwrap();
+            let file = File::open(first.path(ImageKey(n.into()))).unwrap();
             file.set_modified(at(100 - u64::from(n))).unwrap();
         }
         fs::write(dir.path().join(UNFINISHED).join("7"), "half").unwrap();
@@ -394,13 +397,13 @@ mod tests {
         fs::write(dir.path().join("00/note.txt"), "mine").unwrap();
         // Found before the folder has been looked through.
         let again = cache(dir.path(), 3 * BLOCK);
-        assert_eq!(again.get(Key(4)), Some(image(4)));
+        assert_eq!(again.get(ImageKey(4)), Some(image(4)));
         again.scan();
         // A use shows in the file itself once it is in the table, so it outlives a restart.
-        assert!(again.get(Key(2)).is_some());
-        assert!(fs::metadata(again.path(Key(2))).unwrap().modified().unwrap() > at(1000));
+        assert!(again.get(ImageKey(2)).is_some());
+        assert!(fs::metadata(again.path(ImageKey(2))).unwrap().modified().unwrap() > at(1000));
         assert_eq!(again.size(), (3 * BLOCK, 3));
-        let held: Vec<u128> = (0..5).filter(|n| again.get(Key(*n)).is_some()).collect();
+        let held: Vec<u128> = (0..5).filter(|n| again.get(ImageKey(*n)).is_some()).collect();
         assert_eq!(held, [0, 1, 2]);
         assert!(dir.path().join("note.txt").exists() && dir.path().join("00/note.txt").exists());
         assert!(!dir.path().join(UNFINISHED).join("7").exists());
@@ -418,20 +421,20 @@ mod tests {
             |bytes| bytes[0] ^= 1,
         ];
         for change in damage {
-            cache.put(Key(1), &image(1)).unwrap();
-            let path = cache.path(Key(1));
+            cache.put(ImageKey(1), &image(1)).unwrap();
+            let path = cache.path(ImageKey(1));
             let mut bytes = fs::read(&path).unwrap();
             change(&mut bytes);
             fs::write(&path, bytes).unwrap();
-            assert_eq!(cache.get(Key(1)), None);
+            assert_eq!(cache.get(ImageKey(1)), None);
             assert!(!path.exists());
             assert_eq!(cache.size(), (0, 0));
         }
-        cache.put(Key(1), &image(1)).unwrap();
-        cache.put(Key(1), &image(2)).unwrap();
-        assert_eq!((cache.get(Key(1)), cache.size()), (Some(image(2)), (BLOCK, 1)));
-        fs::remove_file(cache.path(Key(1))).unwrap();
-        assert_eq!((cache.get(Key(1)), cache.size()), (None, (0, 0)));
+        cache.put(ImageKey(1), &image(1)).unwrap();
+        cache.put(ImageKey(1), &image(2)).unwrap();
+        assert_eq!((cache.get(ImageKey(1)), cache.size()), (Some(image(2)), (BLOCK, 1)));
+        fs::remove_file(cache.path(ImageKey(1))).unwrap();
+        assert_eq!((cache.get(ImageKey(1)), cache.size()), (None, (0, 0)));
     }
 
     #[test]
@@ -443,7 +446,7 @@ mod tests {
         let cache = DiskCache::open(dir.path().to_owned(), 100 * BLOCK, floor, free).unwrap();
         let put = |n, free| {
             FREE.store(free, Ordering::Relaxed);
-            cache.put(Key(n), &image(1)).unwrap();
+            cache.put(ImageKey(n), &image(1)).unwrap();
         };
         put(1, floor);
         assert_eq!(cache.size().1, 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::identity::IdentityError;
 use crate::net::NetError;
 use crate::store::StoreError;
+use crate::threads::PoolError;
 
 /// Cheap to clone, so that everybody who waits for one image gets it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,6 +59,15 @@ impl MediaError {
 impl From<StoreError> for MediaError {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))
+    }
+}
+
+impl From<PoolError> for MediaError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Overloaded => Self::Overloaded,
+            PoolError::Panicked(_) => Self::Worker(error.to_string().into()),
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use crate::syntax::Did;
 
 /// Takedowns and account status.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct BlobGate {
     pub(super) store: Store,
     pub(super) takedowns: Takedowns,
 }
 
-impl Gate {
+impl BlobGate {
     /// Whether a blob may be shown. Reads the store: not on an I/O thread.
     ///
     /// # Errors

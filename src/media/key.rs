@@ -2,15 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use super::request::ImageRequest;
+use super::request::{ImageRequest, VERSION};
 use crate::syntax::{Did, cid};
-
-/// Goes up when the same blob gives other bytes: what is in caches under the old number is not found any more.
-pub(super) const VERSION: u32 = 2;
 
 /// 32 bits of the account's hash, and 96 of the image's, so that nobody can make an image meet one of somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(pub(super) u128);
+pub(super) struct ImageKey(pub(super) u128);
 
 /// What the names of an account's images begin with. Few accounts share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +26,7 @@ impl Owner {
     }
 }
 
-impl Key {
+impl ImageKey {
     /// The name of an image. The account is part of it: that one account has a blob says nothing about another.
     pub(super) fn of(request: &ImageRequest) -> Self {
         let mut hash = Sha256::new();
@@ -82,8 +79,8 @@ mod tests {
             "/avatar/plain/did:plc:b/bafkreig77vqcdozl2wyk6z3cscaj5q5fggi53aoh64fewkdiri3cdauyn4@jpeg",
             "/avatar/plain/did:plc:a/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy@jpeg",
         ];
-        let key = |path: &str| Key::of(&ImageRequest::parse(path).unwrap());
-        let names: std::collections::HashSet<Key> = images.map(key).into();
+        let key = |path: &str| ImageKey::of(&ImageRequest::parse(path).unwrap());
+        let names: std::collections::HashSet<ImageKey> = images.map(key).into();
         assert_eq!(names.len(), images.len());
         assert_eq!(key(images[0]), key(images[0]));
         for (image, whose) in images.iter().zip(["a", "a", "a", "b", "a"]) {
@@ -96,13 +93,13 @@ mod tests {
     #[test]
     fn names_of_files() {
         for key in [0, 1, 0xab << 120 | 7, u128::MAX] {
-            let (folder, file) = Key(key).path();
-            assert_eq!(Key::from_path(&folder, &file), Some(Key(key)));
+            let (folder, file) = ImageKey(key).path();
+            assert_eq!(ImageKey::from_path(&folder, &file), Some(ImageKey(key)));
         }
         for (folder, file) in
             [("a", "0"), ("zz", &*"0".repeat(30)), ("00", "+".repeat(30).as_str())]
         {
-            assert_eq!(Key::from_path(folder, file), None);
+            assert_eq!(ImageKey::from_path(folder, file), None);
         }
     }
 }

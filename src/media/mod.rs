@@ -36,7 +36,6 @@ mod origin;
 mod render;
 mod request;
 mod service;
-mod workers;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -46,6 +45,6 @@ mod tests;
 
 pub use blob::{Blob, Pieces};
 pub use error::MediaError;
-pub use origin::{Held, NetOrigin, Origin};
-pub use request::{BadPath, Format, ImageRequest, Preset, parse_blob};
-pub use service::{Image, ImagesStatus, Media, Settings};
+pub use origin::{BlobInMemory, BlobOrigin, NetOrigin};
+pub use request::{BadPath, ImageRequest, OutputFormat, Preset, parse_blob};
+pub use service::{ImagesStatus, Media, MediaSettings, RenderedImage};

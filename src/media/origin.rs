@@ -16,6 +16,7 @@ use super::error::MediaError;
 use crate::identity::{Freshness, Identity};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 /// Lexicons allow images of 2 MB; other applications a little more. The reference takes 10 MB.
 const IMAGE_LIMITS: StreamLimits = StreamLimits {
@@ -41,17 +42,17 @@ const TURN: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 3;
 
 /// A blob in memory, and its place there.
-pub type Held = (Bytes, OwnedSemaphorePermit);
+pub type BlobInMemory = (Bytes, OwnedSemaphorePermit);
 
 /// Gives the bytes of blobs, unchecked.
-pub trait Origin: Send + Sync {
+pub trait BlobOrigin: Send + Sync {
     /// A whole blob that may be an image. One of `slots` is taken when its bytes come, not while a PDS thinks.
     fn image<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
         slots: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>>;
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>>;
 
     /// Any blob, piece by piece; the status is 200.
     fn blob<'a>(
@@ -71,7 +72,7 @@ pub struct NetOrigin {
 impl NetOrigin {
     /// `identity` finds the PDS, `http` asks it; it must refuse private addresses.
     pub fn new(identity: Identity, http: HttpClient) -> Self {
-        Self { identity, http, throttle: HostThrottle::new(PER_HOST) }
+        Self { identity, http, throttle: HostThrottle::new(PER_HOST, Clock::system()) }
     }
 
     /// The URL of a blob, and its host.
@@ -87,7 +88,12 @@ impl NetOrigin {
         Ok((format!("{base}/xrpc/com.atproto.sync.getBlob?{query}"), host))
     }
 
-    async fn fetch(&self, did: &Did, cid: &str, slots: Arc<Semaphore>) -> Result<Held, MediaError> {
+    async fn fetch(
+        &self,
+        did: &Did,
+        cid: &str,
+        slots: Arc<Semaphore>,
+    ) -> Result<BlobInMemory, MediaError> {
         let (url, host) = self.locate(did, cid).await?;
         let turn = timeout(TURN, self.throttle.acquire(&host)).await;
         let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
@@ -133,13 +139,13 @@ fn redirect(from: &str, response: &StreamResponse) -> Option<String> {
     Some(Url::parse(from).ok()?.join(to).ok()?.into())
 }
 
-impl Origin for NetOrigin {
+impl BlobOrigin for NetOrigin {
     fn image<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
         slots: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(self.fetch(did, cid, slots))
     }
 

@@ -8,7 +8,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::decode::{self, Picture};
 use super::error::MediaError;
-use super::request::{Fit, Format, Preset};
+use super::request::{Fit, OutputFormat, Preset};
 
 const JPEG_QUALITY: u8 = 85;
 const WEBP_QUALITY: f32 = 80.0;
@@ -16,12 +16,16 @@ const WEBP_QUALITY: f32 = 80.0;
 const WEBP_METHOD: i32 = 2;
 
 /// Decodes `bytes` and makes them into an image of this size and format.
-pub(super) fn render(bytes: &[u8], preset: Preset, format: Format) -> Result<Vec<u8>, MediaError> {
+pub(super) fn render(
+    bytes: &[u8],
+    preset: Preset,
+    format: OutputFormat,
+) -> Result<Vec<u8>, MediaError> {
     let picture = decode::decode(bytes)?;
     let sized = resize(picture, preset)?;
     match format {
-        Format::Jpeg => jpeg(sized),
-        Format::Webp => webp(&sized),
+        OutputFormat::Jpeg => jpeg(sized),
+        OutputFormat::Webp => webp(&sized),
     }
 }
 

@@ -3,6 +3,9 @@
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 
+/// Goes up when the same blob gives other bytes: what is in caches under the old number is not found any more.
+pub(super) const VERSION: u32 = 2;
+
 /// A size. Whatever is smaller is enlarged, as in the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
@@ -71,14 +74,14 @@ impl Preset {
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// `@jpeg`
     Jpeg,
     /// `@webp`, and where the path names no format.
     Webp,
 }
 
-impl Format {
+impl OutputFormat {
     /// The name in the path.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -108,7 +111,7 @@ pub struct ImageRequest {
     /// The blob.
     pub cid: Cid,
     /// What is sent.
-    pub format: Format,
+    pub format: OutputFormat,
 }
 
 /// A path that names no image, in the reference's words.
@@ -145,9 +148,9 @@ impl ImageRequest {
         }
         let preset = Preset::parse(preset).ok_or(BadPath::Preset)?;
         let (cid, format) = match rest.split_once('@') {
-            None => (rest, Format::Webp),
-            Some((cid, "jpeg")) => (cid, Format::Jpeg),
-            Some((cid, "webp")) => (cid, Format::Webp),
+            None => (rest, OutputFormat::Webp),
+            Some((cid, "jpeg")) => (cid, OutputFormat::Jpeg),
+            Some((cid, "webp")) => (cid, OutputFormat::Webp),
             Some(_) => return Err(BadPath::Format),
         };
         let (did, cid) = parse_blob(did, cid)?;
@@ -158,7 +161,7 @@ impl ImageRequest {
     #[must_use]
     pub fn etag(&self) -> String {
         let (preset, format) = (self.preset.name(), self.format.name());
-        format!("\"{}-{preset}-{format}-{}\"", cid::to_base32(&self.cid), super::key::VERSION)
+        format!("\"{}-{preset}-{format}-{}\"", cid::to_base32(&self.cid), VERSION)
     }
 }
 
@@ -185,19 +188,19 @@ mod tests {
     fn paths() {
         let did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
         let good = [
-            (format!("/avatar/plain/{did}/{CID}"), Preset::Avatar, Format::Webp),
+            (format!("/avatar/plain/{did}/{CID}"), Preset::Avatar, OutputFormat::Webp),
             (
                 format!("/avatar_thumbnail/plain/{did}/{CID}@jpeg"),
                 Preset::AvatarThumbnail,
-                Format::Jpeg,
+                OutputFormat::Jpeg,
             ),
-            (format!("/banner/plain/{did}/{CID}@webp"), Preset::Banner, Format::Webp),
+            (format!("/banner/plain/{did}/{CID}@webp"), Preset::Banner, OutputFormat::Webp),
             (
                 format!("/feed_thumbnail/plain/did:web:a.example/{CID}"),
                 Preset::FeedThumbnail,
-                Format::Webp,
+                OutputFormat::Webp,
             ),
-            (format!("/feed_fullsize/plain/{did}/{CID}"), Preset::FeedFullsize, Format::Webp),
+            (format!("/feed_fullsize/plain/{did}/{CID}"), Preset::FeedFullsize, OutputFormat::Webp),
         ];
         for (path, preset, format) in good {
             let request = ImageRequest::parse(&path).unwrap();

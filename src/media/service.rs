@@ -18,17 +18,17 @@ use tokio::sync::{Semaphore, oneshot};
 use super::blob::{self, Blob};
 use super::cache::DiskCache;
 use super::error::MediaError;
-use super::gate::Gate;
-use super::key::{Key, Owner};
-use super::origin::Origin;
+use super::gate::BlobGate;
+use super::key::{ImageKey, Owner};
+use super::origin::BlobOrigin;
 use super::render::render;
 use super::request::ImageRequest;
-use super::workers::Workers;
 use crate::moderation::Takedowns;
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 use crate::telemetry::counters::Counters;
+use crate::threads::{Pool, Priority, Threads};
 
 static ANSWERS: Counters = Counters::new("images.answers");
 static FAILURES: Counters = Counters::new("images.failures");
@@ -44,12 +44,10 @@ const READERS: usize = 4;
 const READ_QUEUE: usize = 1024;
 /// Failures remembered.
 const REMEMBERED: usize = 8192;
-/// How much resizing yields to everything else.
-const NICE: i32 = 10;
 
 /// What [`Media::start`] needs to know.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct MediaSettings {
     /// Folder of the cache.
     pub cache_path: PathBuf,
     /// Most bytes in it; with 0 there is none.
@@ -64,7 +62,7 @@ pub struct Settings {
 
 /// An image.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct RenderedImage {
     /// In the format asked for.
     pub bytes: Bytes,
     /// Whether it was in the cache.
@@ -88,20 +86,20 @@ pub struct ImagesStatus {
     pub cache_files: usize,
 }
 
-type Outcome = Result<Bytes, MediaError>;
-type Flight = Shared<BoxFuture<'static, Outcome>>;
+type RenderResult = Result<Bytes, MediaError>;
+type RenderFlight = Shared<BoxFuture<'static, RenderResult>>;
 
 /// Images and blobs.
 pub struct Media {
-    gate: Gate,
+    gate: BlobGate,
     cache: Option<DiskCache>,
-    origin: Arc<dyn Origin>,
-    readers: Workers,
-    resizers: Workers,
+    origin: Arc<dyn BlobOrigin>,
+    readers: Pool,
+    resizers: Pool,
     in_memory: Arc<Semaphore>,
     blobs: Arc<Semaphore>,
-    flights: Mutex<FxHashMap<Key, Flight>>,
-    failures: Cache<Key, (Instant, MediaError)>,
+    flights: Mutex<FxHashMap<ImageKey, RenderFlight>>,
+    failures: Cache<ImageKey, (Instant, MediaError)>,
     requests: AtomicU64,
     hits: AtomicU64,
     resized: AtomicU64,
@@ -113,21 +111,21 @@ impl Media {
     /// # Errors
     /// The cache's folder cannot be used, or the system refuses a thread.
     pub fn start(
-        settings: Settings,
+        settings: MediaSettings,
         store: Store,
         takedowns: Takedowns,
-        origin: Arc<dyn Origin>,
+        origin: Arc<dyn BlobOrigin>,
     ) -> io::Result<Arc<Self>> {
-        let Settings { cache_path, cache_size, floor, free, threads } = settings;
+        let MediaSettings { cache_path, cache_size, floor, free, threads } = settings;
         let cache = (cache_size > 0)
             .then(|| DiskCache::open(cache_path, cache_size, floor, free))
             .transpose()?;
         let this = Arc::new(Self {
-            gate: Gate { store, takedowns },
+            gate: BlobGate { store, takedowns },
             cache,
             origin,
-            readers: Workers::start("image-read", READERS, READ_QUEUE, 0)?,
-            resizers: Workers::start("image", threads, IN_MEMORY, NICE)?,
+            readers: pool("image-read", READERS, READ_QUEUE, Priority::Normal)?,
+            resizers: pool("image", threads, IN_MEMORY, Priority::Yielding)?,
             in_memory: Arc::new(Semaphore::new(IN_MEMORY)),
             blobs: Arc::new(Semaphore::new(BLOBS)),
             flights: Mutex::default(),
@@ -155,7 +153,10 @@ impl Media {
     ///
     /// # Errors
     /// See [`MediaError`].
-    pub async fn image(self: &Arc<Self>, request: &ImageRequest) -> Result<Image, MediaError> {
+    pub async fn image(
+        self: &Arc<Self>,
+        request: &ImageRequest,
+    ) -> Result<RenderedImage, MediaError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let image = self.find(request).await;
         ANSWERS.inc(match &image {
@@ -166,23 +167,23 @@ impl Media {
         image
     }
 
-    async fn find(self: &Arc<Self>, request: &ImageRequest) -> Result<Image, MediaError> {
-        let key = Key::of(request);
+    async fn find(self: &Arc<Self>, request: &ImageRequest) -> Result<RenderedImage, MediaError> {
+        let key = ImageKey::of(request);
         let (this, wanted) = (Arc::clone(self), request.clone());
         let cached = self.readers.run(move || this.look(&wanted, key)).await??;
         if let Some(image) = cached {
             self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(Image { bytes: image.into(), cached: true });
+            return Ok(RenderedImage { bytes: image.into(), cached: true });
         }
         if let Some(failure) = self.remembered(key) {
             return Err(failure);
         }
         let flight = self.flight(key, request)?;
-        Ok(Image { bytes: flight.await?, cached: false })
+        Ok(RenderedImage { bytes: flight.await?, cached: false })
     }
 
     /// Gate and cache in one hop to another thread.
-    fn look(&self, request: &ImageRequest, key: Key) -> Result<Option<Vec<u8>>, MediaError> {
+    fn look(&self, request: &ImageRequest, key: ImageKey) -> Result<Option<Vec<u8>>, MediaError> {
         self.gate.check(&request.did, &cid::to_base32(&request.cid))?;
         Ok(self.cache.as_ref().and_then(|cache| cache.get(key)))
     }
@@ -193,7 +194,11 @@ impl Media {
     }
 
     /// Joins the flight of an image, or begins it. It goes on when whoever asked hangs up: the next will ask again.
-    fn flight(self: &Arc<Self>, key: Key, request: &ImageRequest) -> Result<Flight, MediaError> {
+    fn flight(
+        self: &Arc<Self>,
+        key: ImageKey,
+        request: &ImageRequest,
+    ) -> Result<RenderFlight, MediaError> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&key) {
             return Ok(flight.clone());
@@ -202,7 +207,7 @@ impl Media {
             return Err(MediaError::Overloaded);
         }
         let (done, landed) = oneshot::channel();
-        let landed = landed.map(|outcome: Result<Outcome, _>| {
+        let landed = landed.map(|outcome: Result<RenderResult, _>| {
             outcome.unwrap_or_else(|_| Err(MediaError::Worker("stopped".into())))
         });
         let flight = landed.boxed().shared();
@@ -223,7 +228,7 @@ impl Media {
         Ok(flight)
     }
 
-    async fn make(self: &Arc<Self>, key: Key, request: ImageRequest) -> Outcome {
+    async fn make(self: &Arc<Self>, key: ImageKey, request: ImageRequest) -> RenderResult {
         let (cid, slots) = (cid::to_base32(&request.cid), Arc::clone(&self.in_memory));
         let (blob, slot) = self.origin.image(&request.did, &cid, slots).await?;
         let this = Arc::clone(self);
@@ -251,7 +256,7 @@ impl Media {
         made.await?
     }
 
-    fn remembered(&self, key: Key) -> Option<MediaError> {
+    fn remembered(&self, key: ImageKey) -> Option<MediaError> {
         let (until, error) = self.failures.get(&key)?;
         if until > Instant::now() {
             return Some(error);
@@ -291,7 +296,7 @@ impl Media {
 
     fn in_background(self: &Arc<Self>, work: fn(&DiskCache)) {
         let this = Arc::clone(self);
-        self.readers.spawn(move || {
+        self.readers.try_spawn(move || {
             if let Some(cache) = &this.cache {
                 work(cache);
             }
@@ -310,6 +315,10 @@ impl Media {
             cache_files,
         }
     }
+}
+
+fn pool(name: &'static str, count: usize, queue: usize, priority: Priority) -> io::Result<Pool> {
+    Pool::start(Threads { name, count, queue, stack: None, priority })
 }
 
 /// How long a failure is given again without asking: what depends on the blob alone does not change.
@@ -337,9 +346,9 @@ mod tests {
         let takedowns = Takedowns::load(&store.snapshot()).unwrap();
         let media = media(&store, takedowns, Arc::default());
         let (past, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
-        media.failures.insert(Key(1), (past, MediaError::NotFound));
-        media.failures.insert(Key(2), (later, MediaError::NotFound));
-        assert!(media.remembered(Key(1)).is_none() && media.remembered(Key(2)).is_some());
+        media.failures.insert(ImageKey(1), (past, MediaError::NotFound));
+        media.failures.insert(ImageKey(2), (later, MediaError::NotFound));
+        assert!(media.remembered(ImageKey(1)).is_none() && media.remembered(ImageKey(2)).is_some());
         // What says nothing about the blob is not remembered.
         for error in [MediaError::Overloaded, MediaError::Store(Arc::new(StoreError::Closed))] {
             assert_eq!(memory_of(&error), None, "{error}");

@@ -46,13 +46,13 @@ impl Blobs {
     }
 }
 
-impl Origin for Blobs {
+impl BlobOrigin for Blobs {
     fn image<'a>(
         &'a self,
         _did: &'a Did,
         cid: &'a str,
         slots: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(async move {
             let image = self.give(cid);
             let slot = slots.acquire_owned().await.unwrap();
@@ -107,7 +107,7 @@ async fn raw_server(bytes: Bytes) -> String {
 pub(crate) fn media(store: &Store, takedowns: Takedowns, origin: Arc<Blobs>) -> Arc<Media> {
     let cache_path = tempfile::tempdir().unwrap().keep();
     let settings =
-        Settings { cache_path, cache_size: 1 << 30, floor: 0, free: |_| u64::MAX, threads: 2 };
+        MediaSettings { cache_path, cache_size: 1 << 30, floor: 0, free: |_| u64::MAX, threads: 2 };
     Media::start(settings, store.clone(), takedowns, origin).unwrap()
 }
 

@@ -46,7 +46,8 @@ fn sizes_of_the_presets() {
         (FeedFullsize, (1000, 500), (1000, 500)),
         (FeedFullsize, (1, 4000), (1, 1000)),
     ];
-    let formats = [(Format::Jpeg, ImageFormat::Jpeg), (Format::Webp, ImageFormat::WebP)];
+    let formats =
+        [(OutputFormat::Jpeg, ImageFormat::Jpeg), (OutputFormat::Webp, ImageFormat::WebP)];
     for ((preset, (w, h), expect), (format, kind)) in cases.into_iter().zip(formats.iter().cycle())
     {
         let source = picture(w, h, ImageFormat::Png);
@@ -69,7 +70,7 @@ fn covering_cuts_both_sides_alike() {
             pixel.0 = [0, 255, 0];
         }
     }
-    let out = render(&encoded(&wide.into(), ImageFormat::Png), Preset::Avatar, Format::Jpeg);
+    let out = render(&encoded(&wide.into(), ImageFormat::Png), Preset::Avatar, OutputFormat::Jpeg);
     let image = opened(&out.unwrap());
     is_like(&image, (20, 500), RED);
     is_like(&image, (980, 500), BLUE);
@@ -88,14 +89,14 @@ fn every_kind_of_input() {
         encoded(&deep.into(), ImageFormat::Png),
     ];
     for (n, input) in inputs.iter().enumerate() {
-        let image = opened(&render(input, Preset::FeedFullsize, Format::Webp).unwrap());
+        let image = opened(&render(input, Preset::FeedFullsize, OutputFormat::Webp).unwrap());
         assert_eq!((image.width(), image.height()), (1000, 1000), "{n}");
         is_like(&image, (5, 5), if n == 4 { [200; 3] } else { RED });
     }
     for other in
         [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"", b"BM123", b"\0\0\0\x20ftypavif"]
     {
-        let refused = render(other, Preset::Avatar, Format::Webp);
+        let refused = render(other, Preset::Avatar, OutputFormat::Webp);
         assert!(matches!(refused, Err(MediaError::NotAnImage)), "{other:?}");
     }
 }
@@ -106,7 +107,7 @@ fn cmyk() {
     let pixels: Vec<u8> = [0, 255, 255, 0].repeat(64 * 64);
     let mut bytes = Vec::new();
     Encoder::new(&mut bytes, 95).encode(&pixels, 64, 64, ColorType::Cmyk).unwrap();
-    let image = opened(&render(&bytes, Preset::AvatarThumbnail, Format::Jpeg).unwrap());
+    let image = opened(&render(&bytes, Preset::AvatarThumbnail, OutputFormat::Jpeg).unwrap());
     assert_eq!((image.width(), image.height()), (128, 128));
     is_like(&image, (64, 64), RED);
 }
@@ -126,7 +127,7 @@ fn exif_orientation_is_obeyed_and_metadata_dropped() {
         encoder.add_icc_profile(b"a secret profile").unwrap();
         let image = halves(200, 100);
         encoder.encode(image.as_raw(), 200, 100, ColorType::Rgb).unwrap();
-        for format in [Format::Jpeg, Format::Webp] {
+        for format in [OutputFormat::Jpeg, OutputFormat::Webp] {
             let out = render(&bytes, Preset::FeedFullsize, format).unwrap();
             for secret in [&b"secret"[..], b"Exif", b"EXIF", b"ICC"] {
                 assert!(!out.windows(secret.len()).any(|window| window == secret));
@@ -151,16 +152,16 @@ fn of_an_animation_the_first_frame() {
             encoder.encode_frame(frame).unwrap();
         }
     }
-    is_like(&opened(&render(&bytes, Preset::Avatar, Format::Webp).unwrap()), (500, 500), RED);
+    is_like(&opened(&render(&bytes, Preset::Avatar, OutputFormat::Webp).unwrap()), (500, 500), RED);
 }
 
 #[test]
 fn transparency_stays_in_webp_and_is_black_in_jpeg() {
     let clear = RgbaImage::from_pixel(50, 50, Rgba([255, 255, 255, 0]));
     let bytes = encoded(&clear.into(), ImageFormat::Png);
-    let webp = opened(&render(&bytes, Preset::Avatar, Format::Webp).unwrap()).to_rgba8();
+    let webp = opened(&render(&bytes, Preset::Avatar, OutputFormat::Webp).unwrap()).to_rgba8();
     assert_eq!(webp.get_pixel(500, 500).0[3], 0);
-    let jpeg = opened(&render(&bytes, Preset::Avatar, Format::Jpeg).unwrap());
+    let jpeg = opened(&render(&bytes, Preset::Avatar, OutputFormat::Jpeg).unwrap());
     is_like(&jpeg, (500, 500), [0; 3]);
 }
 
@@ -216,21 +217,21 @@ fn bombs_are_refused_by_their_header() {
         gif_of(15_000, 15_000),
     ];
     for (n, bomb) in bombs.iter().enumerate() {
-        let refused = render(bomb, Preset::Avatar, Format::Webp);
+        let refused = render(bomb, Preset::Avatar, OutputFormat::Webp);
         assert!(matches!(refused, Err(MediaError::TooLarge)), "{n}: {refused:?}");
     }
     // Scans that cost nothing to write and a pass over all pixels to read.
     let good = progressive(64, 64, 6);
-    assert!(render(&good, Preset::AvatarThumbnail, Format::Webp).is_ok());
+    assert!(render(&good, Preset::AvatarThumbnail, OutputFormat::Webp).is_ok());
     let at = good.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap();
     let scan = &good[at..good.len() - 2];
     let many = [&good[..at], &scan.repeat(100), &[0xff, 0xd9]].concat();
-    let refused = render(&many, Preset::AvatarThumbnail, Format::Webp);
+    let refused = render(&many, Preset::AvatarThumbnail, OutputFormat::Webp);
     assert!(matches!(refused, Err(MediaError::TooLarge)));
     // The memory of several passes, and few passes over many pixels; each is within the other limits.
     let passes = [&good[..at], &scan.repeat(30), &[0xff, 0xd9]].concat();
     for bomb in [claiming(good, 0xc2, 7200, 5000), claiming(passes, 0xc2, 4000, 3200)] {
-        let refused = render(&bomb, Preset::AvatarThumbnail, Format::Webp);
+        let refused = render(&bomb, Preset::AvatarThumbnail, OutputFormat::Webp);
         assert!(matches!(refused, Err(MediaError::TooLarge)));
     }
 }
@@ -242,7 +243,7 @@ fn cut_and_garbled_files_neither_panic_nor_grow() {
     inputs.push(progressive(60, 40, 5));
     for input in inputs {
         for cut in 0..input.len().min(400) {
-            let _ = render(&input[..cut], Preset::AvatarThumbnail, Format::Jpeg);
+            let _ = render(&input[..cut], Preset::AvatarThumbnail, OutputFormat::Jpeg);
         }
         let mut seed = 1_u32;
         for _ in 0..400 {
@@ -252,15 +253,15 @@ fn cut_and_garbled_files_neither_panic_nor_grow() {
                 let at = (seed >> 8) as usize % garbled.len();
                 garbled[at] = seed as u8;
             }
-            let _ = render(&garbled, Preset::AvatarThumbnail, Format::Jpeg);
+            let _ = render(&garbled, Preset::AvatarThumbnail, OutputFormat::Jpeg);
         }
     }
     let png = picture(60, 40, ImageFormat::Png);
-    let cut = render(&png[..png.len() / 2], Preset::Avatar, Format::Webp);
+    let cut = render(&png[..png.len() / 2], Preset::Avatar, OutputFormat::Webp);
     assert!(matches!(cut, Err(MediaError::Damaged)));
 }
 
-struct Fixture {
+struct CodecFixture {
     media: Arc<Media>,
     blobs: Arc<Blobs>,
     store: Store,
@@ -268,14 +269,14 @@ struct Fixture {
     takedowns: Takedowns,
 }
 
-fn fixture() -> Fixture {
+fn fixture() -> CodecFixture {
     let dir = tempfile::tempdir().unwrap().keep();
     let store = Store::open(&dir, 64 << 20).unwrap();
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
     let takedowns = Takedowns::load(&store.snapshot()).unwrap();
     let blobs = Arc::new(Blobs::default());
     let media = media(&store, takedowns.clone(), Arc::clone(&blobs));
-    Fixture { media, blobs, store, writer, takedowns }
+    CodecFixture { media, blobs, store, writer, takedowns }
 }
 
 fn asked(cid: &str) -> ImageRequest {
@@ -409,13 +410,13 @@ async fn an_account_that_goes_takes_its_images_along() {
 /// A PDS that says nothing.
 struct Silent;
 
-impl Origin for Silent {
+impl BlobOrigin for Silent {
     fn image<'a>(
         &'a self,
         _: &'a Did,
         _: &'a str,
         _: Arc<Semaphore>,
-    ) -> BoxFuture<'a, Result<Held, MediaError>> {
+    ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(std::future::pending())
     }
 
@@ -434,7 +435,7 @@ async fn however_many_are_asked_for_only_so_many_are_under_way() {
     let store = Store::open(dir.path(), 64 << 20).unwrap();
     let takedowns = Takedowns::load(&store.snapshot()).unwrap();
     let cache_path = dir.path().join("images");
-    let settings = Settings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
+    let settings = MediaSettings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
     let media = Media::start(settings, store, takedowns, Arc::new(Silent)).unwrap();
     let ask = |n: usize| {
         let media = Arc::clone(&media);

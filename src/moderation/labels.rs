@@ -40,7 +40,7 @@ impl FromIterator<(ActorId, bool)> for Labelers {
 
 /// A label as clients see it (`com.atproto.label.defs#label`), without its signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Label {
+pub struct ShownLabel {
     /// The labeler, or the author for a self label.
     pub src: Arc<str>,
     /// The subject: a DID or an AT-URI.
@@ -67,7 +67,7 @@ pub struct SubjectLabels {
     /// The account pretends to be somebody else.
     pub impersonation: bool,
     /// What clients get to see.
-    pub shown: Vec<Label>,
+    pub shown: Vec<ShownLabel>,
 }
 
 /// Works out what `rows`, the labels on `uri`, amount to at `now` (milliseconds since the epoch).
@@ -94,7 +94,7 @@ pub fn judge(
             }
             _ => {}
         }
-        let label = Label {
+        let label = ShownLabel {
             src: did(row.src)?,
             uri: Arc::clone(uri),
             cid: (!row.cid.is_empty()).then(|| row.cid.clone()),

@@ -6,5 +6,5 @@
 pub mod labels;
 pub mod takedowns;
 
-pub use labels::{Label, Labelers, SubjectLabels};
+pub use labels::{Labelers, ShownLabel, SubjectLabels};
 pub use takedowns::Takedowns;

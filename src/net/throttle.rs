@@ -1,13 +1,15 @@
 //! Politeness: how many requests run at one host at a time, and how long a host that said "later" is left alone.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
+
+use crate::threads::Clock;
 
 /// Hosts remembered before idle ones are forgotten.
 const MAX_HOSTS: usize = 4096;
@@ -21,6 +23,7 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 pub struct HostThrottle {
     hosts: Arc<Mutex<FxHashMap<String, Arc<Host>>>>,
     per_host: usize,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -33,13 +36,14 @@ struct Host {
 #[derive(Debug)]
 pub struct HostPermit {
     host: Arc<Host>,
+    clock: Clock,
     _slot: OwnedSemaphorePermit,
 }
 
 impl HostThrottle {
     /// At most `per_host` requests at a host at a time.
-    pub fn new(per_host: usize) -> Self {
-        Self { hosts: Arc::default(), per_host: per_host.max(1) }
+    pub fn new(per_host: usize, clock: Clock) -> Self {
+        Self { hosts: Arc::default(), per_host: per_host.max(1), clock }
     }
 
     /// Waits for a slot at `host` and for the end of its pause. Put a timeout around it when the caller cannot wait
@@ -56,7 +60,8 @@ impl HostThrottle {
                         // The host may have asked for a pause while we waited.
                         let pause = *host.paused_until.lock();
                         if pause.is_none_or(|until| until <= Instant::now()) {
-                            return HostPermit { host, _slot: slot };
+                            let clock = self.clock.clone();
+                            return HostPermit { host, clock, _slot: slot };
                         }
                     }
                 }
@@ -87,8 +92,7 @@ impl HostThrottle {
 impl HostPermit {
     /// Takes note of what the answer says about rate limits.
     pub fn observe(&self, status: StatusCode, headers: &HeaderMap) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(pause) = pause(status, headers, now) {
+        if let Some(pause) = pause(status, headers, self.clock.since_epoch()) {
             *self.host.paused_until.lock() = Some(Instant::now() + pause.min(MAX_PAUSE));
         }
     }
@@ -221,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn slots_and_pauses_hold_requests_back() {
-        let throttle = HostThrottle::new(1);
+        let throttle = HostThrottle::new(1, Clock::system());
         let would_wait = async |host| {
             let soon = Duration::from_millis(20);
             tokio::time::timeout(soon, throttle.acquire(host)).await.is_err()

@@ -3,11 +3,7 @@
 //! Knows the store and the machine; what the upstreams say is put in by `runtime`, which alone may know ingest.
 
 mod host;
-mod ladder;
 mod status;
-mod trend;
 
 pub use host::{Memory, memory};
-pub use ladder::{Space, Step};
-pub use status::{Disk, PushStatus, Status, StoreStatus};
-pub use trend::Trend;
+pub use status::{PushStatus, Status, StoreStatus};

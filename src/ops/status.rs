@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::host::{Memory, memory};
-use super::ladder::Step;
 use crate::store::{Ks, Store, WriterStats};
 
 /// Everything an operator asks for. Parts that other folders know come as JSON.
@@ -45,8 +44,8 @@ pub struct Status {
     pub requests_waiting: usize,
     /// The store.
     pub store: StoreStatus,
-    /// Space.
-    pub disk: Disk,
+    /// Space, and what is done about it.
+    pub disk: Value,
     /// Resident memory.
     pub memory: Memory,
     /// Counters by family and cause.
@@ -60,33 +59,6 @@ pub struct PushStatus {
     pub waiting: usize,
     /// Being delivered.
     pub running: usize,
-}
-
-/// Space on disk in bytes, and what is done about it.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Disk {
-    /// Used by the store.
-    pub used: u64,
-    /// Free where it is.
-    pub free: u64,
-    /// The step of the ladder.
-    pub step: Step,
-    /// Since when, milliseconds since the epoch.
-    pub since: i64,
-    /// What that means and what to do, in a sentence.
-    pub advice: String,
-    /// Ingest stops below this.
-    pub reserve: u64,
-    /// Nothing at all is written below this.
-    pub floor: u64,
-    /// Whether changes are refused because of that.
-    pub refusing: bool,
-    /// Held by the reserve file.
-    pub reserve_file: u64,
-    /// What free space loses in a day; `None` in the first half hour.
-    pub fall_per_day: Option<i64>,
-    /// Days until ingest stops at that rate; `None` if it does not.
-    pub days_left: Option<f64>,
 }
 
 /// What the store holds and how writing goes.

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use ipld_core::ipld::Ipld;
 
 use crate::repo::dag_cbor;
+use crate::repo::fields::{field, text};
 use crate::schema::bytes::{ByteReader, push_zigzag};
 use crate::schema::rows::{Counter, Order, order_post_key};
 use crate::schema::{ActorId, Edit, Key, PostId, Rows, Target};
@@ -62,20 +63,6 @@ impl NewPost {
         dag_cbor::decode(&dag_cbor::encode(&content)).ok()?;
         let cid = cid::digest(&cid::for_record(&dag_cbor::encode(&record(&content))))?;
         Some(Self { content, cid, created: ms })
-    }
-}
-
-fn field<'a>(value: &'a Ipld, key: &str) -> Option<&'a Ipld> {
-    match value {
-        Ipld::Map(map) => map.get(key),
-        _ => None,
-    }
-}
-
-fn text<'a>(value: &'a Ipld, key: &str) -> Option<&'a str> {
-    match field(value, key)? {
-        Ipld::String(text) => Some(text),
-        _ => None,
     }
 }
 

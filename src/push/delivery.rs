@@ -9,8 +9,8 @@ use ring::hmac;
 
 use super::limits::Health;
 use super::plan::{Delivery, Destination, FAILED, SUPPRESSED};
-use super::retry::{self, Outcome};
-use super::sender::Inner;
+use super::retry::{self, DeliveryOutcome};
+use super::sender::SenderInner;
 use super::transport::Via;
 use crate::private::registrations;
 use crate::store::Tx;
@@ -26,29 +26,29 @@ static RETRIED: Counters = Counters::new("push.retried");
 /// How long push services keep a message for a device that is off, seconds.
 const TTL: HeaderValue = HeaderValue::from_static("86400");
 
-impl Inner {
+impl SenderInner {
     /// Sends one, and writes down what came of it.
     pub(super) async fn deliver(self: Arc<Self>, delivery: Delivery) {
         let Delivery { job, viewer, to, origin, body, id, inside } = delivery;
         let endpoint = matches!(to, Destination::Endpoint);
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let outcome = match self.request(&to, &origin, &body, &id, now) {
-            _ if !self.admits(inside).await => Outcome::Withheld("community"),
+            _ if !self.admits(inside).await => DeliveryOutcome::Withheld("community"),
             Some((via, url, headers)) => {
                 let sent = self.parts.transport.post(via, &url, &headers, Bytes::from(body));
-                retry::outcome(&sent.await, endpoint, (self.parts.clock)())
+                retry::outcome(&sent.await, endpoint, self.parts.clock.now_ms())
             }
-            None => Outcome::Failed("request", None),
+            None => DeliveryOutcome::Failed("request", None),
         };
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now_ms();
         let health = match &outcome {
-            Outcome::Delivered | Outcome::Gone => Health::Well,
-            Outcome::Refused(_) | Outcome::Withheld(_) => Health::Unknown,
-            Outcome::Failed(_, pause) => Health::Ill(*pause),
+            DeliveryOutcome::Delivered | DeliveryOutcome::Gone => Health::Well,
+            DeliveryOutcome::Refused(_) | DeliveryOutcome::Withheld(_) => Health::Unknown,
+            DeliveryOutcome::Failed(_, pause) => Health::Ill(*pause),
         };
         self.limits.lock().lanes.finish(&origin, health, now);
         let again = count(&outcome, &job, endpoint, now);
-        let (gone, to) = (outcome == Outcome::Gone, job.to);
+        let (gone, to) = (outcome == DeliveryOutcome::Gone, job.to);
         let change = move |tx: &mut Tx<'_>| {
             outbox::remove(tx, &job);
             if let Some(again) = again {
@@ -122,13 +122,13 @@ fn signature(secret: &hmac::Key, body: &[u8], seconds: i64) -> String {
 }
 
 /// Counts what became of a try; the job that repeats it, if one does.
-fn count(outcome: &Outcome, job: &PushJob, endpoint: bool, now: i64) -> Option<PushJob> {
+fn count(outcome: &DeliveryOutcome, job: &PushJob, endpoint: bool, now: i64) -> Option<PushJob> {
     match outcome {
-        Outcome::Delivered => SENT.inc(if endpoint { "endpoint" } else { "web" }),
-        Outcome::Gone => FAILED.inc("gone"),
-        Outcome::Refused(cause) => FAILED.inc(cause),
-        Outcome::Withheld(cause) => SUPPRESSED.inc(cause),
-        Outcome::Failed(cause, pause) => {
+        DeliveryOutcome::Delivered => SENT.inc(if endpoint { "endpoint" } else { "web" }),
+        DeliveryOutcome::Gone => FAILED.inc("gone"),
+        DeliveryOutcome::Refused(cause) => FAILED.inc(cause),
+        DeliveryOutcome::Withheld(cause) => SUPPRESSED.inc(cause),
+        DeliveryOutcome::Failed(cause, pause) => {
             let tries = job.tries.saturating_add(1);
             let due = retry::next(tries, job.born, now, *pause, rand::random());
             match due {

@@ -4,10 +4,13 @@
 //! request until it answers again. Those that have not answered yet share half of the slots, so that however many dead
 //! ones strangers register, the others get through.
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 
 use crate::private::registrations::RegistrationId;
 use crate::schema::ActorId;
+use crate::threads::Backoff;
 
 /// Requests under way together.
 pub(super) const MAX_RUNNING: usize = 64;
@@ -16,12 +19,12 @@ const MAX_PER_LANE: usize = 8;
 /// Requests under way to origins of which it is not known whether they answer.
 const MAX_UNPROVEN: usize = MAX_RUNNING / 2;
 /// An origin that fails is left alone for two seconds first, and at last for this long.
-const MAX_CLOSED_MS: i64 = 5 * 60 * 1000;
+const CLOSED: Backoff = Backoff::new(Duration::from_secs(2), 2, Duration::from_secs(300));
 /// Origins remembered; beyond that those that are idle and fine are forgotten.
 const MAX_LANES: usize = 4096;
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Lane {
+struct OriginLoad {
     running: usize,
     /// Answered last time.
     proven: bool,
@@ -53,12 +56,12 @@ pub(super) enum Health {
 
 /// All destinations.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
-    lanes: FxHashMap<String, Lane>,
+pub(super) struct OriginLoads {
+    lanes: FxHashMap<String, OriginLoad>,
     unproven: usize,
 }
 
-impl Lanes {
+impl OriginLoads {
     pub(super) fn admit(&self, origin: &str, now: i64) -> Admit {
         let lane = self.lanes.get(origin).copied().unwrap_or_default();
         let room = if lane.proven {
@@ -89,11 +92,14 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(origin) else { return };
         lane.running = lane.running.saturating_sub(1);
         match health {
-            Health::Well => *lane = Lane { running: lane.running, proven: true, ..Lane::default() },
+            Health::Well => {
+                *lane = OriginLoad { running: lane.running, proven: true, ..OriginLoad::default() }
+            }
             Health::Ill(pause) => {
                 lane.proven = false;
-                lane.failures += 1;
-                let own = 1000_i64.saturating_mul(1 << lane.failures.min(20)).min(MAX_CLOSED_MS);
+                lane.failures = lane.failures.saturating_add(1);
+                let own = CLOSED.wait(lane.failures).as_millis();
+                let own = i64::try_from(own).unwrap_or(i64::MAX);
                 let until = now.saturating_add(own.max(pause.unwrap_or(0)));
                 lane.closed_until = lane.closed_until.max(until);
             }
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_origin_that_fails_is_left_alone_and_then_tried_with_one_request() {
-        let mut lanes = Lanes::default();
+        let mut lanes = OriginLoads::default();
         assert_eq!(lanes.admit("a", 0), Admit::Yes);
         lanes.start("a");
         assert_eq!(lanes.admit("a", 0), Admit::Busy, "not known yet");
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn dead_origins_leave_half_of_the_slots_to_others() {
-        let mut lanes = Lanes::default();
+        let mut lanes = OriginLoads::default();
         lanes.start("good");
         lanes.finish("good", Health::Well, 0);
         let mut started = 0;
@@ -181,8 +187,8 @@ mod tests {
 
     #[test]
     fn origins_that_fail_are_remembered_while_there_is_room() {
-        let mut lanes = Lanes::default();
-        let fail = |lanes: &mut Lanes, origin: &str| {
+        let mut lanes = OriginLoads::default();
+        let fail = |lanes: &mut OriginLoads, origin: &str| {
             lanes.start(origin);
             lanes.finish(origin, Health::Ill(None), 0);
         };

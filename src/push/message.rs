@@ -17,7 +17,7 @@ const NAME: usize = 64;
 /// A notification to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Message {
+pub(super) struct PushMessage {
     /// The same for each delivery of the same notification.
     pub(super) id: String,
     recipient: String,
@@ -52,7 +52,7 @@ pub(super) struct Texts {
     pub(super) subject: Option<String>,
 }
 
-impl Message {
+impl PushMessage {
     /// Words for a notification whose author, record and subject are in `state`; `None` if the author is not.
     pub(super) fn new(state: &NotifState, row: &NotifRow, texts: Texts) -> Option<Self> {
         let author = profile_basic(&state.posts.base, row.author)?;
@@ -84,9 +84,9 @@ impl Message {
     /// The body for the operator's endpoint, which serves the `registrations`.
     pub(super) fn to_endpoint(&self, registrations: &[Registration]) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct EndpointBody<'a> {
             #[serde(flatten)]
-            message: &'a Message,
+            message: &'a PushMessage,
             registrations: Vec<Device<'a>>,
         }
         #[derive(Serialize)]
@@ -104,7 +104,7 @@ impl Message {
             age_restricted: r.age_restricted,
         });
         let registrations = registrations.collect();
-        json(&Body { message: self, registrations })
+        json(&EndpointBody { message: self, registrations })
     }
 
     /// The body for a device, at most `limit` bytes: what can be spared is left out. `None` if even that is too long.
@@ -142,11 +142,11 @@ fn about(row: &NotifRow) -> Option<Target> {
 
 fn post_text(state: &NotifState, target: Target) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Text {
+    struct TextField {
         text: String,
     }
     let Target::Post(id) = target else { return None };
-    let record: Text = serde_json::from_str(state.posts.post(id)?.record.json.get()).ok()?;
+    let record: TextField = serde_json::from_str(state.posts.post(id)?.record.json.get()).ok()?;
     Some(cut(record.text.trim(), SNIPPET))
 }
 

@@ -29,5 +29,5 @@ mod webpush;
 #[cfg(test)]
 mod tests;
 
-pub use sender::{CommunityGate, Labelers, Parts, Push, Settings, Stats};
+pub use sender::{CommunityGate, LabelerSource, Push, PushParts, PushSettings, PushStats};
 pub use transport::{NetTransport, Transport, Via};

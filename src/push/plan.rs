@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::limits::Admit;
-use super::message::Message;
-use super::rules::{self, Verdict};
-use super::sender::Inner;
+use super::message::PushMessage;
+use super::rules::{self, PushVerdict};
+use super::sender::SenderInner;
 use super::{retry, webpush};
 use crate::hydrate::{HydrateCtx, Hydrator, NotifRow};
 use crate::private::registrations::{self, WebPush};
@@ -60,7 +60,7 @@ pub(super) struct Delivery {
 
 /// What a pass decided.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct SendPlan {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) dropped: Vec<PushJob>,
     pub(super) put_off: Vec<(PushJob, i64)>,
@@ -79,7 +79,7 @@ enum Decision {
     Busy,
 }
 
-impl Inner {
+impl SenderInner {
     /// Reads what is due and decides about each job but those in `held`; starts at most `room`. Blocks on the store.
     pub(super) fn plan(
         &self,
@@ -87,11 +87,11 @@ impl Inner {
         room: usize,
         held: &FxHashSet<PushJob>,
         count: bool,
-    ) -> Result<Plan, StoreError> {
+    ) -> Result<SendPlan, StoreError> {
         let s = self.parts.store.snapshot();
         let due = outbox::due(&s, now, BATCH)?;
         let full = due.jobs.len() >= BATCH;
-        let mut plan = Plan { next: due.next, ..Plan::default() };
+        let mut plan = SendPlan { next: due.next, ..SendPlan::default() };
         if !due.jobs.is_empty() {
             let ctx = self.context(&s, now)?;
             let mut later = 0;
@@ -161,8 +161,8 @@ impl Inner {
         let ctx = HydrateCtx { viewer: Some(viewer), ..ctx.clone() };
         let h = Hydrator { snapshot: s, ctx: &ctx, shared: &self.parts.hydration };
         let message = match rules::judge(&h, viewer, &job.notif)? {
-            Verdict::Push(message) => message,
-            Verdict::Suppress(cause) => return Ok(Decision::Suppress(cause)),
+            PushVerdict::Push(message) => message,
+            PushVerdict::Suppress(cause) => return Ok(Decision::Suppress(cause)),
         };
         let inside = match message.of_community {
             true => Some(s.did(viewer)?),
@@ -203,7 +203,7 @@ impl Inner {
         s: &Snapshot,
         viewer: ActorId,
         to: &Destination,
-        message: &Message,
+        message: &PushMessage,
     ) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
         let web = match to {
             Destination::Endpoint => {

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use crate::net::{NetError, Response, retry_after};
+use crate::threads::Backoff;
 
 /// Tries of one job, the first included.
 const TRIES: u8 = 10;
 /// After so long, a notification is of no use to anybody.
 pub(super) const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
-/// Until the second try; each further pause is three times as long, so that ten tries take a day.
-const FIRST_PAUSE_MS: i64 = 8_750;
+/// Ten tries take a day.
+const RETRY: Backoff =
+    Backoff::new(Duration::from_millis(8_750), 3, Duration::from_secs(24 * 3600)).with_jitter(0.2);
 
 /// What became of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeliveryOutcome {
     /// The other side has it.
     Delivered,
     /// The subscription ended.
@@ -28,25 +30,29 @@ pub(super) enum Outcome {
 
 /// Reads the answer of a push service (RFC 8030), or of the operator's endpoint: that one may be set up wrongly for an
 /// hour, so most refusals of it are not final.
-pub(super) fn outcome(answer: &Result<Response, NetError>, endpoint: bool, now: i64) -> Outcome {
+pub(super) fn outcome(
+    answer: &Result<Response, NetError>,
+    endpoint: bool,
+    now: i64,
+) -> DeliveryOutcome {
     let answer = match answer {
         Ok(answer) => answer,
         Err(e) if e.is_transient() || (endpoint && !matches!(e, NetError::TooBig(_))) => {
-            return Outcome::Failed(e.cause(), None);
+            return DeliveryOutcome::Failed(e.cause(), None);
         }
-        Err(e) => return Outcome::Refused(e.cause()),
+        Err(e) => return DeliveryOutcome::Refused(e.cause()),
     };
     let since_epoch = Duration::from_millis(u64::try_from(now).unwrap_or(0));
     let pause = retry_after(&answer.headers, since_epoch)
         .map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
     match answer.status.as_u16() {
-        200..=299 => Outcome::Delivered,
-        404 | 410 if !endpoint => Outcome::Gone,
-        408 | 429 => Outcome::Failed("throttled", pause),
-        500..=599 => Outcome::Failed("server-error", pause),
-        400 | 413 | 422 => Outcome::Refused("refused"),
-        _ if endpoint => Outcome::Failed("status", pause),
-        _ => Outcome::Refused("status"),
+        200..=299 => DeliveryOutcome::Delivered,
+        404 | 410 if !endpoint => DeliveryOutcome::Gone,
+        408 | 429 => DeliveryOutcome::Failed("throttled", pause),
+        500..=599 => DeliveryOutcome::Failed("server-error", pause),
+        400 | 413 | 422 => DeliveryOutcome::Refused("refused"),
+        _ if endpoint => DeliveryOutcome::Failed("status", pause),
+        _ => DeliveryOutcome::Refused("status"),
     }
 }
 
@@ -56,13 +62,9 @@ pub(super) fn next(tries: u8, born: i64, now: i64, pause: Option<i64>, random: f
     if tries >= TRIES {
         return None;
     }
-    let step =
-        FIRST_PAUSE_MS.saturating_mul(3_i64.saturating_pow(u32::from(tries).saturating_sub(1)));
-    // Up to a fifth sooner.
-    #[expect(clippy::cast_possible_truncation, reason = "a part of step")]
-    #[expect(clippy::cast_precision_loss, reason = "a random number")]
-    let sooner = (step as f64 * 0.2 * random.clamp(0.0, 1.0)) as i64;
-    let due = now.saturating_add((step - sooner).max(pause.unwrap_or(0)));
+    let wait = RETRY.wait_with(u32::from(tries), random).as_millis();
+    let wait = i64::try_from(wait).unwrap_or(i64::MAX);
+    let due = now.saturating_add(wait.max(pause.unwrap_or(0)));
     (due.saturating_sub(born) <= GIVE_UP_MS).then_some(due)
 }
 
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        use Outcome::{Delivered, Failed, Gone, Refused};
+        use DeliveryOutcome::{Delivered, Failed, Gone, Refused};
         let answer = |status: u16, retry: &str| {
             let mut headers = HeaderMap::new();
             if !retry.is_empty() {

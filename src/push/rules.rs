@@ -1,8 +1,8 @@
 //! Whether a notification is pushed: by the rules of the notification list, asked when it is sent, and by the
 //! recipient's preferences.
 
-use super::message::{Message, Texts};
-use crate::hydrate::notification::{Hidden, NotifState};
+use super::message::{PushMessage, Texts};
+use crate::hydrate::notification::{Hidden, NotifAuthors, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
 use crate::schema::Rows;
 use crate::store::{Ks, Reader};
@@ -10,25 +10,25 @@ use crate::view::notification::NotifText;
 
 /// What to do with a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PushVerdict {
     /// Push this.
-    Push(Box<Message>),
+    Push(Box<PushMessage>),
     /// Leave it, for this reason.
     Suppress(&'static str),
 }
 
 /// Judges the notification with this key in `notif`, for the viewer of `h`.
-pub(super) fn judge(h: &Hydrator<'_>, viewer: ActorId, key: &[u8]) -> Result<Verdict> {
+pub(super) fn judge(h: &Hydrator<'_>, viewer: ActorId, key: &[u8]) -> Result<PushVerdict> {
     let held = h.snapshot.get(Ks::Notif, key)?;
     let Some((_, row)) = held.and_then(|value| NotifRow::decode(key, &value)) else {
-        return Ok(Verdict::Suppress("undone"));
+        return Ok(PushVerdict::Suppress("undone"));
     };
     if !h.actor(viewer)?.is_some_and(|actor| actor.is_hosted()) {
-        return Ok(Verdict::Suppress("inactive-recipient"));
+        return Ok(PushVerdict::Suppress("inactive-recipient"));
     }
     let mut state = NotifState::new(h);
     if let Some(cause) = suppressed(h, &mut state, viewer, &row)? {
-        return Ok(Verdict::Suppress(cause));
+        return Ok(PushVerdict::Suppress(cause));
     }
     let subject = match row.subject {
         Some(Target::Actor(_)) | None => None,
@@ -39,10 +39,10 @@ pub(super) fn judge(h: &Hydrator<'_>, viewer: ActorId, key: &[u8]) -> Result<Ver
     let shown = state.view(&text, None).is_some();
     let NotifText { uri, subject, .. } = text;
     let recipient = h.snapshot.did(viewer)?.to_string();
-    let message = Message::new(&state, &row, Texts { recipient, uri, subject });
+    let message = PushMessage::new(&state, &row, Texts { recipient, uri, subject });
     Ok(match message.filter(|_| shown) {
-        Some(message) => Verdict::Push(Box::new(message)),
-        None => Verdict::Suppress("unavailable"),
+        Some(message) => PushVerdict::Push(Box::new(message)),
+        None => PushVerdict::Suppress("unavailable"),
     })
 }
 
@@ -52,7 +52,7 @@ fn suppressed(
     viewer: ActorId,
     row: &NotifRow,
 ) -> Result<Option<&'static str>> {
-    if !h.is_listed(viewer, false, row)? {
+    if !h.is_listed(viewer, NotifAuthors::All, row)? {
         return Ok(Some("subject-gone"));
     }
     if !h.wants_pushed(viewer, row)? {

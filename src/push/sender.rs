@@ -14,12 +14,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{Caps, Health, Lanes, MAX_RUNNING};
+use super::limits::{Caps, Health, MAX_RUNNING, OriginLoads};
 use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
 use crate::store::{Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::outbox::{self, PushJob};
 
 /// How often the jobs are counted.
@@ -34,7 +35,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 const NO_ROOM_MS: i64 = 5000;
 
 /// Which labelers decide what is hidden: those that apply to clients that name none.
-pub type Labelers = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
+pub type LabelerSource = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
 
 /// Who belongs to the community: what is about it is pushed to nobody else.
 pub trait CommunityGate: Send + Sync {
@@ -43,7 +44,7 @@ pub trait CommunityGate: Send + Sync {
 }
 
 /// What the operator set.
-pub struct Settings {
+pub struct PushSettings {
     /// The operator's endpoint and the secret that its requests are signed with.
     pub endpoint: Option<(String, String)>,
     /// Most notifications that each destination of a recipient gets in a minute.
@@ -53,7 +54,7 @@ pub struct Settings {
 }
 
 /// What [`Push`] works with.
-pub struct Parts {
+pub struct PushParts {
     /// What is read.
     pub store: Store,
     /// What is changed.
@@ -61,22 +62,22 @@ pub struct Parts {
     /// Caches of hydration.
     pub hydration: Arc<Shared>,
     /// Whose labels apply.
-    pub labelers: Labelers,
+    pub labelers: LabelerSource,
     /// The door of the community, if there is one.
     pub community: Option<Arc<dyn CommunityGate>>,
     /// What the operator set.
-    pub settings: Settings,
+    pub settings: PushSettings,
     /// The key that push services know.
     pub key: Arc<VapidKey>,
     /// The way out.
     pub transport: Arc<dyn Transport>,
-    /// Milliseconds since 1970.
-    pub clock: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Figures for the status.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub struct PushStats {
     /// Jobs in the outbox; counted every other second while there are any.
     pub waiting: AtomicUsize,
     /// Deliveries under way.
@@ -85,7 +86,7 @@ pub struct Stats {
 
 /// The sender.
 pub struct Push {
-    inner: Arc<Inner>,
+    inner: Arc<SenderInner>,
     running: JoinSet<()>,
     /// Jobs under way and their destinations, by task.
     held: FxHashMap<tokio::task::Id, (PushJob, Arc<str>)>,
@@ -93,26 +94,26 @@ pub struct Push {
 }
 
 /// What passes and deliveries share.
-pub(super) struct Inner {
-    pub(super) parts: Parts,
+pub(super) struct SenderInner {
+    pub(super) parts: PushParts,
     pub(super) secret: Option<hmac::Key>,
-    pub(super) limits: Mutex<Limits>,
-    stats: Arc<Stats>,
+    pub(super) limits: Mutex<SendLimits>,
+    stats: Arc<PushStats>,
 }
 
 #[derive(Default)]
-pub(super) struct Limits {
-    pub(super) lanes: Lanes,
+pub(super) struct SendLimits {
+    pub(super) lanes: OriginLoads,
     pub(super) caps: Caps,
 }
 
 impl Push {
     /// A sender that has not started.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: PushParts) -> Self {
         let secret = parts.settings.endpoint.as_ref();
         let secret = secret.map(|(_, s)| hmac::Key::new(hmac::HMAC_SHA256, s.as_bytes()));
-        let inner = Inner { parts, secret, limits: Mutex::default(), stats: Arc::default() };
+        let inner = SenderInner { parts, secret, limits: Mutex::default(), stats: Arc::default() };
         Self {
             inner: Arc::new(inner),
             running: JoinSet::new(),
@@ -123,7 +124,7 @@ impl Push {
 
     /// Figures that follow the work.
     #[must_use]
-    pub fn stats(&self) -> Arc<Stats> {
+    pub fn stats(&self) -> Arc<PushStats> {
         Arc::clone(&self.inner.stats)
     }
 
@@ -133,7 +134,7 @@ impl Push {
             let sleep = match self.pass().await {
                 Ok(None) => None,
                 Ok(Some(next)) => {
-                    let ms = next.saturating_sub((self.inner.parts.clock)()).max(0);
+                    let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
                     Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
                 }
                 Err(StoreError::Closed) => break,
@@ -169,7 +170,7 @@ impl Push {
         if let (Some((_, origin)), Err(error)) = (self.held.remove(&id), done) {
             // The job stays and is tried again with the next pass.
             tracing::error!(%error, "push: a delivery panicked");
-            let now = (self.inner.parts.clock)();
+            let now = self.inner.parts.clock.now_ms();
             self.inner.limits.lock().lanes.finish(&origin, Health::Ill(None), now);
         }
         self.inner.stats.running.store(self.held.len(), Ordering::Relaxed);
@@ -181,7 +182,7 @@ impl Push {
         if room == 0 {
             return Ok(None);
         }
-        let now = (self.inner.parts.clock)();
+        let now = self.inner.parts.clock.now_ms();
         if self.inner.parts.writer.room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));

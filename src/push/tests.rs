@@ -1,7 +1,6 @@
 //! The sender over a filled store, with a clock that stands still and a network that answers what a test says.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,8 +8,8 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::rules::{Verdict, judge};
-use super::sender::{CommunityGate, Parts, Push, Settings};
+use super::rules::{PushVerdict, judge};
+use super::sender::{CommunityGate, Push, PushParts, PushSettings};
 use super::transport::{Transport, Via};
 use super::vapid::VapidKey;
 use crate::hydrate::graph::MODLIST;
@@ -21,11 +20,11 @@ use crate::hydrate::{
 use crate::net::{NetError, Response};
 use crate::private::registrations::{self, Platform, Registration};
 use crate::private::{self, Kind, Mute, community};
-use crate::schema::collections;
 use crate::schema::rows::EdgeKind;
-use crate::schema::{Edit, Rows};
+use crate::schema::{Edit, Rows, collections};
 use crate::store::{Ks, Reader};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::outbox::{self, ENDPOINT, PushJob};
 
 const HOOK: &str = "https://hook.example/push";
@@ -85,7 +84,7 @@ struct World {
     other: ActorId,
     labeler: ActorId,
     post: PostId,
-    clock: Arc<AtomicI64>,
+    clock: Clock,
     net: Arc<Net>,
     key: Arc<VapidKey>,
     per_minute: u32,
@@ -113,7 +112,7 @@ impl World {
             other,
             labeler,
             post,
-            clock: Arc::new(AtomicI64::new(NOW)),
+            clock: Clock::stopped_at(NOW),
             net: Arc::new(net),
             key: Arc::new(VapidKey::from_pem(&VapidKey::generate_pem().unwrap()).unwrap()),
             per_minute: 60,
@@ -122,21 +121,20 @@ impl World {
     }
 
     fn sender(&self) -> Push {
-        let clock = Arc::clone(&self.clock);
-        Push::new(Parts {
+        Push::new(PushParts {
             store: self.f.store.clone(),
             writer: self.f.writer.clone(),
             hydration: Arc::clone(&self.f.shared),
             labelers: Box::new(Vec::new),
             community: self.inside.clone().map(|members| Arc::new(Inside(members)) as _),
-            settings: Settings {
+            settings: PushSettings {
                 endpoint: Some((HOOK.into(), "secret".into())),
                 per_minute: self.per_minute,
                 contact: "https://appview.example".into(),
             },
             key: Arc::clone(&self.key),
             transport: Arc::clone(&self.net) as Arc<dyn Transport>,
-            clock: Box::new(move || clock.load(Ordering::Relaxed)),
+            clock: self.clock.clone(),
         })
     }
 
@@ -145,7 +143,7 @@ impl World {
     }
 
     fn at(&self, ms: i64) {
-        self.clock.store(ms, Ordering::Relaxed);
+        self.clock.set(ms);
     }
 
     /// One pass, and the end of the deliveries that it started.
@@ -200,7 +198,7 @@ impl World {
         self.f.write(move |tx| outbox::put(tx, job));
     }
 
-    fn judge(&self, row: &NotifRow) -> Verdict {
+    fn judge(&self, row: &NotifRow) -> PushVerdict {
         let mut ctx = seen_by(Some(self.me));
         ctx.labelers = [(self.labeler, true)].into_iter().collect();
         self.f.hydrate(&ctx, |h| judge(&h, self.me, &row.key(self.me)).unwrap())
@@ -280,7 +278,7 @@ fn tries_are_repeated_until_one_is_taken() {
         assert_eq!(sent.len(), 1, "{status}");
         ids.extend(sent.iter().map(|s| s.json()["id"].clone()));
         let Some(job) = w.jobs().pop() else { break };
-        let pause = job.due - w.clock.load(Ordering::Relaxed);
+        let pause = job.due - w.clock.now_ms();
         let expect = match job.tries {
             1 => 7_000..=8_750,
             2 => 21_000..=26_250,
@@ -311,7 +309,7 @@ fn after_a_day_it_is_given_up() {
         assert!(tries <= 10);
     }
     assert_eq!(tries, 10);
-    assert!(w.clock.load(Ordering::Relaxed) > NOW + 18 * 3_600_000);
+    assert!(w.clock.now_ms() > NOW + 18 * 3_600_000);
 }
 
 #[test]
@@ -508,8 +506,8 @@ fn rules_and_preferences_keep_notifications_back() {
         let w = World::new();
         let row = prepare(&w);
         let cause = match w.judge(&row) {
-            Verdict::Push(_) => None,
-            Verdict::Suppress(cause) => Some(cause),
+            PushVerdict::Push(_) => None,
+            PushVerdict::Suppress(cause) => Some(cause),
         };
         assert_eq!(cause, *expect, "{name}");
     }
@@ -543,7 +541,7 @@ fn every_reason_has_words() {
         (row(Reason::LikeViaRepost, like.rkey, my_repost), "liked a post that you reposted", ""),
         (row(Reason::Unverified, like.rkey, None), "took back their verification of you", ""),
     ] {
-        let Verdict::Push(message) = w.judge(&row) else { panic!("{row:?}") };
+        let PushVerdict::Push(message) = w.judge(&row) else { panic!("{row:?}") };
         let sent: Value = serde_json::from_slice(&message.to_endpoint(&[])).unwrap();
         assert_eq!(sent["reason"], row.reason.name());
         assert_eq!(sent["title"], format!("OTHER {title}"));

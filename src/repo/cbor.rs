@@ -1,8 +1,13 @@
 //! A reader and a writer of DAG-CBOR items over slices, without copies.
 //!
 //! The reader refuses what has two spellings (long integers, indefinite lengths, half and single floats, tags but 42)
-//! at the item level; order of keys is checked where a map is read as a whole. It is the one CBOR parser of the crate:
-//! records, commits, tree nodes, CAR headers and frames go through it.
+//! at the item level; order of keys is checked where a map is read as a whole.
+//!
+//! `serde_ipld_dagcbor` does what is not measured to matter: it writes records and reads and writes labels. This stays for
+//! what comes with every event and every record of a fetched repo: frames, CAR headers, tree nodes (read and written),
+//! commits, records. Measured on one core, release build, `serde_ipld_dagcbor` 0.7 in brackets, in microseconds: a like to
+//! `Ipld` 0.45 (0.86), a post of 712 bytes 2.95 (4.65), a commit with the bytes that are signed, unknown fields among
+//! them, 0.24 (1.45).
 
 use crate::syntax::Cid;
 use crate::syntax::cid;

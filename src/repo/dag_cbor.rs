@@ -1,15 +1,19 @@
 //! DAG-CBOR values as `Ipld`: strict decoding, canonical encoding, and the JSON form of the protocol.
 //!
+//! Encoding is `serde_ipld_dagcbor`'s. Decoding is our own reader's ([`super::cbor`] has the figures), since every record of
+//! the firehose and of a fetched repo comes through here. The two are held against each other by the tests.
+//!
 //! # Invariants
-//! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same.
+//! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same. The only
+//!   exception is minus zero, which our reader knows and the other does not; no lexicon has floats.
 
 use std::collections::BTreeMap;
 
 pub use ipld_core::ipld::Ipld;
 
 pub use super::cbor::{CborError, MAX_DEPTH};
-use super::cbor::{Head, Reader, key_order, put_bytes, put_head, put_link, put_null, put_text};
-pub use super::json::{from_json, to_json, write_json};
+use super::cbor::{Head, Reader, key_order};
+pub use super::json::{from_json, parse_json, to_json, write_json};
 
 /// The protocol's limit on a record, in bytes.
 pub const MAX_RECORD_LEN: usize = 1_000_000;
@@ -69,44 +73,10 @@ fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
     })
 }
 
-/// The canonical bytes of a value. Integers outside CBOR's 65 bits, which decoding never gives, saturate.
+/// The canonical bytes of a value. Empty, which has no CID that anything is known by, for what DAG-CBOR cannot hold:
+/// integers beyond 65 bits, NaN, infinities. Neither decoding nor JSON gives these.
 pub fn encode(value: &Ipld) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    write(value, &mut out);
-    out
-}
-
-fn write(value: &Ipld, out: &mut Vec<u8>) {
-    match value {
-        Ipld::Null => put_null(out),
-        Ipld::Bool(value) => out.push(if *value { 0xf5 } else { 0xf4 }),
-        Ipld::Integer(value) if *value >= 0 => {
-            put_head(out, 0, u64::try_from(*value).unwrap_or(u64::MAX));
-        }
-        Ipld::Integer(value) => put_head(out, 1, u64::try_from(-1 - value).unwrap_or(u64::MAX)),
-        Ipld::Float(value) => {
-            out.push(0xfb);
-            out.extend(value.to_be_bytes());
-        }
-        Ipld::String(text) => put_text(out, text),
-        Ipld::Bytes(bytes) => put_bytes(out, bytes),
-        Ipld::Link(cid) => put_link(out, cid),
-        Ipld::List(list) => {
-            put_head(out, 4, list.len() as u64);
-            for item in list {
-                write(item, out);
-            }
-        }
-        Ipld::Map(map) => {
-            put_head(out, 5, map.len() as u64);
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by(|a, b| key_order(a.0, b.0));
-            for (key, item) in entries {
-                put_text(out, key);
-                write(item, out);
-            }
-        }
-    }
+    serde_ipld_dagcbor::to_vec(value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -168,11 +138,12 @@ mod tests {
         assert_eq!(decode(&nested(MAX_DEPTH)), Err(CborError::TooDeep));
         assert_eq!(decode(&nested(900_000)), Err(CborError::TooDeep));
         assert_eq!(Reader::new(&nested(900_000)).skip(), Err(CborError::TooDeep));
-        let mut big = Vec::new();
-        put_bytes(&mut big, &vec![0; MAX_RECORD_LEN]);
+        let big = encode(&Ipld::Bytes(vec![0; MAX_RECORD_LEN]));
         assert_eq!(decode(&big), Err(CborError::TooLarge));
         assert!(decode_within(&big, big.len()).is_ok());
     }
+
+    const MINUS_ZERO: &[u8] = &[0xfb, 0x80, 0, 0, 0, 0, 0, 0, 0];
 
     fn values() -> impl Strategy<Value = Ipld> {
         let leaf = prop_oneof![
@@ -181,7 +152,7 @@ mod tests {
             any::<i64>().prop_map(|n| Ipld::Integer(n.into())),
             (-40i64..300).prop_map(|n| Ipld::Integer(n.into())),
             any::<u64>().prop_map(|n| Ipld::Integer(n.into())),
-            (-1e9..1e9).prop_map(Ipld::Float),
+            (-1e9..1e9f64).prop_map(|f| Ipld::Float(f + 0.0)),
             ".{0,30}".prop_map(Ipld::String),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(Ipld::Bytes),
             prop::collection::vec(any::<u8>(), 0..4).prop_map(|b| Ipld::Link(cid::for_raw(&b))),
@@ -196,18 +167,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_another_encoder(value in values()) {
-            let bytes = encode(&value);
-            prop_assert_eq!(&bytes, &serde_ipld_dagcbor::to_vec(&value).unwrap());
-            prop_assert_eq!(decode(&bytes).unwrap(), value);
+        fn what_is_encoded_is_decoded(value in values()) {
+            prop_assert_eq!(decode(&encode(&value)).unwrap(), value);
         }
 
         #[test]
         fn decoded_bytes_are_canonical(mut bytes in values().prop_map(|v| encode(&v)), at: prop::sample::Index, by: u8) {
             let at = at.index(bytes.len());
             bytes[at] ^= by;
-            if let Ok(value) = decode(&bytes) {
-                prop_assert_eq!(encode(&value), bytes);
+            let decoded = decode(&bytes);
+            if !bytes.windows(9).any(|part| part == MINUS_ZERO) {
+                let other = serde_ipld_dagcbor::from_slice::<Ipld>(&bytes);
+                prop_assert_eq!(decoded.as_ref().ok(), other.as_ref().ok(), "{:?} {:?}", decoded, other);
+                if let Ok(value) = decoded {
+                    prop_assert_eq!(encode(&value), bytes);
+                }
             }
         }
 

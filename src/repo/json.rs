@@ -1,7 +1,11 @@
 //! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use data_encoding::BASE64_NOPAD;
 use ipld_core::ipld::Ipld;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::syntax::cid;
@@ -47,9 +51,79 @@ pub fn from_json(value: &Value) -> Ipld {
         },
         Value::String(text) => Ipld::String(text.clone()),
         Value::Array(list) => Ipld::List(list.iter().map(from_json).collect()),
-        Value::Object(map) => special_from_json(map).unwrap_or_else(|| {
-            Ipld::Map(map.iter().map(|(k, v)| (k.clone(), from_json(v))).collect())
-        }),
+        Value::Object(map) => {
+            let mut out = BTreeMap::new();
+            out.extend(map.iter().map(|(k, v)| (k.clone(), from_json(v))));
+            object(out)
+        }
+    }
+}
+
+/// The value of a JSON text, as [`from_json`] gives it, without building a tree in between. `None` if it is no JSON, or
+/// nests deeper than `serde_json` reads.
+pub fn parse_json(text: &str) -> Option<Ipld> {
+    serde_json::from_str(text).ok().map(|Parsed(value)| value)
+}
+
+struct Parsed(Ipld);
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Parser).map(Parsed)
+    }
+}
+
+struct Parser;
+
+impl<'de> Visitor<'de> for Parser {
+    type Value = Ipld;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Ipld, E> {
+        Ok(Ipld::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Ipld, E> {
+        Ok(Ipld::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Ipld, E> {
+        Ok(Ipld::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Ipld, E> {
+        Ok(Ipld::Integer(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Ipld, E> {
+        Ok(float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Ipld, E> {
+        Ok(Ipld::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Ipld, E> {
+        Ok(Ipld::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ipld, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Parsed(item)) = seq.next_element()? {
+            list.push(item);
+        }
+        Ok(Ipld::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ipld, A::Error> {
+        let mut out = BTreeMap::new();
+        while let Some((key, Parsed(value))) = map.next_entry::<String, Parsed>()? {
+            out.insert(key, value);
+        }
+        Ok(object(out))
     }
 }
 
@@ -63,11 +137,16 @@ fn float(value: f64) -> Ipld {
     }
 }
 
-fn special_from_json(map: &Map<String, Value>) -> Option<Ipld> {
+/// An object of these members, which may stand for a link or bytes.
+fn object(map: BTreeMap<String, Ipld>) -> Ipld {
+    special_of(&map).unwrap_or(Ipld::Map(map))
+}
+
+fn special_of(map: &BTreeMap<String, Ipld>) -> Option<Ipld> {
     if map.len() != 1 {
         return None;
     }
-    let (key, Value::String(text)) = map.iter().next()? else { return None };
+    let (key, Ipld::String(text)) = map.first_key_value()? else { return None };
     match key.as_str() {
         "$link" if cid::is_cid(text) => {
             let link = cid::parse_strict(text).or_else(|| text.as_str().try_into().ok())?;
@@ -157,6 +236,23 @@ mod tests {
             let mut text = Vec::new();
             write_json(&ipld, &mut text);
             assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), value);
+            assert_eq!(parse_json(&value.to_string()), Some(ipld));
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_as_its_tree_is() {
+        for text in [
+            "[1.0, 1e300, -0.0, -1, 18446744073709551615, 18446744073709551616]",
+            r#"{"a": 1, "a": {"$bytes": "aGk"}}"#,
+            r#"{"$link": "x", "$link": "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"}"#,
+            r#"{"\u0024bytes": "aGk="}"#,
+        ] {
+            let tree: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(parse_json(text), Some(from_json(&tree)), "{text}");
+        }
+        for text in ["", "{", "[1] 2", "{\"a\": nul}", &"[".repeat(100_000)] {
+            assert_eq!(parse_json(text), None);
         }
     }
 

@@ -12,6 +12,7 @@ pub mod car;
 pub(crate) mod cbor;
 pub mod commit;
 pub mod dag_cbor;
+pub mod fields;
 mod json;
 pub mod message;
 pub mod mst;

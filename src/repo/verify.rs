@@ -498,8 +498,7 @@ mod tests {
 
     #[test]
     fn records_are_checked() {
-        let mut big = Vec::new();
-        super::super::cbor::put_bytes(&mut big, &vec![0; MAX_RECORD_LEN]);
+        let big = dag_cbor::encode(&Ipld::Bytes(vec![0; MAX_RECORD_LEN]));
         for (bytes, cause) in [
             (vec![0x81; 5000], "record-invalid"),
             (vec![0x18, 0x01], "record-invalid"),

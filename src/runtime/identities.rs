@@ -1,19 +1,18 @@
-//! The PLC directory's operations: where they go in this process, and `aerie identity import` with and without a server.
+//! The PLC directory's operations: where they go in this process, and `aerie identity import` without a server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::serve::{ServeError, cache_entries};
-use super::sources::Sources;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::identity::plc::{FileError, Outdated, PlcExport, PlcStatus, PlcTable};
+use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};
 use crate::net::Dialer;
 use crate::store::{Store, StoreError, Writer};
+use crate::threads::Clock;
 
 /// Between two looks at how it goes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,34 +26,9 @@ pub(super) fn export(
     outdated: Outdated,
 ) -> Result<PlcExport, StoreError> {
     let directory = &config.network.plc_url;
-    let table = Arc::new(PlcTable::load(store.clone(), directory)?);
+    let table = Arc::new(PlcTable::load(store.clone(), directory, Clock::system())?);
     identity.look_in(Arc::clone(&table));
     PlcExport::new(directory, writer.clone(), table, outdated)
-}
-
-/// Carries commands out. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Identities {
-    pub(super) sources: Arc<Sources>,
-}
-
-impl Identities {
-    /// Begins to take files in; the status tells the rest.
-    pub(super) fn import(&self, request: &Value) -> Result<Value, String> {
-        let files = request.get("files").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let files = files.iter().filter_map(Value::as_str).map(PathBuf::from).collect();
-        let partial = request.get("partial") == Some(&Value::Bool(true));
-        let (export, stop) = self.sources.export().ok_or_else(|| {
-            "nothing is written while ingest is stopped: see `aerie status`".to_owned()
-        })?;
-        let work = export.import(files, partial, stop).map_err(|error| error.to_string())?;
-        tokio::spawn(async move {
-            if let Err(error) = work.await {
-                tracing::error!(%error, "operations of the PLC directory from a file");
-            }
-        });
-        Ok(json!({}))
-    }
 }
 
 /// Takes files of operations in that no server takes; tells how it goes now and then.
@@ -63,7 +37,7 @@ pub fn import(
     files: Vec<PathBuf>,
     partial: bool,
     mut told: impl FnMut(&PlcStatus),
-) -> Result<Result<PlcStatus, FileError>, ServeError> {
+) -> Result<Result<PlcStatus, PlcFileError>, ServeError> {
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;

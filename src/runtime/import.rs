@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::backfill;
+use super::follow_up::WantedByIndex;
 use super::identities;
 use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
@@ -16,6 +16,7 @@ use crate::index::{Index, Requests};
 use crate::net::{Dialer, HttpClient};
 use crate::store::{Store, Writer};
 use crate::sync::{self, FileError, FileRepo};
+use crate::threads::Clock;
 
 /// Files read at a time, so that the writer never waits for one.
 const AT_A_TIME: usize = 12;
@@ -48,7 +49,7 @@ pub fn import(
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
         writer: writer.clone(),
-        follow_up: Arc::new(backfill::FromIndex(store.clone())),
+        follow_up: Arc::new(WantedByIndex(store.clone())),
         held: Arc::new(FromIndex(store.clone())),
         sink,
         spill: store.path().to_owned(),
@@ -56,6 +57,7 @@ pub fn import(
         memory: RESYNC_MEMORY,
         room: sync::Room::default(),
         concurrency: AT_A_TIME,
+        clock: Clock::system(),
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("import").build()?;
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::event::{Body, Commit, Event, Op};
-    use crate::index::held::held_records;
+    use crate::index::repo_contents::held_records;
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
     use crate::net::testing::serve;
@@ -99,8 +101,7 @@ mod tests {
     const FILES: [&str; 3] = ["did:plc:followed", "did:plc:seen", "did:plc:stranger"];
 
     fn now_ms() -> i64 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        i64::try_from(now.unwrap().as_millis()).unwrap()
+        Clock::system().now_ms()
     }
 
     /// A list and a post from long ago, and a post of an hour ago.

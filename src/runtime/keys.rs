@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use crate::crypto::PublicKey;
 use crate::identity::{Freshness, Identity, IdentityError};
 use crate::syntax::Did;
-use crate::xrpc::{KeyError, KeySource};
+use crate::xrpc::{KeyLookupError, KeySource};
 
 /// The documents that ingest uses too.
 pub(super) struct FromDocuments(pub(super) Identity);
@@ -15,14 +15,15 @@ impl KeySource for FromDocuments {
         &'a self,
         did: &'a Did,
         fragment: &'a str,
-        fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
-        let freshness = if fresh { Freshness::Fresh } else { Freshness::Cached };
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
             match self.0.resolve_did(did, freshness).await {
-                Ok(doc) => doc.key(fragment).cloned().ok_or(KeyError::NoKey),
-                Err(IdentityError::NotFound | IdentityError::Tombstoned) => Err(KeyError::Unknown),
-                Err(e) => Err(KeyError::Unavailable(Box::new(e))),
+                Ok(doc) => doc.key(fragment).cloned().ok_or(KeyLookupError::NoKey),
+                Err(IdentityError::NotFound | IdentityError::Tombstoned) => {
+                    Err(KeyLookupError::Unknown)
+                }
+                Err(e) => Err(KeyLookupError::Unavailable(Box::new(e))),
             }
         })
     }

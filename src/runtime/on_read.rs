@@ -7,14 +7,15 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::now_ms;
 use super::sources::Sources;
 use crate::index::scope::{Kept, Mode};
 use crate::index::{Index, evict};
 use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};
+use crate::threads::Clock;
+use crate::upkeep::Intake as _;
 use crate::work;
-use crate::xrpc::{Missing, OnRead};
+use crate::xrpc::{FetchRequest, OnRead};
 
 /// Fetches from PDSes.
 pub(super) struct FromPds {
@@ -24,13 +25,13 @@ pub(super) struct FromPds {
 }
 
 impl OnRead for FromPds {
-    fn bring(&self, missing: Vec<Missing>, within: Duration) -> BoxFuture<'_, bool> {
+    fn bring(&self, missing: Vec<FetchRequest>, within: Duration) -> BoxFuture<'_, bool> {
         if !self.sources.is_running() {
             return Box::pin(async { false });
         }
         let wants = missing.into_iter().map(|missing| match missing {
-            Missing::Account(id) => Want::Account(id),
-            Missing::Record { repo, collection, rkey, parents } => {
+            FetchRequest::Account(id) => Want::Account(id),
+            FetchRequest::Record { repo, collection, rkey, parents } => {
                 Want::Record { repo, collection, rkey, parents }
             }
         });
@@ -49,6 +50,7 @@ pub(super) struct Cache {
     pub(super) index: Arc<Index>,
     /// Bytes; 0 for no limit.
     pub(super) budget: u64,
+    pub(super) clock: Clock,
 }
 
 impl Cache {
@@ -81,7 +83,8 @@ impl Cache {
         let target = self.budget / 10 * 9;
         let mut more = true;
         while more {
-            let (index, kept, now) = (Arc::clone(&self.index), Arc::clone(&kept), now_ms());
+            let (index, kept, now) =
+                (Arc::clone(&self.index), Arc::clone(&kept), self.clock.now_ms());
             let step = self.writer.visible(move |tx| {
                 let begun = Instant::now();
                 let more = evict(&index, tx, &kept, now, target)?;

@@ -10,39 +10,38 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::alerts::Alerts;
-use super::backfill::{self, Backfill};
-use super::disk::{self, View, Watch};
-use super::identities::{self, Identities};
+use super::accounts::IndexAccounts;
+use super::identities;
 use super::keys::FromDocuments;
-use super::members::{self, Door, IndexMembers, Operator};
+use super::members::{self, CommunityFromHandlers};
 use super::on_read::{Cache, FromPds};
-use super::private::{self, Private};
-use super::retention::{self, Keeper};
-use super::rights::{self, IndexRights};
+use super::operator::RetentionRuns;
 use super::sink::{Applied, ToWriter};
 use super::sources::{Parts, Sources};
-use super::status::Board;
+use super::status::StatusSources;
 use super::{followers, purge, signing_key};
-use crate::admin::{Ask, Socket};
+use crate::admin::{Commands, PrivateState, Socket};
 use crate::changes::{ChangesError, Log};
 use crate::config::{self, Config};
-use crate::hydrate::{Settings, Shared};
+use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
 use crate::ingest::{self};
 use crate::media::{self, Media, NetOrigin};
 use crate::net::{Dialer, HttpClient, NetError};
-use crate::ops::Step;
+use crate::private::members;
 use crate::push::{self, NetTransport, Push};
 use crate::store::{Store, StoreError, Writer, free_space};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
+use crate::threads::Clock;
+use crate::upkeep::{
+    self, Alerts, DiskSetup, DiskState, DiskWatch, Intake as _, LOOK_EVERY, Retention, Step,
+};
 use crate::xrpc::{
     self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, Community, LiveNow,
-    MemberHook, NetFeedGenerators, NetMemberHook, ParsedLabelers, ReadPool, ServerIdentity,
-    ServerLimits,
+    MemberHook, NetFeedGenerators, NetMemberHook, ParsedLabelers, ServerIdentity, ServerLimits,
 };
 
 /// Why the server did not start, or ended by itself.
@@ -109,7 +108,7 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    disk::make_way(&config);
+    upkeep::make_way(&config);
     let key = signing_key::load_or_make(&config.server.signing_key_file)?;
     let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
     let store = Store::open(&config.store.path, config.store.memory_budget)?;
@@ -139,8 +138,11 @@ async fn serve(
             }
         })
     })?;
-    let auth =
-        Authenticator::new(auth_config(&config), Arc::new(FromDocuments(identity.clone())), now_ms);
+    let auth = Authenticator::new(
+        auth_config(&config),
+        Arc::new(FromDocuments(identity.clone())),
+        Clock::system(),
+    );
 
     let applied = Arc::new(Applied::default());
     let handlers = members::Handlers::default();
@@ -191,42 +193,41 @@ async fn serve(
     let default_labelers =
         Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(config.labels.default.clone())));
     let community = community(&config, &dialer, &index);
-    let push = Push::new(push::Parts {
+    let push = Push::new(push::PushParts {
         store: store.clone(),
         writer: writer.clone(),
         hydration: Arc::clone(&hydration),
         labelers: labelers_of(&default_labelers),
-        community: community.is_some().then(|| Arc::new(Door(Arc::clone(&handlers))) as _),
+        community: community
+            .is_some()
+            .then(|| Arc::new(CommunityFromHandlers(Arc::clone(&handlers))) as _),
         settings: push_settings(&config),
         key: Arc::clone(&vapid_key),
         transport: Arc::new(NetTransport {
             configured: HttpClient::new(&dialer.unguarded(), &public_url),
             guarded: http.clone(),
         }),
-        clock: Box::new(|| i64::try_from(now_ms()).unwrap_or(i64::MAX)),
+        clock: Clock::system(),
     });
     let stop = CancellationToken::new();
-    let keeper = Keeper::new(store.clone(), writer.clone(), Arc::clone(&index), &config, &stop)?;
-    let members = Arc::new(IndexMembers {
+    let clock = Clock::system();
+    let retention =
+        Retention::new(store.clone(), writer.clone(), Arc::clone(&index), &config, clock, &stop)?;
+    let accounts = Arc::new(IndexAccounts {
         index: Arc::clone(&index),
         store: store.clone(),
         writer: writer.clone(),
-        clock: now_ms,
+        clock: Clock::system(),
     });
-    let view = Arc::<View>::default();
-    let rights = IndexRights {
-        index: Arc::clone(&index),
-        store: store.clone(),
-        writer: writer.clone(),
-        clock: now_ms,
-    };
+    let disk = Arc::<DiskState>::default();
     let cache = Arc::new(Cache {
         store: store.clone(),
         writer: writer.clone(),
         index: Arc::clone(&index),
         budget: config.network.on_read_budget,
+        clock: Clock::system(),
     });
-    let board = Arc::new(Board {
+    let board = Arc::new(StatusSources {
         started: Instant::now(),
         store: store.clone(),
         writer: writer.clone(),
@@ -235,9 +236,9 @@ async fn serve(
         media: Arc::clone(&media),
         purging: index.purging(),
         reloads: AtomicU64::new(0),
-        disk: Arc::clone(&view),
+        disk: Arc::clone(&disk),
         push: push.stats(),
-        keeper: Arc::clone(&keeper),
+        retention: Arc::clone(&retention),
         on_read: Arc::clone(&cache),
     });
     let status_board = Arc::clone(&board);
@@ -247,9 +248,9 @@ async fn serve(
         store: store.clone(),
         writer: writer.clone(),
         hydration,
-        reads: ReadPool::start(threads, 1024)?,
-        members: Arc::clone(&members) as _,
-        rights: Arc::new(rights.clone()),
+        reads: xrpc::read_threads(threads)?,
+        members: Arc::clone(&accounts) as _,
+        rights: Arc::clone(&accounts) as _,
         feeds,
         on_read,
         community,
@@ -263,11 +264,11 @@ async fn serve(
         default_labelers,
         limits: ArcSwap::from_pointee(config.limits.clone()),
         client_config: ArcSwap::from_pointee(client_config(&config)),
-        clock: now_ms,
+        clock: Clock::system(),
         status: Box::new(move || status_board.read()),
         ready: {
-            let view = Arc::clone(&view);
-            Box::new(move || view.ready())
+            let disk = Arc::clone(&disk);
+            Box::new(move || disk.ready())
         },
     });
     let _ = handlers.set(Arc::downgrade(&ctx));
@@ -278,46 +279,42 @@ async fn serve(
     let socket = Socket::bind(&config.store.path)
         .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
     let for_operator = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
-    let parts = disk::Parts {
+    let setup = DiskSetup {
         store: store.clone(),
         writer: writer.clone(),
-        keeper: Arc::clone(&keeper),
-        sources: Arc::clone(&sources),
+        retention: Arc::clone(&retention),
+        intake: Arc::clone(&sources) as _,
         alerts: Alerts::start(config.alerts.webhook.clone(), for_operator, stop.clone()),
-        view,
+        state: disk,
+        clock: Clock::system(),
     };
-    let mut watch = Watch::new(parts, &config);
+    let mut watch = DiskWatch::new(setup, &config);
+    members::expect_all(&accounts, &config.scope.members).await?;
     // Starts the sources, so that the first answer of the status knows of them.
     watch.look(&config).await?;
     let server = tokio::spawn(xrpc::serve(listener, app, ServerLimits::default(), stop.clone()));
-    let private = Private::new(
-        store.clone(),
-        writer.clone(),
-        Arc::clone(&index),
-        ctx.hydration.takedowns.clone(),
-    );
-    let backfill = Backfill {
-        sources: Arc::clone(&sources),
+    let private = PrivateState {
+        store: store.clone(),
+        writer: writer.clone(),
+        accounts: Arc::clone(&accounts) as _,
+        takedowns: ctx.hydration.takedowns.clone(),
+    };
+    let operators_status = Arc::clone(&board);
+    let commands = Commands {
+        store: store.clone(),
         identity: for_commands,
-        relay: config.network.upstreams.first().cloned(),
-    };
-    let operator = Operator {
-        members: Arc::clone(&members),
-        backfill: backfill.clone(),
-        configured: config.scope.members.clone(),
-    };
-    let commands = operators_commands(Commands {
-        board: Arc::clone(&board),
+        intake: Arc::clone(&sources) as _,
+        accounts: Arc::clone(&accounts) as _,
+        retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
         private,
-        rights: rights::Operator { rights, backfill: backfill.clone() },
-        backfill,
-        members: operator,
-        keeper: Arc::clone(&keeper),
-        identities: Identities { sources: Arc::clone(&sources) },
-    });
-    tokio::spawn(socket.serve(commands, stop.clone()));
-    tokio::spawn(members::join_all(members, config.scope.members.clone()));
-    let keeper_task = tokio::spawn(keeper.run());
+        status: Box::new(move || operators_status.read()),
+        relay: config.network.upstreams.first().cloned(),
+        configured: config.scope.members.clone(),
+        clock: Clock::system(),
+    };
+    tokio::spawn(socket.serve(commands.handler(), stop.clone()));
+    tokio::spawn(members::join_all(accounts, config.scope.members.clone()));
+    let retention_task = tokio::spawn(retention.run());
     let cache_task = tokio::spawn(cache.run(stop.clone()));
     let purge_task = tokio::spawn(purge::run(
         store.clone(),
@@ -332,7 +329,7 @@ async fn serve(
     tracing::info!(%listen, did = %config.server.did, store = %config.store.path.display(), "serving");
 
     let mut current = config;
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + disk::EVERY, disk::EVERY);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_EVERY, LOOK_EVERY);
     let mut writer_thread = Some(writer_thread);
     let mut failed: Option<ServeError> = None;
     let result = loop {
@@ -349,7 +346,7 @@ async fn serve(
                 }
                 ctx.media.tend();
                 if let Err(e) = watch.look(&current).await {
-                    break Err(e);
+                    break Err(e.into());
                 }
                 // Without room it would only end again, and reads with it.
                 if let Some(error) = failed.take_if(|_| !watch.is_short()) {
@@ -365,7 +362,7 @@ async fn serve(
         sources.stop().await;
         let _ = purge_task.await;
         let _ = push_task.await;
-        let _ = keeper_task.await;
+        let _ = retention_task.await;
         let _ = cache_task.await;
         let _ = changes_task.await;
     });
@@ -384,64 +381,24 @@ async fn serve(
     }
 }
 
-/// Whoever carries out the operator's commands.
-struct Commands {
-    board: Arc<Board>,
-    private: Private,
-    rights: rights::Operator,
-    backfill: Backfill,
-    members: Operator,
-    keeper: Arc<Keeper>,
-    identities: Identities,
-}
-
-fn operators_commands(commands: Commands) -> Arc<Ask> {
-    let Commands { board, private, rights, backfill, members, keeper, identities } = commands;
-    Arc::new(move |command, request| {
-        if command == "status" {
-            let status = board.read();
-            return Some(Box::pin(async { Ok(status) }));
-        }
-        if let Some(command) = backfill::Command::of(command) {
-            return Some(Box::pin(backfill.clone().answer(command, request)));
-        }
-        if command == "identity.import" {
-            let answer = identities.import(&request);
-            return Some(Box::pin(async { answer }));
-        }
-        if let Some(command) = members::Command::of(command) {
-            return Some(Box::pin(members.clone().answer(command, request)));
-        }
-        if let Some(command) = rights::Command::of(command) {
-            return Some(Box::pin(rights.clone().answer(command, request)));
-        }
-        if let Some(command) = retention::Command::of(command) {
-            let answer = keeper.answer(command, &request);
-            return Some(Box::pin(async { answer }));
-        }
-        let command = private::Command::of(command)?;
-        Some(Box::pin(private.clone().answer(command, request)))
-    })
-}
-
 /// Who labels what is pushed: those that apply to clients that name none, as of now.
-fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::Labelers {
+fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::LabelerSource {
     let defaults = Arc::clone(defaults);
     Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
 }
 
-fn push_settings(config: &Config) -> push::Settings {
+fn push_settings(config: &Config) -> push::PushSettings {
     let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
-    push::Settings {
+    push::PushSettings {
         endpoint: config.push.endpoint.clone().zip(secret),
         per_minute: config.push.per_minute,
         contact: config.server.public_url.clone(),
     }
 }
 
-fn hydration_settings(config: &Config) -> Settings {
+fn hydration_settings(config: &Config) -> HydrationSettings {
     let trusted = config.moderation.trusted_verifiers.iter();
-    Settings {
+    HydrationSettings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
         images: config.images.cdn_base.as_str().into(),
         videos: config.images.video_base.as_str().into(),
@@ -449,8 +406,8 @@ fn hydration_settings(config: &Config) -> Settings {
 }
 
 /// Images, with a cache that is the first to give way: images can be made again.
-fn media_settings(config: &Config, threads: usize) -> media::Settings {
-    media::Settings {
+fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
+    media::MediaSettings {
         cache_path: config.images.cache_path.clone(),
         cache_size: config.images.cache_size,
         floor: Step::HoldBackfill.below(config.store.reserve),
@@ -486,7 +443,7 @@ fn reload(
     log: &LogControl,
     ctx: &AppCtx,
     sources: &Sources,
-    board: &Board,
+    board: &StatusSources,
 ) {
     let new = match config::load(config_sources) {
         Ok(new) => new,
@@ -530,9 +487,4 @@ fn auth_config(config: &Config) -> AuthConfig {
             .map(|p| AdminPassword::new(p.expose()))
             .collect(),
     }
-}
-
-fn now_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

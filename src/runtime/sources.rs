@@ -3,28 +3,29 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::backfill;
-use super::disk::stop_below;
+use super::follow_up::WantedByIndex;
 use super::sink::{Applied, ToWriter};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::PlcExport;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
 use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
 use crate::net::{Dialer, HttpClient};
-use crate::ops::Step;
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
+use crate::threads::Clock;
+use crate::upkeep::{Intake, Step, stop_below};
 
 /// What the sources need.
 pub(super) struct Parts {
@@ -73,12 +74,32 @@ impl sync::Held for FromIndex {
         let snapshot = self.0.snapshot();
         let Some(actor) = snapshot.actor_id(did)? else { return Ok(Vec::new()) };
         let held = held_records(&snapshot, actor)?;
-        let record = |h: crate::index::held::HeldRecord| sync::HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| sync::HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,
         };
         Ok(held.into_iter().map(record).collect())
+    }
+}
+
+impl Intake for Sources {
+    fn is_running(&self) -> bool {
+        self.running.lock().is_some()
+    }
+
+    fn start(&self, config: &Config) -> Result<(), StartError> {
+        self.begin(config)
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.end())
+    }
+
+    fn hold_backfill(&self, why: Option<String>) {
+        if let Some(sync) = self.sync() {
+            sync.hold_back(why);
+        }
     }
 }
 
@@ -99,12 +120,8 @@ impl Sources {
         Self { parts, running: Mutex::new(None) }
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.running.lock().is_some()
-    }
-
     /// Starts everything that is configured.
-    pub(super) fn start(&self, config: &Config) -> Result<(), StartError> {
+    fn begin(&self, config: &Config) -> Result<(), StartError> {
         let p = &self.parts;
         let options = Options::from_config(config);
         let snapshot = p.store.snapshot();
@@ -145,7 +162,7 @@ impl Sources {
             http: p.http.clone(),
             store: p.store.clone(),
             writer: p.sink.writer.clone(),
-            follow_up: Arc::new(backfill::FromIndex(p.store.clone())),
+            follow_up: Arc::new(WantedByIndex(p.store.clone())),
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),
@@ -153,6 +170,7 @@ impl Sources {
             memory: RESYNC_MEMORY,
             room: sync::Room::default(),
             concurrency: RESYNCS,
+            clock: Clock::system(),
         }
     }
 
@@ -190,8 +208,7 @@ impl Sources {
         }
     }
 
-    /// Stops everything. What was read but not applied is read again later.
-    pub(super) async fn stop(&self) {
+    async fn end(&self) {
         let running = self.running.lock().take();
         if let Some(running) = running {
             running.stop.cancel();

@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::disk::View;
 use super::on_read::Cache;
-use super::retention::Keeper;
 use super::sources::Sources;
 use crate::index::Index;
 use crate::media::Media;
-use crate::ops::{Disk, PushStatus, Status, StoreStatus};
+use crate::ops::{PushStatus, Status, StoreStatus};
 use crate::push;
 use crate::store::{Store, Writer};
+use crate::upkeep::Intake as _;
+use crate::upkeep::{DiskState, DiskStatus, Retention};
 
 /// Where the status comes from.
-pub(super) struct Board {
+pub(super) struct StatusSources {
     pub(super) started: Instant,
     pub(super) store: Store,
     pub(super) writer: Writer,
@@ -26,13 +26,13 @@ pub(super) struct Board {
     pub(super) media: Arc<Media>,
     pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
-    pub(super) disk: Arc<View>,
-    pub(super) push: Arc<push::Stats>,
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) disk: Arc<DiskState>,
+    pub(super) push: Arc<push::PushStats>,
+    pub(super) retention: Arc<Retention>,
     pub(super) on_read: Arc<Cache>,
 }
 
-impl Board {
+impl StatusSources {
     /// The document as of now.
     pub(super) fn read(&self) -> Value {
         let sources = self.sources.status();
@@ -53,7 +53,7 @@ impl Board {
             resync: sources.resync,
             plc: sources.plc,
             members: self.index.members().len(),
-            scope: self.keeper.status(),
+            scope: self.retention.status(),
             on_read: self.on_read.status(),
             reloads: self.reloads.load(Ordering::Relaxed),
             images: serde_json::to_value(self.media.status()).unwrap_or_default(),
@@ -63,7 +63,7 @@ impl Board {
             },
             requests_waiting: 0,
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
-            disk: Disk { used, ..disk },
+            disk: serde_json::to_value(DiskStatus { used, ..disk }).unwrap_or_default(),
             memory: crate::ops::Memory::default(),
             counters: Default::default(),
         };

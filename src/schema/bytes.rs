@@ -1,8 +1,8 @@
 //! The bytes of keys and values, one field after the other: a reader that ends with `None` at the end, and the writers
 //! of numbers and texts of any length.
 
-use super::ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};
 use super::key::MILLIS_48;
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target};
 
 /// Reads keys and values; every method is `None` at the end of the bytes.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,8 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::ids::{ActorId, CollId, RecordId, Rkey, Target};
-use super::rows::{AggRow, Counter};
-use super::{names, packed};
+use crate::schema::rows::{AggRow, Counter};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Target, names, packed};
 use crate::store::{Ks, StoreError, Tx, Update};
 
 /// Names that get a number, records that are packed, counters that change: over an open batch.

@@ -3,7 +3,7 @@
 //! Everything is big-endian, so the order of the bytes is the order of the numbers. What takes keys and values apart
 //! again is in [`super::bytes`].
 
-use super::ids::{ActorId, PostId, RecordId, Rkey, Target};
+use crate::schema::{ActorId, PostId, RecordId, Rkey, Target};
 use crate::store::KeyBuf;
 
 /// Builds a key from parts.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 
 use super::bytes::ByteReader;
-use super::ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};
-use super::rows::{
+use crate::schema::rows::{
     self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow,
     RepoRow,
 };
-use super::{names, packed};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target, names, packed};
 use crate::store::{Ks, Reader, Slice, Snapshot, StoreError, prefix_end};
 
 /// Rows as what they stand for, over every view of the store. A row that does not decode is [`StoreError::Corrupt`].

@@ -1,10 +1,13 @@
 //! Likes, reposts, follows and blocks as the records they were, from their edges.
+//!
+//! A page of likes or notifications needs the CID of fifty of them, and take-out that of all an account has, so their bytes
+//! are put together here, as the shape is known: the encoder for any record takes 0.5 us for one.
 
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;
 
-use crate::repo::dag_cbor;
+use crate::repo::cbor::{put_head, put_text};
 use crate::schema::rows::{EdgeKind, EdgeRow, SubjectCid, fwd_key};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections};
 use crate::store::{Ks, Reader, StoreError};
@@ -24,29 +27,65 @@ pub fn edge_record<R: Reader>(
         let Some(row) = r.record(id)? else { return Ok(None) };
         return Ok(Some((r.unpack(&row.packed)?, row.cid)));
     }
-    let subject = match edge.cid {
-        SubjectCid::None => Ipld::String(r.target_text(edge.target)?),
-        SubjectCid::Own(digest) => strong_ref(r.target_text(edge.target)?, &digest),
+    let subject_cid = match edge.cid {
+        SubjectCid::None => None,
+        SubjectCid::Own(digest) => Some(digest),
         SubjectCid::Shared => match shared_cid(r, edge.target)? {
-            Some(digest) => strong_ref(r.target_text(edge.target)?, &digest),
+            Some(digest) => Some(digest),
             None => return Ok(None),
         },
     };
-    let created = Ipld::String(datetime::format_ms(edge.created_ms(rkey)));
-    let nsid = Ipld::String(r.coll_text(kind.collection())?.as_ref().to_owned());
-    let fields = [("$type", nsid), ("subject", subject), ("createdAt", created)];
-    let value = map(fields);
-    let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value)));
-    Ok(digest.map(|digest| (value, digest)))
+    let parts = Parts {
+        nsid: &r.coll_text(kind.collection())?,
+        subject: r.target_text(edge.target)?,
+        cid: subject_cid.map(|digest| cid::to_base32(&cid::for_digest(cid::DAG_CBOR, &digest))),
+        created: datetime::format_ms(edge.created_ms(rkey)),
+    };
+    let digest = cid::digest(&cid::for_record(&parts.bytes()));
+    Ok(digest.map(|digest| (parts.value(), digest)))
+}
+
+/// What the record of an edge consists of.
+struct Parts<'a> {
+    nsid: &'a str,
+    subject: String,
+    /// With it, the subject is a strong reference.
+    cid: Option<String>,
+    created: String,
+}
+
+impl Parts<'_> {
+    /// The record's canonical bytes: shorter keys first.
+    fn bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        put_head(&mut out, 5, 3);
+        put_text(&mut out, "$type");
+        put_text(&mut out, self.nsid);
+        put_text(&mut out, "subject");
+        if let Some(cid) = &self.cid {
+            put_head(&mut out, 5, 2);
+            put_text(&mut out, "cid");
+            put_text(&mut out, cid);
+            put_text(&mut out, "uri");
+        }
+        put_text(&mut out, &self.subject);
+        put_text(&mut out, "createdAt");
+        put_text(&mut out, &self.created);
+        out
+    }
+
+    fn value(self) -> Ipld {
+        let subject = match self.cid {
+            None => Ipld::String(self.subject),
+            Some(cid) => map([("uri", Ipld::String(self.subject)), ("cid", Ipld::String(cid))]),
+        };
+        let nsid = Ipld::String(self.nsid.to_owned());
+        map([("$type", nsid), ("subject", subject), ("createdAt", Ipld::String(self.created))])
+    }
 }
 
 fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
     Ipld::Map(fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<_, _>>())
-}
-
-fn strong_ref(uri: String, digest: &[u8; 32]) -> Ipld {
-    let cid = cid::to_base32(&cid::for_digest(cid::DAG_CBOR, digest));
-    map([("uri", Ipld::String(uri)), ("cid", Ipld::String(cid))])
 }
 
 /// What is held under a record's address.
@@ -87,4 +126,21 @@ pub fn shared_cid<R: Reader + ?Sized>(
         Some(Held::Cid(cid)) => Some(cid),
         Some(Held::Edge) | None => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::dag_cbor;
+
+    #[test]
+    fn the_bytes_of_an_edge_are_those_of_its_value() {
+        for subject in ["did:plc:a", &"at://did:plc:a/app.bsky.feed.post/3kaaaaaaaaa2a".repeat(9)] {
+            for cid in [None, Some(cid::to_base32(&cid::for_record(b"x")))] {
+                let (subject, created) = (subject.to_owned(), datetime::format_ms(1));
+                let parts = Parts { nsid: "app.bsky.feed.like", subject, cid, created };
+                assert_eq!(parts.bytes(), dag_cbor::encode(&parts.value()));
+            }
+        }
+    }
 }

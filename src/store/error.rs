@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Ks;
+use crate::store::Ks;
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]

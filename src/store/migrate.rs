@@ -1,6 +1,6 @@
 //! The format of keys and values on disk: written into a new store, and looked at whenever one is opened.
 
-use super::{Ks, Store, StoreError};
+use crate::store::{Ks, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.
 pub const FORMAT: u32 = 2;

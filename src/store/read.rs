@@ -3,8 +3,8 @@
 use fjall::Readable as _;
 use smallvec::SmallVec;
 
-use super::cache::RowViews;
-use super::{Ks, Slice, Store, StoreError};
+use crate::store::cache::RowViews;
+use crate::store::{Ks, Slice, Store, StoreError};
 
 /// A key under construction; most keys fit without an allocation.
 pub type KeyBuf = SmallVec<[u8; 48]>;

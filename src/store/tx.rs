@@ -15,9 +15,9 @@ use std::ops::Bound;
 
 use quick_cache::DefaultHashBuilder;
 
-use super::cache::RowCache;
-use super::read::visit;
-use super::{Ks, Reader, Slice, Store, StoreError, Visit};
+use crate::store::cache::RowCache;
+use crate::store::read::visit;
+use crate::store::{Ks, Reader, Slice, Store, StoreError, Visit};
 
 /// Keys with their values, or that they have none.
 pub(super) type Rows = Vec<(fjall::Slice, Option<fjall::Slice>)>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -159,7 +159,7 @@ pub(crate) async fn fetch(
     if need == Need::Look && latest(setup, did, home, &told).await? <= held_rev(setup, did).await {
         return Ok(false);
     }
-    let event = |body| vec![Event::found_here(did.clone(), now_ms(), body)];
+    let event = |body| vec![Event::found_here(did.clone(), setup.clock.now_ms(), body)];
     // What the host sends from now on has at least what is held.
     setup.sink.apply_parts(did.clone(), event(Body::Wanted)).await?;
     let fetched = tokio::select! {
@@ -223,13 +223,9 @@ async fn transfer(
     if kind.is_some_and(|kind| kind.starts_with("text/") || kind.starts_with("application/json")) {
         return Err(FetchError::ContentType(kind.unwrap_or_default().chars().take(60).collect()));
     }
-    let expected = Expected { did: did.clone(), key: home.key.clone(), now_us: now_us() };
+    let expected =
+        Expected { did: did.clone(), key: home.key.clone(), now_us: setup.clock.now_us() };
     take_in(setup, expected, answer.body, progress).await
-}
-
-pub(crate) fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Takes a repo in from the pieces of its CAR.
@@ -274,12 +270,12 @@ pub(crate) async fn take_in(
             }
         }
     };
-    let sink = Arc::clone(&setup.sink);
+    let (sink, clock) = (Arc::clone(&setup.sink), setup.clock.clone());
     // Owns the receiver, so that the thread does not wait for a sink that is gone.
     let apply = async move {
         while let Ok(body) = to_sink.recv_async().await {
             let begins = matches!(body, Body::Fetching { .. });
-            let time = now_ms();
+            let time = clock.now_ms();
             let event = |body| Event::found_here(did.clone(), time, body);
             let mut events = vec![event(body)];
             // What is ready goes along: a small repo ends with its only part.
@@ -348,15 +344,9 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> FetchError {
 
 /// The host says that it does not serve the account.
 pub(crate) async fn refused_as(setup: &Setup, did: &Did, status: HostingStatus) {
-    let event = Event::found_here(did.clone(), now_ms(), Body::Account(status));
+    let event = Event::found_here(did.clone(), setup.clock.now_ms(), Body::Account(status));
     // An error means that everything ends.
     let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::Blocks;
 use super::car::Piece;
-use super::fetch::{self, FetchError, now_ms, now_us};
+use super::fetch::{self, FetchError};
 use super::import::{Expected, ImportError, Repo};
 use super::{Along, RepoSink, Setup, SinkClosed, settle};
 use crate::event::{Body, Event};
@@ -23,6 +23,7 @@ use crate::repo::Commit;
 use crate::schema::{Edit, Rows};
 use crate::store::{Answer, Reader as _, StoreError, Tx};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
@@ -249,7 +250,8 @@ impl Source<'_> {
             Some(doc) => fetch::home_in(&doc),
             None => self.runtime.block_on(fetch::home(self.setup, &did, Freshness::Cached)),
         }?;
-        Expected { did: did.clone(), key: home.key, now_us: now_us() }.check(commit)?;
+        Expected { did: did.clone(), key: home.key, now_us: self.setup.clock.now_us() }
+            .check(commit)?;
         Ok(Look { did, unseen })
     }
 
@@ -261,8 +263,8 @@ impl Source<'_> {
         repo: &Repo,
         walked: &AtomicU64,
     ) -> Result<Option<Answer<bool>>, FileError> {
-        let event = |body| Event::found_here(did.clone(), now_ms(), body);
-        let late = now_ms().saturating_add(PATIENCE_MS);
+        let event = |body| Event::found_here(did.clone(), self.setup.clock.now_ms(), body);
+        let late = self.setup.clock.now_ms().saturating_add(PATIENCE_MS);
         let mut way = Way { sink: &*self.setup.sink, next: Vec::new(), last: None };
         way.next.extend([event(Body::Wanted), event(repo.begins())]);
         let mut goes = Ok(true);
@@ -280,16 +282,16 @@ impl Source<'_> {
         }
         if changed.is_err() && way.last.is_some() {
             way.next = vec![event(Body::GivenUp)];
-            way.send(settled(did, late))?;
+            way.send(settled(did, late, &self.setup.clock))?;
         }
         changed?;
         way.next.push(event(repo.ends()));
-        Ok(if way.send(settled(did, late))? { way.last } else { None })
+        Ok(if way.send(settled(did, late, &self.setup.clock))? { way.last } else { None })
     }
 
     /// Merges a repo with what is held of it.
     fn merge(&self, did: &Did, repo: &Repo, walked: &AtomicU64) -> Result<(), FileError> {
-        let event = |body| vec![Event::found_here(did.clone(), now_ms(), body)];
+        let event = |body| vec![Event::found_here(did.clone(), self.setup.clock.now_ms(), body)];
         let apply =
             |body| self.runtime.block_on(self.setup.sink.apply_parts(did.clone(), event(body)));
         apply(Body::Wanted)?;
@@ -301,7 +303,11 @@ impl Source<'_> {
         if merged.is_err() {
             apply(Body::GivenUp)?;
         }
-        self.runtime.block_on(self.setup.writer.visible(settled(did, i64::MAX)))?;
+        self.runtime.block_on(self.setup.writer.visible(settled(
+            did,
+            i64::MAX,
+            &self.setup.clock,
+        )))?;
         merged
     }
 }
@@ -342,12 +348,12 @@ fn left_to_host(did: &Did, due: i64) -> Along {
 }
 
 /// What a file could not put right its host has to, and now; else nothing is left to it at `due`.
-fn settled(did: &Did, due: i64) -> Along {
-    let did = did.clone();
+fn settled(did: &Did, due: i64, clock: &Clock) -> Along {
+    let (did, clock) = (did.clone(), clock.clone());
     Box::new(move |tx: &mut Tx<'_>| {
         let actor = tx.intern_actor(&did)?;
         if tx.repo(actor)?.is_some_and(|row| row.resync.is_some()) {
-            jobs::add(tx, actor, &JobRow::new(Priority::Asked, now_ms()))?;
+            jobs::add(tx, actor, &JobRow::new(Priority::Asked, clock.now_ms()))?;
         } else if jobs::get(tx, actor)?.is_some_and(|job| job.added == due) {
             jobs::remove(tx, actor)?;
         }

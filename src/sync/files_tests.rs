@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::fetch::now_ms;
 use super::files::import_files;
 use super::pds_tests::{Net, document, ok};
 use super::stop_tests::until;
@@ -18,6 +17,7 @@ use crate::net::testing::serve;
 use crate::schema::{Edit, Rows};
 use crate::store::{Answer, Reader as _, StoreError};
 use crate::syntax::{Did, Tid, cid};
+use crate::threads::Clock;
 use crate::work::repo_queue::Priority;
 
 /// A directory that knows this repo's key, under every DID.
@@ -108,6 +108,7 @@ fn watched(net: &Net, batches: usize) -> (Setup, Arc<Mutex<Vec<&'static str>>>) 
         memory: setup.memory,
         room: super::Room::default(),
         concurrency: 1,
+        clock: Clock::system(),
     };
     (setup, seen)
 }
@@ -228,9 +229,12 @@ async fn what_a_file_began_and_did_not_end_is_left_to_its_host() {
         match ends {
             Some(last) => {
                 assert_eq!(seen.last(), Some(&last), "{did}");
-                assert!(job.due <= now_ms(), "{did} now");
+                assert!(job.due <= Clock::system().now_ms(), "{did} now");
             }
-            None => assert!(job.due > now_ms() + 3_600_000, "{did} if it does not come again"),
+            None => assert!(
+                job.due > Clock::system().now_ms() + 3_600_000,
+                "{did} if it does not come again"
+            ),
         }
     }
     net.resync.stop().await;

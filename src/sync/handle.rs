@@ -6,7 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::fetch::now_ms;
 use super::files::{FileError, FileRepo};
 use super::lists::base_url;
 use super::state::{Source, State};
@@ -95,9 +94,9 @@ impl Handle {
     /// Wants repos; with `force` also those that are complete, and at once.
     pub async fn add(&self, dids: Vec<Did>, force: bool) -> Result<AddedRepos, CommandError> {
         let priority = if force { Priority::Resync } else { Priority::Asked };
-        let poke = self.poke.clone();
+        let (poke, now) = (self.poke.clone(), self.setup.clock.now_ms());
         let job = self.setup.writer.durable(move |tx| {
-            let (mut count, now) = (AddedRepos::default(), now_ms());
+            let mut count = AddedRepos::default();
             for did in &dids {
                 let actor = tx.intern_actor(did)?;
                 if tx.actor(actor)?.is_some_and(|row| row.status.is_gone()) {
@@ -135,7 +134,7 @@ impl Handle {
         if kind == SourceKind::Collection && !is_nsid(collection) {
             return Err(CommandError::Collection(collection.to_owned()));
         }
-        let row = SourceRow::new(kind, &base_url(url)?, collection, now_ms());
+        let row = SourceRow::new(kind, &base_url(url)?, collection, self.setup.clock.now_ms());
         let stored = row.clone();
         let (id, begun) = self
             .setup
@@ -241,7 +240,7 @@ impl Handle {
         let in_memory = self.state.lock().describe(actor, Instant::now());
         let next = match (in_memory, job) {
             (Some(state), _) => state,
-            (None, Some(job)) => next_try(&job),
+            (None, Some(job)) => next_try(&job, self.setup.clock.now_ms()),
             (None, None) if asleep => "a list says that its account is not active, so it is fetched once the account is seen alive".to_owned(),
             (None, None) if repo.as_ref().is_some_and(|row| row.is_complete()) => {
                 "nothing is to be done".to_owned()
@@ -262,11 +261,11 @@ fn rev(n: u64) -> String {
     Tid::from_u64(n).map_or_else(|| n.to_string(), |tid| tid.to_string())
 }
 
-fn next_try(job: &JobRow) -> String {
+fn next_try(job: &JobRow, now: i64) -> String {
     if job.cause.is_empty() {
         return "it waits to be fetched".to_owned();
     }
-    let at = if job.due <= now_ms() {
+    let at = if job.due <= now {
         "in a moment".to_owned()
     } else {
         format!("at {}", datetime::format_ms(job.due))

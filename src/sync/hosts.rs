@@ -12,12 +12,14 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::schema::ActorId;
+use crate::threads::Backoff;
 use crate::work::repo_queue::Priority;
 
 /// Requests at one host at a time.
 const PER_HOST: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
+const PAUSE: Backoff = Backoff::new(FIRST_PAUSE, 2, LONGEST_PAUSE);
 /// Longest time that a host's own word is taken for.
 const LONGEST_ASKED: Duration = Duration::from_secs(2 * 3600);
 /// Hosts remembered because they failed.
@@ -154,9 +156,8 @@ impl Hosts {
         if let Some(until) = host.until.filter(|until| *until > now && host.failures > 0) {
             return until.duration_since(now);
         }
-        let grown = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(host.failures.min(20)));
-        host.failures += 1;
-        let until = host.until.max(Some(now + grown.min(LONGEST_PAUSE)));
+        host.failures = host.failures.saturating_add(1);
+        let until = host.until.max(Some(now + PAUSE.wait(host.failures)));
         host.until = until;
         until.map_or(FIRST_PAUSE, |until| until.duration_since(now))
     }

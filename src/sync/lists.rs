@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::fetch::{FetchError, now_ms};
+use super::fetch::FetchError;
 use super::{LISTED, Setup};
 use crate::net::{Limits, NetError, Response};
 use crate::schema::{ActorId, Edit, Rows};
@@ -102,7 +102,8 @@ pub(crate) async fn next_page(
         let page: ReposPage = serde_json::from_slice(&body).map_err(malformed)?;
         let mut row = row.clone();
         advance(&mut row, page.cursor, page.repos.len())?;
-        apply(setup, id, row, move |tx, id, row| repos(tx, id, row, &page.repos)).await
+        let now = setup.clock.now_ms();
+        apply(setup, id, row, move |tx, id, row| repos(tx, id, row, &page.repos, now)).await
     }
 }
 
@@ -196,8 +197,9 @@ fn repos(
     id: u32,
     row: &mut SourceRow,
     items: &[RepoItem],
+    now: i64,
 ) -> Result<Vec<ActorId>, StoreError> {
-    let (mut new, now, before) = (Vec::new(), now_ms(), row.bad);
+    let (mut new, before) = (Vec::new(), row.bad);
     for item in items.iter().take(MAX_ITEMS) {
         row.listed += 1;
         let Ok(did) = Did::parse(&item.did) else {

@@ -31,7 +31,7 @@ mod state;
 mod window;
 
 #[cfg(test)]
-mod asleep_tests;
+mod inactive_tests;
 #[cfg(test)]
 mod files_tests;
 #[cfg(test)]
@@ -55,6 +55,7 @@ use crate::schema::ActorId;
 use crate::store::{Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 use crate::work::repo_queue::Priority;
 
 pub use files::{FileError, FileRepo, Room, import_files};
@@ -145,6 +146,8 @@ pub struct Setup {
     pub room: Room,
     /// Repos at a time.
     pub concurrency: usize,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Mean speed over the last minute.

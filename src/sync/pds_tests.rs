@@ -15,16 +15,16 @@ use super::{Along, FollowUp, Held, HeldRecord, RepoSink, Resync, Setup, SinkClos
 use crate::config::Network;
 use crate::event::{Body, Commit, Event};
 use crate::identity::Identity;
-use crate::index::held::held_records;
+use crate::index::repo_contents::held_records;
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
 use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
-use crate::schema::ActorId;
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
+use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow};
 
@@ -63,7 +63,7 @@ impl Held for ToIndex {
     fn held(&self, did: &Did) -> Result<Vec<HeldRecord>, StoreError> {
         let s = self.store.snapshot();
         let Some(actor) = s.actor_id(did)? else { return Ok(Vec::new()) };
-        let record = |h: crate::index::held::HeldRecord| HeldRecord {
+        let record = |h: crate::index::repo_contents::HeldRecord| HeldRecord {
             collection: h.collection,
             rkey: h.rkey.into(),
             cid: h.cid,
@@ -108,6 +108,7 @@ impl Net {
             memory: 1 << 20,
             room: super::Room::default(),
             concurrency: 4,
+            clock: Clock::system(),
         };
         let (requests, wanted) = flume::unbounded();
         Self { world, resync: Resync::start(setup, wanted), dir, requests }
@@ -134,7 +135,7 @@ impl Net {
             let says = handle.describe(&Did::parse(did).unwrap()).await.unwrap();
             says.contains("being fetched")
         };
-        'again: for _ in 0..4000 {
+        'again: for _ in 0..12_000 {
             for did in dids {
                 if !settled(did) || runs(did).await {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -398,7 +399,7 @@ async fn bad_repos_are_counted_visible_and_tried_again() {
     for (name, _, cause) in BAD {
         let job = net.job(&did(name)).unwrap();
         assert_eq!((job.cause.as_str(), job.tries), (*cause, 1), "{name}");
-        assert!(job.due > super::fetch::now_ms() + 30_000, "{name}");
+        assert!(job.due > Clock::system().now_ms() + 30_000, "{name}");
         let says = handle.describe(&Did::parse(&did(name)).unwrap()).await.unwrap();
         assert!(says.contains(cause) && says.contains("the next is at"), "{says}");
         assert!(handle.status().failed.contains_key(cause), "{name}");
@@ -573,7 +574,7 @@ async fn a_list_is_read_once_and_what_did_not_change_is_passed_over() {
             let status = net.resync.handle().status();
             status.reading == 0 && status.queued == 0 && status.running.is_empty()
         };
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             let complete = all.iter().all(|did| {
                 net.world.store.snapshot().actor_id(did).unwrap().is_some() && net.is_complete(did)
             });

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{self, Blame, FetchError, now_ms};
+use super::fetch::{self, Blame, FetchError};
 use super::hosts::Work;
 use super::lists::{self, Applied};
 use super::settle::{self, Settled};
@@ -28,10 +28,13 @@ use super::{SETTLED, Setup};
 use crate::identity::Freshness;
 use crate::schema::ActorId;
 use crate::store::StoreError;
+use crate::threads::{Backoff, Clock};
 use crate::work::repo_queue::{JobRow, Priority, SourceRow, SourceState};
 
 /// DID documents read at a time.
 const RESOLVING: usize = 24;
+/// Before the DID directory is asked again.
+const DIRECTORY_RETRY: Backoff = Backoff::new(Duration::from_secs(1), 2, Duration::from_secs(256));
 /// Jobs of one priority in memory.
 const WINDOW: usize = 4096;
 /// Stored jobs read at a time.
@@ -156,11 +159,12 @@ impl Queue {
             self.next_scan = now + SCAN_EVERY;
         }
         let named: Vec<ActorId> = self.named.drain(..self.named.len().min(LOAD)).collect();
-        let (store, scan) = (self.setup.store.clone(), self.scan.clone());
+        let (store, scan, now) =
+            (self.setup.store.clone(), self.scan.clone(), self.setup.clock.now_ms());
         self.named_loading = named.len();
         self.state.lock().loading = true;
         self.tasks.spawn(async move {
-            let load = move || window::load(&store.snapshot(), scan, &room, &named, now_ms());
+            let load = move || window::load(&store.snapshot(), scan, &room, &named, now);
             let loaded = tokio::task::spawn_blocking(load).await;
             Ended::Loaded(loaded.unwrap_or(Err(StoreError::Closed)))
         });
@@ -171,9 +175,9 @@ impl Queue {
             return;
         }
         self.counting = true;
-        let store = self.setup.store.clone();
+        let (store, now) = (self.setup.store.clone(), self.setup.clock.now_ms());
         self.tasks.spawn(async move {
-            let count = move || window::census(&store.snapshot(), now_ms());
+            let count = move || window::census(&store.snapshot(), now);
             let counted = tokio::task::spawn_blocking(count).await;
             Ended::Counted(counted.unwrap_or(Err(StoreError::Closed)))
         });
@@ -209,6 +213,7 @@ impl Queue {
             let allowed = |p| p == Priority::Resync || !(paused || held);
             let Some((host, work)) = state.hosts.next(now, allowed) else { return };
             let (setup, board) = (Arc::clone(&self.setup), Arc::clone(&self.state));
+            let clock = setup.clock.clone();
             match work {
                 Work::Repo(actor) => {
                     let entry = state.entries.get_mut(&actor).filter(|entry| {
@@ -225,7 +230,7 @@ impl Queue {
                     let progress = Arc::clone(&entry.progress);
                     self.tasks.spawn(async move {
                         let told = |status, headers: &http::HeaderMap| {
-                            tell(&board, &home.pds, status, headers);
+                            tell(&board, &clock, &home.pds, status, headers);
                         };
                         let fetched =
                             fetch::fetch(&setup, &did, &home, need, &progress, told).await;
@@ -239,7 +244,7 @@ impl Queue {
                     };
                     self.tasks.spawn(async move {
                         let told = |answer: &crate::net::Response| {
-                            tell(&board, &row.url, answer.status, &answer.headers);
+                            tell(&board, &clock, &row.url, answer.status, &answer.headers);
                         };
                         let page = lists::next_page(&setup, id, &row, told).await;
                         Ended::Listed(id, host, page)
@@ -345,8 +350,8 @@ impl Queue {
             Err(error) => error,
         };
         if error.blame() == Blame::Directory {
-            let pause = Duration::from_secs(1 << self.resolver_failures.min(8));
-            self.resolver_failures += 1;
+            self.resolver_failures = self.resolver_failures.saturating_add(1);
+            let pause = DIRECTORY_RETRY.wait(self.resolver_failures);
             let until = Instant::now() + pause;
             self.resolver_until = Some(until);
             let mut state = self.state.lock();
@@ -422,7 +427,7 @@ impl Queue {
         }
         drop(state);
         for (actor, job) in jobs {
-            let later = settle::postponed(job, host, pause, error);
+            let later = settle::postponed(job, host, pause, error, self.setup.clock.now_ms());
             self.settle(actor, later.clone(), Err(later));
         }
     }
@@ -434,7 +439,7 @@ impl Queue {
         tracing::debug!(%did, %error, "repo not fetched");
         state.note_failure(&did, error.cause(), &error.to_string());
         drop(state);
-        let later = settle::failed(job.clone(), error, pause);
+        let later = settle::failed(job.clone(), error, pause, self.setup.clock.now_ms());
         self.settle(actor, job, Err(later));
         if let FetchError::Refused(_, Some(status)) = error {
             let (setup, status) = (Arc::clone(&self.setup), *status);
@@ -494,9 +499,14 @@ impl Queue {
 }
 
 /// Remembers what an answer says about rate limits.
-fn tell(state: &Mutex<State>, host: &str, status: http::StatusCode, headers: &http::HeaderMap) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.unwrap_or_default();
+fn tell(
+    state: &Mutex<State>,
+    clock: &Clock,
+    host: &str,
+    status: http::StatusCode,
+    headers: &http::HeaderMap,
+) {
+    let now = clock.since_epoch();
     let (pause, pace) = (crate::net::pause(status, headers, now), crate::net::pace(headers, now));
     state.lock().hosts.said(host, Instant::now(), pause, pace);
 }

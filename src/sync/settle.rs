@@ -4,50 +4,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Setup;
-use super::fetch::{FetchError, now_ms};
+use super::fetch::FetchError;
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, IdentityState};
 use crate::identity::Freshness;
 use crate::schema::{ActorId, Rows};
 use crate::store::{Reader as _, StoreError};
 use crate::syntax::Did;
+use crate::threads::Backoff;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
-const RESYNC_MIN: Duration = Duration::from_secs(5);
-const RESYNC_MAX: Duration = Duration::from_secs(3600);
-const RETRY_MIN: Duration = Duration::from_secs(60);
-const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const RESYNC_RETRY: Backoff = Backoff::new(Duration::from_secs(5), 2, Duration::from_secs(3600));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(60), 4, DAY);
+/// A host that says no will not say yes in a minute.
+const REFUSED_RETRY: Backoff = Backoff::new(Duration::from_secs(3600), 4, DAY);
 /// For a DID document and a handle.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A host that says no will not say yes in a minute.
-const DEFINITE_MIN: Duration = Duration::from_secs(3600);
 
 /// Jobs that follow.
 pub(crate) struct Settled {
     pub(crate) added: Vec<ActorId>,
 }
 
-fn later(duration: Duration) -> i64 {
-    now_ms().saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+fn later(now: i64, duration: Duration) -> i64 {
+    now.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn retry_after(job: &JobRow, definite: bool) -> Duration {
-    let grow = |min: Duration, by: u32, max| {
-        min.saturating_mul(by.saturating_pow(job.tries.min(15))).min(max)
+    let rule = match job.priority {
+        Priority::Resync => RESYNC_RETRY,
+        _ if definite => REFUSED_RETRY,
+        _ => RETRY,
     };
-    match job.priority {
-        Priority::Resync => grow(RESYNC_MIN, 2, RESYNC_MAX),
-        _ if definite => grow(DEFINITE_MIN, 4, RETRY_MAX),
-        _ => grow(RETRY_MIN, 4, RETRY_MAX),
-    }
+    rule.wait(job.tries.saturating_add(1))
 }
 
 /// The job after a failure of its own, its host being left alone for `pause`.
-pub(crate) fn failed(job: JobRow, error: &FetchError, pause: Duration) -> JobRow {
+pub(crate) fn failed(job: JobRow, error: &FetchError, pause: Duration, now: i64) -> JobRow {
     let wait = retry_after(&job, error.is_definite()).max(pause);
     JobRow {
-        due: later(wait),
+        due: later(now, wait),
         tries: job.tries.saturating_add(1),
         cause: error.cause().to_owned(),
         detail: error.to_string(),
@@ -56,9 +54,15 @@ pub(crate) fn failed(job: JobRow, error: &FetchError, pause: Duration) -> JobRow
 }
 
 /// The job after a failure of its host, without a try of its own.
-pub(crate) fn postponed(job: JobRow, host: &str, pause: Duration, error: &FetchError) -> JobRow {
+pub(crate) fn postponed(
+    job: JobRow,
+    host: &str,
+    pause: Duration,
+    error: &FetchError,
+    now: i64,
+) -> JobRow {
     let detail = format!("{host}: {error}");
-    JobRow { due: later(pause), cause: "host".to_owned(), detail, ..job }
+    JobRow { due: later(now, pause), cause: "host".to_owned(), detail, ..job }
 }
 
 /// Finds out the handle of an account whose repo is in, if nobody has. Without an answer the slow rounds over all
@@ -84,7 +88,7 @@ pub(crate) async fn identify(setup: &Setup, did: &Did) {
         })
     };
     if let Ok(Some(state)) = tokio::time::timeout(PATIENCE, look).await {
-        let event = Event::found_here(did.clone(), now_ms(), Body::Identity(state));
+        let event = Event::found_here(did.clone(), setup.clock.now_ms(), Body::Identity(state));
         // An error means that everything ends.
         let _ = setup.sink.apply_parts(did.clone(), vec![event]).await;
     }
@@ -110,7 +114,9 @@ pub(crate) async fn settle(
         }
         _ => Vec::new(),
     };
+    let clock = setup.clock.clone();
     let work = setup.writer.visible(move |tx| {
+        let now = clock.now_ms();
         // Raised, or taken away with its account, since it began.
         let Some(stored) = jobs::get(tx, actor)? else { return Ok(Settled { added: Vec::new() }) };
         let marked = tx.repo(actor)?.is_some_and(|row| row.resync.is_some());
@@ -119,13 +125,13 @@ pub(crate) async fn settle(
             // Asked for by somebody else meanwhile, who does not wait as long.
             Err(next) if raised => {
                 let (priority, force) = (stored.priority, stored.force);
-                Some(JobRow { priority, force, due: now_ms(), ..next })
+                Some(JobRow { priority, force, due: now, ..next })
             }
             Err(next) => Some(next),
             // Somebody else wants more than was done: a scope may have left some out, and what follows on the repo of a
             // member does not on that of a stranger. If all of it came, it is not fetched again.
-            Ok(()) if raised => Some(JobRow { due: now_ms(), ..stored }),
-            Ok(()) if marked => Some(behind(&stored)),
+            Ok(()) if raised => Some(JobRow { due: now, ..stored }),
+            Ok(()) if marked => Some(behind(&stored, now)),
             Ok(()) => None,
         };
         if job.source != 0
@@ -139,7 +145,7 @@ pub(crate) async fn settle(
             Some(next) => jobs::put(tx, actor, &next)?,
             None => drop(jobs::remove(tx, actor)?),
         }
-        let (mut added, now) = (Vec::new(), now_ms());
+        let mut added = Vec::new();
         for (actor, priority) in follow {
             if jobs::add(tx, actor, &JobRow::new(priority, now))? != jobs::Added::Known {
                 added.push(actor);
@@ -151,10 +157,10 @@ pub(crate) async fn settle(
 }
 
 /// The host gave an older repo than the stream has, or the account was not kept from the beginning.
-fn behind(job: &JobRow) -> JobRow {
+fn behind(job: &JobRow, now: i64) -> JobRow {
     let wait = retry_after(&JobRow { priority: Priority::Resync, ..job.clone() }, false);
     JobRow {
-        due: later(wait),
+        due: later(now, wait),
         tries: job.tries.saturating_add(1),
         cause: "behind".to_owned(),
         detail: "what the host gave is older than its stream, or all of it is kept only since"

@@ -10,10 +10,10 @@ use super::pds_tests::{Net, add, document, ok};
 use super::tests::{Repo, rev};
 use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
-use crate::schema::ActorId;
 use crate::schema::rows::{RepoRow, repo_key};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Ks, Reader as _};
+use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, Stop};
 
@@ -23,7 +23,7 @@ async fn silent() -> String {
 }
 
 pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if condition() {
             return;
         }
@@ -208,7 +208,7 @@ async fn a_job_that_was_raised_while_it_ran_is_looked_at_again_at_once() {
     let net = Net::start(World::new(), "http://127.0.0.1:1", true);
     let handle = net.resync.handle();
     handle.pause(true).await.unwrap();
-    let now = super::fetch::now_ms();
+    let now = Clock::system().now_ms();
     for (raised, marked, want) in [
         (Priority::Listed, false, None),
         (Priority::Listed, true, Some(("behind", false))),
@@ -227,7 +227,7 @@ async fn a_job_that_was_raised_while_it_ran_is_looked_at_again_at_once() {
         let actor = net.world.writer.durable(put).await.unwrap();
         super::settle::settle(&handle.setup(), actor, None, began, Ok(())).await.unwrap();
         let job = net.job("did:plc:a");
-        let got = job.as_ref().map(|job| (&*job.cause, job.due <= super::fetch::now_ms()));
+        let got = job.as_ref().map(|job| (&*job.cause, job.due <= Clock::system().now_ms()));
         assert_eq!(got, want, "{raised:?} {marked}");
     }
     net.resync.stop().await;

@@ -8,9 +8,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::graph::{ListView, StarterPackViewBasic, list_basic, starter_pack_basic};
 use super::{INVALID_HANDLE, image_url, labels};
 use crate::hydrate::{
-    Actor, ActorId, Counter, Json, JsonRef, Preset, Profile, State, Status, Target, fields,
+    Actor, ActorId, Counter, HydrationState, ImagePreset, Json, JsonRef, LiveStatus, Profile,
+    Target,
 };
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `profileViewBasic`, `profileView` and `profileViewDetailed`: each has the fields of the one before and more.
@@ -47,7 +49,7 @@ pub struct ProfileView {
     pub created_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<Box<ViewerState>>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_post: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +188,7 @@ pub struct StatusView {
     pub status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embed: Option<serde_json::Value>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,7 +199,7 @@ pub struct StatusView {
 
 /// `profileViewBasic`.
 #[must_use]
-pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
+pub fn profile_basic(state: &HydrationState, id: ActorId) -> Option<ProfileView> {
     let actor = state.actor(id)?;
     let profile = actor.profile.as_ref();
     Some(ProfileView {
@@ -217,7 +219,7 @@ pub fn profile_basic(state: &State, id: ActorId) -> Option<ProfileView> {
 }
 
 /// What is said of an account: of itself, of its profile, and by its profile.
-pub(super) fn actor_labels(state: &State, actor: &Actor) -> Vec<Label> {
+pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<ShownLabel> {
     let mut all = labels(state, Target::Actor(actor.id));
     if let Some(profile) = &actor.profile {
         all.extend(labels(state, Target::Record(profile.record.id)));
@@ -228,11 +230,11 @@ pub(super) fn actor_labels(state: &State, actor: &Actor) -> Vec<Label> {
 
 /// [`profile_basic`] as JSON, made once for an answer.
 #[must_use]
-pub fn author(state: &State, id: ActorId) -> Option<Arc<RawValue>> {
+pub fn author(state: &HydrationState, id: ActorId) -> Option<Arc<RawValue>> {
     if let Some(made) = state.authors.borrow().get(&id) {
         return made.clone();
     }
-    // Nothing in it can fail to serialize.
+    // A profile view holds strings, numbers and lists only, so serializing cannot fail.
     let made = profile_basic(state, id).and_then(|view| to_raw_value(&view).ok()).map(Arc::from);
     state.authors.borrow_mut().insert(id, made.clone());
     made
@@ -240,7 +242,7 @@ pub fn author(state: &State, id: ActorId) -> Option<Arc<RawValue>> {
 
 /// `profileView`.
 #[must_use]
-pub fn profile(state: &State, id: ActorId) -> Option<ProfileView> {
+pub fn profile(state: &HydrationState, id: ActorId) -> Option<ProfileView> {
     let mut view = profile_basic(state, id)?;
     let own = state.actor(id)?.profile.as_ref();
     view.description = own_text(own, "description").filter(|text| !text.is_empty());
@@ -250,7 +252,7 @@ pub fn profile(state: &State, id: ActorId) -> Option<ProfileView> {
 
 /// `profileViewDetailed`.
 #[must_use]
-pub fn profile_detailed(state: &State, id: ActorId) -> Option<ProfileView> {
+pub fn profile_detailed(state: &HydrationState, id: ActorId) -> Option<ProfileView> {
     let mut view = profile(state, id)?;
     let actor = state.actor(id)?;
     let own = actor.profile.as_ref();
@@ -259,7 +261,7 @@ pub fn profile_detailed(state: &State, id: ActorId) -> Option<ProfileView> {
     view.website = own_text(own, "website").filter(|url| url.starts_with("https://"));
     view.banner = own
         .and_then(|own| own.banner.as_ref())
-        .map(|cid| image_url(state, Preset::Banner, &actor.did, cid));
+        .map(|cid| image_url(state, ImagePreset::Banner, &actor.did, cid));
     view.followers_count = Some(agg.get(Counter::Followers));
     view.follows_count = Some(agg.get(Counter::Follows));
     view.posts_count = Some(agg.get(Counter::Posts));
@@ -310,14 +312,14 @@ fn associated(actor: &Actor) -> Associated {
     }
 }
 
-fn viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
+fn viewer_state(state: &HydrationState, id: ActorId) -> Option<ViewerState> {
     let viewer = state.profile_viewers.get(&id)?;
     let block = viewer.blocks();
     let muted = viewer.muted || viewer.muted_by_list.is_some();
     let uri = |list| state.record(list).map(|record| record.uri.to_string());
     Some(ViewerState {
         muted: Some(muted),
-        // A scoped mute under a full one says nothing more.
+        // Under a full mute, mutes of reposts or quote posts alone change nothing and are not shown.
         muted_only_reposts: Some(!muted && viewer.muted_only_reposts),
         muted_only_quoteposts: Some(!muted && viewer.muted_only_quoteposts),
         muted_by_list: viewer.muted_by_list.and_then(|list| list_basic(state, list)),
@@ -332,7 +334,7 @@ fn viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
 }
 
 /// The viewer's subscription, as long as the account permits it.
-fn subscription(state: &State, id: ActorId) -> Option<ActivitySubscription> {
+fn subscription(state: &HydrationState, id: ActorId) -> Option<ActivitySubscription> {
     let to = state.subscriptions.get(&id)?;
     let viewer = state.profile_viewers.get(&id)?;
     let permitted = match state.actor(id)?.allow_subscriptions {
@@ -345,7 +347,7 @@ fn subscription(state: &State, id: ActorId) -> Option<ActivitySubscription> {
 
 /// The `viewer` of a `blockedAuthor`: only what concerns the block.
 #[must_use]
-pub fn blocked_viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
+pub fn blocked_viewer_state(state: &HydrationState, id: ActorId) -> Option<ViewerState> {
     let full = viewer_state(state, id)?;
     Some(ViewerState {
         blocked_by: full.blocked_by,
@@ -354,7 +356,7 @@ pub fn blocked_viewer_state(state: &State, id: ActorId) -> Option<ViewerState> {
     })
 }
 
-fn known_followers(state: &State, id: ActorId) -> Option<KnownFollowersView> {
+fn known_followers(state: &HydrationState, id: ActorId) -> Option<KnownFollowersView> {
     let known = state.known_followers.get(&id)?;
     let followers = known
         .sample
@@ -366,7 +368,7 @@ fn known_followers(state: &State, id: ActorId) -> Option<KnownFollowersView> {
     Some(KnownFollowersView { count: known.count, followers })
 }
 
-fn verification(state: &State, actor: &Actor) -> Option<VerificationState> {
+fn verification(state: &HydrationState, actor: &Actor) -> Option<VerificationState> {
     let handle = actor.handle.as_deref()?;
     let display_name = actor.profile.as_ref().and_then(|p| p.display_name.as_deref());
     let impersonation =
@@ -405,8 +407,8 @@ fn verification(state: &State, actor: &Actor) -> Option<VerificationState> {
 
 const MINUTE: i64 = 60_000;
 
-fn status(state: &State, actor: &Actor) -> Option<StatusView> {
-    let Status { record, taken_down } = actor.live.as_ref()?;
+fn status(state: &HydrationState, actor: &Actor) -> Option<StatusView> {
+    let LiveStatus { record, taken_down } = actor.live.as_ref()?;
     let own = state.ctx.viewer == Some(actor.id);
     if *taken_down && !own {
         return None;
@@ -430,9 +432,9 @@ fn status(state: &State, actor: &Actor) -> Option<StatusView> {
 
 /// The link of a status (`app.bsky.embed.external#view`).
 fn external(
-    state: &State,
+    state: &HydrationState,
     actor: &Actor,
-    record: &crate::hydrate::Record,
+    record: &crate::hydrate::ShownRecord,
 ) -> Option<serde_json::Value> {
     let embed = fields::field(&record.value, "embed")
         .filter(|embed| fields::kind(embed) == "app.bsky.embed.external")?;
@@ -442,7 +444,7 @@ fn external(
         view.insert(key.to_owned(), fields::text(link, key).into());
     }
     if let Some(thumb) = fields::blob(link, "thumb") {
-        let url = image_url(state, Preset::FeedThumbnail, &actor.did, &thumb);
+        let url = image_url(state, ImagePreset::FeedThumbnail, &actor.did, &thumb);
         view.insert("thumb".to_owned(), url.into());
     }
     if let Some(refs) = fields::field(link, "associatedRefs")

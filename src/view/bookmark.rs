@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::post::{MaybePost, NotFoundPost};
 use crate::hydrate::bookmark::Bookmarked;
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::syntax::datetime::Time;
 
 /// A bookmark and its post.
@@ -12,12 +12,12 @@ use crate::syntax::datetime::Time;
 #[serde(rename_all = "camelCase")]
 pub struct BookmarkView<'a> {
     created_at: Time,
-    subject: Subject<'a>,
+    subject: BookmarkSubject<'a>,
     item: MaybePost<'a>,
 }
 
 #[derive(Debug, Serialize)]
-struct Subject<'a> {
+struct BookmarkSubject<'a> {
     uri: &'a str,
     cid: &'a str,
 }
@@ -28,7 +28,7 @@ impl PostState {
     pub fn bookmark_view<'a>(&'a self, bookmark: &'a Bookmarked) -> BookmarkView<'a> {
         BookmarkView {
             created_at: Time(bookmark.at),
-            subject: Subject { uri: &bookmark.uri, cid: &bookmark.cid },
+            subject: BookmarkSubject { uri: &bookmark.uri, cid: &bookmark.cid },
             item: self.bookmarked_post(bookmark),
         }
     }

@@ -12,12 +12,12 @@ use super::image_url;
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
 use super::site::{Extras, overlay};
-use crate::hydrate::Preset;
+use crate::hydrate::ImagePreset;
 use crate::hydrate::collections as c;
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
-use crate::hydrate::post_record::{Embed, Image, Media, RecordRef};
-use crate::moderation::Label;
+use crate::hydrate::post_record::{Embed, EmbedImage, EmbedMedia, RecordRef};
+use crate::hydrate::post_state::{Post, PostState};
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// The view of an embed.
@@ -185,7 +185,7 @@ pub struct ViewRecord<'a> {
     cid: &'a str,
     author: Arc<RawValue>,
     value: &'a RawValue,
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
     like_count: u64,
     reply_count: u64,
     repost_count: u64,
@@ -193,6 +193,14 @@ pub struct ViewRecord<'a> {
     indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     embeds: Option<Vec<EmbedView<'a>>>,
+}
+
+/// Where the view of an embedded record has its `$type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TypeTag {
+    Always,
+    /// Only where something stands in for the record: it is gone, blocked or detached.
+    OnStandIns,
 }
 
 impl PostState {
@@ -205,24 +213,28 @@ impl PostState {
     ) -> Option<EmbedView<'a>> {
         Some(match embed {
             Embed::Media(media) => EmbedView::Media(self.media_view(post, media)),
-            Embed::Record(record) => EmbedView::Record(self.record_view(post, record, depth, true)),
+            Embed::Record(record) => {
+                EmbedView::Record(self.record_view(post, record, depth, TypeTag::Always))
+            }
             Embed::RecordWithMedia(record, media) => {
                 EmbedView::RecordWithMedia(RecordWithMediaView {
                     tag: "app.bsky.embed.recordWithMedia#view",
                     media: self.media_view(post, media.as_ref()?),
-                    record: self.record_view(post, record, depth, false),
+                    record: self.record_view(post, record, depth, TypeTag::OnStandIns),
                 })
             }
         })
     }
 
-    fn media_view<'a>(&'a self, post: &'a Post, media: &'a Media) -> MediaView<'a> {
+    fn media_view<'a>(&'a self, post: &'a Post, media: &'a EmbedMedia) -> MediaView<'a> {
         let did = &*post.record.did;
-        let thumb = |image: &Image| image_url(&self.base, Preset::FeedThumbnail, did, &image.cid);
-        let fullsize = |image: &Image| image_url(&self.base, Preset::FeedFullsize, did, &image.cid);
+        let thumb =
+            |image: &EmbedImage| image_url(&self.base, ImagePreset::FeedThumbnail, did, &image.cid);
+        let fullsize =
+            |image: &EmbedImage| image_url(&self.base, ImagePreset::FeedFullsize, did, &image.cid);
         match media {
-            Media::Images(images) => {
-                let view = |image: &'a Image| ImageView {
+            EmbedMedia::Images(images) => {
+                let view = |image: &'a EmbedImage| ImageView {
                     thumb: thumb(image),
                     fullsize: fullsize(image),
                     alt: &image.alt,
@@ -230,8 +242,8 @@ impl PostState {
                 };
                 MediaView::Images { images: images.iter().map(view).collect() }
             }
-            Media::Gallery(items) => {
-                let view = |image: &'a Image| GalleryImageView {
+            EmbedMedia::Gallery(items) => {
+                let view = |image: &'a EmbedImage| GalleryImageView {
                     tag: "app.bsky.embed.gallery#viewImage",
                     thumbnail: thumb(image),
                     fullsize: fullsize(image),
@@ -240,8 +252,8 @@ impl PostState {
                 };
                 MediaView::Gallery { items: items.iter().map(view).collect() }
             }
-            Media::Video { cid, alt, aspect_ratio, presentation } => {
-                // encodeURIComponent: of what DIDs and CIDs are made of, only these two are escaped.
+            EmbedMedia::Video { cid, alt, aspect_ratio, presentation } => {
+                // As `encodeURIComponent` does: of the characters of DIDs and CIDs it escapes only these two.
                 let did = did.replace('%', "%25").replace(':', "%3A");
                 let base = format!("{}/{did}/{cid}", self.base.videos);
                 MediaView::Video(VideoView {
@@ -253,10 +265,10 @@ impl PostState {
                     presentation: presentation.as_deref(),
                 })
             }
-            Media::External { uri, title, description, thumb, associated_refs, .. } => {
+            EmbedMedia::External { uri, title, description, thumb, associated_refs, .. } => {
                 let thumb = thumb
                     .as_ref()
-                    .map(|cid| image_url(&self.base, Preset::FeedThumbnail, did, cid));
+                    .map(|cid| image_url(&self.base, ImagePreset::FeedThumbnail, did, cid));
                 let mut external = ExternalView {
                     uri,
                     title: Cow::Borrowed(title),
@@ -282,7 +294,7 @@ impl PostState {
         post: &'a Post,
         r: &'a RecordRef,
         depth: u8,
-        tagged: bool,
+        tag: TypeTag,
     ) -> RecordEmbedView<'a> {
         let record = self.embedded_view(post, r, depth);
         let stands_in = matches!(
@@ -292,7 +304,7 @@ impl PostState {
                 | EmbeddedRecord::Detached { .. }
         );
         RecordEmbedView {
-            tag: (tagged || stands_in).then_some("app.bsky.embed.record#view"),
+            tag: (tag == TypeTag::Always || stands_in).then_some("app.bsky.embed.record#view"),
             record: Box::new(record),
         }
     }

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use super::actor::{ProfileView, profile_basic};
 use super::post::{MaybePost, PostView};
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::timeline::FeedItem;
 use crate::syntax::datetime::Time;
 
@@ -16,7 +16,7 @@ use crate::syntax::datetime::Time;
 pub struct FeedViewPost<'a> {
     post: PostView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Reason<'a>>,
+    reason: Option<ReasonView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<ReplyRef<'a>>,
     /// What a feed generator wants to hear again.
@@ -29,7 +29,7 @@ pub struct FeedViewPost<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "$type")]
-enum Reason<'a> {
+enum ReasonView<'a> {
     #[serde(rename = "app.bsky.feed.defs#reasonRepost", rename_all = "camelCase")]
     Repost { by: Box<ProfileView>, uri: &'a str, cid: &'a str, indexed_at: Time },
     #[serde(rename = "app.bsky.feed.defs#reasonPin")]
@@ -53,10 +53,10 @@ impl PostState {
             return None;
         }
         let reason = match item.repost {
-            _ if item.pinned => Some(Reason::Pin {}),
+            _ if item.pinned => Some(ReasonView::Pin {}),
             Some(id) => {
                 let repost = self.reposts.get(&id)?;
-                Some(Reason::Repost {
+                Some(ReasonView::Repost {
                     by: Box::new(profile_basic(&self.base, id.actor)?),
                     uri: &repost.uri,
                     cid: &repost.cid,

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::actor::{ProfileView, profile};
 use super::{image_url, labels};
-use crate::hydrate::{Counter, Json, Preset, RecordId, State, Target, fields};
-use crate::moderation::Label;
+use crate::hydrate::{Counter, HydrationState, ImagePreset, Json, RecordId, Target};
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `generatorView`.
@@ -29,7 +30,7 @@ pub struct GeneratorView {
     pub like_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepts_interactions: Option<bool>,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<LikeViewer>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,13 +47,13 @@ pub struct LikeViewer {
 }
 
 /// The viewer's like of a feed generator or labeler.
-pub(super) fn like_viewer(state: &State, target: Target) -> Option<LikeViewer> {
+pub(super) fn like_viewer(state: &HydrationState, target: Target) -> Option<LikeViewer> {
     state.likes.get(&target).map(|like| LikeViewer { like: like.clone() })
 }
 
 /// `generatorView`.
 #[must_use]
-pub fn generator(state: &State, id: RecordId) -> Option<GeneratorView> {
+pub fn generator(state: &HydrationState, id: RecordId) -> Option<GeneratorView> {
     let feed = state.record(id)?;
     let creator = profile(state, id.actor)?;
     let value = &feed.value;
@@ -65,7 +66,7 @@ pub fn generator(state: &State, id: RecordId) -> Option<GeneratorView> {
         description: fields::string(value, "description"),
         description_facets: fields::field(value, "descriptionFacets").cloned().map(Json::from),
         avatar: fields::blob(value, "avatar")
-            .map(|cid| image_url(state, Preset::Avatar, &creator.did, &cid)),
+            .map(|cid| image_url(state, ImagePreset::Avatar, &creator.did, &cid)),
         like_count: state.agg(target).get(Counter::Likes),
         accepts_interactions: fields::boolean(value, "acceptsInteractions"),
         labels: labels(state, target),

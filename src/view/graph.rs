@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile, profile_basic};
 use super::feedgen::{GeneratorView, generator};
 use super::{image_url, labels};
-use crate::hydrate::{ActorId, Counter, Json, Preset, RecordId, State, Target, fields};
-use crate::moderation::Label;
+use crate::hydrate::{ActorId, Counter, HydrationState, ImagePreset, Json, RecordId, Target};
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `listViewBasic` and, with its creator, `listView`.
@@ -29,7 +30,7 @@ pub struct ListView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar: Option<String>,
     pub list_item_count: u64,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<ListViewerView>,
     pub indexed_at: Time,
@@ -68,7 +69,7 @@ pub struct StarterPackViewBasic {
     pub creator: Box<ProfileView>,
     pub joined_week_count: u64,
     pub joined_all_time_count: u64,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     pub indexed_at: Time,
 }
 
@@ -124,7 +125,7 @@ pub struct Relationship {
 
 /// `listViewBasic`.
 #[must_use]
-pub fn list_basic(state: &State, id: RecordId) -> Option<ListView> {
+pub fn list_basic(state: &HydrationState, id: RecordId) -> Option<ListView> {
     let list = state.record(id)?;
     let owner = list.uri.strip_prefix("at://").and_then(|rest| rest.split('/').next());
     let target = Target::Record(id);
@@ -138,7 +139,7 @@ pub fn list_basic(state: &State, id: RecordId) -> Option<ListView> {
         description_facets: None,
         avatar: fields::blob(&list.value, "avatar")
             .zip(owner)
-            .map(|(cid, owner)| image_url(state, Preset::Avatar, owner, &cid)),
+            .map(|(cid, owner)| image_url(state, ImagePreset::Avatar, owner, &cid)),
         list_item_count: state.agg(target).get(Counter::Items),
         labels: labels(state, target),
         viewer: state.list_viewers.get(&id).map(|v| ListViewerView {
@@ -152,7 +153,7 @@ pub fn list_basic(state: &State, id: RecordId) -> Option<ListView> {
 
 /// `listView`.
 #[must_use]
-pub fn list(state: &State, id: RecordId) -> Option<ListView> {
+pub fn list(state: &HydrationState, id: RecordId) -> Option<ListView> {
     let creator = profile(state, id.actor)?;
     let record = state.record(id)?;
     let mut view = list_basic(state, id)?;
@@ -165,13 +166,13 @@ pub fn list(state: &State, id: RecordId) -> Option<ListView> {
 
 /// `listItemView`.
 #[must_use]
-pub fn list_item(state: &State, uri: String, member: ActorId) -> Option<ListItemView> {
+pub fn list_item(state: &HydrationState, uri: String, member: ActorId) -> Option<ListItemView> {
     Some(ListItemView { uri, subject: profile(state, member)?, subject_opted_out: None })
 }
 
 /// `starterPackViewBasic`.
 #[must_use]
-pub fn starter_pack_basic(state: &State, id: RecordId) -> Option<StarterPackViewBasic> {
+pub fn starter_pack_basic(state: &HydrationState, id: RecordId) -> Option<StarterPackViewBasic> {
     let pack = state.record(id)?;
     let target = Target::Record(id);
     Some(StarterPackViewBasic {
@@ -188,7 +189,7 @@ pub fn starter_pack_basic(state: &State, id: RecordId) -> Option<StarterPackView
 
 /// `starterPackView`.
 #[must_use]
-pub fn starter_pack(state: &State, id: RecordId) -> Option<StarterPackView> {
+pub fn starter_pack(state: &HydrationState, id: RecordId) -> Option<StarterPackView> {
     let basic = starter_pack_basic(state, id)?;
     let pack = state.packs.get(&id)?;
     let sample = pack.sample.iter().filter_map(|item| {

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::actor::{ProfileView, profile};
 use super::feedgen::{LikeViewer, like_viewer};
 use super::labels_with_own;
-use crate::hydrate::{ActorId, Counter, Json, State, Target, fields, graph::labeler_id};
-use crate::moderation::Label;
+use crate::hydrate::{ActorId, Counter, HydrationState, Json, Target, graph::labeler_id};
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 use crate::syntax::datetime::Time;
 
 /// `labelerView` or `labelerViewDetailed`.
@@ -35,7 +36,7 @@ pub struct LabelerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer: Option<LikeViewer>,
     pub indexed_at: Time,
-    pub labels: Vec<Label>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,7 @@ pub struct LabelerView {
 
 /// `labelerView`, without `$type`.
 #[must_use]
-pub fn labeler(state: &State, account: ActorId) -> Option<LabelerView> {
+pub fn labeler(state: &HydrationState, account: ActorId) -> Option<LabelerView> {
     let id = labeler_id(account);
     let record = state.record(id)?;
     let creator = profile(state, account)?;
@@ -70,7 +71,11 @@ pub fn labeler(state: &State, account: ActorId) -> Option<LabelerView> {
 
 /// The labeler's view for getServices.
 #[must_use]
-pub fn service(state: &State, account: ActorId, detailed: bool) -> Option<LabelerViewUnion> {
+pub fn service(
+    state: &HydrationState,
+    account: ActorId,
+    detailed: bool,
+) -> Option<LabelerViewUnion> {
     let mut view = labeler(state, account)?;
     if !detailed {
         return Some(LabelerViewUnion::Basic(Box::new(view)));

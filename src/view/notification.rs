@@ -10,7 +10,7 @@ use crate::hydrate::NotifRow;
 use crate::hydrate::collections as c;
 use crate::hydrate::notification::NotifState;
 use crate::hydrate::{Json, PostId, Target};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// The CID of `{"$type": "app.bsky.notification.defs#recordDeleted"}`.
@@ -31,7 +31,7 @@ pub struct NotificationView<'a> {
     starter_pack: Option<StarterPackViewBasic>,
     is_read: bool,
     indexed_at: Time,
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,7 +85,7 @@ impl NotifState {
                     pack = found.via.and_then(|id| starter_pack_basic(base, id));
                     (&*found.cid, NotifiedRecord::Other(&found.value))
                 }
-                // Verifications are told of when they end, too.
+                // A verification that ended notifies too, and then its record is gone.
                 None if id.coll == c::VERIFICATION => {
                     let tag = "app.bsky.notification.defs#recordDeleted";
                     (DELETED_CID, NotifiedRecord::Deleted { tag })

@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::actor::{ProfileView, ViewerState, author, blocked_viewer_state, profile_basic};
 use super::embed::EmbedView;
 use super::graph::{ListView, list_basic};
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{GateRule, RecordRef, Threadgate};
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::record::own_labels;
 use crate::hydrate::{ActorId, Counter, PostId, Target};
-use crate::moderation::Label;
+use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
 /// `app.bsky.feed.defs#postView`
@@ -36,7 +36,7 @@ pub struct PostView<'a> {
     pub(super) indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) viewer: Option<PostViewerView<'a>>,
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) threadgate: Option<ThreadgateView<'a>>,
 }
@@ -166,7 +166,7 @@ impl PostState {
         })
     }
 
-    pub(super) fn post_labels(&self, post: &Post) -> Vec<Label> {
+    pub(super) fn post_labels(&self, post: &Post) -> Vec<ShownLabel> {
         let shown = self.base.subject_labels(Target::Post(post.id));
         let mut labels = shown.map(|l| l.shown.clone()).unwrap_or_default();
         let record = &post.record;

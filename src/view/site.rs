@@ -9,9 +9,10 @@ use url::Url;
 
 use super::actor::{ProfileView, profile_basic};
 use super::{image_url, labels};
-use crate::hydrate::site::SitePair;
-use crate::hydrate::{Preset, Record, State, Target, fields};
-use crate::moderation::Label;
+use crate::hydrate::post_state::SitePair;
+use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target};
+use crate::moderation::ShownLabel;
+use crate::repo::fields;
 
 const WORDS_PER_MINUTE: usize = 200;
 /// Hosts where everything below a document's URL is its author's too.
@@ -19,7 +20,7 @@ const SUBPATH_HOSTS: [&str; 3] = ["pckt.blog", "leaflet.pub", "offprint.app"];
 
 /// The fields that come from the records.
 #[derive(Debug, Serialize)]
-pub struct Overlay {
+pub struct SiteOverlay {
     /// The link's title.
     pub title: String,
     /// The link's description, empty if there is none.
@@ -43,16 +44,16 @@ pub struct Extras {
     #[serde(skip_serializing_if = "Option::is_none")]
     reading_time: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    labels: Vec<Label>,
+    labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
+    source: Option<SiteSource>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     associated_profiles: Vec<ProfileView>,
 }
 
 /// `app.bsky.embed.external#viewExternalSource`
 #[derive(Debug, Serialize)]
-struct Source {
+struct SiteSource {
     #[serde(rename = "$type")]
     tag: &'static str,
     uri: String,
@@ -90,7 +91,7 @@ struct Color {
 
 /// What the records add to the view of `url`; `None` if they do not stand for it or have no title.
 #[must_use]
-pub fn overlay(state: &State, pair: SitePair, url: &str) -> Option<Overlay> {
+pub fn overlay(state: &HydrationState, pair: SitePair, url: &str) -> Option<SiteOverlay> {
     let document = pair.document.and_then(|id| state.record(id));
     let publication = pair.publication.and_then(|id| state.record(id));
     if !stands_for(document, publication, url) {
@@ -107,10 +108,10 @@ pub fn overlay(state: &State, pair: SitePair, url: &str) -> Option<Overlay> {
     let records = [document, publication].into_iter().flatten();
     let mut owners: Vec<_> = records.clone().map(|record| record.id.actor).collect();
     owners.dedup();
-    Some(Overlay {
+    Some(SiteOverlay {
         title,
         description: fields::string(&titled.value, "description").unwrap_or_default(),
-        thumb: document.and_then(|d| image(state, d, "coverImage", Preset::FeedThumbnail)),
+        thumb: document.and_then(|d| image(state, d, "coverImage", ImagePreset::FeedThumbnail)),
         extras: Extras {
             created_at: of_document("publishedAt"),
             updated_at: of_document("updatedAt"),
@@ -125,25 +126,30 @@ pub fn overlay(state: &State, pair: SitePair, url: &str) -> Option<Overlay> {
     })
 }
 
-fn image(state: &State, record: &Record, key: &str, preset: Preset) -> Option<String> {
+fn image(
+    state: &HydrationState,
+    record: &ShownRecord,
+    key: &str,
+    preset: ImagePreset,
+) -> Option<String> {
     let cid = fields::blob(&record.value, key)?;
     let owner = record.uri.strip_prefix("at://")?.split('/').next()?;
     Some(image_url(state, preset, owner, &cid))
 }
 
-fn source(state: &State, publication: &Record) -> Source {
+fn source(state: &HydrationState, publication: &ShownRecord) -> SiteSource {
     let value = &publication.value;
-    Source {
+    SiteSource {
         tag: "app.bsky.embed.external#viewExternalSource",
         uri: fields::string(value, "url").unwrap_or_default(),
-        icon: image(state, publication, "icon", Preset::Avatar),
+        icon: image(state, publication, "icon", ImagePreset::Avatar),
         title: fields::string(value, "name").unwrap_or_default(),
         description: fields::string(value, "description"),
         theme: theme(publication),
     }
 }
 
-fn theme(publication: &Record) -> Option<Theme> {
+fn theme(publication: &ShownRecord) -> Option<Theme> {
     let theme = fields::field(&publication.value, "basicTheme")?;
     let color = |key: &str| {
         let color = fields::field(theme, key)
@@ -168,8 +174,12 @@ fn reading_time(text: &str) -> Option<usize> {
 }
 
 /// Whether the records are those of the page at `url`.
-fn stands_for(document: Option<&Record>, publication: Option<&Record>, url: &str) -> bool {
-    let text = |record: &Record, key| fields::string(&record.value, key).unwrap_or_default();
+fn stands_for(
+    document: Option<&ShownRecord>,
+    publication: Option<&ShownRecord>,
+    url: &str,
+) -> bool {
+    let text = |record: &ShownRecord, key| fields::string(&record.value, key).unwrap_or_default();
     let Some(asked) = canonical(url) else { return false };
     match (document, publication) {
         (Some(document), _) => {

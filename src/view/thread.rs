@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::post::{BlockedPost, NotFoundPost, PostView};
-use crate::hydrate::post::PostState;
 use crate::hydrate::post_flags;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{PostId, Target};
 
@@ -101,7 +101,7 @@ impl PostState {
                 top = Some(ThreadNode::NotFound(NotFoundPost::new(&reply.parent.uri)));
                 break;
             };
-            // A post of another thread is none of ours.
+            // A parent that belongs to another thread is not shown.
             if self.post(id).is_none_or(|p| p.root_uri() != root) {
                 break;
             }

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::actor::actor_labels;
 use super::post::{BlockedAuthor, PostView};
-use crate::hydrate::post::{Post, PostState};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::RecordRef;
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::thread::ThreadSkeleton;
 use crate::hydrate::{ActorId, PostId, Target};
 
@@ -108,14 +108,14 @@ impl<'a> FlatThread<'a> {
 }
 
 /// A reply while it is sorted.
-struct Node<'a> {
+struct TreeNode<'a> {
     id: PostId,
     sort: i64,
     likes: u64,
     op_like: bool,
     followed: bool,
     item: ThreadItem<'a>,
-    replies: Vec<Node<'a>>,
+    replies: Vec<TreeNode<'a>>,
 }
 
 /// What keeps a reply out of the main thread.
@@ -169,7 +169,7 @@ impl PostState {
         if hidden {
             items.push(ThreadItem { uri, depth: 0, value: ThreadValue::NoUnauthenticated {} });
         } else {
-            // The whole thread is given at once, so the anchor has no more replies.
+            // The anchor's replies are all in the answer, so it never says that there are more.
             items.push(b.item(view, uri, 0, in_line, 0));
             if !gated {
                 (replies, has_other_replies) = b.replies(thread.anchor, in_line, 1);
@@ -251,7 +251,7 @@ impl<'a, 't> Builder<'a, 't> {
         let state = self.state;
         let (mut items, mut at, mut depth) = (Vec::new(), anchor, -1i64);
         let mut line = true;
-        // Where the walk ends: the topmost entry was a post of the thread.
+        // The walk ended at the topmost entry, which is a post of the thread.
         let mut complete = true;
         while depth.unsigned_abs() <= self.shape.above as u64 {
             let Some(reply) = at.record.reply.as_ref() else { break };
@@ -315,7 +315,7 @@ impl<'a, 't> Builder<'a, 't> {
     }
 
     /// The replies to a post, and whether some were left for the other thread.
-    fn replies(&self, parent: PostId, in_line: bool, depth: usize) -> (Vec<Node<'a>>, bool) {
+    fn replies(&self, parent: PostId, in_line: bool, depth: usize) -> (Vec<TreeNode<'a>>, bool) {
         let mut others = false;
         if depth > self.shape.below {
             return (Vec::new(), false);
@@ -343,9 +343,9 @@ impl<'a, 't> Builder<'a, 't> {
         depth: usize,
         in_line: bool,
         more: u64,
-        replies: Vec<Node<'a>>,
-    ) -> Node<'a> {
-        Node {
+        replies: Vec<TreeNode<'a>>,
+    ) -> TreeNode<'a> {
+        TreeNode {
             id: post.id,
             sort: post.sort,
             likes: view.like_count,
@@ -397,7 +397,7 @@ impl<'a, 't> Builder<'a, 't> {
 
     /// Whether a reply comes before others, by the first of these that tells: the author's line, the author, the viewer,
     /// whom the viewer follows.
-    fn bumps(&self, node: &Node<'_>) -> [bool; 4] {
+    fn bumps(&self, node: &TreeNode<'_>) -> [bool; 4] {
         let author = Some(node.id.author);
         [
             self.shape.op_thread.is_some_and(|line| line.contains(&node.id)),
@@ -407,7 +407,7 @@ impl<'a, 't> Builder<'a, 't> {
         ]
     }
 
-    fn order(&self, a: &Node<'_>, b: &Node<'_>) -> Ordering {
+    fn order(&self, a: &TreeNode<'_>, b: &TreeNode<'_>) -> Ordering {
         let (bumps_a, bumps_b) = (self.bumps(a), self.bumps(b));
         for (in_a, in_b) in bumps_a.iter().zip(&bumps_b) {
             match (in_a, in_b) {
@@ -425,7 +425,7 @@ impl<'a, 't> Builder<'a, 't> {
     }
 
     /// Sorts the replies to a post, cuts them unless they are the anchor's, and appends them with what is below.
-    fn flatten(&self, mut nodes: Vec<Node<'a>>, depth: usize, out: &mut Vec<ThreadItem<'a>>) {
+    fn flatten(&self, mut nodes: Vec<TreeNode<'a>>, depth: usize, out: &mut Vec<ThreadItem<'a>>) {
         nodes.sort_by(|a, b| self.order(a, b));
         if depth > 0 {
             nodes.truncate(self.shape.branching);
@@ -452,7 +452,7 @@ impl<'a, 't> Builder<'a, 't> {
 
     /// The replies to `anchor` that the thread leaves out: those hidden by the gate come last.
     fn others(&self, anchor: PostId) -> Vec<ThreadItem<'a>> {
-        let mut nodes: Vec<(Other, Node<'a>)> = Vec::new();
+        let mut nodes: Vec<(Other, TreeNode<'a>)> = Vec::new();
         for &id in self.children(anchor) {
             let Some((post, view)) = self.included(id) else { continue };
             let other = self.other(post);
@@ -467,11 +467,11 @@ impl<'a, 't> Builder<'a, 't> {
             nodes.push((other, node));
         }
         nodes.sort_by(|(other_a, a), (other_b, b)| {
-            let up = |n: &Node<'_>| {
+            let up = |n: &TreeNode<'_>| {
                 let [_, op, viewer, _] = self.bumps(n);
                 [op, viewer]
             };
-            let key = |n: &Node<'_>, o: &Other| {
+            let key = |n: &TreeNode<'_>, o: &Other| {
                 let [op, viewer] = up(n);
                 // The first rule that holds for both leaves it to the time.
                 if op {
@@ -493,7 +493,7 @@ impl<'a, 't> Builder<'a, 't> {
 }
 
 /// What a reply is worth: likes with diminishing returns, more if the thread's author is among them.
-fn top(node: &Node<'_>) -> f64 {
+fn top(node: &TreeNode<'_>) -> f64 {
     let likes = u32::try_from(node.likes).unwrap_or(u32::MAX);
     (3.0 + f64::from(likes)).ln() * if node.op_like { 1.45 } else { 1.0 }
 }

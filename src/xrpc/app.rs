@@ -10,13 +10,13 @@ use super::context::AppCtx;
 use super::dispatch;
 use super::encode;
 use super::error::XrpcError;
-use super::images;
 use super::message::{Request, Response};
 use super::method::Method;
-use super::pool::{PoolError, panic_text};
+use super::paths;
 use super::router::{Router, TableError};
 use super::site::Site;
 use crate::telemetry::counters::Counters;
+use crate::threads::{PoolError, panic_text};
 
 static ANSWERS: Counters = Counters::new("xrpc.answers");
 
@@ -71,10 +71,7 @@ impl App {
         if request.method == Verb::OPTIONS {
             return encode::preflight(&request.headers);
         }
-        if let Some(response) = self.site.answer(&self.ctx, &request) {
-            return response;
-        }
-        if let Some(response) = images::answer(&self.ctx, &request).await {
+        if let Some(response) = paths::answer(self, &request).await {
             return response;
         }
         if request.uri.path().starts_with("/xrpc/") {

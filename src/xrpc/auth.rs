@@ -15,20 +15,59 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::call::Credentials;
-use super::context::Clock;
 use super::error::XrpcError;
 use super::jwt::{self, Claims, Issuer, Token};
-use super::method::{Auth, TokenRule};
 use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
+use crate::identity::Freshness;
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
 
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone; the `authorization` header is not looked at.
+    None,
+    /// Anyone; with a service token, as that account.
+    Optional,
+    /// As `Optional`; with the admin password, as the operator.
+    OptionalOrAdmin,
+    /// A service token is needed.
+    Required,
+    /// The admin password or a token of the moderation service is needed.
+    AdminOrModService,
+}
+
+impl Auth {
+    /// How the docs page calls it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::OptionalOrAdmin => "optional, admin",
+            Self::Required => "required",
+            Self::AdminOrModService => "admin",
+        }
+    }
+}
+
+/// Which service tokens fit a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRule {
+    /// `lxm` is the method, `aud` is us.
+    Own,
+    /// Tokens for `chat.bsky.*` fit too: the chat service asks with its caller's token.
+    OrChat,
+    /// Tokens for the feed generator: `lxm` getFeed or getFeedSkeleton, `aud` unchecked.
+    FeedGenerator,
+}
+
 /// Why there is no key to check a token with.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum KeyLookupError {
     /// The DID does not exist, was deleted, or cannot be resolved by anyone.
     #[error("identity unknown")]
     Unknown,
@@ -42,13 +81,13 @@ pub enum KeyError {
 
 /// Gives the keys of DID documents.
 pub trait KeySource: Send + Sync {
-    /// The key `#fragment` of the document. `fresh` means: ask the directory, past every cache.
+    /// The key `#fragment` of the document.
     fn signing_key<'a>(
         &'a self,
         did: &'a Did,
         fragment: &'a str,
-        fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>>;
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>>;
 }
 
 /// Whom tokens are for and who is trusted.
@@ -71,6 +110,13 @@ pub struct Authenticator {
     keys: Arc<dyn KeySource>,
     clock: Clock,
     cache: TokenCache,
+}
+
+/// Which of our DIDs a token may be for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OwnDids {
+    Present,
+    WithAlternatives,
 }
 
 /// What the verification of a token has to ask before the signature.
@@ -161,7 +207,7 @@ impl Authenticator {
         let claims = self.verified(token, Trust::AnyIssuer).await?;
         check_method(&claims, rule, nsid)?;
         if rule != TokenRule::FeedGenerator {
-            self.check_audience(&claims, true)?;
+            self.check_audience(&claims, OwnDids::WithAlternatives)?;
         }
         let issuer = issuer(&claims)?;
         let mod_service = self.is_mod_service(issuer);
@@ -216,13 +262,13 @@ impl Authenticator {
     }
 
     fn check_before_key(&self, claims: &Claims, trust: Trust) -> Result<(), XrpcError> {
-        let now_ms = (self.clock)();
+        let now_ms = self.clock.now_ms();
         // A double holds milliseconds exactly until the year 287396.
         if now_ms as f64 / 1000.0 > claims.expires {
             return Err(XrpcError::auth("JwtExpired", "jwt expired"));
         }
         if trust == Trust::ModService {
-            self.check_audience(claims, false)?;
+            self.check_audience(claims, OwnDids::Present)?;
         }
         let issuer = issuer(claims)?;
         if trust == Trust::ModService && !self.is_mod_service(issuer) {
@@ -233,25 +279,25 @@ impl Authenticator {
 
     async fn check_signature(&self, token: &Token<'_>) -> Result<(), XrpcError> {
         let issuer = issuer(&token.claims)?;
-        let key = self.key(issuer, false).await?;
+        let key = self.key(issuer, Freshness::Cached).await?;
         if fits(&key, token) {
             return Ok(());
         }
         // The key may have been rotated since it was cached.
-        if self.cache.allow_fresh(&issuer.did, (self.clock)())
-            && fits(&self.key(issuer, true).await?, token)
+        if self.cache.allow_fresh(&issuer.did, self.clock.now_ms())
+            && fits(&self.key(issuer, Freshness::Fresh).await?, token)
         {
             return Ok(());
         }
         Err(XrpcError::auth("BadJwtSignature", "jwt signature does not match jwt issuer"))
     }
 
-    async fn key(&self, issuer: &Issuer, fresh: bool) -> Result<PublicKey, XrpcError> {
-        let found = self.keys.signing_key(&issuer.did, issuer.key_fragment(), fresh).await;
+    async fn key(&self, issuer: &Issuer, freshness: Freshness) -> Result<PublicKey, XrpcError> {
+        let found = self.keys.signing_key(&issuer.did, issuer.key_fragment(), freshness).await;
         found.map_err(|error| match error {
-            KeyError::Unknown => XrpcError::auth_required("identity unknown"),
-            KeyError::NoKey => XrpcError::auth_required("missing or bad key"),
-            KeyError::Unavailable(cause) => {
+            KeyLookupError::Unknown => XrpcError::auth_required("identity unknown"),
+            KeyLookupError::NoKey => XrpcError::auth_required("missing or bad key"),
+            KeyLookupError::Unavailable(cause) => {
                 XrpcError::upstream("could not look up the token's issuer").with_cause(cause)
             }
         })
@@ -264,10 +310,12 @@ impl Authenticator {
         self.config.own_did == *did || alternatives.iter().any(|own| *own == *did)
     }
 
-    fn check_audience(&self, claims: &Claims, alternatives: bool) -> Result<(), XrpcError> {
+    fn check_audience(&self, claims: &Claims, own: OwnDids) -> Result<(), XrpcError> {
         let audience = claims.audience.as_str();
-        let known =
-            if alternatives { self.is_own_did(audience) } else { self.config.own_did == *audience };
+        let known = match own {
+            OwnDids::WithAlternatives => self.is_own_did(audience),
+            OwnDids::Present => self.config.own_did == *audience,
+        };
         if known || self.own_service == audience {
             return Ok(());
         }

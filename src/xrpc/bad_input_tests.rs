@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::api::testing::Server;
-use super::testing::{Door, Keys, TokenSpec, basic, community, context_with, headers, request};
+use super::testing::{
+    CommunityHook, Keys, TokenSpec, basic, community, context_with, headers, request,
+};
 use super::*;
 use crate::crypto::PrivateKey;
 use crate::hydrate::Target;
@@ -207,7 +209,7 @@ impl World {
         let server = Server::new(f);
         let Fixture { store, writer, shared, .. } = &server.fixture;
         let feeds = Arc::clone(&server.generators);
-        let door = Arc::new(Door { open: true, ..Door::default() });
+        let door = Arc::new(CommunityHook { open: true, ..CommunityHook::default() });
         let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
         let community = Some(community(&store, &door, None, 1000).0);
         let ctx = context_with(keys, store, writer, shared, feeds, community);

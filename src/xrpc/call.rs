@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use super::error::XrpcError;
+use super::fetch_requests::FetchRequests;
 use super::labelers::ParsedLabelers;
-use super::missing::Wishes;
 use crate::lexicon::Params;
 use crate::syntax::Did;
 
@@ -72,7 +71,7 @@ pub struct Call {
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// What the handler finds missing.
-    pub wishes: Wishes,
+    pub to_fetch: FetchRequests,
     /// The caller was found to belong to the community; asked only where it matters.
     pub community: bool,
 }
@@ -110,24 +109,9 @@ impl Call {
         }
     }
 
-    /// A header's value; `None` when absent or not text.
-    pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
     /// The labelers that the client names; `None` when it names none or not readably, so that the defaults apply.
     pub fn accept_labelers(&self) -> Option<ParsedLabelers> {
         ParsedLabelers::parse(&joined(&self.headers, &ACCEPT_LABELERS)?)
-    }
-
-    /// `accept-language`, which feed generators get too.
-    pub fn accept_language(&self) -> Option<&str> {
-        self.header(&ACCEPT_LANGUAGE)
-    }
-
-    /// The `authorization` header as sent: getFeed hands it on to the feed generator.
-    pub fn authorization(&self) -> Option<&str> {
-        self.header(&AUTHORIZATION)
     }
 }
 

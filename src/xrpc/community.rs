@@ -13,25 +13,23 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::call::Call;
-use super::context::AppCtx;
-use super::error::XrpcError;
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::private::community::NewPost;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{PostId, Rows};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{Reader, Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 static HOOK: Counters = Counters::new("community.hook");
 
 /// Answers of the hook that are remembered, and for how long, in milliseconds.
 const REMEMBERED: usize = 20_000;
-const ANSWER_FOR: u64 = 60_000;
+const ANSWER_FOR: i64 = 60_000;
 /// How long the hook is not asked again about somebody after it failed.
-const FAILURE_FOR: u64 = 5_000;
+const FAILURE_FOR: i64 = 5_000;
 /// Requests to the hook at once; further callers wait for their turn.
 const AT_ONCE: usize = 16;
 /// From the call to the decision, waiting for a turn included.
@@ -84,7 +82,7 @@ pub struct Community {
     hook: Option<Arc<dyn MemberHook>>,
     pub(super) posts: Arc<dyn CommunityPosts>,
     /// What the hook said, and until when that holds.
-    answers: quick_cache::sync::Cache<String, (bool, u64)>,
+    answers: quick_cache::sync::Cache<String, (bool, i64)>,
     turns: Semaphore,
     /// Most posts of an account.
     pub(super) most_posts: usize,
@@ -103,29 +101,25 @@ impl Community {
         Self { list, hook, posts, answers, turns: Semaphore::new(AT_ONCE), most_posts }
     }
 
-    /// Whether an account belongs to it.
-    async fn has(&self, app: &AppCtx, did: &Did) -> Result<bool, XrpcError> {
-        if let Some(list) = self.list.clone() {
-            let (store, did) = (app.store.clone(), did.clone());
-            let listed = move || -> Result<bool, StoreError> {
-                let s = store.snapshot();
-                let (list, member) = (s.target(&list)?, s.actor_id(did.as_str())?);
-                let Some((list, member)) = list.zip(member) else { return Ok(false) };
-                Ok(s.fan(EdgeKind::ListItem, list, member)?.is_some())
-            };
-            if app.blocking(listed).await?? {
-                return Ok(true);
-            }
-        }
-        match &self.hook {
-            Some(hook) => Ok(self.hook_says(hook.as_ref(), app, did).await),
-            None => Ok(false),
-        }
+    /// Whether it is decided by a list, among others.
+    pub(super) fn has_list(&self) -> bool {
+        self.list.is_some()
     }
 
-    async fn hook_says(&self, hook: &dyn MemberHook, app: &AppCtx, did: &Did) -> bool {
+    /// Whether an account is on the list. Reads the store: not on an I/O thread.
+    pub(super) fn is_listed(&self, store: &Store, did: &Did) -> Result<bool, StoreError> {
+        let Some(list) = &self.list else { return Ok(false) };
+        let s = store.snapshot();
+        let (list, member) = (s.target(list)?, s.actor_id(did.as_str())?);
+        let Some((list, member)) = list.zip(member) else { return Ok(false) };
+        Ok(s.fan(EdgeKind::ListItem, list, member)?.is_some())
+    }
+
+    /// Whether the hook says that an account belongs to it; `false` without a hook.
+    pub(super) async fn hook_says(&self, did: &Did, clock: &Clock) -> bool {
+        let Some(hook) = &self.hook else { return false };
         if let Some((member, until)) = self.answers.get(did.as_str())
-            && (app.clock)() < until
+            && clock.now_ms() < until
         {
             return member;
         }
@@ -145,7 +139,7 @@ impl Community {
         };
         HOOK.inc(cause);
         let member = member.unwrap_or(false);
-        self.answers.insert(did.as_str().to_owned(), (member, (app.clock)() + lasts));
+        self.answers.insert(did.as_str().to_owned(), (member, clock.now_ms() + lasts));
         member
     }
 }
@@ -155,25 +149,4 @@ pub(super) fn is_named(params: &Params) -> bool {
     let uris = ["uri", "anchor"].into_iter().filter_map(|key| params.str(key));
     let mut uris = uris.chain(params.strs("uris").iter().map(AsRef::as_ref));
     uris.any(|uri: &str| uri.contains("/community.blacksky.feed.post/"))
-}
-
-impl AppCtx {
-    /// Whether an account belongs to the community, if there is one.
-    ///
-    /// # Errors
-    /// The store cannot be read, or too many are reading it.
-    pub async fn in_community(&self, did: &Did) -> Result<bool, XrpcError> {
-        match &self.community {
-            Some(community) => community.has(self, did).await,
-            None => Ok(false),
-        }
-    }
-
-    /// Finds out whether the caller belongs to the community, and notes it.
-    pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
-        if let Some(viewer) = call.viewer() {
-            call.community = self.in_community(viewer).await?;
-        }
-        Ok(call.community)
-    }
 }

@@ -11,21 +11,32 @@ use super::auth::Authenticator;
 use super::call::Call;
 use super::community::Community;
 use super::error::XrpcError;
+use super::fetch_requests::FetchRequest;
 use super::labelers::ParsedLabelers;
-use super::missing::Missing;
-use super::outside::{FeedGenerators, Members, OnRead, Rights};
-use super::pool::{PoolError, ReadPool};
+use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use crate::config::Limits;
 use crate::hydrate::Shared;
 use crate::media::Media;
 use crate::store::{Store, Writer};
 use crate::syntax::Did;
+use crate::threads::{Clock, Pool, PoolError, Priority, Threads};
 
 /// How long an answer waits for what the store lacks.
 const ON_READ_WAIT: Duration = Duration::from_millis(300);
 
-/// Milliseconds since 1970; a function so that tests can stop time.
-pub type Clock = fn() -> u64;
+/// Calls that wait for a thread that reads.
+const READ_QUEUE: usize = 1024;
+/// A thread of replies may nest a thousand levels deep.
+const READ_STACK: usize = 32 << 20;
+
+/// The threads that read for calls.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn read_threads(count: usize) -> std::io::Result<Pool> {
+    let (name, queue, stack) = ("read", READ_QUEUE, Some(READ_STACK));
+    Pool::start(Threads { name, count, queue, stack, priority: Priority::Normal })
+}
 
 /// Answers `GET /admin/status`. Runs on an I/O thread, so that it answers when the read pool is full: it must not
 /// block, only read counters.
@@ -82,7 +93,7 @@ pub struct AppCtx {
     /// Who calls.
     pub auth: Authenticator,
     /// Where store reads run.
-    pub reads: ReadPool,
+    pub reads: Pool,
     /// What we say about ourselves.
     pub identity: ServerIdentity,
     /// What is read.
@@ -134,11 +145,34 @@ impl AppCtx {
     }
 
     /// Whether anything came of what the store lacked for a call, while it can wait.
-    pub(super) async fn bring(&self, missing: Vec<Missing>) -> bool {
+    pub(super) async fn bring(&self, missing: Vec<FetchRequest>) -> bool {
         match &self.on_read {
             Some(on_read) if !missing.is_empty() => on_read.bring(missing, ON_READ_WAIT).await,
             _ => false,
         }
+    }
+
+    /// Whether an account belongs to the community, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read, or too many are reading it.
+    pub async fn in_community(&self, did: &Did) -> Result<bool, XrpcError> {
+        let Some(community) = &self.community else { return Ok(false) };
+        if community.has_list() {
+            let (lists, store, who) = (Arc::clone(community), self.store.clone(), did.clone());
+            if self.blocking(move || lists.is_listed(&store, &who)).await?? {
+                return Ok(true);
+            }
+        }
+        Ok(community.hook_says(did, &self.clock).await)
+    }
+
+    /// Finds out whether the caller belongs to the community, and notes it.
+    pub(super) async fn seek_community(&self, call: &mut Call) -> Result<bool, XrpcError> {
+        if let Some(viewer) = call.viewer() {
+            call.community = self.in_community(viewer).await?;
+        }
+        Ok(call.community)
     }
 
     /// The labelers to apply to a call: those of its header, or the defaults.

@@ -13,11 +13,11 @@ use super::call::Call;
 use super::community;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, ReadFn};
-use super::missing::Wishes;
-use super::pool::{PoolError, panic_text};
 use super::router::{self, Route};
+use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {
@@ -33,7 +33,7 @@ pub(super) async fn call(app: &App, request: Request) -> Response {
     };
     match route.method.handler {
         Handler::Read(handler) => {
-            let read = Read { nsid, handler, call: Arc::new(call), accept: Arc::new(accept) };
+            let read = ReadCall { nsid, handler, call: Arc::new(call), accept: Arc::new(accept) };
             read.answer(app).await
         }
         Handler::Async(handler) => run_async(app, nsid, handler, call, accept).await,
@@ -41,18 +41,18 @@ pub(super) async fn call(app: &App, request: Request) -> Response {
 }
 
 /// A call of a method that reads.
-struct Read {
+struct ReadCall {
     nsid: &'static str,
     handler: ReadFn,
     call: Arc<Call>,
     accept: Arc<Accept>,
 }
 
-impl Read {
+impl ReadCall {
     /// Runs the handler, and once more if what it lacked came in time.
     async fn answer(self, app: &App) -> Response {
         let response = self.run(app).await;
-        match app.ctx.bring(self.call.wishes.take()).await {
+        match app.ctx.bring(self.call.to_fetch.take()).await {
             true => self.run(app).await,
             false => response,
         }
@@ -127,8 +127,8 @@ async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, Xrpc
         .await?;
     let input = body::input(schema, &request.headers, &request.body)?;
     let Request { headers, peer, .. } = request;
-    let wishes = Wishes::default();
-    let mut call = Call { params, input, credentials, headers, peer, wishes, community: false };
+    let to_fetch = FetchRequests::default();
+    let mut call = Call { params, input, credentials, headers, peer, to_fetch, community: false };
     if community::is_named(&call.params) {
         app.ctx.seek_community(&mut call).await?;
     }

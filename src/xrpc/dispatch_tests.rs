@@ -5,7 +5,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::xrpc::method::{Auth, Method, TokenRule};
+use crate::xrpc::auth::{Auth, TokenRule};
+use crate::xrpc::method::Method;
 use crate::xrpc::testing::{ALICE, TokenSpec, app, basic, headers, json_of, request};
 use crate::xrpc::{AppCtx, Body, Reply};
 
@@ -242,6 +243,33 @@ async fn the_site() {
 }
 
 #[tokio::test]
+async fn a_verb_that_a_path_does_not_have_is_told_which_it_has() {
+    let (app, _) = app(METHODS);
+    for (verb, path, status) in [
+        (Verb::POST, "/robots.txt", 405),
+        (Verb::DELETE, "/admin/status", 405),
+        (Verb::PUT, "/img/x", 405),
+        (Verb::POST, "/nothing", 404),
+        (Verb::POST, "/blob/x", 404),
+        // The protocol's answer to a name that is none.
+        (Verb::POST, "/xrpc/_health", 400),
+        (Verb::HEAD, "/robots.txt", 200),
+    ] {
+        let response = app.handle(request(verb.clone(), path)).await;
+        assert_eq!(response.status.as_u16(), status, "{verb} {path}");
+        let allowed = response.headers.get("allow").map(|value| value.to_str().unwrap());
+        assert_eq!(allowed, (status == 405).then_some("GET, HEAD"), "{verb} {path}");
+    }
+    let mut ctx = crate::xrpc::testing::context(Arc::default());
+    Arc::get_mut(&mut ctx).unwrap().identity.did = crate::xrpc::testing::did("did:plc:appview");
+    let app = App::with_methods(ctx, METHODS).unwrap();
+    for verb in [Verb::GET, Verb::POST] {
+        let response = app.handle(request(verb, "/.well-known/did.json")).await;
+        assert_eq!(response.status, 404, "a document that others publish");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_ready_is_still_alive() {
     let mut ctx = crate::xrpc::testing::context(Arc::default());
     let full = || Err("the disk is full".to_owned());
@@ -260,13 +288,13 @@ async fn what_is_not_ready_is_still_alive() {
 /// Has what is asked of it at the second read, or never.
 struct Bringer {
     comes: bool,
-    asked: std::sync::Mutex<Vec<crate::xrpc::Missing>>,
+    asked: std::sync::Mutex<Vec<crate::xrpc::FetchRequest>>,
 }
 
 impl crate::xrpc::OnRead for Bringer {
     fn bring(
         &self,
-        missing: Vec<crate::xrpc::Missing>,
+        missing: Vec<crate::xrpc::FetchRequest>,
         within: std::time::Duration,
     ) -> futures_util::future::BoxFuture<'_, bool> {
         assert!(within <= std::time::Duration::from_millis(300));
@@ -279,7 +307,7 @@ static READS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0
 
 fn wishing(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let n = READS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    call.wishes.account(call.params.str("actor").unwrap_or_default());
+    call.to_fetch.account(call.params.str("actor").unwrap_or_default());
     Reply::json(&json!({ "read": n }))
 }
 
@@ -304,7 +332,7 @@ async fn a_read_that_lacks_something_is_made_again_once_if_it_came() {
             (reads, Some(u64::from(reads) - 1))
         );
         let asked = bringer.asked.lock().unwrap().clone();
-        let want = vec![crate::xrpc::Missing::Account("did:plc:a".to_owned())];
+        let want = vec![crate::xrpc::FetchRequest::Account("did:plc:a".to_owned())];
         assert_eq!(asked, if on_read { want } else { Vec::new() });
     }
 }

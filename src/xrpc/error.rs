@@ -11,17 +11,17 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::labelers::ParsedLabelers;
+use super::message::REPO_REV;
 use crate::store::StoreError;
 
-type Text = Cow<'static, str>;
+type ErrorText = Cow<'static, str>;
 
 /// What a call answers when it fails: `{"error": name, "message": message}` with a status.
 #[derive(Debug)]
 pub struct XrpcError {
     status: StatusCode,
-    name: Text,
-    message: Text,
+    name: ErrorText,
+    message: ErrorText,
     cause: Option<Box<dyn Error + Send + Sync>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -33,7 +33,7 @@ struct Wire<'a> {
 }
 
 impl XrpcError {
-    fn new(status: StatusCode, name: impl Into<Text>, message: impl Into<Text>) -> Self {
+    fn new(status: StatusCode, name: impl Into<ErrorText>, message: impl Into<ErrorText>) -> Self {
         Self {
             status,
             name: name.into(),
@@ -44,40 +44,35 @@ impl XrpcError {
     }
 
     /// 400 `InvalidRequest`: parameters, cursors, bodies, and everything the lexicon names no error for.
-    pub fn invalid_request(message: impl Into<Text>) -> Self {
+    pub fn invalid_request(message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequest", message)
     }
 
     /// 400 with an error name of the method's lexicon, such as `NotFound` or `BlockedActor`.
-    pub fn named(name: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn named(name: impl Into<ErrorText>, message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, name, message)
     }
 
     /// 401 `AuthenticationRequired`.
-    pub fn auth_required(message: impl Into<Text>) -> Self {
+    pub fn auth_required(message: impl Into<ErrorText>) -> Self {
         Self::auth("AuthenticationRequired", message)
     }
 
     /// 401 with a name, such as `JwtExpired`. An empty message becomes the standard one.
-    pub fn auth(name: &'static str, message: impl Into<Text>) -> Self {
+    pub fn auth(name: &'static str, message: impl Into<ErrorText>) -> Self {
         let message = message.into();
         let message =
             if message.is_empty() { Cow::Borrowed("Authentication Required") } else { message };
         Self::new(StatusCode::UNAUTHORIZED, name, message)
     }
 
-    /// 403 `Forbidden`.
-    pub fn forbidden(message: impl Into<Text>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
-    }
-
     /// 400 `BadRequestError`: paths outside of `/xrpc/`, which the reference names so.
-    pub fn bad_path(message: impl Into<Text>) -> Self {
+    pub fn bad_path(message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequestError", message)
     }
 
     /// 404 `NotFoundError`: an image or blob.
-    pub fn not_found(message: impl Into<Text>) -> Self {
+    pub fn not_found(message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFoundError", message)
     }
 
@@ -101,17 +96,21 @@ impl XrpcError {
     }
 
     /// 501 `MethodNotImplemented`: the method needs a part that this server does not have.
-    pub fn not_configured(message: impl Into<Text>) -> Self {
+    pub fn not_configured(message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", message)
     }
 
     /// 502 `UpstreamFailure`: another server did not do its part.
-    pub fn upstream(message: impl Into<Text>) -> Self {
+    pub fn upstream(message: impl Into<ErrorText>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "UpstreamFailure", message)
     }
 
     /// An error of another service, passed on as it came. A status outside 400..=599 becomes 502.
-    pub fn passed_on(status: u16, name: impl Into<Text>, message: impl Into<Text>) -> Self {
+    pub fn passed_on(
+        status: u16,
+        name: impl Into<ErrorText>,
+        message: impl Into<ErrorText>,
+    ) -> Self {
         let status = match StatusCode::from_u16(status) {
             Ok(status) if status.is_client_error() || status.is_server_error() => status,
             _ => StatusCode::BAD_GATEWAY,
@@ -161,16 +160,7 @@ impl XrpcError {
     #[must_use]
     pub fn with_repo_rev(self, rev: Option<&str>) -> Self {
         match rev.and_then(|rev| HeaderValue::from_str(rev).ok()) {
-            Some(value) => self.with_header(super::reply::REPO_REV, value),
-            None => self,
-        }
-    }
-
-    /// Adds `atproto-content-labelers`.
-    #[must_use]
-    pub fn with_labelers(self, labelers: &ParsedLabelers) -> Self {
-        match labelers.header_value() {
-            Some(value) => self.with_header(super::reply::CONTENT_LABELERS, value),
+            Some(value) => self.with_header(REPO_REV, value),
             None => self,
         }
     }
@@ -186,6 +176,7 @@ impl XrpcError {
     }
 
     /// The message that the caller sees.
+    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -4,17 +4,19 @@
 //! done on media's threads.
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, VARY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
-use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
-use super::message::{Request, Response, Rest};
+use super::message::{Response, Rest};
+use super::site::not_found;
 use crate::media::{Blob, ImageRequest, MediaError, parse_blob};
 use crate::syntax::cid;
 
@@ -25,26 +27,33 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const PASSED_ON: [HeaderName; 7] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CACHE_CONTROL, LAST_MODIFIED, EXPIRES, VARY];
 
-/// `None` when the path is neither.
-pub(super) async fn answer(ctx: &AppCtx, request: &Request) -> Option<Response> {
-    if !matches!(request.method, Verb::GET | Verb::HEAD) {
-        return None;
-    }
-    let path = request.uri.path();
-    let accept = Accept::of(&request.method, &request.headers);
-    if let Some(path) = path.strip_prefix("/img/").filter(|path| !path.is_empty()) {
-        let result = image(ctx, path, &accept).await;
-        return Some(result.unwrap_or_else(|error| encode::failure("/img", error)));
-    }
-    let (did, cid) = path.strip_prefix("/blob/")?.split_once('/')?;
-    if did.is_empty() || cid.is_empty() || cid.contains('/') {
-        return None;
-    }
-    let result = blob(ctx, did, cid, &accept).await;
-    Some(result.unwrap_or_else(|error| encode::failure("/blob", error)))
+/// `/img/*`
+pub(super) fn image<'a>(
+    ctx: &'a AppCtx,
+    parts: &'a [&'a str],
+    accept: &'a Accept,
+) -> BoxFuture<'a, Response> {
+    Box::pin(async move {
+        let path = parts.first().copied().unwrap_or_default();
+        let result = resized(ctx, path, accept).await;
+        result.unwrap_or_else(|error| encode::failure("/img", error))
+    })
 }
 
-async fn image(ctx: &AppCtx, path: &str, accept: &Accept) -> Result<Response, XrpcError> {
+/// `/blob/{did}/{cid}`
+pub(super) fn blob<'a>(
+    ctx: &'a AppCtx,
+    parts: &'a [&'a str],
+    accept: &'a Accept,
+) -> BoxFuture<'a, Response> {
+    Box::pin(async move {
+        let [did, cid] = parts else { return not_found() };
+        let result = original(ctx, did, cid, accept).await;
+        result.unwrap_or_else(|error| encode::failure("/blob", error))
+    })
+}
+
+async fn resized(ctx: &AppCtx, path: &str, accept: &Accept) -> Result<Response, XrpcError> {
     let wanted = ImageRequest::parse(&format!("/{path}")).map_err(bad_path)?;
     let etag = HeaderValue::try_from(wanted.etag()).map_err(XrpcError::internal)?;
     let mut headers = encode::base_headers();
@@ -64,7 +73,12 @@ async fn image(ctx: &AppCtx, path: &str, accept: &Accept) -> Result<Response, Xr
     Ok(Response { status: StatusCode::OK, headers, body: image.bytes, rest: None })
 }
 
-async fn blob(ctx: &AppCtx, did: &str, cid: &str, accept: &Accept) -> Result<Response, XrpcError> {
+async fn original(
+    ctx: &AppCtx,
+    did: &str,
+    cid: &str,
+    accept: &Accept,
+) -> Result<Response, XrpcError> {
     let (did, cid) = parse_blob(did, cid).map_err(bad_path)?;
     let name = cid::to_base32(&cid);
     let etag = HeaderValue::try_from(format!("\"{name}\"")).map_err(XrpcError::internal)?;

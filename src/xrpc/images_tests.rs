@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Method as Verb;
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use image::ImageFormat;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,7 +87,7 @@ async fn what_there_is_not() {
         assert_eq!(app.handle(request(Verb::GET, path)).await.status, 404, "{path}");
     }
     let path = format!("/blob/{DID}/{cid}");
-    assert_eq!(app.handle(request(Verb::POST, &path)).await.status, 404);
+    assert_eq!(app.handle(request(Verb::POST, &path)).await.status, 405);
     *blobs.down.lock() = true;
     assert_eq!(app.handle(request(Verb::GET, &path)).await.status, 502);
 }

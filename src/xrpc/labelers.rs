@@ -13,7 +13,7 @@ const MAX_LABELERS: usize = 64;
 
 /// One labeler in the order of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labeler {
+pub struct AcceptedLabeler {
     /// The labeler's DID.
     pub did: Did,
     /// Whether `!takedown` and `!suspend` of this labeler remove content.
@@ -24,23 +24,23 @@ pub struct Labeler {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedLabelers {
     /// Distinct, in the client's order.
-    pub labelers: Vec<Labeler>,
+    pub labelers: Vec<AcceptedLabeler>,
 }
 
 impl ParsedLabelers {
     /// The operator's defaults: all of them redact.
     pub fn defaults(dids: impl IntoIterator<Item = Did>) -> Self {
-        let labelers = dids.into_iter().map(|did| Labeler { did, redact: true }).collect();
+        let labelers = dids.into_iter().map(|did| AcceptedLabeler { did, redact: true }).collect();
         Self { labelers }
     }
 
     /// Reads a header value; `None` when it is not a structured list of DIDs.
     pub fn parse(header: &str) -> Option<Self> {
         let mut parser = Parser::new(header);
-        let mut labelers: Vec<Labeler> = Vec::new();
+        let mut labelers: Vec<AcceptedLabeler> = Vec::new();
         parser.skip(b" ");
         while !parser.at_end() {
-            let Item::Text(text) = parser.item()? else {
+            let HeaderItem::Text(text) = parser.item()? else {
                 return None;
             };
             let redact = parser.redact_parameter()?;
@@ -48,7 +48,7 @@ impl ParsedLabelers {
             if let Some(known) = labelers.iter_mut().find(|known| known.did == did) {
                 known.redact |= redact;
             } else if labelers.len() < MAX_LABELERS {
-                labelers.push(Labeler { did, redact });
+                labelers.push(AcceptedLabeler { did, redact });
             }
             if parser.next_member()? {
                 continue;
@@ -56,11 +56,6 @@ impl ParsedLabelers {
             break;
         }
         Some(Self { labelers })
-    }
-
-    /// Drops the labelers that do not pass, such as those without an account.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Did) -> bool) {
-        self.labelers.retain(|labeler| keep(&labeler.did));
     }
 
     /// The value of `atproto-content-labelers`: `did;redact,did2`.
@@ -79,7 +74,7 @@ impl ParsedLabelers {
     }
 }
 
-enum Item {
+enum HeaderItem {
     /// A token or a string.
     Text(String),
     True,
@@ -138,27 +133,29 @@ impl<'a> Parser<'a> {
         (!self.at_end()).then_some(true)
     }
 
-    fn item(&mut self) -> Option<Item> {
+    fn item(&mut self) -> Option<HeaderItem> {
         match self.peek()? {
-            b'"' => self.string().map(Item::Text),
-            b'A'..=b'Z' | b'a'..=b'z' | b'*' => Some(Item::Text(self.take_while(is_token_byte))),
+            b'"' => self.string().map(HeaderItem::Text),
+            b'A'..=b'Z' | b'a'..=b'z' | b'*' => {
+                Some(HeaderItem::Text(self.take_while(is_token_byte)))
+            }
             b'?' => {
                 self.bump();
                 match self.bump()? {
-                    b'1' => Some(Item::True),
-                    b'0' => Some(Item::Other),
+                    b'1' => Some(HeaderItem::True),
+                    b'0' => Some(HeaderItem::Other),
                     _ => None,
                 }
             }
             b'-' | b'0'..=b'9' => {
                 self.bump();
                 self.take_while(|byte| byte.is_ascii_digit() || byte == b'.');
-                Some(Item::Other)
+                Some(HeaderItem::Other)
             }
             b':' => {
                 self.bump();
                 self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-                (self.bump()? == b':').then_some(Item::Other)
+                (self.bump()? == b':').then_some(HeaderItem::Other)
             }
             _ => None,
         }
@@ -196,10 +193,10 @@ impl<'a> Parser<'a> {
                 self.bump();
                 self.item()?
             } else {
-                Item::True
+                HeaderItem::True
             };
             if key == "redact" {
-                redact = matches!(value, Item::True);
+                redact = matches!(value, HeaderItem::True);
             }
         }
         Some(redact)

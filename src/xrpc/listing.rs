@@ -10,7 +10,7 @@ use crate::lexicon::{MethodKind, MethodSchema, ParamSchema, catalog};
 
 /// A method.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ListedMethod {
     /// Its NSID.
     pub nsid: &'static str,
     /// `query` (GET) or `procedure` (POST).
@@ -51,7 +51,7 @@ impl Param {
     }
 }
 
-impl Listed {
+impl ListedMethod {
     fn of(schema: &MethodSchema, community: bool) -> Option<Self> {
         let kind = match schema.kind() {
             MethodKind::Query => "query",
@@ -113,9 +113,9 @@ fn elsewhere(nsid: &str) -> &'static str {
 
 /// All of them by NSID; `community` says whether the configuration has one.
 #[must_use]
-pub fn list(community: bool) -> Vec<Listed> {
-    let listed = |schema| Listed::of(schema, community);
-    let mut methods: Vec<Listed> = catalog().methods().filter_map(listed).collect();
+pub fn list(community: bool) -> Vec<ListedMethod> {
+    let listed = |schema| ListedMethod::of(schema, community);
+    let mut methods: Vec<ListedMethod> = catalog().methods().filter_map(listed).collect();
     methods.sort_unstable_by_key(|method| method.nsid);
     methods
 }

@@ -6,7 +6,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+
+/// Tells the client which labelers were applied.
+pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
+/// The rev of the viewer's repo that the answer includes; the PDS adds newer writes itself.
+pub(crate) const REPO_REV: HeaderName = HeaderName::from_static("atproto-repo-rev");
 
 /// The body of a request, read before routing because it is capped at 100 KB.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::api;
+use super::auth::{Auth, TokenRule};
 use super::call::Call;
 use super::context::AppCtx;
 use super::error::XrpcError;
@@ -28,45 +29,6 @@ pub enum Handler {
     Read(ReadFn),
     /// `Handler::Async(|ctx, call| Box::pin(get_feed(ctx, call)))`
     Async(AsyncFn),
-}
-
-/// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
-    /// Anyone; the `authorization` header is not looked at.
-    None,
-    /// Anyone; with a service token, as that account.
-    Optional,
-    /// As `Optional`; with the admin password, as the operator.
-    OptionalOrAdmin,
-    /// A service token is needed.
-    Required,
-    /// The admin password or a token of the moderation service is needed.
-    AdminOrModService,
-}
-
-impl Auth {
-    /// How the docs page calls it.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Optional => "optional",
-            Self::OptionalOrAdmin => "optional, admin",
-            Self::Required => "required",
-            Self::AdminOrModService => "admin",
-        }
-    }
-}
-
-/// Which service tokens fit a method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenRule {
-    /// `lxm` is the method, `aud` is us.
-    Own,
-    /// Tokens for `chat.bsky.*` fit too: the chat service asks with its caller's token.
-    OrChat,
-    /// Tokens for the feed generator: `lxm` getFeed or getFeedSkeleton, `aud` unchecked.
-    FeedGenerator,
 }
 
 /// A row of the table.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
-//!                                 |-> site: health, did.json, docs page, admin status
-//!                                 \-> images: /img/, /blob/
+//!                                 \-> paths -> site: health, did.json, docs page, admin status
+//!                                           \-> images: /img/, /blob/
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -32,10 +32,10 @@ mod labelers;
 mod listing;
 mod message;
 mod method;
-mod missing;
-mod outside;
+mod fetch_requests;
+mod ports;
 mod password;
-mod pool;
+mod paths;
 mod reply;
 mod router;
 mod server;
@@ -49,19 +49,20 @@ mod bad_input_tests;
 mod testing;
 
 pub use app::App;
-pub use auth::{AuthConfig, Authenticator, KeyError, KeySource};
+pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials};
 pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
-pub use context::{AppCtx, ClientConfig, Clock, LiveNow, Readiness, ServerIdentity, StatusSource};
+pub use context::{
+    AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
+};
 pub use error::XrpcError;
-pub use labelers::{Labeler, ParsedLabelers};
-pub use listing::{Listed, Param, list};
+pub use fetch_requests::{FetchRequest, FetchRequests};
+pub use labelers::{AcceptedLabeler, ParsedLabelers};
+pub use listing::{ListedMethod, Param, list};
 pub use message::{Body, Request, Response, Rest};
-pub use method::{AsyncFn, Auth, Handler, METHODS, Method, ReadFn, ReplyFuture, TokenRule};
-pub use missing::{Missing, Wishes};
-pub use outside::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
+pub use method::{AsyncFn, Handler, METHODS, Method, ReadFn, ReplyFuture};
 pub use password::AdminPassword;
-pub use pool::{PoolError, ReadPool};
+pub use ports::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
 pub use reply::Reply;
 pub use router::{Router, TableError};
 pub use server::{ServerLimits, serve};

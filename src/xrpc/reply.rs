@@ -8,12 +8,7 @@ use serde::Serialize;
 
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
-use super::message::Rest;
-
-/// Tells the client which labelers were applied.
-pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
-/// The rev of the viewer's repo that the answer includes; the PDS adds newer writes itself.
-pub(crate) const REPO_REV: HeaderName = HeaderName::from_static("atproto-repo-rev");
+use super::message::{CONTENT_LABELERS, REPO_REV, Rest};
 
 /// Bytes of the buffer that outlive an answer.
 const BUFFER_KEPT: usize = 1 << 20;

@@ -7,8 +7,8 @@ use super::context::AppCtx;
 use super::error::XrpcError;
 use super::labelers::ParsedLabelers;
 use super::reply::Reply;
-use crate::hydrate::post::PostState;
 use crate::hydrate::post_record::RecordRef;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
 use crate::schema::{PostId, RecordId, Rows, Target, collections};
 use crate::store::{Reader, Snapshot, StoreError};
@@ -38,7 +38,7 @@ impl Session {
             include_3p_blocks: access.include_3p_blocks,
             skip_viewer_blocks: access.skip_viewer_blocks,
             community: call.community,
-            now: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+            now: app.clock.now_ms(),
             ..HydrateCtx::default()
         };
         let shared = Arc::clone(&app.hydration);
@@ -100,15 +100,15 @@ impl Session {
         };
         match id {
             _ if known => {}
-            None => call.wishes.account(identifier),
+            None => call.to_fetch.account(identifier),
             Some(id) if self.is_complete(id)? => {}
-            Some(id) => call.wishes.account(&self.snapshot.did(id)?),
+            Some(id) => call.to_fetch.account(&self.snapshot.did(id)?),
         }
         Ok(id)
     }
 
-    /// Wishes for a post that the store lacks, and for so many levels above it, unless it cannot be missing.
-    pub(crate) fn wish_post(
+    /// Requests a post that the store lacks, and as many levels above it, unless nothing of it can be missing.
+    pub(crate) fn request_post(
         &self,
         call: &Call,
         post: PostId,
@@ -116,29 +116,29 @@ impl Session {
     ) -> Result<(), StoreError> {
         // The network has no more of a community post than a stub.
         if !post.is_community() && !self.is_complete(post.author)? {
-            call.wishes.record(&self.snapshot.post_uri(post)?, parents);
+            call.to_fetch.record(&self.snapshot.post_uri(post)?, parents);
         }
         Ok(())
     }
 
-    /// Wishes for a post that is to be shown, with so many levels above it, or else for what it quotes.
-    pub(crate) fn wish_shown(
+    /// Requests a post that is to be shown, with as many levels above it; if the store has it, what it quotes.
+    pub(crate) fn request_shown(
         &self,
         call: &Call,
         state: &PostState,
         post: PostId,
         parents: usize,
     ) -> Result<(), StoreError> {
-        let Some(held) = state.post(post) else { return self.wish_post(call, post, parents) };
+        let Some(held) = state.post(post) else { return self.request_post(call, post, parents) };
         let quoted = held.embedded().and_then(RecordRef::post);
         match quoted.filter(|quoted| state.post(*quoted).is_none()) {
-            Some(quoted) => self.wish_post(call, quoted, 0),
+            Some(quoted) => self.request_post(call, quoted, 0),
             None => Ok(()),
         }
     }
 
-    /// Wishes for what is missing of the line from `anchor` upwards.
-    pub(crate) fn wish_above(
+    /// Requests what is missing of the line from `anchor` upwards.
+    pub(crate) fn request_above(
         &self,
         call: &Call,
         state: &PostState,
@@ -147,7 +147,7 @@ impl Session {
     ) -> Result<(), StoreError> {
         let mut at = anchor;
         for left in (0..=height).rev() {
-            self.wish_shown(call, state, at, left)?;
+            self.request_shown(call, state, at, left)?;
             let Some(post) = state.post(at) else { break };
             let Some(parent) = post.parent() else { break };
             at = parent;

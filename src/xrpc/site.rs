@@ -1,19 +1,20 @@
-//! What is not XRPC: health, DID document, robots, the docs page, the key for web push, the operator's status.
+//! Pages of [`super::paths`]: health, DID document, robots, the docs page, the key for web push, the operator's status.
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Method as Verb, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
 use super::context::{AppCtx, ServerIdentity};
 use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::listing;
-use super::message::{Request, Response};
+use super::message::Response;
 use super::reply::Reply;
 
 /// Word for word what the public AppView tells crawlers.
 const ROBOTS: &str = "# Hello Friends!\n\n# Crawling the public parts of the API is allowed. HTTP 429 (\"backoff\") \
 status codes are used for rate-limiting. Up to a handful concurrent requests should be ok.\nUser-agent: *\nAllow: /";
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The fixed pages, made once.
 pub(super) struct Site {
@@ -33,54 +34,55 @@ impl Site {
         }
     }
 
-    /// `None` when the path is not one of these.
-    pub(super) fn answer(&self, ctx: &AppCtx, request: &Request) -> Option<Response> {
-        if !matches!(request.method, Verb::GET | Verb::HEAD) {
-            return None;
-        }
-        let reply = match request.uri.path() {
-            "/" => Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8"),
-            "/robots.txt" => Reply::with_type(ROBOTS.into(), "text/plain; charset=utf-8"),
-            "/xrpc/_health" => Reply::json_bytes(self.health.clone()),
-            "/readyz" => ready(ctx),
-            "/.well-known/did.json" => Reply::json_bytes(self.did_document.clone()?),
-            "/push/vapid-key" => {
-                Reply::with_type(self.vapid_key.clone().into_bytes(), "text/plain; charset=utf-8")
-            }
-            "/admin/status" => match status(ctx, request) {
-                Ok(reply) => reply,
-                Err(error) => return Some(encode::failure("/admin/status", error)),
-            },
-            _ => return None,
+    pub(super) fn docs(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8"))
+    }
+
+    pub(super) fn robots(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(Reply::with_type(ROBOTS.into(), TEXT))
+    }
+
+    pub(super) fn health(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(Reply::json_bytes(self.health.clone()))
+    }
+
+    /// Whether our DID is one whose document we publish ourselves.
+    pub(super) fn has_document(&self) -> bool {
+        self.did_document.is_some()
+    }
+
+    pub(super) fn document(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(Reply::json_bytes(self.did_document.clone().unwrap_or_default()))
+    }
+
+    pub(super) fn vapid_key(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(Reply::with_type(self.vapid_key.clone().into_bytes(), TEXT))
+    }
+
+    /// For load balancers and monitors, unlike `_health`, which answers as long as reads do.
+    pub(super) fn ready(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        let (status, text) = match (ctx.ready)() {
+            Ok(()) => (StatusCode::OK, "ready".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         };
-        Some(encode::success(reply, &Accept::of(&request.method, &request.headers)))
+        let reply = Reply::with_type(format!("{text}\n").into_bytes(), TEXT);
+        Ok(reply.with_status(status).with_cache_control("no-store"))
+    }
+
+    pub(super) fn status(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Reply::json(&(ctx.status)()).map(|reply| reply.with_cache_control("no-store"))
     }
 }
 
-/// For load balancers and monitors, unlike `_health`, which answers as long as reads do.
-fn ready(ctx: &AppCtx) -> Reply {
-    let (status, text) = match (ctx.ready)() {
-        Ok(()) => (StatusCode::OK, "ready".to_owned()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
-    };
-    Reply::with_type(format!("{text}\n").into_bytes(), "text/plain; charset=utf-8")
-        .with_status(status)
-        .with_cache_control("no-store")
+/// A sentence for who asks for what is not here.
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response {
+    let reply = Reply::with_type(text.into(), TEXT).with_status(status);
+    encode::success(reply, &Accept::default())
 }
 
 /// Plain text, since such a path is not of the protocol.
 pub(super) fn not_found() -> Response {
-    let reply = Reply::with_type(b"Not Found\n".to_vec(), "text/plain; charset=utf-8")
-        .with_status(StatusCode::NOT_FOUND);
-    encode::success(reply, &Accept::default())
-}
-
-fn status(ctx: &AppCtx, request: &Request) -> Result<Reply, XrpcError> {
-    if !ctx.auth.is_admin(&request.headers) {
-        let challenge = HeaderValue::from_static("Basic realm=\"admin\"");
-        return Err(XrpcError::auth_required("").with_header(WWW_AUTHENTICATE, challenge));
-    }
-    Reply::json(&(ctx.status)()).map(|reply| reply.with_cache_control("no-store"))
+    plain(StatusCode::NOT_FOUND, "Not Found\n")
 }
 
 /// The document of a did:web (<https://w3c-ccg.github.io/did-method-web>); other methods publish theirs elsewhere.

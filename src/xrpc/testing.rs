@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Limits;
 use crate::crypto::{PrivateKey, PublicKey};
-use crate::hydrate::{Settings, Shared};
+use crate::hydrate::{HydrationSettings, Shared};
+use crate::identity::Freshness;
 use crate::index::Index;
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::threads::Clock;
 
 pub(super) const OWN: &str = "did:web:appview.example";
 pub(super) const ALICE: &str = "did:plc:alice";
@@ -81,7 +83,7 @@ impl Rights for Flags {
 
 /// A hook that says yes of those named here, and nothing sensible when `down`.
 #[derive(Default)]
-pub(super) struct Door {
+pub(super) struct CommunityHook {
     pub(super) members: Mutex<Vec<String>>,
     /// Everybody is a member.
     pub(super) open: bool,
@@ -89,7 +91,7 @@ pub(super) struct Door {
     pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
-impl MemberHook for Door {
+impl MemberHook for CommunityHook {
     fn ask<'a>(
         &'a self,
         did: &'a Did,
@@ -114,7 +116,7 @@ impl MemberHook for Door {
 /// A community behind that door, whose posts are kept by an index over `store`.
 pub(super) fn community(
     store: &Store,
-    door: &Arc<Door>,
+    door: &Arc<CommunityHook>,
     list: Option<String>,
     posts: usize,
 ) -> (Arc<Community>, Arc<Index>) {
@@ -125,12 +127,12 @@ pub(super) fn community(
 
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.
 #[derive(Default)]
-pub(super) struct Generators {
+pub(super) struct FakeGenerators {
     pub(super) answer: Mutex<Option<(u16, String)>>,
     pub(super) asked: Mutex<Vec<(String, HeaderMap)>>,
 }
 
-impl FeedGenerators for Generators {
+impl FeedGenerators for FakeGenerators {
     fn endpoint<'a>(
         &'a self,
         did: &'a Did,
@@ -180,22 +182,22 @@ impl KeySource for Keys {
         &'a self,
         did: &'a Did,
         fragment: &'a str,
-        fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
-            if fresh {
+            if freshness == Freshness::Fresh {
                 *self.fresh_lookups.lock() += 1;
             }
             if did.as_str() == "did:plc:down" {
-                return Err(KeyError::Unavailable("connection refused".into()));
+                return Err(KeyLookupError::Unavailable("connection refused".into()));
             }
             let known = self.known.lock();
             if !known.keys().any(|id| id.starts_with(did.as_str())) {
-                return Err(KeyError::Unknown);
+                return Err(KeyLookupError::Unknown);
             }
             let (cached, current) =
-                known.get(&format!("{did}#{fragment}")).ok_or(KeyError::NoKey)?;
-            Ok(if fresh { current.clone() } else { cached.clone() })
+                known.get(&format!("{did}#{fragment}")).ok_or(KeyLookupError::NoKey)?;
+            Ok(if freshness == Freshness::Fresh { current.clone() } else { cached.clone() })
         })
     }
 }
@@ -258,7 +260,7 @@ pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
         mod_service: Some(did(MOD)),
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
-    Authenticator::new(config, keys, || NOW * 1000)
+    Authenticator::new(config, keys, Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()))
 }
 
 /// A context over an empty store. Its folder stays until the process ends: the store outlives any guard here.
@@ -266,7 +268,7 @@ pub(super) fn context(keys: Arc<Keys>) -> Arc<AppCtx> {
     let dir = tempfile::tempdir().unwrap().keep();
     let store = Store::open(&dir, 64 << 20).unwrap();
     let (writer, _thread) = Writer::start(store.clone()).unwrap();
-    let settings = Settings::new("https://appview.example");
+    let settings = HydrationSettings::new("https://appview.example");
     let hydration = Arc::new(Shared::new(&store, 100, settings).unwrap());
     context_over(keys, store, writer, hydration, Arc::default())
 }
@@ -277,7 +279,7 @@ pub(super) fn context_over(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
 ) -> Arc<AppCtx> {
     context_with(keys, store, writer, hydration, feeds, None)
 }
@@ -288,7 +290,7 @@ pub(super) fn context_with(
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
-    feeds: Arc<Generators>,
+    feeds: Arc<FakeGenerators>,
     community: Option<Arc<Community>>,
 ) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();
@@ -305,7 +307,7 @@ pub(super) fn context_with(
         on_read: None,
         community,
         auth: authenticator(keys),
-        reads: ReadPool::start(2, 16).unwrap(),
+        reads: read_threads(2).unwrap(),
         identity: ServerIdentity {
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),
@@ -322,7 +324,7 @@ pub(super) fn context_with(
             drafts: 3,
         }),
         client_config: ArcSwap::default(),
-        clock: || NOW * 1000,
+        clock: Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
         status: Box::new(|| json!({ "upstreams": [] })),
         ready: Box::new(|| Ok(())),
     })

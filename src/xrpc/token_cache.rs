@@ -15,14 +15,14 @@ const TOKENS: usize = 8_192;
 const ISSUERS: usize = 8_192;
 /// Forced lookups that one issuer can cause in a window: enough for rotations, too few to flood a directory.
 const FRESH_PER_WINDOW: u32 = 10;
-const WINDOW_MS: u64 = 10_000;
+const WINDOW_MS: i64 = 10_000;
 
 type TokenId = [u8; 32];
 
 /// Verified tokens by SHA-256.
 pub(super) struct TokenCache {
     tokens: Cache<TokenId, Arc<Claims>>,
-    fresh: Cache<Did, (u64, u32)>,
+    fresh: Cache<Did, (i64, u32)>,
     /// Counts calls of `forget`, so that a check that began before one is not remembered after it.
     epoch: AtomicU64,
 }
@@ -60,7 +60,7 @@ impl TokenCache {
     }
 
     /// Whether a fresh lookup is within the issuer's allowance; counts it if so.
-    pub(super) fn allow_fresh(&self, did: &Did, now_ms: u64) -> bool {
+    pub(super) fn allow_fresh(&self, did: &Did, now_ms: i64) -> bool {
         let (start, used) = match self.fresh.get(did) {
             Some((start, used)) if now_ms.saturating_sub(start) < WINDOW_MS => (start, used),
             _ => (now_ms, 0),

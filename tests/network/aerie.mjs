@@ -11,6 +11,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const BINARY =
   process.env.AERIE_BIN ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), 'debug/aerie')
 const ADMIN_PASSWORD = 'admin-pass'
+/** What is waited for comes within the limit where nothing else runs; a busy machine gets so many times as long. */
+const PATIENCE = 4
 export const adminHeaders = { authorization: `Basic ${Buffer.from(`admin:${ADMIN_PASSWORD}`).toString('base64')}` }
 
 // JSON's strings, numbers and arrays are TOML as they stand; its objects are not.
@@ -76,12 +78,12 @@ export async function startAerie(net, { dir = temporaryDir(), change, binary = B
 
   /** Polls until `condition` gives something, and fails with the log when that takes too long. */
   const until = async (what, condition, timeoutMs) => {
-    const end = Date.now() + timeoutMs
+    const end = Date.now() + PATIENCE * timeoutMs
     for (;;) {
       const value = await condition().catch(() => undefined)
       if (value) return value
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`aerie ended before: ${what}\n${lastWords()}`)
-      if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}\n${lastWords()}`)
+      if (Date.now() > end) throw new Error(`not within ${PATIENCE * timeoutMs} ms: ${what}\n${lastWords()}`)
       await sleep(20)
     }
   }

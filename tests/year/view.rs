@@ -6,23 +6,24 @@ use std::time::Duration;
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
-use aerie::hydrate::{Settings, Shared};
-use aerie::identity::Identity;
+use aerie::hydrate::{HydrationSettings, Shared};
+use aerie::identity::{Freshness, Identity};
 use aerie::index::check::{Options, check};
-use aerie::index::held::held_records;
+use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
 use aerie::private::bookmarks;
-use aerie::runtime::{Keeper, Report};
 use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
+use aerie::threads::Clock;
+use aerie::upkeep::{Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
-    self, App, AppCtx, AuthConfig, Authenticator, KeyError, KeySource, Members, Missing,
-    NetFeedGenerators, OnRead, ParsedLabelers, ReadPool, Request, Rights, ServerIdentity,
+    self, App, AppCtx, AuthConfig, Authenticator, FetchRequest, KeyLookupError, KeySource, Members,
+    NetFeedGenerators, OnRead, ParsedLabelers, Request, Rights, ServerIdentity, read_threads,
 };
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::BoxFuture;
@@ -41,7 +42,7 @@ pub(crate) struct View {
     pub(crate) store: Store,
     pub(crate) writer: Writer,
     pub(crate) index: Arc<Index>,
-    keeper: Arc<Keeper>,
+    retention: Arc<Retention>,
     thread: std::thread::JoinHandle<Result<(), StoreError>>,
     config: Config,
     pds: Pds,
@@ -64,15 +65,16 @@ impl View {
         let index = Arc::new(Index::new(&store).unwrap().0.scoped(&store, mode, days).unwrap());
         let stop = CancellationToken::new();
         let (of, to) = (store.clone(), writer.clone());
-        let keeper = Keeper::new(of, to, Arc::clone(&index), &config, &stop).unwrap();
-        Self { mode, store, writer, index, keeper, thread, config, pds, folder }
+        let retention =
+            Retention::new(of, to, Arc::clone(&index), &config, Clock::system(), &stop).unwrap();
+        Self { mode, store, writer, index, retention, thread, config, pds, folder }
     }
 
     /// Ends and starts again.
     pub(crate) async fn restart(self) -> Self {
-        let Self { store, writer, index, keeper, thread, config, pds, folder, .. } = self;
+        let Self { store, writer, index, retention, thread, config, pds, folder, .. } = self;
         writer.stop().await;
-        drop((store, writer, index, keeper));
+        drop((store, writer, index, retention));
         tokio::task::spawn_blocking(|| thread.join().unwrap().unwrap()).await.unwrap();
         Self::open(pds, config, folder)
     }
@@ -175,7 +177,7 @@ impl View {
             let held = held_records(&self.store.snapshot(), actor).unwrap();
             let mut ops = Vec::new();
             for ((collection, rkey), record) in &repo.records {
-                let same = |h: &&aerie::index::held::HeldRecord| {
+                let same = |h: &&aerie::index::repo_contents::HeldRecord| {
                     h.collection == *collection && *h.rkey == **rkey
                 };
                 let held = held.iter().find(same);
@@ -199,8 +201,8 @@ impl View {
     }
 
     /// A run of retention as of `now`.
-    pub(crate) async fn retain(&self, now: i64) -> Report {
-        let report = self.keeper.once(now).await.unwrap();
+    pub(crate) async fn retain(&self, now: i64) -> RetentionReport {
+        let report = self.retention.once(now).await.unwrap();
         assert!(report.error.is_none() && !report.interrupted, "{report:?}");
         report
     }
@@ -276,11 +278,11 @@ fn reference(record: &Record, key: &str) -> Option<String> {
 struct FromNetwork(Arc<View>);
 
 impl OnRead for FromNetwork {
-    fn bring(&self, missing: Vec<Missing>, _within: Duration) -> BoxFuture<'_, bool> {
+    fn bring(&self, missing: Vec<FetchRequest>, _within: Duration) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let mut found = false;
             for missing in missing {
-                if let Missing::Record { repo, collection, rkey, parents } = missing {
+                if let FetchRequest::Record { repo, collection, rkey, parents } = missing {
                     let uri = format!("at://{repo}/{collection}/{rkey}");
                     found |= fetch(&self.0, &uri, parents).await;
                 }
@@ -297,8 +299,8 @@ impl KeySource for Keys {
         &'a self,
         _did: &'a Did,
         _fragment: &'a str,
-        _fresh: bool,
-    ) -> BoxFuture<'a, Result<PublicKey, KeyError>> {
+        _freshness: Freshness,
+    ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
 }
@@ -335,11 +337,11 @@ impl Reading {
     pub(crate) fn new(view: &Arc<View>, fetching: bool) -> Self {
         let key = PrivateKey::generate();
         let (store, config, url) = (view.store.clone(), &view.config, "https://appview.example");
-        let hydration = Arc::new(Shared::new(&store, 4096, Settings::new(url)).unwrap());
+        let hydration = Arc::new(Shared::new(&store, 4096, HydrationSettings::new(url)).unwrap());
         let dialer = Dialer::new(true).unwrap();
         let identity = Identity::new(&config.network, &dialer, url, 16);
         let http = HttpClient::new(&dialer, url);
-        let none = media::Settings {
+        let none = media::MediaSettings {
             cache_path: view.folder.path().join("images"),
             cache_size: 0,
             floor: 0,
@@ -354,14 +356,14 @@ impl Reading {
             mod_service: None,
             admin_passwords: Vec::new(),
         };
-        let clock: xrpc::Clock = || u64::try_from(NOW).unwrap();
+        let clock = Clock::stopped_at(NOW);
         let ctx = AppCtx {
-            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock),
+            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
             media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
             store,
             writer: view.writer.clone(),
             hydration,
-            reads: ReadPool::start(2, 64).unwrap(),
+            reads: read_threads(2).unwrap(),
             members: Arc::new(Nobody),
             rights: Arc::new(Nobody),
             feeds: Arc::new(NetFeedGenerators { identity, http }),

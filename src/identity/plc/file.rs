@@ -33,7 +33,7 @@ const DISORDER_MS: i64 = 60_000;
 
 /// Why a file was not taken in to its end. What came before is in.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub enum PlcFileError {
     /// It cannot be read.
     #[error("{0}: {1}")]
     Read(PathBuf, #[source] io::Error),
@@ -82,8 +82,8 @@ pub struct FileStatus {
 }
 
 /// Where reading begins, and how.
-struct Start {
-    files: Vec<Source>,
+struct FileStart {
+    files: Vec<FileSource>,
     /// Files before this one are done.
     index: usize,
     /// Of that one, so much is done.
@@ -92,7 +92,7 @@ struct Start {
     chain: Chain,
 }
 
-struct Source {
+struct FileSource {
     path: PathBuf,
     /// Stands for the file as it is.
     id: u64,
@@ -111,7 +111,7 @@ enum Chain {
 }
 
 /// Some lines, read.
-struct Piece {
+struct FilePiece {
     path: PathBuf,
     ops: Vec<PlcOp>,
     place: Place,
@@ -123,26 +123,26 @@ impl PlcExport {
     /// end. The status shows how it goes; the following of the directory waits.
     ///
     /// # Errors
-    /// [`FileError::Busy`] at once; everything else comes from the work that is returned.
+    /// [`PlcFileError::Busy`] at once; everything else comes from the work that is returned.
     pub fn import(
         &self,
         files: Vec<PathBuf>,
         partial: bool,
         stop: CancellationToken,
-    ) -> Result<impl Future<Output = Result<FileStatus, FileError>> + Send + 'static, FileError>
+    ) -> Result<impl Future<Output = Result<FileStatus, PlcFileError>> + Send + 'static, PlcFileError>
     {
         let this = self.clone();
         {
             let mut file = this.0.file.lock();
             if file.as_ref().is_some_and(|f| f.running) {
-                return Err(FileError::Busy);
+                return Err(PlcFileError::Busy);
             }
             *file = Some(FileStatus { running: true, ..FileStatus::default() });
         }
         Ok(async move {
             let begun = Instant::now();
             let result = tokio::select! {
-                () = stop.cancelled() => Err(FileError::Stopped),
+                () = stop.cancelled() => Err(PlcFileError::Stopped),
                 result = this.take_in(files, partial, begun) => result,
             };
             this.reads(|f| {
@@ -165,12 +165,12 @@ impl PlcExport {
         files: Vec<PathBuf>,
         partial: bool,
         begun: Instant,
-    ) -> Result<(), FileError> {
+    ) -> Result<(), PlcFileError> {
         let _turn = self.0.turn.lock().await;
         let (store, held) = (self.0.store.clone(), self.0.progress.lock().cursor);
         let chain = if partial { Chain::Broken } else { Chain::Begins(held) };
         let start =
-            blocking(move || Start::find(files, plc::place(&store.snapshot())?, chain)).await?;
+            blocking(move || FileStart::find(files, plc::place(&store.snapshot())?, chain)).await?;
         let before = start.files.iter().take(start.index).map(|f| f.size).sum();
         self.reads(|f| {
             f.size = start.files.iter().map(|f| f.size).sum();
@@ -179,8 +179,8 @@ impl PlcExport {
         let (pieces, to_writer) = flume::bounded(AHEAD);
         let read = Arc::new(AtomicU64::new(before));
         let counted = Arc::clone(&read);
-        let reading = tokio::spawn(blocking(move || Reading { pieces, counted }.run(start)));
-        while let Ok(Piece { path, ops, place, bad }) = to_writer.recv_async().await {
+        let reading = tokio::spawn(blocking(move || FileReading { pieces, counted }.run(start)));
+        while let Ok(FilePiece { path, ops, place, bad }) = to_writer.recv_async().await {
             let batch = Batch { ops, place: Some(Some(place)), ..Batch::default() };
             let changed = self.apply(batch).await?;
             self.reads(|f| {
@@ -190,7 +190,7 @@ impl PlcExport {
             });
         }
         // A panic in it was already reported by the hook.
-        let cursor = reading.await.unwrap_or(Err(FileError::Stopped))?;
+        let cursor = reading.await.unwrap_or(Err(PlcFileError::Stopped))?;
         let covered = cursor.map_or(0, |cursor| cursor.time);
         self.apply(Batch { cursor, covered, place: Some(None), ..Batch::default() }).await?;
         self.reads(|f| (f.followed_from, f.bytes) = (Some(cursor.is_some()), f.size));
@@ -199,16 +199,16 @@ impl PlcExport {
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
-) -> Result<T, FileError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(FileError::Stopped))
+    work: impl FnOnce() -> Result<T, PlcFileError> + Send + 'static,
+) -> Result<T, PlcFileError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(PlcFileError::Stopped))
 }
 
-impl Start {
-    fn find(files: Vec<PathBuf>, place: Option<Place>, chain: Chain) -> Result<Self, FileError> {
+impl FileStart {
+    fn find(files: Vec<PathBuf>, place: Option<Place>, chain: Chain) -> Result<Self, PlcFileError> {
         let source = |path: PathBuf| match identify(&path) {
-            Ok((id, size)) => Ok(Source { path, id, size }),
-            Err(error) => Err(FileError::Read(path, error)),
+            Ok((id, size)) => Ok(FileSource { path, id, size }),
+            Err(error) => Err(PlcFileError::Read(path, error)),
         };
         let files = files.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
         let found = place.and_then(|p| Some((files.iter().position(|f| f.id == p.file)?, p)));
@@ -279,26 +279,26 @@ impl Read for Counted {
 }
 
 /// The thread that reads.
-struct Reading {
-    pieces: flume::Sender<Piece>,
+struct FileReading {
+    pieces: flume::Sender<FilePiece>,
     counted: Arc<AtomicU64>,
 }
 
-impl Reading {
+impl FileReading {
     /// Reads to the end of the last file; gives from where the directory can be followed.
-    fn run(self, start: Start) -> Result<Option<Cursor>, FileError> {
-        let Start { files, index, mut offset, mut lines, mut chain } = start;
+    fn run(self, start: FileStart) -> Result<Option<Cursor>, PlcFileError> {
+        let FileStart { files, index, mut offset, mut lines, mut chain } = start;
         for source in files.into_iter().skip(index) {
             let path = source.path.clone();
             let mut batch =
                 Collected { source, offset, lines, chain, ops: vec![], fresh: 0, bad: 0 };
             let useful = self.file(&mut batch).map_err(|error| match error {
-                Interrupted::Io(error) => FileError::Read(path.clone(), error),
-                Interrupted::Zstd => FileError::Zstd(path.clone()),
-                Interrupted::Gone => FileError::Stopped,
+                Interrupted::Io(error) => PlcFileError::Read(path.clone(), error),
+                Interrupted::Zstd => PlcFileError::Zstd(path.clone()),
+                Interrupted::Gone => PlcFileError::Stopped,
             })?;
             if !useful && offset == 0 {
-                return Err(FileError::Nothing(path));
+                return Err(PlcFileError::Nothing(path));
             }
             (offset, lines, chain) = (0, batch.lines, batch.chain);
         }
@@ -353,7 +353,7 @@ impl Reading {
             lines: batch.lines,
             end: batch.chain.end(),
         };
-        let piece = Piece {
+        let piece = FilePiece {
             path: batch.source.path.clone(),
             ops: std::mem::take(&mut batch.ops),
             place,
@@ -379,7 +379,7 @@ impl From<io::Error> for Interrupted {
 
 /// Lines on their way into a batch.
 struct Collected {
-    source: Source,
+    source: FileSource,
     /// Behind the last line.
     offset: u64,
     lines: u64,

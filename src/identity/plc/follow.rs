@@ -12,12 +12,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Lines, parse};
-use super::{PlcExport, SECOND_MS, SETTLING_MS, now_ms, since_epoch};
+use super::{PlcExport, SECOND_MS, SETTLING_MS};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
 use crate::schema::plc::{Batch, Cursor};
 use crate::store::StoreError;
 use crate::syntax::datetime::format_ms;
 use crate::telemetry::counters::Counters;
+use crate::threads::Backoff;
 
 pub(super) static BAD: Counters = Counters::new("identity.bad-operation");
 static FAILED: Counters = Counters::new("identity.export-failed");
@@ -34,23 +35,23 @@ const LIMITS: StreamLimits = StreamLimits {
 /// How far pages by time overlap: what became visible late, what has the same time, and, where a whole page has one
 /// time, not at all.
 const OVERLAPS: [i64; 3] = [SECOND_MS, 1, 0];
-const LAST_RETRY: Duration = Duration::from_secs(300);
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// How often an export that was read to its end is read again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timing {
+pub(super) struct FollowTiming {
     /// After a page that was not full.
     pub(super) soon: Duration,
     /// After one without news.
     pub(super) idle: Duration,
-    /// After the first failure; then twice as long, and so on.
-    pub(super) retry: Duration,
+    /// After failures in a row.
+    pub(super) retry: Backoff,
 }
 
-pub(super) const TIMING: Timing = Timing {
+pub(super) const TIMING: FollowTiming = FollowTiming {
     soon: Duration::from_secs(1),
     idle: Duration::from_secs(5),
-    retry: Duration::from_secs(1),
+    retry: Backoff::new(Duration::from_secs(1), 2, LONGEST_RETRY),
 };
 
 /// The directory.
@@ -87,7 +88,7 @@ enum PageError {
 
 /// What was read of a page.
 #[derive(Default)]
-struct Page {
+struct ExportPage {
     batch: Batch,
     last: Option<Cursor>,
     lines: usize,
@@ -112,10 +113,10 @@ impl PlcExport {
         self,
         source: PlcSource,
         stop: CancellationToken,
-        timing: Timing,
+        timing: FollowTiming,
     ) {
         *self.0.following.lock() = Some(Follow::default());
-        let (mut retry, mut overlap) = (timing.retry, 0);
+        let (mut retries, mut overlap) = (timing.retry.retries(), 0);
         loop {
             let page = tokio::select! {
                 () = stop.cancelled() => break,
@@ -123,7 +124,7 @@ impl PlcExport {
             };
             let wait = match page {
                 Ok(next) => {
-                    retry = timing.retry;
+                    retries.worked();
                     self.follows(|f| {
                         f.error = None;
                         f.caught_up = matches!(next, Next::End(_));
@@ -144,9 +145,7 @@ impl PlcExport {
                     });
                     tracing::warn!(%error, "PLC export");
                     self.follows(|f| f.error = Some(error.to_string()));
-                    let wait = retry;
-                    retry = (retry * 2).min(LAST_RETRY);
-                    wait
+                    retries.failed()
                 }
             };
             tokio::select! {
@@ -168,15 +167,16 @@ impl PlcExport {
         let host = source.url.split('/').nth(2).unwrap_or_default();
         let permit = source.throttle.acquire(host).await;
         let _turn = self.0.turn.lock().await;
-        let (held, asked) = (self.0.progress.lock().cursor, now_ms());
+        let (held, asked) = (self.0.progress.lock().cursor, self.0.table.clock.now_ms());
         let url = format!("{}/export?count={PAGE}&after={}", source.url, after(held, *overlap));
         let answer = source.http.get_stream(&url, &HeaderMap::new(), &LIMITS).await?;
         permit.observe(answer.status, &answer.headers);
         if answer.status != StatusCode::OK {
             return Err(NetError::Status(answer.status.as_u16()).into());
         }
-        let pace = pace(&answer.headers, since_epoch());
-        let (mut page, mut lines, mut body) = (Page::default(), Lines::default(), answer.body);
+        let pace = pace(&answer.headers, self.0.table.clock.since_epoch());
+        let (mut page, mut lines, mut body) =
+            (ExportPage::default(), Lines::default(), answer.body);
         while let Some(piece) = body.next().await {
             lines.feed(&piece?, |line, _| page.take(line));
         }
@@ -203,7 +203,7 @@ impl PlcExport {
         Ok(if full { Next::More(pace) } else { Next::End(true) })
     }
 
-    async fn enter(&self, page: Page, covered: i64) -> Result<(), StoreError> {
+    async fn enter(&self, page: ExportPage, covered: i64) -> Result<(), StoreError> {
         self.follows(|f| {
             f.operations += page.lines as u64;
             f.bad += page.bad;
@@ -215,7 +215,7 @@ impl PlcExport {
     }
 }
 
-impl Page {
+impl ExportPage {
     fn take(&mut self, line: Option<&[u8]>) {
         if line.is_some_and(<[u8]>::is_empty) {
             return;

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::super::document::{PDS_TYPE, is_endpoint};
+use super::super::document::{FurtherEntries, PDS_TYPE, is_endpoint};
 use crate::crypto::KeyBytes;
 use crate::schema::plc::{Cursor, PlcDocument, PlcOp, PlcState};
 use crate::syntax::{Did, Handle, datetime};
@@ -23,17 +23,6 @@ pub(super) struct Line {
     pub(super) cursor: Cursor,
     /// `None` if it changes nothing: a later operation took it back.
     pub(super) op: Option<PlcOp>,
-}
-
-/// Keys and services of a document beside `#atproto` and `#atproto_pds`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(in super::super) struct More {
-    /// By fragment, as did:key.
-    #[serde(default, rename = "k", skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in super::super) keys: BTreeMap<String, String>,
-    /// By fragment, type and endpoint.
-    #[serde(default, rename = "s", skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in super::super) services: BTreeMap<String, (String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -60,14 +49,14 @@ struct RawOperation {
     #[serde(default)]
     also_known_as: Vec<String>,
     #[serde(default)]
-    services: BTreeMap<String, RawService>,
+    services: BTreeMap<String, RawPlcService>,
     signing_key: Option<String>,
     handle: Option<String>,
     service: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct RawService {
+struct RawPlcService {
     #[serde(rename = "type")]
     kind: String,
     endpoint: String,
@@ -75,7 +64,7 @@ struct RawService {
 
 /// A line that says nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bad {
+pub(super) struct BadLine {
     /// What is wrong with it, to count by.
     pub(super) cause: &'static str,
     /// Its place, if that much can be read.
@@ -98,12 +87,12 @@ impl RawPlace<'_> {
 }
 
 /// Reads a line.
-pub(super) fn parse(line: &[u8]) -> Result<Line, Bad> {
+pub(super) fn parse(line: &[u8]) -> Result<Line, BadLine> {
     let place = || serde_json::from_slice::<RawPlace<'_>>(line).ok()?.cursor();
-    let bad = |cause| Bad { cause, cursor: place() };
+    let bad = |cause| BadLine { cause, cursor: place() };
     let raw: RawLine<'_> = serde_json::from_slice(line).map_err(|_| bad("json"))?;
     let place = RawPlace { created_at: raw.created_at, seq: raw.seq };
-    let cursor = place.cursor().ok_or(Bad { cause: "time", cursor: None })?;
+    let cursor = place.cursor().ok_or(BadLine { cause: "time", cursor: None })?;
     if raw.nullified {
         return Ok(Line { cursor, op: None });
     }
@@ -128,7 +117,7 @@ fn normal(op: RawOperation) -> Option<RawOperation> {
     } else {
         format!("at://{}", handle.replace("http://", "").replace("https://", ""))
     };
-    let pds = RawService { kind: PDS_TYPE.to_owned(), endpoint };
+    let pds = RawPlcService { kind: PDS_TYPE.to_owned(), endpoint };
     Some(RawOperation {
         kind: op.kind,
         verification_methods: BTreeMap::from([("atproto".to_owned(), key)]),
@@ -147,7 +136,7 @@ fn document(mut op: RawOperation) -> PlcState {
     let pds = pds.map(|pds| pds.endpoint.trim_end_matches('/').to_owned());
     let alias = op.also_known_as.iter().find_map(|alias| alias.strip_prefix("at://"));
     let services = op.services.into_iter().map(|(id, s)| (id, (s.kind, s.endpoint)));
-    let more = More { keys: op.verification_methods, services: services.collect() };
+    let more = FurtherEntries { keys: op.verification_methods, services: services.collect() };
     let more = if more.keys.is_empty() && more.services.is_empty() {
         Vec::new()
     } else {
@@ -210,7 +199,7 @@ mod tests {
 
     const DID: &str = "did:plc:z72i7hdynmk6r22z27h6tvur";
 
-    fn line(operation: &Value, more: &Value) -> Result<Line, Bad> {
+    fn line(operation: &Value, more: &Value) -> Result<Line, BadLine> {
         let mut line = json!({
             "did": DID, "operation": operation, "cid": "bafyreia", "createdAt": "2023-05-01T10:00:00.123Z",
         });
@@ -297,10 +286,18 @@ mod tests {
             (tombstone.clone(), json!({ "createdAt": "1969-01-01T00:00:00Z" }), "time", None),
             (tombstone, json!({ "createdAt": 7 }), "json", None),
         ] {
-            assert_eq!(line(&operation, &more), Err(Bad { cause, cursor }), "{operation} {more}");
+            assert_eq!(
+                line(&operation, &more),
+                Err(BadLine { cause, cursor }),
+                "{operation} {more}"
+            );
         }
         for text in ["", "[]", "{", "null", "<html>"] {
-            assert_eq!(parse(text.as_bytes()), Err(Bad { cause: "json", cursor: None }), "{text}");
+            assert_eq!(
+                parse(text.as_bytes()),
+                Err(BadLine { cause: "json", cursor: None }),
+                "{text}"
+            );
         }
     }
 

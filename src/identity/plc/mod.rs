@@ -19,21 +19,20 @@ mod follow;
 mod line;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::schema::Rows;
 
-pub use file::{FileError, FileStatus};
+pub use file::{FileStatus, PlcFileError};
 pub use follow::{Follow, PlcSource};
-pub(super) use line::More;
 
 use super::{DidDoc, Freshness, IdentityError};
 use crate::schema::plc::{self, Applied, Batch, PlcState, Progress};
 use crate::store::{Reader as _, Snapshot, Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::threads::Clock;
 use crate::work::recheck::{self, Due};
 
 const SECOND_MS: i64 = 1000;
@@ -48,6 +47,7 @@ const MAX_DOUBTS: usize = 200_000;
 /// What operations said, as documents. Knows how up to date that is, and which of it is in doubt.
 pub struct PlcTable {
     store: Store,
+    clock: Clock,
     /// Everything that the directory took before this is in.
     covered: AtomicI64,
     doubts: Mutex<Doubts>,
@@ -62,26 +62,28 @@ struct Doubts {
 
 impl PlcTable {
     /// The rows of a store about `directory`.
-    pub fn load(store: Store, directory: &str) -> Result<Self, StoreError> {
+    pub fn load(store: Store, directory: &str, clock: Clock) -> Result<Self, StoreError> {
+        let now = clock.now_ms();
         let snapshot = store.snapshot();
         let covered = plc::progress(&snapshot, directory)?.covered;
         let mut doubts = Doubts::default();
         for (actor, due) in recheck::dues(&snapshot)? {
             if due == Due::Identity {
-                doubts.by_did.extend(Did::parse(&snapshot.did(actor)?).ok().zip(Some(now_ms())));
+                doubts.by_did.extend(Did::parse(&snapshot.did(actor)?).ok().zip(Some(now)));
             }
         }
-        Ok(Self { store, covered: AtomicI64::new(covered), doubts: Mutex::new(doubts) })
+        Ok(Self { store, clock, covered: AtomicI64::new(covered), doubts: Mutex::new(doubts) })
     }
 
     /// Somebody says that the document changed, or may have.
     pub(super) fn doubt(&self, did: &Did) {
+        let now = self.clock.now_ms();
         let mut doubts = self.doubts.lock();
         if doubts.by_did.len() >= MAX_DOUBTS {
             doubts.by_did.clear();
-            doubts.all = now_ms();
+            doubts.all = now;
         }
-        doubts.by_did.insert(did.clone(), now_ms());
+        doubts.by_did.insert(did.clone(), now);
     }
 
     /// Everything that the directory took before `time` is in.
@@ -118,7 +120,8 @@ impl PlcTable {
             Freshness::Fresh => return None,
         };
         let covered = self.covered.load(Ordering::Acquire);
-        if did.starts_with("did:web:") || now_ms().saturating_sub(covered) > oldest {
+        let now = self.clock.now_ms();
+        if did.starts_with("did:web:") || now.saturating_sub(covered) > oldest {
             return None;
         }
         let doubts = self.doubts.lock();
@@ -138,9 +141,9 @@ pub type Outdated = Box<dyn Fn(&Did) + Send + Sync>;
 
 /// The way of operations into the store: from the directory, or from files. Cheap to clone.
 #[derive(Clone)]
-pub struct PlcExport(Arc<Inner>);
+pub struct PlcExport(Arc<PlcInner>);
 
-struct Inner {
+struct PlcInner {
     directory: String,
     store: Store,
     writer: Writer,
@@ -185,7 +188,7 @@ impl PlcExport {
         outdated: Outdated,
     ) -> Result<Self, StoreError> {
         let progress = plc::progress(&table.store.snapshot(), directory)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(PlcInner {
             directory: directory.to_owned(),
             store: table.store.clone(),
             writer,
@@ -203,7 +206,8 @@ impl PlcExport {
     pub fn status(&self) -> PlcStatus {
         let p = self.0.progress.lock().clone();
         let covered = self.0.table.covered.load(Ordering::Acquire);
-        let age = u64::try_from(now_ms().saturating_sub(covered)).unwrap_or(0) / 1000;
+        let now = self.0.table.clock.now_ms();
+        let age = u64::try_from(now.saturating_sub(covered)).unwrap_or(0) / 1000;
         PlcStatus {
             directory: p.directory,
             dids: p.dids,
@@ -236,16 +240,6 @@ impl PlcExport {
         }
         Ok(changed)
     }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

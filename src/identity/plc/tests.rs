@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,8 +11,8 @@ use http::Response;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::file::FileError;
-use super::follow::Timing;
+use super::file::PlcFileError;
+use super::follow::FollowTiming;
 use super::*;
 use crate::config::Network;
 use crate::crypto::PrivateKey;
@@ -23,13 +24,14 @@ use crate::schema::plc::{Cursor, PlcOp};
 use crate::schema::rows::{IdentityRow, identity_key};
 use crate::store::Ks;
 use crate::syntax::datetime::{format_ms, normalize_ms};
+use crate::threads::Backoff;
 use crate::work::recheck;
 
 const START: i64 = 1_700_000_000_000;
-const FAST: Timing = Timing {
+const FAST: FollowTiming = FollowTiming {
     soon: Duration::from_millis(2),
     idle: Duration::from_millis(5),
-    retry: Duration::from_millis(5),
+    retry: Backoff::new(Duration::from_millis(5), 2, Duration::from_secs(300)),
 };
 
 fn did(n: usize) -> Did {
@@ -118,7 +120,7 @@ impl World {
         let network = Network { plc_url: url.clone(), ..Network::default() };
         let dialer = Dialer::new(false).unwrap();
         let identity = Identity::new(&network, &dialer, "https://appview.example", 100);
-        let table = Arc::new(PlcTable::load(store.clone(), &url).unwrap());
+        let table = Arc::new(PlcTable::load(store.clone(), &url, Clock::system()).unwrap());
         identity.look_in(Arc::clone(&table));
         let outdated = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&outdated);
@@ -169,14 +171,14 @@ impl World {
         path
     }
 
-    async fn import(&self, files: &[&Path], partial: bool) -> Result<FileStatus, FileError> {
+    async fn import(&self, files: &[&Path], partial: bool) -> Result<FileStatus, PlcFileError> {
         let files = files.iter().map(|path| path.to_path_buf()).collect();
         self.export.import(files, partial, CancellationToken::new())?.await
     }
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..4000 {
+    for _ in 0..30_000 {
         if done() {
             return;
         }
@@ -312,7 +314,7 @@ async fn nobody_is_asked_for_what_is_known() {
     huge["operation"]["services"]["x"] = json!({ "type": "x", "endpoint": "x".repeat(5000) });
     w.add([full, tombstone(2, START), huge, line(4, START, 4)]);
     w.follow().await;
-    w.table.covers(now_ms());
+    w.table.covers(Clock::system().now_ms());
     let document = json!({
         "id": did(1).as_str(), "alsoKnownAs": ["at://h1.example"],
         "verificationMethod": [
@@ -351,12 +353,12 @@ async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
             .await
             .unwrap()
     };
-    let now = now_ms();
+    let now = Clock::system().now_ms();
     w.table.covers(now - 100);
     assert!(is_known(1).await && is_known(2).await);
     w.identity.invalidate(&did(1));
     assert!(!is_known(1).await && is_known(2).await, "an #identity");
-    w.table.covers(now_ms() + 1);
+    w.table.covers(Clock::system().now_ms() + 1);
     assert!(is_known(1).await, "the export is past it");
     assert!(w.table.doubts.lock().by_did.is_empty());
     let row = IdentityRow { checked: now + 100_000, ..IdentityRow::default() };
@@ -370,15 +372,15 @@ async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
     read.await.unwrap();
     assert!(!is_known(3).await, "its document was read since");
     // What an earlier process was told and did not look into.
-    let old = PlcTable::load(w.store.clone(), &w.export.0.directory).unwrap();
+    let old = PlcTable::load(w.store.clone(), &w.export.0.directory, Clock::system()).unwrap();
     old.covered.store(now, Ordering::SeqCst);
     assert_eq!(old.trusted(&did(4), Freshness::Cached), None);
     for (age, cached, recent) in [(0, true, true), (120, true, false), (3700, false, false)] {
-        old.covered.store(now_ms() - age * 1000, Ordering::SeqCst);
+        old.covered.store(Clock::system().now_ms() - age * 1000, Ordering::SeqCst);
         assert_eq!(old.trusted(&did(1), Freshness::Cached).is_some(), cached, "{age}");
         assert_eq!(old.trusted(&did(1), Freshness::Recent).is_some(), recent, "{age}");
     }
-    old.covers(now_ms());
+    old.covers(Clock::system().now_ms());
     assert_eq!(old.trusted(&Did::parse("did:web:x.example").unwrap(), Freshness::Cached), None);
 }
 
@@ -461,10 +463,10 @@ async fn an_interrupted_file_goes_on_where_it_was() {
     let stop = CancellationToken::new();
     let work = tokio::spawn(w.export.import(vec![path.clone()], false, stop.clone()).unwrap());
     let busy = w.export.import(vec![path.clone()], false, stop.clone());
-    assert!(matches!(busy.err(), Some(FileError::Busy)));
+    assert!(matches!(busy.err(), Some(PlcFileError::Busy)));
     until("a batch", || w.export.status().file.is_some_and(|f| f.lines >= 2000)).await;
     stop.cancel();
-    assert!(matches!(work.await.unwrap(), Err(FileError::Stopped)));
+    assert!(matches!(work.await.unwrap(), Err(PlcFileError::Stopped)));
     // Whatever waits in the writer's queue is done when this is.
     w.put(vec![]).await;
     let place = plc::place(&w.store.snapshot()).unwrap().unwrap();

@@ -1,11 +1,15 @@
 //! Edges from both sides: `edge_fwd` has what its actor wrote, `edge_rev` who is a fan of what.
 
-use super::super::fans::{ORDERED_FROM, counter, order_all, ordered_bit};
-use super::super::fields;
+use super::super::names::Known;
+use super::super::records::via_repost;
+use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};
 use super::{Check, edge_kind, lenient};
+use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rebuild::edge_record;
-use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, FeedRow, duplicate_key, fan_key};
+use crate::schema::rows::{
+    Counter, EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, duplicate_key, fan_key, order_via_key,
+};
 use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, StoreError};
 
@@ -69,8 +73,11 @@ impl Check<'_> {
     fn edge(&mut self, kind: EdgeKind, id: RecordId, edge: &EdgeRow) -> Result<bool, StoreError> {
         let wins = self.linked(kind, edge.target, id.actor, id, edge.sort_ms(id.rkey))?;
         if edge.kept {
-            let row = lenient(self.s.record(id))?;
-            self.expect(row.is_some_and(|r| r.valid), "edge-without-record", |t| t.record_name(id));
+            let row = lenient(self.s.record(id))?.filter(|row| row.valid);
+            self.expect(row.is_some(), "edge-without-record", |t| t.record_name(id));
+            if let Some(row) = row.filter(|_| wins) {
+                self.via(kind, id, edge, &row)?;
+            }
         }
         if kind == EdgeKind::Repost
             && let Target::Post(post) = edge.target
@@ -85,6 +92,27 @@ impl Check<'_> {
             );
         }
         Ok(wins)
+    }
+
+    /// An edge that came through a repost is listed under it, unless it was a duplicate when it came.
+    fn via(
+        &mut self,
+        kind: EdgeKind,
+        id: RecordId,
+        edge: &EdgeRow,
+        row: &RecordRow,
+    ) -> Result<(), StoreError> {
+        // What does not unpack is counted where records are read.
+        let value = lenient(self.s.unpack(&row.packed).map(Some))?;
+        let uri = value.as_ref().and_then(|value| fields::ref_uri(value, "via"));
+        let Some(repost) = via_repost(&mut Known(self.s), uri)? else { return Ok(()) };
+        if lenient(self.s.fan(kind, edge.target, id.actor))?.is_some_and(|fan| fan.promoted) {
+            return Ok(());
+        }
+        let key = order_via_key(repost, edge.sort_ms(id.rkey), kind, id.actor, id.rkey);
+        let listed = self.s.has(Ks::Order, &key)?;
+        self.expect(listed, "edge-without-via-row", |t| t.record_name(id));
+        Ok(())
     }
 
     /// A record on a target makes `fan` a fan, or waits as a duplicate; says which.
@@ -166,8 +194,8 @@ impl Check<'_> {
     /// The end of a group.
     fn fans(&mut self, group: Option<Fans>) -> Result<(), StoreError> {
         let Some(Fans { kind, target, count, ordered, .. }) = group else { return Ok(()) };
-        let Some((slot, may_be_ordered)) = counter(kind) else { return Ok(()) };
-        self.counter(target, slot, count)?;
+        let Some((counter, may_be_ordered)) = counter_of(kind) else { return Ok(()) };
+        self.counter(target, counter, count)?;
         if may_be_ordered && count > ORDERED_FROM && !ordered {
             self.found("fans-not-ordered", self.name(target));
             self.fix(move |tx| order_all(tx, kind, target))?;

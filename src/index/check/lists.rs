@@ -1,9 +1,9 @@
 //! Lists in order of time: replies, quotes, mentions, items, the fans of the popular, and feeds.
 
-use super::super::fans::ordered_bit;
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;
+use super::super::reverse_edges::ordered_bit;
 use super::{Check, edge_kind, lenient};
 use crate::private::community;
 use crate::schema::bytes::ByteReader;

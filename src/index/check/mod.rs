@@ -5,8 +5,8 @@
 //! what it is counted for, so a group is held at a time and memory does not grow with the store; only the accounts
 //! that joined through starter packs are added up in a map by pack. It reads one snapshot and knows no time.
 //!
-//! Repair rewrites what follows from other rows and has no other witness: counters, and the fans of the popular in
-//! order of time. Anything else points at damage that only a new fetch of the repo can undo.
+//! Repair rewrites what follows from other rows and has no other witness: counters, the fans of the popular in order of
+//! time, the kinds of records an account tells of, and the row of an older version of a post. Anything else points at damage that only a new fetch of the repo can undo.
 
 mod edges;
 mod lists;

@@ -6,7 +6,7 @@ use super::super::names::Known;
 use super::super::{gates, posts, records};
 use super::{Check, lenient};
 use crate::schema::rows::{
-    Counter, EdgeKind, FeedRow, PostRow, RecordRow, order_item_key, order_joined_key,
+    Counter, EdgeKind, FeedRow, PostRow, RecordRow, fwd_key, order_item_key, order_joined_key,
     order_post_key, post_flags as f,
 };
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Rows, Target, collections as c};
@@ -116,6 +116,7 @@ impl Check<'_> {
                 }
             }
             let Some(row) = row else { return Ok(None) };
+            this.held_once(id, &row)?;
             let value = this.value(Target::of(id), &row.packed, &row.cid, rows)?;
             if let Some(value) = value
                 && row.valid
@@ -125,6 +126,26 @@ impl Check<'_> {
             Ok(Some(()))
         })?;
         self.records_of(group)
+    }
+
+    /// One row a record: a post or an edge has one here only if it broke its lexicon or cannot be rebuilt, and then none
+    /// or one that says so where others of its kind are. What is there is newer.
+    fn held_once(&mut self, id: RecordId, row: &RecordRow) -> Result<(), StoreError> {
+        let post = posts::post_id(id).to_bytes();
+        if id.coll == c::POST && self.s.has(Ks::Post, &post)? {
+            self.found("record-twice", self.record_name(id));
+            return self.fix(move |tx| {
+                if tx.has(Ks::Post, &post)? {
+                    tx.del(Ks::Record, &id.to_bytes());
+                }
+                Ok(())
+            });
+        }
+        if let Some(kind) = EdgeKind::compact(id.coll).filter(|_| !row.valid) {
+            let edge = self.s.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey))?;
+            self.expect(!edge, "record-twice", |t| t.record_name(id));
+        }
+        Ok(())
     }
 
     fn records_of(&mut self, group: Option<(ActorId, CollId, u64)>) -> Result<(), StoreError> {

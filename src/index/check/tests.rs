@@ -2,7 +2,7 @@
 
 use ipld_core::ipld::Ipld;
 
-use super::super::fans::ORDERED_FROM;
+use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
 use crate::private::{bookmarks, community, drafts, subscriptions};
@@ -210,6 +210,14 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Actor, &handle_key("b.example"), &a.0.to_be_bytes()), &["handle-without-account"]),
         (untold(b), &["record-untold"]),
         (untold(cc), &["record-untold"]),
+        (
+            Box::new(move |tx| {
+                let packed = tx.pack(&map([("text", text("old"))])).unwrap();
+                let row = RecordRow { cid: [7; 32], indexed: NOW, sort: NOW, valid: false, packed };
+                tx.put(Ks::Record, &p.record().to_bytes(), &row.encode());
+            }),
+            &["record-differs-from-cid", "record-twice"],
+        ),
         (del(Ks::Names, &[&b"D"[..], &cc.0.to_be_bytes()].concat()), &["name-one-way"]),
         (put(Ks::Private, b"m1", b""), &["undecodable"]),
         (put(Ks::Meta, b"u1", b""), &["undecodable"]),
@@ -383,7 +391,9 @@ async fn each_damage_is_found_as_what_it_is_and_counters_are_repaired() {
         }
         // Whatever waits in the writer's queue is done when this is.
         change(&w, |_| ()).await;
-        let mends = |kind: &&&str| kind.starts_with("count") || **kind == "record-untold";
+        let mends = |kind: &&&str| {
+            kind.starts_with("count") || ["record-untold", "record-twice"].contains(*kind)
+        };
         let counts = |r: &Report| kinds(r).iter().filter(mends).count();
         let again = run(&w, &FULL);
         assert_eq!(counts(&again), 0, "damage {i}: {:#?}", again.findings);

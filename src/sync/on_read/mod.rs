@@ -32,6 +32,7 @@ use crate::identity::Identity;
 use crate::net::{HostThrottle, HttpClient};
 use crate::store::Store;
 use crate::telemetry::counters::Counters;
+use crate::threads::Clock;
 
 /// What became of what was wanted.
 static OUTCOMES: Counters = Counters::new("sync.on-read");
@@ -106,6 +107,7 @@ struct Inner {
     ledger: Ledger,
     throttle: HostThrottle,
     slots: Semaphore,
+    clock: Clock,
 }
 
 impl OnRead {
@@ -123,8 +125,9 @@ impl OnRead {
             store,
             sink,
             ledger: Ledger::default(),
-            throttle: HostThrottle::new(PER_HOST),
+            throttle: HostThrottle::new(PER_HOST, Clock::system()),
             slots: Semaphore::new(REQUESTS),
+            clock: Clock::system(),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! One thing from its PDS into the index.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::ipld::Ipld;
@@ -15,7 +15,7 @@ use crate::repo::VerifyError;
 use crate::repo::proof::{MAX_PROOF_LEN, verify_proof};
 use crate::schema::{RecordId, Rows, collections as c, rebuild};
 use crate::store::{Reader as _, StoreError};
-use crate::sync::fetch::{FetchError, home_in, now_ms, refusal};
+use crate::sync::fetch::{FetchError, home_in, refusal};
 use crate::sync::import::put;
 use crate::syntax::{AtUriRef, Did, Handle, Tid, cid, is_nsid, is_rkey};
 
@@ -209,7 +209,8 @@ async fn prove(
         let home = home_in(&doc).map_err(|error| Outcome::Absent(error.cause()))?;
         let body = ask(on_read, &home.pds, did, collection, rkey).await?;
         let (did, path) = (did.clone(), format!("{collection}/{rkey}"));
-        let check = move || check(body, &did, &path, &home.key);
+        let now_us = on_read.0.clock.now_us();
+        let check = move || check(body, &did, &path, &home.key, now_us);
         let checked = tokio::task::spawn_blocking(check).await;
         match checked.map_err(|_| Outcome::Failed("panic"))? {
             // Its document may have been renewed since we read it.
@@ -227,9 +228,8 @@ fn check(
     did: &Did,
     path: &str,
     key: &PublicKey,
+    now_us: u64,
 ) -> Result<(Tid, Option<Op>), VerifyError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
     let proven = verify_proof(body, did, path, key, now_us)?;
     // What is no record by its encoding is none.
     let op = proven.record.and_then(|(cid, bytes)| put(path, cid::digest(&cid)?, &bytes, false));
@@ -283,7 +283,7 @@ async fn ask(
 }
 
 async fn apply(on_read: &OnRead, did: &Did, bodies: Vec<Body>) -> Result<Outcome, Failure> {
-    let time = now_ms();
+    let time = on_read.0.clock.now_ms();
     let event = |body| Event::found_here(did.clone(), time, body);
     let events = bodies.into_iter().map(event).collect();
     let applied = on_read.0.sink.apply_parts(did.clone(), events).await;

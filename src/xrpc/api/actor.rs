@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::hydrate::ShownAccounts;
 use crate::view::actor::{ProfileView, profile_detailed};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
@@ -15,7 +16,7 @@ pub(crate) fn get_profile(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError>
 
     let h = session.hydrator();
     let mut state = h.state();
-    h.profiles_detailed(&mut state, &[id], true)?;
+    h.profiles_detailed(&mut state, &[id], ShownAccounts::All)?;
 
     let profile = profile_detailed(&state, id).ok_or_else(not_found)?;
     if !session.ctx.include_takedowns {
@@ -44,7 +45,7 @@ pub(crate) fn get_profiles(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
 
     let h = session.hydrator();
     let mut state = h.state();
-    h.profiles_detailed(&mut state, &ids, false)?;
+    h.profiles_detailed(&mut state, &ids, ShownAccounts::Hosted)?;
 
     let profiles = ids.iter().filter_map(|id| profile_detailed(&state, *id)).collect();
     Ok(session.reply(&Profiles { profiles })?.with_repo_rev(session.repo_rev()?.as_deref()))

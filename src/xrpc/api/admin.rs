@@ -70,7 +70,7 @@ pub(crate) async fn update_subject_status(
         let applied = asked.get("applied").and_then(Value::as_bool).unwrap_or(false);
         let reference = asked.get("ref").and_then(Value::as_str).filter(|text| !text.is_empty());
         let takedown = applied.then(|| Takedown {
-            at: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+            at: app.clock.now_ms(),
             reference: reference.unwrap_or(UNNAMED).to_owned(),
         });
         apply(&app, &subject, takedown).await?;

@@ -18,13 +18,13 @@ pub(crate) fn get_config(app: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
 }
 
 #[derive(Serialize)]
-struct Answer {
-    state: State,
+struct AgeAssuranceOutput {
+    state: AgeAssuranceState,
     metadata: Metadata,
 }
 
 #[derive(Serialize)]
-struct State {
+struct AgeAssuranceState {
     status: &'static str,
     access: &'static str,
 }
@@ -51,8 +51,8 @@ pub(crate) fn get_state(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let (status, access) =
         if assured(app, call)? { ("assured", "full") } else { ("unknown", "unknown") };
     let account_created_at = viewer.and_then(|actor| actor.created).map(Time);
-    Reply::json(&Answer {
-        state: State { status, access },
+    Reply::json(&AgeAssuranceOutput {
+        state: AgeAssuranceState { status, access },
         metadata: Metadata { account_created_at },
     })
 }

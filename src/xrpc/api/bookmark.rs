@@ -36,7 +36,7 @@ fn subject(call: &Call) -> Result<String, XrpcError> {
 pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let (uri, cid) = (subject(&call)?, text(&call, "cid").to_owned());
-    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let at = app.clock.now_ms();
     let made = app
         .writer
         .durable(move |tx| {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::feed::{feed_page, reply_feed, unhidden};
-use crate::hydrate::post::{Post, PostState};
+use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::private::community::NewPost;
 use crate::private::{self, community as posts};
@@ -85,7 +85,7 @@ fn not_found() -> XrpcError {
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct PostOutput<'a> {
     post: PostView<'a>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn get_community_post(app: Arc<AppCtx>, call: Call) -> Result<R
         session.hydrator().posts(&mut state, &[post])?;
         let shown = !state.base.viewer_block_exists(post.author);
         let view = state.post_view(post, 0).filter(|_| shown).ok_or_else(not_found)?;
-        session.reply(&Found { post: view })
+        session.reply(&PostOutput { post: view })
     })
     .await
 }
@@ -143,7 +143,7 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     let uri = format!("at://{author}/community.blacksky.feed.post/{}", text("rkey"));
     let reads = Arc::clone(&app);
     app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let kept = app.writer.durable(move |tx| {
         let Some(id) = id(tx.intern_actor(&author)?) else { return Ok(false) };
         let most = community.most_posts;
@@ -214,7 +214,7 @@ fn may_reply(state: &PostState, root: &Post, parent: &Post) -> Result<(), XrpcEr
 }
 
 #[derive(Serialize)]
-struct Done {}
+struct DeletePostOutput {}
 
 /// `community.blacksky.feed.deletePost`: for who left the community too.
 pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
@@ -231,7 +231,7 @@ pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
         }
     });
     match deleted.await? {
-        true => Reply::json(&Done {}),
+        true => Reply::json(&DeletePostOutput {}),
         false => Err(XrpcError::named("PostNotFound", "Post not found or not owned by requester")),
     }
 }

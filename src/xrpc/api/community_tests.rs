@@ -12,13 +12,12 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, Target};
 use crate::index::Index;
 use crate::repo::dag_cbor;
-use crate::schema::Rows;
 use crate::schema::rows::{EdgeKind, RecordRow, notif_prefix};
-use crate::schema::{RecordId, collections};
+use crate::schema::{RecordId, Rows, collections};
 use crate::store::{Ks, Reader};
 use crate::syntax::{Did, Tid, cid, datetime};
 use crate::xrpc::XrpcError;
-use crate::xrpc::testing::{Door, community};
+use crate::xrpc::testing::{CommunityHook, community};
 
 const FEED: &str = "community.blacksky.feed";
 const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
@@ -31,7 +30,7 @@ fn error(result: Result<Value, XrpcError>) -> String {
 /// A server whose community is behind a door that is open to these accounts.
 struct Bench {
     s: Server,
-    door: Arc<Door>,
+    door: Arc<CommunityHook>,
     index: Arc<Index>,
 }
 
@@ -39,7 +38,7 @@ impl Bench {
     fn new<const N: usize>(names: [&str; N]) -> (Self, [ActorId; N]) {
         let fixture = Fixture::new();
         let ids = names.map(|name| fixture.account(name));
-        let door = Arc::new(Door::default());
+        let door = Arc::new(CommunityHook::default());
         *door.members.lock() = names.map(|name| format!("did:plc:{name}")).to_vec();
         let (community, index) = community(&fixture.store, &door, None, 20);
         let s = Server::with(fixture, Some(community));
@@ -174,7 +173,7 @@ fn members_are_those_on_the_list_or_of_whom_the_hook_says_so() {
         ["owner", "listed", "hooked", "stranger", "unlucky"].map(|name| f.account(name));
     let list = f.list(owner, "3kaaaaaaaaa2a", CURATELIST, &[listed]);
     let uri = f.snapshot().uri(list).unwrap();
-    let door = Arc::new(Door::default());
+    let door = Arc::new(CommunityHook::default());
     *door.members.lock() = vec!["did:plc:hooked".to_owned(), "did:plc:unlucky".to_owned()];
     let community = community(&f.store, &door, Some(uri), 20).0;
     let s = Server::with(f, Some(community));

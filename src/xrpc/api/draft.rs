@@ -16,7 +16,7 @@ use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 fn now(app: &AppCtx) -> i64 {
-    i64::try_from((app.clock)()).unwrap_or(i64::MAX)
+    app.clock.now_ms()
 }
 
 /// The draft in the input or in a part of it, as it is kept.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::hydrate::{Json, Record};
-use crate::view::site::{Overlay, overlay};
+use crate::hydrate::{Json, ShownRecord};
+use crate::view::site::{SiteOverlay, overlay};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -11,7 +11,7 @@ use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 #[serde(rename_all = "camelCase")]
 struct Link<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    view: Option<View<'a>>,
+    view: Option<EmbedViewOutput<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     associated_refs: Option<Vec<Ref>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,7 @@ struct Link<'a> {
 }
 
 #[derive(Serialize)]
-struct View<'a> {
+struct EmbedViewOutput<'a> {
     #[serde(rename = "$type")]
     tag: &'static str,
     external: External<'a>,
@@ -29,7 +29,7 @@ struct View<'a> {
 #[serde(rename_all = "camelCase")]
 struct External<'a> {
     #[serde(flatten)]
-    overlay: Overlay,
+    overlay: SiteOverlay,
     uri: &'a str,
     associated_refs: Vec<Ref>,
 }
@@ -43,7 +43,7 @@ struct Ref {
 }
 
 impl Ref {
-    fn to(record: &Record) -> Self {
+    fn to(record: &ShownRecord) -> Self {
         let (uri, cid) = (record.uri.to_string(), record.cid.clone());
         Self { tag: "com.atproto.repo.strongRef", uri, cid }
     }
@@ -60,11 +60,11 @@ pub(crate) fn get_embed_external_view(app: &AppCtx, call: &Call) -> Result<Reply
     let Some(overlay) = overlay(&state, pair, url) else { return session.reply(&Link::default()) };
 
     let records = [pair.document, pair.publication].into_iter().flatten();
-    let records: Vec<&Record> = records.filter_map(|id| state.record(id)).collect();
+    let records: Vec<&ShownRecord> = records.filter_map(|id| state.record(id)).collect();
     let refs: Vec<Ref> = records.iter().map(|record| Ref::to(record)).collect();
     let external = External { overlay, uri: url, associated_refs: refs.clone() };
     session.reply(&Link {
-        view: Some(View { tag: "app.bsky.embed.external#view", external }),
+        view: Some(EmbedViewOutput { tag: "app.bsky.embed.external#view", external }),
         associated_refs: Some(refs),
         associated_records: Some(records.iter().map(|record| record.value.clone()).collect()),
     })

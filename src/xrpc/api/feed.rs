@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::page::{Cursor, Fetched, fill, limit, once};
+use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::feed::{FeedFilter, SelfThreads};
 use crate::hydrate::page::{Page, TimeCursor};
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
 use crate::schema::rows::EdgeKind;
@@ -22,7 +22,7 @@ use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 #[derive(Serialize)]
-pub(super) struct Feed<'a> {
+pub(super) struct FeedOutput<'a> {
     pub(super) feed: Vec<FeedViewPost<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
@@ -39,36 +39,38 @@ pub(super) fn feed_page(
         bool,
     ) -> Result<Page<FeedItem>, XrpcError>,
     mut keep: impl FnMut(&mut PostState, Vec<FeedItem>) -> Result<Vec<FeedItem>, XrpcError>,
-) -> Result<(PostState, Fetched<FeedItem>), XrpcError> {
+) -> Result<(PostState, FetchedPage<FeedItem>), XrpcError> {
     let h = session.hydrator();
     let mut state = PostState::new(&h);
     let mut first = true;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let CursorParam::From(cursor) = CursorParam::parse(cursor)? else {
+            return Ok(FetchedPage::empty());
+        };
         let page = skeleton(&h, cursor.as_ref(), limit, first && cursor.is_none())?;
         first = false;
         h.feed_items(&mut state, &page.items)?;
-        wish_items(session, call, &state, &page.items)?;
+        request_items(session, call, &state, &page.items)?;
         let mut items = keep(&mut state, page.items)?;
         items.retain(|item| state.has_feed_view(item));
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
     Ok((state, page))
 }
 
-/// Wishes for what the store lacks of a feed: the posts themselves, reposted ones as a rule, what is above replies, and
+/// Requests what the store lacks of a feed: the posts themselves, reposted ones as a rule, what is above replies, and
 /// what any of these quote.
-fn wish_items(
+fn request_items(
     session: &Session,
     call: &Call,
     state: &PostState,
     items: &[FeedItem],
 ) -> Result<(), XrpcError> {
     for item in items {
-        session.wish_shown(call, state, item.post, 1)?;
+        session.request_shown(call, state, item.post, 1)?;
         let reply = state.post(item.post).filter(|post| post.record.reply.is_some());
         for above in reply.into_iter().flat_map(|post| [post.parent(), post.root()]).flatten() {
-            session.wish_shown(call, state, above, 0)?;
+            session.request_shown(call, state, above, 0)?;
         }
     }
     Ok(())
@@ -77,10 +79,10 @@ fn wish_items(
 pub(super) fn reply_feed(
     session: &Session,
     state: &PostState,
-    page: Fetched<FeedItem>,
+    page: FetchedPage<FeedItem>,
 ) -> Result<Reply, XrpcError> {
     let feed = page.items.iter().filter_map(|item| state.feed_view(item)).collect();
-    session.reply(&Feed { feed, cursor: page.cursor })
+    session.reply(&FeedOutput { feed, cursor: page.cursor })
 }
 
 fn with_rev(session: &Session, reply: Reply) -> Result<Reply, XrpcError> {
@@ -240,7 +242,7 @@ pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         match session.snapshot.target(uri)? {
             Some(Target::Post(id)) if !ids.contains(&id) => ids.push(id),
             Some(_) => {}
-            None => call.wishes.record(uri, 0),
+            None => call.to_fetch.record(uri, 0),
         }
     }
 
@@ -248,7 +250,7 @@ pub(crate) fn get_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let mut state = PostState::new(&h);
     h.posts(&mut state, &ids)?;
     for id in ids.iter().filter(|id| state.post(**id).is_none()) {
-        session.wish_post(call, *id, 0)?;
+        session.request_post(call, *id, 0)?;
     }
 
     ids.retain(|id| !state.base.viewer_block_exists(id.author));
@@ -297,11 +299,12 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let h = session.hydrator();
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         if cursor.is_some_and(|c| c.starts_with("did:") && !c.contains("::")) {
-            let message = "Cursor appear to be out of date, please try reloading.";
+            let message = "CursorParam appear to be out of date, please try reloading.";
             return Err(XrpcError::invalid_request(message));
         }
-        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
-            return Ok(Fetched::empty());
+        let (CursorParam::From(cursor), Some(target)) = (CursorParam::parse(cursor)?, target)
+        else {
+            return Ok(FetchedPage::empty());
         };
         let page = h.fans(EdgeKind::Like, target, cursor.as_ref(), limit)?;
         let actors: Vec<ActorId> = page.items.iter().map(|fan| fan.actor).collect();
@@ -324,7 +327,7 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
                 indexed_at: Time(fan.sort),
             }));
         }
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
     session.reply(&About::new(call, Likes { likes: page.items }, page.cursor))
 }
@@ -341,8 +344,9 @@ pub(crate) fn get_reposted_by(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
     let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
     let h = session.hydrator();
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
-            return Ok(Fetched::empty());
+        let (CursorParam::From(cursor), Some(target)) = (CursorParam::parse(cursor)?, target)
+        else {
+            return Ok(FetchedPage::empty());
         };
         let page = h.fans(EdgeKind::Repost, target, cursor.as_ref(), limit)?;
         let actors: Vec<ActorId> = page.items.iter().map(|fan| fan.actor).collect();
@@ -353,7 +357,7 @@ pub(crate) fn get_reposted_by(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
             !state.viewer_block_exists(fan.actor) && !h.is_taken_down(Target::Record(repost))
         });
         let items = shown.filter_map(|fan| profile(&state, fan.actor)).collect();
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
     session.reply(&About::new(call, RepostedBy { reposted_by: page.items }, page.cursor))
 }
@@ -365,8 +369,9 @@ pub(crate) fn get_quotes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
     let h = session.hydrator();
     let mut state = PostState::new(&h);
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(target)) = (Cursor::parse(cursor)?, target) else {
-            return Ok(Fetched::empty());
+        let (CursorParam::From(cursor), Some(target)) = (CursorParam::parse(cursor)?, target)
+        else {
+            return Ok(FetchedPage::empty());
         };
         let page = h.quotes(target, limit, cursor.as_ref())?;
         h.posts(&mut state, &page.items)?;
@@ -378,7 +383,7 @@ pub(crate) fn get_quotes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
                 && state.post(*id).is_some()
                 && state.base.actor(id.author).is_some()
         });
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
     let posts = page.items.iter().filter_map(|id| state.post_view(*id, 0)).collect();
     session.reply(&About::new(call, Posts { posts }, page.cursor))
@@ -408,7 +413,7 @@ fn post_thread(app: &AppCtx, session: &Session, call: &Call) -> Result<Reply, Xr
     let (uri, anchor) = session.resolve_post(call.params.str("uri").unwrap_or_default())?;
     let not_found = || XrpcError::named("NotFound", format!("Post not found: {uri}"));
     let Some(anchor) = anchor else {
-        call.wishes.record(&uri, height);
+        call.to_fetch.record(&uri, height);
         return Err(not_found());
     };
 
@@ -416,7 +421,7 @@ fn post_thread(app: &AppCtx, session: &Session, call: &Call) -> Result<Reply, Xr
     let mut state = PostState::new(&h);
     let thread = h.thread_skeleton(&mut state, anchor, height, depth)?;
     h.thread_posts(&mut state, &thread)?;
-    session.wish_above(call, &state, anchor, height)?;
+    session.request_above(call, &state, anchor, height)?;
 
     let view = state.thread_view(&thread, height, depth).ok_or_else(not_found)?;
     let root = state.post(anchor).and_then(|post| post.root());
@@ -425,7 +430,7 @@ fn post_thread(app: &AppCtx, session: &Session, call: &Call) -> Result<Reply, Xr
 }
 
 #[derive(Serialize)]
-struct Generators {
+struct GeneratorsOutput {
     feeds: Vec<GeneratorView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -445,7 +450,7 @@ pub(crate) fn get_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, Xr
     for uri in call.params.strs("feeds") {
         ids.extend(session.generator_id(uri)?);
     }
-    session.reply(&Generators { feeds: generators(&session, &ids)?, cursor: None })
+    session.reply(&GeneratorsOutput { feeds: generators(&session, &ids)?, cursor: None })
 }
 
 /// `app.bsky.feed.getActorFeeds`
@@ -455,11 +460,13 @@ pub(crate) fn get_actor_feeds(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
     let h = session.hydrator();
     let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let CursorParam::From(cursor) = CursorParam::parse(cursor)? else {
+            return Ok(FetchedPage::empty());
+        };
         let actor = actor.ok_or_else(|| XrpcError::invalid_request("Profile not found"))?;
         let page =
             once(&mut held, || h.records_of(actor, c::GENERATOR))?.page(cursor.as_ref(), limit)?;
-        Ok(Fetched { items: generators(&session, &page.items)?, cursor: page.cursor })
+        Ok(FetchedPage { items: generators(&session, &page.items)?, cursor: page.cursor })
     })?;
-    session.reply(&Generators { feeds: page.items, cursor: page.cursor })
+    session.reply(&GeneratorsOutput { feeds: page.items, cursor: page.cursor })
 }

@@ -13,10 +13,11 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
-use crate::hydrate::post::PostState;
+use crate::hydrate::RecordId;
+use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
-use crate::hydrate::{RecordId, fields};
 use crate::net::Response;
+use crate::repo::fields;
 use crate::schema::{Rows, Target, collections as c};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};
@@ -83,7 +84,7 @@ fn generator_view(app: &AppCtx, call: &Call) -> Result<(Did, Reply), XrpcError> 
 
 /// What a generator answers.
 #[derive(Deserialize)]
-struct Skeleton {
+struct FeedSkeleton {
     feed: Vec<SkeletonItem>,
     cursor: Option<String>,
     #[serde(rename = "reqId")]
@@ -97,12 +98,12 @@ struct Skeleton {
 #[serde(rename_all = "camelCase")]
 struct SkeletonItem {
     post: String,
-    reason: Option<Reason>,
+    reason: Option<SkeletonReason>,
     feed_context: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Reason {
+struct SkeletonReason {
     #[serde(rename = "$type")]
     kind: String,
     repost: Option<String>,
@@ -110,7 +111,7 @@ struct Reason {
 
 /// An error as servers answer it.
 #[derive(Deserialize)]
-struct Failure {
+struct ErrorOutput {
     error: String,
     #[serde(default)]
     message: String,
@@ -162,23 +163,23 @@ fn forwarded(call: &Call) -> HeaderMap {
     headers
 }
 
-fn read_skeleton(response: &Response) -> Result<Skeleton, XrpcError> {
+fn read_skeleton(response: &Response) -> Result<FeedSkeleton, XrpcError> {
     let invalid =
         || XrpcError::passed_on(502, "InvalidFeedResponse", "feed provided an invalid response");
     if !response.status.is_success() {
-        let Ok(failure) = serde_json::from_slice::<Failure>(&response.body) else {
+        let Ok(failure) = serde_json::from_slice::<ErrorOutput>(&response.body) else {
             return Err(invalid());
         };
         // An error of theirs is not one of ours.
         let status = if response.status.as_u16() == 500 { 502 } else { response.status.as_u16() };
         return Err(XrpcError::passed_on(status, failure.error, failure.message));
     }
-    let skeleton: Skeleton = serde_json::from_slice(&response.body).map_err(|_| invalid())?;
+    let skeleton: FeedSkeleton = serde_json::from_slice(&response.body).map_err(|_| invalid())?;
     let valid = skeleton.feed.iter().all(|item| is_at_uri(&item.post));
     if valid { Ok(skeleton) } else { Err(invalid()) }
 }
 
-fn hydrate(app: &AppCtx, call: &Call, skeleton: Skeleton) -> Result<Reply, XrpcError> {
+fn hydrate(app: &AppCtx, call: &Call, skeleton: FeedSkeleton) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     // An empty page ends the feed whatever the cursor, and a cursor given back must not lead in circles.
@@ -202,11 +203,11 @@ fn hydrate(app: &AppCtx, call: &Call, skeleton: Skeleton) -> Result<Reply, XrpcE
         view.req_id = skeleton.req_id.as_deref();
         Some(view)
     });
-    session.reply(&Feed { more: &skeleton.more, feed: views.collect(), cursor })
+    session.reply(&GeneratedFeedOutput { more: &skeleton.more, feed: views.collect(), cursor })
 }
 
 #[derive(Serialize)]
-struct Feed<'a> {
+struct GeneratedFeedOutput<'a> {
     #[serde(flatten)]
     more: &'a Map<String, serde_json::Value>,
     feed: Vec<FeedViewPost<'a>>,

@@ -3,10 +3,12 @@
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::page::{Cursor, Fetched, fill, limit, once};
+use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, Hydrator, RecordId, State, TimeCursor, fields, graph::MODLIST, whole::Records,
+    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, graph::MODLIST,
+    sorted_pages::Records,
 };
+use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, Target, collections as c};
 use crate::store::Reader;
@@ -22,7 +24,7 @@ const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
 fn profiles(
     h: &Hydrator<'_>,
     ids: &[ActorId],
-    hidden: impl Fn(&State, ActorId) -> bool,
+    hidden: impl Fn(&HydrationState, ActorId) -> bool,
 ) -> Result<Vec<ProfileView>, XrpcError> {
     let mut state = h.state();
     h.profiles(&mut state, ids)?;
@@ -31,7 +33,7 @@ fn profiles(
 }
 
 #[derive(Serialize)]
-struct Follows {
+struct FollowsOutput {
     subject: ProfileView,
     #[serde(skip_serializing_if = "Option::is_none")]
     followers: Option<Vec<ProfileView>>,
@@ -48,8 +50,8 @@ pub(crate) fn get_followers(app: &AppCtx, call: &Call) -> Result<Reply, XrpcErro
         let page = h.fans(EdgeKind::Follow, Target::Actor(id), cursor, limit)?;
         Ok((page.items.iter().map(|fan| fan.actor).collect(), page.cursor))
     })?;
-    let Fetched { items, cursor } = page;
-    session.reply(&Follows { subject, followers: Some(items), follows: None, cursor })
+    let FetchedPage { items, cursor } = page;
+    session.reply(&FollowsOutput { subject, followers: Some(items), follows: None, cursor })
 }
 
 /// `app.bsky.graph.getFollows`
@@ -62,11 +64,11 @@ pub(crate) fn get_follows(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError>
         let page = follows.page(cursor, limit)?;
         Ok((page.items.iter().map(|edge| edge.target.actor()).collect(), page.cursor))
     })?;
-    let Fetched { items, cursor } = page;
-    session.reply(&Follows { subject, followers: None, follows: Some(items), cursor })
+    let FetchedPage { items, cursor } = page;
+    session.reply(&FollowsOutput { subject, followers: None, follows: Some(items), cursor })
 }
 
-type Skeleton = (Vec<ActorId>, Option<String>);
+type FollowsSkeleton = (Vec<ActorId>, Option<String>);
 
 fn follow_page(
     session: &Session,
@@ -76,8 +78,8 @@ fn follow_page(
         ActorId,
         Option<&TimeCursor>,
         usize,
-    ) -> Result<Skeleton, XrpcError>,
-) -> Result<(ProfileView, Fetched<ProfileView>), XrpcError> {
+    ) -> Result<FollowsSkeleton, XrpcError>,
+) -> Result<(ProfileView, FetchedPage<ProfileView>), XrpcError> {
     let actor = call.params.str("actor").unwrap_or_default();
     let not_found = || XrpcError::invalid_request(format!("Actor not found: {actor}"));
     let id = session.actor(actor)?.ok_or_else(not_found)?;
@@ -85,7 +87,9 @@ fn follow_page(
     let include_takedowns = session.ctx.include_takedowns;
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let CursorParam::From(cursor) = CursorParam::parse(cursor)? else {
+            return Ok(FetchedPage::empty());
+        };
         let (ids, cursor) = skeleton(&h, id, cursor.as_ref(), limit)?;
         let mut blocks = h.state();
         h.blocks(&mut blocks, ids.iter().map(|other| (id, *other)))?;
@@ -94,7 +98,7 @@ fn follow_page(
                 || state.viewer_block_exists(other)
                 || (!include_takedowns && state.is_no_hosted(other))
         })?;
-        Ok(Fetched { items, cursor })
+        Ok(FetchedPage { items, cursor })
     })?;
 
     let subject = profiles(&h, &[id], |state, id| !include_takedowns && state.is_no_hosted(id))?;
@@ -110,19 +114,24 @@ pub(crate) fn get_known_followers(app: &AppCtx, call: &Call) -> Result<Reply, Xr
     let id = session.actor(actor)?.ok_or_else(not_found)?;
     let h = session.hydrator();
 
-    let mut ids = match (Cursor::parse(call.params.str("cursor")), session.ctx.viewer) {
-        (Ok(Cursor::Outdated), _) | (_, None) => Vec::new(),
+    let mut ids = match (CursorParam::parse(call.params.str("cursor")), session.ctx.viewer) {
+        (Ok(CursorParam::Outdated), _) | (_, None) => Vec::new(),
         (_, Some(viewer)) => h.all_known_followers(viewer, id)?,
     };
     ids.truncate(limit(call));
 
-    let followers = profiles(&h, &ids, State::viewer_block_exists)?;
+    let followers = profiles(&h, &ids, HydrationState::viewer_block_exists)?;
     let subject = profiles(&h, &[id], |_, _| false)?.into_iter().next().ok_or_else(not_found)?;
-    session.reply(&Follows { subject, followers: Some(followers), follows: None, cursor: None })
+    session.reply(&FollowsOutput {
+        subject,
+        followers: Some(followers),
+        follows: None,
+        cursor: None,
+    })
 }
 
 #[derive(Serialize)]
-struct Blocks {
+struct BlocksOutput {
     blocks: Vec<ProfileView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -134,18 +143,19 @@ pub(crate) fn get_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
     let h = session.hydrator();
     let mut blocks = session.ctx.viewer.map(|viewer| h.edges(EdgeKind::Block, viewer));
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(blocks)) = (Cursor::parse(cursor)?, &mut blocks) else {
-            return Ok(Fetched::empty());
+        let (CursorParam::From(cursor), Some(blocks)) = (CursorParam::parse(cursor)?, &mut blocks)
+        else {
+            return Ok(FetchedPage::empty());
         };
         let page = blocks.page(cursor.as_ref(), limit)?;
         let ids: Vec<ActorId> = page.items.iter().map(|edge| edge.target.actor()).collect();
-        Ok(Fetched { items: profiles(&h, &ids, |_, _| false)?, cursor: page.cursor })
+        Ok(FetchedPage { items: profiles(&h, &ids, |_, _| false)?, cursor: page.cursor })
     })?;
-    session.reply(&Blocks { blocks: page.items, cursor: page.cursor })
+    session.reply(&BlocksOutput { blocks: page.items, cursor: page.cursor })
 }
 
 #[derive(Serialize)]
-struct Mutes {
+struct MutesOutput {
     mutes: Vec<ProfileView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -157,18 +167,19 @@ pub(crate) fn get_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let h = session.hydrator();
     let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        let (CursorParam::From(cursor), Some(viewer)) =
+            (CursorParam::parse(cursor)?, session.ctx.viewer)
         else {
-            return Ok(Fetched::empty());
+            return Ok(FetchedPage::empty());
         };
         let page = once(&mut held, || h.mutes(viewer))?.page(cursor.as_ref(), limit)?;
-        Ok(Fetched { items: profiles(&h, &page.items, |_, _| false)?, cursor: page.cursor })
+        Ok(FetchedPage { items: profiles(&h, &page.items, |_, _| false)?, cursor: page.cursor })
     })?;
-    session.reply(&Mutes { mutes: page.items, cursor: page.cursor })
+    session.reply(&MutesOutput { mutes: page.items, cursor: page.cursor })
 }
 
 #[derive(Serialize)]
-struct Lists {
+struct ListsOutput {
     lists: Vec<ListView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -183,10 +194,12 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let mut held = None;
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let CursorParam::From(cursor) = CursorParam::parse(cursor)? else {
+            return Ok(FetchedPage::empty());
+        };
         let owner = match session.identify(actor)? {
             Identified::Known(id) => id,
-            Identified::UnknownDid => return Ok(Fetched::empty()),
+            Identified::UnknownDid => return Ok(FetchedPage::empty()),
             Identified::UnknownHandle => {
                 return Err(XrpcError::invalid_request("Profile not found"));
             }
@@ -197,14 +210,14 @@ pub(crate) fn get_lists(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         h.lists(&mut state, &page.items)?;
         let shown = page.items.iter().filter(|id| has_purpose(&state, **id, purposes));
         let items = shown.filter_map(|id| list(&state, *id)).collect();
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
-    session.reply(&Lists { lists: page.items, cursor: page.cursor })
+    session.reply(&ListsOutput { lists: page.items, cursor: page.cursor })
 }
 
 /// Whether a list is for blocking or for reading, and of one of `purposes` if there are any, by its full name or the
 /// part behind the `#`.
-pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) -> bool {
+pub(super) fn has_purpose(state: &HydrationState, list: RecordId, purposes: &[String]) -> bool {
     let purpose = state.record(list).and_then(|list| fields::text(&list.value, "purpose"));
     purpose.filter(|list| [MODLIST, CURATELIST].contains(list)).is_some_and(|list| {
         let short = list.rsplit('#').next().unwrap_or_default();
@@ -214,12 +227,12 @@ pub(super) fn has_purpose(state: &State, list: RecordId, purposes: &[String]) ->
 
 /// `app.bsky.graph.getListBlocks`: the lists whose members the viewer blocks.
 pub(crate) fn get_list_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.against(viewer)?.blocked_lists))
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.block_set(viewer)?.blocked_lists))
 }
 
 /// `app.bsky.graph.getListMutes`: the lists whose members the viewer muted.
 pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.muted_by(viewer)?.lists))
+    lists_of_viewer(app, call, |h, viewer| h.lists_by_age(&h.mute_set(viewer)?.lists))
 }
 
 fn lists_of_viewer(
@@ -231,17 +244,18 @@ fn lists_of_viewer(
     let h = session.hydrator();
     let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        let (CursorParam::From(cursor), Some(viewer)) =
+            (CursorParam::parse(cursor)?, session.ctx.viewer)
         else {
-            return Ok(Fetched::empty());
+            return Ok(FetchedPage::empty());
         };
         let page = once(&mut held, || read(&h, viewer))?.page(cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.lists(&mut state, &page.items)?;
         let items = page.items.iter().filter_map(|id| list(&state, *id)).collect();
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
-    session.reply(&Lists { lists: page.items, cursor: page.cursor })
+    session.reply(&ListsOutput { lists: page.items, cursor: page.cursor })
 }
 
 #[derive(Serialize)]
@@ -259,7 +273,7 @@ pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let not_found = || XrpcError::invalid_request("List not found");
     let uri = call.params.str("list").unwrap_or_default();
     let Some(Target::Record(id)) = session.snapshot.target(uri)?.filter(is_list) else {
-        Cursor::parse(call.params.str("cursor"))?;
+        CursorParam::parse(call.params.str("cursor"))?;
         return Err(not_found());
     };
 
@@ -273,7 +287,9 @@ pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
         && state.record(id).is_some_and(hydrate::graph::is_reference_list);
 
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let Cursor::From(cursor) = Cursor::parse(cursor)? else { return Ok(Fetched::empty()) };
+        let CursorParam::From(cursor) = CursorParam::parse(cursor)? else {
+            return Ok(FetchedPage::empty());
+        };
         let page = h.list_items(id, cursor.as_ref(), limit)?;
         let members: Vec<ActorId> = page.items.iter().map(|item| item.member).collect();
         h.profiles(&mut state, &members)?;
@@ -299,7 +315,7 @@ pub(crate) fn get_list(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
             }
             items.extend(view);
         }
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
     let list = view.ok_or_else(not_found)?;
     session.reply(&List { list, items: page.items, cursor: page.cursor })
@@ -345,7 +361,7 @@ pub(crate) fn get_relationships(app: &AppCtx, call: &Call) -> Result<Reply, Xrpc
 
 fn relationship(
     session: &Session,
-    state: &mut State,
+    state: &mut HydrationState,
     actor: Option<ActorId>,
     other: &str,
 ) -> Result<Relationship, XrpcError> {
@@ -359,7 +375,7 @@ fn relationship(
     }
     let direct = h.direct_relation(&h.side(actor)?, id)?;
     let mut by_list = |from: ActorId, to: ActorId| -> Result<Option<String>, XrpcError> {
-        let list = h.any_list_with(state, &h.against(from)?.blocked_lists, to)?;
+        let list = h.any_list_with(state, &h.block_set(from)?.blocked_lists, to)?;
         Ok(list.map(|list| session.snapshot.uri(list)).transpose()?)
     };
     out.following = direct.following;

@@ -3,15 +3,16 @@
 use serde::Serialize;
 
 use super::page::limit;
-use crate::hydrate::label_query::{Pattern, Place};
-use crate::moderation::{Label, Labelers};
+use crate::hydrate::label_query::{LabelCursor, Pattern};
+use crate::moderation::{Labelers, ShownLabel};
 use crate::schema::Rows;
+use crate::store::Reader;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 #[derive(Serialize)]
-struct Labels {
-    labels: Vec<Label>,
+struct LabelsOutput {
+    labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }
@@ -27,7 +28,7 @@ pub(crate) fn query_labels(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
     let patterns: Option<Vec<Pattern>> = patterns.collect();
     let patterns = patterns.ok_or_else(|| XrpcError::invalid_request("invalid uri pattern"))?;
     let from = call.params.str("cursor").filter(|text| !text.is_empty()).map(|text| {
-        Place::parse(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
+        LabelCursor::parse(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
     });
     let from = from.transpose()?;
     let mut session = Session::open(app, call)?;
@@ -39,5 +40,5 @@ pub(crate) fn query_labels(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
 
     let h = session.hydrator();
     let (labels, next) = h.labels_matching(&patterns, from.as_ref(), limit(call))?;
-    Reply::json(&Labels { labels, cursor: next.map(|place| place.to_string()) })
+    Reply::json(&LabelsOutput { labels, cursor: next.map(|place| place.to_string()) })
 }

@@ -7,7 +7,7 @@ use crate::private::{self, Kind, Mute};
 use crate::schema::{Edit, Rows, Target};
 use crate::store::{Reader, Tx};
 use crate::xrpc::session::{Identified, identify};
-use crate::xrpc::{AppCtx, Call, Missing, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, FetchRequest, Reply, XrpcError};
 
 fn text<'a>(call: &'a Call, key: &str) -> &'a str {
     call.input.as_ref().and_then(|input| input.get(key)?.as_str()).unwrap_or_default()
@@ -18,7 +18,7 @@ fn flag(call: &Call, key: &str) -> bool {
 }
 
 fn now(app: &AppCtx) -> i64 {
-    i64::try_from((app.clock)()).unwrap_or(i64::MAX)
+    app.clock.now_ms()
 }
 
 /// The DID behind the `actor` of the input; a handle that nobody here has is looked up.
@@ -28,7 +28,7 @@ async fn subject(app: &AppCtx, call: &Call) -> Result<String, XrpcError> {
         return Ok(identifier.to_owned());
     }
     let mut did = owner(app, identifier).await?;
-    if did.is_none() && app.bring(vec![Missing::Account(identifier.to_owned())]).await {
+    if did.is_none() && app.bring(vec![FetchRequest::Account(identifier.to_owned())]).await {
         did = owner(app, identifier).await?;
     }
     did.ok_or_else(|| XrpcError::invalid_request("Actor not found"))

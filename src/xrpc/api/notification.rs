@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::page::{limit, time_cursor};
-use crate::hydrate::notification::{NotifPage, NotifState};
+use crate::hydrate::notification::{NotifAuthors, NotifPage, NotifState};
 use crate::hydrate::{ActorId, Hydrator, Target};
 use crate::private::{self, Kind};
 use crate::schema::rows::NotifRow;
@@ -108,6 +108,7 @@ fn list(app: &AppCtx, call: &Call) -> Partial {
         (None, Some(viewer)) => h.saved_priority(viewer)?,
         (None, None) => false,
     };
+    let authors = if priority { NotifAuthors::Followed } else { NotifAuthors::All };
     let from = time_cursor(call.params.str("cursor"))?;
     let now = session.ctx.now;
     let mut listing = Listing { h, state: NotifState::new(&h), shown: Vec::new() };
@@ -117,7 +118,7 @@ fn list(app: &AppCtx, call: &Call) -> Partial {
         let mut before = from.map_or(now, |ms| ms.min(now));
         for fetch in 0..MAX_FETCHES {
             let room = limit.saturating_sub(listing.shown.len());
-            let page = page(&h, call, viewer, priority, room, before)?;
+            let page = page(&h, call, viewer, authors, room, before)?;
             // Without a seen time only the newest of the first page is unread.
             let seen = match (seen, from, fetch) {
                 (None, None, 0) => page.rows.first().map(|row| row.sort),
@@ -152,11 +153,11 @@ fn page(
     h: &Hydrator<'_>,
     call: &Call,
     viewer: ActorId,
-    priority: bool,
+    authors: NotifAuthors,
     limit: usize,
     before: i64,
 ) -> Result<NotifPage, StoreError> {
-    let mut page = h.notifications(viewer, priority, limit, before)?;
+    let mut page = h.notifications(viewer, authors, limit, before)?;
     let reasons = call.params.strs("reasons");
     if !reasons.is_empty() {
         page.rows.retain(|row| reasons.iter().any(|reason| reason == row.reason.name()));

@@ -8,12 +8,12 @@ use crate::xrpc::XrpcError;
 const MAX_FETCHES: usize = 10;
 
 /// What one fetch gave, after rules.
-pub(crate) struct Fetched<T> {
+pub(crate) struct FetchedPage<T> {
     pub(crate) items: Vec<T>,
     pub(crate) cursor: Option<String>,
 }
 
-impl<T> Fetched<T> {
+impl<T> FetchedPage<T> {
     pub(crate) fn empty() -> Self {
         Self { items: Vec::new(), cursor: None }
     }
@@ -23,8 +23,8 @@ impl<T> Fetched<T> {
 pub(crate) fn fill<T>(
     cursor: Option<&str>,
     limit: usize,
-    mut fetch: impl FnMut(Option<&str>, usize) -> Result<Fetched<T>, XrpcError>,
-) -> Result<Fetched<T>, XrpcError> {
+    mut fetch: impl FnMut(Option<&str>, usize) -> Result<FetchedPage<T>, XrpcError>,
+) -> Result<FetchedPage<T>, XrpcError> {
     let mut out = fetch(cursor, limit)?;
     for _ in 1..MAX_FETCHES {
         let short = out.items.len() < limit.div_ceil(2);
@@ -49,14 +49,14 @@ pub(crate) fn once<T, E>(
 }
 
 /// A cursor parameter.
-pub(crate) enum Cursor {
+pub(crate) enum CursorParam {
     /// From the start, or from here.
     From(Option<TimeCursor>),
     /// Of a form that was used long ago: the answer is an empty page.
     Outdated,
 }
 
-impl Cursor {
+impl CursorParam {
     /// Reads the parameter; 400 if it is malformed.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, XrpcError> {
         match text.filter(|text| !text.is_empty()) {
@@ -123,7 +123,7 @@ mod tests {
             let from: usize = cursor.map_or(0, |c| c.parse().unwrap());
             let to = (from + limit).min(30);
             let items = (from..to).filter(|n| n % 3 == 0).collect();
-            Ok(Fetched { items, cursor: (to < 30).then(|| to.to_string()) })
+            Ok(FetchedPage { items, cursor: (to < 30).then(|| to.to_string()) })
         };
         let page = fill(None, 8, fetch).unwrap();
         assert_eq!((page.items, page.cursor.as_deref()), (vec![0, 3, 6, 9, 12], Some("13")));
@@ -132,7 +132,7 @@ mod tests {
         let mut calls = 0;
         let stuck = |_: Option<&str>, _| {
             calls += 1;
-            Ok(Fetched::<u8> { items: vec![], cursor: Some("x".into()) })
+            Ok(FetchedPage::<u8> { items: vec![], cursor: Some("x".into()) })
         };
         assert_eq!(fill(Some("x"), 5, stuck).unwrap().cursor, None);
         assert_eq!(calls, 2);

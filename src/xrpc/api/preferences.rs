@@ -53,7 +53,7 @@ pub(crate) async fn put_preferences(app: Arc<AppCtx>, call: Call) -> Result<Repl
     let viewer = call.require_viewer()?.as_str().to_owned();
     let input = call.input.unwrap_or_default();
     let priority = input.get("priority").and_then(Value::as_bool).unwrap_or(false);
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     app.writer
         .durable(move |tx| {
             let viewer = tx.intern_actor(&viewer)?;

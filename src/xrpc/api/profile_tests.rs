@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{Settings, Target};
+use crate::hydrate::{HydrationSettings, Target};
 use crate::schema::Rows;
 use crate::store::Reader;
 use crate::syntax::datetime;
@@ -71,9 +71,9 @@ fn a_germ_declaration_shows_unless_it_is_taken_down() {
 
 #[test]
 fn impersonators_are_not_verified() {
-    let settings = Settings {
+    let settings = HydrationSettings {
         trusted_verifiers: vec!["did:plc:trusted".into()],
-        ..Settings::new("https://appview.example")
+        ..HydrationSettings::new("https://appview.example")
     };
     let s = Server::new(Fixture::with(settings));
     let f = &s.fixture;

@@ -20,7 +20,7 @@ fn registration(app: &AppCtx, call: &Call) -> Result<Registration, XrpcError> {
     let field = |key: &str| call.input.as_ref().and_then(|input| input.get(key));
     let text = |key: &str| field(key).and_then(Value::as_str).unwrap_or_default();
     let mut new = Registration {
-        at: i64::try_from((app.clock)()).unwrap_or(i64::MAX),
+        at: app.clock.now_ms(),
         platform: Platform::Web,
         app_id: text("appId").to_owned(),
         token: text("token").to_owned(),

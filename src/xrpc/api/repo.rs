@@ -10,7 +10,7 @@ use crate::xrpc::session::{Identified, Session};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 #[derive(Serialize)]
-struct Found {
+struct GetRecordOutput {
     uri: String,
     cid: String,
     value: Json,
@@ -28,7 +28,7 @@ pub(crate) fn get_record(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
             None => false,
         };
         if !complete {
-            call.wishes.record(&format!("at://{repo}/{collection}/{rkey}"), 0);
+            call.to_fetch.record(&format!("at://{repo}/{collection}/{rkey}"), 0);
         }
     }
     result
@@ -60,7 +60,7 @@ fn find(app: &AppCtx, call: &Call, session: &Session) -> Result<Reply, XrpcError
     if call.params.str("cid").is_some_and(|asked| asked != cid) {
         return Err(missing(&uri));
     }
-    Reply::json(&Found { uri, cid, value })
+    Reply::json(&GetRecordOutput { uri, cid, value })
 }
 
 /// The CID and value of a record, wherever it is held.

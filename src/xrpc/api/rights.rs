@@ -23,7 +23,7 @@ use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct RightsOutput<'a> {
     did: &'a str,
     opted_out: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ fn status(app: &AppCtx, did: &Did) -> Result<Reply, XrpcError> {
     let Standing { opted_out, deleting } = private::standing(&app.store.snapshot(), did.as_str())?;
     let opted_out_at = opted_out.map(datetime::format_ms);
     let (did, opted_out) = (did.as_str(), opted_out.is_some());
-    Reply::json(&Status { did, opted_out, opted_out_at, deleting })
+    Reply::json(&RightsOutput { did, opted_out, opted_out_at, deleting })
 }
 
 /// `alt.aerie.account.getStatus`
@@ -93,7 +93,7 @@ pub(crate) async fn export_data(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
 
 async fn page(app: &Arc<AppCtx>, did: &Did, next: Option<String>) -> Result<Page, XrpcError> {
     let (reads, did) = (Arc::clone(app), did.clone());
-    let now = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let now = app.clock.now_ms();
     let read = move || takeout::page(&reads.store.snapshot(), did.as_str(), now, next.as_deref());
     Ok(app.blocking(read).await??)
 }

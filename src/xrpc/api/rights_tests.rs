@@ -6,8 +6,7 @@ use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::private::{bookmarks, drafts};
 use crate::schema::rows::EdgeKind;
-use crate::schema::{ActorId, Target};
-use crate::schema::{Edit, Rows};
+use crate::schema::{ActorId, Edit, Rows, Target};
 use crate::store::Reader;
 use crate::work::purge;
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::graph::has_purpose;
-use super::page::{Cursor, Fetched, fill, limit, once};
-use crate::hydrate::{ActorId, Hydrator, RecordId, State, TimeCursor};
+use super::page::{CursorParam, FetchedPage, fill, limit, once};
+use crate::hydrate::{ActorId, HydrationState, Hydrator, RecordId, TimeCursor};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, Target, collections as c};
 use crate::store::Reader;
@@ -74,10 +74,10 @@ pub(crate) fn get_actor_starter_packs(app: &AppCtx, call: &Call) -> Result<Reply
             TimeCursor::parse(text).ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
         });
         let from = from.transpose()?;
-        let Some(owner) = owner else { return Ok(Fetched::empty()) };
+        let Some(owner) = owner else { return Ok(FetchedPage::empty()) };
         let page =
             once(&mut held, || h.records_of(owner, c::STARTERPACK))?.page(from.as_ref(), limit)?;
-        Ok(Fetched { items: basic(&h, &page.items)?, cursor: page.cursor })
+        Ok(FetchedPage { items: basic(&h, &page.items)?, cursor: page.cursor })
     })?;
     session.reply(&Many { starter_packs: page.items, cursor: page.cursor })
 }
@@ -97,26 +97,27 @@ fn with_membership<T>(
     call: &Call,
     coll: crate::schema::CollId,
     show: impl Fn(&mut Membership<'_>, &[RecordId]) -> Result<Vec<T>, XrpcError>,
-) -> Result<Fetched<T>, XrpcError> {
+) -> Result<FetchedPage<T>, XrpcError> {
     let h = session.hydrator();
     let member = known_or_did(session, call)?;
     let mut held = None;
     fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let (Cursor::From(cursor), Some(viewer)) = (Cursor::parse(cursor)?, session.ctx.viewer)
+        let (CursorParam::From(cursor), Some(viewer)) =
+            (CursorParam::parse(cursor)?, session.ctx.viewer)
         else {
-            return Ok(Fetched::empty());
+            return Ok(FetchedPage::empty());
         };
         let page = once(&mut held, || h.records_of(viewer, coll))?.page(cursor.as_ref(), limit)?;
         let mut state = h.state();
         h.profiles(&mut state, member.as_slice())?;
         let mut membership = Membership { h, state, member };
-        Ok(Fetched { items: show(&mut membership, &page.items)?, cursor: page.cursor })
+        Ok(FetchedPage { items: show(&mut membership, &page.items)?, cursor: page.cursor })
     })
 }
 
 struct Membership<'a> {
     h: Hydrator<'a>,
-    state: State,
+    state: HydrationState,
     member: Option<ActorId>,
 }
 
@@ -142,7 +143,7 @@ struct ListMembership {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Lists {
+struct ListsWithMembershipOutput {
     lists_with_membership: Vec<ListMembership>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -161,7 +162,10 @@ pub(crate) fn get_lists_with_membership(app: &AppCtx, call: &Call) -> Result<Rep
         }
         Ok(out)
     })?;
-    session.reply(&Lists { lists_with_membership: page.items, cursor: page.cursor })
+    session.reply(&ListsWithMembershipOutput {
+        lists_with_membership: page.items,
+        cursor: page.cursor,
+    })
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::page::{Fetched, fill, limit, once, tid_cursor};
+use super::page::{FetchedPage, fill, limit, once, tid_cursor};
 use crate::private::subscriptions::{self, Subscription};
 use crate::schema::Edit;
 use crate::view::actor::{ProfileView, profile};
@@ -27,7 +27,7 @@ pub(crate) async fn put_activity_subscription(
     }
     let asked = input.get("activitySubscription");
     let flag = |key: &str| asked.and_then(|a| a.get(key)?.as_bool()).unwrap_or(false);
-    let at = i64::try_from((app.clock)()).unwrap_or(i64::MAX);
+    let at = app.clock.now_ms();
     let to = Subscription { at, post: flag("post"), reply: flag("reply") };
     let mut out = json!({ "subject": subject });
     if let (true, Some(out)) = (to.post || to.reply, out.as_object_mut()) {
@@ -44,7 +44,7 @@ pub(crate) async fn put_activity_subscription(
 }
 
 #[derive(Serialize)]
-struct Subscriptions {
+struct SubscriptionsOutput {
     subscriptions: Vec<ProfileView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -58,10 +58,10 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         let outdated = cursor.is_some_and(|text| text.contains("::"));
         let Some(viewer) = session.ctx.viewer.filter(|_| !outdated) else {
-            return Ok(Fetched::empty());
+            return Ok(FetchedPage::empty());
         };
         let before = tid_cursor(cursor)?;
-        let page = once(&mut held, || h.subscriptions(viewer))?.page(before, limit)?;
+        let page = once(&mut held, || h.subscriptions(viewer))?.page(before, limit);
         let mut state = h.state();
         h.profiles(&mut state, &page.items)?;
         for &id in &page.items {
@@ -70,7 +70,7 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
         }
         let shown = page.items.iter().filter(|id| !state.viewer_block_exists(**id));
         let items = shown.filter_map(|id| profile(&state, *id)).collect();
-        Ok(Fetched { items, cursor: page.cursor })
+        Ok(FetchedPage { items, cursor: page.cursor })
     })?;
-    session.reply(&Subscriptions { subscriptions: page.items, cursor: page.cursor })
+    session.reply(&SubscriptionsOutput { subscriptions: page.items, cursor: page.cursor })
 }

@@ -9,21 +9,20 @@ use serde_json::Value;
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::lexicon::catalog;
-use crate::schema::ActorId;
-use crate::schema::Rows;
+use crate::schema::{ActorId, Rows};
 use crate::store::Reader;
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
-use crate::xrpc::testing::{Generators, context_with};
+use crate::xrpc::testing::{FakeGenerators, context_with};
 use crate::xrpc::{
-    AppCtx, Call, ClientConfig, Community, Credentials, Handler, METHODS, OnRead, Reply, Rest,
-    Wishes, XrpcError,
+    AppCtx, Call, ClientConfig, Community, Credentials, FetchRequests, Handler, METHODS, OnRead,
+    Reply, Rest, XrpcError,
 };
 
 /// A filled store and the handlers over it.
 pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
-    pub(in crate::xrpc) generators: Arc<Generators>,
+    pub(in crate::xrpc) generators: Arc<FakeGenerators>,
     ctx: Arc<AppCtx>,
 }
 
@@ -36,7 +35,7 @@ impl Server {
     pub(in crate::xrpc) fn with(fixture: Fixture, community: Option<Arc<Community>>) -> Self {
         let Fixture { store, writer, shared, .. } = &fixture;
         let keys = Arc::default();
-        let generators = Arc::new(Generators::default());
+        let generators = Arc::new(FakeGenerators::default());
         let feeds = Arc::clone(&generators);
         let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
         let ctx = context_with(keys, store, writer, shared, feeds, community);
@@ -100,9 +99,9 @@ impl Server {
         let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
         let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
         let peer = ([127, 0, 0, 1], 4000).into();
-        let (credentials, wishes) = (Credentials::None, Wishes::default());
+        let (credentials, to_fetch) = (Credentials::None, FetchRequests::default());
         let community = false;
-        let call = Call { params, input: None, credentials, headers, peer, wishes, community };
+        let call = Call { params, input: None, credentials, headers, peer, to_fetch, community };
         let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
         let reply = handler(&self.ctx, &call).unwrap();
         let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
@@ -127,9 +126,9 @@ impl Server {
             schema.validate_input(input).unwrap();
         }
         let peer = ([127, 0, 0, 1], 4000).into();
-        let wishes = Wishes::default();
+        let to_fetch = FetchRequests::default();
         let community = false;
-        let mut call = Call { params, input, credentials, headers, peer, wishes, community };
+        let mut call = Call { params, input, credentials, headers, peer, to_fetch, community };
         if is_named(&call.params) {
             self.fixture.wait(self.ctx.seek_community(&mut call))?;
         }

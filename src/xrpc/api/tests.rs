@@ -509,10 +509,10 @@ struct Directory(crate::store::Writer);
 impl crate::xrpc::OnRead for Directory {
     fn bring(
         &self,
-        missing: Vec<crate::xrpc::Missing>,
+        missing: Vec<crate::xrpc::FetchRequest>,
         _: std::time::Duration,
     ) -> futures_util::future::BoxFuture<'_, bool> {
-        assert_eq!(missing, [crate::xrpc::Missing::Account("far.test".to_owned())]);
+        assert_eq!(missing, [crate::xrpc::FetchRequest::Account("far.test".to_owned())]);
         Box::pin(async {
             let known = |tx: &mut crate::store::Tx<'_>| {
                 let id = tx.intern_actor("did:plc:far")?;

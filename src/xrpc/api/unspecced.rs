@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::hydrate::post::PostState;
+use crate::hydrate::post_state::PostState;
 use crate::view::post::ThreadgateView;
 use crate::view::thread_v2::{FlatThread, ThreadItem, ThreadShape, ThreadSort};
 use crate::xrpc::session::Session;
@@ -27,7 +27,7 @@ pub(crate) fn get_post_thread_v2(app: &AppCtx, call: &Call) -> Result<Reply, Xrp
     let wanted = call.params.bool("above") != Some(false);
     let above = if wanted { limits.max_thread_parents as usize } else { 0 };
     let Some(anchor) = anchor else {
-        call.wishes.record(&uri, above);
+        call.to_fetch.record(&uri, above);
         return session.reply(&ThreadV2 { thread: FlatThread::not_found(&uri), threadgate: None });
     };
     let below = size("below", 6).min(limits.max_thread_depth as usize);
@@ -37,7 +37,7 @@ pub(crate) fn get_post_thread_v2(app: &AppCtx, call: &Call) -> Result<Reply, Xrp
     let skeleton = h.thread_skeleton(&mut state, anchor, above, below)?;
     let op_thread = h.op_thread(&mut state, anchor)?;
     h.thread_posts(&mut state, &skeleton)?;
-    session.wish_above(call, &state, anchor, above)?;
+    session.request_above(call, &state, anchor, above)?;
     h.known_likers(&mut state, anchor)?;
 
     let shape = ThreadShape {

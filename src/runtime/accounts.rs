@@ -1,0 +1,148 @@
+//! Members and the rights of accounts: from the server's handlers and the operator's commands to the index.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::admin::ports::{self, Afterwards, Records, Removed};
+use crate::index::Index;
+use crate::schema::{ActorId, Edit as _, Rows as _};
+use crate::store::{Store, StoreError, Tx, Writer};
+use crate::syntax::Did;
+use crate::threads::Clock;
+use crate::xrpc::{Members, Rights};
+
+/// The accounts of the index. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct IndexAccounts {
+    pub(super) index: Arc<Index>,
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) clock: Clock,
+}
+
+impl IndexAccounts {
+    /// The account of a DID, if there is one.
+    async fn known(&self, did: &str) -> Result<Option<ActorId>, StoreError> {
+        let (store, did) = (self.store.clone(), did.to_owned());
+        let known = tokio::task::spawn_blocking(move || store.snapshot().actor_id(&did)).await;
+        known.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn join_at(&self, did: &str, at: i64) -> Result<bool, StoreError> {
+        let actor = match self.known(did).await? {
+            Some(actor) => actor,
+            // The network has not shown it yet, but its token was good, or the operator knows it.
+            None => {
+                let did = did.to_owned();
+                self.writer.durable(move |tx| tx.intern_actor(&did)).await?
+            }
+        };
+        let new = !self.index.members().contains(actor);
+        // Also for one that is a member already: somebody else's call may be building its notifications now.
+        self.index.ensure_member(&self.store, &self.writer, actor, at).await?;
+        Ok(new)
+    }
+
+    /// Changes what is held of an account; answers when it is on disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        did: &str,
+        change: impl FnOnce(&Index, &mut Tx<'_>, ActorId) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (index, did) = (Arc::clone(&self.index), did.to_owned());
+        let job = self.writer.durable(move |tx| {
+            let actor = tx.intern_actor(&did)?;
+            change(&index, tx, actor)
+        });
+        job.await
+    }
+
+    async fn opt_out_at(&self, did: &str, at: i64) -> Result<bool, StoreError> {
+        self.change(did, move |index, tx, actor| index.opt_out(tx, actor, at)).await
+    }
+
+    async fn opt_in_now(&self, did: &str) -> Result<bool, StoreError> {
+        let now = self.clock.now_ms();
+        self.change(did, move |index, tx, actor| index.opt_in(tx, actor, now)).await
+    }
+
+    async fn erase_now(&self, did: &str, afterwards: Afterwards) -> Result<(), StoreError> {
+        let now = self.clock.now_ms();
+        let erase = move |index: &Index, tx: &mut Tx<'_>, actor| {
+            if afterwards == Afterwards::OptedOut {
+                index.opt_out(tx, actor, now)?;
+            }
+            index.erase(tx, actor, now)
+        };
+        self.change(did, erase).await
+    }
+}
+
+impl Members for IndexAccounts {
+    fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.join_at(viewer.as_str(), self.clock.now_ms()).await.map(drop) })
+    }
+}
+
+impl Rights for IndexAccounts {
+    fn opt_out<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.opt_out_at(did.as_str(), self.clock.now_ms()).await.map(drop) })
+    }
+
+    fn opt_in<'a>(&'a self, did: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.opt_in_now(did.as_str()))
+    }
+
+    fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        let afterwards = if opt_out { Afterwards::OptedOut } else { Afterwards::Collected };
+        Box::pin(self.erase_now(did.as_str(), afterwards))
+    }
+}
+
+impl ports::Accounts for IndexAccounts {
+    fn join<'a>(&'a self, did: &'a str, at: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.join_at(did, at))
+    }
+
+    fn leave<'a>(&'a self, did: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            match self.known(did).await? {
+                Some(actor) => self.index.remove_member(&self.writer, actor).await,
+                None => Ok(false),
+            }
+        })
+    }
+
+    fn opt_out<'a>(&'a self, did: &'a str, at: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.opt_out_at(did, at))
+    }
+
+    fn opt_in<'a>(&'a self, did: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.opt_in_now(did))
+    }
+
+    fn erase<'a>(
+        &'a self,
+        did: &'a str,
+        afterwards: Afterwards,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.erase_now(did, afterwards))
+    }
+
+    /// Of one that was never seen there is nothing.
+    fn remove_repo<'a>(
+        &'a self,
+        did: &'a str,
+        records: Records,
+    ) -> BoxFuture<'a, Result<Removed, StoreError>> {
+        let (index, did, now) = (Arc::clone(&self.index), did.to_owned(), self.clock.now_ms());
+        let job = self.writer.durable(move |tx| {
+            let Some(actor) = tx.actor_id(&did)? else { return Ok(Removed::default()) };
+            let done = index.remove_repo(tx, actor, records == Records::Go, now)?;
+            let (queued, deleting, kept) = (done.queued, done.deleting, done.kept);
+            Ok(Removed { actor: Some(actor), queued, deleting, kept })
+        });
+        Box::pin(job)
+    }
+}

@@ -1,0 +1,83 @@
+//! The wall clock, or one that a test sets. Durations inside the process are measured with `Instant`, which does not
+//! jump; this is for what is stored, compared with stored times, or told to others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What time it is. Cheap to clone; clones of one that was set go together.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// The machine's.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self(None)
+    }
+
+    /// One that stands at `ms` milliseconds since the epoch until it is set.
+    #[must_use]
+    pub fn stopped_at(ms: i64) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(ms))))
+    }
+
+    /// Sets a stopped clock; the machine's stays as it is.
+    pub fn set(&self, ms: i64) {
+        if let Some(stopped) = &self.0 {
+            stopped.store(ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Since the epoch; nothing on a machine whose clock stands before it.
+    #[must_use]
+    pub fn since_epoch(&self) -> Duration {
+        match &self.0 {
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Some(stopped) => {
+                Duration::from_millis(u64::try_from(stopped.load(Ordering::SeqCst)).unwrap_or(0))
+            }
+        }
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        i64::try_from(self.since_epoch().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.since_epoch().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The same as the times that file systems write.
+    #[must_use]
+    pub fn file_time(&self) -> SystemTime {
+        UNIX_EPOCH + self.since_epoch()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_clock_moves_only_when_it_is_set_and_its_clones_with_it() {
+        let clock = Clock::stopped_at(1_500);
+        let other = clock.clone();
+        assert_eq!((clock.now_ms(), clock.now_us()), (1_500, 1_500_000));
+        other.set(-7);
+        assert_eq!(clock.now_ms(), 0, "before the epoch there is nothing");
+        other.set(2_000);
+        assert_eq!(clock.file_time(), UNIX_EPOCH + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_system_clock_goes_on_and_cannot_be_set() {
+        let clock = Clock::system();
+        clock.set(0);
+        assert!(clock.now_ms() > 1_767_225_600_000, "after 2026 began");
+    }
+}

@@ -1,0 +1,183 @@
+//! What is not a method of XRPC: one table of paths with their verbs, who may ask, when they are there, and what answers.
+//!
+//! A new page is a row here and a function beside `site` or `images`. A path that no row has, or whose row is switched
+//! off, is 404; a verb that its row does not have is 405.
+
+use futures_util::future::BoxFuture;
+use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use super::app::App;
+use super::context::AppCtx;
+use super::encode::{self, Accept};
+use super::error::XrpcError;
+use super::images;
+use super::message::{Request, Response};
+use super::reply::Reply;
+use super::site::{self, Site};
+
+/// The verbs of what is only read.
+const READ: &[&str] = &["GET", "HEAD"];
+
+/// Who may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Anyone,
+    /// Whoever has the operator's password (HTTP Basic).
+    Admin,
+}
+
+/// When a path is there at all.
+#[derive(Clone, Copy)]
+enum On {
+    Always,
+    If(fn(&Site) -> bool),
+}
+
+/// What answers. It runs on an I/O thread: a page must not block, the others wait for threads of their own.
+#[derive(Clone, Copy)]
+enum Answers {
+    Page(PageFn),
+    File(FileFn),
+}
+
+/// A row.
+struct Path {
+    /// As it is written; `{x}` is any one part that is not empty, and `*` at the end any rest that is not empty.
+    path: &'static str,
+    verbs: &'static [&'static str],
+    who: Who,
+    on: On,
+    answers: Answers,
+}
+
+type PageFn = fn(&Site, &AppCtx) -> Result<Reply, XrpcError>;
+type FileFn = for<'a> fn(&'a AppCtx, &'a [&'a str], &'a Accept) -> BoxFuture<'a, Response>;
+
+impl Path {
+    const fn page(path: &'static str, page: PageFn) -> Self {
+        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, answers: Answers::Page(page) }
+    }
+
+    const fn file(path: &'static str, file: FileFn) -> Self {
+        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, answers: Answers::File(file) }
+    }
+}
+
+const PATHS: &[Path] = &[
+    Path::page("/", Site::docs),
+    Path::page("/robots.txt", Site::robots),
+    Path::page("/readyz", Site::ready),
+    Path::page("/push/vapid-key", Site::vapid_key),
+    Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
+    Path { who: Who::Admin, ..Path::page("/admin/status", Site::status) },
+    Path::file("/img/*", images::image),
+    Path::file("/blob/{did}/{cid}", images::blob),
+    // Named like a method, but no lexicon has it.
+    Path::page("/xrpc/_health", Site::health),
+];
+
+/// `None` when no row has the path, or it is a method's.
+pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
+    let path = request.uri.path();
+    let below_xrpc = path.strip_prefix("/xrpc/");
+    // No method begins like this: methods need not look through the rows.
+    if below_xrpc.is_some_and(|name| !name.starts_with('_')) {
+        return None;
+    }
+    let (row, parts) = PATHS.iter().find_map(|row| Some((row, row.parts(path)?)))?;
+    if let On::If(is_on) = row.on
+        && !is_on(&app.site)
+    {
+        return None;
+    }
+    if !row.verbs.contains(&request.method.as_str()) {
+        return below_xrpc.is_none().then(|| wrong_verb(row.verbs));
+    }
+    if row.who == Who::Admin && !app.ctx.auth.is_admin(&request.headers) {
+        let challenge = HeaderValue::from_static("Basic realm=\"admin\"");
+        let error = XrpcError::auth_required("").with_header(WWW_AUTHENTICATE, challenge);
+        return Some(encode::failure(row.path, error));
+    }
+    let accept = Accept::of(&request.method, &request.headers);
+    Some(match row.answers {
+        Answers::Page(page) => encode::respond(row.path, page(&app.site, &app.ctx), &accept),
+        Answers::File(file) => file(&app.ctx, &parts, &accept).await,
+    })
+}
+
+impl Path {
+    /// What a path has in the places that vary, if it is one of this row.
+    fn parts<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
+        if self.path == path {
+            return Some(Vec::new());
+        }
+        let fixed = self.path.find(['{', '*'])?;
+        let (mut pattern, mut rest) = (self.path.get(fixed..)?, path.get(fixed..)?);
+        if self.path.get(..fixed) != path.get(..fixed) {
+            return None;
+        }
+        let mut parts = Vec::new();
+        loop {
+            if pattern == "*" {
+                parts.push(rest);
+                return (!rest.is_empty()).then_some(parts);
+            }
+            let (_, after) = pattern.split_once('}')?;
+            let (part, left) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if part.is_empty() {
+                return None;
+            }
+            parts.push(part);
+            match (after.strip_prefix('/'), left.strip_prefix('/')) {
+                (None, None) => return Some(parts),
+                (Some(next), Some(more)) => (pattern, rest) = (next, more),
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Plain text, since such a path is not of the protocol.
+fn wrong_verb(verbs: &[&str]) -> Response {
+    let mut response = site::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    if let Ok(allowed) = HeaderValue::try_from(verbs.join(", ")) {
+        response.headers.insert(ALLOW, allowed);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path of a row.
+    fn example(row: &Path) -> String {
+        row.path.replace('*', "a/b").replace("{did}", "did:plc:a").replace("{cid}", "b")
+    }
+
+    #[test]
+    fn no_path_is_there_twice() {
+        for row in PATHS {
+            let path = example(row);
+            let found: Vec<_> =
+                PATHS.iter().filter(|r| r.parts(&path).is_some()).map(|r| r.path).collect();
+            assert_eq!(found, [row.path], "{path}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_path_are_what_varies() {
+        let row = |path| PATHS.iter().find(|row| row.path == path).unwrap();
+        let (image, blob) = (row("/img/*"), row("/blob/{did}/{cid}"));
+        assert_eq!(image.parts("/img/avatar/plain/x/y"), Some(vec!["avatar/plain/x/y"]));
+        assert_eq!(blob.parts("/blob/did:plc:a/b"), Some(vec!["did:plc:a", "b"]));
+        for path in ["/img/", "/img", "/imgs/a", "/blob/", "/blob/a", "/blob/a/", "/blob//b"] {
+            assert_eq!((image.parts(path), blob.parts(path)), (None, None), "{path}");
+        }
+        for path in ["/blob/a/b/", "/blob/a/b/c", "/Blob/a/b", "/blobé/a/b"] {
+            assert_eq!(blob.parts(path), None, "{path}");
+        }
+        assert_eq!(row("/").parts("/robots.txt"), None);
+    }
+}
