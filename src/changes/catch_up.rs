@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! - A follower gets every change that it wants from its position on, or everything anew; there is no third way.
+//! - No follower is told of a change that a crash could take back: it would be ahead of the log.
 //! - A snapshot that goes with changes is taken after they were read, so it has them.
 
 use tokio::runtime::Handle;
@@ -40,7 +41,7 @@ pub fn follow(
             runtime.block_on(async {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = log.wait(seq) => {}
+                    () = log.wait_on_disk(seq) => {}
                 }
             });
         }
@@ -88,7 +89,7 @@ impl Steps<'_> {
 
     fn begin(&self) -> Result<Step, ChangesError> {
         // Before the snapshot, which then has all that is before it.
-        let then = Position::Scanning { from: self.log.tip(), place: Place::default() };
+        let then = Position::Scanning { from: self.log.on_disk(), place: Place::default() };
         let snapshot = self.log.store.snapshot();
         self.follower.begin(&snapshot, &then).map_err(|cause| self.failed(cause))?;
         Ok(Step::Moved)
@@ -106,12 +107,16 @@ impl Steps<'_> {
 
     fn read(&self, from: u64) -> Result<Step, ChangesError> {
         let (mut entries, mut seq) = (Vec::new(), from);
+        let end = self.log.on_disk();
         for _ in 0..PAGES {
+            if seq >= end {
+                break;
+            }
             let page = match self.log.read(seq)? {
                 Read::Page(page) => page,
                 Read::Tip => break,
             };
-            for entry in page.from(seq) {
+            for entry in page.from(seq).take_while(|entry| entry.seq < end) {
                 if !self.follower.want(&entry.change) {
                     continue;
                 }
@@ -124,7 +129,7 @@ impl Steps<'_> {
                 }
                 entries.push(entry);
             }
-            seq = page.end();
+            seq = page.end().min(end);
             if entries.len() >= MOST {
                 break;
             }

@@ -111,7 +111,11 @@ mod tests {
         round(&[u64::MAX; 9]);
         round(&[0, u64::MAX, 1, 1 << 63, (1 << 56) - 1, 1 << 56]);
         for shift in 0..64 {
-            round(&(0..70).map(|n| (n * 0x9e37_79b9_7f4a_7c15_u64) >> shift).collect::<Vec<_>>());
+            round(
+                &(0..70_u64)
+                    .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64) >> shift)
+                    .collect::<Vec<_>>(),
+            );
         }
     }
 

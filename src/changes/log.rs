@@ -265,7 +265,9 @@ impl Collector for Batch {
                 tx.put(Ks::Events, &row::key(page.first), &value);
                 pages.push(Arc::new(page));
             }
-            tx.after_commit(move || log.tail.push(pages, end));
+            let of = Arc::clone(&log);
+            tx.after_commit(move || of.tail.push(pages, end));
+            tx.after_sync(move || log.tail.is_on_disk(end));
         }
         Ok(())
     }

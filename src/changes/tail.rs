@@ -37,13 +37,15 @@ pub(super) struct Tail {
     ring: RwLock<Ring>,
     /// The number that comes next.
     tip: watch::Sender<u64>,
+    /// The number after the last that no crash takes back.
+    on_disk: watch::Sender<u64>,
     oldest: AtomicU64,
 }
 
 impl Tail {
     pub(super) fn new(oldest: u64, tip: u64) -> Self {
-        let tip = watch::Sender::new(tip);
-        Self { ring: RwLock::default(), tip, oldest: AtomicU64::new(oldest) }
+        let (tip, on_disk) = (watch::Sender::new(tip), watch::Sender::new(tip));
+        Self { ring: RwLock::default(), tip, on_disk, oldest: AtomicU64::new(oldest) }
     }
 
     /// Takes over what was committed.
@@ -60,6 +62,11 @@ impl Tail {
         }
         drop(ring);
         self.tip.send_replace(end);
+    }
+
+    /// Everything before `end` survives a crash.
+    pub(super) fn is_on_disk(&self, end: u64) {
+        self.on_disk.send_replace(end);
     }
 
     fn get(&self, seq: u64) -> Option<Arc<Page>> {
@@ -121,6 +128,18 @@ impl Log {
     pub async fn wait(&self, seq: u64) {
         // It ends only with the log, which is borrowed.
         let _ = self.tail.tip.subscribe().wait_for(|tip| *tip > seq).await;
+    }
+
+    /// The number after the last that no crash takes back: what is kept beside the store goes only so far, or it would be
+    /// ahead of a log that was cut short.
+    #[must_use]
+    pub fn on_disk(&self) -> u64 {
+        *self.tail.on_disk.borrow()
+    }
+
+    /// Waits until there is something at `seq` or after it that no crash takes back.
+    pub async fn wait_on_disk(&self, seq: u64) {
+        let _ = self.tail.on_disk.subscribe().wait_for(|end| *end > seq).await;
     }
 
     fn held(&self, seq: u64) -> Result<(), ChangesError> {

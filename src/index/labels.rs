@@ -1,6 +1,6 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::{DROPPED, EVENTS};
+use super::{DROPPED, EVENTS, Index};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};

@@ -18,7 +18,7 @@ use crate::moderation::Takedowns;
 use crate::private::Takedown;
 use crate::schema::rows::AccountStatus;
 use crate::schema::{Key, Target, collections as c};
-use crate::store::{Ks, Store, Writer};
+use crate::store::{Ks, Reader, Store, Writer};
 use crate::syntax::Tid;
 
 /// A world and a follower.
@@ -63,7 +63,7 @@ impl Followed {
         self.mirror.seen()
     }
 
-    async fn commit(&mut self, who: &str, ops: impl Into<Vec<crate::event::Op>>) {
+    async fn commit(&mut self, who: &str, ops: impl Into<Vec<Op>>) {
         self.w.commit(who, ops).await;
     }
 
@@ -84,7 +84,7 @@ impl Followed {
         }
     }
 
-    async fn fetch(&self, who: &str, n: u64, ops: Vec<crate::event::Op>) {
+    async fn fetch(&self, who: &str, n: u64, ops: Vec<Op>) {
         let rev = Tid::parse(&tid(n)).unwrap();
         self.event(who, Body::Wanted).await;
         self.event(who, Body::Fetching { rev, data: [7; 32] }).await;

@@ -88,6 +88,7 @@ pub struct Tx<'s> {
     undo: Vec<Undo>,
     bytes: usize,
     after: Vec<Box<dyn FnOnce() + Send>>,
+    synced: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<u32>,
     collectors: Vec<Box<dyn Collector>>,
 }
@@ -100,6 +101,7 @@ impl<'s> Tx<'s> {
             undo: Vec::new(),
             bytes: 0,
             after: Vec::new(),
+            synced: Vec::new(),
             touched: Vec::new(),
             collectors: Vec::new(),
         }
@@ -179,6 +181,11 @@ impl<'s> Tx<'s> {
         self.after.push(Box::new(f));
     }
 
+    /// Runs `f` once the batch is on disk, where no crash takes it from.
+    pub fn after_sync(&mut self, f: impl FnOnce() + Send + 'static) {
+        self.synced.push(Box::new(f));
+    }
+
     /// Cached state of the account of this number is stale once the batch is in.
     pub fn touch(&mut self, actor: impl Into<u32>) {
         let actor = actor.into();
@@ -226,7 +233,7 @@ impl<'s> Tx<'s> {
         }
         let rows = self.overlays.into_iter().map(|overlay| overlay.rows.into_iter().collect());
         let rows = Ks::ALL.iter().copied().zip(rows).collect();
-        Ok(Committable { rows, after: self.after, touched: self.touched })
+        Ok(Committable { rows, after: self.after, synced: self.synced, touched: self.touched })
     }
 }
 
@@ -235,6 +242,7 @@ pub(super) struct Committable {
     /// In no order.
     pub(super) rows: Vec<(Ks, Rows)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) synced: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) touched: Vec<u32>,
 }
 

@@ -118,6 +118,7 @@ impl Writer {
             stopping: Arc::clone(&writer.stopping),
             synced: Instant::now(),
             dirty: false,
+            unsynced: Vec::new(),
             bulk,
         };
         let room = Arc::clone(&writer.room);
@@ -277,6 +278,8 @@ struct Loop {
     stopping: Arc<AtomicBool>,
     synced: Instant,
     dirty: bool,
+    /// To run after the next fsync.
+    unsynced: Vec<Box<dyn FnOnce() + Send>>,
     bulk: bool,
 }
 
@@ -393,7 +396,8 @@ impl Loop {
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
-        let parts = tx.into_parts()?;
+        let mut parts = tx.into_parts()?;
+        self.unsynced.append(&mut parts.synced);
         if big {
             self.store.load(parts)?
         } else {
@@ -412,6 +416,7 @@ impl Loop {
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = Instant::now();
         self.dirty = false;
+        std::mem::take(&mut self.unsynced).into_iter().for_each(|f| f());
         Ok(())
     }
 }
