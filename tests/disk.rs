@@ -12,6 +12,7 @@
 #![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a test says why it is skipped")]
 
 mod server;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -175,10 +176,10 @@ fn settings(disk: &Disk, upstream: &str, documents: &str, reserve_file: &str) ->
     )
 }
 
-/// An hour ago, in microseconds.
+/// Ten minutes ago, in microseconds.
 fn lately() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_micros()).unwrap() - 3_600_000_000
+    u64::try_from(now.as_micros()).unwrap() - 600_000_000
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@
 )]
 
 mod server;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

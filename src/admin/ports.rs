@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::protocol::{BackfillStopped, RepoImported, ReposAdded};
 use crate::config::ScopeMode;
 use crate::identity::plc::PlcExport;
+pub use crate::private::Afterwards;
 use crate::schema::ActorId;
 use crate::store::StoreError;
 use crate::syntax::Did;
@@ -43,15 +44,6 @@ pub enum Records {
     Stay,
     /// They are deleted.
     Go,
-}
-
-/// What is collected of an account after it was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Afterwards {
-    /// What it does then.
-    Collected,
-    /// Nothing.
-    OptedOut,
 }
 
 /// What fetches repos.

@@ -2,6 +2,7 @@
 
 mod check;
 mod stats;
+
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 

@@ -19,6 +19,7 @@ mod retention;
 mod serve;
 mod status;
 mod xrpc;
+
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

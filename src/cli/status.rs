@@ -55,6 +55,7 @@ fn page(s: &Value) -> String {
         text(s, "version"),
         text(s, "ingest")
     ));
+    lines.extend(list(s, "parts").iter().filter_map(part));
     for u in list(s, "upstreams") {
         let connected = if u.get("connected") == Some(&Value::Bool(true)) {
             "connected"
@@ -71,6 +72,9 @@ fn page(s: &Value) -> String {
             bytes(number(u, "queue_bytes")),
             whole(u, "reconnects"),
         ));
+        if let Some(trouble) = u.get("trouble").and_then(Value::as_str) {
+            lines.push(format!("  TROUBLE: {trouble}"));
+        }
         if let Some(error) = u.get("last_error").and_then(Value::as_str) {
             lines.push(format!("  last error: {error}"));
         }
@@ -133,6 +137,17 @@ fn page(s: &Value) -> String {
     lines.join("\n")
 }
 
+/// A part that is not well, or was not once.
+fn part(v: &Value) -> Option<String> {
+    let (state, restarts) = (text(v, "state"), v.get("restarts").and_then(Value::as_u64));
+    if state == "running" && restarts == Some(0) {
+        return None;
+    }
+    let state = if state == "running" { state.to_owned() } else { state.to_uppercase() };
+    let (name, restarts, error) = (text(v, "name"), restarts.unwrap_or(0), text(v, "last_error"));
+    Some(format!("part {name}: {state}, restarts {restarts}, last error: {error}"))
+}
+
 fn disk(v: &Value) -> String {
     let [used, free, reserve] = ["used", "free", "reserve"].map(|key| bytes(number(v, key)));
     let mut line = format!("disk: {used} used, {free} free, ingest stops below {reserve}");
@@ -184,7 +199,13 @@ mod tests {
     fn the_page_names_what_is_wrong() {
         let status = json!({
             "version": "0.1.0", "uptime_s": 90061, "ingest": "running", "pending": 2, "members": 1, "reloads": 0,
+            "parts": [
+                {"name": "writer", "state": "running", "restarts": 0, "last_error": null},
+                {"name": "push", "state": "running", "restarts": 2, "last_error": "panic: a"},
+                {"name": "purge", "state": "restarting", "restarts": 1, "last_error": "account 7: b"},
+            ],
             "upstreams": [{"url": "wss://r", "kind": "verified", "connected": false, "seq": 7, "lag_ms": null,
+                "trouble": "not reached for 5 min",
                 "events_per_s": 12.4, "queue_bytes": 2_000_000, "reconnects": 3, "last_error": "refused",
                 "dropped": {"bad-signature": 4},
                 "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
@@ -196,6 +217,8 @@ mod tests {
         let page = page(&status);
         for part in [
             "up 1d 1h 1m",
+            "part push: running, restarts 2, last error: panic: a\npart purge: RESTARTING, restarts 1, last error: account 7: b",
+            "TROUBLE: not reached for 5 min",
             "NOT connected",
             "seq 7",
             "lag - ms",
@@ -211,5 +234,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
+        assert!(!page.contains("part writer"), "{page}");
     }
 }

@@ -15,6 +15,7 @@ mod options;
 mod parse;
 mod settings;
 mod value;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -382,6 +383,11 @@ impl Config {
         }
         changed
     }
+}
+
+/// The keys whose changes a reload takes over.
+pub fn reloaded_keys() -> impl Iterator<Item = &'static str> {
+    options::OPTIONS.iter().filter(|opt| opt.reload).map(|opt| opt.key)
 }
 
 /// The valid name most like `given`.

@@ -14,6 +14,7 @@
 
 pub mod frame;
 pub mod label;
+
 use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;

@@ -100,14 +100,14 @@ mod tests {
         };
         f.mute(me, muted);
         let thread = Some(Target::Post(posts[0]));
-        f.write(move |tx| private::put(tx, Kind::MutedThread, me, thread, NOW));
+        f.write(move |tx| private::testing::put(tx, Kind::MutedThread, me, thread, NOW));
         assert_eq!(seen(&f), ((true, true), (false, false), true));
         f.write(move |tx| {
             for n in 0..MAX_MUTED as u32 {
                 let other = tx.intern_actor(&format!("did:plc:{n}"))?;
-                private::put_mute(tx, me, other, private::Mute::default())?;
+                private::testing::put_mute(tx, me, other, private::Mute::default())?;
                 let root = Target::Post(crate::schema::PostId { author: other, rkey: Rkey(9) });
-                private::put(tx, Kind::MutedThread, me, Some(root), NOW)?;
+                private::testing::put(tx, Kind::MutedThread, me, Some(root), NOW)?;
             }
             Ok(())
         });
@@ -123,9 +123,9 @@ mod tests {
         f.write(move |tx| {
             for n in 0..MAX_LISTS {
                 let at = NOW + n as i64;
-                private::put(tx, Kind::MutedList, me, Some(Target::Record(id(n))), at)?;
+                private::testing::put(tx, Kind::MutedList, me, Some(Target::Record(id(n))), at)?;
             }
-            private::put(tx, Kind::MutedList, me, Some(Target::Record(list)), NOW)
+            private::testing::put(tx, Kind::MutedList, me, Some(Target::Record(list)), NOW)
         });
         f.hydrate(&seen_by(Some(me)), |h| {
             let held = &h.mute_set(me).unwrap().lists;

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::record::record_cid;
 use crate::repo::dag_cbor;
 use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
-use crate::schema::collections::{self, fixed};
+use crate::schema::collections::fixed;
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError};
 use crate::syntax::AtUriRef;

@@ -60,7 +60,7 @@ impl Subscriptions {
         let older = self.0.get(..older).unwrap_or_default();
         let shown = older.iter().rev().take(limit);
         let more = older.len() > limit;
-        let cursor = shown.clone().last().filter(|_| more).map(|(key, _)| key.to_string());
+        let cursor = shown.clone().next_back().filter(|_| more).map(|(key, _)| key.to_string());
         Page { items: shown.map(|(_, id)| *id).collect(), cursor }
     }
 }
@@ -129,7 +129,7 @@ impl Hydrator<'_> {
 mod tests {
     use super::super::testing::{Fixture, NOW, seen_by};
     use super::*;
-    use crate::private::subscriptions::{self, Subscription};
+    use crate::private::subscriptions::Subscription;
     use crate::schema::{Edit, Rows};
 
     /// More than other rows are sorted of.
@@ -182,7 +182,7 @@ mod tests {
             // Hundreds at a time, so that names decide too.
             let at = NOW + i64::from(n / 300);
             let mute = Mute { at, only_reposts: n == 2, ..Mute::default() };
-            private::put_mute(tx, me, other, mute)
+            private::testing::put_mute(tx, me, other, mute)
         });
         let contexts = [0, 1].map(|at: usize| seen_by(Some(stores[at].1)));
         let all = walk(|at, cursor| {
@@ -201,7 +201,12 @@ mod tests {
     fn a_page_of_subscriptions_that_one_store_began_another_with_other_numbers_goes_on_with() {
         let stores = replicas(|tx, me, other, n| {
             let at = NOW + i64::from(n / 300);
-            subscriptions::put(tx, me, other, Subscription { at, post: true, reply: false })
+            private::testing::subscribe(
+                tx,
+                me,
+                other,
+                Subscription { at, post: true, reply: false },
+            )
         });
         let contexts = [0, 1].map(|at: usize| seen_by(Some(stores[at].1)));
         let all = walk(|at, cursor| {

@@ -258,13 +258,13 @@ impl Fixture {
 
     pub(crate) fn mute(&self, viewer: ActorId, subject: ActorId) {
         self.write(move |tx| {
-            private::put_mute(tx, viewer, subject, Mute { at: NOW, ..Mute::default() })
+            private::testing::put_mute(tx, viewer, subject, Mute { at: NOW, ..Mute::default() })
         });
     }
 
     pub(crate) fn mute_list(&self, viewer: ActorId, list: RecordId) {
         let list = Some(Target::Record(list));
-        self.write(move |tx| private::put(tx, Kind::MutedList, viewer, list, NOW));
+        self.write(move |tx| private::testing::put(tx, Kind::MutedList, viewer, list, NOW));
     }
 
     pub(crate) fn label(&self, src: ActorId, target: Target, val: &str) {

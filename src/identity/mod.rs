@@ -16,6 +16,7 @@ mod error;
 mod handle;
 mod memo;
 pub mod plc;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -264,7 +264,7 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
             return Ok(false);
         }
         index.scope.leave(tx, actor)?;
-        index.members().remove(tx, actor);
+        index.members().forget(actor);
     }
     tx.del(Ks::Actor, &identity_key(actor));
     purge::remove_purge(tx, actor);

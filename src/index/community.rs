@@ -1,37 +1,17 @@
 //! Community posts, which their authors bring and no repo does: kept and taken away together with the notifications that
 //! they make.
 //!
-//! The content and its place in lists and counters are the matter of `store::community`, whom a post notifies that of
+//! The content and its place in lists and counters are the matter of `private::community`, whom a post notifies that of
 //! `notify`. Whether a recipient belongs to the community is asked when notifications are read: who leaves it reads no
 //! more of it.
 
 use super::notify::Turn;
 use super::{Index, notify, posts};
-use crate::private::community::{self, NewPost};
+use crate::private::{self, community};
 use crate::schema::{ActorId, PostId, Rows};
 use crate::store::{StoreError, Tx};
 
 impl Index {
-    /// Keeps a post that came at `now`, in place of any other version.
-    pub fn put_community_post(
-        &self,
-        tx: &mut Tx<'_>,
-        post: PostId,
-        new: &NewPost,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        self.push.event_at(now);
-        self.tell(tx, post, Turn::Went)?;
-        community::put(tx, post, new, now)?;
-        self.tell(tx, post, Turn::Came)
-    }
-
-    /// Takes a post away; `false` if it is not there.
-    pub fn remove_community_post(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
-        self.tell(tx, post, Turn::Went)?;
-        community::remove(tx, post)
-    }
-
     /// Takes up to `most` posts of an author away; `true` once nothing is left.
     pub(super) fn remove_community_posts(
         &self,
@@ -41,13 +21,18 @@ impl Index {
     ) -> Result<bool, StoreError> {
         let posts = community::some_of(tx, author, most)?;
         for post in &posts {
-            self.remove_community_post(tx, *post)?;
+            private::withdraw(self, tx, *post)?;
         }
         Ok(posts.len() < most)
     }
 
     /// Writes the notifications of a held post, or takes them back.
-    fn tell(&self, tx: &mut Tx<'_>, post: PostId, turn: Turn) -> Result<(), StoreError> {
+    pub(super) fn tell_of_community_post(
+        &self,
+        tx: &mut Tx<'_>,
+        post: PostId,
+        turn: Turn,
+    ) -> Result<(), StoreError> {
         let Some(held) = community::get(tx, post)? else { return Ok(()) };
         let content = tx.unpack(&held.packed)?;
         let refs = posts::refs(tx, &content)?;
@@ -57,7 +42,6 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use crate::schema::Edit;
     use ipld_core::ipld::Ipld;
 
     use super::super::check::{Options, check};
@@ -84,14 +68,14 @@ mod tests {
         let Ipld::Map(mut input) = map(more) else { panic!() };
         input.insert("text".into(), text(n.to_string()));
         input.insert("createdAt".into(), text(at(n)));
-        let new = NewPost::read(&Ipld::Map(input)).unwrap();
-        let (index, uri) = (std::sync::Arc::clone(&w.index), uri(who, OF, n));
-        let name = uri.clone();
-        let put = w.writer.durable(move |tx| {
-            let Some(Target::Post(post)) = tx.intern_target(&name)? else { panic!("{name}") };
-            index.put_community_post(tx, post, &new, NOW)
+        let uri = uri(who, OF, n);
+        let new = community::NewPost::read(&Ipld::Map(input)).unwrap();
+        let (who, rkey) = (who.to_owned(), tid(n));
+        let private = w.private();
+        let put = private.change(move |r| {
+            community::submit(r, did(&who).as_str(), &rkey, &new, NOW, usize::MAX)
         });
-        put.await.unwrap();
+        assert!(put.await.unwrap());
         uri
     }
 

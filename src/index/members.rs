@@ -6,7 +6,7 @@
 use rustc_hash::FxHashSet;
 
 use super::{Index, account, notify, posts};
-use crate::private::{self, community};
+use crate::private::{self, Private, community};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, notif_prefix, order_prefix,
@@ -58,8 +58,8 @@ impl Members {
         self.live.read().is_empty()
     }
 
-    pub(super) fn remove(&self, tx: &mut Tx<'_>, actor: ActorId) {
-        private::remove(tx, private::Kind::Member, actor, None);
+    /// The row of a member went.
+    pub(super) fn forget(&self, actor: ActorId) {
         self.complete.write().remove(&actor);
         self.live.write().remove(&actor);
     }
@@ -93,11 +93,12 @@ impl Index {
         job.await
     }
 
-    /// Makes an account a member and answers when its notifications are there. Cheap if it is one already.
+    /// Makes an account a member and answers when its notifications are there. Cheap if it is one already. One that is
+    /// deleted or being deleted becomes none.
     pub async fn ensure_member(
         self: &std::sync::Arc<Self>,
         store: &Store,
-        writer: &Writer,
+        private: &Private,
         actor: ActorId,
         now: i64,
     ) -> Result<(), StoreError> {
@@ -110,29 +111,54 @@ impl Index {
             return Ok(());
         }
         // From the next event on rows are written live; the snapshot after that has everything before.
-        let (this, index) = (std::sync::Arc::clone(self), std::sync::Arc::clone(self));
-        writer
-            .durable(move |tx| {
-                this.members.live.write().insert(actor);
-                this.keep_member(tx, actor)
-            })
-            .await?;
+        let index = std::sync::Arc::clone(self);
+        let writer = private.writer();
+        let expected = writer.durable(move |tx| {
+            if !private::keeps_settings(tx, actor)? {
+                return Ok(false);
+            }
+            index.members.live.write().insert(actor);
+            index.keep_member(tx, actor)?;
+            Ok(true)
+        });
+        if !expected.await? {
+            return Ok(());
+        }
         let store = store.clone();
         let built = tokio::task::spawn_blocking(move || build(&store.snapshot(), actor)).await;
         let rows = built.map_err(|_| StoreError::Closed)??;
-        writer
-            .durable(move |tx| {
-                for row in &rows {
-                    tx.put(Ks::Notif, &row.key(actor), &row.encode());
-                }
-                private::put(tx, private::Kind::Member, actor, None, now)?;
-                // What the account wrote before it was seen, and then whom it follows.
-                jobs::add(tx, actor, &JobRow::new(Priority::Member, now))?;
-                index.announce(tx, actor);
-                Ok(())
-            })
-            .await?;
-        self.members.complete.write().insert(actor);
+        let changes = private.clone();
+        let joined = writer.durable(move |tx| {
+            let did = tx.did(actor)?;
+            changes.within(tx, |r| private::members::join(r, &did, now))?;
+            // It may have been deleted meanwhile.
+            if private::get(tx, private::Kind::Member, actor, None)?.is_none() {
+                return Ok(false);
+            }
+            for row in &rows {
+                tx.put(Ks::Notif, &row.key(actor), &row.encode());
+            }
+            Ok(true)
+        });
+        if joined.await? {
+            self.members.complete.write().insert(actor);
+        }
+        Ok(())
+    }
+
+    /// The row of a member came.
+    pub(super) fn member_joined(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        at: i64,
+    ) -> Result<(), StoreError> {
+        if self.members.live.write().insert(actor) {
+            self.keep_member(tx, actor)?;
+        }
+        // What the account wrote before it was seen, and then whom it follows.
+        jobs::add(tx, actor, &JobRow::new(Priority::Member, at))?;
+        self.announce(tx, actor);
         Ok(())
     }
 }
@@ -142,16 +168,14 @@ impl Index {
     /// `false` if it was none.
     pub async fn remove_member(
         self: &std::sync::Arc<Self>,
-        writer: &Writer,
+        private: &Private,
         actor: ActorId,
     ) -> Result<bool, StoreError> {
         let _turn = self.members.joining.lock().await;
         let index = std::sync::Arc::clone(self);
-        let was = writer.durable(move |tx| {
+        let was = private.change(move |r| {
             let was = index.members.contains(actor);
-            index.scope.leave(tx, actor)?;
-            index.members.remove(tx, actor);
-            Ok(was)
+            Ok((vec![private::members::leave(&r.did(actor)?)], was))
         });
         if !was.await? {
             return Ok(false);
@@ -161,7 +185,7 @@ impl Index {
             keys.iter().for_each(|key| tx.del(Ks::Notif, key));
             Ok(keys.len() < account::STEP)
         };
-        while !writer.durable(step).await? {}
+        while !private.writer().durable(step).await? {}
         Ok(true)
     }
 }

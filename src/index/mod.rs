@@ -41,6 +41,7 @@ mod on_read_cache;
 pub mod check;
 mod community;
 mod context;
+mod effects;
 mod reverse_edges;
 mod on_read;
 mod gates;
@@ -59,6 +60,7 @@ mod rights;
 mod subscribed;
 pub mod retention;
 pub mod scope;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::testing::*;
 use super::*;
 use crate::event::Op;
-use crate::private::registrations::{self, Platform, Registration};
-use crate::private::subscriptions::{self, Subscription};
+use crate::private::registrations::{Platform, Registration};
+use crate::private::subscriptions::Subscription;
 use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime};
 use crate::work::outbox::{self, ENDPOINT, PushJob};
@@ -43,7 +43,7 @@ async fn register(w: &World, token: &str) -> Registration {
         age_restricted: false,
     };
     let (to, held) = (w.actor("a"), new.clone());
-    w.writer.durable(move |tx| registrations::put(tx, to, &held)).await.unwrap();
+    w.writer.durable(move |tx| crate::private::testing::register(tx, to, &held)).await.unwrap();
     new
 }
 
@@ -68,7 +68,7 @@ async fn posts_that_were_subscribed_to_are_pushed() {
     w.commit("a", [follow(3, "b")]).await;
     let (a, b) = (w.actor("a"), w.actor("b"));
     let to = Subscription { at: NOW - 10, post: true, reply: false };
-    w.writer.durable(move |tx| subscriptions::put(tx, a, b, to)).await.unwrap();
+    w.writer.durable(move |tx| crate::private::testing::subscribe(tx, a, b, to)).await.unwrap();
     let new = |n, age| {
         let created = text(datetime::format_ms(NOW - age));
         op(POST, n, map([("$type", text(POST)), ("text", text("hi")), ("createdAt", created)]))

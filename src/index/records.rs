@@ -8,6 +8,7 @@ use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
 use super::{Index, notify, posts};
 use crate::event::{Op, Record};
+use crate::private;
 use crate::repo::fields;
 use crate::schema::rebuild::{Held, edge_record, held_cid, shared_cid};
 use crate::schema::rows::{
@@ -109,7 +110,7 @@ impl Index {
             None => {
                 // The content goes with its stub.
                 if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
-                    self.remove_community_post(tx, post)?;
+                    private::withdraw(self, tx, post)?;
                 }
                 self.delete(tx, id, time)
             }

@@ -9,10 +9,10 @@ use super::check::{Options, check};
 use super::repo_contents::held_records;
 use super::testing::*;
 use crate::event::{Body, Commit, Op};
-use crate::private::community::NewPost;
+use crate::private::community;
 use crate::schema::rebuild::held_cid;
 use crate::schema::rows::{Counter, RecordRow};
-use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, Target, collections as c};
+use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, collections as c};
 use crate::store::{Ks, Tx};
 use crate::syntax::Tid;
 
@@ -228,14 +228,12 @@ async fn surroundings() -> World {
     w.commit("x", [post(1), named(LIST, 30)]).await;
     w.join("a").await;
     w.join("m").await;
-    let index = std::sync::Arc::clone(&w.index);
-    let community = uri("a", COMMUNITY_POST, 70);
-    change(&w, move |tx| {
-        let Ok(Some(Target::Post(post))) = tx.intern_target(&community) else { panic!() };
-        let input = map([("text", text("hi")), ("createdAt", text(at(70)))]);
-        index.put_community_post(tx, post, &NewPost::read(&input).unwrap(), NOW).unwrap();
-    })
-    .await;
+    let input = map([("text", text("hi")), ("createdAt", text(at(70)))]);
+    let new = community::NewPost::read(&input).unwrap();
+    let private = w.private();
+    let submit = private
+        .change(move |r| community::submit(r, did("a").as_str(), &tid(70), &new, NOW, usize::MAX));
+    assert!(submit.await.unwrap());
     w
 }
 

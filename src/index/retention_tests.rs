@@ -104,7 +104,7 @@ async fn what_touches_nobody_goes_and_the_rest_stays() {
     let viewer = w.actor("m");
     let post_27 = w.post("s", 27);
     w.writer
-        .durable(move |tx| crate::private::bookmarks::put(tx, viewer, post_27, "c", NOW))
+        .durable(move |tx| crate::private::testing::bookmark(tx, viewer, post_27, "c", NOW))
         .await
         .unwrap();
     w.restart(Mode::Window, 30);
@@ -155,7 +155,7 @@ async fn who_is_subscribed_to_stays() {
     w.commit("t", [post(1)]).await;
     let (m, s) = (w.actor("m"), w.actor("s"));
     let to = crate::private::subscriptions::Subscription { at: 0, post: true, reply: false };
-    w.writer.durable(move |tx| crate::private::subscriptions::put(tx, m, s, to)).await.unwrap();
+    w.writer.durable(move |tx| crate::private::testing::subscribe(tx, m, s, to)).await.unwrap();
     w.restart(Mode::Window, 30);
     assert_eq!(run(&w, policy(Mode::Window)).await.posts, 1);
     assert!(held(&w, "s", 1) && !held(&w, "t", 1));

@@ -25,7 +25,7 @@ use rustc_hash::FxHashSet;
 use super::account::row_of;
 use super::{DROPPED, EVENTS, Index};
 use crate::event::{Body, HostingStatus};
-use crate::private::{self, Kind};
+use crate::private::{self, Afterwards, Change, Kind, Private, Time};
 use crate::schema::rows::{AccountStatus, ActorRow, actor_key, identity_key};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Ks, Snapshot, StoreError, Tx};
@@ -63,53 +63,71 @@ pub struct Removed {
 }
 
 impl Index {
-    /// From now on nothing of the account is collected, and what was goes. `false` if that was so already.
-    pub fn opt_out(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<bool, StoreError> {
-        if private::opted_out(tx, actor)?.is_some() {
-            return Ok(false);
-        }
-        private::set_opt_out(tx, actor, Some(now));
+    /// The row of an opt-out came: nothing of the account is collected any more, and what was goes.
+    pub(super) fn collect_no_more(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        at: i64,
+    ) -> Result<(), StoreError> {
         let everything = purge::purge(tx, actor)?.is_some_and(Purge::takes_settings);
-        self.leave_out(tx, actor, AccountStatus::OptedOut, now)?;
+        self.leave_out(tx, actor, AccountStatus::OptedOut, at)?;
         self.purge(tx, actor, if everything { Purge::Everything } else { Purge::Collected });
         EVENTS.inc("opt-out");
-        Ok(true)
+        Ok(())
     }
 
-    /// The account is collected again, from the repo that its host has. `false` if that has to wait because what was held
-    /// is still being deleted.
-    pub fn opt_in(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<bool, StoreError> {
-        if private::opted_out(tx, actor)?.is_none() {
-            return Ok(true);
-        }
-        if purge::purge(tx, actor)?.is_some() {
-            return Ok(false);
-        }
-        private::set_opt_out(tx, actor, None);
+    /// The row of an opt-out went: the account is collected again, from the repo that its host has.
+    pub(super) fn collect_again(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        at: i64,
+    ) -> Result<(), StoreError> {
         self.forgotten(tx, actor);
         let member = private::get(tx, Kind::Member, actor, None)?.is_some();
         let priority = if member { Priority::Member } else { Priority::Asked };
-        jobs::add(tx, actor, &JobRow::new(priority, now))?;
+        jobs::add(tx, actor, &JobRow::new(priority, at))?;
         self.announce(tx, actor);
         EVENTS.inc("opt-in");
-        Ok(true)
+        Ok(())
     }
 
     /// Everything that is held of the account goes. What it does afterwards is collected, unless it opted out.
-    pub fn erase(&self, tx: &mut Tx<'_>, actor: ActorId, now: i64) -> Result<(), StoreError> {
-        let status = match private::opted_out(tx, actor)? {
-            Some(_) => AccountStatus::OptedOut,
-            None => AccountStatus::Deleted,
+    pub(super) fn erase(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        at: i64,
+        then: Afterwards,
+    ) -> Result<(), StoreError> {
+        let status = match then {
+            Afterwards::OptedOut => AccountStatus::OptedOut,
+            Afterwards::Collected => AccountStatus::Deleted,
         };
-        self.leave_out(tx, actor, status, now)?;
+        self.leave_out(tx, actor, status, at)?;
         self.purge(tx, actor, Purge::Everything);
         EVENTS.inc("erase");
+        Ok(())
+    }
+
+    /// What was collected of the account goes, to begin anew if something asks for it.
+    pub(super) fn begin_anew(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        at: i64,
+    ) -> Result<(), StoreError> {
+        jobs::remove(tx, actor)?;
+        self.leave_out(tx, actor, AccountStatus::Deleted, at)?;
+        self.purge(tx, actor, Purge::Records);
         Ok(())
     }
 
     /// The repo is fetched no more unless something asks anew; with `delete` what is held of it goes.
     pub fn remove_repo(
         &self,
+        private: &Private,
         tx: &mut Tx<'_>,
         actor: ActorId,
         delete: bool,
@@ -120,6 +138,7 @@ impl Index {
             return Ok(Removed { kept: true, ..Removed::default() });
         }
         let queued = jobs::remove(tx, actor)?.is_some();
+<<<<<<< HEAD
         if tx.repo(actor)?.is_some_and(|row| row.resync.is_some() && row.whole.is_none()) {
             // Parts of it may be in, and nobody goes on.
             self.log.repo(tx, actor);
@@ -129,9 +148,16 @@ impl Index {
             self.leave_out(tx, actor, AccountStatus::Deleted, now)?;
             self.purge(tx, actor, Purge::Records);
             removed.deleting = true;
+=======
+        let deleting = delete && !tx.actor(actor)?.is_some_and(|row| row.status.is_gone());
+        if deleting {
+            let did = tx.did(actor)?.to_string();
+            let remove = Change::RemoveRepo { did, at: Time(now) };
+            private.within(tx, |_| Ok((vec![remove], ())))?;
+>>>>>>> main
         }
         EVENTS.inc("remove");
-        Ok(removed)
+        Ok(Removed { queued, deleting, kept: false })
     }
 
     /// The last row of an account that is erased went.

@@ -7,7 +7,7 @@ use super::testing::*;
 use super::tests::one_private_row_of_each_kind;
 use super::*;
 use crate::event::{HostingStatus, IdentityState};
-use crate::private::{self, community};
+use crate::private;
 use crate::schema::rows::{AccountStatus, ActorRow, Counter};
 use crate::schema::{Key, Target};
 use crate::store::{Ks, Reader};
@@ -18,6 +18,8 @@ use crate::work::{recheck, repo_queue as jobs};
 
 /// Posts of `b`, more than two steps of a purge take.
 const POSTS: u64 = 1200;
+/// The tag of community posts.
+const COMMUNITY_POST: u8 = b'c';
 
 fn rev(n: u64) -> Tid {
     Tid::parse(&tid(n)).unwrap()
@@ -56,18 +58,21 @@ async fn world() -> World {
 
 impl World {
     async fn opt_out(&self, who: &str) -> bool {
-        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
-        self.writer.durable(move |tx| index.opt_out(tx, actor, NOW)).await.unwrap()
+        let did = did(who);
+        let plan = move |r: &Tx<'_>| private::opt_outs::opt_out(r, did.as_str(), NOW);
+        self.private().change(plan).await.unwrap()
     }
 
     async fn opt_in(&self, who: &str) -> bool {
-        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
-        self.writer.durable(move |tx| index.opt_in(tx, actor, NOW)).await.unwrap()
+        let did = did(who);
+        let plan = move |r: &Tx<'_>| private::opt_outs::opt_in(r, did.as_str(), NOW);
+        self.private().change(plan).await.unwrap()
     }
 
     async fn erase(&self, who: &str) {
-        let (index, actor) = (Arc::clone(&self.index), self.actor(who));
-        self.writer.durable(move |tx| index.erase(tx, actor, NOW)).await.unwrap();
+        let (did, then) = (did(who), private::Afterwards::Collected);
+        let plan = move |r: &Tx<'_>| private::opt_outs::erase(r, did.as_str(), then, NOW);
+        self.private().change(plan).await.unwrap();
     }
 
     /// One step of the removal; `true` if it was the last.
@@ -96,7 +101,7 @@ impl World {
     fn private_tags(&self, who: &str) -> Vec<u8> {
         let (s, actor) = (self.store.snapshot(), self.actor(who));
         let mut tags = Vec::new();
-        for tag in private::OF_ACCOUNT.into_iter().chain([community::CONTENT]) {
+        for tag in private::tags_of_account().into_iter().chain([COMMUNITY_POST]) {
             s.scan_prefix(Ks::Private, &Key::tag(tag).actor(actor), &mut |k, _| {
                 tags.push(k[0]);
                 true
@@ -158,7 +163,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     let mut w = world().await;
     assert_eq!(w.likes_and_replies(), [1, 1]);
     let private = w.private_tags("b");
-    assert_eq!(private.len(), private::OF_ACCOUNT.len() + 1);
+    assert_eq!(private.len(), private::tags_of_account().len() + 1);
     assert!(w.opt_out("b").await);
     assert!(!w.opt_out("b").await, "twice");
     nothing_of_it(&w, AccountStatus::OptedOut);
@@ -180,7 +185,7 @@ async fn who_opts_out_is_gone_at_once_and_nothing_comes_in_again() {
     assert_eq!(w.likes_and_replies(), [0, 0]);
     assert_eq!(w.count(Target::Actor(w.actor("a")), Counter::Followers), 0);
     assert_eq!(w.count(Target::Actor(b), Counter::Posts), 0);
-    let kept: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
+    let kept: Vec<u8> = private.into_iter().filter(|tag| *tag != COMMUNITY_POST).collect();
     assert_eq!(w.private_tags("b"), kept);
     assert!(repo_contents::held_records(&w.store.snapshot(), b).unwrap().is_empty());
     assert!(w.index.members().contains(b));
@@ -308,7 +313,9 @@ async fn a_fetch_that_was_under_way_brings_nothing() {
 impl World {
     async fn remove_repo(&self, who: &str, delete: bool) -> Removed {
         let (index, actor) = (Arc::clone(&self.index), self.actor(who));
-        self.writer.durable(move |tx| index.remove_repo(tx, actor, delete, NOW)).await.unwrap()
+        let private = self.private();
+        let remove = move |tx: &mut Tx<'_>| index.remove_repo(&private, tx, actor, delete, NOW);
+        self.writer.durable(remove).await.unwrap()
     }
 }
 
@@ -327,7 +334,7 @@ async fn a_repo_that_is_removed_leaves_the_queue_and_with_delete_the_index() {
     assert_eq!(w.likes_and_replies(), [1, 1]);
     w.restart(scope::Mode::Whole, 0);
 
-    w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
+    w.index.remove_member(&w.private(), w.actor("b")).await.unwrap();
     let private = w.private_tags("b");
     let deleting = Removed { deleting: true, ..Removed::default() };
     assert_eq!(w.remove_repo("b", true).await, deleting);
@@ -339,7 +346,7 @@ async fn a_repo_that_is_removed_leaves_the_queue_and_with_delete_the_index() {
         nothing_of_it(&w, AccountStatus::Deleted);
     }
     assert_eq!((w.account("b"), w.likes_and_replies()), (None, [0, 0]));
-    let left: Vec<u8> = private.into_iter().filter(|tag| *tag != community::CONTENT).collect();
+    let left: Vec<u8> = private.into_iter().filter(|tag| *tag != COMMUNITY_POST).collect();
     assert!(!left.is_empty() && w.private_tags("b") == left, "what it set stays");
     w.is_clean();
     // As an account that was never seen.
@@ -352,7 +359,7 @@ async fn a_repo_that_is_removed_leaves_the_queue_and_with_delete_the_index() {
 async fn rights_go_before_the_operators_wish() {
     for way in 0..3 {
         let w = world().await;
-        w.index.remove_member(&w.writer, w.actor("b")).await.unwrap();
+        w.index.remove_member(&w.private(), w.actor("b")).await.unwrap();
         let b = w.actor("b");
         let purge = |w: &World| purge::purge(&w.store.snapshot(), b).unwrap();
         if way == 0 {

@@ -59,10 +59,10 @@ async fn save() {
         .durable(move |tx| {
             apply_labels(&index, tx, &labels)?;
             cursors::set_cursor(tx, &cursors::CursorOf::Upstream(UPSTREAM.into()), 77);
-            private::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
-            private::put(tx, private::Kind::Seen, me, None, NOW)?;
+            private::testing::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
+            private::testing::put(tx, private::Kind::Seen, me, None, NOW)?;
             let takedown = private::Takedown { at: NOW, reference: "ref".into() };
-            private::set_takedown(tx, other, Some(&takedown));
+            private::testing::set_takedown(tx, other, Some(&takedown));
             Ok(())
         })
         .await

@@ -165,9 +165,9 @@ async fn follows_are_counted_exactly() {
     }
     w.commit("m", [follow(53, "f")]).await;
     assert!(kept(&w));
-    assert!(w.index.remove_member(&w.writer, w.actor("m")).await.unwrap());
+    assert!(w.index.remove_member(&w.private(), w.actor("m")).await.unwrap());
     assert!(!kept(&w) && !w.index.members().contains(w.actor("m")) && w.notifs("m").is_empty());
-    assert!(!w.index.remove_member(&w.writer, w.actor("m")).await.unwrap());
+    assert!(!w.index.remove_member(&w.private(), w.actor("m")).await.unwrap());
     w.join("m").await;
     assert!(kept(&w));
     // As if it had started now.

@@ -95,7 +95,7 @@ mod tests {
     async fn subscribe(w: &World, who: &str, whom: &str, at: i64, post: bool, reply: bool) {
         let (who, whom) = (w.actor(who), w.actor(whom));
         let to = Subscription { at, post, reply };
-        w.writer.durable(move |tx| subscriptions::put(tx, who, whom, to)).await.unwrap();
+        w.writer.durable(move |tx| private::testing::subscribe(tx, who, whom, to)).await.unwrap();
     }
 
     fn declares(allow: &str) -> Op {
@@ -145,7 +145,8 @@ mod tests {
         w.commit("c", [post(1), post(2)]).await;
         let (one, two) = (uri("c", POST, 1), uri("c", POST, 2));
         let (me, muted) = (w.actor("a"), Some(Target::Post(w.post("c", 2))));
-        let mute = w.writer.durable(move |tx| private::put(tx, Kind::MutedThread, me, muted, 1));
+        let mute =
+            w.writer.durable(move |tx| private::testing::put(tx, Kind::MutedThread, me, muted, 1));
         mute.await.unwrap();
         w.commit("b", [reply(101, &one, &one), reply(102, &two, &two)]).await;
         assert_eq!(told(&w), ["subscribed-post"]);

@@ -7,6 +7,7 @@ use ipld_core::ipld::Ipld;
 
 use super::{Index, Requests};
 use crate::event::{Body, Commit, Event, IdentityState, Op, Record};
+use crate::private::Private;
 use crate::schema::rows::{Counter, NotifRow, notif_prefix};
 use crate::schema::{ActorId, PostId, Rkey, Rows, Target};
 use crate::store::{Ks, Reader, Store, Writer};
@@ -197,7 +198,12 @@ impl World {
     }
 
     pub(crate) async fn join(&self, who: &str) {
-        self.index.ensure_member(&self.store, &self.writer, self.actor(who), NOW).await.unwrap();
+        let (private, actor) = (self.private(), self.actor(who));
+        self.index.ensure_member(&self.store, &private, actor, NOW).await.unwrap();
+    }
+
+    pub(crate) fn private(&self) -> Private {
+        Private::new(self.writer.clone(), Arc::clone(&self.index) as _)
     }
 
     pub(crate) fn rows(&self) -> BTreeMap<(Ks, Vec<u8>), Vec<u8>> {

@@ -7,7 +7,7 @@ use ipld_core::ipld::Ipld;
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
-use crate::private::{self, bookmarks, community, drafts, registrations, subscriptions};
+use crate::private::{self, community, registrations, subscriptions};
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
 use crate::store::{Ks, Reader};
@@ -453,7 +453,9 @@ async fn muted_threads_and_hidden_replies_do_not_notify() {
     w.join("a").await;
     let (me, muted) = (w.actor("a"), Target::Post(w.post("a", 1)));
     w.writer
-        .durable(move |tx| private::put(tx, private::Kind::MutedThread, me, Some(muted), 1))
+        .durable(move |tx| {
+            private::testing::put(tx, private::Kind::MutedThread, me, Some(muted), 1)
+        })
         .await
         .unwrap();
     let other = uri("a", POST, 2);
@@ -466,7 +468,7 @@ fn community_post(tx: &mut Tx<'_>, of: ActorId, n: u64) -> Result<PostId, StoreE
     let uri = format!("at://{}/community.blacksky.feed.post/{}", tx.did(of)?, tid(n));
     let Some(Target::Post(id)) = tx.intern_target(&uri)? else { panic!("{uri}") };
     let input = map([("text", text("hi")), ("createdAt", text(at(n)))]);
-    community::put(tx, id, &community::NewPost::read(&input).unwrap(), NOW)?;
+    private::testing::community_post(tx, id, &community::NewPost::read(&input).unwrap(), NOW)?;
     Ok(id)
 }
 
@@ -503,18 +505,18 @@ pub(super) fn one_private_row_of_each_kind(
     use private::Kind::*;
     let post = PostId { author: about, rkey: Rkey(1) };
     let subscription = subscriptions::Subscription { at: 1, post: true, reply: true };
-    private::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
-    private::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
-    private::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
-    subscriptions::put(tx, of, about, subscription)?;
+    private::testing::put_mute(tx, of, about, private::Mute { at: 1, ..Default::default() })?;
+    private::testing::put(tx, MutedList, of, Some(Target::Post(post)), 1)?;
+    private::testing::put(tx, MutedThread, of, Some(Target::Post(post)), 1)?;
+    private::testing::subscribe(tx, of, about, subscription)?;
     for kind in [Seen, Member, Priority] {
-        private::put(tx, kind, of, None, 1)?;
+        private::testing::put(tx, kind, of, None, 1)?;
     }
-    private::put_preferences(tx, of, "{}");
-    bookmarks::put(tx, of, post, "cid", 1)?;
-    drafts::create(tx, of, "{}".into(), 1, 1)?;
+    private::testing::put_preferences(tx, of, "{}");
+    private::testing::bookmark(tx, of, post, "cid", 1)?;
+    private::testing::draft(tx, of, "{}".into(), 1)?;
     community_post(tx, of, 1)?;
-    registrations::put(
+    private::testing::register(
         tx,
         of,
         &registrations::Registration {
@@ -552,7 +554,7 @@ async fn a_deleted_account_leaves_nothing() {
     let held = w.writer.durable(move |tx| {
         one_private_row_of_each_kind(tx, b, a)?;
         let mut held = Vec::new();
-        for tag in private::OF_ACCOUNT {
+        for tag in private::tags_of_account() {
             tx.scan_prefix(Ks::Private, &Key::tag(tag).actor(b), &mut |k, _| {
                 held.push(k[0]);
                 true
@@ -560,7 +562,7 @@ async fn a_deleted_account_leaves_nothing() {
         }
         Ok(held)
     });
-    assert_eq!(held.await.unwrap(), private::OF_ACCOUNT, "a row of each kind");
+    assert_eq!(held.await.unwrap(), private::tags_of_account(), "a row of each kind");
     assert_eq!(w.requests.purge.try_recv(), Ok(b));
     assert_eq!(w.store.snapshot().handle_owner("b.example").unwrap(), None);
     let mut steps = 0;

@@ -123,7 +123,7 @@ impl Checks {
         });
         for _ in 0..WORKERS {
             let (checks, dids) = (Arc::clone(&checks), dids.clone());
-            tasks.spawn(async move {
+            tasks.spawn("a check of an identity", async move {
                 while let Ok((did, pending)) = dids.recv_async().await {
                     checks.run(did, pending).await;
                 }
@@ -145,7 +145,7 @@ impl Checks {
     ) {
         let (this, did) = (Arc::clone(self), did.clone());
         let pending = self.begin();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a look-up of a key", async move {
             let web = did.starts_with("did:web:");
             let patience = if web { this.timing.web_patience } else { this.timing.plc_patience };
             let answer = match timeout(patience, this.directory.document(&did, freshness)).await {
@@ -262,7 +262,7 @@ impl Checks {
             return;
         }
         let this = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a check of an identity", async move {
             sleep(RETRY.wait(tries)).await;
             this.enqueue(&did, Check { tries, ..Check::new(Freshness::Fresh) });
         });
@@ -353,7 +353,7 @@ impl Checks {
         question: u64,
     ) {
         let (this, pending) = (Arc::clone(self), self.begin());
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a question about an account", async move {
             let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
             // Nobody to ask: the claim stands.
             let claimed = if deleted { HostingStatus::Deleted } else { HostingStatus::Deactivated };

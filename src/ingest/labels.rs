@@ -33,6 +33,7 @@ use crate::schema::cursors::{CursorOf, cursor};
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::{Failure, fault};
 
 static DROPPED: Counters = Counters::new("labels.dropped");
 
@@ -160,9 +161,13 @@ impl Labelers {
                     state: Arc::clone(&new.state),
                     setup: Arc::clone(&self.setup),
                 };
-                let stop = new.stop.clone();
-                self.tasks.spawn(async move {
-                    stop.run_until_cancelled(subscription.run()).await;
+                let (stop, failure) = (new.stop.clone(), self.group.failure().clone());
+                self.tasks.spawn("a subscription to labels", async move {
+                    let did = subscription.state.did.clone();
+                    // One that is not followed any more is cancelled.
+                    if stop.run_until_cancelled(subscription.run()).await.is_some() {
+                        failure.tell(&format!("the subscription to {did} ended"));
+                    }
                 });
             }
         }
@@ -174,6 +179,12 @@ impl Labelers {
     #[must_use]
     pub fn status(&self) -> Vec<LabelerStatus> {
         self.running.lock().iter().map(|running| running.state.snapshot()).collect()
+    }
+
+    /// Told when a subscription ended that should not have.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.group.failure().clone()
     }
 
     /// Stops reading and ends.
@@ -283,6 +294,7 @@ impl Subscription {
         let mut retries = self.setup.timing.retry.retries();
         let (mut freshness, mut restart) = (Freshness::Cached, false);
         loop {
+            fault::point("subscription");
             let mut frames = 0;
             // What was read but not delivered is read again.
             let start = self.state.seq().filter(|_| !restart);

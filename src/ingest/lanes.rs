@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use tokio::sync::oneshot;
 
 use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
-use super::feed::{Chunk, Done, Feed, Job, Payload};
+use super::feed::{Chunk, Done, Feed, Job, Payload, Place};
 use super::jetstream;
 use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
@@ -20,6 +21,7 @@ use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::{Reader as _, Store};
 use crate::syntax::Did;
+use crate::threads::{Failure, Pulse, catch, fault};
 
 /// Keys kept in memory by all lanes.
 const KEYS: usize = 200_000;
@@ -58,7 +60,7 @@ impl Inboxes {
 
     pub(crate) fn send(&self, lane: usize, message: Message) {
         if let Some(inbox) = self.0.get(lane) {
-            // A lane ends only when ingest does.
+            // One that ended before ingest does has told its failure, and all of it begins anew.
             let _ = inbox.send(message);
         }
     }
@@ -67,7 +69,9 @@ impl Inboxes {
 /// The threads.
 pub(crate) struct Lanes {
     inboxes: Inboxes,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
+    /// Closed by the end of each thread.
+    ended: Vec<oneshot::Receiver<()>>,
 }
 
 impl Lanes {
@@ -76,13 +80,16 @@ impl Lanes {
         verifier: Verifier,
         store: &Store,
         checks: &Arc<Checks>,
+        failure: &Failure,
     ) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let count = if count == 0 { cores } else { count };
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| flume::unbounded()).unzip();
         let inboxes = Inboxes(inboxes.into());
-        let mut threads = Vec::with_capacity(count);
+        let (mut pulses, mut ended) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (index, inbox) in receivers.into_iter().enumerate() {
+            let pulse = Arc::<Pulse>::default();
+            pulses.push(Arc::clone(&pulse));
             let mut lane = Lane {
                 index,
                 verifier,
@@ -94,24 +101,40 @@ impl Lanes {
                 refused: FxHashMap::default(),
                 parked: FxHashMap::default(),
                 tickets: 0,
+                pulse,
             };
             let name = format!("verify-{index}");
-            let thread = std::thread::Builder::new().name(name);
-            threads.push(thread.spawn(move || lane.run(&inbox))?);
+            let thread = std::thread::Builder::new().name(name.clone());
+            let (alive, end) = oneshot::channel::<()>();
+            let failure = failure.clone();
+            thread.spawn(move || {
+                if let Err(panic) = catch(|| lane.run(&inbox)) {
+                    failure.tell(&format!("the verify lane {name}: {panic}"));
+                }
+                drop(alive);
+            })?;
+            ended.push(end);
         }
-        Ok(Self { inboxes, threads })
+        Ok(Self { inboxes, pulses, ended })
     }
 
     pub(crate) fn inboxes(&self) -> Inboxes {
         self.inboxes.clone()
     }
 
-    pub(crate) fn stop(self) {
+    /// Whether each thread gets on with what it has.
+    pub(crate) fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// Ends the threads. They are not joined: that would block a thread of the runtime, which reads signals too.
+    pub(crate) async fn stop(self) {
         for lane in 0..self.inboxes.len() {
             self.inboxes.send(lane, Message::Stop);
         }
-        for thread in self.threads {
-            let _ = thread.join();
+        for ended in self.ended {
+            // Nothing is ever sent.
+            let _ = ended.await;
         }
     }
 }
@@ -128,6 +151,7 @@ struct Lane {
     refused: FxHashMap<Did, (KeyAnswer, Instant)>,
     parked: FxHashMap<Did, Parked>,
     tickets: u64,
+    pulse: Arc<Pulse>,
 }
 
 #[derive(Clone)]
@@ -154,18 +178,36 @@ enum Known {
 impl Lane {
     fn run(&mut self, inbox: &flume::Receiver<Message>) {
         while let Ok(message) = inbox.recv() {
+            self.pulse.beat();
+            fault::point("lane");
             match message {
                 Message::Chunk(Chunk { feed, jobs }) => {
                     let mut done = Vec::with_capacity(jobs.len());
                     for job in jobs {
-                        done.extend(self.take(&feed, job));
+                        done.extend(self.guarded(&feed, job, Self::take));
                     }
                     feed.send(done);
                 }
                 Message::Key { did, ticket, answer } => self.answered(&did, ticket, answer),
                 Message::Stop => return,
             }
+            self.pulse.rest();
         }
+    }
+
+    /// A frame that we cannot take costs itself and nothing else: its place is filled, or everything behind it would
+    /// wait for ever, and the same again after a restart. The next commit of its repo shows that one is missing.
+    fn guarded(
+        &mut self,
+        feed: &Arc<Feed>,
+        job: Job,
+        work: impl FnOnce(&mut Self, &Arc<Feed>, Job) -> Option<Done>,
+    ) -> Option<Done> {
+        let place = job.place;
+        catch(|| work(self, feed, job)).unwrap_or_else(|panic| {
+            tracing::error!(url = %feed.url, seq = ?place.seq.number(), %panic, "a frame is dropped");
+            Some(drop_place(feed, place, None, "panic"))
+        })
     }
 
     /// Settles a frame, or parks it behind those of its DID that wait.
@@ -322,14 +364,14 @@ impl Lane {
                 self.stale.remove(did);
                 self.keys.insert(did.clone(), CachedKey { key: *key, forced });
                 for (feed, job) in parked.jobs {
-                    let done = self.take(&feed, job);
+                    let done = self.guarded(&feed, job, Self::take);
                     feed.send(done.into_iter().collect());
                 }
             }
             KeyAnswer::None => {
                 self.refuse(did, KeyAnswer::None);
                 for (feed, job) in parked.jobs {
-                    let done = self.settle(&feed, job);
+                    let done = self.guarded(&feed, job, Self::settle);
                     feed.send(done.into_iter().collect());
                 }
             }
@@ -357,7 +399,7 @@ impl Lane {
             let done = if signed(&job) && Some(at) != last {
                 Some(Done { place: job.place, event: None })
             } else {
-                self.settle(&feed, job)
+                self.guarded(&feed, job, Self::settle)
             };
             feed.send(done.into_iter().collect());
         }
@@ -386,6 +428,10 @@ fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {
 }
 
 fn drop_job(feed: &Feed, job: &Job, cause: &'static str) -> Done {
-    feed.status.dropped(cause, Some(job.payload.did()), job.place.seq.number());
-    Done { place: job.place, event: None }
+    drop_place(feed, job.place, Some(job.payload.did()), cause)
+}
+
+fn drop_place(feed: &Feed, place: Place, did: Option<&Did>, cause: &'static str) -> Done {
+    feed.status.dropped(cause, did.map(Did::as_str), place.seq.number());
+    Done { place, event: None }
 }

@@ -38,6 +38,7 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod time_tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -51,6 +52,7 @@ use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::Clock;
+use crate::threads::{Failure, Pulse};
 
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
 pub use timing::Timing;
@@ -186,7 +188,7 @@ impl Ingest {
             &tasks,
         );
         let verifier = verify::Verifier { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks)?;
+        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks, group.failure())?;
         let snapshot = store.snapshot();
         checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
@@ -210,12 +212,14 @@ impl Ingest {
                 timing: options.timing,
                 sink: Arc::clone(&sink),
             };
-            tasks.spawn(reader.run(setup.cursor));
+            tasks.keep(format!("the reader of {url}"), reader.run(setup.cursor));
             let (to, failed) = (Arc::clone(&sink), stop.clone());
-            tasks.spawn(sequencer::run(Arc::clone(&feed), done, to, failed));
+            let sequencer = sequencer::run(Arc::clone(&feed), done, to, failed);
+            tasks.keep(format!("the sequencer of {url}"), sequencer);
             feeds.push(feed);
         }
-        tasks.spawn(recheck::run(store.clone(), Arc::clone(&checks)));
+        let recheck = recheck::run(store.clone(), Arc::clone(&checks));
+        tasks.keep("the rounds over all accounts".to_owned(), recheck);
         Ok(Self { feeds, checks, lanes, group })
     }
 
@@ -223,6 +227,19 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
         self.feeds.iter().map(|feed| feed.status.snapshot(feed)).collect()
+    }
+
+    /// Told when a lane, a reader, a sequencer or a check ended: then nothing comes of some frames any more, so that all
+    /// of ingest has to be stopped and started again. It goes on behind the last event that is in the store.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.group.failure().clone()
+    }
+
+    /// Whether each verify lane gets on with what it has.
+    #[must_use]
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        self.lanes.pulses()
     }
 
     /// DID documents, handles and account states that are being looked up, wait for it, or are not shown yet.
@@ -239,7 +256,7 @@ impl Ingest {
     /// Stops reading and ends. What was read but not applied is read again at the next start.
     pub async fn stop(self) {
         self.group.stop().await;
-        self.lanes.stop();
+        self.lanes.stop().await;
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn run(store: Store, checks: Arc<Checks>) {
         }
         let (store, now) = (store.clone(), checks.clock.now_ms());
         let page = tokio::task::spawn_blocking(move || due(&store.snapshot(), next, now)).await;
-        // An unreadable store stops the writer, and with it the process.
+        // Its end is seen, and ingest begins anew.
         let Ok(Ok((dids, after))) = page else { return };
         for did in dids {
             checks.check_handle(&did, Freshness::Recent);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Done, Feed, Seq};
 use super::{Batch, Pending, Sink};
+use crate::threads::fault;
 
 const MAX_EVENTS: usize = 256;
 /// A prefix of slots without events must not keep the cursor for ever, nor a batch grow without end.
@@ -29,6 +30,7 @@ pub(crate) async fn run(
     let mut order = Order::default();
     loop {
         let Ok(chunk) = done.recv_async().await else { return };
+        fault::point("sequencer");
         order.insert(chunk);
         let until = Instant::now() + LINGER;
         while order.ready() < MAX_EVENTS {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -18,6 +18,23 @@ const SAMPLES: usize = 32;
 const NONE: i64 = i64::MIN;
 /// Time constant of the rate, seconds.
 const RATE_SECONDS: f64 = 10.0;
+
+/// An upstream that cannot be reached for so long, or was not yet reached since the start, is in trouble. Connections
+/// break and come again within seconds.
+const UNREACHED: Duration = Duration::from_secs(60);
+/// One that is connected and says nothing for so long is in trouble, if it says something far more often as a rule
+/// (see [`RARE`]): a relay is never quiet for that long, a PDS with a few accounts is every night.
+const SILENT: Duration = Duration::from_secs(600);
+/// How many times its usual time between two frames an upstream may be silent.
+const RARE: i64 = 1000;
+/// The same for one that has not said anything since the start, so that nobody knows what is usual.
+const SILENT_AT_FIRST: Duration = Duration::from_secs(3600);
+/// One whose events are applied so long after they were sent is in trouble: what readers see is of another time of the
+/// day. Catching up after an update or a restart takes minutes; a fresh store is not fit to be read before either.
+const BEHIND: Duration = Duration::from_secs(3600);
+/// After the last frame, how long an upstream that is behind counts as catching up. Then it has said all that it has,
+/// and that its last event was old when it came says nothing more.
+const STILL_COMING: Duration = Duration::from_secs(60);
 
 /// How far an upstream can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -65,6 +82,8 @@ pub struct UpstreamStatus {
     pub reconnects: u64,
     /// Why the last connection ended, or what the upstream said.
     pub last_error: Option<String>,
+    /// Why it does not bring what happens now, if it does not.
+    pub trouble: Option<String>,
     /// Frames dropped since start, by cause.
     pub dropped: BTreeMap<&'static str, u64>,
     /// The last dropped frames.
@@ -88,7 +107,13 @@ pub struct DropSample {
 pub(crate) struct FeedStatus {
     pub(crate) clock: Clock,
     connected: AtomicBool,
+    /// Since when it is, or is not.
+    changed_ms: AtomicI64,
     connections: AtomicU64,
+    began_ms: i64,
+    /// When the last frame came.
+    frame_ms: AtomicI64,
+    frames: AtomicU64,
     applied: AtomicI64,
     received: AtomicI64,
     sent_ms: AtomicI64,
@@ -120,8 +145,11 @@ impl Rate {
 impl FeedStatus {
     pub(crate) fn new(cursor: Option<i64>, clock: Clock) -> Self {
         Self {
-            clock,
             connected: AtomicBool::new(false),
+            changed_ms: AtomicI64::new(clock.now_ms()),
+            began_ms: clock.now_ms(),
+            frame_ms: AtomicI64::new(NONE),
+            frames: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             applied: AtomicI64::new(cursor.unwrap_or(NONE)),
             received: AtomicI64::new(cursor.unwrap_or(NONE)),
@@ -130,14 +158,23 @@ impl FeedStatus {
             rate: Mutex::new(Rate { per_s: 0.0, at: Instant::now() }),
             error: Mutex::new(None),
             drops: Mutex::default(),
+            clock,
         }
     }
 
     pub(crate) fn connected(&self, yes: bool) {
-        self.connected.store(yes, Ordering::Relaxed);
+        if self.connected.swap(yes, Ordering::Relaxed) != yes {
+            self.changed_ms.store(self.clock.now_ms(), Ordering::Relaxed);
+        }
         if yes {
             self.connections.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A frame came, the `count`th.
+    pub(crate) fn frame(&self, received: i64, count: u64) {
+        self.frame_ms.store(received, Ordering::Relaxed);
+        self.frames.store(count, Ordering::Relaxed);
     }
 
     pub(crate) fn received(&self, seq: i64) {
@@ -184,12 +221,24 @@ impl FeedStatus {
             let drops = self.drops.lock();
             (drops.counts.clone(), drops.samples.iter().cloned().collect())
         };
+        let connected = self.connected.load(Ordering::Relaxed);
+        let frames = self.frames.load(Ordering::Relaxed);
+        let trouble = Facts {
+            connected,
+            changed_ms: self.changed_ms.load(Ordering::Relaxed),
+            began_ms: self.began_ms,
+            frame_ms: some(&self.frame_ms),
+            frames: i64::try_from(frames).unwrap_or(i64::MAX),
+            applied: some(&self.applied).is_some(),
+            queued: queue_bytes > 0,
+            lag_ms,
+        };
         let mut rate = self.rate.lock();
         rate.decay();
         UpstreamStatus {
             url: feed.url.clone(),
             kind: feed.kind,
-            connected: self.connected.load(Ordering::Relaxed),
+            connected,
             seq: some(&self.applied),
             last_received_seq: some(&self.received),
             lag_ms,
@@ -197,8 +246,105 @@ impl FeedStatus {
             queue_bytes,
             reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
             last_error: self.error.lock().clone(),
+            trouble: trouble.at(self.clock.now_ms()),
             dropped,
             samples,
+        }
+    }
+}
+
+/// What decides whether an upstream is in trouble.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    connected: bool,
+    changed_ms: i64,
+    began_ms: i64,
+    frame_ms: Option<i64>,
+    frames: i64,
+    /// Whether anything of it is in the store.
+    applied: bool,
+    /// Whether frames of it wait here.
+    queued: bool,
+    lag_ms: Option<i64>,
+}
+
+impl Facts {
+    fn at(&self, now: i64) -> Option<String> {
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let since = |then: i64| now.saturating_sub(then);
+        if !self.connected {
+            let apart = since(self.changed_ms);
+            if !self.applied {
+                return Some("not reached yet".to_owned());
+            }
+            return (apart > ms(UNREACHED)).then(|| format!("not reached for {}", words(apart)));
+        }
+        let quiet = since(self.frame_ms.unwrap_or(self.began_ms));
+        let coming = self.queued || (self.frames > 0 && quiet <= ms(STILL_COMING));
+        if let Some(lag) = self.lag_ms.filter(|lag| coming && *lag > ms(BEHIND)) {
+            return Some(format!("{} behind", words(lag)));
+        }
+        let usual = self.frame_ms.and_then(|last| (last - self.began_ms).checked_div(self.frames));
+        let limit =
+            usual.map_or(ms(SILENT_AT_FIRST), |usual| usual.saturating_mul(RARE).max(ms(SILENT)));
+        // While frames wait here the socket is left alone.
+        (!self.queued && quiet > limit).then(|| format!("silent for {}", words(quiet)))
+    }
+}
+
+fn words(ms: i64) -> String {
+    match ms / 60_000 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const NOW: i64 = 100 * HOUR;
+
+    /// A relay ten hours after the start, its last frame just now.
+    const WELL: Facts = Facts {
+        connected: true,
+        changed_ms: NOW - 9 * HOUR,
+        began_ms: NOW - 10 * HOUR,
+        frame_ms: Some(NOW - 10),
+        frames: 1_000_000,
+        applied: true,
+        queued: false,
+        lag_ms: Some(200),
+    };
+
+    #[test]
+    fn an_upstream_that_is_gone_silent_or_far_behind_is_in_trouble() {
+        let apart = |for_ms| Facts { connected: false, changed_ms: NOW - for_ms, ..WELL };
+        let quiet = |for_ms| Facts { frame_ms: Some(NOW - for_ms), ..WELL };
+        let mute = |for_ms| Facts { frame_ms: None, frames: 0, began_ms: NOW - for_ms, ..WELL };
+        // One event in six minutes.
+        let small = |for_ms| Facts { frames: 100, ..quiet(for_ms) };
+        for (facts, want) in [
+            (WELL, None),
+            (apart(MINUTE / 2), None),
+            (apart(5 * MINUTE), Some("not reached for 5 min")),
+            (Facts { applied: false, ..apart(10) }, Some("not reached yet")),
+            (quiet(9 * MINUTE), None),
+            (quiet(11 * MINUTE), Some("silent for 11 min")),
+            (Facts { queued: true, ..quiet(11 * MINUTE) }, None),
+            (small(3 * HOUR), None),
+            (small(9 * HOUR), None),
+            (mute(50 * MINUTE), None),
+            (mute(3 * HOUR), Some("silent for 3 h")),
+            (Facts { lag_ms: Some(HOUR - 1), ..WELL }, None),
+            (Facts { lag_ms: Some(3 * HOUR), ..WELL }, Some("3 h behind")),
+            (Facts { lag_ms: Some(3 * HOUR), queued: true, ..quiet(HOUR) }, Some("3 h behind")),
+            // All that it had came late, and there was no more.
+            (Facts { lag_ms: Some(3 * HOUR), ..quiet(5 * MINUTE) }, None),
+        ] {
+            assert_eq!(facts.at(NOW).as_deref(), want, "{facts:?}");
         }
     }
 }

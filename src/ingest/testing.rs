@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -240,6 +240,10 @@ pub(crate) struct Documents {
     /// DIDs asked for, and how fresh.
     pub(crate) asked: Mutex<Vec<(Did, Freshness)>>,
     pub(crate) forgotten: Mutex<Vec<Did>>,
+    /// While set, whoever forgets something is held up.
+    pub(crate) blocked: AtomicBool,
+    /// DIDs at which it panics.
+    pub(crate) panics: Mutex<HashSet<Did>>,
 }
 
 impl Documents {
@@ -270,6 +274,10 @@ impl Documents {
 impl Directory for Documents {
     fn forget(&self, did: &Did) {
         self.forgotten.lock().push(did.clone());
+        assert!(!self.panics.lock().contains(did), "of the directory");
+        while self.blocked.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn document<'a>(
@@ -279,6 +287,7 @@ impl Directory for Documents {
     ) -> BoxFuture<'a, Result<Arc<DidDoc>, IdentityError>> {
         Box::pin(async move {
             self.asked.lock().push((did.clone(), freshness));
+            assert!(!self.panics.lock().contains(did), "of the directory");
             loop {
                 let released = self.release.notified();
                 if !self.hanging.lock().contains(did) {

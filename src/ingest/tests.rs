@@ -491,3 +491,80 @@ async fn a_did_without_a_document_was_given_up_or_never_was() {
     assert_eq!(accounts.iter().map(answer).collect::<Vec<_>>(), [true, false, true, false]);
     ingest.stop().await;
 }
+
+/// Runs `work` on a thread of its own that is let go after a while, and says whether it ended by itself: what blocks the
+/// thread of the runtime cannot be waited for on it.
+fn ends_by_itself(
+    release: &std::sync::Arc<Documents>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> bool {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work);
+        let _ = done.send(());
+    });
+    let in_time = ended.recv_timeout(Duration::from_secs(10)).is_ok();
+    release.blocked.store(false, Ordering::SeqCst);
+    thread.join().unwrap();
+    in_time
+}
+
+#[test]
+fn stopping_does_not_block_the_thread_that_reads_signals() {
+    let account = Account::new("did:plc:a");
+    let directory = Documents::of([&account]);
+    directory.blocked.store(true, Ordering::SeqCst);
+    let held = std::sync::Arc::clone(&directory);
+    let work = async move {
+        let relay = Relay::of(vec![(1, account.identity(1))]).await;
+        let sink = Collected::new();
+        let (_dir, store) = store();
+        let ingest = start(options(&relay), &store, &held, &sink);
+        until("a lane is held up", || !held.forgotten.lock().is_empty()).await;
+        // On one thread the lane is let go only if the stop lets others run.
+        let signal = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            held.blocked.store(false, Ordering::SeqCst);
+        };
+        tokio::join!(ingest.stop(), signal);
+    };
+    assert!(ends_by_itself(&directory, work), "the stop blocked its thread");
+}
+
+#[tokio::test]
+async fn a_frame_that_a_lane_panics_at_is_dropped_and_those_behind_it_are_not() {
+    let (mut good, bad) = (Account::new("did:plc:good"), Account::new("did:plc:bad"));
+    let frames = vec![(1, good.commit(1, 0)), (2, bad.identity(2)), (3, good.commit(3, 0))];
+    let (directory, sink, relay) =
+        (Documents::of([&good]), Collected::new(), Relay::of(frames).await);
+    directory.panics.lock().insert(bad.did.clone());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(3)).await;
+    assert_eq!(revs(&sink.events(), &good).len(), 2);
+    assert_eq!(ingest.status()[0].dropped["panic"], 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_of_ingest_that_ends_is_told() {
+    let mut account = Account::new("did:plc:a");
+    let relay = Relay::of(vec![(1, account.commit(1, 0))]).await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    // The sink closes: the sequencer has nobody to hand anything to.
+    sink.gate.close();
+    let told = tokio::time::timeout(Duration::from_secs(10), ingest.failure().told()).await;
+    assert_eq!(told.unwrap(), format!("the sequencer of {} ended", relay.url));
+    ingest.stop().await;
+
+    // And a look-up that panics would leave frames without a key for ever.
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    directory.panics.lock().insert(account.did.clone());
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    let told = tokio::time::timeout(Duration::from_secs(10), ingest.failure().told()).await;
+    assert_eq!(told.unwrap(), "a look-up of a key: panic: of the directory");
+    ingest.stop().await;
+}

@@ -17,6 +17,7 @@ use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
+use crate::threads::fault;
 
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
@@ -184,8 +185,10 @@ impl Reader {
     }
 
     fn deal(&self, bytes: bytes::Bytes, weight: u32, state: &mut State) -> Option<End> {
+        fault::point("reader");
         state.frames += 1;
         let received = self.feed.status.clock.now_ms();
+        self.feed.status.frame(received, state.frames);
         let (seq, sent, read) = match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),

@@ -290,8 +290,17 @@ impl Media {
     }
 
     /// Makes room if the disk is about to be full. To be called every few seconds.
-    pub fn tend(self: &Arc<Self>) {
-        self.in_background(DiskCache::tend);
+    ///
+    /// # Errors
+    /// [`MediaError::Overloaded`] if no thread is free, [`MediaError::Worker`] if it panicked.
+    pub async fn tend(self: &Arc<Self>) -> Result<(), MediaError> {
+        let this = Arc::clone(self);
+        let work = move || {
+            if let Some(cache) = &this.cache {
+                cache.tend();
+            }
+        };
+        Ok(self.readers.run(work).await?)
     }
 
     fn in_background(self: &Arc<Self>, work: fn(&DiskCache)) {

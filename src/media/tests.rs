@@ -338,7 +338,7 @@ async fn takedowns_hide_what_is_cached() {
         let cid = cid.clone();
         let work = move |tx: &mut Tx<'_>| {
             let owner = tx.intern_actor(OWNER)?;
-            private::set_blob_takedown(tx, owner, &cid, takedown.as_ref());
+            private::testing::set_blob_takedown(tx, owner, &cid, takedown.as_ref());
             Ok(())
         };
         f.writer.durable(work).await.unwrap();

@@ -1,18 +1,24 @@
 //! What the operator took down, held in memory so that looking at a record costs no read.
 //!
 //! # Invariants
-//! - The set follows the rows of `private`: it changes after the commit that changed them and before the caller of
-//!   [`Takedowns::set`] is answered.
+//! - The set follows the rows of `private`: it changes after the commit that changed them and before whoever
+//!   changed them is answered.
 
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
+<<<<<<< HEAD
 use crate::changes::{Change, Log, Mark, What};
 use crate::private::{self, Takedown};
 use crate::schema::{Edit, Target};
 use crate::store::{Reader, StoreError, Writer};
+=======
+use crate::private::{self, Effects};
+use crate::schema::Target;
+use crate::store::{Reader, StoreError, Tx};
+>>>>>>> main
 
 /// The accounts and records that are taken down; a cheap handle.
 #[derive(Clone, Default)]
@@ -42,13 +48,15 @@ impl Takedowns {
         self.0.set.read().contains(&target)
     }
 
-    /// Takes a subject (a DID or AT-URI) down, or lifts that. `false` if it is neither.
-    pub async fn set(
+    /// Takes a subject down, or lifts that, as [`crate::private::Private`] with this among its effects does.
+    #[cfg(test)]
+    pub(crate) async fn set(
         &self,
-        writer: &Writer,
+        writer: &crate::store::Writer,
         subject: String,
-        takedown: Option<Takedown>,
+        takedown: Option<private::Takedown>,
     ) -> Result<bool, StoreError> {
+<<<<<<< HEAD
         let inner = Arc::clone(&self.0);
         writer
             .durable(move |tx| {
@@ -70,14 +78,35 @@ impl Takedowns {
                 Ok(true)
             })
             .await
+=======
+        let private = private::Private::new(writer.clone(), Arc::new(self.clone()));
+        private.change(move |_| private::takedowns::moderate(&subject, takedown)).await
+    }
+}
+
+impl Effects for Takedowns {
+    fn taken_down(&self, tx: &mut Tx<'_>, target: Target) {
+        let set = Arc::clone(&self.0);
+        tx.after_commit(move || {
+            set.write().insert(target);
+        });
+    }
+
+    fn reinstated(&self, tx: &mut Tx<'_>, target: Target) {
+        let set = Arc::clone(&self.0);
+        tx.after_commit(move || {
+            set.write().remove(&target);
+        });
+>>>>>>> main
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private::Takedown;
     use crate::schema::Rows;
-    use crate::store::Store;
+    use crate::store::{Store, Writer};
 
     #[tokio::test]
     async fn the_set_follows_the_rows() {

@@ -6,4 +6,4 @@ mod host;
 mod status;
 
 pub use host::{Memory, memory};
-pub use status::{PushStatus, Status, StoreStatus};
+pub use status::{PartState, PartStatus, PushStatus, Status, StoreStatus};

@@ -16,12 +16,14 @@ pub struct Status {
     pub version: &'static str,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Each part of the server, and how it is.
+    pub parts: Vec<PartStatus>,
     /// Whether ingest runs, or why not.
     pub ingest: String,
     /// Each firehose and Jetstream; `seq` is the last whose effects every read shows.
-    pub upstreams: Vec<Value>,
+    pub upstreams: Value,
     /// Each labeler; `seq` likewise.
-    pub labelers: Vec<Value>,
+    pub labelers: Value,
     /// What else is under way: identity checks, resyncs, accounts being removed.
     pub pending: usize,
     /// Repos that are fetched again.
@@ -39,9 +41,9 @@ pub struct Status {
     /// Images asked for, found in the cache and made, and the size of the cache.
     pub images: Value,
     /// Notifications on their way to devices.
-    pub push: PushStatus,
+    pub push: Value,
     /// Requests that wait for a read thread.
-    pub requests_waiting: usize,
+    pub requests_waiting: Value,
     /// The store.
     pub store: StoreStatus,
     /// Space, and what is done about it.
@@ -50,6 +52,43 @@ pub struct Status {
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}
+
+/// A part of the server: what runs for as long as it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is.
+    pub state: PartState,
+    /// Times that it ended and was started again.
+    pub restarts: u64,
+    /// Why it ended the last time, if it did.
+    pub last_error: Option<String>,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartState {
+    /// At work.
+    Running,
+    /// It ended and will run again in a while.
+    Restarting,
+    /// It ended for good.
+    Ended,
+}
+
+impl PartState {
+    /// As in the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// Notifications on their way out. What became of them is in the counters `push.*`.

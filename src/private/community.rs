@@ -16,18 +16,25 @@
 use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::change::{Change, Plan, nothing};
+use super::effects::Effects;
+use super::kinds::{Export, Goes, Kept, Row, RowKey, Table};
+use super::names::{Time, owned};
+use crate::lexicon::catalog;
 use crate::repo::dag_cbor;
 use crate::repo::fields::{field, text};
 use crate::schema::bytes::{ByteReader, push_zigzag};
 use crate::schema::rows::{Counter, Order, order_post_key};
-use crate::schema::{ActorId, Edit, Key, PostId, Rows, Target};
+use crate::schema::{ActorId, Edit, Key, PostId, RecordId, Rkey, Rows, Target, collections};
 use crate::store::{Ks, Reader, StoreError, Tx, prefix_end};
-use crate::syntax::{cid, datetime, is_did};
+use crate::syntax::{Tid, cid, datetime, is_did};
 
-pub(crate) const CONTENT: u8 = b'c';
-pub(crate) const BY_TIME: u8 = b'e';
-pub(crate) const BY_AUTHOR: u8 = b'a';
+const CONTENT: u8 = b'c';
+const BY_TIME: u8 = b'e';
+const BY_AUTHOR: u8 = b'a';
 
 const COLLECTION: &str = "community.blacksky.feed.post";
 
@@ -289,9 +296,13 @@ fn list(
     Ok(())
 }
 
-/// Keeps a post that came at `now`. In place of another version it has that one's time of coming.
-pub fn put(tx: &mut Tx<'_>, post: PostId, new: &NewPost, now: i64) -> Result<(), StoreError> {
-    let indexed = get(tx, post)?.map_or(now, |old| old.indexed);
+/// Keeps a post that came at `indexed`, in place of another version.
+pub(super) fn write(
+    tx: &mut Tx<'_>,
+    post: PostId,
+    new: &NewPost,
+    indexed: i64,
+) -> Result<(), StoreError> {
     remove(tx, post)?;
     for name in subjects(&new.content).into_iter().flatten().chain(mentioned(&new.content)) {
         tx.intern_target(name)?;
@@ -302,13 +313,160 @@ pub fn put(tx: &mut Tx<'_>, post: PostId, new: &NewPost, now: i64) -> Result<(),
     list(tx, post, sort, &new.content, true)
 }
 
-/// Takes a post away; `false` if it is not there.
-pub fn remove(tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
+fn remove(tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
     let Some(held) = get(tx, post)? else { return Ok(false) };
     let content = tx.unpack(&held.packed)?;
     tx.del(Ks::Private, &content_key(post));
     list(tx, post, held.sort, &content, false)?;
     Ok(true)
+}
+
+/// Takes a post away with what it means to others; `false` if it is not there.
+pub(super) fn take(
+    effects: &dyn Effects,
+    tx: &mut Tx<'_>,
+    post: PostId,
+) -> Result<bool, StoreError> {
+    if !has(tx, post)? {
+        return Ok(false);
+    }
+    effects.post_going(tx, post)?;
+    remove(tx, post)
+}
+
+/// The post of an author under a record key, if that is a TID of our time.
+#[must_use]
+pub fn id(actor: ActorId, rkey: &str) -> Option<PostId> {
+    let rkey = Rkey(Tid::parse(rkey)?.as_u64());
+    PostId::of(RecordId { actor, coll: collections::COMMUNITY_POST, rkey })
+}
+
+/// Keeps a post that came `at`; another version of one that is there has that one's time of coming. `false` if the author
+/// has `most` posts already.
+pub fn submit<R: Reader>(
+    r: &R,
+    viewer: &str,
+    rkey: &str,
+    new: &NewPost,
+    at: i64,
+    most: usize,
+) -> Plan<bool> {
+    let post = r.actor_id(viewer)?.and_then(|author| id(author, rkey));
+    let held = post.map_or(Ok(None), |post| get(r, post))?;
+    let posts = post.map_or(Ok(0), |post| count(r, post.author, most))?;
+    if held.is_none() && posts >= most {
+        return nothing(false);
+    }
+    let row = Submitted {
+        viewer: viewer.to_owned(),
+        rkey: rkey.to_owned(),
+        indexed_at: Time(held.map_or(at, |held| held.indexed)),
+        post: dag_cbor::to_json(&new.content),
+    };
+    Ok((vec![Change::Put(Row::CommunityPost(row))], true))
+}
+
+/// Takes a post of the author's away; `false` if there is none under this URI.
+pub fn delete<R: Reader>(r: &R, viewer: &str, uri: &str) -> Plan<bool> {
+    let author = r.actor_id(viewer)?;
+    match r.target(uri)? {
+        Some(Target::Post(post))
+            if post.is_community() && Some(post.author) == author && has(r, post)? =>
+        {
+            let (viewer, rkey) = (viewer.to_owned(), r.rkey_text(post.record().rkey)?);
+            let key = RowKey::CommunityPost(SubmittedKey { viewer, rkey });
+            Ok((vec![Change::Gone(key)], true))
+        }
+        _ => nothing(false),
+    }
+}
+
+/// A community post as it was submitted, in names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are what the kind says")]
+pub struct Submitted {
+    pub viewer: String,
+    pub rkey: String,
+    pub indexed_at: Time,
+    pub post: Value,
+}
+
+/// What it is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are what the kind says")]
+pub struct SubmittedKey {
+    pub viewer: String,
+    pub rkey: String,
+}
+
+owned!(viewer: Submitted, SubmittedKey);
+
+impl Kept for Submitted {
+    type Key = SubmittedKey;
+    const TABLES: &'static [Table] = &[
+        Table {
+            tag: CONTENT,
+            goes: Goes::WithPosts,
+            export: Export::Rows,
+            whole: |k, v| content_row(k, v).is_some(),
+        },
+        Table { tag: BY_TIME, goes: Goes::WithRow, export: Export::Nothing, whole: listed },
+        Table { tag: BY_AUTHOR, goes: Goes::WithRow, export: Export::Nothing, whole: listed },
+    ];
+
+    fn check(&self) -> Result<(), String> {
+        let made = id(ActorId(0), &self.rkey);
+        made.ok_or_else(|| format!("rkey {:?} is not a TID of our time", self.rkey))?;
+        let Value::Object(mut input) = self.post.clone() else {
+            return Err("post is not an object".to_owned());
+        };
+        input.insert("rkey".to_owned(), self.rkey.clone().into());
+        let schema = catalog().method("community.blacksky.feed.submitPost");
+        let checked = schema.map(|s| s.validate_input(&Value::Object(input)));
+        checked.unwrap_or(Ok(())).map_err(|invalid| invalid.to_string())?;
+        let whole = NewPost::read(&dag_cbor::from_json(&self.post));
+        whole.map(drop).ok_or_else(|| "post cannot be kept".to_owned())
+    }
+
+    fn read<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Self>, StoreError> {
+        let Some((id, held)) = content_row(k, v) else { return Ok(None) };
+        let (viewer, rkey) = (r.did(id.author)?.to_string(), r.rkey_text(id.record().rkey)?);
+        let (indexed_at, post) = (Time(held.indexed), dag_cbor::to_json(&r.unpack(&held.packed)?));
+        Ok(Some(Self { viewer, rkey, indexed_at, post }))
+    }
+
+    fn incoming<R: Reader>(&self, r: &R) -> Result<Vec<Change>, StoreError> {
+        let post = r.actor_id(&self.viewer)?.and_then(|author| id(author, &self.rkey));
+        let held = post.map_or(Ok(false), |post| has(r, post))?;
+        let new = (!held).then(|| Change::Put(Row::CommunityPost(self.clone())));
+        Ok(new.into_iter().collect())
+    }
+
+    fn write(&self, effects: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let new = NewPost::read(&dag_cbor::from_json(&self.post));
+        let post = id(tx.intern_actor(&self.viewer)?, &self.rkey);
+        let Some((post, new)) = post.zip(new) else { return Ok(()) };
+        take(effects, tx, post)?;
+        write(tx, post, &new, self.indexed_at.0)?;
+        effects.post_kept(tx, post, self.indexed_at.0)
+    }
+
+    fn remove(
+        key: &SubmittedKey,
+        effects: &dyn Effects,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), StoreError> {
+        match tx.actor_id(&key.viewer)?.and_then(|author| id(author, &key.rkey)) {
+            Some(post) => take(effects, tx, post).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+fn listed(k: &[u8], v: &[u8]) -> bool {
+    listed_row(k).is_some() && v.is_empty()
 }
 
 /// Up to `most` posts of an author.
@@ -330,6 +488,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::private::testing;
     use crate::store::{Store, Writer};
 
     const BASE: &str = "at://did:plc:me/community.blacksky.feed.post/";
@@ -338,7 +497,7 @@ mod tests {
         datetime::format_ms(1_700_000_000_000 + n)
     }
 
-    fn new(value: serde_json::Value) -> NewPost {
+    fn new(value: Value) -> NewPost {
         NewPost::read(&dag_cbor::from_json(&value)).unwrap()
     }
 
@@ -362,7 +521,7 @@ mod tests {
         assert_eq!(keys(&more.content), "createdAt labels tags text threadgateAllow");
         let mut odd = strong.clone();
         odd["more"] = json!(1);
-        let reply = |of: &serde_json::Value| {
+        let reply = |of: &Value| {
             new(
                 json!({ "text": "x", "createdAt": at(0), "threadgateAllow": [], "reply": { "root": strong, "parent": of } }),
             )
@@ -406,11 +565,16 @@ mod tests {
                 let strong = json!({ "uri": tx.post_uri(root)?, "cid": "c" });
                 let thread = json!({ "root": strong, "parent": strong });
                 let quote = json!({ "$type": "app.bsky.embed.record", "record": strong });
-                put(tx, root, &new(json!({ "text": "a", "createdAt": at(1) })), i64::MAX)?;
+                testing::community_post(
+                    tx,
+                    root,
+                    &new(json!({ "text": "a", "createdAt": at(1) })),
+                    i64::MAX,
+                )?;
                 let answer = json!({ "text": "b", "createdAt": at(9), "reply": thread });
-                put(tx, reply, &new(answer.clone()), 1_700_000_000_002)?;
-                put(tx, reply, &new(answer), 1_700_000_000_005)?;
-                put(
+                testing::community_post(tx, reply, &new(answer.clone()), 1_700_000_000_002)?;
+                testing::community_post(tx, reply, &new(answer), 1_700_000_000_005)?;
+                testing::community_post(
                     tx,
                     other,
                     &new(json!({ "text": "c", "createdAt": at(3), "embed": quote })),

@@ -11,13 +11,21 @@
 //! # Invariants
 //! - Every row has its counterpart.
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::change::{Change, Plan, nothing};
+use super::effects::Effects;
+use super::kinds::{Export, Goes, Kept, Row, RowKey, Table};
+use super::names::{self, Time, owned};
+use crate::lexicon::catalog;
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
-use crate::schema::{ActorId, Key};
+use crate::schema::{ActorId, Edit, Key, Rows};
 use crate::store::{Ks, Reader, StoreError, Tx, prefix_end};
 use crate::syntax::Tid;
 
-pub(crate) const BY_ID: u8 = b'd';
-pub(crate) const BY_TIME: u8 = b'u';
+const BY_ID: u8 = b'd';
+const BY_TIME: u8 = b'u';
 
 /// The kind of a draft that a client composes (`app.bsky.draft.defs#draft`). The byte is there so that another kind of
 /// draft can be told from it.
@@ -135,7 +143,11 @@ fn count<R: Reader + ?Sized>(r: &R, owner: ActorId) -> Result<usize, StoreError>
 }
 
 /// `at`, or later if another draft was changed then.
-fn next_update<R: Reader + ?Sized>(r: &R, owner: ActorId, at: i64) -> Result<i64, StoreError> {
+pub(super) fn next_update<R: Reader + ?Sized>(
+    r: &R,
+    owner: ActorId,
+    at: i64,
+) -> Result<i64, StoreError> {
     let mut newest = None;
     r.scan_prefix(Ks::Private, &of_owner(owner), &mut |k, _| {
         newest = by_time_row(k).map(|(_, updated, _)| updated);
@@ -144,114 +156,191 @@ fn next_update<R: Reader + ?Sized>(r: &R, owner: ActorId, at: i64) -> Result<i64
     Ok(newest.map_or(at, |newest| at.max(newest.saturating_add(1))))
 }
 
-fn write(tx: &mut Tx<'_>, owner: ActorId, id: Tid, draft: &Draft) {
+/// Writes a draft in place of the one under its id.
+pub(super) fn write(
+    tx: &mut Tx<'_>,
+    owner: ActorId,
+    id: Tid,
+    draft: &Draft,
+) -> Result<(), StoreError> {
+    if let Some(old) = get(tx, owner, id)? {
+        tx.del(Ks::Private, &by_time(owner, old.updated, id));
+    }
     tx.put(Ks::Private, &by_id(owner, id), &draft.encode());
     tx.put(Ks::Private, &by_time(owner, draft.updated, id), &[]);
+    Ok(())
+}
+
+fn put(viewer: &str, id: Tid, created: i64, updated: i64, draft: Value) -> Change {
+    Change::Put(Row::Draft(Drafted {
+        viewer: viewer.to_owned(),
+        id: id.to_string(),
+        created_at: Time(created),
+        updated_at: Time(updated),
+        draft,
+    }))
 }
 
 /// Keeps a new draft and gives its id; `None` if the account has `limit` drafts already.
-pub fn create(
-    tx: &mut Tx<'_>,
-    owner: ActorId,
-    json: String,
+pub fn create<R: Reader>(
+    r: &R,
+    viewer: &str,
+    draft: Value,
     at: i64,
     limit: usize,
-) -> Result<Option<Tid>, StoreError> {
-    if count(tx, owner)? >= limit {
-        return Ok(None);
+) -> Plan<Option<Tid>> {
+    let owner = r.actor_id(viewer)?;
+    let held = owner.map_or(Ok(0), |owner| count(r, owner))?;
+    if held >= limit {
+        return nothing(None);
     }
-    let updated = next_update(tx, owner, at)?;
+    let updated = owner.map_or(Ok(at), |owner| next_update(r, owner, at))?;
     let mut micros = u64::try_from(updated).unwrap_or(0).saturating_mul(1000);
     // A draft that came with an import may have an id of a later time.
-    while tx.has(Ks::Private, &by_id(owner, Tid::from_micros(micros, 0)))? {
-        micros += 1;
+    if let Some(owner) = owner {
+        while r.has(Ks::Private, &by_id(owner, Tid::from_micros(micros, 0)))? {
+            micros += 1;
+        }
     }
     let id = Tid::from_micros(micros, 0);
-    write(tx, owner, id, &Draft { created: updated, updated, json });
-    Ok(Some(id))
+    Ok((vec![put(viewer, id, updated, updated, draft)], Some(id)))
 }
 
 /// Changes a draft; one that is not there stays so.
-pub fn update(
-    tx: &mut Tx<'_>,
-    owner: ActorId,
-    id: Tid,
-    json: String,
-    at: i64,
-) -> Result<(), StoreError> {
-    let Some(old) = get(tx, owner, id)? else { return Ok(()) };
-    let updated = next_update(tx, owner, at)?;
-    tx.del(Ks::Private, &by_time(owner, old.updated, id));
-    write(tx, owner, id, &Draft { updated, json, ..old });
-    Ok(())
+pub fn update<R: Reader>(r: &R, viewer: &str, id: Tid, draft: Value, at: i64) -> Plan {
+    let Some(owner) = r.actor_id(viewer)? else { return nothing(()) };
+    let Some(old) = get(r, owner, id)? else { return nothing(()) };
+    let updated = next_update(r, owner, at)?;
+    Ok((vec![put(viewer, id, old.created, updated, draft)], ()))
 }
 
-/// Puts a draft of another store in; `false` if the one that is there is as new, and stays.
-pub(super) fn restore(
-    tx: &mut Tx<'_>,
-    owner: ActorId,
-    id: Tid,
-    mut draft: Draft,
-) -> Result<bool, StoreError> {
-    match get(tx, owner, id)? {
-        Some(held) if held.updated >= draft.updated => return Ok(false),
-        Some(held) => tx.del(Ks::Private, &by_time(owner, held.updated, id)),
-        None => {}
-    }
-    let taken = |tx: &Tx<'_>, updated| -> Result<bool, StoreError> {
-        let mut any = false;
-        let prefix = of_owner(owner).newest_first(updated);
-        tx.scan_prefix(Ks::Private, &prefix, &mut |_, _| {
-            any = true;
-            false
-        })?;
-        Ok(any)
-    };
-    while taken(tx, draft.updated)? {
-        draft.updated += 1;
-    }
-    write(tx, owner, id, &draft);
-    Ok(true)
+/// Takes a draft away.
+#[must_use]
+pub fn delete(viewer: &str, id: Tid) -> Change {
+    Change::Gone(RowKey::Draft(DraftKey { viewer: viewer.to_owned(), id: id.to_string() }))
 }
 
-/// Takes a draft away, if it is there.
-pub fn remove(tx: &mut Tx<'_>, owner: ActorId, id: Tid) -> Result<(), StoreError> {
-    let Some(old) = get(tx, owner, id)? else { return Ok(()) };
-    tx.del(Ks::Private, &by_id(owner, id));
-    tx.del(Ks::Private, &by_time(owner, old.updated, id));
-    Ok(())
+/// A draft, in names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are what the kind says")]
+pub struct Drafted {
+    pub viewer: String,
+    pub id: String,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub draft: Value,
+}
+
+/// What it is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are what the kind says")]
+pub struct DraftKey {
+    pub viewer: String,
+    pub id: String,
+}
+
+owned!(viewer: Drafted, DraftKey);
+
+impl Kept for Drafted {
+    type Key = DraftKey;
+    const TABLES: &'static [Table] = &[
+        Table {
+            tag: BY_ID,
+            goes: Goes::WithAccount,
+            export: Export::Rows,
+            whole: |k, v| by_id_row(k, v).is_some(),
+        },
+        Table {
+            tag: BY_TIME,
+            goes: Goes::WithAccount,
+            export: Export::Nothing,
+            whole: |k, v| by_time_row(k).is_some() && v.is_empty(),
+        },
+    ];
+
+    fn check(&self) -> Result<(), String> {
+        names::tid("id", &self.id)?;
+        let schema = catalog().method("app.bsky.draft.createDraft");
+        let checked = schema.map(|s| s.validate_input(&json!({ "draft": self.draft })));
+        checked.unwrap_or(Ok(())).map_err(|invalid| invalid.to_string())
+    }
+
+    fn read<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Self>, StoreError> {
+        let Some((owner, id, held)) = by_id_row(k, v) else { return Ok(None) };
+        let Ok(draft) = serde_json::from_str(&held.json) else { return Ok(None) };
+        let (created_at, updated_at) = (Time(held.created), Time(held.updated));
+        let (viewer, id) = (r.did(owner)?.to_string(), id.to_string());
+        Ok(Some(Self { viewer, id, created_at, updated_at, draft }))
+    }
+
+    /// One that is as new as that which is held stays out. It is said to be changed later if another was changed then.
+    fn incoming<R: Reader>(&self, r: &R) -> Result<Vec<Change>, StoreError> {
+        let Some(id) = Tid::parse(&self.id) else { return Ok(Vec::new()) };
+        let (created, mut updated) = (self.created_at.0.max(0), self.updated_at.0.max(0));
+        if let Some(owner) = r.actor_id(&self.viewer)? {
+            if get(r, owner, id)?.is_some_and(|held| held.updated >= updated) {
+                return Ok(Vec::new());
+            }
+            while is_taken(r, owner, updated, id)? {
+                updated += 1;
+            }
+        }
+        Ok(vec![put(&self.viewer, id, created, updated, self.draft.clone())])
+    }
+
+    fn write(&self, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let owner = tx.intern_actor(&self.viewer)?;
+        let Some(id) = Tid::parse(&self.id) else { return Ok(()) };
+        let (created, updated) = (self.created_at.0, self.updated_at.0);
+        write(tx, owner, id, &Draft { created, updated, json: self.draft.to_string() })
+    }
+
+    fn remove(key: &DraftKey, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let (Some(owner), Some(id)) = (tx.actor_id(&key.viewer)?, Tid::parse(&key.id)) else {
+            return Ok(());
+        };
+        let Some(old) = get(tx, owner, id)? else { return Ok(()) };
+        tx.del(Ks::Private, &by_id(owner, id));
+        tx.del(Ks::Private, &by_time(owner, old.updated, id));
+        Ok(())
+    }
+}
+
+/// Whether another draft of the owner was changed at this time.
+fn is_taken<R: Reader>(r: &R, owner: ActorId, updated: i64, id: Tid) -> Result<bool, StoreError> {
+    let mut any = false;
+    let prefix = of_owner(owner).newest_first(updated);
+    r.scan_prefix(Ks::Private, &prefix, &mut |k, _| {
+        any |= by_time_row(k).is_some_and(|(_, _, other)| other != id);
+        !any
+    })?;
+    Ok(any)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Store, Writer};
+    use crate::private::testing::{Bench, DID, OTHER};
 
     #[tokio::test]
     async fn drafts_come_by_their_last_change_and_end_at_the_limit() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        let (me, you) = (ActorId(1), ActorId(2));
-        let ids = writer
-            .durable(move |tx| {
-                let mut ids = Vec::new();
-                // The second in the same millisecond, the third with a clock that was set back.
-                for (text, at) in [("a", 50), ("b", 50), ("c", 7), ("d", 60)] {
-                    ids.extend(create(tx, me, text.into(), at, 4)?);
-                }
-                assert_eq!(create(tx, me, "e".into(), 70, 4)?, None);
-                assert!(create(tx, you, "y".into(), 50, 4)?.is_some());
-                Ok(ids)
-            })
-            .await
-            .unwrap();
+        let b = Bench::new();
+        let mut ids = Vec::new();
+        // The second in the same millisecond, the third with a clock that was set back.
+        for (text, at) in [("a", 50), ("b", 50), ("c", 7), ("d", 60)] {
+            ids.extend(b.change(move |r| create(r, DID, text.into(), at, 4)).await);
+        }
+        assert_eq!(b.change(|r| create(r, DID, "e".into(), 70, 4)).await, None);
+        assert!(b.change(|r| create(r, OTHER, "y".into(), 50, 4)).await.is_some());
+        let me = b.actor(DID);
         let texts = |before, limit| -> Vec<(String, i64)> {
-            let page = page(&store.snapshot(), me, before, limit).unwrap();
+            let page = page(&b.snapshot(), me, before, limit).unwrap();
             page.into_iter().map(|(_, draft)| (draft.json, draft.updated)).collect()
         };
         let named = |page: &[(&str, i64)]| -> Vec<(String, i64)> {
-            page.iter().map(|(text, at)| ((*text).to_owned(), *at)).collect()
+            page.iter().map(|(text, at)| (format!("{text:?}"), *at)).collect()
         };
         assert_eq!(texts(None, 9), named(&[("d", 60), ("c", 52), ("b", 51), ("a", 50)]));
         assert_eq!(texts(Some(60), 2), named(&[("c", 52), ("b", 51)]));
@@ -260,18 +349,14 @@ mod tests {
             assert_eq!(texts(Some(before), 2), []);
         }
         assert_eq!(texts(None, 0), []);
-        let (a, b) = (ids[0], ids[1]);
-        writer
-            .durable(move |tx| {
-                update(tx, me, a, "A".into(), 61)?;
-                update(tx, you, a, "not yours".into(), 99)?;
-                remove(tx, me, b)?;
-                remove(tx, me, b)
-            })
-            .await
-            .unwrap();
+        let (a, second) = (ids[0], ids[1]);
+        b.change(move |r| update(r, DID, a, "A".into(), 61)).await;
+        b.change(move |r| update(r, OTHER, a, "not yours".into(), 99)).await;
+        for _ in 0..2 {
+            b.change(move |_| Ok((vec![delete(DID, second)], ()))).await;
+        }
         assert_eq!(texts(None, 9), named(&[("A", 61), ("d", 60), ("c", 52)]));
-        let changed = get(&store.snapshot(), me, a).unwrap().unwrap();
+        let changed = get(&b.snapshot(), me, a).unwrap().unwrap();
         assert_eq!((changed.created, changed.updated), (50, 61));
     }
 }

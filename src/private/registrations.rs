@@ -11,14 +11,18 @@
 //! # Invariants
 //! - An account has at most [`MAX_PER_ACCOUNT`] of them; a further one takes the place of the oldest.
 
-use data_encoding::BASE64URL_NOPAD;
-use serde::Deserialize;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use serde::{Deserialize, Serialize};
 
+use super::change::{Change, Plan};
+use super::effects::Effects;
+use super::kinds::{Export, Goes, Kept, Row, RowKey, Table};
+use super::names::{Time, owned};
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
-use crate::schema::{ActorId, Key};
+use crate::schema::{ActorId, Edit, Key, Rows};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
-pub(super) const TAG: u8 = b'g';
+const TAG: u8 = b'g';
 
 /// Most registrations of one account: a notification makes a job for each.
 pub const MAX_PER_ACCOUNT: usize = 16;
@@ -221,37 +225,134 @@ pub fn all<R: Reader + ?Sized>(r: &R, viewer: ActorId) -> Result<Vec<Registratio
     Ok(out)
 }
 
-/// Adds a registration, or renews it.
-pub fn put(tx: &mut Tx<'_>, viewer: ActorId, new: &Registration) -> Result<(), StoreError> {
+/// Adds a registration, or renews it. With one too many the oldest goes.
+pub fn register<R: Reader>(r: &R, viewer: &str, new: &Registration) -> Plan {
     let id = new.id();
-    let mut held = all(tx, viewer)?;
+    let mut held = r.actor_id(viewer)?.map_or(Ok(Vec::new()), |actor| all(r, actor))?;
     held.retain(|r| r.id() != id);
     held.sort_by_key(|r| r.at);
     let over = (held.len() + 1).saturating_sub(MAX_PER_ACCOUNT);
-    for old in held.iter().take(over) {
-        remove(tx, viewer, &old.id());
-    }
-    tx.put(Ks::Private, &key(viewer, &id), &new.encode());
-    Ok(())
+    let mut changes: Vec<_> =
+        held.iter().take(over).map(|old| unregister(viewer, &old.id())).collect();
+    changes.push(Change::Put(Row::Push(Device::of(viewer.to_owned(), new.clone()))));
+    Ok((changes, ()))
 }
 
-/// Takes a registration away, if it is there.
-pub fn remove(tx: &mut Tx<'_>, viewer: ActorId, id: &RegistrationId) {
-    tx.del(Ks::Private, &key(viewer, id));
+/// Takes a registration away.
+#[must_use]
+pub fn unregister(viewer: &str, id: &RegistrationId) -> Change {
+    let (viewer, id) = (viewer.to_owned(), HEXLOWER.encode(id));
+    Change::Gone(RowKey::Push(DeviceKey { viewer, id }))
+}
+
+pub(super) fn write(tx: &mut Tx<'_>, viewer: ActorId, new: &Registration) {
+    tx.put(Ks::Private, &key(viewer, &new.id()), &new.encode());
 }
 
 /// Whose registration a row is.
-pub(super) fn row(k: &[u8], v: &[u8]) -> Option<(ActorId, Registration)> {
+fn row(k: &[u8], v: &[u8]) -> Option<(ActorId, Registration)> {
     let mut r = ByteReader::new(k);
     let (tag, viewer, _) = (r.u8()?, r.actor()?, r.array::<16>()?);
     (tag == TAG && r.is_empty()).then_some((viewer, Registration::decode(v)?))
 }
 
+/// A registration, in names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are those of a registration")]
+pub struct Device {
+    pub viewer: String,
+    pub platform: String,
+    pub app_id: String,
+    pub token: String,
+    pub age_restricted: bool,
+    pub at: Time,
+}
+
+impl Device {
+    fn of(viewer: String, held: Registration) -> Self {
+        let Registration { at, platform, app_id, token, age_restricted } = held;
+        let (platform, at) = (platform.name().to_owned(), Time(at));
+        Self { viewer, platform, app_id, token, age_restricted, at }
+    }
+
+    fn registration(&self) -> Option<Registration> {
+        Some(Registration {
+            at: self.at.0,
+            platform: Platform::parse(&self.platform)?,
+            app_id: self.app_id.clone(),
+            token: self.token.clone(),
+            age_restricted: self.age_restricted,
+        })
+    }
+}
+
+/// What a registration is known by: its [`RegistrationId`] in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "members are what the kind says")]
+pub struct DeviceKey {
+    pub viewer: String,
+    pub id: String,
+}
+
+owned!(viewer: Device, DeviceKey);
+
+impl Kept for Device {
+    type Key = DeviceKey;
+    const TABLES: &'static [Table] = &[Table {
+        tag: TAG,
+        goes: Goes::WithAccount,
+        export: Export::Rows,
+        whole: |k, v| row(k, v).is_some(),
+    }];
+
+    fn check(&self) -> Result<(), String> {
+        if Platform::parse(&self.platform).is_none() {
+            Err(format!("platform {:?} is not known", self.platform))
+        } else if self.token.len() > MAX_TOKEN {
+            Err("token is too long".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn read<R: Reader>(r: &R, k: &[u8], v: &[u8]) -> Result<Option<Self>, StoreError> {
+        let Some((viewer, held)) = row(k, v) else { return Ok(None) };
+        Ok(Some(Self::of(r.did(viewer)?.to_string(), held)))
+    }
+
+    fn incoming<R: Reader>(&self, r: &R) -> Result<Vec<Change>, StoreError> {
+        let Some(new) = self.registration() else { return Ok(Vec::new()) };
+        if let Some(viewer) = r.actor_id(&self.viewer)?
+            && get(r, viewer, &new.id())?.is_some()
+        {
+            return Ok(Vec::new());
+        }
+        register(r, &self.viewer, &new).map(|(changes, ())| changes)
+    }
+
+    fn write(&self, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let viewer = tx.intern_actor(&self.viewer)?;
+        if let Some(new) = self.registration() {
+            write(tx, viewer, &new);
+        }
+        Ok(())
+    }
+
+    fn remove(of: &DeviceKey, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let id = HEXLOWER.decode(of.id.as_bytes()).ok().and_then(|id| id.try_into().ok());
+        if let (Some(viewer), Some(id)) = (tx.actor_id(&of.viewer)?, id) {
+            tx.del(Ks::Private, &key(viewer, &id));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::private;
-    use crate::store::{Store, Writer};
+    use crate::private::testing::{Bench, DID, OTHER};
 
     fn registration(token: &str, at: i64) -> Registration {
         Registration {
@@ -265,48 +366,28 @@ mod tests {
 
     #[tokio::test]
     async fn registrations_are_renewed_bounded_and_go_with_the_account() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        let (me, other) = (ActorId(1), ActorId(2));
+        let b = Bench::new();
+        for (who, token, at) in [(OTHER, "t", 1), (DID, "a", 1), (DID, "b", 2), (DID, "a", 3)] {
+            b.change(move |r| register(r, who, &registration(token, at))).await;
+        }
+        let (me, other) = (b.actor(DID), b.actor(OTHER));
         let tokens = || -> Vec<String> {
-            let mut held = all(&store.snapshot(), me).unwrap();
+            let mut held = all(&b.snapshot(), me).unwrap();
             held.sort_by_key(|r| r.at);
             held.into_iter().map(|r| r.token).collect()
         };
-        writer
-            .durable(move |tx| {
-                put(tx, other, &registration("t", 1))?;
-                put(tx, me, &registration("a", 1))?;
-                put(tx, me, &registration("b", 2))?;
-                put(tx, me, &registration("a", 3))
-            })
-            .await
-            .unwrap();
         assert_eq!(tokens(), ["b", "a"]);
         let a = registration("a", 3);
-        assert_eq!(get(&store.snapshot(), me, &a.id()).unwrap(), Some(a.clone()));
-        writer
-            .durable(move |tx| {
-                for n in 0..15 {
-                    put(tx, me, &registration(&n.to_string(), 10 + n))?;
-                }
-                Ok(())
-            })
-            .await
-            .unwrap();
+        assert_eq!(get(&b.snapshot(), me, &a.id()).unwrap(), Some(a.clone()));
+        for n in 0..15 {
+            b.change(move |r| register(r, DID, &registration(&n.to_string(), 10 + n))).await;
+        }
         assert_eq!((tokens().len(), tokens()[0].as_str()), (MAX_PER_ACCOUNT, "a"));
-        writer
-            .durable(move |tx| {
-                remove(tx, me, &a.id());
-                Ok(())
-            })
-            .await
-            .unwrap();
+        b.change(move |_| Ok((vec![unregister(DID, &a.id())], ()))).await;
         assert_eq!(tokens()[0], "0");
-        writer.durable(move |tx| private::forget(tx, me, 100)).await.unwrap();
+        b.forget(DID, 100).await;
         assert_eq!(tokens(), Vec::<String>::new());
-        assert_eq!(all(&store.snapshot(), other).unwrap().len(), 1);
+        assert_eq!(all(&b.snapshot(), other).unwrap().len(), 1);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use ipld_core::ipld::Ipld;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::private::portable::{self, Time};
-use crate::private::{self, community, drafts};
+use crate::private::kinds::{self, Exported};
+use crate::private::{self, Time};
 use crate::repo::dag_cbor;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rebuild::edge_record;
@@ -128,8 +128,7 @@ impl fmt::Display for Place {
 
 /// Where an account has rows of its own, in the order they are written.
 fn sections(actor: ActorId) -> Vec<(Ks, Key)> {
-    let own = private::OF_ACCOUNT.into_iter().filter(|tag| *tag != drafts::BY_TIME);
-    let own = own.chain([community::CONTENT]);
+    let own = kinds::tags_taken_out();
     let mut out: Vec<_> = own.map(|tag| (Ks::Private, Key::tag(tag).actor(actor))).collect();
     out.push((Ks::Post, Key::new().actor(actor)));
     let edges = [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block];
@@ -242,9 +241,10 @@ fn line<R: Reader>(
     out: &mut String,
 ) -> Result<Done, StoreError> {
     if ks == Ks::Private {
-        return match portable::of_account(r, k, v)? {
-            Some(row) => push(out, &row).map(|()| Done::Written),
-            None => Ok(Done::Damaged),
+        return match kinds::read(r, k, v)? {
+            Exported::Row(row) => push(out, &row).map(|()| Done::Written),
+            Exported::Follows => Ok(Done::Elsewhere),
+            Exported::Damaged => Ok(Done::Damaged),
         };
     }
     let found = match ks {

@@ -13,6 +13,7 @@ use super::retry::{self, DeliveryOutcome};
 use super::sender::SenderInner;
 use super::transport::Via;
 use crate::private::registrations;
+use crate::schema::Rows;
 use crate::store::Tx;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
@@ -49,18 +50,23 @@ impl SenderInner {
         self.limits.lock().lanes.finish(&origin, health, now);
         let again = count(&outcome, &job, endpoint, now);
         let (gone, to) = (outcome == DeliveryOutcome::Gone, job.to);
+        let private = self.parts.private.clone();
         let change = move |tx: &mut Tx<'_>| {
             outbox::remove(tx, &job);
             if let Some(again) = again {
                 outbox::put(tx, again)?;
             }
             if gone {
-                registrations::remove(tx, viewer, &to);
+                let plan = |r: &Tx<'_>| {
+                    let viewer = r.did(viewer)?;
+                    Ok((vec![registrations::unregister(&viewer, &to)], ()))
+                };
+                private.within(tx, plan)?;
             }
             outbox::advance(tx, now)
         };
         // Refused only when the server stops.
-        let _ = self.parts.writer.durable(change).await;
+        let _ = self.parts.private.writer().durable(change).await;
     }
 
     /// Whether who has to belong to the community does.

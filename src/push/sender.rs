@@ -18,7 +18,8 @@ use super::limits::{Caps, Health, MAX_RUNNING, OriginLoads};
 use super::transport::Transport;
 use super::vapid::VapidKey;
 use crate::hydrate::Shared;
-use crate::store::{Store, StoreError, Tx, Writer};
+use crate::private::Private;
+use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::outbox::{self, PushJob};
@@ -57,8 +58,8 @@ pub struct PushSettings {
 pub struct PushParts {
     /// What is read.
     pub store: Store,
-    /// What is changed.
-    pub writer: Writer,
+    /// Devices that are no more are taken away through it; its writer writes down what was sent.
+    pub private: Private,
     /// Caches of hydration.
     pub hydration: Arc<Shared>,
     /// Whose labels apply.
@@ -122,6 +123,20 @@ impl Push {
         }
     }
 
+    /// Another sender over the same outbox, for when the one before ended. What that had under way is sent again, under
+    /// the same ids, so nothing counts as under way.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        *self.inner.limits.lock() = SendLimits::default();
+        self.inner.stats.running.store(0, Ordering::Relaxed);
+        Self {
+            inner: Arc::clone(&self.inner),
+            running: JoinSet::new(),
+            held: FxHashMap::default(),
+            counted_at: i64::MIN,
+        }
+    }
+
     /// Figures that follow the work.
     #[must_use]
     pub fn stats(&self) -> Arc<PushStats> {
@@ -129,7 +144,15 @@ impl Push {
     }
 
     /// Works until `stop`. `nudge` says that there are new jobs; with none, nothing is done.
-    pub async fn run(mut self, nudge: flume::Receiver<()>, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The store takes nothing any more, or reading the outbox panicked.
+    pub async fn run(
+        mut self,
+        nudge: flume::Receiver<()>,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
         loop {
             let sleep = match self.pass().await {
                 Ok(None) => None,
@@ -137,7 +160,10 @@ impl Push {
                     let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
                     Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
                 }
-                Err(StoreError::Closed) => break,
+                Err(StoreError::Closed) => {
+                    result = Err(StoreError::Closed);
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "push: the outbox cannot be read");
                     Some(AFTER_ERROR)
@@ -153,6 +179,7 @@ impl Push {
         }
         // Whatever is not answered by then is sent again at the next start.
         let _ = tokio::time::timeout(STOP, self.drain()).await;
+        result
     }
 
     /// Waits for the deliveries under way.
@@ -183,7 +210,7 @@ impl Push {
             return Ok(None);
         }
         let now = self.inner.parts.clock.now_ms();
-        if self.inner.parts.writer.room().is_short() {
+        if self.inner.parts.private.writer().room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));
         }
@@ -210,7 +237,7 @@ impl Push {
                 }
                 outbox::advance(tx, now)
             };
-            self.inner.parts.writer.durable(change).await?;
+            self.inner.parts.private.writer().durable(change).await?;
         }
         for delivery in plan.deliveries {
             let kept = (delivery.job.clone(), Arc::clone(&delivery.origin));

@@ -123,7 +123,7 @@ impl World {
     fn sender(&self) -> Push {
         Push::new(PushParts {
             store: self.f.store.clone(),
-            writer: self.f.writer.clone(),
+            private: private::Private::new(self.f.writer.clone(), Arc::new(())),
             hydration: Arc::clone(&self.f.shared),
             labelers: Box::new(Vec::new),
             community: self.inside.clone().map(|members| Arc::new(Inside(members)) as _),
@@ -172,7 +172,7 @@ impl World {
             age_restricted: false,
         };
         let (me, held) = (self.me, new.clone());
-        self.f.write(move |tx| registrations::put(tx, me, &held));
+        self.f.write(move |tx| private::testing::register(tx, me, &held));
         new
     }
 
@@ -424,20 +424,20 @@ fn reply(w: &World, flags: u16) -> NotifRow {
 
 fn mute(w: &World, scope: Mute) {
     let (me, other) = (w.me, w.other);
-    w.f.write(move |tx| private::put_mute(tx, me, other, scope));
+    w.f.write(move |tx| private::testing::put_mute(tx, me, other, scope));
 }
 
 fn preferences(w: &World, value: Value) {
     let me = w.me;
     w.f.write(move |tx| {
-        private::put_preferences(tx, me, &value.to_string());
+        private::testing::put_preferences(tx, me, &value.to_string());
         Ok(())
     });
 }
 
 fn put(w: &World, kind: Kind, subject: Option<Target>) {
     let me = w.me;
-    w.f.write(move |tx| private::put(tx, kind, me, subject, NOW));
+    w.f.write(move |tx| private::testing::put(tx, kind, me, subject, NOW));
 }
 
 fn list_block(w: &World, by: ActorId, of: ActorId) {
@@ -571,7 +571,7 @@ fn what_is_about_the_community_goes_to_those_inside() {
             let Some(Target::Post(post)) = tx.intern_target(uri)? else { panic!() };
             let input = json!({ "text": "for us", "createdAt": "2023-11-14T22:13:20.000Z" });
             let new = community::NewPost::read(&crate::repo::dag_cbor::from_json(&input)).unwrap();
-            community::put(tx, post, &new, NOW)?;
+            private::testing::community_post(tx, post, &new, NOW)?;
             Ok(post)
         });
         let rkey = w.f.edge(EdgeKind::Like, w.other, Target::Post(post), NOW - 2000);

@@ -6,8 +6,10 @@ use futures_util::future::BoxFuture;
 
 use crate::admin::ports::{self, Afterwards, Records, Removed};
 use crate::index::Index;
+use crate::moderation::Takedowns;
+use crate::private::{Effects, Private, Together, opt_outs};
 use crate::schema::{ActorId, Edit as _, Rows as _};
-use crate::store::{Store, StoreError, Tx, Writer};
+use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::xrpc::{Members, Rights};
@@ -17,7 +19,7 @@ use crate::xrpc::{Members, Rights};
 pub(super) struct IndexAccounts {
     pub(super) index: Arc<Index>,
     pub(super) store: Store,
-    pub(super) writer: Writer,
+    pub(super) private: Private,
     pub(super) clock: Clock,
 }
 
@@ -35,48 +37,35 @@ impl IndexAccounts {
             // The network has not shown it yet, but its token was good, or the operator knows it.
             None => {
                 let did = did.to_owned();
-                self.writer.durable(move |tx| tx.intern_actor(&did)).await?
+                self.private.writer().durable(move |tx| tx.intern_actor(&did)).await?
             }
         };
         let new = !self.index.members().contains(actor);
         // Also for one that is a member already: somebody else's call may be building its notifications now.
-        self.index.ensure_member(&self.store, &self.writer, actor, at).await?;
+        self.index.ensure_member(&self.store, &self.private, actor, at).await?;
         Ok(new)
     }
 
-    /// Changes what is held of an account; answers when it is on disk.
-    async fn change<T: Send + 'static>(
-        &self,
-        did: &str,
-        change: impl FnOnce(&Index, &mut Tx<'_>, ActorId) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (index, did) = (Arc::clone(&self.index), did.to_owned());
-        let job = self.writer.durable(move |tx| {
-            let actor = tx.intern_actor(&did)?;
-            change(&index, tx, actor)
-        });
-        job.await
-    }
-
     async fn opt_out_at(&self, did: &str, at: i64) -> Result<bool, StoreError> {
-        self.change(did, move |index, tx, actor| index.opt_out(tx, actor, at)).await
+        let did = did.to_owned();
+        self.private.change(move |r| opt_outs::opt_out(r, &did, at)).await
     }
 
     async fn opt_in_now(&self, did: &str) -> Result<bool, StoreError> {
-        let now = self.clock.now_ms();
-        self.change(did, move |index, tx, actor| index.opt_in(tx, actor, now)).await
+        let (did, now) = (did.to_owned(), self.clock.now_ms());
+        self.private.change(move |r| opt_outs::opt_in(r, &did, now)).await
     }
 
     async fn erase_now(&self, did: &str, afterwards: Afterwards) -> Result<(), StoreError> {
-        let now = self.clock.now_ms();
-        let erase = move |index: &Index, tx: &mut Tx<'_>, actor| {
-            if afterwards == Afterwards::OptedOut {
-                index.opt_out(tx, actor, now)?;
-            }
-            index.erase(tx, actor, now)
-        };
-        self.change(did, erase).await
+        let (did, now) = (did.to_owned(), self.clock.now_ms());
+        self.private.change(move |r| opt_outs::erase(r, &did, afterwards, now)).await
     }
+}
+
+/// Private state over a writer, whose changes `index` and `takedowns` follow.
+pub(super) fn followed(writer: Writer, index: &Arc<Index>, takedowns: &Takedowns) -> Private {
+    let effects: Vec<Arc<dyn Effects>> = vec![Arc::clone(index) as _, Arc::new(takedowns.clone())];
+    Private::new(writer, Arc::new(Together(effects)))
 }
 
 impl Members for IndexAccounts {
@@ -108,7 +97,7 @@ impl ports::Accounts for IndexAccounts {
     fn leave<'a>(&'a self, did: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move {
             match self.known(did).await? {
-                Some(actor) => self.index.remove_member(&self.writer, actor).await,
+                Some(actor) => self.index.remove_member(&self.private, actor).await,
                 None => Ok(false),
             }
         })
@@ -137,9 +126,10 @@ impl ports::Accounts for IndexAccounts {
         records: Records,
     ) -> BoxFuture<'a, Result<Removed, StoreError>> {
         let (index, did, now) = (Arc::clone(&self.index), did.to_owned(), self.clock.now_ms());
-        let job = self.writer.durable(move |tx| {
+        let private = self.private.clone();
+        let job = self.private.writer().durable(move |tx| {
             let Some(actor) = tx.actor_id(&did)? else { return Ok(Removed::default()) };
-            let done = index.remove_repo(tx, actor, records == Records::Go, now)?;
+            let done = index.remove_repo(&private, tx, actor, records == Records::Go, now)?;
             let (queued, deleting, kept) = (done.queued, done.deleting, done.kept);
             Ok(Removed { actor: Some(actor), queued, deleting, kept })
         });

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::serve::{ServeError, cache_entries};
+use super::ServeError;
+use super::sources::Sources;
+use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::ServeError;
 use super::follow_up::WantedByIndex;
 use super::identities;
-use super::serve::{ServeError, cache_entries};
 use super::sink::{Applied, ToWriter};
 use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
+use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
@@ -90,6 +91,7 @@ mod tests {
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
     use crate::net::testing::serve;
+    use crate::private::Private;
     use crate::repo::dag_cbor::encode;
     use crate::repo::testing::{TestTree, car, commit};
     use crate::store::Reader as _;
@@ -143,7 +145,8 @@ mod tests {
         let applying = Arc::clone(&index);
         writer.durable(move |tx| applying.apply(tx, &events)).await.unwrap();
         let member = store.snapshot().actor_id(MEMBER).unwrap().unwrap();
-        index.ensure_member(&store, &writer, member, now_ms()).await.unwrap();
+        let private = Private::new(writer.clone(), Arc::clone(&index) as _);
+        index.ensure_member(&store, &private, member, now_ms()).await.unwrap();
         writer.stop().await;
         thread.join().unwrap().unwrap();
     }

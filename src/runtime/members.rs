@@ -1,33 +1,14 @@
-//! The community as the index and push see it, and the members of the configuration.
+//! The community as push sees it, and the members of the configuration.
 
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
 
 use super::accounts::IndexAccounts;
-use crate::index::Index;
-use crate::private::community::NewPost;
 use crate::push::CommunityGate;
-use crate::schema::PostId;
-use crate::store::{StoreError, Tx};
+use crate::store::StoreError;
 use crate::syntax::Did;
-use crate::xrpc::{AppCtx, CommunityPosts, Members};
-
-impl CommunityPosts for Index {
-    fn put(
-        &self,
-        tx: &mut Tx<'_>,
-        post: PostId,
-        new: &NewPost,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        self.put_community_post(tx, post, new, now)
-    }
-
-    fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError> {
-        self.remove_community_post(tx, post)
-    }
-}
+use crate::xrpc::{AppCtx, Members};
 
 /// The server's handlers, once they are there.
 pub(super) type Handlers = Arc<OnceLock<Weak<AppCtx>>>;
@@ -53,14 +34,20 @@ pub(super) async fn expect_all(
         return Ok(());
     }
     let dids = configured.iter().map(|did| did.as_str().to_owned()).collect();
-    members.index.expect_members(&members.writer, dids).await
+    members.index.expect_members(members.private.writer(), dids).await
 }
 
-/// Makes the accounts of the configuration members.
-pub(super) async fn join_all(members: Arc<IndexAccounts>, configured: Vec<Did>) {
+/// Makes the accounts of the configuration members. One that cannot be is in the log and keeps nobody else from it.
+pub(super) async fn join_all(
+    members: &IndexAccounts,
+    configured: &[Did],
+) -> Result<(), StoreError> {
+    let mut result = Ok(());
     for did in configured {
-        if let Err(error) = members.ensure(&did).await {
+        if let Err(error) = members.ensure(did).await {
             tracing::error!(%did, %error, "scope.members: not a member");
+            result = Err(error);
         }
     }
+    result
 }

@@ -1,28 +1,40 @@
-//! Start and stop: which part is made when, and which channel leads where; and what the operator or the clock asks for and
-//! more than one folder is needed for: retention and the ladder of the disk, members, rights, backfill, import. The rules of
-//! the protocol are in those folders.
+//! Start and stop: which part is made when (`house`), which channel leads where, and what happens when one ends that
+//! should not (`part`, `supervisor`, the list in `parts`). No rule of the protocol is here.
 //!
-//! Order of the start: store, index, writer, server (it answers from what is held), operator's socket, then
-//! whatever brings new data. The stop is the other way round: nothing new comes in, answers under way go out, the
-//! writer ends after its last fsync.
+//! Order of the start: store, writer, index, sources, then the server, so that its first answer knows of the sources.
+//! The stop: everything but the writer is told to end at the same time, nothing new comes in and answers under way go
+//! out; then the writer ends after its last fsync.
 
 mod accounts;
+mod error;
 mod follow_up;
+<<<<<<< HEAD
 mod followers;
+=======
+mod house;
+>>>>>>> main
 mod identities;
 mod import;
 mod keys;
 mod members;
+mod notify;
 mod on_read;
 mod operator;
+mod part;
+mod parts;
 mod purge;
 mod serve;
 mod signing_key;
 mod sink;
 mod sources;
 mod status;
+mod supervisor;
+mod watchdog;
+mod wire;
 
+pub use error::ServeError;
 pub use identities::import as import_identities;
 pub use import::import;
 pub use operator::private_state;
-pub use serve::{ServeError, run};
+pub use serve::run;
+pub use supervisor::PartEnded;

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::accounts::IndexAccounts;
+use super::accounts::{IndexAccounts, followed};
 use super::sources::Sources;
 use crate::admin::PrivateState;
 use crate::admin::ports::{Backfill, Fetch, Intake, Repos, Retention, Said};
@@ -27,10 +27,17 @@ use crate::{sync, upkeep};
 pub fn private_state(store: Store, writer: Writer) -> Result<PrivateState, StoreError> {
     let index = Arc::new(Index::new(&store)?.0);
     let takedowns = Takedowns::load(&store.snapshot())?;
+<<<<<<< HEAD
     takedowns.log_to(index.log());
     let (of, to) = (store.clone(), writer.clone());
     let accounts = IndexAccounts { index, store: of, writer: to, clock: Clock::system() };
     Ok(PrivateState { store, writer, accounts: Arc::new(accounts), takedowns })
+=======
+    let private = followed(writer, &index, &takedowns);
+    let (of, to) = (store.clone(), private.clone());
+    let accounts = IndexAccounts { index, store: of, private: to, clock: Clock::system() };
+    Ok(PrivateState { store, private, accounts: Arc::new(accounts) })
+>>>>>>> main
 }
 
 impl Intake for Sources {

@@ -1,15 +1,11 @@
-//! `aerie serve`.
+//! `aerie serve`: signals, and the order of start and stop.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+<<<<<<< HEAD
 use super::accounts::IndexAccounts;
 use super::identities;
 use super::keys::FromDocuments;
@@ -22,28 +18,16 @@ use super::status::StatusSources;
 use super::{followers, purge, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
 use crate::changes::{ChangesError, Log};
+=======
+use super::ServeError;
+use super::house::House;
+use super::notify::Manager;
+use super::supervisor::Supervisor;
+>>>>>>> main
 use crate::config::{self, Config};
-use crate::hydrate::{HydrationSettings, Shared};
-use crate::identity::Identity;
-use crate::index::{Index, Requests};
-use crate::ingest::directory::Network;
-use crate::ingest::{self};
-use crate::media::{self, Media, NetOrigin};
-use crate::net::{Dialer, HttpClient, NetError};
-use crate::private::members;
-use crate::push::{self, NetTransport, Push};
-use crate::store::{Store, StoreError, Writer, free_space};
-use crate::sync::on_read::OnRead;
 use crate::telemetry::LogControl;
-use crate::threads::Clock;
-use crate::upkeep::{
-    self, Alerts, DiskSetup, DiskState, DiskWatch, Intake as _, LOOK_EVERY, Retention, Step,
-};
-use crate::xrpc::{
-    self, AdminPassword, App, AppCtx, AuthConfig, Authenticator, ClientConfig, Community, LiveNow,
-    MemberHook, NetFeedGenerators, NetMemberHook, ParsedLabelers, ServerIdentity, ServerLimits,
-};
 
+<<<<<<< HEAD
 /// Why the server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -91,6 +75,9 @@ pub(super) fn cache_entries(budget: u64) -> usize {
 }
 
 /// Runs until SIGTERM or SIGINT.
+=======
+/// Runs until SIGTERM or SIGINT, or until a part ends that nothing goes without.
+>>>>>>> main
 pub fn run(config: Config, sources: config::Sources, log: LogControl) -> Result<(), ServeError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("net").build()?;
@@ -101,11 +88,12 @@ pub fn run(config: Config, sources: config::Sources, log: LogControl) -> Result<
 
 async fn serve(
     config: Config,
-    config_sources: config::Sources,
+    sources: config::Sources,
     log: LogControl,
 ) -> Result<(), ServeError> {
     // Before the first answer, so that nobody's SIGHUP ends us.
     let mut hangup = signal(SignalKind::hangup())?;
+<<<<<<< HEAD
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     upkeep::make_way(&config);
@@ -332,30 +320,27 @@ async fn serve(
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_EVERY, LOOK_EVERY);
     let mut writer_thread = Some(writer_thread);
     let mut failed: Option<ServeError> = None;
+=======
+    let [mut terminate, mut interrupt]: [Signal; 2] =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let manager = Manager::from_env();
+    let house = House::build(&config, manager.clone()).await?;
+    let mut supervisor = Supervisor::start(&house.parts, house.stop.clone());
+    manager.ready();
+    tracing::info!(
+        listen = %config.server.listen, did = %config.server.did, store = %config.store.path.display(), "serving"
+    );
+>>>>>>> main
     let result = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => reload(&mut current, &config_sources, &log, &ctx, &sources, &board),
-            _ = tick.tick() => {
-                if let Some(ended) = writer_thread.take_if(|thread| thread.is_finished()) {
-                    failed = Some(match ended.join() {
-                        Ok(Err(error)) => error.into(),
-                        _ => ServeError::WriterGone,
-                    });
-                }
-                ctx.media.tend();
-                if let Err(e) = watch.look(&current).await {
-                    break Err(e.into());
-                }
-                // Without room it would only end again, and reads with it.
-                if let Some(error) = failed.take_if(|_| !watch.is_short()) {
-                    break Err(error);
-                }
-            }
+            _ = hangup.recv() => reload(&config, &sources, &log, &house),
+            ended = supervisor.ended() => break Err(ended.into()),
         }
     };
     tracing::info!("stopping");
+<<<<<<< HEAD
     stop.cancel();
     // Whatever a source still does is done again at the next start, so it does not get to hold the stop up.
     let ended = tokio::time::timeout(SOURCES_STOP, async {
@@ -379,112 +364,29 @@ async fn serve(
         Ok(Some(Ok(Err(e)))) => Err(e.into()),
         _ => result,
     }
+=======
+    manager.stopping();
+    let stopped = supervisor.stop().await;
+    result.and(stopped.map_err(ServeError::from))
+>>>>>>> main
 }
 
-/// Who labels what is pushed: those that apply to clients that name none, as of now.
-fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::LabelerSource {
-    let defaults = Arc::clone(defaults);
-    Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
-}
-
-fn push_settings(config: &Config) -> push::PushSettings {
-    let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
-    push::PushSettings {
-        endpoint: config.push.endpoint.clone().zip(secret),
-        per_minute: config.push.per_minute,
-        contact: config.server.public_url.clone(),
-    }
-}
-
-fn hydration_settings(config: &Config) -> HydrationSettings {
-    let trusted = config.moderation.trusted_verifiers.iter();
-    HydrationSettings {
-        trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
-        images: config.images.cdn_base.as_str().into(),
-        videos: config.images.video_base.as_str().into(),
-    }
-}
-
-/// Images, with a cache that is the first to give way: images can be made again.
-fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
-    media::MediaSettings {
-        cache_path: config.images.cache_path.clone(),
-        cache_size: config.images.cache_size,
-        floor: Step::HoldBackfill.below(config.store.reserve),
-        free: free_space,
-        threads,
-    }
-}
-
-/// Its hook is named in the configuration, so it may be on the operator's own network.
-fn community(config: &Config, dialer: &Dialer, index: &Arc<Index>) -> Option<Arc<Community>> {
-    let config::Community { list, hook, posts } = config.community.clone();
-    if list.is_none() && hook.is_none() {
-        return None;
-    }
-    let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
-    let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
-    let most = usize::try_from(posts).unwrap_or(usize::MAX);
-    Some(Arc::new(Community::new(list, hook, Arc::clone(index) as _, most)))
-}
-
-fn client_config(config: &Config) -> ClientConfig {
-    let live_now = config.live_now.iter().cloned();
-    ClientConfig {
-        live_now: live_now.map(|row| LiveNow { did: row.did, domains: row.domains }).collect(),
-        age_rules: config.age_assurance.rules.clone(),
-        assured: config.age_assurance.assured.clone(),
-    }
-}
-
-fn reload(
-    current: &mut Config,
-    config_sources: &config::Sources,
-    log: &LogControl,
-    ctx: &AppCtx,
-    sources: &Sources,
-    board: &StatusSources,
-) {
-    let new = match config::load(config_sources) {
+fn reload(began_with: &Config, sources: &config::Sources, log: &LogControl, house: &House) {
+    let new = match config::load(sources) {
         Ok(new) => new,
         Err(errors) => {
             tracing::error!(%errors, "reload: the configuration has errors, the old one stays in force");
             return;
         }
     };
-    let waiting = new.requires_restart(current);
+    let waiting = new.requires_restart(began_with);
     if !waiting.is_empty() {
         tracing::warn!(keys = ?waiting, "reload: these take effect at the next start");
     }
     if let Err(error) = log.set_filter(&new.log.level) {
         tracing::warn!(%error, "reload: log.level");
     }
-    ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
-    ctx.client_config.store(Arc::new(client_config(&new)));
-    current.labels = new.labels;
-    current.moderation = new.moderation;
-    current.images.cdn_base = new.images.cdn_base;
-    current.images.video_base = new.images.video_base;
-    ctx.hydration.reload(hydration_settings(current));
-    ctx.limits.store(Arc::new(new.limits.clone()));
-    current.limits = new.limits;
-    if let Err(error) = sources.reload(current) {
-        tracing::error!(%error, "reload: labelers");
-    }
-    board.reloads.fetch_add(1, Ordering::Relaxed);
+    house.reload(&new);
+    house.board.reloads.fetch_add(1, Ordering::Relaxed);
     tracing::info!("configuration reloaded");
-}
-
-fn auth_config(config: &Config) -> AuthConfig {
-    AuthConfig {
-        own_did: config.server.did.clone(),
-        alternative_dids: config.server.alternative_dids.clone(),
-        mod_service: config.moderation.service_did.clone(),
-        admin_passwords: config
-            .admin
-            .password
-            .iter()
-            .map(|p| AdminPassword::new(p.expose()))
-            .collect(),
-    }
 }

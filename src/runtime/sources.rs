@@ -1,31 +1,83 @@
-//! Everything that brings new data: firehoses, labelers, resyncs. Started and stopped together, because the disk
-//! may be full; what stopped goes on from its cursor.
+//! Everything that brings new data: firehoses, labelers, resyncs, the export of the PLC directory. Each is a part of its
+//! own, so that one that fails begins anew without the others; all of them wait at one gate, which is closed while the
+//! disk is nearly full. What stopped goes on from its cursor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::follow_up::WantedByIndex;
+use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
 use super::sink::{Applied, ToWriter};
-use crate::config::Config;
+use crate::config::{Config, Labeler};
 use crate::identity::Identity;
 use crate::identity::plc::PlcExport;
 use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
-use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind};
+use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind, UpstreamStatus};
 use crate::net::{Dialer, HttpClient};
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Reader, Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Clock, Failure, Pulse};
 use crate::upkeep::{Intake, Step, stop_below};
+
+/// Time that a source has to end. What it still does then is done again at the next start.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// All sources begin anew behind what is in the store, so that a fault costs seconds and not the reads.
+const fn source(name: &'static str, without: Without) -> Rule {
+    Rule { name, at_end: AtEnd::Restart, without, patience: PATIENCE, stops: Stops::First }
+}
+pub(super) static INGEST: Rule = source("ingest", Without::NotReady);
+pub(super) static LABELERS: Rule = source("labelers", Without::NotReady);
+pub(super) static RESYNC: Rule = source("resync", Without::Ready);
+pub(super) static PLC: Rule = source("plc", Without::Ready);
+
+/// Whether new data is taken in.
+struct Gate {
+    /// What ends all that came in by it, while it is open.
+    open: watch::Sender<Option<CancellationToken>>,
+    /// The end of the process closes it too.
+    stop: CancellationToken,
+}
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        self.open.borrow().is_some()
+    }
+
+    fn set(&self, open: bool) {
+        self.open.send_if_modified(|token| {
+            if token.is_some() == open {
+                return false;
+            }
+            if let Some(token) = token.take() {
+                token.cancel();
+            }
+            *token = open.then(|| self.stop.child_token());
+            true
+        });
+    }
+
+    /// Waits until it is open; gives what tells that it is closed again.
+    async fn opened(&self) -> CancellationToken {
+        let mut open = self.open.subscribe();
+        // The other end of the channel is in `self`, so it does not close.
+        let token = open.wait_for(Option::is_some).await.map(|token| token.clone());
+        match token {
+            Ok(token) => token.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
 
 /// What the sources need.
 pub(super) struct Parts {
@@ -40,21 +92,21 @@ pub(super) struct Parts {
     pub(super) resync: flume::Receiver<ActorId>,
     pub(super) sink: Arc<ToWriter>,
     pub(super) applied: Arc<Applied>,
+    /// As of the start.
+    pub(super) config: Config,
+    /// Ends everything.
+    pub(super) stop: CancellationToken,
 }
 
 /// The sources, running or not.
 pub(super) struct Sources {
     parts: Parts,
-    running: Mutex<Option<Running>>,
-}
-
-struct Running {
-    ingest: Ingest,
-    labelers: Labelers,
-    resync: Resync,
-    /// Ends what reads the PLC directory's operations, from there or from files.
-    stop: CancellationToken,
-    follower: Option<JoinHandle<()>>,
+    gate: Gate,
+    /// Who is followed now.
+    following: Mutex<Vec<Labeler>>,
+    ingest: Mutex<Option<Ingest>>,
+    labelers: Mutex<Option<Labelers>>,
+    resync: Mutex<Option<Resync>>,
 }
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
@@ -83,17 +135,65 @@ impl sync::Held for FromIndex {
     }
 }
 
+impl Sources {
+    /// With the gate closed.
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let gate = Gate { open: watch::Sender::new(None), stop: parts.stop.clone() };
+        let following = Mutex::new(parts.config.labels.labelers.clone());
+        let (ingest, labelers, resync) = Default::default();
+        Arc::new(Self { parts, gate, following, ingest, labelers, resync })
+    }
+
+    /// Starts what the gate lets, so that the first answer of the status knows of it.
+    pub(super) fn begin(&self) -> Result<(), StartError> {
+        if self.gate.is_open() {
+            begin(&IngestSource(self))?;
+            begin(&LabelSource(self))?;
+            begin(&ResyncSource(self))?;
+        }
+        Ok(())
+    }
+
+    /// What fetches repos, while it runs.
+    pub(super) fn sync(&self) -> Option<sync::Handle> {
+        self.resync.lock().as_ref().map(Resync::handle)
+    }
+
+    /// Where operations of the PLC directory go, and what ends them, while anything is written.
+    pub(super) fn export(&self) -> Option<(PlcExport, CancellationToken)> {
+        let open = self.gate.open.borrow().clone();
+        open.map(|stop| (self.parts.export.clone(), stop))
+    }
+
+    /// The document of an account changed. Without ingest the question waits in the store.
+    pub(super) fn look_at(&self, did: &Did) {
+        if let Some(ingest) = &*self.ingest.lock() {
+            ingest.check_handle(did);
+        }
+    }
+
+    /// Whether each verify lane gets on with what it has.
+    pub(super) fn pulses(&self) -> Vec<Arc<Pulse>> {
+        self.ingest.lock().as_ref().map_or_else(Vec::new, |ingest| ingest.pulses().to_vec())
+    }
+
+    fn follow(&self, labelers: &Labelers) -> Result<(), StoreError> {
+        let following = self.following.lock().clone();
+        let snapshot = self.parts.store.snapshot();
+        for l in &following {
+            self.parts.applied.load(&snapshot, CursorOf::Labeler(l.did.to_string()))?;
+        }
+        labelers.set(following)
+    }
+}
+
 impl Intake for Sources {
     fn is_running(&self) -> bool {
-        self.running.lock().is_some()
+        self.gate.is_open()
     }
 
-    fn start(&self, config: &Config) -> Result<(), StartError> {
-        self.begin(config)
-    }
-
-    fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.end())
+    fn take_in(&self, open: bool) {
+        self.gate.set(open);
     }
 
     fn hold_backfill(&self, why: Option<String>) {
@@ -103,27 +203,65 @@ impl Intake for Sources {
     }
 }
 
-/// Parts of the status document.
-#[derive(Debug, Default)]
-pub(super) struct SourcesStatus {
-    pub(super) upstreams: Vec<Value>,
-    pub(super) labelers: Vec<Value>,
-    /// Lookups and repos under way.
-    pub(super) pending: usize,
-    pub(super) resync: Value,
-    /// Operations of the PLC directory.
-    pub(super) plc: Value,
+/// Something that runs while the gate is open.
+trait Source: Sync {
+    type Running: Send;
+
+    fn sources(&self) -> &Sources;
+    /// Where it is while it runs.
+    fn slot(&self) -> &Mutex<Option<Self::Running>>;
+    fn start(&self) -> Result<Self::Running, StartError>;
+    fn failure(running: &Self::Running) -> Failure;
+    fn end(running: Self::Running) -> impl Future<Output = ()> + Send;
 }
 
-impl Sources {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, running: Mutex::new(None) }
+/// Starts it unless it runs.
+fn begin<S: Source>(source: &S) -> Result<Failure, StartError> {
+    let mut slot = source.slot().lock();
+    if slot.is_none() {
+        *slot = Some(source.start()?);
+    }
+    Ok(slot.as_ref().map(S::failure).unwrap_or_default())
+}
+
+/// Runs it whenever the gate is open, until it fails or `stop`.
+async fn run<S: Source>(source: &S, stop: &CancellationToken) -> Result<(), PartError> {
+    loop {
+        let Some(open) = stop.run_until_cancelled(source.sources().gate.opened()).await else {
+            return Ok(());
+        };
+        let failure = begin(source).map_err(PartError::new)?;
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            () = open.cancelled() => None,
+            why = failure.told() => Some(why),
+        };
+        let running = source.slot().lock().take();
+        if let Some(running) = running {
+            S::end(running).await;
+        }
+        if let Some(why) = failed {
+            return Err(PartError(why));
+        }
+    }
+}
+
+struct IngestSource<'a>(&'a Sources);
+
+impl Source for IngestSource<'_> {
+    type Running = Ingest;
+
+    fn sources(&self) -> &Sources {
+        self.0
     }
 
-    /// Starts everything that is configured.
-    fn begin(&self, config: &Config) -> Result<(), StartError> {
-        let p = &self.parts;
-        let options = Options::from_config(config);
+    fn slot(&self) -> &Mutex<Option<Ingest>> {
+        &self.0.ingest
+    }
+
+    fn start(&self) -> Result<Ingest, StartError> {
+        let p = &self.0.parts;
+        let options = Options::from_config(&p.config);
         let snapshot = p.store.snapshot();
         for url in &options.upstreams {
             p.applied.load(&snapshot, CursorOf::Upstream(url.clone()))?;
@@ -131,33 +269,71 @@ impl Sources {
         for url in &options.jetstream {
             p.applied.load(&snapshot, CursorOf::Jetstream(url.clone()))?;
         }
+        let (directory, sink) = (Arc::clone(&p.directory), Arc::clone(&p.sink) as _);
+        Ingest::start(options, &p.dialer.unguarded(), &p.store, directory, sink)
+    }
+
+    fn failure(running: &Ingest) -> Failure {
+        running.failure()
+    }
+
+    async fn end(running: Ingest) {
+        running.stop().await;
+    }
+}
+
+struct LabelSource<'a>(&'a Sources);
+
+impl Source for LabelSource<'_> {
+    type Running = Labelers;
+
+    fn sources(&self) -> &Sources {
+        self.0
+    }
+
+    fn slot(&self) -> &Mutex<Option<Labelers>> {
+        &self.0.labelers
+    }
+
+    fn start(&self) -> Result<Labelers, StartError> {
+        let p = &self.0.parts;
         let labelers = Labelers::new(Setup {
             dialer: p.dialer.clone(),
-            public_url: config.server.public_url.clone(),
+            public_url: p.config.server.public_url.clone(),
             store: p.store.clone(),
             directory: Arc::clone(&p.directory),
             sink: Arc::clone(&p.sink) as _,
             timing: Timing::default(),
         });
-        self.set_labelers(&labelers, config)?;
-        let ingest = Ingest::start(
-            options,
-            &p.dialer.unguarded(),
-            &p.store,
-            Arc::clone(&p.directory),
-            Arc::clone(&p.sink) as _,
-        )?;
-        let resync = Resync::start(self.resync_setup(config), p.resync.clone());
-        let stop = CancellationToken::new();
-        let follow = || p.export.clone().follow(p.identity.plc_source(), stop.clone());
-        let follower = config.network.plc_export.then(|| tokio::spawn(follow()));
-        *self.running.lock() = Some(Running { ingest, labelers, resync, stop, follower });
-        Ok(())
+        self.0.follow(&labelers)?;
+        Ok(labelers)
     }
 
-    fn resync_setup(&self, config: &Config) -> sync::Setup {
-        let p = &self.parts;
-        sync::Setup {
+    fn failure(running: &Labelers) -> Failure {
+        running.failure()
+    }
+
+    async fn end(running: Labelers) {
+        running.stop().await;
+    }
+}
+
+struct ResyncSource<'a>(&'a Sources);
+
+impl Source for ResyncSource<'_> {
+    type Running = Resync;
+
+    fn sources(&self) -> &Sources {
+        self.0
+    }
+
+    fn slot(&self) -> &Mutex<Option<Resync>> {
+        &self.0.resync
+    }
+
+    fn start(&self) -> Result<Resync, StartError> {
+        let p = &self.0.parts;
+        let setup = sync::Setup {
             identity: p.identity.clone(),
             http: p.http.clone(),
             store: p.store.clone(),
@@ -166,98 +342,160 @@ impl Sources {
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),
-            spill_floor: spill_floor(config, &p.store),
+            spill_floor: spill_floor(&p.config, &p.store),
             memory: RESYNC_MEMORY,
             room: sync::Room::default(),
             concurrency: RESYNCS,
             clock: Clock::system(),
-        }
-    }
-
-    /// What fetches repos, while it runs.
-    pub(super) fn sync(&self) -> Option<sync::Handle> {
-        self.running.lock().as_ref().map(|running| running.resync.handle())
-    }
-
-    /// Where operations of the PLC directory go, and what ends them, while anything is written.
-    pub(super) fn export(&self) -> Option<(PlcExport, CancellationToken)> {
-        let running = self.running.lock();
-        running.as_ref().map(|running| (self.parts.export.clone(), running.stop.clone()))
-    }
-
-    /// The document of an account changed. Without ingest the question waits in the store.
-    pub(super) fn look_at(&self, did: &Did) {
-        if let Some(running) = &*self.running.lock() {
-            running.ingest.check_handle(did);
-        }
-    }
-
-    fn set_labelers(&self, labelers: &Labelers, config: &Config) -> Result<(), StoreError> {
-        let snapshot = self.parts.store.snapshot();
-        for l in &config.labels.labelers {
-            self.parts.applied.load(&snapshot, CursorOf::Labeler(l.did.to_string()))?;
-        }
-        labelers.set(config.labels.labelers.clone())
-    }
-
-    /// Applies what a reload may change.
-    pub(super) fn reload(&self, config: &Config) -> Result<(), StoreError> {
-        match &*self.running.lock() {
-            Some(running) => self.set_labelers(&running.labelers, config),
-            None => Ok(()),
-        }
-    }
-
-    async fn end(&self) {
-        let running = self.running.lock().take();
-        if let Some(running) = running {
-            running.stop.cancel();
-            if let Some(follower) = running.follower {
-                // A panic in it was reported by the hook.
-                let _ = follower.await;
-            }
-            running.resync.stop().await;
-            running.ingest.stop().await;
-            running.labelers.stop().await;
-        }
-    }
-
-    /// Where everything is.
-    pub(super) fn status(&self) -> SourcesStatus {
-        let running = self.running.lock();
-        let plc = serde_json::to_value(self.parts.export.status()).unwrap_or_default();
-        let Some(running) = running.as_ref() else {
-            return SourcesStatus { plc, ..SourcesStatus::default() };
         };
-        let snapshot = self.parts.store.snapshot();
-        let upstreams = running.ingest.status().into_iter().map(|u| {
+        Ok(Resync::start(setup, p.resync.clone()))
+    }
+
+    fn failure(running: &Resync) -> Failure {
+        running.failure()
+    }
+
+    async fn end(running: Resync) {
+        running.stop().await;
+    }
+}
+
+/// Firehoses and Jetstreams: readers, verify lanes, sequencers, checks of identities.
+pub(super) struct IngestPart(pub(super) Arc<Sources>);
+
+impl IngestPart {
+    fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.0.ingest.lock().as_ref().map_or_else(Vec::new, Ingest::status)
+    }
+}
+
+impl Part for IngestPart {
+    fn rule(&self) -> &'static Rule {
+        &INGEST
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
+        Box::pin(async move { run(&IngestSource(&self.0), &stop).await })
+    }
+
+    /// Each upstream; `seq` is the last whose effects every read shows.
+    fn status(&self) -> Value {
+        let parts = &self.0.parts;
+        let snapshot = parts.store.snapshot();
+        let upstreams = self.upstreams().into_iter().map(|u| {
             let of = match u.kind {
                 UpstreamKind::Jetstream => CursorOf::Jetstream(u.url.clone()),
                 _ => CursorOf::Upstream(u.url.clone()),
             };
-            let mut status = with_seq(&u, self.parts.applied.get(&of));
+            let mut status = with_seq(&u, parts.applied.get(&of));
             if let Value::Object(map) = &mut status {
                 let gaps = cursors::gap(&snapshot, &of).ok().flatten();
                 map.insert("gaps".to_owned(), serde_json::to_value(gaps).unwrap_or_default());
             }
             status
         });
-        let labelers = running.labelers.status().into_iter().map(|l| {
-            let applied = self.parts.applied.get(&CursorOf::Labeler(l.did.clone()));
+        upstreams.collect()
+    }
+
+    fn pending(&self) -> usize {
+        self.0.ingest.lock().as_ref().map_or(0, Ingest::pending)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        for upstream in self.upstreams() {
+            let Some(trouble) = upstream.trouble else { continue };
+            let why = upstream.last_error.map_or_else(String::new, |error| format!(" ({error})"));
+            return Err(format!("{}: {trouble}{why}", upstream.url));
+        }
+        Ok(())
+    }
+}
+
+/// Subscriptions to labelers.
+pub(super) struct LabelersPart(pub(super) Arc<Sources>);
+
+impl Part for LabelersPart {
+    fn rule(&self) -> &'static Rule {
+        &LABELERS
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
+        Box::pin(async move { run(&LabelSource(&self.0), &stop).await })
+    }
+
+    /// Each labeler; `seq` likewise.
+    fn status(&self) -> Value {
+        let labelers = self.0.labelers.lock();
+        let labelers = labelers.as_ref().map_or_else(Vec::new, Labelers::status);
+        let labelers = labelers.into_iter().map(|l| {
+            let applied = self.0.parts.applied.get(&CursorOf::Labeler(l.did.clone()));
             with_seq(&l, applied)
         });
-        // What an event asks for is pending before the event's number is shown, so the numbers are read first.
-        let (upstreams, labelers) = (upstreams.collect(), labelers.collect());
-        let lookups = running.ingest.pending();
-        let resync = running.resync.handle().status();
-        SourcesStatus {
-            upstreams,
-            labelers,
-            // Parked ones wait for their host, perhaps for ever.
-            pending: lookups + resync.queued + resync.running.len(),
-            resync: serde_json::to_value(resync).unwrap_or_default(),
-            plc,
+        labelers.collect()
+    }
+
+    fn reload(&self, new: &Config) -> Vec<&'static str> {
+        self.0.following.lock().clone_from(&new.labels.labelers);
+        if let Some(labelers) = &*self.0.labelers.lock()
+            && let Err(error) = self.0.follow(labelers)
+        {
+            tracing::error!(%error, "reload: labelers");
         }
+        vec!["labels.labelers"]
+    }
+}
+
+/// Fetches whole repos.
+pub(super) struct ResyncPart(pub(super) Arc<Sources>);
+
+impl Part for ResyncPart {
+    fn rule(&self) -> &'static Rule {
+        &RESYNC
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
+        Box::pin(async move { run(&ResyncSource(&self.0), &stop).await })
+    }
+
+    fn status(&self) -> Value {
+        let status = self.0.sync().map(|sync| sync.status());
+        status.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_default()
+    }
+
+    /// Parked ones wait for their host, perhaps for ever.
+    fn pending(&self) -> usize {
+        self.0.sync().map(|sync| sync.status()).map_or(0, |s| s.queued + s.running.len())
+    }
+}
+
+/// Follows the PLC directory's export, where that is wanted.
+pub(super) struct PlcPart(pub(super) Arc<Sources>);
+
+impl Part for PlcPart {
+    fn rule(&self) -> &'static Rule {
+        &PLC
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
+        Box::pin(async move {
+            let p = &self.0.parts;
+            if !p.config.network.plc_export {
+                stop.cancelled().await;
+                return Ok(());
+            }
+            // The gate's token ends with `stop` too.
+            while let Some(open) = stop.run_until_cancelled(self.0.gate.opened()).await {
+                p.export.clone().follow(p.identity.plc_source(), open.clone()).await;
+                if !open.is_cancelled() {
+                    return Err(PartError::new("the store takes no operations"));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.0.parts.export.status()).unwrap_or_default()
     }
 }
 

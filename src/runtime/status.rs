@@ -1,20 +1,18 @@
 //! Puts the status document together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
 
-use super::on_read::Cache;
-use super::sources::Sources;
+use super::parts::{DISK, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
+use super::supervisor::PartsSlot;
 use crate::index::Index;
-use crate::media::Media;
-use crate::ops::{PushStatus, Status, StoreStatus};
-use crate::push;
+use crate::ops::{Memory, Status, StoreStatus};
 use crate::store::{Store, Writer};
 use crate::upkeep::Intake as _;
-use crate::upkeep::{DiskState, DiskStatus, Retention};
 
 /// Where the status comes from.
 pub(super) struct StatusSources {
@@ -23,48 +21,38 @@ pub(super) struct StatusSources {
     pub(super) writer: Writer,
     pub(super) index: Arc<Index>,
     pub(super) sources: Arc<Sources>,
-    pub(super) media: Arc<Media>,
-    pub(super) purging: Arc<AtomicUsize>,
     pub(super) reloads: AtomicU64,
-    pub(super) disk: Arc<DiskState>,
-    pub(super) push: Arc<push::PushStats>,
-    pub(super) retention: Arc<Retention>,
-    pub(super) on_read: Arc<Cache>,
+    pub(super) parts: PartsSlot,
 }
 
 impl StatusSources {
     /// The document as of now.
     pub(super) fn read(&self) -> Value {
-        let sources = self.sources.status();
-        let disk = self.disk.get();
+        let parts = self.parts.get();
+        // What an event asks for is pending before the event's number is shown, so the numbers are read first.
+        let (upstreams, labelers) = (parts.of(&INGEST), parts.of(&LABELERS));
         let ingest =
             if self.sources.is_running() { "running" } else { "stopped: the disk is nearly full" };
-        let used = self
-            .store
-            .disk()
-            .map_or(0, |(rows, journal)| journal + rows.iter().map(|(_, n)| n).sum::<u64>());
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
+            parts: parts.status(),
             ingest: ingest.to_owned(),
-            upstreams: sources.upstreams,
-            labelers: sources.labelers,
-            pending: sources.pending + self.purging.load(Ordering::Relaxed),
-            resync: sources.resync,
-            plc: sources.plc,
+            upstreams,
+            labelers,
+            pending: parts.pending(),
+            resync: parts.of(&RESYNC),
+            plc: parts.of(&PLC),
             members: self.index.members().len(),
-            scope: self.retention.status(),
-            on_read: self.on_read.status(),
+            scope: parts.of(&RETENTION),
+            on_read: parts.of(&ON_READ),
             reloads: self.reloads.load(Ordering::Relaxed),
-            images: serde_json::to_value(self.media.status()).unwrap_or_default(),
-            push: PushStatus {
-                waiting: self.push.waiting.load(Ordering::Relaxed),
-                running: self.push.running.load(Ordering::Relaxed),
-            },
-            requests_waiting: 0,
+            images: parts.of(&MEDIA),
+            push: parts.of(&PUSH),
+            requests_waiting: parts.of(&XRPC),
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
-            disk: serde_json::to_value(DiskStatus { used, ..disk }).unwrap_or_default(),
-            memory: crate::ops::Memory::default(),
+            disk: parts.of(&DISK),
+            memory: Memory::default(),
             counters: Default::default(),
         };
         serde_json::to_value(status.measured()).unwrap_or_default()

@@ -18,7 +18,8 @@ pub mod rebuild;
 pub mod rows;
 pub mod stats;
 
+pub use collections::CollId;
 pub use edit::Edit;
-pub use ids::{ActorId, CollId, PostId, RecordId, Rkey, Target};
+pub use ids::{ActorId, PostId, RecordId, Rkey, Target};
 pub use key::{Key, inverted_millis};
 pub use read::{Rows, each_reply, replies};

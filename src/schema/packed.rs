@@ -303,7 +303,7 @@ fn unpack_str(t: u8, r: &mut ByteReader<'_>, names: &impl Resolve) -> Result<Str
         tag::URI_TID | tag::URI_KEY => {
             let did = names.did(actor(r)?)?;
             let coll = u32::try_from(r.varint().ok_or(BAD)?).map_err(|_| BAD)?;
-            let nsid = collections::fixed_name(super::ids::CollId(coll)).ok_or(BAD)?;
+            let nsid = collections::fixed_name(collections::CollId(coll)).ok_or(BAD)?;
             if t == tag::URI_TID {
                 format!("at://{did}/{nsid}/{}", Tid::from_u64(r.u64().ok_or(BAD)?).ok_or(BAD)?)
             } else {

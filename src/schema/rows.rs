@@ -10,6 +10,7 @@ mod feeds;
 mod labels;
 mod notifications;
 mod records;
+
 use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
 use crate::schema::{ActorId, CollId, Key, PostId, Rkey, Target, collections};
 pub use counters::{AggRow, COUNTERS, Counter};

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::store::{Room, Store, StoreError, Tx, free_space};
+use crate::threads::{Pulse, fault};
 
 const MAX_BYTES: usize = 8 << 20;
 const MAX_JOBS: usize = 4096;
@@ -67,6 +68,7 @@ pub struct Writer {
     stats: Arc<WriterStats>,
     room: Arc<Room>,
     stopping: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
 }
 
 /// Totals since start.
@@ -107,8 +109,13 @@ impl Writer {
         bulk: bool,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), StoreError>>)> {
         let (queue, jobs) = flume::bounded(QUEUE);
-        let writer =
-            Self { queue, stats: Arc::default(), room: Arc::new(room), stopping: Arc::default() };
+        let writer = Self {
+            queue,
+            stats: Arc::default(),
+            room: Arc::new(room),
+            stopping: Arc::default(),
+            pulse: Arc::default(),
+        };
         let work = Loop {
             store: store.clone(),
             jobs,
@@ -116,6 +123,7 @@ impl Writer {
             stats: Arc::clone(&writer.stats),
             room: Arc::clone(&writer.room),
             stopping: Arc::clone(&writer.stopping),
+            pulse: Arc::clone(&writer.pulse),
             synced: Instant::now(),
             dirty: false,
             unsynced: Vec::new(),
@@ -135,6 +143,12 @@ impl Writer {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Whether the thread gets on. One that waits for room on the disk does.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Totals since start.
@@ -276,6 +290,7 @@ struct Loop {
     stats: Arc<WriterStats>,
     room: Arc<Room>,
     stopping: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     synced: Instant,
     dirty: bool,
     /// To run after the next fsync.
@@ -286,6 +301,8 @@ struct Loop {
 impl Loop {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(first) = self.first()? {
+            self.pulse.beat();
+            fault::point("writer");
             if self.room.lacks() {
                 if !self.wait_for_room(first)? {
                     break;
@@ -294,7 +311,9 @@ impl Loop {
                 break;
             }
         }
-        if self.dirty { self.sync() } else { Ok(()) }
+        let synced = if self.dirty { self.sync() } else { Ok(()) };
+        self.pulse.rest();
+        synced
     }
 
     /// The next job, whenever it comes; nothing at the end. What is written meanwhile waits for an fsync.
@@ -302,12 +321,14 @@ impl Loop {
         if let Some(job) = self.kept.pop_front() {
             return Ok(Some(job));
         }
+        self.pulse.rest();
         while self.dirty {
             match self.jobs.recv_timeout(SYNC_EVERY.saturating_sub(self.synced.elapsed())) {
                 Ok(Order::Run(job)) => return Ok(Some(job)),
                 Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(flume::RecvTimeoutError::Timeout) => self.sync()?,
             }
+            self.pulse.rest();
         }
         match self.jobs.recv() {
             Ok(Order::Run(job)) => Ok(Some(job)),
@@ -321,6 +342,7 @@ impl Loop {
         if self.dirty {
             self.sync()?;
         }
+        self.pulse.rest();
         self.room.shut();
         let kept = std::mem::take(&mut self.kept);
         self.kept = std::iter::once(first).chain(kept).filter_map(refuse).collect();
@@ -353,6 +375,7 @@ impl Loop {
         let mut go_on = true;
         let mut next = Some(first);
         while let Some(job) = next.take() {
+            self.pulse.beat();
             tx.mark();
             acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
@@ -394,6 +417,7 @@ impl Loop {
     }
 
     fn commit(&mut self, tx: Tx<'_>) -> Result<(), StoreError> {
+        self.pulse.beat();
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
         let mut parts = tx.into_parts()?;
@@ -412,6 +436,7 @@ impl Loop {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
+        self.pulse.beat();
         self.store.sync()?;
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = Instant::now();

@@ -40,6 +40,7 @@ mod pds_tests;
 mod stop_tests;
 #[cfg(test)]
 mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ use crate::store::{Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::Clock;
+use crate::threads::{Failure, catch_async};
 use crate::work::repo_queue::Priority;
 
 pub use files::{FileError, FileRepo, Room, import_files};
@@ -238,6 +240,7 @@ pub struct Resync {
     handle: Handle,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    failure: Failure,
 }
 
 impl Resync {
@@ -247,8 +250,16 @@ impl Resync {
         let (handle, own) = Handle::new(setup);
         let stop = CancellationToken::new();
         let queue = queue::Queue::new(handle.setup(), handle.state(), stop.clone());
-        let task = tokio::spawn(queue.run([requests, own]));
-        Self { handle, stop, task }
+        let (failure, stopped) = (Failure::default(), stop.clone());
+        let tell = failure.clone();
+        let task = tokio::spawn(async move {
+            match catch_async(queue.run([requests, own])).await {
+                Ok(Ok(())) if stopped.is_cancelled() => {}
+                Ok(Ok(())) => tell.tell("nothing takes what is fetched any more"),
+                Ok(Err(why)) | Err(why) => tell.tell(&why),
+            }
+        });
+        Self { handle, stop, task, failure }
     }
 
     /// For commands and questions.
@@ -257,10 +268,16 @@ impl Resync {
         self.handle.clone()
     }
 
+    /// Told when it ended by itself.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
     /// Stops. What was not fetched to the end is fetched again after the next start.
     pub async fn stop(self) {
         self.stop.cancel();
-        // It ends by itself; a panic in it was already reported by the hook.
+        // It ends by itself; a panic in it is caught.
         let _ = self.task.await;
     }
 }

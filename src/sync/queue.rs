@@ -103,11 +103,15 @@ impl Queue {
     }
 
     /// Runs until stopped, or until nothing takes events any more.
-    pub(crate) async fn run(mut self, requests: [flume::Receiver<ActorId>; 2]) {
+    ///
+    /// # Errors
+    /// What ended it otherwise.
+    pub(crate) async fn run(
+        mut self,
+        requests: [flume::Receiver<ActorId>; 2],
+    ) -> Result<(), String> {
         let [index, own] = requests;
-        if window::take_over(&self.setup).await.is_err() {
-            return;
-        }
+        window::take_over(&self.setup).await.map_err(|error| error.to_string())?;
         loop {
             self.fill();
             let tick = if self.state.lock().is_idle() { IDLE_TICK } else { TICK };
@@ -116,8 +120,10 @@ impl Queue {
                 Ok(actor) = index.recv_async() => self.named.push(actor),
                 Ok(actor) = own.recv_async() => self.named.push(actor),
                 Some(ended) = self.tasks.join_next() => {
-                    // A task that panicked was reported by the hook; its repo comes up again at the next start.
-                    if let Ok(ended) = ended && !self.ended(ended) {
+                    // What one that panicked held, a repo and a place among those that run, comes free with a new start
+                    // alone.
+                    let ended = ended.map_err(|error| format!("a task of it: {error}"))?;
+                    if !self.ended(ended) {
                         break;
                     }
                 }
@@ -128,6 +134,7 @@ impl Queue {
             self.state.lock().coming = self.named.len() + self.named_loading;
         }
         self.tasks.shutdown().await;
+        Ok(())
     }
 
     fn fill(&mut self) {

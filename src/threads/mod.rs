@@ -1,11 +1,19 @@
-//! What every folder needs of threads and time: one bounded pool, one clock, one way to wait longer after each failure.
+//! What every folder needs of threads, tasks and time: one bounded pool, one clock, one way to wait longer after each
+//! failure; and whether those that go on for as long as the process does still do ([`Failure`]) and get on with their
+//! work ([`Pulse`]).
 //!
-//! Knows nothing of what runs on it. The only folder that reads the wall clock (`tests/layers.rs`).
+//! Knows nothing of what runs on it, nor of what is done about one that does not; that is `runtime`'s to decide. The only
+//! folder that reads the wall clock (`tests/layers.rs`).
 
 mod backoff;
 mod clock;
+mod failure;
+pub mod fault;
 mod pool;
+mod pulse;
 
 pub use backoff::{Backoff, Retries};
 pub use clock::Clock;
+pub use failure::{Failure, catch, catch_async, joined};
 pub use pool::{Pool, PoolError, Priority, Threads, panic_text};
+pub use pulse::Pulse;

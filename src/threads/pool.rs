@@ -212,6 +212,6 @@ mod tests {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let before = nice();
         let polite = Pool::start(threads).unwrap().run(nice).await.unwrap();
-        assert_eq!((polite, nice()), ((before + NICE).min(19).max(NICE), before));
+        assert_eq!((polite, nice()), ((before + NICE).clamp(NICE, 19), before));
     }
 }

@@ -1,6 +1,7 @@
 //! Tells the operator's webhook what needs attention: one POST of JSON for each event, in order, tried again for some
 //! minutes. Whoever tells waits for nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,38 +24,47 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), 5, Duration::from_se
 const LIMITS: Limits =
     Limits { max_bytes: 64 << 10, timeout: Duration::from_secs(10), redirects: 0, accept: None };
 
-/// The way to the webhook, if there is one.
-pub struct Alerts(Option<flume::Sender<Bytes>>);
+/// The way to the webhook, if there is one. Cheap to clone.
+#[derive(Clone)]
+pub struct Alerts(Option<Arc<Webhook>>);
+
+struct Webhook {
+    url: String,
+    http: HttpClient,
+    retry: Backoff,
+    queue: flume::Sender<Bytes>,
+    events: flume::Receiver<Bytes>,
+}
 
 impl Alerts {
-    /// `http` is unguarded: the operator named the URL. Needs a tokio runtime.
+    /// `http` is unguarded: the operator named the URL.
     #[must_use]
-    pub fn start(url: Option<String>, http: HttpClient, stop: CancellationToken) -> Self {
-        Self::with(url, http, stop, RETRY)
+    pub fn new(url: Option<String>, http: HttpClient) -> Self {
+        Self::with(url, http, RETRY)
     }
 
-    fn with(
-        url: Option<String>,
-        http: HttpClient,
-        stop: CancellationToken,
-        retry: Backoff,
-    ) -> Self {
-        Self(url.map(|url| {
-            let (queue, events) = flume::bounded::<Bytes>(QUEUE);
-            tokio::spawn(stop.run_until_cancelled_owned(async move {
-                while let Ok(event) = events.recv_async().await {
-                    let sent = deliver(&http, &url, &event, retry).await;
-                    ALERTS.inc(if sent { "sent" } else { "failed" });
-                }
-            }));
-            queue
-        }))
+    fn with(url: Option<String>, http: HttpClient, retry: Backoff) -> Self {
+        let (queue, events) = flume::bounded::<Bytes>(QUEUE);
+        Self(url.map(|url| Arc::new(Webhook { url, http, retry, queue, events })))
+    }
+
+    /// Delivers until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let Some(hook) = &self.0 else { return stop.cancelled().await };
+        let work = async {
+            // The other end of the queue is in `self`, so it does not close.
+            while let Ok(event) = hook.events.recv_async().await {
+                let sent = deliver(&hook.http, &hook.url, &event, hook.retry).await;
+                ALERTS.inc(if sent { "sent" } else { "failed" });
+            }
+        };
+        stop.run_until_cancelled(work).await;
     }
 
     /// Queues an event.
     pub fn tell(&self, event: &Value) {
-        if let Some(queue) = &self.0
-            && queue.try_send(event.to_string().into()).is_err()
+        if let Some(hook) = &self.0
+            && hook.queue.try_send(event.to_string().into()).is_err()
         {
             ALERTS.inc("dropped");
         }
@@ -79,7 +89,6 @@ async fn deliver(http: &HttpClient, url: &str, event: &Bytes, retry: Backoff) ->
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use serde_json::json;
@@ -110,8 +119,9 @@ mod tests {
             http::Response::builder().status(status).body(Vec::new()).unwrap()
         })
         .await;
-        let stop = CancellationToken::new();
-        let alerts = Alerts::with(Some(url), http(), stop, every(Duration::from_millis(1)));
+        let alerts = Alerts::with(Some(url), http(), every(Duration::from_millis(1)));
+        let running = alerts.clone();
+        tokio::spawn(async move { running.run(CancellationToken::new()).await });
         alerts.tell(&json!(1));
         alerts.tell(&json!(22));
         let mut got = Vec::new();
@@ -126,10 +136,11 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_a_webhook_that_is_gone() {
-        let stop = CancellationToken::new();
         let url = Some("http://127.0.0.1:9/".to_owned());
-        let alerts = Alerts::with(url, http(), stop, every(Duration::from_secs(600)));
+        let alerts = Alerts::with(url, http(), every(Duration::from_secs(600)));
+        let running = alerts.clone();
+        tokio::spawn(async move { running.run(CancellationToken::new()).await });
         (0..10 * QUEUE).for_each(|n| alerts.tell(&json!(n)));
-        Alerts::start(None, http(), CancellationToken::new()).tell(&json!("to nobody"));
+        Alerts::new(None, http()).tell(&json!("to nobody"));
     }
 }

@@ -19,7 +19,6 @@ use super::reserve::Reserve;
 use super::retention::Retention;
 use super::trend::{Fall, Trend};
 use crate::config::Config;
-use crate::ingest::StartError;
 use crate::store::{Store, Writer, free_space};
 use crate::syntax::datetime::format_ms;
 use crate::telemetry::counters::Counters;
@@ -91,6 +90,12 @@ impl DiskState {
         self.0.lock().clone()
     }
 
+    /// Whether the store could not be opened again with what is free.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.0.lock().step == Step::Stop
+    }
+
     /// Why no new data is taken in, if that is so.
     ///
     /// # Errors
@@ -105,6 +110,7 @@ impl DiskState {
 }
 
 /// What the watch works with.
+#[derive(Clone)]
 pub struct DiskSetup {
     /// Whose disk is looked at.
     pub store: Store,
@@ -157,17 +163,8 @@ impl DiskWatch {
         }
     }
 
-    /// Whether the store could not be opened again with what is free.
-    #[must_use]
-    pub fn is_short(&self) -> bool {
-        self.setup.state.get().step == Step::Stop
-    }
-
     /// Looks at the disk and acts.
-    ///
-    /// # Errors
-    /// New data cannot be taken in again.
-    pub async fn look(&mut self, config: &Config) -> Result<(), StartError> {
+    pub async fn look(&mut self, config: &Config) {
         let (space, disk) = self.measure(config);
         let was = self.setup.state.get();
         let mut step = was.step.next(&space);
@@ -185,7 +182,7 @@ impl DiskWatch {
             self.tell(was.step, &disk, config);
         }
         self.keep_reserve(step, &disk).await;
-        self.act(step, &disk, config).await
+        self.act(step, &disk);
     }
 
     fn measure(&mut self, config: &Config) -> (Space, DiskStatus) {
@@ -262,21 +259,12 @@ impl DiskWatch {
         }
     }
 
-    async fn act(
-        &mut self,
-        step: Step,
-        disk: &DiskStatus,
-        config: &Config,
-    ) -> Result<(), StartError> {
-        let intake = &self.setup.intake;
-        match (step, intake.is_running()) {
-            (Step::Stop, true) => intake.stop().await,
-            (Step::Stop, false) | (_, true) => {}
-            (_, false) => {
-                intake.start(config)?;
-                tracing::info!("ingest runs");
-            }
+    fn act(&mut self, step: Step, disk: &DiskStatus) {
+        let (intake, open) = (&self.setup.intake, step != Step::Stop);
+        if open && !intake.is_running() {
+            tracing::info!("ingest runs");
         }
+        intake.take_in(open);
         let why = (step >= Step::HoldBackfill)
             .then(|| "the disk is nearly full: see `aerie status`".to_owned());
         intake.hold_backfill(why);
@@ -285,7 +273,6 @@ impl DiskWatch {
             self.setup.retention.prune(enough.saturating_sub(disk.free));
             self.pruned = Some(Instant::now());
         }
-        Ok(())
     }
 }
 

@@ -143,6 +143,8 @@ pub struct Retention {
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
+    /// Runs that were asked for, one at most; [`Retention::run`] carries them out.
+    asked: (flume::Sender<Plan>, flume::Receiver<Plan>),
     stop: CancellationToken,
 }
 
@@ -175,34 +177,40 @@ impl Retention {
             },
             reserve: config.store.reserve,
             state: Mutex::new(State { last, ..State::default() }),
+            asked: flume::unbounded(),
             stop: stop.clone(),
         }))
     }
 
-    /// Runs every hour, if the scope lets anything go.
-    pub async fn run(self: Arc<Self>) {
-        if self.plan.mode == ScopeMode::Whole {
-            return;
-        }
-        let mut wait = FIRST;
+    /// Runs every hour, if the scope lets anything go, and when it is asked to.
+    pub async fn run(&self) {
+        // A run that this one goes on after has ended, however it did.
+        self.state.lock().running = None;
+        let mut next = tokio::time::Instant::now() + FIRST;
         loop {
-            tokio::select! {
+            let plan = tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = EVERY;
-            if self.begin() {
-                self.work(Plan { now: self.clock.now_ms(), ..self.plan }).await;
+                Ok(plan) = self.asked.1.recv_async() => Some(plan),
+                () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
+                    next = tokio::time::Instant::now() + EVERY;
+                    self.begin().then(|| Plan { now: self.clock.now_ms(), ..self.plan })
+                }
+            };
+            if let Some(plan) = plan {
+                self.work(plan).await;
             }
         }
     }
 
+    fn ask(&self, plan: Plan) {
+        // The other end of the queue is in `self`, so it does not close.
+        let _ = self.asked.0.send(plan);
+    }
+
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
-    pub(super) fn prune(self: &Arc<Self>, wanted: u64) {
+    pub(super) fn prune(&self, wanted: u64) {
         if self.plan.mode != ScopeMode::Whole && self.begin() {
-            let plan = Plan { wanted, now: self.clock.now_ms(), pause: PAUSE_IN_NEED, ..self.plan };
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.work(plan).await });
+            self.ask(Plan { wanted, now: self.clock.now_ms(), pause: PAUSE_IN_NEED, ..self.plan });
         }
     }
 
@@ -242,8 +250,8 @@ impl Retention {
     ///
     /// # Errors
     /// Nothing is ever deleted, or a run is under way.
-    pub fn run_now(self: &Arc<Self>) -> Result<(), String> {
-        self.spawn(self.plan)
+    pub fn run_now(&self) -> Result<(), String> {
+        self.begin_with(self.plan)
     }
 
     /// Begins to count what would go under another scope, and changes nothing. What is not given is as configured.
@@ -251,12 +259,12 @@ impl Retention {
     /// # Errors
     /// Nothing would ever be deleted, or a run is under way.
     pub fn plan(
-        self: &Arc<Self>,
+        &self,
         mode: Option<ScopeMode>,
         days: Option<u32>,
         budget: Option<u64>,
     ) -> Result<(), String> {
-        self.spawn(Plan {
+        self.begin_with(Plan {
             dry: true,
             mode: mode.unwrap_or(self.plan.mode),
             days: days.filter(|days| *days > 0).unwrap_or(self.plan.days),
@@ -265,16 +273,14 @@ impl Retention {
         })
     }
 
-    fn spawn(self: &Arc<Self>, plan: Plan) -> Result<(), String> {
+    fn begin_with(&self, plan: Plan) -> Result<(), String> {
         if plan.mode == ScopeMode::Whole {
             return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
         }
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
         }
-        let plan = Plan { now: self.clock.now_ms(), ..plan };
-        let this = Arc::clone(self);
-        tokio::spawn(async move { this.work(plan).await });
+        self.ask(Plan { now: self.clock.now_ms(), ..plan });
         Ok(())
     }
 
@@ -562,6 +568,9 @@ mod tests {
         let keeper =
             Retention::new(store, writer, Arc::clone(&w.index), &config, Clock::system(), &stop)
                 .unwrap();
+        let running = Arc::clone(&keeper);
+        tokio::spawn(async move { running.run().await });
+        tokio::task::yield_now().await;
         keeper.prune(wanted);
         while keeper.state.lock().running.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;

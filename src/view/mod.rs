@@ -14,6 +14,7 @@ pub mod post;
 pub mod site;
 pub mod thread;
 pub mod thread_v2;
+
 use crate::hydrate::{HydrationState, ImagePreset, ShownRecord, Target};
 use crate::moderation::ShownLabel;
 

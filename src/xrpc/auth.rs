@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
@@ -97,7 +98,7 @@ pub struct AuthConfig {
     pub own_did: Did,
     /// Other DIDs that tokens may be for.
     pub alternative_dids: Vec<Did>,
-    /// The moderation service.
+    /// The moderation service, at first.
     pub mod_service: Option<Did>,
     /// Passwords of the user `admin`; none means that nobody is the operator.
     pub admin_passwords: Vec<AdminPassword>,
@@ -107,6 +108,8 @@ pub struct AuthConfig {
 pub struct Authenticator {
     config: AuthConfig,
     own_service: String,
+    /// Whose tokens may take content down.
+    mod_service: ArcSwapOption<Did>,
     keys: Arc<dyn KeySource>,
     clock: Clock,
     cache: TokenCache,
@@ -130,7 +133,13 @@ impl Authenticator {
     /// Makes an authenticator that looks up keys in `keys`.
     pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>, clock: Clock) -> Self {
         let own_service = format!("{}#bsky_appview", config.own_did);
-        Self { config, own_service, keys, clock, cache: TokenCache::new() }
+        let mod_service = ArcSwapOption::from_pointee(config.mod_service.clone());
+        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new() }
+    }
+
+    /// From now on this is the moderation service, and the one before is an account like any other.
+    pub fn trust(&self, mod_service: Option<Did>) {
+        self.mod_service.store(mod_service.map(Arc::new));
     }
 
     /// The identity changed: its tokens are checked again with the key of then.
@@ -324,7 +333,7 @@ impl Authenticator {
 
     fn is_mod_service(&self, issuer: &Issuer) -> bool {
         (issuer.service.is_none() || issuer.is_labeler())
-            && self.config.mod_service.as_ref() == Some(&issuer.did)
+            && self.mod_service.load().as_deref() == Some(&issuer.did)
     }
 }
 

@@ -286,3 +286,20 @@ async fn p256_keys_and_only_their_algorithm() {
     assert_eq!(bench.token(&sign(spec().head("alg", json!("ES256")))).await.unwrap(), alice());
     assert_eq!(bench.error(&sign(spec())).await, "BadJwtSignature");
 }
+
+#[tokio::test]
+async fn a_moderation_service_that_was_dismissed_is_one_no_more_and_its_successor_is() {
+    let b = bench();
+    let of = |iss: &str, key: &PrivateKey| {
+        format!("Bearer {}", spec().claim("iss", json!(iss)).sign(key))
+    };
+    let (old, new) = (of(MOD, &b.moderator), of(ALICE, &b.alice));
+    let moderates =
+        async |header: &str| b.with(Auth::AdminOrModService, TokenRule::Own, header).await.is_ok();
+    assert!(moderates(&old).await && !moderates(&new).await);
+    b.auth.trust(Some(did(ALICE)));
+    // Its token was seen before and is good; what it may do is asked each time.
+    assert!(!moderates(&old).await && moderates(&new).await);
+    b.auth.trust(None);
+    assert!(!moderates(&old).await && !moderates(&new).await);
+}

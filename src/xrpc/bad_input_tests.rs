@@ -23,8 +23,7 @@ use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::lexicon::{MethodKind, MethodSchema, catalog};
 use crate::private::community::NewPost;
-use crate::private::subscriptions::{self, Subscription};
-use crate::private::{bookmarks, community as community_posts, drafts};
+use crate::private::subscriptions::Subscription;
 use crate::repo::dag_cbor;
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{Edit, Rows};
@@ -166,13 +165,13 @@ impl World {
                 format!("at://{}/community.blacksky.feed.post/3kaaaaaaaaa2a", s.did(id).unwrap());
             subjects.push(of_community.clone());
             f.write(move |tx| {
-                bookmarks::put(tx, me, post, &seen, sort)?;
-                drafts::create(tx, me, DRAFT.to_owned(), sort, 99)?;
+                crate::private::testing::bookmark(tx, me, post, &seen, sort)?;
+                crate::private::testing::draft(tx, me, DRAFT.to_owned(), sort)?;
                 let post = json!({ "text": "hello", "createdAt": datetime::format_ms(sort) });
                 let new = NewPost::read(&dag_cbor::from_json(&post)).unwrap();
                 let Some(Target::Post(kept)) = tx.intern_target(&of_community)? else { panic!() };
-                community_posts::put(tx, kept, &new, sort)?;
-                subscriptions::put(tx, me, id, subscription)
+                crate::private::testing::community_post(tx, kept, &new, sort)?;
+                crate::private::testing::subscribe(tx, me, id, subscription)
             });
             subjects.extend(records.map(|record| s.uri(record).unwrap()));
         }
@@ -211,7 +210,7 @@ impl World {
         let feeds = Arc::clone(&server.generators);
         let door = Arc::new(CommunityHook { open: true, ..CommunityHook::default() });
         let (store, writer, shared) = (store.clone(), writer.clone(), Arc::clone(shared));
-        let community = Some(community(&store, &door, None, 1000).0);
+        let community = Some(community(&store, &door, None, 1000));
         let ctx = context_with(keys, store, writer, shared, feeds, community);
         let app = Arc::new(App::new(ctx).unwrap());
         let posts = subjects.iter().filter(|uri| uri.contains("/app.bsky.feed.post/"));

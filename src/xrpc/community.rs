@@ -15,10 +15,9 @@ use tokio::sync::Semaphore;
 
 use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
-use crate::private::community::NewPost;
+use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::schema::{PostId, Rows};
-use crate::store::{Reader, Store, StoreError, Tx};
+use crate::store::{Reader, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::Clock;
@@ -67,20 +66,10 @@ impl MemberHook for NetMemberHook {
     }
 }
 
-/// Where posts are kept.
-pub trait CommunityPosts: Send + Sync {
-    /// Keeps a post that came at `now`, in place of any other version, and notifies of it.
-    fn put(&self, tx: &mut Tx<'_>, post: PostId, new: &NewPost, now: i64)
-    -> Result<(), StoreError>;
-    /// Takes a post away; `false` if it is not there.
-    fn remove(&self, tx: &mut Tx<'_>, post: PostId) -> Result<bool, StoreError>;
-}
-
 /// The community.
 pub struct Community {
     list: Option<String>,
     hook: Option<Arc<dyn MemberHook>>,
-    pub(super) posts: Arc<dyn CommunityPosts>,
     /// What the hook said, and until when that holds.
     answers: quick_cache::sync::Cache<String, (bool, i64)>,
     turns: Semaphore,
@@ -91,14 +80,9 @@ pub struct Community {
 impl Community {
     /// A community of those on the list with this AT-URI, and of those of whom the hook says so.
     #[must_use]
-    pub fn new(
-        list: Option<String>,
-        hook: Option<Arc<dyn MemberHook>>,
-        posts: Arc<dyn CommunityPosts>,
-        most_posts: usize,
-    ) -> Self {
+    pub fn new(list: Option<String>, hook: Option<Arc<dyn MemberHook>>, most_posts: usize) -> Self {
         let answers = quick_cache::sync::Cache::new(REMEMBERED);
-        Self { list, hook, posts, answers, turns: Semaphore::new(AT_ONCE), most_posts }
+        Self { list, hook, answers, turns: Semaphore::new(AT_ONCE), most_posts }
     }
 
     /// Whether it is decided by a list, among others.

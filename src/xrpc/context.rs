@@ -17,7 +17,8 @@ use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use crate::config::Limits;
 use crate::hydrate::Shared;
 use crate::media::Media;
-use crate::store::{Store, Writer};
+use crate::private::Private;
+use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::{Clock, Pool, PoolError, Priority, Threads};
 
@@ -98,8 +99,8 @@ pub struct AppCtx {
     pub identity: ServerIdentity,
     /// What is read.
     pub store: Store,
-    /// What is written: private state, takedowns.
-    pub writer: Writer,
+    /// Changes what exists only here, takedowns among it.
+    pub private: Private,
     /// Caches and settings of hydration, the takedown set.
     pub hydration: Arc<Shared>,
     /// Whose notifications are kept.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -195,11 +196,25 @@ impl XrpcError {
     }
 }
 
+/// Calls that the engine of the store failed, not what a row holds.
+static FAILED_READS: AtomicU64 = AtomicU64::new(0);
+
+/// Calls since the start that failed because the store cannot be read.
+#[must_use]
+pub fn failed_reads() -> u64 {
+    FAILED_READS.load(Ordering::Relaxed)
+}
+
 impl From<StoreError> for XrpcError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoRoom => Self::no_room(),
-            error => Self::internal(error),
+            error => {
+                if let StoreError::Engine(_) = error {
+                    FAILED_READS.fetch_add(1, Ordering::Relaxed);
+                }
+                Self::internal(error)
+            }
         }
     }
 }

@@ -51,11 +51,11 @@ mod testing;
 pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials};
-pub use community::{Community, CommunityPosts, MemberHook, NetMemberHook};
+pub use community::{Community, MemberHook, NetMemberHook};
 pub use context::{
     AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
 };
-pub use error::XrpcError;
+pub use error::{XrpcError, failed_reads};
 pub use fetch_requests::{FetchRequest, FetchRequests};
 pub use labelers::{AcceptedLabeler, ParsedLabelers};
 pub use listing::{ListedMethod, Param, list};

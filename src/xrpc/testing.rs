@@ -17,6 +17,7 @@ use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::Freshness;
 use crate::index::Index;
+use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
@@ -52,7 +53,7 @@ impl Flags {
         let did = did.clone();
         let set = move |tx: &mut crate::store::Tx<'_>| {
             let actor = tx.intern_actor(did.as_str())?;
-            crate::private::set_opt_out(tx, actor, since);
+            crate::private::testing::set_opt_out(tx, actor, since);
             Ok(())
         };
         self.writer.durable(set).await
@@ -122,7 +123,7 @@ pub(super) fn community(
 ) -> (Arc<Community>, Arc<Index>) {
     let hook: Arc<dyn MemberHook> = Arc::clone(door) as _;
     let index = Arc::new(Index::new(store).unwrap().0);
-    (Arc::new(Community::new(list, Some(hook), Arc::clone(&index) as _, posts)), index)
+    (Arc::new(Community::new(list, Some(hook), posts)), index)
 }
 
 /// Feed generators that answer what a test says: URL and headers asked, status and body given.
@@ -284,22 +285,26 @@ pub(super) fn context_over(
     context_with(keys, store, writer, hydration, feeds, None)
 }
 
-/// The same with a community.
+/// The same with a community whose posts an index keeps.
 pub(super) fn context_with(
     keys: Arc<Keys>,
     store: Store,
     writer: Writer,
     hydration: Arc<Shared>,
     feeds: Arc<FakeGenerators>,
-    community: Option<Arc<Community>>,
+    community: Option<(Arc<Community>, Arc<Index>)>,
 ) -> Arc<AppCtx> {
     let takedowns = hydration.takedowns.clone();
-    let rights = Arc::new(Flags { writer: writer.clone(), deleting: Mutex::default() });
+    let (community, index) = community.unzip();
+    let mut effects: Vec<Arc<dyn Effects>> = vec![Arc::new(takedowns.clone())];
+    effects.extend(index.map(|index| index as Arc<dyn Effects>));
+    let private = Private::new(writer.clone(), Arc::new(Together(effects)));
+    let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
         media,
         store,
-        writer,
+        private,
         hydration,
         members: Arc::new(Everybody),
         rights,

@@ -135,26 +135,50 @@ pub(crate) struct Aerie {
     pub(crate) config: PathBuf,
     port: u16,
     child: Mutex<Child>,
+    extra: Extra,
+}
+
+/// Arguments of `serve` and variables of the environment.
+#[derive(Default)]
+struct Extra {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Aerie {
     /// With `config`, which `listen` and `password` of the operator are put before.
     pub(crate) async fn start(config: PathBuf, text: &str) -> Arc<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let head = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n[admin]\npassword = \"x\"\n");
-        fs::write(&config, head + text).unwrap();
-        let child = Mutex::new(Self::spawn(&config));
-        let aerie = Arc::new(Self { config, port, child });
+        let aerie = Self::launch(config, text, &[], &[]);
         aerie.serves().await;
         aerie
     }
 
-    fn spawn(config: &Path) -> Child {
+    /// The same with arguments and environment, without waiting until it serves.
+    pub(crate) fn launch(
+        config: PathBuf,
+        text: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Arc<Self> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let head = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n[admin]\npassword = \"x\"\n");
+        fs::write(&config, head + text).unwrap();
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let extra = Extra {
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: env.iter().map(pair).collect(),
+        };
+        let child = Mutex::new(Self::spawn(&config, &extra));
+        Arc::new(Self { config, port, child, extra })
+    }
+
+    fn spawn(config: &Path, extra: &Extra) -> Child {
         let log = File::options().create(true).append(true).open(config.with_extension("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_aerie"));
-        command.args(["serve", "--config"]).arg(config).stdin(Stdio::null());
+        command.args(["serve", "--config"]).arg(config).args(&extra.args).stdin(Stdio::null());
+        command.envs(extra.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap()
     }
 
@@ -217,9 +241,22 @@ impl Aerie {
             let mut child = self.child.lock();
             child.kill().unwrap();
             child.wait().unwrap();
-            *child = Self::spawn(&self.config);
+            *child = Self::spawn(&self.config, &self.extra);
         }
         self.serves().await;
+    }
+
+    /// The exit code of one that ends by itself.
+    #[allow(dead_code, reason = "not every test lets it end")]
+    pub(crate) async fn code(&self, seconds: u64) -> Option<i32> {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            if let Some(ended) = self.child.lock().try_wait().unwrap() {
+                return ended.code();
+            }
+            assert!(Instant::now() < end, "it did not end\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Ends it as an operator would.

@@ -12,6 +12,7 @@
 mod network;
 mod pages;
 mod view;
+
 use std::sync::Arc;
 
 use aerie::config::ScopeMode;

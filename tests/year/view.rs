@@ -13,7 +13,7 @@ use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
-use aerie::private::bookmarks;
+use aerie::private::{Private, bookmarks};
 use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
@@ -41,6 +41,7 @@ pub(crate) struct View {
     pub(crate) mode: ScopeMode,
     pub(crate) store: Store,
     pub(crate) writer: Writer,
+    private: Private,
     pub(crate) index: Arc<Index>,
     retention: Arc<Retention>,
     thread: std::thread::JoinHandle<Result<(), StoreError>>,
@@ -64,17 +65,19 @@ impl View {
         let (mode, days) = (config.scope.mode, config.scope.days);
         let index = Arc::new(Index::new(&store).unwrap().0.scoped(&store, mode, days).unwrap());
         let stop = CancellationToken::new();
+        let private = Private::new(writer.clone(), Arc::clone(&index) as _);
         let (of, to) = (store.clone(), writer.clone());
         let retention =
             Retention::new(of, to, Arc::clone(&index), &config, Clock::system(), &stop).unwrap();
-        Self { mode, store, writer, index, retention, thread, config, pds, folder }
+        Self { mode, store, writer, private, index, retention, thread, config, pds, folder }
     }
 
     /// Ends and starts again.
     pub(crate) async fn restart(self) -> Self {
-        let Self { store, writer, index, retention, thread, config, pds, folder, .. } = self;
+        let Self { store, writer, private, index, retention, thread, config, pds, folder, .. } =
+            self;
         writer.stop().await;
-        drop((store, writer, index, retention));
+        drop((store, writer, private, index, retention));
         tokio::task::spawn_blocking(|| thread.join().unwrap().unwrap()).await.unwrap();
         Self::open(pds, config, folder)
     }
@@ -95,18 +98,14 @@ impl View {
             Step::Join(member) => {
                 self.settle().await;
                 let actor = self.actor(&member).unwrap();
-                self.index.ensure_member(&self.store, &self.writer, actor, NOW).await.unwrap();
+                self.index.ensure_member(&self.store, &self.private, actor, NOW).await.unwrap();
             }
             Step::Bookmark(member, uri) => {
-                let put = move |tx: &mut aerie::store::Tx<'_>| {
-                    let viewer = tx.actor_id(&member)?;
-                    let (Some(viewer), Some(Target::Post(post))) = (viewer, tx.target(&uri)?)
-                    else {
-                        return Ok(());
-                    };
-                    bookmarks::put(tx, viewer, post, "c", NOW)
+                let add = move |r: &aerie::store::Tx<'_>| match r.target(&uri)? {
+                    Some(_) => bookmarks::add(r, &member, &uri, "c", NOW),
+                    None => aerie::private::nothing(false),
                 };
-                self.writer.submit(put).await.unwrap();
+                self.private.change(add).await.unwrap();
             }
         }
     }
@@ -361,7 +360,7 @@ impl Reading {
             auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
             media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
             store,
-            writer: view.writer.clone(),
+            private: view.private.clone(),
             hydration,
             reads: read_threads(2).unwrap(),
             members: Arc::new(Nobody),

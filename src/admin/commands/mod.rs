@@ -7,6 +7,7 @@ mod names;
 mod private;
 mod retention;
 mod rights;
+
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use super::words;
 use crate::admin::ports::{Accounts, Said};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported};
-use crate::moderation::Takedowns;
-use crate::private::Takedown;
+use crate::private::Private;
 use crate::private::portable::{self, Page, Restored, Row};
-use crate::schema::Rows as _;
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Store, StoreError};
 
 /// Whoever may read and write private state.
 #[derive(Clone)]
@@ -18,11 +16,9 @@ pub struct PrivateState {
     /// What is read.
     pub store: Store,
     /// What is changed.
-    pub writer: Writer,
-    /// Does what follows from memberships and opt-outs.
+    pub private: Private,
+    /// Makes members, with their notifications.
     pub accounts: Arc<dyn Accounts>,
-    /// Does what follows from takedowns.
-    pub takedowns: Takedowns,
 }
 
 impl PrivateImported {
@@ -31,14 +27,10 @@ impl PrivateImported {
             Restored::Written => self.written += 1,
             Restored::Kept => self.kept += 1,
             Restored::Deleted => self.deleted += 1,
-            Restored::NotHere => {}
+            // Counted once it is one.
+            Restored::Joins => {}
         }
     }
-}
-
-/// A change that was made, or found made.
-fn made(new: bool) -> Restored {
-    if new { Restored::Written } else { Restored::Kept }
 }
 
 impl PrivateState {
@@ -55,9 +47,9 @@ impl PrivateState {
     /// # Errors
     /// The store cannot be written.
     pub async fn import(&self, rows: Vec<Row>) -> Result<PrivateImported, StoreError> {
-        let done = self.writer.durable(move |tx| {
-            let done = rows.iter().map(|row| portable::restore(tx, row));
-            let done = done.collect::<Result<Vec<_>, _>>()?;
+        let private = self.private.clone();
+        let done = self.private.writer().durable(move |tx| {
+            let done = portable::import(&private, tx, &rows)?;
             Ok((rows, done))
         });
         let (rows, done) = done.await?;
@@ -65,30 +57,14 @@ impl PrivateState {
         for (row, done) in rows.into_iter().zip(done) {
             match (row, done) {
                 // Notifications from before are built, as for everyone who becomes a member.
-                (Row::Member { viewer, at }, Restored::NotHere) => {
-                    all.count(made(self.accounts.join(&viewer, at.0).await?));
-                }
-                // What was collected goes, as for everyone who opts out.
-                (Row::OptOut { did, at }, Restored::NotHere) => {
-                    all.count(made(self.accounts.opt_out(&did, at.0).await?));
-                }
-                (Row::Takedown { subject, at, reference }, Restored::NotHere) => {
-                    let takedown = Takedown { at: at.0, reference };
-                    all.count(made(self.take_down(subject, takedown).await?));
+                (Row::Member(member), Restored::Joins) => {
+                    let new = self.accounts.join(&member.viewer, member.at.0).await?;
+                    all.count(if new { Restored::Written } else { Restored::Kept });
                 }
                 (_, done) => all.count(done),
             }
         }
         Ok(all)
-    }
-
-    async fn take_down(&self, subject: String, takedown: Takedown) -> Result<bool, StoreError> {
-        let known = self.store.snapshot().target(&subject)?;
-        if known.is_some_and(|target| self.takedowns.contains(target)) {
-            return Ok(false);
-        }
-        self.takedowns.set(&self.writer, subject, Some(takedown)).await?;
-        Ok(true)
     }
 
     pub(super) async fn export(&self, of: PrivateExport) -> Said<Page> {

@@ -17,6 +17,7 @@
 mod file;
 mod follow;
 mod line;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 

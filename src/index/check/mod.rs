@@ -14,6 +14,7 @@ mod private;
 mod records;
 mod report;
 mod small;
+
 use rustc_hash::FxHashMap;
 
 use crate::schema::rows::{Counter, EdgeKind};

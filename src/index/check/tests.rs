@@ -5,7 +5,7 @@ use ipld_core::ipld::Ipld;
 use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
-use crate::private::{bookmarks, community, drafts, subscriptions};
+use crate::private::{bookmarks, community, subscriptions};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{
     FeedRow, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key, handle_key,
@@ -73,7 +73,7 @@ fn of_community(by: ActorId, f: impl FnOnce(&mut Tx<'_>, PostId) + Send + 'stati
             };
             input.extend(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
             let new = community::NewPost::read(&Ipld::Map(input)).unwrap();
-            community::put(tx, id, &new, NOW).unwrap();
+            crate::private::testing::community_post(tx, id, &new, NOW).unwrap();
             (id, uri)
         };
         let (root, uri) = put(70, &[]);
@@ -226,7 +226,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Cid, b"1", b""), &["undecodable"]),
         (
             Box::new(move |tx| {
-                bookmarks::put(tx, b, p, "cid", 5).unwrap();
+                crate::private::testing::bookmark(tx, b, p, "cid", 5).unwrap();
                 let k = first_of(tx, &bookmarks::of_post(p));
                 tx.del(Ks::Private, &k);
             }),
@@ -234,7 +234,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         ),
         (
             Box::new(move |tx| {
-                bookmarks::put(tx, b, p, "cid", 5).unwrap();
+                crate::private::testing::bookmark(tx, b, p, "cid", 5).unwrap();
                 let k = first_of(tx, b"o");
                 tx.del(Ks::Private, &k);
             }),
@@ -306,7 +306,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (put(Ks::Meta, b"e", b""), &["undecodable"]),
         (
             Box::new(move |tx| {
-                drafts::create(tx, b, "{}".into(), 5, 9).unwrap();
+                crate::private::testing::draft(tx, b, "{}".into(), 5).unwrap();
                 let k = first_of(tx, b"u");
                 tx.del(Ks::Private, &k);
             }),
@@ -314,7 +314,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         ),
         (
             Box::new(move |tx| {
-                drafts::create(tx, b, "{}".into(), 5, 9).unwrap();
+                crate::private::testing::draft(tx, b, "{}".into(), 5).unwrap();
                 let k = first_of(tx, b"d");
                 tx.del(Ks::Private, &k);
             }),
@@ -343,7 +343,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
 fn one_sided_subscription(viewer: ActorId, account: ActorId, lost: &'static [u8]) -> Damage {
     let to = subscriptions::Subscription { at: 5, post: true, reply: false };
     Box::new(move |tx| {
-        subscriptions::put(tx, viewer, account, to).unwrap();
+        crate::private::testing::subscribe(tx, viewer, account, to).unwrap();
         let k = first_of(tx, lost);
         tx.del(Ks::Private, &k);
     })

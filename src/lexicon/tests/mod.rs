@@ -4,6 +4,7 @@ mod bodies;
 mod embedded;
 mod params;
 mod records;
+
 use std::collections::BTreeMap;
 
 use cid::Cid;

@@ -3,6 +3,7 @@
 mod accounts;
 mod numbers;
 mod rows;
+
 use quick_cache::Weighter;
 
 pub use accounts::ActorCache;

@@ -19,6 +19,7 @@ mod task;
 
 #[cfg(test)]
 mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::hydrate::AccountStatus;
 use crate::private::{self, Takedown};
-use crate::schema::{Edit, Rows, Target};
-use crate::store::Reader;
+use crate::schema::{Rows, Target};
+use crate::store::Tx;
 use crate::syntax::datetime::Time;
 use crate::view::INVALID_HANDLE;
 use crate::xrpc::session::Session;
@@ -118,22 +118,16 @@ async fn apply(app: &AppCtx, subject: &Value, takedown: Option<Takedown>) -> Res
         RECORD => text("uri"),
         BLOB => {
             let (did, cid) = (text("did"), text("cid"));
-            return Ok(app
-                .writer
-                .durable(move |tx| {
-                    let owner = tx.intern_actor(&did)?;
-                    private::set_blob_takedown(tx, owner, &cid, takedown.as_ref());
-                    Ok(())
-                })
-                .await?);
+            let change = private::takedowns::moderate_blob(&did, &cid, takedown);
+            return Ok(app.private.change(move |_| Ok((vec![change], ()))).await?);
         }
         _ => {
             return Err(XrpcError::invalid_request(format!("Invalid subject type: {kind}")));
         }
     };
-    if app.hydration.takedowns.set(&app.writer, target, takedown).await? {
-        Ok(())
-    } else {
-        Err(XrpcError::invalid_request("Invalid subject"))
+    let plan = move |_: &Tx<'_>| private::takedowns::moderate(&target, takedown);
+    match app.private.change(plan).await? {
+        true => Ok(()),
+        false => Err(XrpcError::invalid_request("Invalid subject")),
     }
 }

@@ -7,8 +7,6 @@ use serde::Serialize;
 use super::page::{limit, tid_cursor};
 use crate::hydrate::Page;
 use crate::private::bookmarks;
-use crate::schema::{Edit, Rows, Target};
-use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::view::bookmark::BookmarkView;
 use crate::xrpc::session::Session;
@@ -37,15 +35,7 @@ pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Repl
     let viewer = call.require_viewer()?.as_str().to_owned();
     let (uri, cid) = (subject(&call)?, text(&call, "cid").to_owned());
     let at = app.clock.now_ms();
-    let made = app
-        .writer
-        .durable(move |tx| {
-            let Some(Target::Post(post)) = tx.intern_target(&uri)? else { return Ok(false) };
-            let viewer = tx.intern_actor(&viewer)?;
-            bookmarks::put(tx, viewer, post, &cid, at)?;
-            Ok(true)
-        })
-        .await?;
+    let made = app.private.change(move |r| bookmarks::add(r, &viewer, &uri, &cid, at)).await?;
     match made {
         true => Ok(Reply::empty()),
         false => Err(XrpcError::invalid_request("uri must name a post by the DID of its author")),
@@ -54,14 +44,8 @@ pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Repl
 
 /// `app.bsky.bookmark.deleteBookmark`: to take away what is not there is fine.
 pub(crate) async fn delete_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    let viewer = call.require_viewer()?.as_str().to_owned();
-    let uri = subject(&call)?;
-    app.writer
-        .durable(move |tx| match (tx.actor_id(&viewer)?, tx.target(&uri)?) {
-            (Some(viewer), Some(Target::Post(post))) => bookmarks::remove(tx, viewer, post),
-            _ => Ok(()),
-        })
-        .await?;
+    let gone = bookmarks::take_away(call.require_viewer()?.as_str(), &subject(&call)?);
+    app.private.change(move |_| Ok((vec![gone], ()))).await?;
     Ok(Reply::empty())
 }
 

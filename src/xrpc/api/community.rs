@@ -14,9 +14,8 @@ use crate::hydrate::{ActorId, Hydrator, PostId, Target, TimeCursor};
 use crate::private::community::NewPost;
 use crate::private::{self, community as posts};
 use crate::repo::dag_cbor;
-use crate::schema::{Edit, RecordId, Rkey, Rows, collections as c};
-use crate::store::Reader;
-use crate::syntax::{Tid, cid};
+use crate::schema::Rows;
+use crate::syntax::cid;
 use crate::view::post::PostView;
 use crate::xrpc::session::{Identified, Session};
 use crate::xrpc::{AppCtx, Call, Community, Reply, XrpcError};
@@ -122,11 +121,8 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     let author = call.require_viewer()?.as_str().to_owned();
     let input = call.input.as_ref();
     let text = |key: &str| input.and_then(|input| input.get(key)?.as_str()).unwrap_or_default();
-    let rkey = Tid::parse(text("rkey")).map(|tid| Rkey(tid.as_u64()));
-    let id = move |actor| {
-        rkey.and_then(|rkey| PostId::of(RecordId { actor, coll: c::COMMUNITY_POST, rkey }))
-    };
-    if id(ActorId(0)).is_none() {
+    let rkey = text("rkey").to_owned();
+    if posts::id(ActorId(0), &rkey).is_none() {
         return Err(XrpcError::invalid_request("rkey must be a TID of the present time"));
     }
     let Some(new) = input.and_then(|input| NewPost::read(&dag_cbor::from_json(input))) else {
@@ -144,15 +140,8 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     let reads = Arc::clone(&app);
     app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
     let now = app.clock.now_ms();
-    let kept = app.writer.durable(move |tx| {
-        let Some(id) = id(tx.intern_actor(&author)?) else { return Ok(false) };
-        let most = community.most_posts;
-        if !posts::has(tx, id)? && posts::count(tx, id.author, most)? >= most {
-            return Ok(false);
-        }
-        community.posts.put(tx, id, &new, now)?;
-        Ok(true)
-    });
+    let most = community.most_posts;
+    let kept = app.private.change(move |r| posts::submit(r, &author, &rkey, &new, now, most));
     match kept.await? {
         true => Reply::json(&Submitted { uri, cid: computed }),
         false => Err(XrpcError::named("PostLimitReached", "Community posts limit reached")),
@@ -218,18 +207,11 @@ struct DeletePostOutput {}
 
 /// `community.blacksky.feed.deletePost`: for who left the community too.
 pub(crate) async fn delete_post(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    let community = configured(&app)?;
+    configured(&app)?;
     let author = call.require_viewer()?.as_str().to_owned();
     let uri = call.input.as_ref().and_then(|input| input.get("uri")?.as_str()).map(str::to_owned);
-    let deleted = app.writer.durable(move |tx| {
-        let author = tx.actor_id(&author)?;
-        match tx.target(&uri.unwrap_or_default())? {
-            Some(Target::Post(post)) if post.is_community() && Some(post.author) == author => {
-                community.posts.remove(tx, post)
-            }
-            _ => Ok(false),
-        }
-    });
+    let uri = uri.unwrap_or_default();
+    let deleted = app.private.change(move |r| posts::delete(r, &author, &uri));
     match deleted.await? {
         true => Reply::json(&DeletePostOutput {}),
         false => Err(XrpcError::named("PostNotFound", "Post not found or not owned by requester")),

@@ -41,7 +41,7 @@ impl Bench {
         let door = Arc::new(CommunityHook::default());
         *door.members.lock() = names.map(|name| format!("did:plc:{name}")).to_vec();
         let (community, index) = community(&fixture.store, &door, None, 20);
-        let s = Server::with(fixture, Some(community));
+        let s = Server::with(fixture, Some((community, Arc::clone(&index))));
         (Self { s, door, index }, ids)
     }
 
@@ -76,8 +76,8 @@ impl Bench {
 
     /// Keeps the notifications of an account from now on.
     fn join(&self, who: ActorId) {
-        let Fixture { store, writer, .. } = &self.s.fixture;
-        self.s.fixture.wait(self.index.ensure_member(store, writer, who, NOW)).unwrap();
+        let (store, private) = (&self.s.fixture.store, &self.s.ctx.private);
+        self.s.fixture.wait(self.index.ensure_member(store, private, who, NOW)).unwrap();
     }
 
     /// Reason, author, record and subject of each notification, and how many are unread.
@@ -175,7 +175,7 @@ fn members_are_those_on_the_list_or_of_whom_the_hook_says_so() {
     let uri = f.snapshot().uri(list).unwrap();
     let door = Arc::new(CommunityHook::default());
     *door.members.lock() = vec!["did:plc:hooked".to_owned(), "did:plc:unlucky".to_owned()];
-    let community = community(&f.store, &door, Some(uri), 20).0;
+    let community = community(&f.store, &door, Some(uri), 20);
     let s = Server::with(f, Some(community));
     let enters = |who| {
         let answer = s.get(&format!("{FEED}.getCommunityTimeline"), "", Some(who));
@@ -472,10 +472,10 @@ fn posts_notify_those_inside() {
         rows
     };
     let live = rows(me);
-    let Fixture { store, writer, .. } = &b.s.fixture;
-    assert!(b.s.fixture.wait(b.index.remove_member(writer, me)).unwrap());
+    let (store, private) = (&b.s.fixture.store, &b.s.ctx.private);
+    assert!(b.s.fixture.wait(b.index.remove_member(private, me)).unwrap());
     assert!(rows(me).is_empty());
-    b.s.fixture.wait(b.index.ensure_member(store, writer, me, NOW)).unwrap();
+    b.s.fixture.wait(b.index.ensure_member(store, private, me, NOW)).unwrap();
     let (built, liked) = (rows(me), 1);
     assert_eq!(built.iter().filter(|row| live.contains(row)).count(), live.len());
     assert_eq!(built.len(), live.len() + liked);

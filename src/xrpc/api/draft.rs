@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 
 use super::page::{limit, time_cursor};
 use crate::private::drafts;
-use crate::schema::{Edit, Rows};
-use crate::store::{Reader, StoreError};
+use crate::store::StoreError;
 use crate::syntax::Tid;
 use crate::syntax::datetime::{self, Time};
 use crate::xrpc::session::Session;
@@ -20,8 +19,8 @@ fn now(app: &AppCtx) -> i64 {
 }
 
 /// The draft in the input or in a part of it, as it is kept.
-fn draft(of: &Value) -> String {
-    of.get("draft").map(Value::to_string).unwrap_or_default()
+fn draft(of: &Value) -> Value {
+    of.get("draft").cloned().unwrap_or_default()
 }
 
 /// An id that is not canonical is valid, but no draft has it.
@@ -39,13 +38,7 @@ pub(crate) async fn create_draft(app: Arc<AppCtx>, call: Call) -> Result<Reply, 
     let viewer = call.require_viewer()?.as_str().to_owned();
     let draft = draft(&call.input.unwrap_or_default());
     let (at, limit) = (now(&app), app.limits.load().drafts as usize);
-    let made = app
-        .writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            drafts::create(tx, viewer, draft, at, limit)
-        })
-        .await?;
+    let made = app.private.change(move |r| drafts::create(r, &viewer, draft, at, limit)).await?;
     match made {
         Some(id) => Reply::json(&Created { id: id.to_string() }),
         None => Err(XrpcError::named("DraftLimitReached", "Drafts limit reached")),
@@ -60,12 +53,7 @@ pub(crate) async fn update_draft(app: Arc<AppCtx>, call: Call) -> Result<Reply, 
     let (Some(id), draft, at) = (id(&changed), draft(&changed), now(&app)) else {
         return Ok(Reply::empty());
     };
-    app.writer
-        .durable(move |tx| match tx.actor_id(&viewer)? {
-            Some(viewer) => drafts::update(tx, viewer, id, draft, at),
-            None => Ok(()),
-        })
-        .await?;
+    app.private.change(move |r| drafts::update(r, &viewer, id, draft, at)).await?;
     Ok(Reply::empty())
 }
 
@@ -73,12 +61,7 @@ pub(crate) async fn update_draft(app: Arc<AppCtx>, call: Call) -> Result<Reply, 
 pub(crate) async fn delete_draft(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let Some(id) = id(&call.input.unwrap_or_default()) else { return Ok(Reply::empty()) };
-    app.writer
-        .durable(move |tx| match tx.actor_id(&viewer)? {
-            Some(viewer) => drafts::remove(tx, viewer, id),
-            None => Ok(()),
-        })
-        .await?;
+    app.private.change(move |_| Ok((vec![drafts::delete(&viewer, id)], ()))).await?;
     Ok(Reply::empty())
 }
 

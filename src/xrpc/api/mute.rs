@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::graph::is_record_uri;
-use crate::private::{self, Kind, Mute};
-use crate::schema::{Edit, Rows, Target};
-use crate::store::{Reader, Tx};
+use crate::private::mutes::{self, MutedRecord};
+use crate::private::{Change, Mute};
+use crate::schema::Rows;
 use crate::xrpc::session::{Identified, identify};
 use crate::xrpc::{AppCtx, Call, FetchRequest, Reply, XrpcError};
 
@@ -58,48 +58,46 @@ pub(crate) async fn mute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, Xr
         only_reposts: flag(&call, "onlyReposts"),
         only_quoteposts: flag(&call, "onlyQuoteposts"),
     };
-    app.writer
-        .durable(move |tx| {
-            let (viewer, subject) = (tx.intern_actor(&viewer)?, tx.intern_actor(&subject)?);
-            private::put_mute(tx, viewer, subject, mute)
-        })
-        .await?;
+    app.private.change(move |r| mutes::mute_account(r, &viewer, &subject, mute)).await?;
     Ok(Reply::empty())
 }
 
 /// `app.bsky.graph.unmuteActor`
 pub(crate) async fn unmute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
+    let viewer = call.require_viewer()?.as_str();
     let subject = subject(&app, &call).await?;
-    unmute(app, &call, Kind::MutedActor, subject).await
+    unmute(&app, mutes::unmute_account(viewer, &subject)).await
 }
 
 /// `app.bsky.graph.muteActorList`
 pub(crate) async fn mute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    mute_record(app, &call, Kind::MutedList, "list", &["app.bsky.graph.list"]).await
+    mute_record(app, &call, MutedRecord::List, "list", &["app.bsky.graph.list"]).await
 }
 
 /// `app.bsky.graph.unmuteActorList`
 pub(crate) async fn unmute_actor_list(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    let list = text(&call, "list").to_owned();
-    unmute(app, &call, Kind::MutedList, list).await
+    let viewer = call.require_viewer()?.as_str();
+    let list = text(&call, "list");
+    unmute(&app, mutes::unmute_record(viewer, MutedRecord::List, list)).await
 }
 
 /// `app.bsky.graph.muteThread`
 pub(crate) async fn mute_thread(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let posts = ["app.bsky.feed.post", "community.blacksky.feed.post"];
-    mute_record(app, &call, Kind::MutedThread, "root", &posts).await
+    mute_record(app, &call, MutedRecord::Thread, "root", &posts).await
 }
 
 /// `app.bsky.graph.unmuteThread`
 pub(crate) async fn unmute_thread(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
-    let root = text(&call, "root").to_owned();
-    unmute(app, &call, Kind::MutedThread, root).await
+    let viewer = call.require_viewer()?.as_str();
+    let root = text(&call, "root");
+    unmute(&app, mutes::unmute_record(viewer, MutedRecord::Thread, root)).await
 }
 
 async fn mute_record(
     app: Arc<AppCtx>,
     call: &Call,
-    kind: Kind,
+    what: MutedRecord,
     key: &str,
     collections: &[&str],
 ) -> Result<Reply, XrpcError> {
@@ -110,38 +108,12 @@ async fn mute_record(
         return Err(XrpcError::invalid_request(message));
     }
     let at = now(&app);
-    app.writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            let target = tx.intern_target(&uri)?;
-            match target {
-                Some(target) => private::put(tx, kind, viewer, Some(target), at),
-                None => Ok(()),
-            }
-        })
-        .await?;
+    app.private.change(move |r| mutes::mute_record(r, &viewer, what, &uri, at)).await?;
     Ok(Reply::empty())
 }
 
 /// Unmuting what was not muted is fine.
-async fn unmute(
-    app: Arc<AppCtx>,
-    call: &Call,
-    kind: Kind,
-    subject: String,
-) -> Result<Reply, XrpcError> {
-    let viewer = call.require_viewer()?.as_str().to_owned();
-    let known = move |tx: &Tx<'_>| -> Result<_, crate::store::StoreError> {
-        let target: Option<Target> = tx.target(&subject)?;
-        Ok(tx.actor_id(&viewer)?.zip(target))
-    };
-    app.writer
-        .durable(move |tx| {
-            if let Some((viewer, target)) = known(tx)? {
-                private::remove(tx, kind, viewer, Some(target));
-            }
-            Ok(())
-        })
-        .await?;
+async fn unmute(app: &AppCtx, change: Change) -> Result<Reply, XrpcError> {
+    app.private.change(move |_| Ok((vec![change], ()))).await?;
     Ok(Reply::empty())
 }

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::page::{limit, time_cursor};
 use crate::hydrate::notification::{NotifAuthors, NotifPage, NotifState};
 use crate::hydrate::{ActorId, Hydrator, Target};
-use crate::private::{self, Kind};
+use crate::private::seen;
+use crate::schema::Rows;
 use crate::schema::rows::NotifRow;
-use crate::schema::{Edit, Rows};
-use crate::store::{Reader, StoreError};
+use crate::store::StoreError;
 use crate::syntax::datetime::{self, Time};
 use crate::view::notification::{NotifText, NotificationView};
 use crate::xrpc::session::Session;
@@ -189,14 +189,7 @@ pub(crate) async fn update_seen(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
     let viewer = call.require_viewer()?.as_str().to_owned();
     let seen = call.input.as_ref().and_then(|input| input.get("seenAt")?.as_str());
     let seen = seen.and_then(datetime::parse_strict);
-    let seen = seen.ok_or_else(|| XrpcError::invalid_request("seenAt must be a datetime"))?;
-    app.writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            // What was seen stays seen.
-            let before = private::get(tx, Kind::Seen, viewer, None)?.unwrap_or(i64::MIN);
-            private::put(tx, Kind::Seen, viewer, None, seen.max(before))
-        })
-        .await?;
+    let at = seen.ok_or_else(|| XrpcError::invalid_request("seenAt must be a datetime"))?;
+    app.private.change(move |r| seen::see(r, &viewer, at)).await?;
     Ok(Reply::empty())
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::hydrate::preferences::{saved, whole};
-use crate::private::{self, Kind};
-use crate::schema::Edit;
+use crate::private::priority::{self, Notifying};
+use crate::private::{preferences, seen};
+use crate::schema::Rows;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -31,18 +32,17 @@ pub(crate) async fn put_preferences_v2(app: Arc<AppCtx>, call: Call) -> Result<R
     let viewer = call.require_viewer()?.as_str().to_owned();
     let input = call.input.unwrap_or_default();
     let merged = app
-        .writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            let mut merged = whole(&saved(tx, viewer)?);
+        .private
+        .change(move |r| {
+            let held = r.actor_id(&viewer)?.map_or(Ok(Value::Null), |id| saved(r, id))?;
+            let mut merged = whole(&held);
             for (field, value) in &mut merged {
                 if let Some(new) = input.get(field) {
                     *value = new.clone();
                 }
             }
             let merged = whole(&Value::Object(merged));
-            private::put_preferences(tx, viewer, &Value::Object(merged.clone()).to_string());
-            Ok(merged)
+            Ok((vec![preferences::save(&viewer, Value::Object(merged.clone()))], merged))
         })
         .await?;
     Reply::json(&answer(merged))
@@ -54,18 +54,12 @@ pub(crate) async fn put_preferences(app: Arc<AppCtx>, call: Call) -> Result<Repl
     let input = call.input.unwrap_or_default();
     let priority = input.get("priority").and_then(Value::as_bool).unwrap_or(false);
     let now = app.clock.now_ms();
-    app.writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            if priority {
-                private::put(tx, Kind::Priority, viewer, None, now)?;
-            } else {
-                private::remove(tx, Kind::Priority, viewer, None);
-            }
-            match private::get(tx, Kind::Seen, viewer, None)? {
-                Some(_) => Ok(()),
-                None => private::put(tx, Kind::Seen, viewer, None, now),
-            }
+    let notifying = if priority { Notifying::Followed } else { Notifying::Everyone };
+    app.private
+        .change(move |r| {
+            let (mut changes, ()) = priority::set(r, &viewer, notifying, now)?;
+            changes.extend(seen::begin(r, &viewer, now)?.0);
+            Ok((changes, ()))
         })
         .await?;
     Ok(Reply::empty())

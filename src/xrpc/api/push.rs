@@ -8,8 +8,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::private::registrations::{self, MAX_TOKEN, Platform, Registration};
-use crate::schema::{Edit, Rows};
-use crate::store::Reader;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// Most bytes of an app's name; the largest bundle identifier of a store has 255.
@@ -50,12 +48,7 @@ pub(crate) async fn register_push(app: Arc<AppCtx>, call: Call) -> Result<Reply,
     let new = registration(&app, &call)?;
     app.members.ensure(viewer).await?;
     let viewer = viewer.as_str().to_owned();
-    app.writer
-        .durable(move |tx| {
-            let viewer = tx.intern_actor(&viewer)?;
-            registrations::put(tx, viewer, &new)
-        })
-        .await?;
+    app.private.change(move |r| registrations::register(r, &viewer, &new)).await?;
     Ok(Reply::empty())
 }
 
@@ -63,13 +56,8 @@ pub(crate) async fn register_push(app: Arc<AppCtx>, call: Call) -> Result<Reply,
 pub(crate) async fn unregister_push(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let old = registration(&app, &call)?;
-    app.writer
-        .durable(move |tx| {
-            if let Some(viewer) = tx.actor_id(&viewer)? {
-                registrations::remove(tx, viewer, &old.id());
-            }
-            Ok(())
-        })
+    app.private
+        .change(move |_| Ok((vec![registrations::unregister(&viewer, &old.id())], ())))
         .await?;
     Ok(Reply::empty())
 }

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::private::{bookmarks, drafts};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{ActorId, Edit, Rows, Target};
 use crate::store::Reader;
@@ -73,10 +72,10 @@ fn an_export_has_everything_of_the_caller_and_nothing_of_others() {
         f.post(me, NOW - 1_000_000 + n, json!({ "text": "a".repeat(600) }));
     }
     f.write(move |tx| {
-        bookmarks::put(tx, me, theirs, "cid", NOW)?;
-        bookmarks::put(tx, you, theirs, "cid", NOW)?;
+        crate::private::testing::bookmark(tx, me, theirs, "cid", NOW)?;
+        crate::private::testing::bookmark(tx, you, theirs, "cid", NOW)?;
         for who in [me, you] {
-            drafts::create(tx, who, r#"{"posts":[{"text":"x"}]}"#.to_owned(), NOW, 99)?;
+            crate::private::testing::draft(tx, who, r#"{"posts":[{"text":"x"}]}"#.to_owned(), NOW)?;
         }
         Ok(())
     });

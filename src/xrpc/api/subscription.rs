@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::page::{FetchedPage, fill, limit, once, tid_cursor};
 use crate::private::subscriptions::{self, Subscription};
-use crate::schema::Edit;
 use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
@@ -34,12 +33,7 @@ pub(crate) async fn put_activity_subscription(
         out.insert("activitySubscription".to_owned(), asked.cloned().unwrap_or_default());
     }
     app.members.ensure(&did).await?;
-    app.writer
-        .durable(move |tx| {
-            let (viewer, subject) = (tx.intern_actor(&viewer)?, tx.intern_actor(&subject)?);
-            subscriptions::put(tx, viewer, subject, to)
-        })
-        .await?;
+    app.private.change(move |r| subscriptions::subscribe(r, &viewer, &subject, to)).await?;
     Reply::json(&out)
 }
 

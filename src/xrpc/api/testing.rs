@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
+use crate::index::Index;
 use crate::lexicon::catalog;
 use crate::schema::{ActorId, Rows};
 use crate::store::Reader;
@@ -23,7 +24,7 @@ use crate::xrpc::{
 pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
     pub(in crate::xrpc) generators: Arc<FakeGenerators>,
-    ctx: Arc<AppCtx>,
+    pub(in crate::xrpc) ctx: Arc<AppCtx>,
 }
 
 impl Server {
@@ -32,7 +33,10 @@ impl Server {
     }
 
     /// With community posts.
-    pub(in crate::xrpc) fn with(fixture: Fixture, community: Option<Arc<Community>>) -> Self {
+    pub(in crate::xrpc) fn with(
+        fixture: Fixture,
+        community: Option<(Arc<Community>, Arc<Index>)>,
+    ) -> Self {
         let Fixture { store, writer, shared, .. } = &fixture;
         let keys = Arc::default();
         let generators = Arc::new(FakeGenerators::default());

@@ -1,0 +1,341 @@
+//! Makes every part, in the order in which they need each other, and says which channel leads where. No rule of the
+//! protocol is here.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::accounts::{IndexAccounts, followed};
+use super::identities;
+use super::keys::FromDocuments;
+use super::members::{self, CommunityFromHandlers};
+use super::notify::Manager;
+use super::on_read::{Cache, FromPds};
+use super::operator::RetentionRuns;
+use super::part::Part;
+use super::parts::{
+    AdminPart, AlertsPart, DiskPart, MediaPart, MembersPart, OnReadPart, PushPart, ReadsPart,
+    RetentionPart, WriterPart, XrpcPart,
+};
+use super::purge::Purge;
+use super::sink::{Applied, ToWriter};
+use super::sources::{self, IngestPart, LabelersPart, PlcPart, ResyncPart, Sources};
+use super::status::StatusSources;
+use super::supervisor::{Parts, PartsSlot};
+use super::watchdog::Watchdog;
+use super::wire::{
+    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of,
+    media_settings, push_settings,
+};
+use super::{ServeError, signing_key};
+use crate::admin::{Commands, PrivateState, Socket};
+use crate::config::{self, Config};
+use crate::hydrate::Shared;
+use crate::identity::Identity;
+use crate::index::{Index, Requests};
+use crate::ingest::directory::Network;
+use crate::media::{Media, NetOrigin};
+use crate::net::{Dialer, HttpClient};
+use crate::push::{self, NetTransport, Push};
+use crate::store::{Store, StoreError, Writer};
+use crate::sync::on_read::OnRead;
+use crate::threads::Clock;
+use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
+use crate::xrpc::{
+    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, ServerIdentity,
+};
+
+/// All parts, made and not yet started.
+pub(super) struct House {
+    pub(super) parts: Parts,
+    /// Ends the parts that stop first.
+    pub(super) stop: CancellationToken,
+    pub(super) board: Arc<StatusSources>,
+    #[cfg(test)]
+    ctx: Arc<AppCtx>,
+}
+
+/// What a reload takes over without a part.
+const WITHOUT_A_PART: [&str; 1] = ["log.level"];
+
+impl House {
+    /// Lets every part take over what a reload may change.
+    pub(super) fn reload(&self, new: &Config) {
+        let forgotten = self.reload_and_compare(new);
+        if !forgotten.is_empty() {
+            tracing::error!(keys = ?forgotten, "reload: nobody takes these over before the next start");
+        }
+    }
+
+    /// Keys that the option table says are taken over by a reload and that no part does.
+    fn reload_and_compare(&self, new: &Config) -> Vec<&'static str> {
+        let applied = self.parts.reload(new);
+        let is_applied = |key: &&str| applied.contains(key) || WITHOUT_A_PART.contains(key);
+        config::reloaded_keys().filter(|key| !is_applied(key)).collect()
+    }
+
+    /// Opens the store and makes the parts. The writer and the sources run then, the sources so that the first answer of
+    /// the status knows of them.
+    pub(super) async fn build(config: &Config, manager: Manager) -> Result<Self, ServeError> {
+        upkeep::make_way(config);
+        let key = signing_key::load_or_make(&config.server.signing_key_file)?;
+        let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
+        let store = Store::open(&config.store.path, config.store.memory_budget)?;
+        let (writer, writer_thread) = Writer::start(store.clone())?;
+        writer.room().set_floor(store.headroom());
+        let stop = CancellationToken::new();
+        let view = Arc::<DiskState>::default();
+        let slot = PartsSlot::default();
+        let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(WriterPart {
+            writer: writer.clone(),
+            thread: Mutex::new(Some(writer_thread)),
+            disk: Arc::clone(&view),
+            gone: Mutex::default(),
+        })];
+
+        let (index, requests) = Index::new(&store)?;
+        let Requests { resync, purge, push: push_requests } = requests;
+        let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
+        let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
+        let index = Arc::new(index.pushing(config.push.endpoint.is_some(), delay));
+        let dialer = Dialer::new(config.network.allow_private_addresses)?;
+        let public_url = config.server.public_url.clone();
+        let entries = cache_entries(config.store.memory_budget);
+        let identity = Identity::new(&config.network, &dialer, &public_url, entries);
+        let http = HttpClient::new(&dialer, &public_url);
+        let for_operator = HttpClient::new(&dialer.unguarded(), &public_url);
+
+        let sources_slot: Arc<OnceLock<Weak<Sources>>> = Arc::default();
+        let export = identities::export(config, &store, &writer, &identity, {
+            let slot = Arc::clone(&sources_slot);
+            Box::new(move |did| {
+                if let Some(sources) = slot.get().and_then(Weak::upgrade) {
+                    sources.look_at(did);
+                }
+            })
+        })?;
+        let handlers = members::Handlers::default();
+        let applied = Arc::new(Applied::default());
+        let sink = Arc::new(ToWriter {
+            writer: writer.clone(),
+            index: Arc::clone(&index),
+            applied: Arc::clone(&applied),
+            forget: {
+                let handlers = Arc::clone(&handlers);
+                Arc::new(move |did| {
+                    if let Some(ctx) = handlers.get().and_then(Weak::upgrade) {
+                        ctx.auth.forget(did);
+                    }
+                })
+            },
+        });
+        let fetch =
+            OnRead::new(identity.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
+        let directory = Network { identity: identity.clone(), http: http.clone() };
+        let sources = Sources::new(sources::Parts {
+            store: store.clone(),
+            dialer: dialer.clone(),
+            directory: Arc::new(directory),
+            identity: identity.clone(),
+            export,
+            http: http.clone(),
+            resync,
+            sink,
+            applied,
+            config: config.clone(),
+            stop: stop.clone(),
+        });
+        let _ = sources_slot.set(Arc::downgrade(&sources));
+
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+        let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(config))?);
+        let settings = media_settings(config, threads);
+        let cache_path = settings.cache_path.display().to_string();
+        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
+        let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
+            .map_err(|e| ServeError::ImageCache(cache_path, e))?;
+        let retention = Retention::new(
+            store.clone(),
+            writer.clone(),
+            Arc::clone(&index),
+            config,
+            Clock::system(),
+            &stop,
+        )?;
+        let cache = Arc::new(Cache {
+            store: store.clone(),
+            writer: writer.clone(),
+            index: Arc::clone(&index),
+            budget: config.network.on_read_budget,
+            clock: Clock::system(),
+        });
+        let private = followed(writer.clone(), &index, &hydration.takedowns);
+        let accounts = Arc::new(IndexAccounts {
+            index: Arc::clone(&index),
+            store: store.clone(),
+            private: private.clone(),
+            clock: Clock::system(),
+        });
+        let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
+            config.labels.default.clone(),
+        )));
+        let community = community(config, &dialer);
+        let push = Push::new(push::PushParts {
+            store: store.clone(),
+            private: private.clone(),
+            hydration: Arc::clone(&hydration),
+            labelers: labelers_of(&default_labelers),
+            community: community
+                .is_some()
+                .then(|| Arc::new(CommunityFromHandlers(Arc::clone(&handlers))) as _),
+            settings: push_settings(config),
+            key: Arc::clone(&vapid_key),
+            transport: Arc::new(NetTransport {
+                configured: for_operator.clone(),
+                guarded: http.clone(),
+            }),
+            clock: Clock::system(),
+        });
+
+        let board = Arc::new(StatusSources {
+            started: Instant::now(),
+            store: store.clone(),
+            writer: writer.clone(),
+            index: Arc::clone(&index),
+            sources: Arc::clone(&sources),
+            reloads: AtomicU64::new(0),
+            parts: slot.clone(),
+        });
+        let on_read = config.network.fetch_on_read.then(|| {
+            let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
+            Arc::new(on_read) as Arc<dyn xrpc::OnRead>
+        });
+        let keys = Arc::new(FromDocuments(identity.clone()));
+        let ctx = Arc::new(AppCtx {
+            auth: Authenticator::new(auth_config(config), keys, Clock::system()),
+            media: Arc::clone(&media),
+            store: store.clone(),
+            private: private.clone(),
+            hydration,
+            reads: xrpc::read_threads(threads)?,
+            members: Arc::clone(&accounts) as _,
+            rights: Arc::clone(&accounts) as _,
+            feeds: Arc::new(NetFeedGenerators { identity: identity.clone(), http }),
+            on_read,
+            community,
+            identity: ServerIdentity {
+                did: config.server.did.clone(),
+                public_url,
+                signing_key: Some(key.public().to_multibase()),
+                vapid_key: vapid_key.public().to_owned(),
+                push_endpoint: config.push.endpoint.is_some(),
+            },
+            default_labelers,
+            limits: ArcSwap::from_pointee(config.limits.clone()),
+            client_config: ArcSwap::from_pointee(client_config(config)),
+            clock: Clock::system(),
+            status: {
+                let board = Arc::clone(&board);
+                Box::new(move || board.read())
+            },
+            ready: Box::new(move || slot.get().ready()),
+        });
+        let _ = handlers.set(Arc::downgrade(&ctx));
+        let app = Arc::new(App::new(Arc::clone(&ctx))?);
+        let listen = config.server.listen;
+        let listener =
+            TcpListener::bind(listen).await.map_err(|e| ServeError::Listen(listen, e))?;
+        let socket = Socket::bind(&config.store.path)
+            .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
+
+        let alerts = Alerts::new(config.alerts.webhook.clone(), for_operator);
+        let watched = DiskSetup {
+            store: store.clone(),
+            writer: writer.clone(),
+            retention: Arc::clone(&retention),
+            intake: Arc::clone(&sources) as _,
+            alerts: alerts.clone(),
+            state: view,
+            clock: Clock::system(),
+        };
+        let mut watch = DiskWatch::new(watched.clone(), config);
+        match members::expect_all(&accounts, &config.scope.members).await {
+            // The sources wait for room too, and reads go on.
+            Ok(()) | Err(StoreError::NoRoom) => {}
+            Err(error) => return Err(error.into()),
+        }
+        watch.look(config).await;
+        sources.begin()?;
+
+        let operators_status = Arc::clone(&board);
+        let commands = Commands {
+            store: store.clone(),
+            identity,
+            intake: Arc::clone(&sources) as _,
+            accounts: Arc::clone(&accounts) as _,
+            retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
+            private: PrivateState {
+                store: store.clone(),
+                private,
+                accounts: Arc::clone(&accounts) as _,
+            },
+            status: Box::new(move || operators_status.read()),
+            relay: config.network.upstreams.first().cloned(),
+            configured: config.scope.members.clone(),
+            clock: Clock::system(),
+        };
+        let commands = commands.handler();
+        let purge = Purge {
+            store: store.clone(),
+            writer: writer.clone(),
+            index,
+            media: Arc::clone(&media),
+            requests: purge,
+        };
+        let reads = ReadsPart {
+            store: store.clone(),
+            own_did: config.server.did.clone(),
+            fails: Mutex::default(),
+        };
+        let disk =
+            DiskPart { first: Mutex::new(Some(watch)), setup: watched, config: config.clone() };
+        let configured = config.scope.members.clone();
+        let rest: [Arc<dyn Part>; 16] = [
+            Arc::new(disk),
+            Arc::new(reads),
+            Arc::new(IngestPart(Arc::clone(&sources))),
+            Arc::new(LabelersPart(Arc::clone(&sources))),
+            Arc::new(ResyncPart(Arc::clone(&sources))),
+            Arc::new(PlcPart(Arc::clone(&sources))),
+            Arc::new(RetentionPart(retention)),
+            Arc::new(OnReadPart(cache)),
+            Arc::new(purge),
+            Arc::new(PushPart { push, requests: push_requests }),
+            Arc::new(MediaPart(media)),
+            Arc::new(MembersPart { members: accounts, configured }),
+            Arc::new(AlertsPart(alerts)),
+            Arc::new(XrpcPart { listener: Mutex::new(Some(listener)), app, ctx: Arc::clone(&ctx) }),
+            Arc::new(AdminPart { socket: Mutex::new(Some(socket)), store, commands }),
+            Arc::new(Watchdog { manager, writer, sources }),
+        ];
+        parts.extend(rest);
+        let parts = Parts::new(parts);
+        board.parts.fill(&parts);
+        Ok(Self {
+            parts,
+            stop,
+            board,
+            #[cfg(test)]
+            ctx,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "house_tests.rs"]
+mod tests;

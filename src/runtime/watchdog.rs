@@ -1,0 +1,124 @@
+//! Gives the service manager signs of life, as long as the threads that everything goes through get on with their work:
+//! the writer and the verify lanes. One that has no work is well, and so is a writer that waits for room on the disk; one
+//! that holds work and is at the same turn for half of the manager's time is stuck, and then the signs end, and the
+//! manager kills the process and starts it again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::notify::Manager;
+use super::part::{Part, PartError, Rule};
+use super::parts::WATCHDOG;
+use super::sources::Sources;
+use crate::store::Writer;
+use crate::threads::Pulse;
+
+/// Signs within the manager's time: one that comes late or is lost costs nothing.
+const SIGNS: u32 = 4;
+
+/// Feeds the watchdog.
+pub(super) struct Watchdog {
+    pub(super) manager: Manager,
+    pub(super) writer: Writer,
+    pub(super) sources: Arc<Sources>,
+}
+
+impl Watchdog {
+    fn pulses(&self) -> Vec<(String, Arc<Pulse>)> {
+        let lanes = self.sources.pulses().into_iter().enumerate();
+        let lanes = lanes.map(|(n, pulse)| (format!("the verify lane {n}"), pulse));
+        std::iter::once(("the writer".to_owned(), Arc::clone(self.writer.pulse())))
+            .chain(lanes)
+            .collect()
+    }
+}
+
+impl Part for Watchdog {
+    fn rule(&self) -> &'static Rule {
+        &WATCHDOG
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
+        Box::pin(async move {
+            let Some(time) = self.manager.watchdog() else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            let mut seen = Seen::default();
+            loop {
+                match seen.stuck(&self.pulses(), Instant::now(), time / 2) {
+                    None => self.manager.alive(),
+                    Some(who) => tracing::error!("watchdog: {who} does not get on"),
+                }
+                let pause = tokio::time::sleep(time / SIGNS);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Ok(());
+                }
+            }
+        })
+    }
+}
+
+/// The turn of each thread at the last look, and since when it is that.
+#[derive(Default)]
+struct Seen(Vec<(Arc<Pulse>, u64, Instant)>);
+
+impl Seen {
+    /// A thread that holds work and is at the same turn as `limit` ago.
+    fn stuck(
+        &mut self,
+        pulses: &[(String, Arc<Pulse>)],
+        now: Instant,
+        limit: Duration,
+    ) -> Option<String> {
+        let (mut next, mut stuck) = (Vec::with_capacity(pulses.len()), None);
+        for (name, pulse) in pulses {
+            let turns = pulse.turns();
+            let before = self.0.iter().find(|(of, at, _)| Arc::ptr_eq(of, pulse) && *at == turns);
+            let since = before.map_or(now, |(_, _, since)| *since);
+            let at_work = turns & 1 == 1;
+            if at_work && now.saturating_duration_since(since) >= limit {
+                stuck = Some(name.clone());
+            }
+            next.push((Arc::clone(pulse), turns, since));
+        }
+        self.0 = next;
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_stuck_when_it_holds_work_and_stands_still() {
+        let (idle, busy, held) = <(Arc<Pulse>, Arc<Pulse>, Arc<Pulse>)>::default();
+        let names = ["idle", "busy", "held"].map(str::to_owned);
+        let pulses: Vec<_> = names.into_iter().zip([&idle, &busy, &held].map(Arc::clone)).collect();
+        let (mut seen, begun, limit) = (Seen::default(), Instant::now(), Duration::from_secs(30));
+        let at = |s| begun + Duration::from_secs(s);
+        held.beat();
+        for s in [0, 10, 20] {
+            busy.beat();
+            assert_eq!(seen.stuck(&pulses, at(s), limit), None, "{s}");
+        }
+        busy.beat();
+        assert_eq!(seen.stuck(&pulses, at(30), limit).as_deref(), Some("held"));
+        // It gets on, then waits for work for as long as it likes.
+        held.beat();
+        assert_eq!(seen.stuck(&pulses, at(40), limit), None);
+        held.rest();
+        busy.rest();
+        assert_eq!(seen.stuck(&pulses, at(50), limit), None);
+        assert_eq!(seen.stuck(&pulses, at(500), limit), None);
+        // Other threads after a restart have turns of their own.
+        let anew = [("held".to_owned(), Arc::<Pulse>::default())];
+        anew[0].1.beat();
+        assert_eq!(seen.stuck(&anew, at(501), limit), None);
+        assert_eq!(seen.stuck(&anew, at(531), limit).as_deref(), Some("held"));
+    }
+}

@@ -1,0 +1,92 @@
+//! From the configuration to the settings that each folder takes: what is named how where.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::{self, Config};
+use crate::hydrate::HydrationSettings;
+use crate::media;
+use crate::net::{Dialer, HttpClient};
+use crate::push;
+use crate::store::free_space;
+use crate::upkeep::Step;
+use crate::xrpc::{
+    AdminPassword, AuthConfig, ClientConfig, Community, LiveNow, MemberHook, NetMemberHook,
+    ParsedLabelers,
+};
+
+/// How many accounts the caches hold for a memory budget.
+pub(super) fn cache_entries(budget: u64) -> usize {
+    usize::try_from(budget / 16_384).unwrap_or(100_000).clamp(4096, 500_000)
+}
+
+/// Who labels what is pushed: those that apply to clients that name none, as of now.
+pub(super) fn labelers_of(defaults: &Arc<ArcSwap<ParsedLabelers>>) -> push::LabelerSource {
+    let defaults = Arc::clone(defaults);
+    Box::new(move || defaults.load().labelers.iter().map(|l| l.did.clone()).collect())
+}
+
+pub(super) fn push_settings(config: &Config) -> push::PushSettings {
+    let secret = config.push.secret.as_ref().map(|s| s.expose().to_owned());
+    push::PushSettings {
+        endpoint: config.push.endpoint.clone().zip(secret),
+        per_minute: config.push.per_minute,
+        contact: config.server.public_url.clone(),
+    }
+}
+
+pub(super) fn hydration_settings(config: &Config) -> HydrationSettings {
+    let trusted = config.moderation.trusted_verifiers.iter();
+    HydrationSettings {
+        trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
+        images: config.images.cdn_base.as_str().into(),
+        videos: config.images.video_base.as_str().into(),
+    }
+}
+
+/// Images, with a cache that is the first to give way: images can be made again.
+pub(super) fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
+    media::MediaSettings {
+        cache_path: config.images.cache_path.clone(),
+        cache_size: config.images.cache_size,
+        floor: Step::HoldBackfill.below(config.store.reserve),
+        free: free_space,
+        threads,
+    }
+}
+
+/// Its hook is named in the configuration, so it may be on the operator's own network.
+pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Community>> {
+    let config::Community { list, hook, posts } = config.community.clone();
+    if list.is_none() && hook.is_none() {
+        return None;
+    }
+    let http = HttpClient::new(&dialer.unguarded(), &config.server.public_url);
+    let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
+    let most = usize::try_from(posts).unwrap_or(usize::MAX);
+    Some(Arc::new(Community::new(list, hook, most)))
+}
+
+pub(super) fn client_config(config: &Config) -> ClientConfig {
+    let live_now = config.live_now.iter().cloned();
+    ClientConfig {
+        live_now: live_now.map(|row| LiveNow { did: row.did, domains: row.domains }).collect(),
+        age_rules: config.age_assurance.rules.clone(),
+        assured: config.age_assurance.assured.clone(),
+    }
+}
+
+pub(super) fn auth_config(config: &Config) -> AuthConfig {
+    AuthConfig {
+        own_did: config.server.did.clone(),
+        alternative_dids: config.server.alternative_dids.clone(),
+        mod_service: config.moderation.service_did.clone(),
+        admin_passwords: config
+            .admin
+            .password
+            .iter()
+            .map(|p| AdminPassword::new(p.expose()))
+            .collect(),
+    }
+}
