@@ -83,6 +83,7 @@
 //! | window | the scope that keeps some days of everything |
 
 pub mod admin;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod crypto;

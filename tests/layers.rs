@@ -36,6 +36,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (2, "schema", Uses::Above),
     (2, "work", Uses::Above),
     (3, "identity", Uses::Above),
+    (3, "changes", Uses::Above),
     (3, "private", Uses::Above),
     (3, "moderation", Uses::Above),
     (4, "ingest", Uses::Ranks(&[0, 1, 2, 3])),

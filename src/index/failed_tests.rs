@@ -47,7 +47,8 @@ async fn a_label_whose_row_does_not_decode_is_dropped_and_those_beside_it_stay()
     let (a, b) = (Target::Actor(w.actor("a")), Target::Actor(w.actor("b")));
     w.damage(Ks::Label, &a.key()).await;
     let labels = vec![label("a"), label("b")];
-    w.writer.durable(move |tx| apply_labels(tx, &labels)).await.unwrap();
+    let index = Arc::clone(&w.index);
+    w.writer.durable(move |tx| apply_labels(&index, tx, &labels)).await.unwrap();
     let s = w.store.snapshot();
     assert_eq!(s.labels(b).unwrap().len(), 1);
     assert!(matches!(s.labels(a), Err(StoreError::Corrupt(_))));

@@ -1,6 +1,6 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::{DROPPED, EVENTS, alone};
+use super::{DROPPED, EVENTS, Index, alone};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};
@@ -16,14 +16,14 @@ fn made(row: &LabelRow) -> i64 {
 
 /// Applies labels of one labeler. A newer one replaces an older one of the same subject and value. One that cannot be
 /// applied is taken back, counted and passed over, so that it does not take the others of its batch with it.
-pub fn apply_labels(tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
+pub fn apply_labels(index: &Index, tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
-        alone(tx, &label.uri, |tx| apply(tx, label))?;
+        alone(tx, &label.uri, |tx| apply(index, tx, label))?;
     }
     Ok(())
 }
 
-fn apply(tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
+fn apply(index: &Index, tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
     let Some(target) = tx.intern_target(&label.uri)? else {
         DROPPED.inc("label-subject");
         return Ok(());
@@ -55,6 +55,7 @@ fn apply(tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
     }
     tx.put_labels(target, &rows);
     tx.touch(target.actor());
+    index.log.label(tx, target, src);
     EVENTS.inc("label");
     Ok(())
 }
@@ -80,8 +81,9 @@ mod tests {
             sig: None,
         };
         let apply = |labels: Vec<Label>| {
+            let index = std::sync::Arc::clone(&w.index);
             let job = w.writer.durable(move |tx| {
-                apply_labels(tx, &labels)?;
+                apply_labels(&index, tx, &labels)?;
                 let alice = tx.intern_actor(did("alice").as_str())?;
                 let rows = tx.labels(Target::Actor(alice))?;
                 Ok(rows.iter().map(|row| row.neg).collect::<Vec<_>>())

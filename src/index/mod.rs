@@ -47,6 +47,7 @@ mod on_read;
 mod gates;
 pub mod repo_contents;
 mod labels;
+mod log;
 mod relevance;
 pub mod members;
 mod names;
@@ -66,6 +67,7 @@ use std::sync::{Arc, LazyLock};
 
 use records::Before;
 
+use crate::changes::Log;
 use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
 use crate::schema::rows::RepoRow;
@@ -103,6 +105,7 @@ pub struct Index {
     scope: scope::Scope,
     left_out: rights::LeftOut,
     on_read: on_read_cache::CachedAccounts,
+    log: log::ToLog,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -133,6 +136,7 @@ impl Index {
             scope: scope::Scope::default(),
             left_out: rights::LeftOut::load(&store.snapshot())?,
             on_read: on_read_cache::CachedAccounts::load(&store.snapshot())?,
+            log: log::ToLog::new(Log::of(store)?),
         };
         let requests =
             Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
@@ -159,7 +163,10 @@ impl Index {
         for event in events {
             tx.mark();
             self.scope.mark();
-            match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
+            self.log.begins(event);
+            let applied = catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event)));
+            self.log.ends();
+            match applied {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if error.is_fatal() => return Err(error),
                 Ok(Err(error)) => {
@@ -253,7 +260,8 @@ impl Index {
             }
             Body::Part { rev, ops } => self.part(tx, actor, rev.as_u64(), ops, event.time),
             Body::Fetched { rev } => self.fetched(tx, actor, rev.as_u64()),
-        }
+        }?;
+        self.tell_of_account(tx, actor, event)
     }
 
     fn commit(
@@ -376,6 +384,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
 mod failed_tests;
 #[cfg(test)]
 mod on_read_tests;
+#[cfg(test)]
+mod log_tests;
 #[cfg(test)]
 mod push_tests;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Index, notify, posts};
 use crate::event::{Op, Record};
 use crate::private;
 use crate::repo::fields;
-use crate::schema::rebuild::{Held, held_cid, shared_cid};
+use crate::schema::rebuild::{Held, edge_record, held_cid, shared_cid};
 use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
     order_joined_key, order_via_key,
@@ -117,7 +117,9 @@ impl Index {
             Some(record) => {
                 self.not_cached(tx, id)?;
                 if before.is_absent(rkey) && EdgeKind::compact(coll).is_some() {
-                    self.insert(tx, id, record, time)
+                    self.insert(tx, id, record, time)?;
+                    self.log.put(tx, id, record.cid, true);
+                    Ok(())
                 } else {
                     self.upsert(tx, id, record, time)
                 }
@@ -133,13 +135,21 @@ impl Index {
         record: &Record,
         time: i64,
     ) -> Result<(), StoreError> {
-        if let Some(held) = held_cid(tx, id)? {
+        let mut same = false;
+        let held = held_cid(tx, id)?;
+        if let Some(held) = held {
             if held == Held::Cid(record.cid) {
                 return Ok(());
             }
-            self.delete(tx, id, time)?;
+            same = self.log.log.is_on() && edge_cid(tx, id)? == Some(record.cid);
+            self.take(tx, id, time)?;
         }
-        self.insert(tx, id, record, time)
+        self.insert(tx, id, record, time)?;
+        // An edge that comes again is put again, as its CID is in no row, but it is no change.
+        if !same {
+            self.log.put(tx, id, record.cid, held.is_none());
+        }
+        Ok(())
     }
 
     /// `id` is not held.
@@ -168,23 +178,33 @@ impl Index {
         id: RecordId,
         time: i64,
     ) -> Result<(), StoreError> {
+        if let Some(taken) = self.take(tx, id, time)? {
+            self.log.delete(tx, id, taken.target);
+        }
+        Ok(())
+    }
+
+    /// Does that and tells nobody, as another version follows; `None` if nothing is held there.
+    fn take(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<Option<Taken>, StoreError> {
         self.not_cached(tx, id)?;
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
-            return posts::delete(self, tx, id);
+            posts::delete(self, tx, id)?;
+            return Ok(Some(Taken { target: None }));
         }
         if let Some(kind) = EdgeKind::compact(id.coll)
             && let Some(edge) = tx.edge(kind, id.actor, id.rkey)?
         {
-            return self.delete_edge(tx, kind, id, &edge);
+            self.delete_edge(tx, kind, id, &edge)?;
+            return Ok(Some(Taken { target: Some(edge.target) }));
         }
-        let Some(row) = tx.record(id)? else { return Ok(()) };
+        let Some(row) = tx.record(id)? else { return Ok(None) };
         tx.del(Ks::Record, &id.to_bytes());
         if row.valid {
             let value = tx.unpack(&row.packed)?;
             self.unindex_record(tx, id, &row, &value, time)?;
             tx.touch(id.actor);
         }
-        Ok(())
+        Ok(Some(Taken { target: None }))
     }
 
     fn insert_edge(
@@ -434,6 +454,20 @@ impl Index {
         self.subject_cids.forget(Target::of(id));
         Ok(())
     }
+}
+
+/// What was held under a record's address.
+struct Taken {
+    /// What it pointed at, if it was an edge.
+    target: Option<Target>,
+}
+
+/// The CID of the record that an edge is.
+fn edge_cid(tx: &Tx<'_>, id: RecordId) -> Result<Option<[u8; 32]>, StoreError> {
+    let Some(kind) = EdgeKind::compact(id.coll) else { return Ok(None) };
+    let Some(edge) = tx.edge(kind, id.actor, id.rkey)? else { return Ok(None) };
+    let record = edge_record(tx, kind, id.actor, id.rkey, &edge)?;
+    Ok(record.map(|(_, digest)| digest))
 }
 
 /// The repost that a like or repost came through.

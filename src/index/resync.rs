@@ -175,8 +175,11 @@ impl Index {
     /// The fetch failed. The mark stays until another one does not, but nothing is left of a repo never seen.
     pub(super) fn given_up(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
         self.touched.end(actor);
-        if tx.repo(actor)?.is_some_and(|row| row.rev == 0) {
-            tx.del(Ks::Actor, &repo_key(actor));
+        match tx.repo(actor)? {
+            Some(row) if row.rev == 0 => tx.del(Ks::Actor, &repo_key(actor)),
+            // Parts of it may be in.
+            Some(row) if row.whole.is_none() => self.log.repo(tx, actor),
+            _ => {}
         }
         Ok(())
     }
@@ -217,6 +220,9 @@ impl Index {
             self.put_repo(tx, actor, &row);
             return Ok(());
         }
+        if row.whole.is_none() {
+            self.log.fetched_first();
+        }
         let newer = match self.touched.has_any(actor) {
             false => Vec::new(),
             true => {
@@ -247,6 +253,9 @@ impl Index {
         let lacks = self.touched.end(actor);
         let Some(mut row) = tx.repo(actor)? else { return Ok(()) };
         row.resync = row.resync.filter(|at_least| rev < *at_least);
+        if row.whole.is_none() {
+            self.log.repo(tx, actor);
+        }
         // A scope leaves some records of other accounts out.
         if row.resync.is_none() && self.scope.is_whole(actor) {
             match lacks {

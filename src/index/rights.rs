@@ -211,6 +211,7 @@ impl Index {
         recheck::remove_status_due(tx, actor);
         self.touched.end(actor);
         self.left_out.insert(tx, actor);
+        self.log.account(tx, actor, status);
         tx.touch(actor);
         Ok(())
     }
@@ -219,6 +220,7 @@ impl Index {
     fn forgotten(&self, tx: &mut Tx<'_>, actor: ActorId) {
         tx.del(Ks::Actor, &actor_key(actor));
         self.left_out.remove(tx, actor);
+        self.log.account(tx, actor, AccountStatus::default());
         tx.touch(actor);
     }
 }

@@ -57,9 +57,10 @@ async fn save() {
     };
     let labels = [label(&root, None), label(did("b").as_str(), Some(true))];
     let (me, other) = (w.actor("a"), Target::Actor(w.actor("b")));
+    let index = std::sync::Arc::clone(&w.index);
     w.writer
         .durable(move |tx| {
-            apply_labels(tx, &labels)?;
+            apply_labels(&index, tx, &labels)?;
             cursors::set_cursor(tx, &cursors::CursorOf::Upstream(UPSTREAM.into()), 77);
             private::testing::put(tx, private::Kind::MutedActor, me, Some(other), NOW)?;
             private::testing::put(tx, private::Kind::Seen, me, None, NOW)?;

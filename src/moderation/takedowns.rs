@@ -4,30 +4,42 @@
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before whoever
 //!   changed them is answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
+use crate::changes::{Change, Log, Mark, What};
 use crate::private::{self, Effects};
 use crate::schema::Target;
 use crate::store::{Reader, StoreError, Tx};
 
 /// The accounts and records that are taken down; a cheap handle.
-#[derive(Debug, Clone, Default)]
-pub struct Takedowns(Arc<RwLock<FxHashSet<Target>>>);
+#[derive(Clone, Default)]
+pub struct Takedowns(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    set: RwLock<FxHashSet<Target>>,
+    log: OnceLock<Arc<Log>>,
+}
 
 impl Takedowns {
     /// Reads the set from the store.
     pub fn load(r: &impl Reader) -> Result<Self, StoreError> {
         let set = private::takedowns(r)?.into_iter().collect();
-        Ok(Self(Arc::new(RwLock::new(set))))
+        Ok(Self(Arc::new(Inner { set: RwLock::new(set), log: OnceLock::new() })))
+    }
+
+    /// Tells this log what is taken down; the first one that is named here.
+    pub fn log_to(&self, log: &Arc<Log>) {
+        self.0.log.get_or_init(|| Arc::clone(log));
     }
 
     /// Whether an account or record is taken down itself; a record is not because its account is.
     #[must_use]
     pub fn contains(&self, target: Target) -> bool {
-        self.0.read().contains(&target)
+        self.0.set.read().contains(&target)
     }
 
     /// Takes a subject down, or lifts that, as [`crate::private::Private`] with this among its effects does.
@@ -41,20 +53,29 @@ impl Takedowns {
         let private = private::Private::new(writer.clone(), Arc::new(self.clone()));
         private.change(move |_| private::takedowns::moderate(&subject, takedown)).await
     }
+
+    fn tell(&self, tx: &mut Tx<'_>, target: Target, on: bool) {
+        if let Some(log) = self.0.log.get() {
+            let what = What::Takedown { target, on };
+            log.append(tx, Change { mark: Mark::Local, actor: target.actor(), what });
+        }
+    }
 }
 
 impl Effects for Takedowns {
     fn taken_down(&self, tx: &mut Tx<'_>, target: Target) {
-        let set = Arc::clone(&self.0);
+        self.tell(tx, target, true);
+        let inner = Arc::clone(&self.0);
         tx.after_commit(move || {
-            set.write().insert(target);
+            inner.set.write().insert(target);
         });
     }
 
     fn reinstated(&self, tx: &mut Tx<'_>, target: Target) {
-        let set = Arc::clone(&self.0);
+        self.tell(tx, target, false);
+        let inner = Arc::clone(&self.0);
         tx.after_commit(move || {
-            set.write().remove(&target);
+            inner.set.write().remove(&target);
         });
     }
 }

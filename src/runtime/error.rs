@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::signing_key;
 use super::supervisor::PartEnded;
+use crate::changes::ChangesError;
 use crate::ingest;
 use crate::net::NetError;
 use crate::store::StoreError;
@@ -24,6 +25,9 @@ pub enum ServeError {
     /// The folder of images cannot be used.
     #[error("cannot use the image cache in {0}: {1}")]
     ImageCache(String, #[source] std::io::Error),
+    /// The log of changes or somebody who follows it.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] signing_key::SigningKeyError),

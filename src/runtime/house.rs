@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::followers::{self, FollowersPart};
 use super::identities;
 use super::keys::FromDocuments;
 use super::members::{self, CommunityFromHandlers};
@@ -34,6 +35,7 @@ use super::wire::{
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
+use crate::changes::Log;
 use crate::config::{self, Config};
 use crate::hydrate::Shared;
 use crate::identity::Identity;
@@ -105,7 +107,9 @@ impl House {
         let Requests { resync, purge, push: push_requests } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
         let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
-        let index = Arc::new(index.pushing(config.push.endpoint.is_some(), delay));
+        let changes = Log::start(&store, &writer, followers::all()).await?;
+        let index = index.pushing(config.push.endpoint.is_some(), delay);
+        let index = Arc::new(index.logging(Arc::clone(&changes)));
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
         let public_url = config.server.public_url.clone();
         let entries = cache_entries(config.store.memory_budget);
@@ -157,6 +161,7 @@ impl House {
 
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
         let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(config))?);
+        hydration.takedowns.log_to(&changes);
         let settings = media_settings(config, threads);
         let cache_path = settings.cache_path.display().to_string();
         let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
@@ -308,7 +313,7 @@ impl House {
         let disk =
             DiskPart { first: Mutex::new(Some(watch)), setup: watched, config: config.clone() };
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 16] = [
+        let rest: [Arc<dyn Part>; 17] = [
             Arc::new(disk),
             Arc::new(reads),
             Arc::new(IngestPart(Arc::clone(&sources))),
@@ -320,6 +325,7 @@ impl House {
             Arc::new(purge),
             Arc::new(PushPart { push, requests: push_requests }),
             Arc::new(MediaPart(media)),
+            Arc::new(FollowersPart { log: changes, writer: writer.clone() }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),
             Arc::new(XrpcPart { listener: Mutex::new(Some(listener)), app, ctx: Arc::clone(&ctx) }),

@@ -8,6 +8,7 @@
 mod accounts;
 mod error;
 mod follow_up;
+mod followers;
 mod house;
 mod identities;
 mod import;

@@ -27,6 +27,7 @@ use crate::{sync, upkeep};
 pub fn private_state(store: Store, writer: Writer) -> Result<PrivateState, StoreError> {
     let index = Arc::new(Index::new(&store)?.0);
     let takedowns = Takedowns::load(&store.snapshot())?;
+    takedowns.log_to(index.log());
     let private = followed(writer, &index, &takedowns);
     let (of, to) = (store.clone(), private.clone());
     let accounts = IndexAccounts { index, store: of, private: to, clock: Clock::system() };

@@ -94,10 +94,10 @@ impl Sink for ToWriter {
 
 impl LabelSink for ToWriter {
     fn apply_labels(&self, batch: LabelBatch) -> BoxFuture<'_, Result<(), SinkClosed>> {
-        let applied = Arc::clone(&self.applied);
+        let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
         let job = self.writer.submit(move |tx| {
             let cursor = CursorOf::Labeler(batch.labeler.to_string());
-            apply_labels(tx, &batch.labels)?;
+            apply_labels(&index, tx, &batch.labels)?;
             cursors::set_cursor(tx, &cursor, batch.seq);
             tx.after_commit(move || applied.set(cursor, batch.seq));
             Ok(())

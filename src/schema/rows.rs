@@ -139,7 +139,9 @@ pub enum AccountStatus {
 }
 
 impl AccountStatus {
-    fn from_u8(v: u8) -> Option<Self> {
+    /// The status of this number on disk.
+    #[must_use]
+    pub fn from_u8(v: u8) -> Option<Self> {
         [
             Self::Active,
             Self::Deactivated,

@@ -35,7 +35,8 @@ pub struct Space {
 pub struct Share {
     /// Which.
     pub kind: Kind,
-    /// How many there are: records, labels, notifications, accounts, DIDs; 0 for [`Kind::Other`].
+    /// How many there are: records, labels, notifications, accounts, DIDs; 0 for [`Kind::Other`] and
+    /// [`Kind::Change`], rows of which hold many.
     pub count: u64,
     /// Bytes on disk.
     pub disk: u64,

@@ -39,11 +39,13 @@ pub enum Kind {
     Other = 9,
     /// What the PLC directory's export says of DIDs.
     Directory = 10,
+    /// The log of changes.
+    Change = 11,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Like,
         Self::Repost,
         Self::Follow,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Account,
         Self::Other,
         Self::Directory,
+        Self::Change,
     ];
 
     /// Its name in output.
@@ -72,6 +75,7 @@ impl Kind {
             Self::Account => "account",
             Self::Other => "other",
             Self::Directory => "directory",
+            Self::Change => "change",
         }
     }
 

@@ -78,8 +78,8 @@ impl Store {
                 e => e.into(),
             })?;
         migrate::refuse(&db, path, steps)?;
-        // 52 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 6 / 104).max(256 << 10);
+        // 53 units over all keyspaces, each with one memtable filling and one being flushed.
+        let unit = (budget / 6 / 106).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))

@@ -52,6 +52,7 @@ keyspaces! {
     Private "private_1" Tuning::small(),   "What exists nowhere else: mutes, seen times, takedowns, members.";
     Jobs   "jobs_1"     Tuning::small(),   "Work that is due at some time: notifications to push, repos to fetch, lists of repos to read.";
     Plc    "plc_1"      Tuning::point(8),  "DID to what the PLC directory's export says of it; PDS hosts, both ways.";
+    Events "events_1"   Tuning::log(),     "The log of changes: number of the first to up to 512 changes in columns.";
 }
 
 /// Tags of keys that [`Ks::group`] knows; `schema` has them under names of their own.
@@ -109,6 +110,10 @@ impl Tuning {
     /// Only deletes look for one row, and rows are so small that a filter would be a fifteenth of them.
     const fn edges() -> Self {
         Self { block: 16 * 1024, restart: 16, bloom: None, weight: 4 }
+    }
+    /// Rows of kilobytes that come in order, are read in order and go in order.
+    const fn log() -> Self {
+        Self { block: 32 * 1024, restart: 16, bloom: None, weight: 1 }
     }
     const fn fans() -> Self {
         Self { block: 8192, restart: 16, bloom: Some(8.0), weight: 4 }

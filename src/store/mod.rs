@@ -30,7 +30,7 @@ pub use guard::{DiskSpace, Room, disk_space, free_space};
 pub use keyspace::Ks;
 pub use migrate::{FORMAT, Migrated, Progress, Rewrite, Step};
 pub use read::{KeyBuf, Reader, Snapshot, Visit, prefix_end};
-pub use tx::{Tx, Update};
+pub use tx::{Collector, Tx, Update};
 pub use writer::{Answer, Writer, WriterStats};
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! The writer's view: the store with an open batch laid over it.
 //!
 //! Writes go to the overlay, reads see them, and [`Tx::into_parts`] gives what is left for one atomic batch,
-//! so a counter that changes a thousand times in a batch is written once.
+//! so a counter that changes a thousand times in a batch is written once. What is better written as few rows than as
+//! many is collected beside the rows until the batch ends ([`Collector`]).
 //!
 //! # Invariants
-//! - [`Tx::rollback`] takes back everything since [`Tx::mark`], what was to happen after the commit included, but not
-//!   interned names: a number once given stays. The writer marks where a change begins, which a change may do again for
-//!   parts of itself: going back to the begin of the whole change takes all of them back.
+//! - [`Tx::rollback`] takes back everything since [`Tx::mark`], what was collected and what was to happen after the commit
+//!   included, but not interned names: a number once given stays. The writer marks where a change begins, which a change
+//!   may do again for parts of itself: going back to the begin of the whole change takes all of them back.
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 use quick_cache::DefaultHashBuilder;
+use smallvec::SmallVec;
 
 use crate::store::cache::RowCache;
 use crate::store::read::visit;
@@ -61,11 +64,14 @@ impl Overlay {
 type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
 
 /// A point of a batch that can be gone back to: how long the lists of what to undo, and of what follows the commit, were.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Mark {
     undo: usize,
     after: usize,
+    synced: usize,
     taken_back: usize,
+    /// Of each collector.
+    collected: SmallVec<[usize; 2]>,
 }
 
 /// What becomes of a row.
@@ -78,6 +84,16 @@ pub enum Update {
     Remove,
 }
 
+/// What a batch collects until it ends, when rows are made of it.
+pub trait Collector: Any {
+    /// How much was collected: a place that can be gone back to.
+    fn place(&self) -> usize;
+    /// Takes back what was collected since.
+    fn back_to(&mut self, place: usize);
+    /// The batch is about to be committed: writes what was collected.
+    fn finish(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+}
+
 /// An open batch.
 pub struct Tx<'s> {
     store: &'s Store,
@@ -88,7 +104,9 @@ pub struct Tx<'s> {
     bytes: usize,
     after: Vec<Box<dyn FnOnce() + Send>>,
     taken_back: Vec<Box<dyn FnOnce() + Send>>,
+    synced: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<u32>,
+    collectors: Vec<Box<dyn Collector>>,
 }
 
 impl<'s> Tx<'s> {
@@ -102,7 +120,9 @@ impl<'s> Tx<'s> {
             bytes: 0,
             after: Vec::new(),
             taken_back: Vec::new(),
+            synced: Vec::new(),
             touched: Vec::new(),
+            collectors: Vec::new(),
         }
     }
 
@@ -149,13 +169,13 @@ impl<'s> Tx<'s> {
         self.undo.clear();
         self.taken_back.clear();
         self.change = self.here();
-        self.part = self.change;
+        self.part = self.change.clone();
     }
 
     /// Takes back everything that the change did.
     pub(super) fn take_back(&mut self) {
-        self.undo_to(self.change);
-        self.part = self.change;
+        self.undo_to(&self.change.clone());
+        self.part = self.change.clone();
     }
 
     /// Begins a part of a change, such as one event of many: a rollback comes back to here.
@@ -165,14 +185,20 @@ impl<'s> Tx<'s> {
 
     /// Takes back every write since the last mark.
     pub fn rollback(&mut self) {
-        self.undo_to(self.part);
+        self.undo_to(&self.part.clone());
     }
 
     fn here(&self) -> Mark {
-        Mark { undo: self.undo.len(), after: self.after.len(), taken_back: self.taken_back.len() }
+        Mark {
+            undo: self.undo.len(),
+            after: self.after.len(),
+            synced: self.synced.len(),
+            taken_back: self.taken_back.len(),
+            collected: self.collectors.iter().map(|collector| collector.place()).collect(),
+        }
     }
 
-    fn undo_to(&mut self, mark: Mark) {
+    fn undo_to(&mut self, mark: &Mark) {
         while self.undo.len() > mark.undo
             && let Some((ks, key, old)) = self.undo.pop()
         {
@@ -183,10 +209,28 @@ impl<'s> Tx<'s> {
             }
         }
         self.after.truncate(mark.after);
+        self.synced.truncate(mark.synced);
+        for (n, collector) in self.collectors.iter_mut().enumerate() {
+            // One that was not there yet had nothing.
+            collector.back_to(mark.collected.get(n).copied().unwrap_or(0));
+        }
         while self.taken_back.len() > mark.taken_back
             && let Some(f) = self.taken_back.pop()
         {
             f();
+        }
+    }
+
+    /// Collects something in this batch's collector of a kind, which `new` makes when the batch has none yet.
+    pub fn collect<C: Collector>(&mut self, new: impl FnOnce() -> C, add: impl FnOnce(&mut C)) {
+        let of_kind = |collector: &Box<dyn Collector>| (&**collector as &dyn Any).is::<C>();
+        if !self.collectors.iter().any(of_kind) {
+            self.collectors.push(Box::new(new()));
+        }
+        let all = self.collectors.iter_mut();
+        let mut own = all.filter_map(|collector| (&mut **collector as &mut dyn Any).downcast_mut());
+        if let Some(own) = own.next() {
+            add(own);
         }
     }
 
@@ -198,6 +242,11 @@ impl<'s> Tx<'s> {
     /// Runs `f` if what the change did up to here is taken back: for what it changed beside the batch, in memory.
     pub fn if_taken_back(&mut self, f: impl FnOnce() + Send + 'static) {
         self.taken_back.push(Box::new(f));
+    }
+
+    /// Runs `f` once the batch is on disk, where no crash takes it from; never if the change is taken back.
+    pub fn after_sync(&mut self, f: impl FnOnce() + Send + 'static) {
+        self.synced.push(Box::new(f));
     }
 
     /// Cached state of the account of this number is stale once the batch is in.
@@ -241,10 +290,13 @@ impl<'s> Tx<'s> {
         self.bytes
     }
 
-    pub(super) fn into_parts(self) -> Committable {
+    pub(super) fn into_parts(mut self) -> Result<Committable, StoreError> {
+        for collector in std::mem::take(&mut self.collectors) {
+            collector.finish(&mut self)?;
+        }
         let rows = self.overlays.into_iter().map(|overlay| overlay.rows.into_iter().collect());
         let rows = Ks::ALL.iter().copied().zip(rows).collect();
-        Committable { rows, after: self.after, touched: self.touched }
+        Ok(Committable { rows, after: self.after, synced: self.synced, touched: self.touched })
     }
 }
 
@@ -253,6 +305,7 @@ pub(super) struct Committable {
     /// In no order.
     pub(super) rows: Vec<(Ks, Rows)>,
     pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) synced: Vec<Box<dyn FnOnce() + Send>>,
     pub(super) touched: Vec<u32>,
 }
 

@@ -134,6 +134,7 @@ impl Writer {
             pulse: Arc::clone(&writer.pulse),
             synced: Instant::now(),
             dirty: false,
+            unsynced: Vec::new(),
             bulk,
         };
         let room = Arc::clone(&writer.room);
@@ -339,6 +340,8 @@ struct Loop {
     pulse: Arc<Pulse>,
     synced: Instant,
     dirty: bool,
+    /// To run after the next fsync.
+    unsynced: Vec<Box<dyn FnOnce() + Send>>,
     bulk: bool,
 }
 
@@ -463,7 +466,8 @@ impl Loop {
         self.pulse.beat();
         let begun = Instant::now();
         let big = self.bulk && tx.bytes() >= MAX_BYTES;
-        let parts = tx.into_parts();
+        let mut parts = tx.into_parts()?;
+        self.unsynced.append(&mut parts.synced);
         if big {
             self.store.load(parts)?
         } else {
@@ -483,6 +487,7 @@ impl Loop {
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = Instant::now();
         self.dirty = false;
+        std::mem::take(&mut self.unsynced).into_iter().for_each(|f| f());
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! The tables of durable work, and the registry of all tables: this is the lowest folder that sees every owner but
-//! `private`, which tells its own rows apart.
+//! `private` and `changes`, which tell their own rows apart.
 
 use super::{due, on_read, purge, pushes, recheck, repo_queue, retention};
 use crate::schema::tables::{self, For, Kind, Part, Registry, Table, table};
@@ -54,6 +54,9 @@ static TABLES: &[Table] = &[
     table!("controls of fetching", "work", Jobs b"B", &[Byte], queued, OTHER),
     // The registry of `private` knows which kind a row is of, and whether it decodes.
     table!("private rows", "private", Private b"", &[Rest], any, OTHER),
+    // So does `changes`.
+    table!("changes", "changes", Events b"", &[Long], any, For::All(Kind::Change)),
+    table!("followers of the log", "changes", Meta b"v", &[Rest], any, OTHER),
 ];
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! counters that nothing counts towards.
 
 use super::{Check, hex, lenient};
+use crate::changes;
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
@@ -14,7 +15,9 @@ use crate::work::on_read;
 
 impl Check<'_> {
     pub(super) fn small(&mut self) -> Result<(), StoreError> {
-        self.whole(Ks::Meta)?;
+        self.rows(Ks::Meta, |_, k, v| {
+            Ok(changes::meta_decodes(k, v).unwrap_or(true).then_some(()))
+        })?;
         self.private()?;
         self.rows(Ks::Names, Self::name_row)?;
         self.rows(Ks::Actor, Self::actor_row)?;
@@ -23,6 +26,7 @@ impl Check<'_> {
         self.rows(Ks::Jobs, Self::job_row)?;
         self.fetched()?;
         self.whole(Ks::Plc)?;
+        self.rows(Ks::Events, |_, k, v| Ok(changes::decodes(k, v).then_some(())))?;
         self.whole(Ks::Cid)
     }
 
