@@ -57,6 +57,58 @@ const TABLE: &[(u8, &str, Uses)] = &[
 /// Crates that stay behind one folder, so that they can be replaced there.
 const ENGINES: &[(&str, &str)] = &[("fjall", "store")];
 
+/// Names that only those say who know what bytes a row has.
+const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];
+/// Whose matter that is.
+const ROW_FOLDERS: &[&str] = &["store", "schema", "private", "work"];
+/// Files elsewhere that say one of them still. A file leaves this list with its last such name; none joins it.
+const ROW_EXCEPTIONS: &[&str] = &[
+    "hydrate/actor.rs",
+    "hydrate/block_set.rs",
+    "hydrate/edges.rs",
+    "hydrate/feed.rs",
+    "hydrate/follow_sets.rs",
+    "hydrate/graph.rs",
+    "hydrate/known_followers.rs",
+    "hydrate/label_query.rs",
+    "hydrate/labels.rs",
+    "hydrate/list_membership.rs",
+    "hydrate/notification.rs",
+    "hydrate/opt_outs.rs",
+    "hydrate/own_edges.rs",
+    "hydrate/post.rs",
+    "hydrate/prefetch.rs",
+    "hydrate/reverse_edges.rs",
+    "hydrate/sorted_pages.rs",
+    "hydrate/starter_pack.rs",
+    "hydrate/timeline.rs",
+    "index/account.rs",
+    "index/check/edges.rs",
+    "index/check/lists.rs",
+    "index/check/mod.rs",
+    "index/check/private.rs",
+    "index/check/records.rs",
+    "index/check/report.rs",
+    "index/check/small.rs",
+    "index/context.rs",
+    "index/members.rs",
+    "index/mod.rs",
+    "index/notify.rs",
+    "index/posts.rs",
+    "index/records.rs",
+    "index/relevance.rs",
+    "index/repo_contents.rs",
+    "index/resync.rs",
+    "index/retention.rs",
+    "index/reverse_edges.rs",
+    "index/rights.rs",
+    "index/scope.rs",
+    "upkeep/retention.rs",
+];
+
+/// How older formats become this one: whoever opened a store without it would refuse these.
+const OPENERS: &[(&str, &str)] = &[("Store::open", "store"), ("Store::open_with", "schema")];
+
 /// Folders that are pure functions over what they are given, and the names that would show otherwise.
 const PURE: &[&str] = &["syntax", "crypto", "lexicon", "repo", "event", "view"];
 const IMPURE: &[&str] = &[
@@ -293,6 +345,14 @@ fn first_segments(path: &str) -> Vec<String> {
     out
 }
 
+/// Where a name stands by itself.
+fn word(code: &str, name: &str) -> Option<usize> {
+    let part = |x: char| x.is_alphanumeric() || x == '_';
+    let whole =
+        |at: usize| !code[..at].ends_with(part) && !code[at + name.len()..].starts_with(part);
+    code.match_indices(name).map(|(at, _)| at).find(|at| whole(*at))
+}
+
 fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
@@ -356,6 +416,40 @@ fn engines_are_named_in_one_folder_only() {
         }
     }
     report("engine outside its folder", bad);
+}
+
+#[test]
+fn nobody_else_names_keyspaces_or_reads_bytes_of_rows() {
+    let mut bad = Vec::new();
+    for source in sources().iter().filter(|s| !ROW_FOLDERS.contains(&s.folder())) {
+        let named =
+            ROW_NAMES.iter().find_map(|name| word(&source.code, name).map(|at| (*name, at)));
+        match (named, ROW_EXCEPTIONS.contains(&source.path.as_str())) {
+            (Some((name, at)), false) => {
+                bad.push(format!("src/{}:{}: {name}", source.path, line_of(&source.code, at)));
+            }
+            (None, true) => bad.push(format!("src/{}: take it off the list", source.path)),
+            _ => {}
+        }
+    }
+    let paths: Vec<_> = sources().into_iter().map(|s| s.path).collect();
+    let absent = ROW_EXCEPTIONS.iter().filter(|path| paths.iter().all(|p| p != *path));
+    bad.extend(absent.map(|path| format!("src/{path}: it is no more; take it off the list")));
+    report("bytes of rows outside of their folders", bad);
+}
+
+#[test]
+fn stores_are_opened_with_their_migrations() {
+    let mut bad = Vec::new();
+    for source in sources().iter().filter(|s| !s.path.ends_with("_tests.rs")) {
+        for (name, home) in OPENERS.iter().filter(|(_, home)| source.folder() != *home) {
+            let call = format!("{name}(");
+            bad.extend(after_each(&source.code, &call).map(|(at, _)| {
+                format!("src/{}:{}: {name}", source.path, line_of(&source.code, at))
+            }));
+        }
+    }
+    report("use `schema::migrations::open`", bad);
 }
 
 #[test]
@@ -463,8 +557,6 @@ const KNOTS: &[(&str, &[&str])] = &[
     ("index", &["gates", "notify", "posts", "records", "subscribed"]),
     ("index", &["relevance", "scope"]),
     ("ingest", &["feed", "status"]),
-    ("runtime", &["identities", "serve"]),
-    ("schema", &["bytes", "collections", "ids", "key"]),
     ("store", &["bulk", "cache", "db", "migrate", "read", "tx"]),
     ("view", &["actor", "feedgen", "graph"]),
     ("view", &["embed", "post"]),
@@ -715,6 +807,12 @@ mod reader {
     fn finds_what_can_be_called_to_write() {
         let code = "pub fn a(r: &R, x: u8) {}\npub(crate) fn b(\n    tx: &mut Tx<'_>,\n) {}\npub(super) fn c(tx: &mut Tx<'_>) {}";
         assert_eq!(writers(code), [(2, "b".to_owned())]);
+    }
+
+    #[test]
+    fn finds_whole_words_only() {
+        assert_eq!(word("use a::{Ks, B};", "Ks"), Some(8));
+        assert_eq!(word("fn f(Ksx: xKs, Ks_: u8)", "Ks"), None);
     }
 
     #[test]

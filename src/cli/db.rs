@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
-use super::{CliError, configuration, span};
+use super::{CliError, configuration, open_store, span};
 use crate::config::Sources;
-use crate::store::{Ks, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         return Err(CliError::Failed(format!("there is no store in {}", path.display())));
     }
     let open = || {
-        Store::open(path, config.store.memory_budget).map_err(|e| match e {
+        open_store(path, config.store.memory_budget).map_err(|e| match e {
             StoreError::Locked(path) => CliError::Failed(format!(
                 "the store in {} is in use by a running aerie: stop it first, or copy the folder \
                  while it is stopped and look at the copy",
@@ -56,11 +56,11 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 
 /// Progress of a scan over all keyspaces, a line on standard error every few seconds.
 struct Meter {
-    expected: Vec<(Ks, usize)>,
+    expected: Vec<(&'static str, usize)>,
     total: u64,
     /// Rows of the keyspaces that are done, and where the current one is.
     done: u64,
-    current: Option<(Ks, u64)>,
+    current: Option<(&'static str, u64)>,
     begun: Instant,
     said: Instant,
     every: Duration,
@@ -68,37 +68,34 @@ struct Meter {
 
 impl Meter {
     fn new(store: &Store) -> Self {
-        let expected = store.approximate_rows();
+        let rows = store.approximate_rows().into_iter();
+        let expected: Vec<_> = rows.map(|(ks, n)| (ks.name(), n)).collect();
         let total = expected.iter().map(|(_, n)| *n as u64).sum();
         let every = Duration::from_secs(if std::io::stderr().is_terminal() { 1 } else { 10 });
         let now = Instant::now();
         Self { expected, total, done: 0, current: None, begun: now, said: now, every }
     }
 
-    fn at(&mut self, ks: Ks, rows: u64) {
+    fn at(&mut self, keyspace: &'static str, rows: u64) {
         match self.current {
-            Some((same, _)) if same == ks => {}
+            Some((same, _)) if same == keyspace => {}
             Some((_, rows)) => self.done += rows,
             None => {}
         }
-        self.current = Some((ks, rows));
+        self.current = Some((keyspace, rows));
         if self.said.elapsed() >= self.every {
             self.said = Instant::now();
-            eprintln!("{}", self.line(ks, rows, self.begun.elapsed()));
+            eprintln!("{}", self.line(keyspace, rows, self.begun.elapsed()));
         }
     }
 
-    fn line(&self, ks: Ks, rows: u64, elapsed: Duration) -> String {
+    fn line(&self, keyspace: &str, rows: u64, elapsed: Duration) -> String {
         let all = self.done + rows;
         let speed =
             all.saturating_mul(1000) / u64::try_from(elapsed.as_millis()).unwrap_or(1).max(1);
         let left = self.total.saturating_sub(all) / speed.max(1);
-        let of = self.expected.iter().find(|(k, _)| *k == ks).map_or(0, |(_, n)| *n);
-        format!(
-            "{}: {rows} of about {of} rows, {speed} rows/s, about {} left",
-            ks.name(),
-            span(left)
-        )
+        let of = self.expected.iter().find(|(name, _)| *name == keyspace).map_or(0, |(_, n)| *n);
+        format!("{keyspace}: {rows} of about {of} rows, {speed} rows/s, about {} left", span(left))
     }
 }
 
@@ -111,10 +108,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let mut meter = Meter { total: 400, ..Meter::new(&store) };
-        meter.at(Ks::Post, 0);
-        meter.at(Ks::Post, 100);
-        meter.at(Ks::Fwd, 0);
-        let line = meter.line(Ks::Fwd, 100, Duration::from_secs(2));
+        meter.at("post_1", 0);
+        meter.at("post_1", 100);
+        meter.at("edge_fwd_2", 0);
+        let line = meter.line("edge_fwd_2", 100, Duration::from_secs(2));
         assert!(line.ends_with("100 rows/s, about 2 s left"), "{line}");
     }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::status::{bytes, number, text};
-use super::{CliError, answer, configuration, print, span};
+use super::{CliError, answer, configuration, migrating, print, span};
 use crate::admin::AskError;
 use crate::admin::protocol::{IdentityImport, Status};
 use crate::config::Sources;
@@ -93,8 +93,13 @@ fn import(
         Err(CliError::Ask(AskError::NotRunning(_))) => {
             let value = |status: &PlcStatus| serde_json::to_value(status).unwrap_or_default();
             let config = configuration(sources)?;
-            let done =
-                runtime::import_identities(&config, files, partial, |now| told(&value(now)))?;
+            let done = runtime::import_identities(
+                &config,
+                files,
+                partial,
+                |now| told(&value(now)),
+                &mut migrating(),
+            )?;
             value(&done.map_err(|error| CliError::Failed(error.to_string()))?)
         }
         Err(error) => return Err(error),

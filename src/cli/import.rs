@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use super::{CliError, configuration, print};
+use super::{CliError, configuration, migrating, print};
 use crate::admin::protocol::{RepoImport, Status};
 use crate::admin::{self, AskError};
 use crate::config::Sources;
 use crate::runtime;
+use crate::sync::{FileError, FileRepo};
 
 /// Files given to a running server at a time.
 const AT_A_TIME: usize = 8;
@@ -35,10 +36,13 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(admin::ask(&config.store.path, Status {})) {
         Ok(_) => runtime.block_on(through(&config.store.path, files, &mut tally)),
-        Err(AskError::NotRunning(_)) => runtime::import(&config, files, |path, result| {
-            let result = result.map(|repo| (repo.records, repo.bytes));
-            tally.add(&path, result.map_err(|error| error.to_string()));
-        })?,
+        Err(AskError::NotRunning(_)) => {
+            let told = |path: PathBuf, result: Result<_, FileError>| {
+                let result = result.map(|repo: FileRepo| (repo.records, repo.bytes));
+                tally.add(&path, result.map_err(|error| error.to_string()));
+            };
+            runtime::import(&config, files, told, &mut migrating())?;
+        }
         Err(error) => return Err(error.into()),
     }
     tally.report(args.json)

@@ -23,13 +23,15 @@ mod xrpc;
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::admin::protocol::Operation;
 use crate::config::{Config, ConfigErrors, Sources, load};
-use crate::store::StoreError;
+use crate::schema::migrations;
+use crate::store::{Progress, Store, StoreError};
 
 /// sysexits(3): something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -221,6 +223,23 @@ fn print<T: Serialize>(
         false => out.write_all(words(value).as_bytes())?,
     }
     Ok(())
+}
+
+/// Opens the store, and says how it goes if it has to be brought to this version's format first.
+fn open_store(path: &Path, memory_budget: u64) -> Result<Store, StoreError> {
+    migrations::open(path, memory_budget, &mut migrating())
+}
+
+/// Says on standard error how far a migration is, now and then.
+fn migrating() -> impl FnMut(&Progress) {
+    const EVERY: Duration = Duration::from_secs(2);
+    let mut said: Option<Instant> = None;
+    move |progress| {
+        if said.is_none_or(|at| at.elapsed() >= EVERY) {
+            said = Some(Instant::now());
+            eprintln!("{progress}");
+        }
+    }
 }
 
 /// Seconds for people.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{CliError, configuration};
+use super::{CliError, configuration, open_store};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported, Status};
 use crate::admin::{self, AskError, PrivateState};
 use crate::config::Sources;
@@ -92,7 +92,7 @@ impl StoreOwner {
         if !make && !Store::exists(path) {
             return Err(CliError::Failed(format!("there is no store in {}", path.display())));
         }
-        let store = Store::open(path, memory)?;
+        let store = open_store(path, memory)?;
         let (writer, thread) = Writer::start(store.clone())?;
         Ok(Self::Here(runtime::private_state(store, writer.clone())?, writer, thread))
     }

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 use super::{Hydrator, Result};
 use crate::repo::fields;
 use crate::schema::rows::{EdgeKind, EdgeRow, Kinds, RecordRow, fwd_prefix};
-use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections};
+use crate::schema::{ActorId, RecordId, Rkey, Rows, Target, collections, whole};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// Blocks held of one account.
@@ -58,7 +58,8 @@ fn load_block_set(s: &Snapshot, actor: ActorId) -> Result<BlockSet> {
 fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>>> {
     let mut out = FxHashSet::default();
     s.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Block, actor), &mut |key, value| {
-        out.extend(EdgeRow::decode(key, value).map(|edge| edge.target.actor()));
+        let edge = whole(Ks::Fwd, key, EdgeRow::decode(key, value));
+        out.extend(edge.map(|edge| edge.target.actor()));
         out.len() <= MAX_BLOCKS
     })?;
     Ok(Some(out).filter(|out| out.len() <= MAX_BLOCKS))
@@ -71,7 +72,7 @@ fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let (mut rows, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Record, prefix.get(..8).unwrap_or_default(), &mut |key, value| {
         let id = RecordId::from_bytes(key);
-        let row = RecordRow::decode(value);
+        let row = whole(Ks::Record, key, RecordRow::decode(value));
         rows.extend(id.zip(row).filter(|(_, row)| row.valid));
         read += 1;
         read < MAX_LISTS

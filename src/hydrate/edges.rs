@@ -11,7 +11,7 @@ use super::reverse_edges::Fan;
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
-use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c};
+use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c, whole};
 use crate::store::{Ks, Reader, Snapshot, prefix_end};
 
 /// Items that do not count and that a page of a list leaves out: after so many it ends early, with a cursor.
@@ -149,7 +149,8 @@ impl Hydrator<'_> {
         };
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
-            let Some((rkey, row)) = rkey.zip(EdgeRow::decode(key, value)) else { return true };
+            let row = whole(Ks::Fwd, key, EdgeRow::decode(key, value));
+            let Some((rkey, row)) = rkey.zip(row) else { return true };
             visit(row.sort_ms(rkey), Edge { target: row.target, rkey })
         })
     }

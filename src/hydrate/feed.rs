@@ -8,7 +8,7 @@ use super::timeline::FeedItem;
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{FeedRow, Order, feed_prefix, order_prefix, post_flags};
-use crate::schema::{ActorId, PostId, Target};
+use crate::schema::{ActorId, PostId, Target, whole};
 use crate::store::{Ks, Reader, prefix_end};
 
 /// Entries that a filter may leave out of one page: after so many the page ends early, with a cursor. An entry whose post
@@ -77,7 +77,8 @@ impl Hydrator<'_> {
             None => prefix,
         };
         self.snapshot.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
-            let Some((_, row)) = FeedRow::decode(k, v) else { return true };
+            let row = whole(Ks::Feed, k, FeedRow::decode(k, v));
+            let Some((_, row)) = row else { return true };
             let item = FeedItem::of(actor, &row);
             let (passes, cost) = match filter.passes(&row) {
                 true if filter == FeedFilter::AuthorThreads => {

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, fwd_prefix, rev_prefix};
-use crate::schema::{ActorId, Rkey, Rows, Target};
+use crate::schema::{ActorId, Rkey, Rows, Target, whole};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
 
 /// FollowList and followers held of one viewer.
@@ -52,7 +52,8 @@ impl FollowList {
         let prefix = fwd_prefix(EdgeKind::Follow, actor);
         s.scan_prefix(Ks::Fwd, &prefix, &mut |key, value| {
             let rkey = key.get(prefix.len()..).and_then(|rest| ByteReader::new(rest).rkey());
-            let Some((rkey, edge)) = rkey.zip(EdgeRow::decode(key, value)) else { return true };
+            let edge = whole(Ks::Fwd, key, EdgeRow::decode(key, value));
+            let Some((rkey, edge)) = rkey.zip(edge) else { return true };
             let id = edge.target.actor();
             match out.places.entry(id) {
                 Entry::Occupied(mut place) => place.get_mut().1 = None,

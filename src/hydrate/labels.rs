@@ -89,7 +89,7 @@ impl Hydrator<'_> {
         let key = Key::new().actor(author);
         self.snapshot.view(&self.shared.account_labels, (Ks::Label, &key), || {
             let mut held = FxHashMap::default();
-            let mut corrupt = false;
+            let mut corrupt = None;
             let own = Target::Actor(author);
             let rows = self.snapshot.once(Ks::Label, &own.key(), LabelRow::decode_all)?;
             held.extend(rows.map(|rows| (own, rows)));
@@ -98,13 +98,13 @@ impl Hydrator<'_> {
                     let target = ByteReader::new(key).target();
                     match target.zip(LabelRow::decode_all(value)) {
                         Some((target, rows)) => _ = held.insert(target, rows),
-                        None => corrupt = true,
+                        None => corrupt = Some(key.to_vec()),
                     }
-                    held.len() <= MAX_HELD && !corrupt
+                    held.len() <= MAX_HELD && corrupt.is_none()
                 })?;
             }
-            if corrupt {
-                return Err(StoreError::corrupt(Ks::Label));
+            if let Some(key) = corrupt {
+                return Err(StoreError::corrupt(Ks::Label, &key));
             }
             let labelled = match held.len() {
                 0 => AccountLabels::Nothing,

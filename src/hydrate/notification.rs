@@ -7,7 +7,7 @@ use super::record::{Json, record_cid};
 use super::{Hydrator, Result};
 use crate::private::{self, community};
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
-use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections, rebuild};
+use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections, rebuild, whole};
 use crate::store::{Ks, Reader, StoreError, prefix_end};
 
 /// Rows read for one page; behind them it ends early, with a cursor.
@@ -93,7 +93,8 @@ impl Hydrator<'_> {
         let lo = prefix.newest_first(before.saturating_sub(1));
         let (mut page, mut read, mut failed) = (NotifPage::default(), 0, Ok(()));
         self.snapshot.scan(Ks::Notif, &lo, end.as_deref(), false, &mut |k, v| {
-            let Some((_, row)) = NotifRow::decode(k, v) else { return true };
+            let row = whole(Ks::Notif, k, NotifRow::decode(k, v));
+            let Some((_, row)) = row else { return true };
             read += 1;
             match self.is_listed(viewer, authors, &row) {
                 _ if self.withholds(&row) => page.withheld = true,
@@ -186,7 +187,8 @@ impl Hydrator<'_> {
         let seen = self.seen(viewer)?.unwrap_or(i64::MIN);
         let (mut count, mut withheld, mut read, mut failed) = (0, false, 0, Ok(()));
         self.snapshot.scan_prefix(Ks::Notif, &notif_prefix(viewer), &mut |k, v| {
-            let Some((_, row)) = NotifRow::decode(k, v) else { return true };
+            let row = whole(Ks::Notif, k, NotifRow::decode(k, v));
+            let Some((_, row)) = row else { return true };
             if row.sort <= seen {
                 return false;
             }

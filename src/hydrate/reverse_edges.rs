@@ -35,7 +35,7 @@ impl Hydrator<'_> {
         from: Option<i64>,
         visit: &mut dyn FnMut(Fan) -> bool,
     ) -> Result<()> {
-        let ordered = self.snapshot.agg(target)?.ordered & (1 << (kind as u8 & 7)) != 0;
+        let ordered = self.snapshot.agg(target)?.is_ordered(kind);
         if !ordered {
             let mut fans = self.unordered_fans(kind, target)?;
             fans.sort_unstable_by_key(|fan| (std::cmp::Reverse(fan.sort), fan.actor));

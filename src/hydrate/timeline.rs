@@ -17,7 +17,7 @@ use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     EdgeKind, EdgeRow, FeedRow, Order, feed_prefix, fwd_prefix, order_prefix,
 };
-use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections};
+use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections, whole};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store, prefix_end};
 
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
@@ -95,7 +95,7 @@ pub(super) fn cache(store: &Store, entries: usize) -> NewestTimesCache {
 fn load_newest_times(s: &Snapshot, actor: ActorId) -> Result<NewestTimes> {
     let mut newest = NewestTimes::default();
     s.scan_prefix(Ks::Feed, &feed_prefix(actor), &mut |k, v| {
-        let row = FeedRow::decode(k, v);
+        let row = whole(Ks::Feed, k, FeedRow::decode(k, v));
         if let (Some((_, row)), Some(slot)) = (row, newest.times.get_mut(newest.len)) {
             *slot = row.sort;
             newest.len += 1;
@@ -147,7 +147,7 @@ impl FeedReader {
             let (chunk, ready) = (self.chunk, &mut self.ready);
             s.scan(Ks::Feed, &lo, end.as_deref(), false, &mut |k, v| {
                 read += 1;
-                let row = FeedRow::decode(k, v).map(|(_, row)| row);
+                let row = whole(Ks::Feed, k, FeedRow::decode(k, v)).map(|(_, row)| row);
                 ready.extend(row.filter(|r| entries.admit(r)));
                 if read == chunk {
                     // The key after this one.
@@ -271,7 +271,9 @@ impl Hydrator<'_> {
         let end = prefix_end(&prefix);
         self.snapshot.scan(Ks::Fwd, &prefix, end.as_deref(), true, &mut |k, v| {
             out.extend(
-                EdgeRow::decode(k, v).map(|edge| edge.target.actor()).filter(|a| *a != actor),
+                whole(Ks::Fwd, k, EdgeRow::decode(k, v))
+                    .map(|edge| edge.target.actor())
+                    .filter(|a| *a != actor),
             );
             read += 1;
             read < MAX_SOURCES

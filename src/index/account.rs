@@ -247,6 +247,7 @@ pub(super) const STEP: usize = 500;
 /// the account is on a durable list until the last step.
 pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool, StoreError> {
     let Some(purge) = purge::purge(tx, actor)? else { return Ok(true) };
+    index.forget_if_taken_back(tx);
     let records = some_records(tx, actor)?;
     for id in &records {
         index.delete(tx, *id, 0)?;

@@ -52,7 +52,7 @@ mod tests {
     use crate::event::Op;
     use crate::schema::Target;
     use crate::schema::rows::Counter;
-    use crate::work::outbox;
+    use crate::work::pushes;
 
     const OF: &str = "community.blacksky.feed.post";
     const LIKE_OF: &str = "community.blacksky.feed.like";
@@ -206,7 +206,7 @@ mod tests {
         let now = 100_000_000;
         submit(&w, "b", now - 5, [answer(&root, &root)]).await;
         submit(&w, "b", now - 7200, [answer(&root, &root)]).await;
-        let due = outbox::due(&w.store.snapshot(), i64::MAX, 9).unwrap().jobs;
+        let due = pushes::due(&w.store.snapshot(), i64::MAX, 9).unwrap().items;
         assert_eq!(due.iter().map(|job| job.due).collect::<Vec<_>>(), [NOW + 7]);
     }
 

@@ -1,10 +1,10 @@
 //! Labels from labelers, kept with their negations: one row for each subject.
 
-use super::{DROPPED, EVENTS};
+use super::{DROPPED, EVENTS, alone};
 use crate::event::label::Label;
 use crate::schema::rows::LabelRow;
 use crate::schema::{Edit, Rows};
-use crate::store::{Ks, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 use crate::syntax::datetime::normalize_ms;
 
 /// Labels kept on one subject.
@@ -14,42 +14,48 @@ fn made(row: &LabelRow) -> i64 {
     normalize_ms(&row.cts)
 }
 
-/// Applies labels of one labeler. A newer one replaces an older one of the same subject and value.
+/// Applies labels of one labeler. A newer one replaces an older one of the same subject and value. One that cannot be
+/// applied is taken back, counted and passed over, so that it does not take the others of its batch with it.
 pub fn apply_labels(tx: &mut Tx<'_>, labels: &[Label]) -> Result<(), StoreError> {
     for label in labels {
-        let Some(target) = tx.intern_target(&label.uri)? else {
-            DROPPED.inc("label-subject");
-            continue;
-        };
-        let src = tx.intern_actor(&label.src)?;
-        let mut rows = tx.labels(target)?;
-        let new = LabelRow {
-            src,
-            val: label.val.clone(),
-            cid: label.cid.clone().unwrap_or_default(),
-            cts: label.cts.clone(),
-            exp: label.exp.clone().unwrap_or_default(),
-            neg: label.neg.unwrap_or(false),
-            sig: label.sig.as_ref().map(|s| s.to_vec()).unwrap_or_default(),
-        };
-        let full = rows.len() >= MAX_PER_SUBJECT;
-        match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
-            // It may come late: what counts is when it was made.
-            Some(old) if made(&new) < made(old) => {
-                EVENTS.inc("label-late");
-                continue;
-            }
-            Some(old) => *old = new,
-            None if full => {
-                DROPPED.inc("label-limit");
-                continue;
-            }
-            None => rows.push(new),
-        }
-        tx.put(Ks::Label, &target.key(), &LabelRow::encode_all(&rows));
-        tx.touch(target.actor());
-        EVENTS.inc("label");
+        alone(tx, &label.uri, |tx| apply(tx, label))?;
     }
+    Ok(())
+}
+
+fn apply(tx: &mut Tx<'_>, label: &Label) -> Result<(), StoreError> {
+    let Some(target) = tx.intern_target(&label.uri)? else {
+        DROPPED.inc("label-subject");
+        return Ok(());
+    };
+    let src = tx.intern_actor(&label.src)?;
+    let mut rows = tx.labels(target)?;
+    let new = LabelRow {
+        src,
+        val: label.val.clone(),
+        cid: label.cid.clone().unwrap_or_default(),
+        cts: label.cts.clone(),
+        exp: label.exp.clone().unwrap_or_default(),
+        neg: label.neg.unwrap_or(false),
+        sig: label.sig.as_ref().map(|s| s.to_vec()).unwrap_or_default(),
+    };
+    let full = rows.len() >= MAX_PER_SUBJECT;
+    match rows.iter_mut().find(|r| r.src == src && r.val == new.val && r.cid == new.cid) {
+        // It may come late: what counts is when it was made.
+        Some(old) if made(&new) < made(old) => {
+            EVENTS.inc("label-late");
+            return Ok(());
+        }
+        Some(old) => *old = new,
+        None if full => {
+            DROPPED.inc("label-limit");
+            return Ok(());
+        }
+        None => rows.push(new),
+    }
+    tx.put_labels(target, &rows);
+    tx.touch(target.actor());
+    EVENTS.inc("label");
     Ok(())
 }
 

@@ -94,7 +94,7 @@ static EMPTY_DATA: LazyLock<Option<[u8; 32]>> = LazyLock::new(|| cid::digest(&ms
 /// The rules and what they remember between events.
 pub struct Index {
     members: Members,
-    subject_cids: records::SubjectCids,
+    subject_cids: Arc<records::SubjectCids>,
     touched: resync::TouchedRepos,
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
@@ -124,7 +124,7 @@ impl Index {
         let members = Members::load(&store.snapshot())?;
         let index = Self {
             members,
-            subject_cids: records::SubjectCids::new(),
+            subject_cids: Arc::new(records::SubjectCids::new()),
             touched: resync::TouchedRepos::default(),
             resync,
             purge,
@@ -155,17 +155,18 @@ impl Index {
     /// Applies events in order. An event that breaks a rule of ours is taken back, counted and passed over; an
     /// error is the store's and final.
     pub fn apply(&self, tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
+        self.forget_if_taken_back(tx);
         for event in events {
             tx.mark();
             self.scope.mark();
             match catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event))) {
                 Ok(Ok(())) => {}
-                Ok(Err(StoreError::Corrupt(row))) => {
+                Ok(Err(error)) if error.is_fatal() => return Err(error),
+                Ok(Err(error)) => {
                     self.take_back(tx);
-                    DROPPED.inc("corrupt-row");
-                    tracing::error!(did = %event.did, row, "event dropped: a row it needs does not decode");
+                    DROPPED.inc(error.cause());
+                    tracing::error!(did = %event.did, %error, "event dropped: it cannot be applied");
                 }
-                Ok(Err(e)) => return Err(e),
                 Err(_) => {
                     self.take_back(tx);
                     DROPPED.inc("index-panic");
@@ -199,6 +200,28 @@ impl Index {
             }
         }
         Ok(false)
+    }
+
+    /// Makes a part of a change, or none of it: one that fails is counted, named and passed over, so that it does not take
+    /// the other parts with it.
+    fn alone<T>(
+        &self,
+        tx: &mut Tx<'_>,
+        what: impl std::fmt::Display,
+        part: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.scope.mark();
+        let done = alone(tx, what, part)?;
+        if done.is_none() {
+            self.take_back(tx);
+        }
+        Ok(done)
+    }
+
+    /// What is remembered beside the rows is forgotten if the whole change is taken back.
+    fn forget_if_taken_back(&self, tx: &mut Tx<'_>) {
+        let cids = Arc::clone(&self.subject_cids);
+        tx.if_taken_back(move || cids.clear());
     }
 
     fn take_back(&self, tx: &mut Tx<'_>) {
@@ -324,12 +347,33 @@ impl Index {
     }
 }
 
+/// Makes a part of a change that touches rows only, or none of it: one that fails is counted, named and passed over.
+fn alone<T>(
+    tx: &mut Tx<'_>,
+    what: impl std::fmt::Display,
+    part: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    tx.mark();
+    match part(tx) {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.is_fatal() => Err(error),
+        Err(error) => {
+            tx.rollback();
+            DROPPED.inc(error.cause());
+            tracing::error!(%what, %error, "passed over: it cannot be changed");
+            Ok(None)
+        }
+    }
+}
+
 /// The row of a repo that was not known: all of it is here if it was empty before or is now.
 fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
     let empty = trees.into_iter().flatten().any(|tree| Some(tree) == *EMPTY_DATA);
     RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: empty.then_some(rev) }
 }
 
+#[cfg(test)]
+mod failed_tests;
 #[cfg(test)]
 mod on_read_tests;
 #[cfg(test)]

@@ -82,17 +82,25 @@ pub fn evict(
 ) -> Result<bool, StoreError> {
     // Of any age, and by the rules that are for those whom nobody keeps.
     let policy = Policy { mode: Mode::Circle, now, cutoff: i64::MAX, spare: None };
+    index.forget_if_taken_back(tx);
     for id in on_read::oldest(tx, STEP)? {
         if on_read::total(tx)?.bytes <= target {
             break;
         }
         on_read::remove(tx, id)?;
-        let whole = tx.repo(id.actor)?.is_some_and(|row| row.is_complete());
-        if whole || !goes(tx, kept, &policy, id)? {
+        let gone = index.alone(tx, format_args!("{id:?}"), |tx| {
+            let whole = tx.repo(id.actor)?.is_some_and(|row| row.is_complete());
+            if whole || !goes(tx, kept, &policy, id)? {
+                return Ok(false);
+            }
+            take_alone(index, tx, id)?;
+            Ok(true)
+        })?;
+        // One that cannot be taken away is no longer listed, and so in nobody's way.
+        if gone != Some(true) {
             CACHE.inc("kept");
             continue;
         }
-        take_alone(index, tx, id)?;
         index.touched.lacks(id.actor);
         CACHE.inc("evicted");
     }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::Index;
 use crate::private::registrations;
-use crate::schema::ActorId;
 use crate::schema::rows::NotifRow;
-use crate::store::{Ks, StoreError, Tx};
-use crate::work::outbox;
+use crate::schema::{ActorId, Edit};
+use crate::store::{StoreError, Tx};
+use crate::work::pushes;
 
 /// A record older than this when it comes is no news.
 const MAX_AGE_MS: i64 = 60 * 60 * 1000;
@@ -57,16 +57,16 @@ pub(super) fn notified(
 ) -> Result<(), StoreError> {
     let rules = &index.push;
     let received = rules.received.load(Ordering::Relaxed);
-    if received.saturating_sub(row.sort) > MAX_AGE_MS || tx.had(Ks::Notif, &row.key(to))? {
+    if received.saturating_sub(row.sort) > MAX_AGE_MS || tx.had_notification(to, row)? {
         return Ok(());
     }
     let registered = registrations::all(tx, to)?;
     let web = registered.iter().filter(|r| r.web_push().is_some()).map(|r| r.id());
     let mut queued = false;
-    for to_id in rules.endpoint.then_some(outbox::ENDPOINT).into_iter().chain(web) {
-        outbox::put(
+    for to_id in rules.endpoint.then_some(pushes::ENDPOINT).into_iter().chain(web) {
+        pushes::put(
             tx,
-            outbox::PushJob::new(received.saturating_add(rules.delay), to_id, to, row),
+            pushes::PushJob::new(received.saturating_add(rules.delay), to_id, to, row),
         )?;
         queued = true;
     }

@@ -9,7 +9,7 @@ use crate::private::registrations::{Platform, Registration};
 use crate::private::subscriptions::Subscription;
 use crate::store::{Ks, Reader};
 use crate::syntax::{Tid, datetime};
-use crate::work::outbox::{self, ENDPOINT, PushJob};
+use crate::work::pushes::{self, ENDPOINT, PushJob};
 
 const DELAY: i64 = 21_000;
 
@@ -24,7 +24,7 @@ async fn world(endpoint: bool) -> World {
 }
 
 fn outbox(w: &World) -> Vec<PushJob> {
-    outbox::due(&w.store.snapshot(), i64::MAX, 100).unwrap().jobs
+    pushes::due(&w.store.snapshot(), i64::MAX, 100).unwrap().items
 }
 
 /// A like that was made `age` milliseconds before it came.

@@ -360,6 +360,16 @@ pub struct Step {
     pub left: Vec<RecordId>,
 }
 
+/// What became of a record that was to go.
+enum Taken {
+    /// It is linked by now.
+    Stays,
+    /// There is more around it than one step takes.
+    Later,
+    /// It is gone.
+    Gone,
+}
+
 /// Takes records away, unless they are linked by now, and remembers `place` once none are left.
 pub fn step(
     index: &Index,
@@ -369,18 +379,29 @@ pub fn step(
     place: &Place,
 ) -> Result<Step, StoreError> {
     let kept = std::sync::Arc::clone(index.scope().1);
+    index.forget_if_taken_back(tx);
     let mut done = Step::default();
     let mut repos: BTreeSet<ActorId> = BTreeSet::new();
     let mut records = records.into_iter();
     for id in records.by_ref() {
-        if !goes(tx, &kept, policy, id)? {
-            continue;
+        let taken = index.alone(tx, format_args!("{id:?}"), |tx| {
+            if !goes(tx, &kept, policy, id)? {
+                return Ok(Taken::Stays);
+            }
+            if id.coll == c::POST && !fans_gone(index, tx, id, &mut done.tally, &mut repos)? {
+                return Ok(Taken::Later);
+            }
+            take(index, tx, id)?;
+            Ok(Taken::Gone)
+        });
+        match taken? {
+            None | Some(Taken::Stays) => continue,
+            Some(Taken::Later) => {
+                done.left.push(id);
+                break;
+            }
+            Some(Taken::Gone) => {}
         }
-        if id.coll == c::POST && !fans_gone(index, tx, id, &mut done.tally, &mut repos)? {
-            done.left.push(id);
-            break;
-        }
-        take(index, tx, id)?;
         done.tally.count(id.coll);
         repos.insert(id.actor);
         if done.tally.total() >= (STEP + FANS) as u64 {

@@ -39,10 +39,6 @@ pub(super) fn counter_of(kind: EdgeKind) -> Option<(Counter, bool)> {
     }
 }
 
-pub(super) fn ordered_bit(kind: EdgeKind) -> u8 {
-    1u8 << (kind as u8 & 7)
-}
-
 /// `fan` has a record on `target`.
 pub(super) fn link(
     tx: &mut Tx<'_>,
@@ -67,7 +63,7 @@ pub(super) fn link(
     tx.put(Ks::Rev, &key, &new.encode(target));
     let Some((counter, ordered)) = counter_of(kind) else { return Ok(Linked::New) };
     let agg = tx.count(target, counter, 1)?;
-    if agg.ordered & ordered_bit(kind) != 0 {
+    if agg.is_ordered(kind) {
         tx.put(Ks::Order, &fan_key(kind, target, sort, fan), &rkey.0.to_be_bytes());
     } else if ordered && agg.get(counter) > ORDERED_FROM {
         order_all(tx, kind, target)?;
@@ -91,7 +87,7 @@ pub(super) fn order_all(tx: &mut Tx<'_>, kind: EdgeKind, target: Target) -> Resu
     for (key, rkey) in rows {
         tx.put(Ks::Order, &key, &rkey.0.to_be_bytes());
     }
-    tx.update_agg(target, |a| a.ordered |= ordered_bit(kind))?;
+    tx.update_agg(target, |a| a.set_ordered(kind))?;
     Ok(())
 }
 
@@ -114,7 +110,7 @@ pub(super) fn unlink(
         return Ok(Unlinked::Still);
     }
     let counter = counter_of(kind);
-    let ordered = counter.is_some() && tx.agg(target)?.ordered & ordered_bit(kind) != 0;
+    let ordered = counter.is_some() && tx.agg(target)?.is_ordered(kind);
     if ordered {
         tx.del(Ks::Order, &fan_key(kind, target, winner.sort_ms(), fan));
     }

@@ -20,6 +20,8 @@
 //! - An opt-out outlives everything else of the account. Only opting in ends it, not while something is being deleted:
 //!   half of an old repo must not show again.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashSet;
 
 use super::account::row_of;
@@ -35,7 +37,7 @@ use crate::work::{recheck, repo_queue as jobs};
 
 /// Accounts of which nothing comes in, in memory: every event asks.
 #[derive(Debug, Default)]
-pub(super) struct LeftOut(parking_lot::RwLock<FxHashSet<ActorId>>);
+pub(super) struct LeftOut(Arc<parking_lot::RwLock<FxHashSet<ActorId>>>);
 
 impl LeftOut {
     pub(super) fn load(s: &Snapshot) -> Result<Self, StoreError> {
@@ -43,11 +45,31 @@ impl LeftOut {
         let purges = purge::purges(s)?.into_iter();
         let erased = purges.filter(|(_, purge)| purge.forgets());
         let all = opted_out.chain(erased.map(|(actor, _)| actor)).collect();
-        Ok(Self(parking_lot::RwLock::new(all)))
+        Ok(Self(Arc::new(parking_lot::RwLock::new(all))))
     }
 
     pub(super) fn contains(&self, actor: ActorId) -> bool {
         self.0.read().contains(&actor)
+    }
+
+    /// Leaves the account out as of this change.
+    fn insert(&self, tx: &mut Tx<'_>, actor: ActorId) {
+        if self.0.write().insert(actor) {
+            let set = Arc::clone(&self.0);
+            tx.if_taken_back(move || {
+                set.write().remove(&actor);
+            });
+        }
+    }
+
+    /// Leaves it out no more.
+    fn remove(&self, tx: &mut Tx<'_>, actor: ActorId) {
+        if self.0.write().remove(&actor) {
+            let set = Arc::clone(&self.0);
+            tx.if_taken_back(move || {
+                set.write().insert(actor);
+            });
+        }
     }
 }
 
@@ -188,7 +210,7 @@ impl Index {
         recheck::remove_identity_due(tx, actor);
         recheck::remove_status_due(tx, actor);
         self.touched.end(actor);
-        self.left_out.0.write().insert(actor);
+        self.left_out.insert(tx, actor);
         tx.touch(actor);
         Ok(())
     }
@@ -196,7 +218,7 @@ impl Index {
     /// As if the account had never been seen.
     fn forgotten(&self, tx: &mut Tx<'_>, actor: ActorId) {
         tx.del(Ks::Actor, &actor_key(actor));
-        self.left_out.0.write().remove(&actor);
+        self.left_out.remove(tx, actor);
         tx.touch(actor);
     }
 }

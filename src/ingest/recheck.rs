@@ -9,10 +9,9 @@ use tokio::time::sleep;
 
 use super::checks::Checks;
 use super::directory::Freshness;
-use crate::schema::bytes::ByteReader;
-use crate::schema::rows::{ActorRow, actor_key};
+use crate::schema::rows::ActorRow;
 use crate::schema::{ActorId, Rows};
-use crate::store::{Ks, Reader, Store, StoreError};
+use crate::store::{Reader, Store, StoreError};
 use crate::syntax::Did;
 
 const HOUR_MS: i64 = 3600 * 1000;
@@ -58,22 +57,24 @@ fn due(
     now: i64,
 ) -> Result<(Vec<Did>, Option<ActorId>), StoreError> {
     let (mut found, mut seen, mut after) = (Vec::new(), 0, None);
-    reader.scan(Ks::Actor, &actor_key(next), Some(b"b"), false, &mut |key, row| {
-        let mut key = ByteReader::new(key);
-        let (Some(_), Some(actor)) = (key.u8(), key.actor()) else { return true };
+    reader.each_actor(next, &mut |actor, row| {
         if seen >= ROWS || found.len() >= DUE {
             after = Some(actor);
             return false;
         }
         seen += 1;
-        if ActorRow::decode(row).is_some_and(|row| is_due(&row, now)) {
+        if is_due(row, now) {
             found.push(actor);
         }
         true
     })?;
     let mut dids = Vec::with_capacity(found.len());
     for actor in found {
-        dids.extend(Did::parse(&reader.did(actor)?).ok());
+        match reader.did(actor) {
+            Ok(did) => dids.extend(Did::parse(&did).ok()),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => tracing::error!(%error, "an account without a DID is passed over"),
+        }
     }
     Ok((dids, after))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::host::{Memory, memory};
-use crate::store::{Ks, Store, WriterStats};
+use crate::store::{Store, WriterStats};
 
 /// Everything an operator asks for. Parts that other folders know come as JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -123,11 +123,7 @@ impl StoreStatus {
     pub fn of(store: &Store, writer: &WriterStats, waiting: usize) -> Self {
         let commits = writer.commits.load(Ordering::Relaxed);
         Self {
-            rows: store
-                .approximate_rows()
-                .into_iter()
-                .map(|(ks, n): (Ks, usize)| (ks.name(), n))
-                .collect(),
+            rows: store.approximate_rows().into_iter().map(|(ks, n)| (ks.name(), n)).collect(),
             commits,
             commit_mean_us: writer
                 .commit_us

@@ -283,7 +283,7 @@ fn record(uri: String, value: &Ipld, digest: &[u8; 32]) -> Record {
 
 fn push(out: &mut String, value: &impl Serialize) -> Result<(), StoreError> {
     // Strings and numbers always serialise.
-    let text = serde_json::to_string(value).map_err(|_| StoreError::Corrupt("takeout"))?;
+    let text = serde_json::to_string(value).map_err(|_| StoreError::undecodable("takeout"))?;
     out.push_str(&text);
     out.push('\n');
     Ok(())

@@ -17,7 +17,7 @@ use crate::schema::Rows;
 use crate::store::Tx;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::work::outbox::{self, PushJob};
+use crate::work::pushes::{self, PushJob};
 
 /// Deliveries that were answered with success.
 static SENT: Counters = Counters::new("push.sent");
@@ -49,12 +49,12 @@ impl SenderInner {
         };
         self.limits.lock().lanes.finish(&origin, health, now);
         let again = count(&outcome, &job, endpoint, now);
-        let (gone, to) = (outcome == DeliveryOutcome::Gone, job.to);
+        let (gone, to, sent) = (outcome == DeliveryOutcome::Gone, job.to, job.clone());
         let private = self.parts.private.clone();
         let change = move |tx: &mut Tx<'_>| {
-            outbox::remove(tx, &job);
+            pushes::remove(tx, job);
             if let Some(again) = again {
-                outbox::put(tx, again)?;
+                pushes::put(tx, again)?;
             }
             if gone {
                 let plan = |r: &Tx<'_>| {
@@ -63,10 +63,19 @@ impl SenderInner {
                 };
                 private.within(tx, plan)?;
             }
-            outbox::advance(tx, now)
+            pushes::advance(tx, now)
         };
-        // Refused only when the server stops.
-        let _ = self.parts.private.writer().durable(change).await;
+        let writer = self.parts.private.writer();
+        // Refused when the server stops, and when a row is in the way that does not decode: it is not sent again for that.
+        if let Err(error) = writer.durable(change).await
+            && !error.is_fatal()
+        {
+            let forget = move |tx: &mut Tx<'_>| {
+                pushes::remove(tx, sent);
+                Ok(())
+            };
+            let _ = writer.durable(forget).await;
+        }
     }
 
     /// Whether who has to belong to the community does.

@@ -1,6 +1,6 @@
 //! Push: carries members' notifications out of the house, to the operator's endpoint and to web push services.
 //!
-//! The index puts a job into the outbox (`store::jobs`) in the batch that writes the notification, for each destination
+//! The index puts a job into the outbox (`work::pushes`) in the batch that writes the notification, for each destination
 //! one, due after a delay. [`Push`] takes the jobs when they are due, asks the rules that the notification list goes
 //! by whether the recipient would see it, sends it, and takes the job away. It knows nothing of ingest, and
 //! no requests of clients; registrations are made by `xrpc`.

@@ -14,7 +14,8 @@ use crate::private::registrations::{self, WebPush};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::telemetry::counters::Counters;
-use crate::work::outbox::{self, ENDPOINT, PushJob};
+use crate::work::outbox::Damaged;
+use crate::work::pushes::{self, ENDPOINT, PushJob};
 
 /// Notifications that rules kept back, by cause.
 pub(super) static SUPPRESSED: Counters = Counters::new("push.suppressed");
@@ -63,6 +64,7 @@ pub(super) struct Delivery {
 pub(super) struct SendPlan {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) dropped: Vec<PushJob>,
+    pub(super) damaged: Vec<Damaged>,
     pub(super) put_off: Vec<(PushJob, i64)>,
     /// When to look again.
     pub(super) next: Option<i64>,
@@ -89,13 +91,14 @@ impl SenderInner {
         count: bool,
     ) -> Result<SendPlan, StoreError> {
         let s = self.parts.store.snapshot();
-        let due = outbox::due(&s, now, BATCH)?;
-        let full = due.jobs.len() >= BATCH;
-        let mut plan = SendPlan { next: due.next, ..SendPlan::default() };
-        if !due.jobs.is_empty() {
+        let due = pushes::due(&s, now, BATCH)?;
+        let full = due.items.len() + due.damaged.len() >= BATCH;
+        let mut plan = SendPlan { next: due.next, damaged: due.damaged, ..SendPlan::default() };
+        FAILED.add("damaged", plan.damaged.len() as u64);
+        if !due.items.is_empty() {
             let ctx = self.context(&s, now)?;
             let mut later = 0;
-            for job in due.jobs.into_iter().filter(|job| !held.contains(job)) {
+            for job in due.items.into_iter().filter(|job| !held.contains(job)) {
                 if plan.deliveries.len() >= room {
                     // A delivery that ends makes room, and a new pass.
                     plan.next = None;
@@ -120,7 +123,10 @@ impl SenderInner {
             }
         }
         if count {
-            plan.waiting = Some(outbox::count(&s, MAX_COUNT)?.saturating_sub(plan.dropped.len()));
+            plan.waiting = Some(
+                pushes::count(&s, MAX_COUNT)?
+                    .saturating_sub(plan.dropped.len() + plan.damaged.len()),
+            );
         } else if plan.next.is_none() && plan.deliveries.is_empty() && held.is_empty() {
             plan.waiting = Some(0);
         }

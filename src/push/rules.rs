@@ -5,7 +5,6 @@ use super::message::{PushMessage, Texts};
 use crate::hydrate::notification::{Hidden, NotifAuthors, NotifState};
 use crate::hydrate::{ActorId, Hydrator, NotifRow, Result, Target};
 use crate::schema::Rows;
-use crate::store::{Ks, Reader};
 use crate::view::notification::NotifText;
 
 /// What to do with a notification.
@@ -19,8 +18,7 @@ pub(super) enum PushVerdict {
 
 /// Judges the notification with this key in `notif`, for the viewer of `h`.
 pub(super) fn judge(h: &Hydrator<'_>, viewer: ActorId, key: &[u8]) -> Result<PushVerdict> {
-    let held = h.snapshot.get(Ks::Notif, key)?;
-    let Some((_, row)) = held.and_then(|value| NotifRow::decode(key, &value)) else {
+    let Some(row) = h.snapshot.notification(key)? else {
         return Ok(PushVerdict::Suppress("undone"));
     };
     if !h.actor(viewer)?.is_some_and(|actor| actor.is_hosted()) {

@@ -22,16 +22,15 @@ use crate::private::Private;
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
 use crate::threads::Clock;
-use crate::work::outbox::{self, PushJob};
+use crate::work::due::Sleeper;
+use crate::work::pushes::{self, PushJob};
 
 /// How often the jobs are counted.
 const COUNT_MS: i64 = 2000;
-/// The longest sleep: the clock may be set.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// Time that deliveries under way have when the server stops.
 const STOP: Duration = Duration::from_millis(1500);
 /// Pause after an error of the store.
-const AFTER_ERROR: Duration = Duration::from_secs(5);
+const AFTER_ERROR_MS: i64 = 5000;
 /// Between two looks whether there is room on the disk again.
 const NO_ROOM_MS: i64 = 5000;
 
@@ -153,27 +152,25 @@ impl Push {
         stop: CancellationToken,
     ) -> Result<(), StoreError> {
         let mut result = Ok(());
+        let sleeper = Sleeper::new(nudge);
         loop {
-            let sleep = match self.pass().await {
-                Ok(None) => None,
-                Ok(Some(next)) => {
-                    let ms = next.saturating_sub(self.inner.parts.clock.now_ms()).max(0);
-                    Some(Duration::from_millis(ms.unsigned_abs()).min(MAX_SLEEP))
-                }
+            let next = self.pass().await;
+            let now = self.inner.parts.clock.now_ms();
+            let next = match next {
+                Ok(next) => next,
                 Err(StoreError::Closed) => {
                     result = Err(StoreError::Closed);
                     break;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "push: the outbox cannot be read");
-                    Some(AFTER_ERROR)
+                    tracing::error!(%error, "push: the outbox cannot be worked off");
+                    Some(now.saturating_add(AFTER_ERROR_MS))
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(done) = self.running.join_next_with_id() => self.ended(done),
-                Ok(()) = nudge.recv_async() => {}
-                () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
+                true = sleeper.wait(next, now) => {}
                 else => break,
             }
         }
@@ -227,15 +224,16 @@ impl Push {
             }
             None => next = Some(next.unwrap_or(i64::MAX).min(self.counted_at + COUNT_MS)),
         }
-        let (dropped, put_off) = (plan.dropped, plan.put_off);
-        if !dropped.is_empty() || !put_off.is_empty() {
+        let (dropped, damaged, put_off) = (plan.dropped, plan.damaged, plan.put_off);
+        if !dropped.is_empty() || !damaged.is_empty() || !put_off.is_empty() {
             let change = move |tx: &mut Tx<'_>| {
-                dropped.iter().for_each(|job| outbox::remove(tx, job));
+                dropped.into_iter().for_each(|job| pushes::remove(tx, job));
+                damaged.iter().for_each(|row| pushes::remove_damaged(tx, row));
                 for (job, due) in put_off {
-                    outbox::remove(tx, &job);
-                    outbox::put(tx, PushJob { due, ..job })?;
+                    pushes::remove(tx, job.clone());
+                    pushes::put(tx, PushJob { due, ..job })?;
                 }
-                outbox::advance(tx, now)
+                pushes::advance(tx, now)
             };
             self.inner.parts.private.writer().durable(change).await?;
         }

@@ -25,7 +25,7 @@ use crate::schema::{Edit, Rows, collections};
 use crate::store::{Ks, Reader};
 use crate::syntax::Did;
 use crate::threads::Clock;
-use crate::work::outbox::{self, ENDPOINT, PushJob};
+use crate::work::pushes::{self, ENDPOINT, PushJob};
 
 const HOOK: &str = "https://hook.example/push";
 const UP: &str = "https://up.example/me";
@@ -160,7 +160,7 @@ impl World {
     }
 
     fn jobs(&self) -> Vec<PushJob> {
-        outbox::due(&self.f.snapshot(), i64::MAX, 10_000).unwrap().jobs
+        pushes::due(&self.f.snapshot(), i64::MAX, 10_000).unwrap().items
     }
 
     fn register(&self, token: &str) -> Registration {
@@ -195,7 +195,7 @@ impl World {
 
     fn job(&self, row: &NotifRow, due: i64, to: registrations::RegistrationId) {
         let job = PushJob::new(due, to, self.me, row);
-        self.f.write(move |tx| outbox::put(tx, job));
+        self.f.write(move |tx| pushes::put(tx, job));
     }
 
     fn judge(&self, row: &NotifRow) -> PushVerdict {
@@ -244,7 +244,7 @@ fn a_notification_is_sent_once_when_its_delay_is_over() {
     ring::hmac::verify(&key, &signed, &mac).unwrap();
 
     assert!(w.jobs().is_empty());
-    assert_eq!(outbox::watermark(&w.f.snapshot()).unwrap(), NOW + 21_000);
+    assert_eq!(pushes::watermark(&w.f.snapshot()).unwrap(), NOW + 21_000);
     w.at(NOW + 100_000);
     assert_eq!(w.pass(&mut push), None);
     assert!(w.sent().is_empty());
@@ -347,7 +347,7 @@ fn a_dead_destination_holds_up_nothing_but_its_own() {
         for n in 0..1200 {
             let row = NotifRow { sort: row.sort - n, ..row };
             tx.put(Ks::Notif, &row.key(me), &row.encode());
-            outbox::put(tx, PushJob::new(NOW - 1200 + n, to, me, &row))?;
+            pushes::put(tx, PushJob::new(NOW - 1200 + n, to, me, &row))?;
         }
         Ok(())
     });

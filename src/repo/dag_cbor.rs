@@ -175,13 +175,15 @@ mod tests {
         fn decoded_bytes_are_canonical(mut bytes in values().prop_map(|v| encode(&v)), at: prop::sample::Index, by: u8) {
             let at = at.index(bytes.len());
             bytes[at] ^= by;
-            let decoded = decode(&bytes);
-            if !bytes.windows(9).any(|part| part == MINUS_ZERO) {
-                let other = serde_ipld_dagcbor::from_slice::<Ipld>(&bytes);
-                prop_assert_eq!(decoded.as_ref().ok(), other.as_ref().ok(), "{:?} {:?}", decoded, other);
-                if let Ok(value) = decoded {
+            let other = serde_ipld_dagcbor::from_slice::<Ipld>(&bytes);
+            match decode(&bytes) {
+                Ok(_) if bytes.windows(9).any(|part| part == MINUS_ZERO) => {}
+                Ok(value) => {
+                    prop_assert_eq!(Some(&value), other.as_ref().ok(), "{:?}", other);
                     prop_assert_eq!(encode(&value), bytes);
                 }
+                // The other takes links whose bytes are not those of the CID that it reads from them.
+                Err(error) => prop_assert!(other.map_or(true, |v| encode(&v) != bytes), "{:?}", error),
             }
         }
 

@@ -42,7 +42,8 @@ use crate::ingest::directory::Network;
 use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
 use crate::push::{self, NetTransport, Push};
-use crate::store::{Store, StoreError, Writer};
+use crate::schema::migrations;
+use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
 use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
@@ -85,7 +86,9 @@ impl House {
         upkeep::make_way(config);
         let key = signing_key::load_or_make(&config.server.signing_key_file)?;
         let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
-        let store = Store::open(&config.store.path, config.store.memory_budget)?;
+        // The log says how it goes if that takes long.
+        let (path, memory) = (&config.store.path, config.store.memory_budget);
+        let store = migrations::open(path, memory, &mut |_| {})?;
         let (writer, writer_thread) = Writer::start(store.clone())?;
         writer.room().set_floor(store.headroom());
         let stop = CancellationToken::new();

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};
 use crate::net::Dialer;
-use crate::store::{Store, StoreError, Writer};
+use crate::schema::migrations;
+use crate::store::{Progress, Store, StoreError, Writer};
 use crate::threads::Clock;
 
 /// Between two looks at how it goes.
@@ -39,8 +40,9 @@ pub fn import(
     files: Vec<PathBuf>,
     partial: bool,
     mut told: impl FnMut(&PlcStatus),
+    migrating: &mut dyn FnMut(&Progress),
 ) -> Result<Result<PlcStatus, PlcFileError>, ServeError> {
-    let store = Store::open(&config.store.path, config.store.memory_budget)?;
+    let store = migrations::open(&config.store.path, config.store.memory_budget, migrating)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let entries = cache_entries(config.store.memory_budget);

@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::net::{Dialer, HttpClient};
-use crate::store::{Store, Writer};
+use crate::schema::migrations;
+use crate::store::{Progress, Writer};
 use crate::sync::{self, FileError, FileRepo};
 use crate::threads::Clock;
 
@@ -28,8 +29,9 @@ pub fn import(
     config: &Config,
     files: Vec<PathBuf>,
     told: impl FnMut(PathBuf, Result<FileRepo, FileError>) + Send,
+    migrating: &mut dyn FnMut(&Progress),
 ) -> Result<(), ServeError> {
-    let store = Store::open(&config.store.path, config.store.memory_budget)?;
+    let store = migrations::open(&config.store.path, config.store.memory_budget, migrating)?;
     let (writer, thread) = Writer::start_bulk(store.clone())?;
     // What has to be done elsewhere is in the store, for the next server.
     let (index, _requests): (Index, Requests) = Index::new(&store)?;
@@ -94,7 +96,7 @@ mod tests {
     use crate::private::Private;
     use crate::repo::dag_cbor::encode;
     use crate::repo::testing::{TestTree, car, commit};
-    use crate::store::Reader as _;
+    use crate::store::{Reader as _, Store};
     use crate::syntax::{Cid, Did, Tid, cid};
 
     const LIST: &str = "app.bsky.graph.list";
@@ -181,7 +183,7 @@ mod tests {
                 assert_eq!(result.unwrap().records, 3, "{path:?}");
             };
             let imported = config.clone();
-            let work = move || import(&imported, files.to_vec(), told);
+            let work = move || import(&imported, files.to_vec(), told, &mut |_| {});
             tokio::task::spawn_blocking(work).await.unwrap().unwrap();
             let store = Store::open(&config.store.path, config.store.memory_budget).unwrap();
             let s = store.snapshot();

@@ -105,6 +105,26 @@ impl<'a> ByteReader<'a> {
     }
 }
 
+impl PostId {
+    /// Reads 12 bytes.
+    #[must_use]
+    pub fn from_bytes(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let id = r.post()?;
+        r.is_empty().then_some(id)
+    }
+}
+
+impl RecordId {
+    /// Reads 16 bytes.
+    #[must_use]
+    pub fn from_bytes(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let id = r.record()?;
+        r.is_empty().then_some(id)
+    }
+}
+
 /// Appends an unsigned LEB128 number.
 pub fn push_varint(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {

@@ -1,6 +1,8 @@
 //! The fixed numbers of collections that the index knows by name. Append only: the numbers are on disk.
 
-use crate::schema::CollId;
+/// An interned collection NSID; numbers below [`FIRST_DYNAMIC`] are fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollId(pub u32);
 
 macro_rules! collections {
     ($($name:ident = $num:literal, $nsid:literal;)*) => {

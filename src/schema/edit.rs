@@ -2,7 +2,7 @@
 
 use ipld_core::ipld::Ipld;
 
-use crate::schema::rows::{AggRow, Counter};
+use crate::schema::rows::{AggRow, Counter, LabelRow, NotifRow};
 use crate::schema::{ActorId, CollId, RecordId, Rkey, Target, names, packed};
 use crate::store::{Ks, StoreError, Tx, Update};
 
@@ -18,6 +18,10 @@ pub trait Edit {
     fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError>;
     /// Packs a record.
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError>;
+    /// Writes the labels on a target.
+    fn put_labels(&mut self, target: Target, labels: &[LabelRow]);
+    /// Whether the notification was there before the batch.
+    fn had_notification(&self, to: ActorId, row: &NotifRow) -> Result<bool, StoreError>;
     /// Changes the counters of a target.
     fn update_agg(
         &mut self,
@@ -65,13 +69,23 @@ impl Edit for Tx<'_> {
         packed::pack(value, &mut Interner(self))
     }
 
+    fn had_notification(&self, to: ActorId, row: &NotifRow) -> Result<bool, StoreError> {
+        self.had(Ks::Notif, &row.key(to))
+    }
+
+    fn put_labels(&mut self, target: Target, labels: &[LabelRow]) {
+        self.put(Ks::Label, &target.key(), &LabelRow::encode_all(labels));
+    }
+
     fn update_agg(
         &mut self,
         target: Target,
         f: impl FnOnce(&mut AggRow),
     ) -> Result<AggRow, StoreError> {
-        self.update(Ks::Agg, &target.key(), |old| {
-            let old = old.map(|row| AggRow::decode(row).ok_or(StoreError::corrupt(Ks::Agg)));
+        let key = target.key();
+        self.update(Ks::Agg, &key, |old| {
+            let corrupt = || StoreError::corrupt(Ks::Agg, &key);
+            let old = old.map(|row| AggRow::decode(row).ok_or_else(corrupt));
             let old = old.transpose()?.unwrap_or_default();
             let mut row = old;
             f(&mut row);

@@ -11,8 +11,7 @@
 //!   record keys set above a TID: the string table counts up from zero and never comes near the TIDs of our time. Only
 //!   [`RecordId::indexed`] makes such a key, only [`RecordId::from_index`] takes it apart.
 
-use crate::schema::bytes::ByteReader;
-use crate::schema::{Key, collections};
+use super::collections::{self, CollId};
 use crate::store::KeyBuf;
 
 /// An interned DID.
@@ -24,10 +23,6 @@ impl From<ActorId> for u32 {
         id.0
     }
 }
-
-/// An interned collection NSID; numbers below [`super::collections::FIRST_DYNAMIC`] are fixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CollId(pub u32);
 
 /// A record key: a TID as its 63-bit number, or an entry of the string table with the top bit set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,14 +103,6 @@ impl PostId {
         r.copy_from_slice(&self.rkey.0.to_be_bytes());
         out
     }
-
-    /// Reads 12 bytes.
-    #[must_use]
-    pub fn from_bytes(b: &[u8]) -> Option<Self> {
-        let mut r = ByteReader::new(b);
-        let id = r.post()?;
-        r.is_empty().then_some(id)
-    }
 }
 
 /// Any record.
@@ -168,14 +155,6 @@ impl RecordId {
         r.copy_from_slice(&self.rkey.0.to_be_bytes());
         k
     }
-
-    /// Reads 16 bytes.
-    #[must_use]
-    pub fn from_bytes(b: &[u8]) -> Option<Self> {
-        let mut r = ByteReader::new(b);
-        let id = r.record()?;
-        r.is_empty().then_some(id)
-    }
 }
 
 /// What an edge, a counter or a label points at.
@@ -220,12 +199,6 @@ impl Target {
             Self::Post(p) => Some(p.record()),
             Self::Record(r) => Some(r),
         }
-    }
-
-    /// What the keys of an account's posts and of its other records begin with.
-    #[must_use]
-    pub fn prefixes_in(actor: ActorId) -> [Key; 2] {
-        [2, 3].map(|kind| Key::tag(kind).actor(actor))
     }
 
     /// Appends the tagged byte form: 5, 13 or 17 bytes.

@@ -94,6 +94,14 @@ impl AsRef<[u8]> for Key {
     }
 }
 
+impl Target {
+    /// What the keys of an account's posts and of its other records begin with.
+    #[must_use]
+    pub fn prefixes_in(actor: ActorId) -> [Key; 2] {
+        [2, 3].map(|kind| Key::tag(kind).actor(actor))
+    }
+}
+
 pub(super) const MILLIS_48: u64 = (1 << 48) - 1;
 
 /// Six bytes in which a newer time is smaller; times outside of 0..2^48 ms are clamped.

@@ -55,6 +55,30 @@ pub(crate) fn counterpart(key: &[u8], value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)
     fits.then(|| (other, name.to_vec()))
 }
 
+/// The number in the row under `key`, if there is one.
+fn number<R: Reader + ?Sized, const N: usize>(
+    r: &R,
+    key: &Key,
+) -> Result<Option<[u8; N]>, StoreError> {
+    let Some(value) = r.get(Ks::Names, key)? else { return Ok(None) };
+    let number = value.as_ref().try_into();
+    number.map(Some).map_err(|_| StoreError::corrupt(Ks::Names, key))
+}
+
+/// What `read` makes of the row under `key`, which has to be there since something names it by its number.
+fn name<R: Reader + ?Sized, T>(
+    r: &R,
+    key: &Key,
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, StoreError> {
+    let value = r.get(Ks::Names, key)?;
+    value.and_then(|value| read(&value)).ok_or_else(|| StoreError::corrupt(Ks::Names, key))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
 /// Looks a DID's number up.
 pub(super) fn actor_id<R: Reader + ?Sized>(
     r: &R,
@@ -64,12 +88,8 @@ pub(super) fn actor_id<R: Reader + ?Sized>(
     if let Some(id) = cache.number(did) {
         return Ok(Some(ActorId(id)));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'd').bytes(&did_bytes(did)))? else {
-        return Ok(None);
-    };
-    let id = ActorId(u32::from_be_bytes(
-        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
-    ));
+    let Some(v) = number(r, &Key::tag(b'd').bytes(&did_bytes(did)))? else { return Ok(None) };
+    let id = ActorId(u32::from_be_bytes(v));
     cache.remember(&Arc::from(did), id.0);
     Ok(Some(id))
 }
@@ -80,8 +100,7 @@ pub(super) fn did<R: Reader + ?Sized>(r: &R, id: ActorId) -> Result<Arc<str>, St
     if let Some(d) = cache.name(id.0) {
         return Ok(d);
     }
-    let v = r.get(Ks::Names, &Key::tag(b'D').actor(id))?.ok_or(StoreError::corrupt(Ks::Names))?;
-    let did = did_text(&v).ok_or(StoreError::corrupt(Ks::Names))?;
+    let did = name(r, &Key::tag(b'D').actor(id), did_text)?;
     cache.remember(&did, id.0);
     Ok(did)
 }
@@ -91,12 +110,8 @@ pub(super) fn rkey<R: Reader + ?Sized>(r: &R, text: &str) -> Result<Option<Rkey>
     if let Some(k) = fixed_rkey(text) {
         return Ok(Some(k));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()))? else {
-        return Ok(None);
-    };
-    Ok(Some(Rkey(u64::from_be_bytes(
-        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
-    ))))
+    let number = number(r, &Key::tag(b'k').bytes(text.as_bytes()))?;
+    Ok(number.map(|v| Rkey(u64::from_be_bytes(v))))
 }
 
 fn fixed_rkey(text: &str) -> Option<Rkey> {
@@ -108,16 +123,15 @@ fn fixed_rkey(text: &str) -> Option<Rkey> {
 
 /// The text of a record key.
 pub(super) fn rkey_text<R: Reader + ?Sized>(r: &R, k: Rkey) -> Result<String, StoreError> {
+    let key = || Key::tag(b'K').rkey(k);
     if k.is_tid() {
-        return crate::syntax::Tid::from_u64(k.0)
-            .map(|t| t.to_string())
-            .ok_or(StoreError::corrupt(Ks::Names));
+        let tid = crate::syntax::Tid::from_u64(k.0);
+        return tid.map(|t| t.to_string()).ok_or_else(|| StoreError::corrupt(Ks::Names, &key()));
     }
     if k == Rkey::SELF {
         return Ok("self".to_owned());
     }
-    let v = r.get(Ks::Names, &Key::tag(b'K').rkey(k))?.ok_or(StoreError::corrupt(Ks::Names))?;
-    String::from_utf8(v.to_vec()).map_err(|_| StoreError::corrupt(Ks::Names))
+    name(r, &key(), |v| text(v).map(str::to_owned))
 }
 
 /// Looks a collection up.
@@ -125,12 +139,8 @@ pub(super) fn coll_id<R: Reader + ?Sized>(r: &R, nsid: &str) -> Result<Option<Co
     if let Some(c) = collections::fixed(nsid) {
         return Ok(Some(c));
     }
-    let Some(v) = r.get(Ks::Names, &Key::tag(b'c').bytes(nsid.as_bytes()))? else {
-        return Ok(None);
-    };
-    Ok(Some(CollId(u32::from_be_bytes(
-        v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Names))?,
-    ))))
+    let number = number(r, &Key::tag(b'c').bytes(nsid.as_bytes()))?;
+    Ok(number.map(|v| CollId(u32::from_be_bytes(v))))
 }
 
 /// The NSID of a collection.
@@ -138,8 +148,7 @@ pub(super) fn coll_text<R: Reader + ?Sized>(r: &R, c: CollId) -> Result<Arc<str>
     if let Some(n) = collections::fixed_name(c) {
         return Ok(n.into());
     }
-    let v = r.get(Ks::Names, &Key::tag(b'C').u32(c.0))?.ok_or(StoreError::corrupt(Ks::Names))?;
-    std::str::from_utf8(&v).map(Arc::from).map_err(|_| StoreError::corrupt(Ks::Names))
+    name(r, &Key::tag(b'C').u32(c.0), |v| text(v).map(Arc::from))
 }
 
 /// A sequence of the name table, in `meta`.
@@ -158,17 +167,13 @@ fn next(tx: &mut Tx<'_>, seq: Seq) -> Result<u64, StoreError> {
     };
     let n = match tx.get(Ks::Meta, tag)? {
         Some(v) => {
-            u64::from_be_bytes(v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta))?)
+            let number = v.as_ref().try_into().map_err(|_| StoreError::corrupt(Ks::Meta, tag))?;
+            u64::from_be_bytes(number)
         }
         None => first,
     };
     tx.put_kept(Ks::Meta, tag, &(n + 1).to_be_bytes());
     Ok(n)
-}
-
-/// Whether a row of `meta` that is a sequence of this module is whole; `None` if it is another.
-pub(crate) fn meta_decodes(key: &[u8], value: &[u8]) -> Option<bool> {
-    key.starts_with(b"n").then_some(value.len() == 8)
 }
 
 /// The number of a DID, a new one if it has none.

@@ -237,10 +237,12 @@ fn pack_uri(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<bool,
 pub(super) fn unpack(bytes: &[u8], names: &impl Resolve) -> Result<Ipld, StoreError> {
     let mut r = ByteReader::new(bytes);
     let v = unpack_value(&mut r, names, 0)?;
-    if r.is_empty() { Ok(v) } else { Err(BAD) }
+    if r.is_empty() { Ok(v) } else { Err(bad()) }
 }
 
-const BAD: StoreError = StoreError::Corrupt("packed record");
+fn bad() -> StoreError {
+    StoreError::undecodable("packed record")
+}
 
 fn unpack_value(
     r: &mut ByteReader<'_>,
@@ -248,23 +250,23 @@ fn unpack_value(
     depth: u32,
 ) -> Result<Ipld, StoreError> {
     if depth > 200 {
-        return Err(BAD);
+        return Err(bad());
     }
-    let t = r.u8().ok_or(BAD)?;
+    let t = r.u8().ok_or_else(bad)?;
     Ok(match t {
         tag::NULL => Ipld::Null,
         tag::TRUE => Ipld::Bool(true),
         tag::FALSE => Ipld::Bool(false),
-        tag::UINT => Ipld::Integer(r.varint().ok_or(BAD)?.into()),
-        tag::NINT => Ipld::Integer(-1 - i128::from(r.varint().ok_or(BAD)?)),
-        tag::BIG_INT => Ipld::Integer(i128::from_be_bytes(r.array().ok_or(BAD)?)),
-        tag::FLOAT => Ipld::Float(f64::from_be_bytes(r.array().ok_or(BAD)?)),
-        tag::BYTES => Ipld::Bytes(r.blob().ok_or(BAD)?.to_vec()),
+        tag::UINT => Ipld::Integer(r.varint().ok_or_else(bad)?.into()),
+        tag::NINT => Ipld::Integer(-1 - i128::from(r.varint().ok_or_else(bad)?)),
+        tag::BIG_INT => Ipld::Integer(i128::from_be_bytes(r.array().ok_or_else(bad)?)),
+        tag::FLOAT => Ipld::Float(f64::from_be_bytes(r.array().ok_or_else(bad)?)),
+        tag::BYTES => Ipld::Bytes(r.blob().ok_or_else(bad)?.to_vec()),
         tag::LINK_CBOR => Ipld::Link(digest(r, CBOR)?),
         tag::LINK_RAW => Ipld::Link(digest(r, RAW)?),
-        tag::LINK => Ipld::Link(Cid::try_from(r.blob().ok_or(BAD)?).map_err(|_| BAD)?),
+        tag::LINK => Ipld::Link(Cid::try_from(r.blob().ok_or_else(bad)?).map_err(|_| bad())?),
         tag::LIST => {
-            let n = r.varint().ok_or(BAD)?;
+            let n = r.varint().ok_or_else(bad)?;
             let mut l = Vec::with_capacity(usize::try_from(n.min(64)).unwrap_or(0));
             for _ in 0..n {
                 l.push(unpack_value(r, names, depth + 1)?);
@@ -273,8 +275,8 @@ fn unpack_value(
         }
         tag::MAP => {
             let mut m = BTreeMap::new();
-            for _ in 0..r.varint().ok_or(BAD)? {
-                let k = r.u8().ok_or(BAD)?;
+            for _ in 0..r.varint().ok_or_else(bad)? {
+                let k = r.u8().ok_or_else(bad)?;
                 let k = unpack_str(k, r, names)?;
                 m.insert(k, unpack_value(r, names, depth + 1)?);
             }
@@ -285,38 +287,41 @@ fn unpack_value(
 }
 
 fn digest(r: &mut ByteReader<'_>, codec: u64) -> Result<Cid, StoreError> {
-    Ok(crate::syntax::cid::for_digest(codec, &r.array().ok_or(BAD)?))
+    Ok(crate::syntax::cid::for_digest(codec, &r.array().ok_or_else(bad)?))
 }
 
 fn unpack_str(t: u8, r: &mut ByteReader<'_>, names: &impl Resolve) -> Result<String, StoreError> {
     Ok(match t {
-        tag::STR => r.str().ok_or(BAD)?.to_owned(),
+        tag::STR => r.str().ok_or_else(bad)?.to_owned(),
         tag::SHORT..tag::SHORT_END => {
-            let b = r.take(usize::from(t - tag::SHORT)).ok_or(BAD)?;
-            std::str::from_utf8(b).map_err(|_| BAD)?.to_owned()
+            let b = r.take(usize::from(t - tag::SHORT)).ok_or_else(bad)?;
+            std::str::from_utf8(b).map_err(|_| bad())?.to_owned()
         }
-        tag::WORD.. => (*WORDS.get(usize::from(t - tag::WORD)).ok_or(BAD)?).to_owned(),
-        tag::MILLIS => datetime::format_ms(r.zigzag().ok_or(BAD)?),
+        tag::WORD.. => (*WORDS.get(usize::from(t - tag::WORD)).ok_or_else(bad)?).to_owned(),
+        tag::MILLIS => datetime::format_ms(r.zigzag().ok_or_else(bad)?),
         tag::CID_CBOR => digest(r, CBOR)?.to_string(),
         tag::CID_RAW => digest(r, RAW)?.to_string(),
         tag::DID => names.did(actor(r)?)?.as_ref().to_owned(),
         tag::URI_TID | tag::URI_KEY => {
             let did = names.did(actor(r)?)?;
-            let coll = u32::try_from(r.varint().ok_or(BAD)?).map_err(|_| BAD)?;
-            let nsid = collections::fixed_name(super::ids::CollId(coll)).ok_or(BAD)?;
+            let coll = u32::try_from(r.varint().ok_or_else(bad)?).map_err(|_| bad())?;
+            let nsid = collections::fixed_name(collections::CollId(coll)).ok_or_else(bad)?;
             if t == tag::URI_TID {
-                format!("at://{did}/{nsid}/{}", Tid::from_u64(r.u64().ok_or(BAD)?).ok_or(BAD)?)
+                format!(
+                    "at://{did}/{nsid}/{}",
+                    Tid::from_u64(r.u64().ok_or_else(bad)?).ok_or_else(bad)?
+                )
             } else {
-                format!("at://{did}/{nsid}/{}", r.str().ok_or(BAD)?)
+                format!("at://{did}/{nsid}/{}", r.str().ok_or_else(bad)?)
             }
         }
-        _ => return Err(BAD),
+        _ => return Err(bad()),
     })
 }
 
 fn actor(r: &mut ByteReader<'_>) -> Result<ActorId, StoreError> {
-    let v = r.varint().ok_or(BAD)?;
-    u32::try_from(v).map(ActorId).map_err(|_| BAD)
+    let v = r.varint().ok_or_else(bad)?;
+    u32::try_from(v).map(ActorId).map_err(|_| bad())
 }
 
 #[cfg(test)]
@@ -339,7 +344,7 @@ mod tests {
 
     impl Resolve for Table {
         fn did(&self, id: ActorId) -> Result<Arc<str>, StoreError> {
-            self.0.get(id.0 as usize).cloned().ok_or(BAD)
+            self.0.get(id.0 as usize).cloned().ok_or_else(bad)
         }
     }
 

@@ -294,8 +294,9 @@ pub fn get<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<PlcState>, Sto
     let pds = match row.host {
         Some(id) => {
             let url = |b: &[u8]| std::str::from_utf8(b).ok().map(str::to_owned);
-            let url = r.row(Ks::Plc, &Key::tag(b'H').u32(id), url)?;
-            Some(url.ok_or(StoreError::corrupt(Ks::Plc))?)
+            let key = Key::tag(b'H').u32(id);
+            let url = r.row(Ks::Plc, &key, url)?;
+            Some(url.ok_or_else(|| StoreError::corrupt(Ks::Plc, &key))?)
         }
         None => None,
     };

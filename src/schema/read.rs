@@ -6,8 +6,8 @@ use ipld_core::ipld::Ipld;
 
 use super::bytes::ByteReader;
 use crate::schema::rows::{
-    self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, PostRow, RecordRow,
-    RepoRow,
+    self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, NotifRow, PostRow,
+    RecordRow, RepoRow,
 };
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target, names, packed};
 use crate::store::{Ks, Reader, Slice, Snapshot, StoreError, prefix_end};
@@ -132,6 +132,24 @@ pub trait Rows: Reader {
     fn agg(&self, target: Target) -> Result<AggRow, StoreError> {
         Ok(self.row(Ks::Agg, &target.key(), AggRow::decode)?.unwrap_or_default())
     }
+    /// The notification under a key of `notif`.
+    fn notification(&self, key: &[u8]) -> Result<Option<NotifRow>, StoreError> {
+        self.row(Ks::Notif, key, |value| NotifRow::decode(key, value).map(|(_, row)| row))
+    }
+    /// Visits the accounts from `from` on, in the order of their numbers; `false` ends it. One whose row does not decode is
+    /// counted and passed over.
+    fn each_actor(
+        &self,
+        from: ActorId,
+        f: &mut dyn FnMut(ActorId, &ActorRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let end = prefix_end(&rows::actor_key(from)[..1]);
+        self.scan(Ks::Actor, &rows::actor_key(from), end.as_deref(), false, &mut |key, value| {
+            let actor = key.get(1..).and_then(|key| ByteReader::new(key).actor());
+            whole(Ks::Actor, key, actor.zip(ActorRow::decode(value)))
+                .is_none_or(|(actor, row)| f(actor, &row))
+        })
+    }
     /// The labels on a target, negations included.
     fn labels(&self, target: Target) -> Result<Vec<LabelRow>, StoreError> {
         Ok(self.row(Ks::Label, &target.key(), LabelRow::decode_all)?.unwrap_or_default())
@@ -146,6 +164,14 @@ impl<R: Reader> packed::Resolve for Names<'_, R> {
     fn did(&self, id: ActorId) -> Result<Arc<str>, StoreError> {
         self.0.did(id)
     }
+}
+
+/// A row of many, if it decodes; else it is counted and named, and the others are read on.
+pub fn whole<T>(ks: Ks, key: &[u8], row: Option<T>) -> Option<T> {
+    if row.is_none() {
+        StoreError::pass_over(ks, key);
+    }
+    row
 }
 
 /// The replies to a post, the newest first; `None` if they are many hundreds, to be read with [`each_reply`].

@@ -11,7 +11,7 @@ mod labels;
 mod notifications;
 mod records;
 
-use crate::schema::bytes::{ByteReader, push_blob, push_zigzag};
+use crate::schema::bytes::{ByteReader, push_blob, push_varint, push_zigzag};
 use crate::schema::{ActorId, CollId, Key, PostId, Rkey, Target, collections};
 pub use counters::{AggRow, COUNTERS, Counter};
 pub use edges::{EdgeRow, FanRow, SubjectCid};
@@ -178,13 +178,22 @@ pub struct ActorRow {
 
 /// Kinds of records that views look for beside every account. Most accounts have few of them: what is not told of here
 /// need not be looked for, which is half the reads of an account that nobody saw lately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kinds(u8);
+///
+/// A bit says that there are none, so a kind that is told of from some version on may be there in all older rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Default for Kinds {
+    /// None of them.
+    fn default() -> Self {
+        Self((1 << Self::TOLD.len()) - 1)
+    }
+}
 
 impl Kinds {
     /// All of them: nobody told from the beginning on.
-    pub const ANY: Self = Self(u8::MAX);
-    /// By bit; the numbers are on disk.
+    pub const ANY: Self = Self(0);
+    /// By bit, at most 32; the numbers are on disk.
     const TOLD: [CollId; 8] = [
         collections::PROFILE,
         collections::STATUS,
@@ -196,7 +205,7 @@ impl Kinds {
         collections::LISTBLOCK,
     ];
 
-    fn bit(coll: CollId) -> Option<u8> {
+    fn bit(coll: CollId) -> Option<u32> {
         Self::TOLD.iter().position(|told| *told == coll).map(|at| 1 << at)
     }
     /// Whether a collection is told of at all.
@@ -207,12 +216,12 @@ impl Kinds {
     /// Whether there may be records of a collection; always, if it is not told of.
     #[must_use]
     pub fn may_have(self, coll: CollId) -> bool {
-        Self::bit(coll).is_none_or(|bit| self.0 & bit != 0)
+        Self::bit(coll).is_none_or(|bit| self.0 & bit == 0)
     }
     /// The same with a collection that there will be records of.
     #[must_use]
     pub fn with(self, coll: CollId) -> Self {
-        Self(self.0 | Self::bit(coll).unwrap_or(0))
+        Self(self.0 & !Self::bit(coll).unwrap_or(0))
     }
 }
 
@@ -232,7 +241,7 @@ impl ActorRow {
         push_zigzag(&mut out, self.indexed);
         push_zigzag(&mut out, self.handle_checked);
         push_blob(&mut out, self.handle.as_deref().unwrap_or_default().as_bytes());
-        out.push(self.kinds.0);
+        push_varint(&mut out, u64::from(self.kinds.0));
         out
     }
     /// Reads the bytes.
@@ -246,8 +255,7 @@ impl ActorRow {
             indexed: r.zigzag()?,
             handle_checked: r.zigzag()?,
             handle: Some(r.str()?).filter(|s| !s.is_empty()).map(str::to_owned),
-            // Early versions ended before.
-            kinds: r.u8().map_or(Kinds::ANY, Kinds),
+            kinds: Kinds(u32::try_from(r.varint()?).ok()?),
         })
     }
 }
@@ -413,8 +421,10 @@ mod tests {
         assert!(a.kinds.may_have(collections::LIST), "not told of");
         let bytes = a.encode();
         assert_eq!(ActorRow::decode(&bytes), Some(a.clone()));
-        let early = &bytes[..bytes.len() - 1];
-        assert_eq!(ActorRow::decode(early), Some(ActorRow { kinds: Kinds::ANY, ..a }));
+        assert_eq!(ActorRow::decode(&bytes[..bytes.len() - 1]), None);
+        let any = ActorRow { kinds: Kinds::ANY, ..a };
+        assert!(any.kinds.may_have(collections::STATUS));
+        assert_eq!(ActorRow::decode(&any.encode()), Some(any));
         for (resync, whole) in [(None, None), (Some(8), None), (None, Some(5)), (Some(8), Some(5))]
         {
             let r = RepoRow { rev: 7, data: [1; 32], resync, whole };
@@ -424,7 +434,9 @@ mod tests {
         g.add(Counter::Quotes, 300);
         g.add(Counter::Followers, 2);
         g.add(Counter::Likes, -1);
-        g.ordered = 6;
+        g.set_ordered(EdgeKind::Like);
+        g.set_ordered(EdgeKind::Verification);
+        assert!(!g.is_ordered(EdgeKind::Follow));
         assert_eq!(AggRow::decode(&g.encode()), Some(g));
         assert_eq!((g.get(Counter::Quotes), g.get(Counter::Likes)), (300, 0));
         let n = NotifRow {

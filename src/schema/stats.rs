@@ -9,92 +9,13 @@
 //! nobody, and what compaction has not dropped yet is shared out with the rest: the figures are those of a store at
 //! rest only after [`Store::compact`].
 
+use crate::schema::Target;
 use crate::schema::bytes::ByteReader;
-use crate::schema::rows::{AggRow, Counter, EdgeKind, Order};
-use crate::schema::{CollId, RecordId, Target, collections as c};
+use crate::schema::rows::{AggRow, Counter};
+use crate::schema::tables::{Registry, Table};
 use crate::store::{Ks, Reader, Store, StoreError};
 
-/// What rows are there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Kind {
-    /// Likes.
-    Like = 0,
-    /// Reposts.
-    Repost = 1,
-    /// Follows.
-    Follow = 2,
-    /// Blocks.
-    Block = 3,
-    /// Posts: body, feed entry, place in threads, quotes and mentions.
-    Post = 4,
-    /// All other records, lists and their items among them.
-    Record = 5,
-    /// Labels.
-    Label = 6,
-    /// Notifications of members.
-    Notification = 7,
-    /// DIDs and their numbers, handles, repo state.
-    Account = 8,
-    /// Cursors, private rows, jobs.
-    Other = 9,
-    /// What the PLC directory's export says of DIDs.
-    Directory = 10,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::Like,
-        Self::Repost,
-        Self::Follow,
-        Self::Block,
-        Self::Post,
-        Self::Record,
-        Self::Label,
-        Self::Notification,
-        Self::Account,
-        Self::Other,
-        Self::Directory,
-    ];
-
-    /// Its name in output.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Like => "like",
-            Self::Repost => "repost",
-            Self::Follow => "follow",
-            Self::Block => "block",
-            Self::Post => "post",
-            Self::Record => "record",
-            Self::Label => "label",
-            Self::Notification => "notification",
-            Self::Account => "account",
-            Self::Other => "other",
-            Self::Directory => "directory",
-        }
-    }
-
-    fn of_collection(coll: CollId) -> Self {
-        match coll {
-            c::LIKE => Self::Like,
-            c::REPOST => Self::Repost,
-            c::FOLLOW => Self::Follow,
-            c::BLOCK => Self::Block,
-            c::POST => Self::Post,
-            _ => Self::Record,
-        }
-    }
-
-    fn of_edge(tag: Option<&u8>) -> Self {
-        let tag = tag.copied().unwrap_or_default();
-        [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block]
-            .into_iter()
-            .find(|k| *k as u8 == tag)
-            .map_or(Self::Record, |k| Self::of_collection(k.collection()))
-    }
-}
+pub use super::tables::Kind;
 
 /// One keyspace.
 #[derive(Debug, Clone, Copy)]
@@ -150,8 +71,12 @@ impl Stats {
 
 const KINDS: usize = Kind::ALL.len();
 
-/// Counts and weighs every row. `progress` hears now and then how many rows of a keyspace were read.
-pub fn stats(store: &Store, progress: &mut dyn FnMut(Ks, u64)) -> Result<Stats, StoreError> {
+/// Counts and weighs every row by its table. `progress` hears now and then how many rows of a keyspace were read.
+pub fn stats(
+    store: &Store,
+    tables: &Registry,
+    progress: &mut dyn FnMut(Ks, u64),
+) -> Result<Stats, StoreError> {
     let (disk, journals) = store.files()?;
     let snapshot = store.snapshot();
     let mut spaces = Vec::new();
@@ -168,7 +93,7 @@ pub fn stats(store: &Store, progress: &mut dyn FnMut(Ks, u64)) -> Result<Stats, 
             rows += 1;
             let len = (k.len() + v.len()) as u64;
             logical += len;
-            weigh(ks, k, v, len, &mut weights, &mut counts);
+            weigh(tables.of(ks, k), k, v, &mut weights, &mut counts);
             true
         })?;
         progress(ks, rows);
@@ -189,58 +114,31 @@ pub fn stats(store: &Store, progress: &mut dyn FnMut(Ks, u64)) -> Result<Stats, 
 
 /// Adds a row to the weights of its kinds, and counts it if it is the one row that each of a kind has.
 fn weigh(
-    ks: Ks,
+    table: Option<&Table>,
     k: &[u8],
     v: &[u8],
-    len: u64,
     weights: &mut [u64; KINDS],
     counts: &mut [u64; KINDS],
 ) {
-    if ks == Ks::Agg {
+    let len = (k.len() + v.len()) as u64;
+    if table.is_some_and(|table| table.ks == Ks::Agg) {
         return weigh_counters(k, v, len, weights);
     }
-    let kind = kind(ks, k);
+    let kind = table.map_or(Kind::Other, |table| table.kind(k));
     if let Some(w) = weights.get_mut(kind as usize) {
         *w += len;
     }
-    let counted = match ks {
-        Ks::Fwd | Ks::Post | Ks::Notif => true,
+    let count = match table {
         // A kept edge is counted in `edge_fwd`.
-        Ks::Record => kind == Kind::Record,
-        Ks::Names => k.first() == Some(&b'D'),
-        Ks::Plc => matches!(k.first(), Some(0 | 1)),
-        _ => false,
+        Some(Table { ks: Ks::Record, .. }) => u64::from(kind == Kind::Record),
+        // A row for each subject.
+        Some(Table { ks: Ks::Label, .. }) => {
+            super::rows::LabelRow::decode_all(v).map_or(0, |labels| labels.len() as u64)
+        }
+        table => u64::from(table.is_some_and(|table| table.counted)),
     };
     if let Some(n) = counts.get_mut(kind as usize) {
-        if counted {
-            *n += 1;
-        } else if ks == Ks::Label {
-            *n += super::rows::LabelRow::decode_all(v).map_or(0, |l| l.len() as u64);
-        }
-    }
-}
-
-fn kind(ks: Ks, k: &[u8]) -> Kind {
-    match ks {
-        Ks::Meta | Ks::Private | Ks::Jobs => Kind::Other,
-        Ks::Names | Ks::Actor => Kind::Account,
-        Ks::Plc => Kind::Directory,
-        Ks::Post => Kind::Post,
-        Ks::Fwd | Ks::Rev => Kind::of_edge(k.first()),
-        Ks::Order => match k.first() {
-            Some(t) if *t == Order::Items as u8 => Kind::Record,
-            Some(t) if *t >= Order::Replies as u8 => Kind::Post,
-            t => Kind::of_edge(t),
-        },
-        // Account, six bytes of time, then whether it is a repost.
-        Ks::Feed if k.get(10) == Some(&1) => Kind::Repost,
-        Ks::Feed => Kind::Post,
-        // Likes by far, and a repost finds the row that a like made.
-        Ks::Cid => Kind::Like,
-        Ks::Record => RecordId::from_bytes(k).map_or(Kind::Record, |r| Kind::of_collection(r.coll)),
-        Ks::Label => Kind::Label,
-        Ks::Notif => Kind::Notification,
-        Ks::Agg => Kind::Other,
+        *n += count;
     }
 }
 
@@ -285,7 +183,7 @@ mod tests {
         let mut compacted = Vec::new();
         w.store.compact(|ks| compacted.push(ks)).unwrap();
         assert_eq!(compacted, Ks::ALL);
-        let stats = stats(&w.store, &mut |_, _| {}).unwrap();
+        let stats = stats(&w.store, &crate::work::tables::registry(), &mut |_, _| {}).unwrap();
         let share = |kind| stats.shares.iter().find(|s| s.kind == kind).unwrap();
         let counts = [Kind::Post, Kind::Like, Kind::Follow, Kind::Account].map(|k| share(k).count);
         assert_eq!(counts, [300, 200, 2, 3]);

@@ -51,7 +51,20 @@ impl Store {
     /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
     /// cache (a quarter), the row cache (an eighth), memtables (an eighth as the engine counts them, twice that in truth)
     /// and the name cache; the rest is for what comes in and for what is kept of accounts.
+    ///
+    /// A store of another format is refused; `schema::migrations::open` brings older ones to this one.
     pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
+        Self::open_with(path, memory_budget, &[], &mut |_| {})
+    }
+
+    /// The same, for stores that these steps bring to this format too.
+    pub(crate) fn open_with(
+        path: &Path,
+        memory_budget: u64,
+        steps: &[migrate::Step],
+        told: &mut dyn FnMut(&migrate::Progress),
+    ) -> Result<Self, StoreError> {
+        migrate::refuse_newer(path)?;
         std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
         let budget = memory_budget.max(64 << 20);
         let db = fjall::Database::builder(path.join("db"))
@@ -64,6 +77,7 @@ impl Store {
                 fjall::Error::Locked => StoreError::Locked(path.to_owned()),
                 e => e.into(),
             })?;
+        migrate::refuse(&db, path, steps)?;
         // 52 units over all keyspaces, each with one memtable filling and one being flushed.
         let unit = (budget / 6 / 104).max(256 << 10);
         let keyspaces = Ks::ALL
@@ -83,8 +97,9 @@ impl Store {
             db,
         };
         let store = Self(Arc::new(inner));
-        migrate::check(&store)?;
+        // What it puts in is in the format that the store had when it was written.
         bulk::recover(path, |ks| store.keyspace(ks))?;
+        migrate::run(&store, steps, told)?;
         Ok(store)
     }
 
@@ -177,7 +192,7 @@ impl Store {
     }
 
     pub(super) fn keyspace(&self, ks: Ks) -> Result<&fjall::Keyspace, StoreError> {
-        self.0.keyspaces.get(ks as usize).ok_or(StoreError::corrupt(ks))
+        self.0.keyspaces.get(ks as usize).ok_or_else(|| StoreError::undecodable(ks.name()))
     }
 
     pub(super) fn max_bulk(&self) -> usize {

@@ -25,10 +25,10 @@ mod writer;
 
 pub use cache::{ActorCache, RowViews};
 pub use db::{Slice, Store};
-pub use error::StoreError;
+pub use error::{CorruptRow, StoreError};
 pub use guard::{DiskSpace, Room, disk_space, free_space};
 pub use keyspace::Ks;
-pub use migrate::FORMAT;
+pub use migrate::{FORMAT, Migrated, Progress, Rewrite, Step};
 pub use read::{KeyBuf, Reader, Snapshot, Visit, prefix_end};
 pub use tx::{Tx, Update};
 pub use writer::{Answer, Writer, WriterStats};

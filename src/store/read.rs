@@ -50,18 +50,18 @@ pub trait Reader {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        decoded(ks, self.get(ks, key)?, decode)
+        decoded((ks, key), self.get(ks, key)?, decode)
     }
 }
 
 fn decoded<T>(
-    ks: Ks,
+    (ks, key): (Ks, &[u8]),
     value: Option<Slice>,
     decode: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<Option<T>, StoreError> {
     match value {
         None => Ok(None),
-        Some(v) => decode(&v).map(Some).ok_or(StoreError::corrupt(ks)),
+        Some(v) => decode(&v).map(Some).ok_or_else(|| StoreError::corrupt(ks, key)),
     }
 }
 
@@ -103,7 +103,7 @@ impl Snapshot {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        decoded(ks, self.read(ks, key, false)?, decode)
+        decoded((ks, key), self.read(ks, key, false)?, decode)
     }
 
     /// One value, to keep among the rows that are kept or not.

@@ -4,7 +4,9 @@
 //! so a counter that changes a thousand times in a batch is written once.
 //!
 //! # Invariants
-//! - [`Tx::rollback`] takes back everything since [`Tx::mark`] but interned names: a number once given stays.
+//! - [`Tx::rollback`] takes back everything since [`Tx::mark`], what was to happen after the commit included, but not
+//!   interned names: a number once given stays. The writer marks where a change begins, which a change may do again for
+//!   parts of itself: going back to the begin of the whole change takes all of them back.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -58,6 +60,14 @@ impl Overlay {
 /// What to put back: keyspace, key, and what the overlay had before.
 type Undo = (Ks, fjall::Slice, Option<Option<fjall::Slice>>);
 
+/// A point of a batch that can be gone back to: how long the lists of what to undo, and of what follows the commit, were.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    undo: usize,
+    after: usize,
+    taken_back: usize,
+}
+
 /// What becomes of a row.
 pub enum Update {
     /// It stays as it is.
@@ -73,8 +83,11 @@ pub struct Tx<'s> {
     store: &'s Store,
     overlays: Vec<Overlay>,
     undo: Vec<Undo>,
+    change: Mark,
+    part: Mark,
     bytes: usize,
     after: Vec<Box<dyn FnOnce() + Send>>,
+    taken_back: Vec<Box<dyn FnOnce() + Send>>,
     touched: Vec<u32>,
 }
 
@@ -84,8 +97,11 @@ impl<'s> Tx<'s> {
             store,
             overlays: Ks::ALL.iter().map(|_| Overlay::default()).collect(),
             undo: Vec::new(),
+            change: Mark::default(),
+            part: Mark::default(),
             bytes: 0,
             after: Vec::new(),
+            taken_back: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -128,25 +144,60 @@ impl<'s> Tx<'s> {
         self.write(ks, key, Some(value), false);
     }
 
-    /// Starts an event: a rollback comes back to here.
-    pub fn mark(&mut self) {
+    /// Begins a change. Nobody goes back behind here any more.
+    pub(super) fn begin(&mut self) {
         self.undo.clear();
+        self.taken_back.clear();
+        self.change = self.here();
+        self.part = self.change;
+    }
+
+    /// Takes back everything that the change did.
+    pub(super) fn take_back(&mut self) {
+        self.undo_to(self.change);
+        self.part = self.change;
+    }
+
+    /// Begins a part of a change, such as one event of many: a rollback comes back to here.
+    pub fn mark(&mut self) {
+        self.part = self.here();
     }
 
     /// Takes back every write since the last mark.
     pub fn rollback(&mut self) {
-        for (ks, key, old) in std::mem::take(&mut self.undo).into_iter().rev() {
+        self.undo_to(self.part);
+    }
+
+    fn here(&self) -> Mark {
+        Mark { undo: self.undo.len(), after: self.after.len(), taken_back: self.taken_back.len() }
+    }
+
+    fn undo_to(&mut self, mark: Mark) {
+        while self.undo.len() > mark.undo
+            && let Some((ks, key, old)) = self.undo.pop()
+        {
             let Some(overlay) = self.overlays.get_mut(ks as usize) else { continue };
             match old {
                 Some(v) => drop(overlay.insert(key, v)),
                 None => overlay.remove(&key),
             }
         }
+        self.after.truncate(mark.after);
+        while self.taken_back.len() > mark.taken_back
+            && let Some(f) = self.taken_back.pop()
+        {
+            f();
+        }
     }
 
-    /// Runs `f` once the batch is in the store and every cache forgot what it changed.
+    /// Runs `f` once the batch is in the store and every cache forgot what it changed; never if the change is taken back.
     pub fn after_commit(&mut self, f: impl FnOnce() + Send + 'static) {
         self.after.push(Box::new(f));
+    }
+
+    /// Runs `f` if what the change did up to here is taken back: for what it changed beside the batch, in memory.
+    pub fn if_taken_back(&mut self, f: impl FnOnce() + Send + 'static) {
+        self.taken_back.push(Box::new(f));
     }
 
     /// Cached state of the account of this number is stale once the batch is in.

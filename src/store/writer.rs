@@ -8,14 +8,18 @@
 //! [`Writer::start_bulk`] is for filling a store that nobody reads: batches grow until they are worth tables of their
 //! own (see `bulk`), and are committed earlier only for who waits to read them.
 //!
-//! An error of the engine is not survivable: the thread stops, the queue closes and the process ends with it. So that
-//! a full disk does not become one, nothing is written without room ([`Room`]).
+//! The engine's death is not survivable ([`StoreError::is_fatal`]): the thread stops, the queue closes and the process
+//! ends with it. So that a full disk does not become one, nothing is written without room ([`Room`]). A change that
+//! fails for any other reason, or panics, is taken back whole, counted by its cause and named in the log; its caller is
+//! told, and the other changes of the batch go on.
 //!
 //! # Invariants
 //! - Changes are made in the order in which they were queued. Only those whose callers wait for an answer may be left
 //!   out, when there is no room, and then the caller is told.
 
+use std::any::{Any, type_name_of_val};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +27,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::store::{Room, Store, StoreError, Tx, free_space};
+use crate::telemetry::counters::Counters;
 use crate::threads::{Pulse, fault};
+
+/// Changes that were taken back, by cause.
+static TAKEN_BACK: Counters = Counters::new("store.changes_taken_back");
 
 const MAX_BYTES: usize = 8 << 20;
 const MAX_JOBS: usize = 4096;
@@ -168,8 +176,8 @@ impl Writer {
         self.queue.len()
     }
 
-    /// Queues a change, waiting for a place in the queue. An error that `job` returns stops the writer. While the disk is
-    /// full the change waits.
+    /// Queues a change, waiting for a place in the queue. If `job` fails, what it did is taken back, and only the log and the
+    /// counters say so. While the disk is full the change waits.
     pub async fn submit(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
@@ -187,7 +195,7 @@ impl Writer {
     }
 
     /// Changes something and answers when it is on disk and every read shows it. [`StoreError::NoRoom`] while the disk is
-    /// full.
+    /// full. If `job` fails, its error is the answer, and what it did is taken back.
     pub async fn durable<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -214,7 +222,7 @@ impl Writer {
         let (order, answer) = self.asked(|done| {
             Box::new(move |tx| {
                 drop(done.send(match tx {
-                    Some(tx) => Ok(job(tx)?),
+                    Some(tx) => attempt(tx, job)?,
                     None => Err(StoreError::NoRoom),
                 }));
                 Ok(None)
@@ -235,8 +243,17 @@ impl Writer {
                     drop(done.send(Err(StoreError::NoRoom)));
                     return Ok(None);
                 };
-                let value = job(tx)?;
-                Ok(Some(Ack { durable, tell: Box::new(move || drop(done.send(Ok(value)))) }))
+                match attempt(tx, job)? {
+                    Ok(value) => {
+                        let tell = Box::new(move || drop(done.send(Ok(value))));
+                        Ok(Some(Ack { durable, tell }))
+                    }
+                    // Nothing is left of it that would have to be committed first.
+                    Err(error) => {
+                        drop(done.send(Err(error)));
+                        Ok(None)
+                    }
+                }
             })
         })?;
         self.queue.send_async(order).await.map_err(|_| StoreError::Closed)?;
@@ -267,8 +284,38 @@ impl<T> Answer<T> {
 }
 
 fn unanswered(job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) -> Job {
-    let work: Work = Box::new(move |tx| tx.map_or(Ok(()), job).map(|()| None));
+    let work: Work = Box::new(move |tx| {
+        if let Some(tx) = tx {
+            // Whoever queued it has gone on; the log and the counters know.
+            let _ = attempt(tx, job)?;
+        }
+        Ok(None)
+    });
     Job { work, answered: false }
+}
+
+/// Makes a change, or none of it. The outer error is the engine's death.
+fn attempt<T, J: FnOnce(&mut Tx<'_>) -> Result<T, StoreError>>(
+    tx: &mut Tx<'_>,
+    job: J,
+) -> Result<Result<T, StoreError>, StoreError> {
+    let change = type_name_of_val(&job);
+    tx.begin();
+    let error = match catch_unwind(AssertUnwindSafe(|| job(tx))) {
+        Ok(Ok(value)) => return Ok(Ok(value)),
+        Ok(Err(error)) if error.is_fatal() => return Err(error),
+        Ok(Err(error)) => error,
+        Err(panic) => StoreError::Panicked(panic_text(panic.as_ref())),
+    };
+    tx.take_back();
+    TAKEN_BACK.inc(error.cause());
+    tracing::error!(change, %error, "a change was taken back");
+    Ok(Err(error))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// Whether a job may wait; who waits for its answer is told that there is no room.
@@ -373,7 +420,6 @@ impl Loop {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             self.pulse.beat();
-            tx.mark();
             acks.extend((job.work)(Some(&mut tx))?);
             count += 1;
             let age = begun.elapsed();
@@ -492,6 +538,75 @@ mod tests {
         let all = [held(b"xb"), held(b"xc"), held(b"xd"), held(b"xe")];
         assert_eq!(all, [false, false, true, true]);
         assert_eq!(writer.room().stops(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_is_taken_back_alone_and_its_caller_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let followed = Arc::new(AtomicU64::new(0));
+        // One batch: nothing is committed before the last of them is queued.
+        let (go, wait) = flume::bounded::<()>(1);
+        writer
+            .submit(move |tx| {
+                wait.recv().map_err(|_| StoreError::Closed)?;
+                tx.put(Ks::Meta, b"xa", b"1");
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let fails = {
+            let followed = Arc::clone(&followed);
+            move |tx: &mut Tx<'_>| {
+                tx.put(Ks::Meta, b"xa", b"2");
+                tx.mark();
+                // A part that stays, behind one that a part of its own took back.
+                tx.put(Ks::Meta, b"xb", b"2");
+                let (after, back) = (Arc::clone(&followed), Arc::clone(&followed));
+                tx.after_commit(move || {
+                    after.fetch_add(1, Ordering::Relaxed);
+                });
+                tx.if_taken_back(move || {
+                    back.fetch_add(100, Ordering::Relaxed);
+                });
+                tx.mark();
+                tx.put(Ks::Meta, b"xc", b"2");
+                tx.rollback();
+                tx.put_kept(Ks::Meta, b"xk", b"2");
+                Err::<(), _>(StoreError::corrupt(Ks::Label, b"\x01"))
+            }
+        };
+        let told = {
+            let writer = writer.clone();
+            tokio::spawn(async move { writer.durable(fails).await })
+        };
+        while writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        writer.submit(|_| panic!("of a test")).await.unwrap();
+        let panics = {
+            let writer = writer.clone();
+            tokio::spawn(
+                async move { writer.visible(|_| -> Result<(), _> { panic!("n {}", 1) }).await },
+            )
+        };
+        while writer.waiting() < 3 {
+            tokio::task::yield_now().await;
+        }
+        writer.submit(put(b"xd")).await.unwrap();
+        go.send(()).unwrap();
+        let error = told.await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "store: a row of label_1 does not decode: 01");
+        let panicked = panics.await.unwrap().unwrap_err();
+        assert!(matches!(&panicked, StoreError::Panicked(text) if text == "n 1"), "{panicked}");
+        writer.durable(put(b"xe")).await.unwrap();
+        let held = |key| store.snapshot().get(Ks::Meta, key).unwrap().map(|v| v.to_vec());
+        let one = Some(b"1".to_vec());
+        assert_eq!((held(b"xa"), held(b"xd"), held(b"xe")), (one.clone(), one.clone(), one));
+        assert_eq!((held(b"xb"), held(b"xc"), held(b"xk")), (None, None, Some(b"2".to_vec())));
+        assert_eq!(followed.load(Ordering::Relaxed), 100, "undone in memory, and never announced");
+        assert!(TAKEN_BACK.counts()["corrupt-row"] >= 1 && TAKEN_BACK.counts()["panic"] >= 2);
     }
 
     #[tokio::test]

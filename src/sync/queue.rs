@@ -45,6 +45,8 @@ const TICK: Duration = Duration::from_millis(100);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Between two looks for jobs that became due.
 const SCAN_EVERY: Duration = Duration::from_secs(2);
+/// Until jobs are counted again that could not be.
+const AFTER_ERROR: Duration = Duration::from_secs(30);
 
 enum Ended {
     Loaded(Result<Loaded, StoreError>),
@@ -296,9 +298,28 @@ impl Queue {
                 self.state.lock().hosts.ended(&host, Instant::now());
                 self.listed(id, &host, result);
             }
-            // The writer meets the same store, and stops the process.
-            Ended::Loaded(Err(_)) | Ended::Counted(Err(_)) | Ended::Settled(_, Err(_)) => {
+            Ended::Loaded(Err(error))
+            | Ended::Counted(Err(error))
+            | Ended::Settled(_, Err(error))
+                if error.is_fatal() || matches!(error, StoreError::Closed) =>
+            {
                 return false;
+            }
+            // A row that does not decode, or no room: what was asked for comes with a later look.
+            Ended::Loaded(Err(error)) => {
+                tracing::error!(%error, "repos to fetch cannot be read");
+                self.named_loading = 0;
+                self.next_scan = Instant::now() + SCAN_EVERY;
+                self.state.lock().loading = false;
+            }
+            Ended::Counted(Err(error)) => {
+                tracing::error!(%error, "repos to fetch cannot be counted");
+                self.counting = false;
+                self.next_census = Instant::now() + AFTER_ERROR;
+            }
+            // Its job is still there; it stays admitted, so that it is not fetched over and over.
+            Ended::Settled(actor, Err(error)) => {
+                tracing::error!(%error, actor = actor.0, "what came of a repo cannot be written down");
             }
         }
         true

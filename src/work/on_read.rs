@@ -11,7 +11,7 @@
 //! - Nothing is listed under a time before that of `T`.
 
 use crate::schema::bytes::{ByteReader, push_varint, push_zigzag};
-use crate::schema::{Key, RecordId};
+use crate::schema::{Key, RecordId, whole};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 const RECORD: u8 = b'F';
@@ -133,7 +133,7 @@ pub fn advance(tx: &mut Tx<'_>) -> Result<(), StoreError> {
 pub fn each<R: Reader>(r: &R, f: &mut dyn FnMut(RecordId, u64)) -> Result<(), StoreError> {
     r.scan_prefix(Ks::Jobs, &[RECORD], &mut |k, v| {
         let id = k.get(1..).and_then(RecordId::from_bytes);
-        if let (Some(id), Some((_, bytes))) = (id, came(v)) {
+        if let Some((id, (_, bytes))) = whole(Ks::Jobs, k, id.zip(came(v))) {
             f(id, bytes);
         }
         true

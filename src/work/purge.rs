@@ -2,7 +2,7 @@
 //! tag `p`; `index` works them off in steps and takes the row away with the last one.
 
 use crate::schema::bytes::ByteReader;
-use crate::schema::{ActorId, Key};
+use crate::schema::{ActorId, Key, whole};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// What has to go of an account.
@@ -66,7 +66,7 @@ pub fn purges<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, Purge)>, StoreE
     let mut out = Vec::new();
     r.scan_prefix(Ks::Meta, b"p", &mut |k, v| {
         let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
-        out.extend(actor.zip(Purge::decode(v)));
+        out.extend(whole(Ks::Meta, k, actor.zip(Purge::decode(v))));
         true
     })?;
     Ok(out)

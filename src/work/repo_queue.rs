@@ -8,7 +8,7 @@
 //! nothing reads through the marks, of which there may be more than jobs. A repo has a job, a mark, or neither.
 
 use crate::schema::bytes::{ByteReader, push_blob, push_varint, push_zigzag};
-use crate::schema::{ActorId, Key};
+use crate::schema::{ActorId, Key, whole};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// What comes first. Numbers are on disk.
@@ -293,10 +293,8 @@ pub fn each<R: Reader + ?Sized>(
     let lo = after.map_or_else(|| Key::tag(STATE), |actor| state_key(actor).u8(0));
     r.scan(Ks::Jobs, &lo, Some(&[STATE + 1]), false, &mut |k, v| {
         let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
-        match actor.zip(JobRow::decode(v)) {
-            Some((actor, job)) => visit(actor, job),
-            None => true,
-        }
+        whole(Ks::Jobs, k, actor.zip(JobRow::decode(v)))
+            .is_none_or(|(actor, job)| visit(actor, job))
     })
 }
 
@@ -466,7 +464,7 @@ pub fn sources<R: Reader + ?Sized>(r: &R) -> Result<Vec<(u32, SourceRow)>, Store
     let mut out = Vec::new();
     r.scan_prefix(Ks::Jobs, &[SOURCE], &mut |k, v| {
         let id = k.get(1..).and_then(|id| ByteReader::new(id).u32());
-        out.extend(id.zip(SourceRow::decode(v)));
+        out.extend(whole(Ks::Jobs, k, id.zip(SourceRow::decode(v))));
         true
     })?;
     Ok(out)
@@ -598,12 +596,6 @@ pub fn resyncs<R: Reader>(r: &R) -> Result<Vec<ActorId>, StoreError> {
         true
     })?;
     Ok(out)
-}
-
-/// Whether a row of `meta` of [`resyncs`] is whole; `None` if it is another.
-pub(crate) fn meta_decodes(key: &[u8]) -> Option<bool> {
-    let (b'r', rest) = key.split_first()? else { return None };
-    Some(rest.len() == 4)
 }
 
 #[cfg(test)]

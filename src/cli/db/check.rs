@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, store: Store) -> Result<(), CliError> {
     let mut meter = Meter::new(&store);
     let writer = if args.repair { Some(Writer::start(store.clone())?) } else { None };
     let options = Options { full: args.full, repair: writer.as_ref().map(|(w, _)| w) };
-    let report = check(&store, &options, &mut |p| meter.at(p.ks, p.rows));
+    let report = check(&store, &options, &mut |p| meter.at(p.ks.name(), p.rows));
     if let Some((writer, thread)) = writer {
         drop(writer);
         thread

@@ -6,6 +6,7 @@ use super::super::{CliError, print};
 use super::Meter;
 use crate::schema::stats::{Stats, stats};
 use crate::store::Store;
+use crate::work::tables;
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -26,7 +27,7 @@ pub(super) fn run(args: &Args, open: impl Fn() -> Result<Store, CliError>) -> Re
         store = open()?;
     }
     let mut meter = Meter::new(&store);
-    let stats = stats(&store, &mut |ks, rows| meter.at(ks, rows))?;
+    let stats = stats(&store, &tables::registry(), &mut |ks, rows| meter.at(ks.name(), rows))?;
     print(&stats_json(&stats), args.json, |_| stats_text(&stats))
 }
 

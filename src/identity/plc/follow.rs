@@ -136,12 +136,16 @@ impl PlcExport {
                     }
                 }
                 // The writer meets the same store, and stops the process.
-                Err(PageError::Store(error)) if !matches!(error, StoreError::NoRoom) => break,
+                Err(PageError::Store(error))
+                    if error.is_fatal() || matches!(error, StoreError::Closed) =>
+                {
+                    break;
+                }
                 Err(error) => {
                     FAILED.inc(match &error {
                         PageError::Net(error) => error.cause(),
                         PageError::Unreadable => "unreadable",
-                        PageError::Store(_) => "no-room",
+                        PageError::Store(error) => error.cause(),
                     });
                     tracing::warn!(%error, "PLC export");
                     self.follows(|f| f.error = Some(error.to_string()));

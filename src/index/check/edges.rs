@@ -2,7 +2,7 @@
 
 use super::super::names::Known;
 use super::super::records::via_repost;
-use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all, ordered_bit};
+use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all};
 use super::{Check, edge_kind, lenient};
 use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
@@ -164,7 +164,7 @@ impl Check<'_> {
             if group.as_ref().is_none_or(|g| (g.kind, g.target) != (kind, target)) {
                 this.fans(group.take())?;
                 this.resolves(target)?;
-                let ordered = lenient(this.s.agg(target))?.ordered & ordered_bit(kind) != 0;
+                let ordered = lenient(this.s.agg(target))?.is_ordered(kind);
                 group = Some(Fans { kind, target, count: 0, ordered, last: None });
             }
             let Some(g) = group.as_mut() else { return Ok(None) };

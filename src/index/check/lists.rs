@@ -3,7 +3,6 @@
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;
-use super::super::reverse_edges::ordered_bit;
 use super::{Check, edge_kind, lenient};
 use crate::private::community;
 use crate::schema::bytes::ByteReader;
@@ -164,7 +163,7 @@ impl Check<'_> {
         fan: ActorId,
         rkey: Rkey,
     ) -> Result<(), StoreError> {
-        let kept = lenient(self.s.agg(target))?.ordered & ordered_bit(kind) != 0;
+        let kept = lenient(self.s.agg(target))?.is_ordered(kind);
         let row = lenient(self.s.fan(kind, target, fan))?;
         if kept && row.is_some_and(|r| r.rkey == rkey && r.sort_ms() == sort) {
             return Ok(());

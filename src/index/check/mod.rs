@@ -18,8 +18,10 @@ mod small;
 use rustc_hash::FxHashMap;
 
 use crate::schema::rows::{Counter, EdgeKind};
+use crate::schema::tables::Registry;
 use crate::schema::{Edit, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
+use crate::work::tables;
 
 pub use report::{Finding, Report};
 
@@ -58,6 +60,7 @@ pub fn check(
         s: &snapshot,
         repair: options.repair,
         every: if options.full { 1 } else { SAMPLE },
+        tables: tables::registry(),
         report: Report::default(),
         progress,
         joined: FxHashMap::default(),
@@ -70,6 +73,7 @@ struct Check<'a> {
     s: &'a Snapshot,
     repair: Option<&'a Writer>,
     every: u64,
+    tables: Registry,
     report: Report,
     progress: &'a mut dyn FnMut(Progress),
     joined: FxHashMap<Target, u64>,
@@ -88,7 +92,7 @@ impl Check<'_> {
         self.agg()
     }
 
-    /// Reads a keyspace. A row that `f` says `None` to does not decode.
+    /// Reads a keyspace. A row does not decode if its table or `f` says so.
     fn rows(
         &mut self,
         ks: Ks,
@@ -102,7 +106,14 @@ impl Check<'_> {
                 (self.progress)(Progress { ks, rows });
             }
             rows += 1;
-            match f(self, k, v) {
+            let row = match self.tables.of(ks, k) {
+                None => {
+                    self.found("no-table", format!("{}: {}", ks.name(), hex(k)));
+                    return true;
+                }
+                Some(table) => f(self, k, v).map(|row| row.filter(|()| table.is_whole(k, v))),
+            };
+            match row {
                 Ok(Some(())) => {}
                 Ok(None) => self.found("undecodable", format!("{}: {}", ks.name(), hex(k))),
                 Err(e) => failed = Some(e),

@@ -5,47 +5,34 @@ use super::{Check, hex, lenient};
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
-    ActorRow, AggRow, Counter, EdgeKind, IdentityRow, Kinds, LabelRow, NotifRow, Order, RepoRow,
-    actor_key, handle_key, order_prefix, rev_prefix,
+    ActorRow, AggRow, Counter, EdgeKind, Kinds, LabelRow, Order, actor_key, handle_key,
+    order_prefix, rev_prefix,
 };
-use crate::schema::{ActorId, CollId, Key, Rows, Target, collections as c, cursors, names, plc};
-use crate::store::{Ks, Reader, StoreError, migrate};
-use crate::work::{on_read, outbox, purge, recheck, repo_queue, retention};
-
-/// Whether a row of the `meta` keyspace is whole; rows that nobody knows are.
-fn meta_decodes(key: &[u8], value: &[u8]) -> bool {
-    let known = [
-        migrate::decodes(key, value),
-        names::meta_decodes(key, value),
-        cursors::decodes(key, value),
-        plc::meta_decodes(key, value),
-        purge::decodes(key, value),
-        recheck::decodes(key, value),
-        retention::decodes(key),
-        repo_queue::meta_decodes(key),
-    ];
-    known.into_iter().flatten().next().unwrap_or(!key.is_empty())
-}
+use crate::schema::{ActorId, CollId, Key, Rows, Target, collections as c, names};
+use crate::store::{Ks, Reader, StoreError};
+use crate::work::on_read;
 
 impl Check<'_> {
     pub(super) fn small(&mut self) -> Result<(), StoreError> {
-        self.rows(Ks::Meta, |_, k, v| Ok(meta_decodes(k, v).then_some(())))?;
+        self.whole(Ks::Meta)?;
         self.private()?;
         self.rows(Ks::Names, Self::name_row)?;
         self.rows(Ks::Actor, Self::actor_row)?;
         self.rows(Ks::Label, Self::label_row)?;
-        self.rows(Ks::Notif, |_, k, v| Ok(NotifRow::decode(k, v).map(drop)))?;
+        self.whole(Ks::Notif)?;
         self.rows(Ks::Jobs, Self::job_row)?;
         self.fetched()?;
-        self.rows(Ks::Plc, |_, k, v| Ok(plc::decodes(k, v).then_some(())))?;
-        self.rows(Ks::Cid, |_, k, v| {
-            Ok((ByteReader::new(k).target().is_some() && v.len() == 32).then_some(()))
-        })
+        self.whole(Ks::Plc)?;
+        self.whole(Ks::Cid)
+    }
+
+    /// Rows about which nothing else is to be said than that they decode.
+    fn whole(&mut self, ks: Ks) -> Result<(), StoreError> {
+        self.rows(ks, |_, _, _| Ok(Some(())))
     }
 
     fn job_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
-        let own = on_read::decodes(k, v).or_else(|| repo_queue::decodes(k, v));
-        if !own.unwrap_or_else(|| outbox::decodes(k, v)) {
+        if on_read::decodes(k, v) == Some(false) {
             return Ok(None);
         }
         if let Some(twin) = on_read::twin(self.s, k, v)? {
@@ -99,8 +86,6 @@ impl Check<'_> {
                 }
                 Ok(Some(()))
             }
-            b'r' => Ok(RepoRow::decode(v).map(drop)),
-            b'i' => Ok(IdentityRow::decode(v).map(drop)),
             _ => Ok(Some(())),
         }
     }

@@ -8,8 +8,8 @@ use super::*;
 use crate::private::{bookmarks, community, subscriptions};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{
-    FeedRow, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key, handle_key,
-    order_joined_key, order_prefix, post_flags, rev_key,
+    ActorRow, FeedRow, Kinds, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key,
+    handle_key, order_joined_key, order_prefix, post_flags, rev_key,
 };
 use crate::schema::{ActorId, PostId, RecordId, collections as c};
 use crate::syntax::cid;
@@ -120,8 +120,12 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         })
     };
     // The kinds of records come last.
-    let untold =
-        |id| alter(Ks::Actor, &actor_key(id), |v| v.last_mut().into_iter().for_each(|v| *v = 0));
+    let untold = |id| {
+        alter(Ks::Actor, &actor_key(id), |v| {
+            let row = ActorRow::decode(v).unwrap();
+            *v = ActorRow { kinds: Kinds::default(), ..row }.encode();
+        })
+    };
     let first = |ks, prefix: &[u8]| {
         let mut found = Vec::new();
         w.store
@@ -303,6 +307,9 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             &["fetched-one-way", "fetched-total"],
         ),
         (put(Ks::Plc, &[1; 16], b""), &["undecodable"]),
+        (put(Ks::Meta, b"?1", b""), &["no-table"]),
+        (put(Ks::Jobs, b"?", b""), &["no-table"]),
+        (put(Ks::Meta, b"i12345", b""), &["undecodable"]),
         (put(Ks::Meta, b"e", b""), &["undecodable"]),
         (
             Box::new(move |tx| {

@@ -1,5 +1,6 @@
 //! Counters: one row for each target that has any, absolute numbers.
 
+use super::EdgeKind;
 use crate::schema::bytes::{ByteReader, push_varint};
 
 /// Counters of a target. A slot means one thing for records and another for accounts.
@@ -43,8 +44,8 @@ pub const COUNTERS: usize = 14;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AggRow {
     counts: [u64; COUNTERS],
-    /// Bit of each [`EdgeKind`](super::EdgeKind) whose fans are also kept in order of time.
-    pub ordered: u8,
+    /// Bit of each [`EdgeKind`] whose fans are also kept in order of time.
+    ordered: u32,
 }
 
 impl AggRow {
@@ -65,6 +66,15 @@ impl AggRow {
             *v = to;
         }
     }
+    /// Whether the fans of a kind are also kept in order of time.
+    #[must_use]
+    pub fn is_ordered(&self, kind: EdgeKind) -> bool {
+        self.ordered & 1 << kind as u32 != 0
+    }
+    /// From now on they are.
+    pub fn set_ordered(&mut self, kind: EdgeKind) {
+        self.ordered |= 1 << kind as u32;
+    }
     /// Whether a post has replies, allowed or not.
     #[must_use]
     pub fn has_replies(&self) -> bool {
@@ -75,7 +85,7 @@ impl AggRow {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-    /// The bytes: a bit for each counter that is not zero, then those.
+    /// The bytes: a bit for each counter that is not zero, then those, then the kinds that are ordered, if any.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(8);
@@ -90,7 +100,7 @@ impl AggRow {
             push_varint(&mut out, *c);
         }
         if self.ordered != 0 {
-            out.push(self.ordered);
+            push_varint(&mut out, u64::from(self.ordered));
         }
         out
     }
@@ -105,7 +115,9 @@ impl AggRow {
                 *c = r.varint()?;
             }
         }
-        row.ordered = r.u8().unwrap_or(0);
+        if !r.is_empty() {
+            row.ordered = u32::try_from(r.varint()?).ok()?;
+        }
         Some(row)
     }
 }

@@ -94,7 +94,8 @@ pub(crate) fn get_drafts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
     page.truncate(limit);
     let cursor = page.last().filter(|_| more).map(|(_, draft)| datetime::format_ms(draft.updated));
     let views = page.into_iter().map(|(id, held)| {
-        let draft = RawValue::from_string(held.json).map_err(|_| StoreError::Corrupt("private"))?;
+        let draft =
+            RawValue::from_string(held.json).map_err(|_| StoreError::undecodable("draft"))?;
         let (created_at, updated_at) = (Time(held.created), Time(held.updated));
         Ok(DraftView { id: id.to_string(), draft, created_at, updated_at })
     });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
-use crate::schema::rows::{EdgeKind, handle_key};
+use crate::schema::rows::{EdgeKind, fwd_key, handle_key};
 use crate::schema::{Edit, Rows};
 use crate::store::{Ks, Reader};
 use crate::xrpc::{Credentials, XrpcError};
@@ -94,6 +94,28 @@ fn a_profile_that_is_not_there() {
 }
 
 #[test]
+fn a_row_that_does_not_decode_fails_the_calls_that_need_it_and_no_others() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| f.account(name));
+    let damaged = f.edge(EdgeKind::Follow, bob, Target::Actor(alice), NOW - 5);
+    f.follow(bob, carol);
+    f.write(move |tx| {
+        tx.put(Ks::Agg, &Target::Actor(alice).key(), &[0xff; 3]);
+        tx.put(Ks::Fwd, &fwd_key(EdgeKind::Follow, bob, damaged), &[]);
+        tx.touch(alice);
+        tx.touch(bob);
+        Ok(())
+    });
+    let refused = s.get(PROFILE, "actor=alice.test", None).unwrap_err();
+    assert_eq!((refused.status().as_u16(), refused.name()), (500, "InternalServerError"));
+    assert_eq!(s.get(PROFILE, "actor=bob.test", None).unwrap()["handle"], "bob.test");
+    let follows = s.get("app.bsky.graph.getFollows", "actor=bob.test", None).unwrap();
+    assert_eq!(handles(&follows, "follows"), ["carol"], "one of many is passed over");
+    s.post("app.bsky.graph.muteActor", json!({ "actor": "carol.test" }), bob).unwrap();
+}
+
+#[test]
 fn blocks_hide_follows_and_followers() {
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
@@ -162,7 +184,7 @@ fn fans_of_the_popular_come_from_the_time_order() {
     assert_eq!(sorted.len(), 7);
     f.write(move |tx| {
         tx.update_agg(Target::Actor(star), |agg| {
-            agg.ordered = 1 << EdgeKind::Follow as u8;
+            agg.set_ordered(EdgeKind::Follow);
             agg.set(Counter::Followers, 7);
         })?;
         Ok(())
