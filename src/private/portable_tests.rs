@@ -191,8 +191,8 @@ async fn a_change_means_the_same_in_any_store_once_or_twice() {
         );
         let back: Change = serde_json::from_value(json).unwrap();
         assert_eq!(back, change);
-        once.apply(&[change.clone()]).await;
-        twice.apply(&[back.clone()]).await;
+        once.apply(std::slice::from_ref(&change)).await;
+        twice.apply(std::slice::from_ref(&back)).await;
         assert_eq!(twice.sorted(), once.sorted(), "{change:?}");
         twice.apply(&[back]).await;
         assert_eq!(twice.sorted(), once.sorted(), "twice {change:?}");
