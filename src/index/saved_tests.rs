@@ -57,7 +57,7 @@ async fn save() {
     };
     let labels = [label(&root, None), label(did("b").as_str(), Some(true))];
     let (me, other) = (w.actor("a"), Target::Actor(w.actor("b")));
-    let index = std::sync::Arc::clone(&w.index);
+    let index = Arc::clone(&w.index);
     w.writer
         .durable(move |tx| {
             apply_labels(&index, tx, &labels)?;
