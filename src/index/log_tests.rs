@@ -269,6 +269,15 @@ async fn a_first_fetch_is_one_row_and_a_later_one_its_differences() {
         .await;
     f.event("c", Body::GivenUp).await;
     f.same("given up");
+    // Or that the operator takes off the list meanwhile.
+    let rev = Tid::parse(&tid(30)).unwrap();
+    f.event("e", Body::Wanted).await;
+    f.event("e", Body::Fetching { rev, data: [7; 32] }).await;
+    f.event("e", Body::Part { rev, ops: vec![post(1), post(2)] }).await;
+    let (index, private, e) = (Arc::clone(&f.index), f.private(), f.actor("e"));
+    let remove = f.writer.durable(move |tx| index.remove_repo(&private, tx, e, false, NOW));
+    assert!(!remove.await.unwrap().deleting);
+    f.same("taken off the list");
     assert_eq!(f.mirror.begun(), 1);
 }
 

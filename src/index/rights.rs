@@ -160,6 +160,10 @@ impl Index {
             return Ok(Removed { kept: true, ..Removed::default() });
         }
         let queued = jobs::remove(tx, actor)?.is_some();
+        if tx.repo(actor)?.is_some_and(|row| row.resync.is_some() && row.whole.is_none()) {
+            // Parts of it may be in, and nobody goes on.
+            self.log.repo(tx, actor);
+        }
         let deleting = delete && !tx.actor(actor)?.is_some_and(|row| row.status.is_gone());
         if deleting {
             let did = tx.did(actor)?.to_string();
