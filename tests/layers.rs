@@ -443,7 +443,7 @@ fn nobody_else_names_keyspaces_or_reads_bytes_of_rows() {
 fn stores_are_opened_with_their_migrations() {
     let mut bad = Vec::new();
     for source in sources().iter().filter(|s| !s.path.ends_with("_tests.rs")) {
-        for (name, home) in OPENERS.iter().filter(|(_, home)| source.folder() != *home) {
+        for (name, _home) in OPENERS.iter().filter(|(_, home)| source.folder() != *home) {
             let call = format!("{name}(");
             bad.extend(after_each(&source.code, &call).map(|(at, _)| {
                 format!("src/{}:{}: {name}", source.path, line_of(&source.code, at))

@@ -9,7 +9,7 @@ use super::{Change, ChangesError, Follower, Log, Mark, Page, Position, Read, Wha
 use crate::schema::{ActorId, CollId, Rkey};
 use crate::store::{Store, Writer};
 
-/// Key, number and time.
+/// Key, number and time of a change.
 type Told = (u64, u64, u64);
 
 struct Bench {
@@ -148,11 +148,11 @@ async fn a_change_that_nobody_wants_is_not_written() {
     let threes = Mirror::wanting("threes", |c| c.record().is_some_and(|id| id.rkey.0 % 3 == 0));
     b.restart(vec![even.clone(), threes.clone()]).await;
     let first = b.log.tip();
-    [&even, &threes].iter().for_each(|follower| follower.catch_up(&b.log));
+    [&even, &threes].into_iter().for_each(|follower| follower.catch_up(&b.log));
     b.batch(0..10).await;
     let written: Vec<_> = b.read(first).unwrap().0.into_iter().map(|(key, ..)| key).collect();
     assert_eq!(written, [0, 2, 3, 4, 6, 8, 9]);
-    [&even, &threes].iter().for_each(|follower| follower.catch_up(&b.log));
+    [&even, &threes].into_iter().for_each(|follower| follower.catch_up(&b.log));
     let told = |mirror: &Mirror| mirror.seen().iter().map(key_of).collect::<Vec<_>>();
     assert_eq!((told(&even), told(&threes)), (vec![0, 2, 4, 6, 8], vec![0, 3, 6, 9]));
 }

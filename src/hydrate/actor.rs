@@ -12,7 +12,7 @@ use crate::private;
 use crate::repo::fields;
 use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
 use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows, Target, collections as c};
-use crate::store::{ActorCache, Ks, Reader, Snapshot, Store};
+use crate::store::{ActorCache, Ks, Snapshot, Store};
 use crate::syntax::datetime;
 
 /// An account that the network showed us, whatever its status.

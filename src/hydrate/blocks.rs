@@ -8,7 +8,6 @@ use super::state::{HydrationState, pair};
 use super::{Hydrator, Result};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{ActorId, Rows, Target};
-use crate::store::Reader;
 
 impl Hydrator<'_> {
     /// Adds whether the accounts of each pair block each other, in either direction, directly or by list.

@@ -22,7 +22,7 @@ use super::{Hydrator, Result};
 use crate::private::{Kind, bookmarks};
 use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, rebuild};
-use crate::store::{Ks, Reader, RowViews};
+use crate::store::{Ks, RowViews};
 
 /// Parsed posts, by row.
 pub(super) type PostCache = RowViews<Option<Post>>;

@@ -8,7 +8,6 @@ use super::{Hydrator, Result};
 use crate::private::subscriptions;
 use crate::repo::fields;
 use crate::schema::{ActorId, Rows, Target, collections as c};
-use crate::store::Reader;
 
 /// Which accounts an answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::moderation::ShownLabel;
 use crate::repo::fields;
 use crate::schema::rows::RecordRow;
 use crate::schema::{RecordId, Rows};
-use crate::store::{Reader, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::{cid, datetime};
 
 /// A record that is shown.

@@ -12,7 +12,7 @@ use super::{Hydrator, Result};
 use crate::repo::fields;
 use crate::schema::rows::{Counter, EdgeKind, rev_prefix};
 use crate::schema::{RecordId, Rows, Target, collections as c};
-use crate::store::{Ks, Reader, RowViews};
+use crate::store::{Ks, RowViews};
 
 /// Members that the sample is taken from.
 const CANDIDATES: usize = 50;

@@ -13,7 +13,7 @@ use crate::schema::rows::{
     post_flags, rev_key,
 };
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
-use crate::store::{Ks, Reader, Snapshot, Store, Tx, Writer};
+use crate::store::{Ks, Snapshot, Store, Tx, Writer};
 use crate::syntax::{cid, datetime};
 
 /// The time in tests: 2023-11-14T22:13:20.000Z.

@@ -6,7 +6,7 @@ use super::testing::{Fixture, NOW, seen_by};
 use super::*;
 use crate::schema::rows::{EdgeKind, RecordRow, order_item_key};
 use crate::schema::{Edit, Rows};
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 

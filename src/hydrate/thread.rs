@@ -11,7 +11,6 @@ use super::post_state::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::schema::rows::{Counter, EdgeKind};
 use crate::schema::{ActorId, PostId, Rows, Target, each_reply, replies};
-use crate::store::Reader;
 
 /// Posts below an anchor.
 const MAX_BELOW: usize = 4_000;

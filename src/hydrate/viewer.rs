@@ -11,7 +11,6 @@ use super::{Hydrator, Result};
 use crate::private;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
-use crate::store::Reader;
 
 /// An account's side of its relations, read once for all of them.
 pub struct Side {

@@ -67,7 +67,7 @@ impl Followed {
         self.w.commit(who, ops).await;
     }
 
-    async fn said(&self, who: &str, body: Body, upstream: Upstream) {
+    async fn upstream_says(&self, who: &str, body: Body, upstream: Upstream) {
         let index = Arc::clone(&self.index);
         let mut event = Event::found_here(did(who), NOW, body);
         event.upstream = Some(upstream);
@@ -205,8 +205,8 @@ async fn an_event_that_is_taken_back_is_not_told() {
 async fn accounts_identities_labels_and_takedowns_are_told_with_who_said_so() {
     let f = Followed::new(World::new()).await;
     let upstream = Upstream { seq: 12, time: NOW - 5 };
-    f.said("a", Body::Account(HostingStatus::Deactivated), upstream).await;
-    f.said("a", Body::IdentityDue, upstream).await;
+    f.upstream_says("a", Body::Account(HostingStatus::Deactivated), upstream).await;
+    f.upstream_says("a", Body::IdentityDue, upstream).await;
     let proof = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
     f.event("a", Body::Identity(proof)).await;
     let told = f.same("accounts");

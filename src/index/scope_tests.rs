@@ -8,7 +8,6 @@ use super::testing::{
 use crate::event::Op;
 use crate::schema::rows::{AccountStatus, Counter};
 use crate::schema::{Rows, Target};
-use crate::store::Reader;
 use crate::work::repo_queue;
 
 const REPOST: &str = "app.bsky.feed.repost";

@@ -27,7 +27,7 @@ use crate::crypto::PublicKey;
 use crate::event::{Body, Event, HostingStatus, IdentityState, Upstream};
 use crate::identity::{DidDoc, IdentityError};
 use crate::schema::Rows;
-use crate::store::{Reader as _, Snapshot, Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::{Backoff, Clock};

@@ -19,7 +19,7 @@ use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Event, frame_time};
 use crate::schema::Rows;
-use crate::store::{Reader as _, Store};
+use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::{Failure, Pulse, catch, fault};
 

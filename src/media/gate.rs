@@ -4,7 +4,7 @@ use super::error::MediaError;
 use crate::moderation::Takedowns;
 use crate::private;
 use crate::schema::{Rows, Target};
-use crate::store::{Reader, Store};
+use crate::store::Store;
 use crate::syntax::Did;
 
 /// Takedowns and account status.

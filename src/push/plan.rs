@@ -12,7 +12,7 @@ use super::{retry, webpush};
 use crate::hydrate::{HydrateCtx, Hydrator, NotifRow};
 use crate::private::registrations::{self, WebPush};
 use crate::schema::{ActorId, Rows};
-use crate::store::{Reader, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use crate::telemetry::counters::Counters;
 use crate::work::outbox::Damaged;
 use crate::work::pushes::{self, ENDPOINT, PushJob};

@@ -22,7 +22,7 @@ use crate::private::registrations::{self, Platform, Registration};
 use crate::private::{self, Kind, Mute, community};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Edit, Rows, collections};
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::pushes::{self, ENDPOINT, PushJob};

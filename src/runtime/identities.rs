@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::sources::Sources;
 use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;

@@ -96,7 +96,7 @@ mod tests {
     use crate::private::Private;
     use crate::repo::dag_cbor::encode;
     use crate::repo::testing::{TestTree, car, commit};
-    use crate::store::{Reader as _, Store};
+    use crate::store::Store;
     use crate::syntax::{Cid, Did, Tid, cid};
 
     const LIST: &str = "app.bsky.graph.list";

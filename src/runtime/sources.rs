@@ -24,7 +24,7 @@ use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind, UpstreamS
 use crate::net::{Dialer, HttpClient};
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::{ActorId, Rows};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::sync::{self, Resync};
 use crate::syntax::Did;
 use crate::threads::{Clock, Failure, Pulse};

@@ -143,7 +143,7 @@ pub trait Rows: Reader {
         from: ActorId,
         f: &mut dyn FnMut(ActorId, &ActorRow) -> bool,
     ) -> Result<(), StoreError> {
-        let end = prefix_end(&rows::actor_key(from)[..1]);
+        let end = prefix_end(rows::actor_key(from).get(..1).unwrap_or_default());
         self.scan(Ks::Actor, &rows::actor_key(from), end.as_deref(), false, &mut |key, value| {
             let actor = key.get(1..).and_then(|key| ByteReader::new(key).actor());
             whole(Ks::Actor, key, actor.zip(ActorRow::decode(value)))

@@ -223,8 +223,8 @@ impl<'s> Tx<'s> {
 
     /// Collects something in this batch's collector of a kind, which `new` makes when the batch has none yet.
     pub fn collect<C: Collector>(&mut self, new: impl FnOnce() -> C, add: impl FnOnce(&mut C)) {
-        let mut all = self.collectors.iter();
-        if !all.any(|collector| (&**collector as &dyn Any).is::<C>()) {
+        let of_kind = |collector: &dyn Collector| (collector as &dyn Any).is::<C>();
+        if !self.collectors.iter().any(|collector| of_kind(&**collector)) {
             self.collectors.push(Box::new(new()));
         }
         let all = self.collectors.iter_mut();

@@ -20,7 +20,6 @@ use crate::event::{Body, Event, HostingStatus};
 use crate::identity::{DidDoc, Freshness, IdentityError};
 use crate::net::{BodyStream, Limits, NetError, StreamLimits};
 use crate::schema::Rows;
-use crate::store::Reader as _;
 use crate::syntax::{Did, Tid};
 
 const LIMITS: StreamLimits = StreamLimits {

@@ -21,7 +21,7 @@ use crate::identity::Freshness;
 use crate::net::NetError;
 use crate::repo::Commit;
 use crate::schema::{Edit, Rows};
-use crate::store::{Answer, Reader as _, StoreError, Tx};
+use crate::store::{Answer, StoreError, Tx};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::repo_queue as jobs;

@@ -15,7 +15,7 @@ use crate::event::{Body, Commit, Event, HostingStatus};
 use crate::index::testing::World;
 use crate::net::testing::serve;
 use crate::schema::{Edit, Rows};
-use crate::store::{Answer, Reader as _, StoreError};
+use crate::store::{Answer, StoreError};
 use crate::syntax::{Did, Tid, cid};
 use crate::threads::Clock;
 use crate::work::repo_queue::Priority;

@@ -13,7 +13,7 @@ use super::{Setup, Status};
 use crate::net::NetError;
 use crate::schema::rows::AccountStatus;
 use crate::schema::{ActorId, Edit, Rows};
-use crate::store::{Reader as _, StoreError};
+use crate::store::StoreError;
 use crate::syntax::{Did, Tid, datetime, is_nsid};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{Added, JobRow, Priority, SourceKind, SourceRow, SourceState, Stop};

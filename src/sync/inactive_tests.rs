@@ -12,7 +12,7 @@ use crate::index::scope::Mode;
 use crate::index::testing::World;
 use crate::net::testing::serve;
 use crate::schema::{Edit, Rows};
-use crate::store::{Reader as _, Tx};
+use crate::store::Tx;
 use crate::syntax::{Did, Tid};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow, SourceState, Stop};

@@ -22,7 +22,7 @@ use crate::net::{Dialer, HttpClient};
 use crate::repo::dag_cbor::encode;
 use crate::repo::testing::{car, commit};
 use crate::schema::{ActorId, Edit, Rows};
-use crate::store::{Answer, Reader as _, Store, StoreError, Writer};
+use crate::store::{Answer, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
 use crate::threads::Clock;
 use crate::work::repo_queue as jobs;

@@ -9,7 +9,7 @@ use crate::crypto::PublicKey;
 use crate::event::{Body, Event, IdentityState};
 use crate::identity::Freshness;
 use crate::schema::{ActorId, Rows};
-use crate::store::{Reader as _, StoreError};
+use crate::store::StoreError;
 use crate::syntax::Did;
 use crate::threads::Backoff;
 use crate::work::repo_queue as jobs;

@@ -12,7 +12,7 @@ use crate::index::testing::World;
 use crate::net::testing::{serve, serve_raw};
 use crate::schema::rows::{RepoRow, repo_key};
 use crate::schema::{ActorId, Edit, Rows};
-use crate::store::{Ks, Reader as _};
+use crate::store::Ks;
 use crate::threads::Clock;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, Stop};

@@ -3,7 +3,7 @@
 use super::Setup;
 use super::state::{Census, Need};
 use crate::schema::{ActorId, Rows};
-use crate::store::{Reader as _, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::Did;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{self, JobRow, Position, Priority, SourceRow};

@@ -84,12 +84,11 @@ pub fn advance(tx: &mut Tx<'_>, kind: Kind, now: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Visits what is to be done, the longest due first: when, what, and what is kept beside it. `false` ends it.
-pub fn scan<R: Reader>(
-    r: &R,
-    kind: Kind,
-    f: &mut dyn FnMut(i64, &[u8], &[u8]) -> bool,
-) -> Result<(), StoreError> {
+/// Called with when something is due, what it is, and what is kept beside it; `false` ends the scan.
+pub type VisitDue<'f> = &'f mut dyn FnMut(i64, &[u8], &[u8]) -> bool;
+
+/// Visits what is to be done, the longest due first.
+pub fn scan<R: Reader>(r: &R, kind: Kind, f: VisitDue<'_>) -> Result<(), StoreError> {
     let from = kind.at(watermark(r, kind)?);
     r.scan(Ks::Jobs, &from, Some(&[kind as u8 + 1]), false, &mut |k, v| match parts(k) {
         Some((due, what)) => f(due, what, v),

@@ -27,7 +27,6 @@ use crate::private::subscriptions::Subscription;
 use crate::repo::dag_cbor;
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{Edit, Rows};
-use crate::store::Reader;
 use crate::syntax::{cid, datetime};
 
 const LONG: usize = 9_000;

@@ -17,7 +17,7 @@ use crate::lexicon::Params;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::Clock;

@@ -11,7 +11,7 @@ use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, HydrateCtx, Hydrator, Shared};
 use crate::schema::{PostId, RecordId, Rows, Target, collections};
-use crate::store::{Reader, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::{AtUriRef, Tid, is_did};
 
 /// What every reading handler opens first.

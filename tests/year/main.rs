@@ -16,7 +16,6 @@ mod view;
 use std::sync::Arc;
 
 use aerie::config::ScopeMode;
-use aerie::schema::Rows;
 use aerie::store::{Ks, Reader};
 use network::{BEGIN, DAY, Network, Role};
 use pages::{Pages, Plain, Whose, difference};

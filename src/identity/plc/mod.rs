@@ -31,7 +31,7 @@ pub use follow::{Follow, PlcSource};
 
 use super::{DidDoc, Freshness, IdentityError};
 use crate::schema::plc::{self, Applied, Batch, PlcState, Progress};
-use crate::store::{Reader as _, Snapshot, Store, StoreError, Writer};
+use crate::store::{Snapshot, Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::recheck::{self, Due};

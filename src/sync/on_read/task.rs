@@ -14,7 +14,7 @@ use crate::net::{Limits, NetError};
 use crate::repo::VerifyError;
 use crate::repo::proof::{MAX_PROOF_LEN, verify_proof};
 use crate::schema::{RecordId, Rows, collections as c, rebuild};
-use crate::store::{Reader as _, StoreError};
+use crate::store::StoreError;
 use crate::sync::fetch::{FetchError, home_in, refusal};
 use crate::sync::import::put;
 use crate::syntax::{AtUriRef, Did, Handle, Tid, cid, is_nsid, is_rkey};

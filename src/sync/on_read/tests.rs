@@ -16,7 +16,6 @@ use crate::net::Dialer;
 use crate::net::testing::{serve, serve_raw};
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::schema::{PostId, Rows, Target};
-use crate::store::Reader as _;
 use crate::sync::pds_tests::{ToIndex, document};
 use crate::sync::tests::{DID, NOW_US, Repo, rev};
 use crate::syntax::Tid;

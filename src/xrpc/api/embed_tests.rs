@@ -6,7 +6,6 @@ use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, RecordId, Target};
 use crate::schema::Rows;
-use crate::store::Reader;
 
 const CID: &str = "bafkreicb24vbd4glfh5nrqb5m6ufohzyzxz4rqvvyfsrmzyxgzx3pkzwqi";
 const URL: &str = "https://blog.example/first";

@@ -10,7 +10,6 @@ use crate::hydrate::timeline::FeedItem;
 use crate::hydrate::{ActorId, Hydrator, PostId, RecordId, Target};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, collections as c};
-use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::syntax::datetime::Time;
 use crate::view::actor::{ProfileView, profile};

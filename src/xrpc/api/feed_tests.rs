@@ -9,7 +9,7 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, PostId, Target};
 use crate::schema::Rows;
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags};
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 use crate::xrpc::{Credentials, XrpcError};
 
 fn error(result: Result<Value, XrpcError>) -> String {

@@ -19,7 +19,7 @@ use crate::hydrate::timeline::FeedItem;
 use crate::net::Response;
 use crate::repo::fields;
 use crate::schema::{Rows, Target, collections as c};
-use crate::store::{Reader, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};

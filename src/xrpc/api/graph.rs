@@ -11,7 +11,6 @@ use crate::hydrate::{
 use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, Target, collections as c};
-use crate::store::Reader;
 use crate::syntax::AtUriRef;
 use crate::view::actor::{ProfileView, profile};
 use crate::view::graph::{ListItemView, ListView, Relationship, RelationshipView, list, list_item};

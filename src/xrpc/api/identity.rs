@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::schema::Rows;
-use crate::store::Reader;
 use crate::xrpc::session::{Identified, identify};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

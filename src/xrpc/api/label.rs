@@ -6,7 +6,6 @@ use super::page::limit;
 use crate::hydrate::label_query::{LabelCursor, Pattern};
 use crate::moderation::{Labelers, ShownLabel};
 use crate::schema::Rows;
-use crate::store::Reader;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 

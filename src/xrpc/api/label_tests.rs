@@ -8,7 +8,7 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, NotifRow, PostId, Reason, Target};
 use crate::schema::Rows;
 use crate::schema::rows::LabelRow;
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 use crate::syntax::{Did, datetime};
 use crate::xrpc::Credentials;
 

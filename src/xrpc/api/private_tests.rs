@@ -8,7 +8,7 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, Target};
 use crate::private::registrations;
 use crate::schema::Rows;
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::OWN;
 

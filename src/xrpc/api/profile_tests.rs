@@ -7,7 +7,6 @@ use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{HydrationSettings, Target};
 use crate::schema::Rows;
-use crate::store::Reader;
 use crate::syntax::datetime;
 use crate::xrpc::Credentials;
 

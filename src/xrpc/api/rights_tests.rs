@@ -6,7 +6,6 @@ use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{ActorId, Edit, Rows, Target};
-use crate::store::Reader;
 use crate::work::purge;
 
 const STATUS: &str = "alt.aerie.account.getStatus";

@@ -7,7 +7,6 @@ use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{ActorId, HydrationState, Hydrator, RecordId, TimeCursor};
 use crate::schema::rows::EdgeKind;
 use crate::schema::{Rows, Target, collections as c};
-use crate::store::Reader;
 use crate::view::graph::{
     ListItemView, ListView, StarterPackView, StarterPackViewBasic, list, list_item, starter_pack,
     starter_pack_basic,

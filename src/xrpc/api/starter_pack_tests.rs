@@ -8,7 +8,6 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, RecordId, Target};
 use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
-use crate::store::Reader;
 
 const CURATE: &str = "app.bsky.graph.defs#curatelist";
 

@@ -11,7 +11,6 @@ use crate::hydrate::testing::Fixture;
 use crate::index::Index;
 use crate::lexicon::catalog;
 use crate::schema::{ActorId, Rows};
-use crate::store::Reader;
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{FakeGenerators, context_with};

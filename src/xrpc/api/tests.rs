@@ -9,7 +9,7 @@ use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
 use crate::schema::rows::{EdgeKind, fwd_key, handle_key};
 use crate::schema::{Edit, Rows};
-use crate::store::{Ks, Reader};
+use crate::store::Ks;
 use crate::xrpc::{Credentials, XrpcError};
 
 const PROFILE: &str = "app.bsky.actor.getProfile";
