@@ -150,7 +150,9 @@ fn watch(sources: &Sources) -> Result<(), CliError> {
     let mut quiet = 0;
     loop {
         let status = status(sources)?;
-        let waits = number(&status, "queued") > 0.0
+        // Without a status nothing is fetched at the moment, and what is queued waits.
+        let waits = !status.is_object()
+            || number(&status, "queued") > 0.0
             || status.get("running").and_then(Value::as_object).is_some_and(|r| !r.is_empty());
         let line = line(&status);
         if terminal {
