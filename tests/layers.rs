@@ -61,7 +61,7 @@ const ENGINES: &[(&str, &str)] = &[("fjall", "store")];
 /// Names that only those say who know what bytes a row has.
 const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];
 /// Whose matter that is.
-const ROW_FOLDERS: &[&str] = &["store", "schema", "private", "work"];
+const ROW_FOLDERS: &[&str] = &["store", "schema", "private", "work", "changes"];
 /// Files elsewhere that say one of them still. A file leaves this list with its last such name; none joins it.
 const ROW_EXCEPTIONS: &[&str] = &[
     "hydrate/actor.rs",
@@ -558,6 +558,28 @@ const KNOTS: &[(&str, &[&str])] = &[
     ("index", &["gates", "notify", "posts", "records", "subscribed"]),
     ("index", &["relevance", "scope"]),
     ("ingest", &["feed", "status"]),
+    // A change holds a row of any kind, and each kind's plans give changes.
+    (
+        "private",
+        &[
+            "bookmarks",
+            "change",
+            "community",
+            "drafts",
+            "effects",
+            "kinds",
+            "members",
+            "mutes",
+            "opt_outs",
+            "preferences",
+            "priority",
+            "registrations",
+            "seen",
+            "subscriptions",
+            "takedowns",
+            "timed",
+        ],
+    ),
     ("store", &["bulk", "cache", "db", "migrate", "read", "tx"]),
     ("view", &["actor", "feedgen", "graph"]),
     ("view", &["embed", "post"]),

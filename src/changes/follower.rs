@@ -6,7 +6,7 @@ use crate::schema::bytes::{ByteReader, push_blob, push_varint};
 use crate::store::Snapshot;
 
 /// Why a follower could not do something.
-pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something that is derived from the store and may lag behind it. A follower is a folder of its own and one line in the
 /// list of `runtime`; [`super::catch_up`] calls it, from one thread.

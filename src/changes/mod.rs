@@ -26,6 +26,7 @@ mod columns;
 mod error;
 mod follower;
 mod log;
+mod read;
 mod row;
 mod scan;
 mod tail;
@@ -33,10 +34,10 @@ pub mod trim;
 
 pub use change::{Change, Entry, Mark, What};
 pub use error::ChangesError;
-pub use follower::{Follower, Position};
+pub use follower::{Cause, Follower, Position};
 pub use log::Log;
+pub use read::Read;
 pub use row::Page;
-pub use tail::Read;
 
 pub(crate) use log::meta_decodes;
 pub(crate) use row::decodes;
