@@ -82,32 +82,80 @@
 //! | watermark | the time before which no work is due: scans begin there, behind the tombstones |
 //! | window | the scope that keeps some days of everything |
 
-pub mod admin;
-pub mod changes;
-pub mod cli;
-pub mod config;
-pub mod crypto;
-pub mod event;
-pub mod hydrate;
-pub mod identity;
-pub mod index;
-pub mod ingest;
-pub mod lexicon;
-pub mod media;
-pub mod moderation;
-pub mod net;
-pub mod ops;
-pub mod private;
-pub mod push;
-pub mod repo;
-pub mod runtime;
-pub mod schema;
-pub mod store;
-pub mod sync;
-pub mod syntax;
-pub mod telemetry;
-pub mod threads;
-pub mod upkeep;
-pub mod view;
-pub mod work;
-pub mod xrpc;
+// Only `cli` is for anybody outside: the binary is all that this crate is for. The programs in `tests/` also use the
+// parts behind it, so the feature `testing` shows them. Without it the compiler sees every user of every item and names
+// the ones that have none; with it all of them count as used. So `scripts/test` looks at both variants: this one must
+// be free of dead code, and the lints and the documentation are those of the other.
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(
+        unreachable_pub,
+        unused_imports,
+        unfulfilled_lint_expectations,
+        reason = "`pub` inside a folder is what it is for, and its types go with it; all of that is checked with `testing`"
+    )
+)]
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "testing")] {
+        pub mod admin;
+        pub mod changes;
+        pub mod cli;
+        pub mod config;
+        pub mod crypto;
+        pub mod event;
+        pub mod hydrate;
+        pub mod identity;
+        pub mod index;
+        pub mod ingest;
+        pub mod lexicon;
+        pub mod media;
+        pub mod moderation;
+        pub mod net;
+        pub mod ops;
+        pub mod private;
+        pub mod push;
+        pub mod repo;
+        pub mod runtime;
+        pub mod schema;
+        pub mod store;
+        pub mod sync;
+        pub mod syntax;
+        pub mod telemetry;
+        pub mod threads;
+        pub mod upkeep;
+        pub mod view;
+        pub mod work;
+        pub mod xrpc;
+    } else {
+        mod admin;
+        mod changes;
+        pub mod cli;
+        mod config;
+        mod crypto;
+        mod event;
+        mod hydrate;
+        mod identity;
+        mod index;
+        mod ingest;
+        mod lexicon;
+        mod media;
+        mod moderation;
+        mod net;
+        mod ops;
+        mod private;
+        mod push;
+        mod repo;
+        mod runtime;
+        mod schema;
+        mod store;
+        mod sync;
+        mod syntax;
+        mod telemetry;
+        mod threads;
+        mod upkeep;
+        mod view;
+        mod work;
+        mod xrpc;
+    }
+}

@@ -1,6 +1,7 @@
 //! Who follows the log.
 
 use super::{Change, Entry};
+#[cfg(test)]
 use crate::schema::bytes::{ByteReader, push_blob, push_varint};
 use crate::store::Snapshot;
 
@@ -67,6 +68,7 @@ impl Position {
     }
 
     /// The bytes, to keep with the data.
+    #[cfg(test)]
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -87,11 +89,13 @@ impl Position {
     }
 
     /// Reads the bytes; those of no position are that there is nothing.
+    #[cfg(test)]
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self::read(&mut ByteReader::new(bytes)).unwrap_or_default()
     }
 
+    #[cfg(test)]
     fn read(r: &mut ByteReader<'_>) -> Option<Self> {
         match r.u8()? {
             1 => {

@@ -51,6 +51,7 @@ impl Log {
     }
 
     /// Waits until there is something at `seq` or after it.
+    #[cfg(test)]
     pub async fn wait(&self, seq: u64) {
         // It ends only with the log, which is borrowed.
         let _ = self.tail.tip.subscribe().wait_for(|tip| *tip > seq).await;

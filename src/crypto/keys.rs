@@ -257,6 +257,7 @@ impl PrivateKey {
     }
 
     /// Signs the SHA2-256 of the message: 64 bytes, low S, deterministic.
+    #[cfg(any(test, feature = "testing"))]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let digest = Message::from_digest(Sha256::digest(message).into());
         ecdsa::sign(digest, &self.0).serialize_compact()

@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub use crate::repo::message::{CommitFrame, OpAction, RepoOp, SyncFrame};
 
 use crate::repo::cbor::{CborError, Reader};
-use crate::syntax::{Did, Handle, Tid, datetime};
+use crate::syntax::{Did, Tid, datetime};
 
 /// Largest frame that is looked at: 2 MB of blocks, 200 operations, and room.
 pub const MAX_FRAME_LEN: usize = 5_000_000;
@@ -56,8 +56,6 @@ pub struct IdentityFrame {
     pub seq: u64,
     /// The account.
     pub did: Did,
-    /// The host's idea of the handle; a hint only.
-    pub handle: Option<Handle>,
     /// When the host sent it, in milliseconds since the epoch; 0 if unreadable.
     pub time_ms: i64,
 }
@@ -159,17 +157,6 @@ impl Frame {
             Frame::Account(frame) => Some(frame.seq),
             Frame::Unknown { seq } => *seq,
             Frame::Info { .. } | Frame::Error { .. } => None,
-        }
-    }
-
-    /// The repository or account it is about.
-    pub fn did(&self) -> Option<&Did> {
-        match self {
-            Frame::Commit(frame) => Some(&frame.repo),
-            Frame::Sync(frame) => Some(&frame.did),
-            Frame::Identity(frame) => Some(&frame.did),
-            Frame::Account(frame) => Some(&frame.did),
-            Frame::Unknown { .. } | Frame::Info { .. } | Frame::Error { .. } => None,
         }
     }
 }
@@ -298,16 +285,13 @@ impl<'a> Fields<'a> {
     }
 
     fn identity(self) -> Decoded<Frame> {
-        let (mut seq, mut account, mut handle, mut time_ms) = (None, None, None, 0);
+        let (mut seq, mut account, mut time_ms) = (None, None, 0);
         self.each(|key, reader, _| {
             match key {
                 "seq" => seq = Some(reader.uint()?),
                 "did" => account = Some(did(reader, "did")?),
-                // A hint only, so one that is no handle is as good as none.
-                "handle" => {
-                    handle = reader.nullable(Reader::text)?.and_then(|h| Handle::parse(h).ok())
-                }
                 "time" => time_ms = time(reader)?,
+                // `handle` is a hint, and the document is asked in any case.
                 _ => return Ok(false),
             }
             Ok(true)
@@ -315,7 +299,6 @@ impl<'a> Fields<'a> {
         Ok(Frame::Identity(IdentityFrame {
             seq: seq.ok_or(FrameCause::Missing("seq"))?,
             did: account.ok_or(FrameCause::Missing("did"))?,
-            handle,
             time_ms,
         }))
     }
@@ -489,18 +472,19 @@ mod tests {
                 "seq": 8, "did": "did:plc:abc", "rev": "3jzfcijpj2z2a", "blocks": {"$bytes": ""}, "time": "never",
             }),
         );
-        assert!(matches!(&sync, Frame::Sync(f) if f.time_ms == 0));
-        assert_eq!((sync.seq(), sync.did().unwrap().as_str()), (Some(8), "did:plc:abc"));
-        let identity = |handle: Value| {
-            let frame = decode(
+        assert!(
+            matches!(&sync, Frame::Sync(f) if f.time_ms == 0 && f.did.as_str() == "did:plc:abc")
+        );
+        assert_eq!(sync.seq(), Some(8));
+        for handle in [json!("alice.test"), json!("nope"), json!(null), json!(5)] {
+            let identity = decode(
                 "#identity",
                 json!({"seq": 9, "did": "did:plc:abc", "time": "", "handle": handle}),
             );
-            let Frame::Identity(frame) = frame else { panic!() };
-            frame.handle
-        };
-        assert_eq!(identity(json!("Alice.Test")), Some(Handle::parse("alice.test").unwrap()));
-        assert_eq!((identity(json!("nope")), identity(json!(null))), (None, None));
+            assert!(
+                matches!(identity, Frame::Identity(f) if f.seq == 9 && f.did.as_str() == "did:plc:abc")
+            );
+        }
         let account = decode(
             "#account",
             json!({

@@ -148,11 +148,6 @@ impl Label {
         })
     }
 
-    /// Whether it takes an earlier label back.
-    pub fn is_negation(&self) -> bool {
-        self.neg == Some(true)
-    }
-
     /// The label as DAG-CBOR without `sig` and without absent fields: what the labeler signs.
     pub fn signing_bytes(&self) -> Vec<u8> {
         let wire = Wire {
@@ -239,7 +234,7 @@ mod tests {
             assert_eq!((labels.len(), dropped), (1, 0));
             assert_eq!(labels[0].signing_bytes(), bytes);
             assert!(labels[0].verify_signature(&key.public()));
-            assert_eq!(labels[0].is_negation(), extra["neg"] == json!(true));
+            assert_eq!(labels[0].neg, extra["neg"].as_bool());
             let mut other = labels[0].clone();
             other.val = "porn".into();
             assert!(!other.verify_signature(&key.public()));

@@ -13,6 +13,7 @@ pub struct HydrationSettings {
     pub trusted_verifiers: Vec<Arc<str>>,
 }
 
+#[cfg(any(test, feature = "testing"))]
 impl HydrationSettings {
     /// HydrationSettings of a server that clients reach at `public_url`.
     #[must_use]

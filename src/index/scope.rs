@@ -176,12 +176,6 @@ impl Kept {
         (sets.members.len(), sets.followed.len())
     }
 
-    /// Whether there is no member.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.read().members.is_empty()
-    }
-
     /// Every kept account, some of them twice.
     pub(super) fn all(&self) -> Vec<ActorId> {
         let sets = self.0.read();

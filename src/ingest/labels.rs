@@ -517,7 +517,7 @@ mod tests {
         fn labels(&self) -> Vec<(String, bool)> {
             let batches = self.0.lock();
             let labels = batches.iter().flat_map(|batch| &batch.labels);
-            labels.map(|label| (label.val.clone(), label.is_negation())).collect()
+            labels.map(|label| (label.val.clone(), label.neg == Some(true))).collect()
         }
     }
 

@@ -24,11 +24,12 @@ pub fn catalog() -> &'static Catalog {
 pub struct Catalog {
     records: FxHashMap<&'static str, RecordSchema>,
     methods: FxHashMap<&'static str, MethodSchema>,
-    problems: Vec<String>,
 }
 
 impl Catalog {
     pub(crate) fn new(compiled: Compiled) -> Self {
+        // Of the documents in the binary there are none: a test compiles them.
+        debug_assert_eq!(compiled.problems, [""; 0]);
         let defs = Arc::new(compiled.defs);
         let records = compiled.records.into_iter().map(|(nsid, key, def)| {
             let key = KeyKind::from_lexicon(key);
@@ -38,7 +39,7 @@ impl Catalog {
             .methods
             .into_iter()
             .map(|parts| (parts.nsid, MethodSchema::new(parts, Arc::clone(&defs))));
-        Self { records: records.collect(), methods: methods.collect(), problems: compiled.problems }
+        Self { records: records.collect(), methods: methods.collect() }
     }
 
     /// The schema of a record type (collection).
@@ -65,16 +66,6 @@ impl Catalog {
     /// The schema of a query, procedure or subscription.
     pub fn method(&self, nsid: &str) -> Option<&MethodSchema> {
         self.methods.get(nsid)
-    }
-
-    /// What of the embedded documents could not be compiled: nothing, unless the build is broken.
-    pub fn problems(&self) -> &[String] {
-        &self.problems
-    }
-
-    /// All record types, in no order.
-    pub fn records(&self) -> impl Iterator<Item = &RecordSchema> {
-        self.records.values()
     }
 
     /// All methods, in no order.
@@ -117,11 +108,13 @@ pub struct RecordSchema {
 
 impl RecordSchema {
     /// The NSID of the collection, which is also the records' `$type`.
+    #[cfg(test)]
     pub fn nsid(&self) -> &'static str {
         self.nsid
     }
 
     /// Which keys the lexicon foresees.
+    #[cfg(test)]
     pub fn key_kind(&self) -> KeyKind {
         self.key
     }

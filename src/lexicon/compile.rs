@@ -226,7 +226,6 @@ impl Compiler {
                 kind: self.param(def),
                 required: params.required.contains(&name),
                 default: def.default,
-                known_values: def.known_values.clone().into(),
             })
             .collect();
         let output = raw.output.as_ref().or(raw.message.as_ref());
@@ -236,7 +235,6 @@ impl Compiler {
             params,
             input: raw.input.as_ref().map(|body| self.body(body)),
             output: output.map(|body| self.body(body)),
-            errors: raw.errors.iter().map(|error| error.name).collect(),
         };
         self.methods.push(parts);
     }

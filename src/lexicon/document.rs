@@ -38,9 +38,8 @@ pub(crate) struct RawDef<'a> {
     pub(crate) output: Option<RawBody<'a>>,
     #[serde(borrow)]
     pub(crate) message: Option<RawBody<'a>>,
-    #[serde(default)]
-    #[serde(borrow)]
-    pub(crate) errors: Vec<RawError<'a>>,
+    #[serde(rename = "errors", default)]
+    _errors: IgnoredAny,
     // object, params
     #[serde(default)]
     #[serde(borrow)]
@@ -60,9 +59,8 @@ pub(crate) struct RawDef<'a> {
     pub(crate) max_graphemes: Option<usize>,
     #[serde(borrow)]
     pub(crate) format: Option<&'a str>,
-    #[serde(default)]
-    #[serde(borrow)]
-    pub(crate) known_values: Vec<&'a str>,
+    #[serde(rename = "knownValues", default)]
+    _known_values: IgnoredAny,
     // integer
     pub(crate) minimum: Option<i64>,
     pub(crate) maximum: Option<i64>,
@@ -99,13 +97,6 @@ pub(crate) struct RawBody<'a> {
     pub(crate) encoding: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) schema: Option<Box<RawDef<'a>>>,
-}
-
-/// A named error of a method.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawError<'a> {
-    pub(crate) name: &'a str,
 }
 
 /// A value written in a lexicon: constant, enum member or default.

@@ -36,7 +36,6 @@ pub(crate) struct MethodParts {
     pub(crate) params: Box<[ParamSchema]>,
     pub(crate) input: Option<Body>,
     pub(crate) output: Option<Body>,
-    pub(crate) errors: Box<[&'static str]>,
 }
 
 /// Encoding and, for JSON, schema of a body.
@@ -78,13 +77,9 @@ impl MethodSchema {
     }
 
     /// MIME type of the output; none if the method answers no body.
+    #[cfg(test)]
     pub fn output_encoding(&self) -> Option<&'static str> {
         self.parts.output.and_then(|body| body.encoding)
-    }
-
-    /// Names of the errors that the lexicon lists.
-    pub fn errors(&self) -> &[&'static str] {
-        &self.parts.errors
     }
 
     /// Reads a query string (what follows `?`, not decoded): types, defaults, required ones, ranges and formats.

@@ -23,7 +23,6 @@ pub struct ParamSchema {
     pub(crate) kind: ParamKind,
     pub(crate) required: bool,
     pub(crate) default: Option<Literal>,
-    pub(crate) known_values: Box<[&'static str]>,
 }
 
 pub(crate) enum ParamKind {
@@ -62,11 +61,6 @@ impl ParamSchema {
             Literal::Int(value) => value.to_string(),
             Literal::Str(value) => value.to_owned(),
         })
-    }
-
-    /// Values that the lexicon names; others are valid too.
-    pub fn known_values(&self) -> &[&'static str] {
-        &self.known_values
     }
 }
 

@@ -113,6 +113,7 @@ impl WsStream {
     ///
     /// # Errors
     /// When the connection is broken.
+    #[cfg(test)]
     pub async fn send_text(&mut self, text: &str) -> Result<(), NetError> {
         self.0.send(WsMessage::text(text)).await.map_err(net_error)
     }
@@ -121,6 +122,7 @@ impl WsStream {
     ///
     /// # Errors
     /// When the connection is broken.
+    #[cfg(test)]
     pub async fn close(&mut self) -> Result<(), NetError> {
         self.0.close(None).await.map_err(net_error)
     }

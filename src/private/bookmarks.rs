@@ -220,7 +220,7 @@ pub struct BookmarkKey {
     pub uri: String,
 }
 
-owned!(viewer: Bookmarked, BookmarkKey);
+owned!(viewer: Bookmarked);
 
 impl Kept for Bookmarked {
     type Key = BookmarkKey;

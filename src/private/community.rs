@@ -401,7 +401,7 @@ pub struct SubmittedKey {
     pub rkey: String,
 }
 
-owned!(viewer: Submitted, SubmittedKey);
+owned!(viewer: Submitted);
 
 impl Kept for Submitted {
     type Key = SubmittedKey;

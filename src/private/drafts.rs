@@ -241,7 +241,7 @@ pub struct DraftKey {
     pub id: String,
 }
 
-owned!(viewer: Drafted, DraftKey);
+owned!(viewer: Drafted);
 
 impl Kept for Drafted {
     type Key = DraftKey;

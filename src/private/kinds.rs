@@ -49,7 +49,7 @@ pub(super) struct Table {
 /// A kind of private row, as it leaves a store.
 pub(super) trait Kept: Owned + Sized + Clone {
     /// What one of its rows is known by.
-    type Key: Owned;
+    type Key;
     /// Where it lies: first the table whose rows leave the store.
     const TABLES: &'static [Table];
 
@@ -146,12 +146,6 @@ macro_rules! kinds {
         }
 
         impl RowKey {
-            /// Whose row it is, unless that holds whatever becomes of the account.
-            #[must_use]
-            pub fn owner(&self) -> Option<&str> {
-                match self { $(Self::$name(key) => key.owner()),* }
-            }
-
             pub(super) fn remove(
                 &self,
                 effects: &dyn Effects,

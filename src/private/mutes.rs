@@ -184,7 +184,7 @@ pub struct MutedThreadKey {
     pub root: String,
 }
 
-owned!(viewer: MutedAccount, MutedList, MutedListKey, MutedThread, MutedThreadKey);
+owned!(viewer: MutedAccount, MutedList, MutedThread);
 
 impl Kept for MutedAccount {
     type Key = About;

@@ -40,7 +40,7 @@ pub struct About {
     pub subject: String,
 }
 
-/// Whose a row or a key of a row is.
+/// Whose a row is.
 pub(super) trait Owned {
     /// The DID of the account whose settings or posts it belongs to; `None` if it holds whatever becomes of the account.
     fn owner(&self) -> Option<&str>;
@@ -63,8 +63,6 @@ macro_rules! owned {
     };
 }
 pub(super) use owned;
-
-owned!(viewer: Of, About);
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 pub(super) fn is_false(flag: &bool) -> bool {

@@ -128,7 +128,7 @@ pub struct OptOutKey {
     pub did: String,
 }
 
-owned!(nobody: OptOut, OptOutKey);
+owned!(nobody: OptOut);
 
 impl Kept for OptOut {
     type Key = OptOutKey;

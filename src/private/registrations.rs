@@ -296,7 +296,7 @@ pub struct DeviceKey {
     pub id: String,
 }
 
-owned!(viewer: Device, DeviceKey);
+owned!(viewer: Device);
 
 impl Kept for Device {
     type Key = DeviceKey;

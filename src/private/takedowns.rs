@@ -172,7 +172,7 @@ pub struct BlobTakenDownKey {
     pub cid: String,
 }
 
-owned!(nobody: TakenDown, TakenDownKey, BlobTakenDown, BlobTakenDownKey);
+owned!(nobody: TakenDown, BlobTakenDown);
 
 impl Kept for TakenDown {
     type Key = TakenDownKey;

@@ -104,16 +104,6 @@ impl CarSlice {
         &self.roots
     }
 
-    /// Number of blocks, repeated ones included.
-    pub fn len(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Whether there is no block.
-    pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
     fn find(&self, cid: &Cid) -> Option<&Block> {
         let cid = cid::to_binary(cid)?;
         let at = self.blocks.binary_search_by(|block| block.cid.cmp(&cid)).ok()?;
@@ -207,7 +197,7 @@ mod tests {
     #[test]
     fn finds_blocks() {
         let car = CarSlice::parse(sample().into(), &LIMITS).unwrap();
-        assert_eq!((car.len(), car.roots().len()), (10, 1));
+        assert_eq!((car.blocks.len(), car.roots().len()), (10, 1));
         let cid = cid::for_record(&[3; 60]);
         assert_eq!(car.roots()[0], cid);
         assert_eq!(car.get(&cid), Some(&[3; 60][..]));

@@ -21,8 +21,9 @@ pub struct Commit {
     pub rev: Tid,
     /// Previous commit; `null` in practice.
     pub prev: Option<Cid>,
-    /// Compact signature over [`Commit::unsigned_bytes`].
+    /// Compact signature over `unsigned`.
     pub sig: Vec<u8>,
+    /// The same block without `sig`, unknown fields included.
     unsigned: Vec<u8>,
 }
 
@@ -72,11 +73,6 @@ impl Commit {
         }
     }
 
-    /// What the signature is over: the same block without `sig`, unknown fields included.
-    pub fn unsigned_bytes(&self) -> &[u8] {
-        &self.unsigned
-    }
-
     /// Whether this key signed the commit.
     pub fn verify_signature(&self, key: &PublicKey) -> bool {
         key.verify(&self.unsigned, &self.sig)
@@ -113,7 +109,7 @@ mod tests {
         assert!(commit.verify_signature(&key.public()));
         assert!(!commit.verify_signature(&PrivateKey::generate().public()));
         let unsigned = edit(&block, |map| drop(map.remove("sig")));
-        assert_eq!(commit.unsigned_bytes(), unsigned);
+        assert_eq!(commit.unsigned, unsigned);
         let extra = edit(&block, |map| map.extend([entry("extra", Ipld::Integer(5))]));
         let extra = Commit::decode(&extra).unwrap();
         assert!(!extra.verify_signature(&key.public()), "unknown fields are signed too");

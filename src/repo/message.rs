@@ -80,13 +80,4 @@ impl OpAction {
             _ => None,
         }
     }
-
-    /// The lexicon's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OpAction::Create => "create",
-            OpAction::Update => "update",
-            OpAction::Delete => "delete",
-        }
-    }
 }

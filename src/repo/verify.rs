@@ -9,8 +9,6 @@
 //! - Every record in a [`Verified`] is canonical DAG-CBOR of its CID, at a path of a valid NSID and record key.
 //! - From [`verify_commit`], with a previous root: the operations are exactly the difference of the two trees.
 
-use bytes::Bytes;
-
 use super::car::{CarError, CarLimits, CarSlice};
 use super::cbor::CborError;
 use super::commit::Commit;
@@ -57,10 +55,6 @@ pub struct VerifiedOp {
     pub rkey: RecordKey,
     /// The record now; none for a delete.
     pub cid: Option<Cid>,
-    /// The record before, if the host says.
-    pub prev: Option<Cid>,
-    /// The record's bytes, sharing the frame's memory.
-    pub record: Option<Bytes>,
     /// The record's value.
     pub value: Option<Ipld>,
 }
@@ -301,21 +295,12 @@ fn read_op(op: &RepoOp, car: &CarSlice) -> Result<VerifiedOp, VerifyError> {
     if !shape {
         return Err(VerifyError::OpShape);
     }
-    let (mut record, mut value) = (None, None);
+    let mut value = None;
     if let Some(cid) = &op.cid {
         let block = car.get_hashed(cid)?.ok_or(VerifyError::RecordMissing)?;
         value = Some(dag_cbor::decode(&block).map_err(VerifyError::RecordInvalid)?);
-        record = Some(block);
     }
-    Ok(VerifiedOp {
-        action: op.action,
-        collection,
-        rkey,
-        cid: op.cid,
-        prev: op.prev,
-        record,
-        value,
-    })
+    Ok(VerifiedOp { action: op.action, collection, rkey, cid: op.cid, value })
 }
 
 fn check_tree(frame: &CommitFrame, data: &Cid, car: &CarSlice) -> Result<(), VerifyError> {
@@ -437,7 +422,8 @@ mod tests {
         let verified = verify_commit(&frame, &repo.key.public(), NOW).unwrap();
         assert_eq!(verified.data, TestTree::build(&repo.new).root);
         assert_eq!(verified.ops.len(), 3);
-        assert_eq!(verified.ops[0].record.as_deref(), Some(repo.records[0].as_slice()));
+        let value = verified.ops[0].value.as_ref().unwrap();
+        assert_eq!(dag_cbor::encode(value), repo.records[0]);
         assert!(verified.ops[1].value.is_some() && verified.ops[2].value.is_none());
         let trusted = extract_commit(&frame, NOW).unwrap();
         assert_eq!((trusted.data, trusted.ops.len()), (verified.data, 3));

@@ -117,9 +117,6 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// Length of the byte form.
-    pub const LEN: usize = 16;
-
     /// The record with this key in an index of records of `coll`.
     #[must_use]
     pub fn from_index(actor: ActorId, coll: CollId, rkey: Rkey) -> Self {

@@ -196,6 +196,7 @@ impl Registry {
     }
 
     /// Every table.
+    #[cfg(test)]
     pub fn tables(&self) -> impl Iterator<Item = &'static Table> {
         self.0.iter().flatten().copied()
     }

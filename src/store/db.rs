@@ -54,6 +54,7 @@ impl Store {
     /// and the name cache; the rest is for what comes in and for what is kept of accounts.
     ///
     /// A store of another format is refused; `schema::migrations::open` brings older ones to this one.
+    #[cfg(any(test, feature = "testing"))]
     pub fn open(path: &Path, memory_budget: u64) -> Result<Self, StoreError> {
         Self::open_with(path, memory_budget, &[], &mut |_| {})
     }

@@ -1,12 +1,9 @@
 //! `at://authority/collection/rkey`.
 //!
-//! [`AtUriRef`] splits without copying and is what hot paths use; [`AtUri`] owns its parts. Both name a repo, a
-//! collection or a record and so refuse a fragment, which [`is_at_uri`] (the lexicon format) allows.
+//! [`AtUriRef`] splits without copying. It names a repo, a collection or a record and so refuses a fragment, which
+//! [`is_at_uri`] (the lexicon format) allows.
 
-use std::fmt;
-
-use super::names::{Nsid, RecordKey, is_at_identifier, is_nsid, is_rkey};
-use super::{Did, SyntaxError};
+use super::names::{is_at_identifier, is_nsid, is_rkey};
 
 const MAX_LEN: usize = 8192;
 
@@ -38,53 +35,6 @@ impl<'a> AtUriRef<'a> {
             Some(s) => Some(s).filter(|s| is_rkey(s)).map(Some)?,
         };
         parts.next().is_none().then_some(AtUriRef { authority, collection, rkey })
-    }
-
-    /// The parts of a URI that names a record of a DID; what an index can key by.
-    pub fn parse_record(text: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
-        let uri = AtUriRef::parse(text)?;
-        uri.authority.starts_with("did:").then_some((uri.authority, uri.collection?, uri.rkey?))
-    }
-}
-
-/// An owned AT-URI.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AtUri {
-    /// A DID or a handle, as written.
-    pub authority: String,
-    /// The collection, if the URI names more than a repo.
-    pub collection: Option<Nsid>,
-    /// The record key, if the URI names a record.
-    pub rkey: Option<RecordKey>,
-}
-
-impl AtUri {
-    /// Checks and copies the parts.
-    pub fn parse(text: &str) -> Result<AtUri, SyntaxError> {
-        let uri = AtUriRef::parse(text).ok_or(SyntaxError::AtUri)?;
-        Ok(AtUri {
-            authority: uri.authority.to_owned(),
-            collection: uri.collection.map(Nsid::parse).transpose()?,
-            rkey: uri.rkey.map(RecordKey::parse).transpose()?,
-        })
-    }
-
-    /// The URI of a record.
-    pub fn record(did: &Did, collection: Nsid, rkey: RecordKey) -> AtUri {
-        AtUri { authority: did.to_string(), collection: Some(collection), rkey: Some(rkey) }
-    }
-}
-
-impl fmt::Display for AtUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at://{}", self.authority)?;
-        if let Some(collection) = &self.collection {
-            write!(f, "/{collection}")?;
-            if let Some(rkey) = &self.rkey {
-                write!(f, "/{rkey}")?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -175,15 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_display() {
-        let text = "at://did:plc:abc/app.bsky.feed.post/3jzfcijpj2z2a";
-        assert_eq!(AtUri::parse(text).unwrap().to_string(), text);
+    fn parts() {
+        let parts =
+            |text| AtUriRef::parse(text).map(|uri| (uri.authority, uri.collection, uri.rkey));
         assert_eq!(
-            AtUriRef::parse_record(text),
-            Some(("did:plc:abc", "app.bsky.feed.post", "3jzfcijpj2z2a"))
+            parts("at://did:plc:abc/app.bsky.feed.post/3jzfcijpj2z2a"),
+            Some(("did:plc:abc", Some("app.bsky.feed.post"), Some("3jzfcijpj2z2a")))
         );
-        assert_eq!(AtUriRef::parse_record("at://a.test/app.bsky.feed.post/1"), None);
-        assert_eq!(AtUriRef::parse("at://did:plc:abc/a.b.c/d#/e"), None);
-        assert_eq!(AtUri::parse("at://a.test").unwrap().collection, None);
+        assert_eq!(parts("at://a.test/a.b.c"), Some(("a.test", Some("a.b.c"), None)));
+        assert_eq!(parts("at://a.test"), Some(("a.test", None, None)));
+        assert_eq!(parts("at://did:plc:abc/a.b.c/d#/e"), None);
     }
 }

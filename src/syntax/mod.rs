@@ -15,7 +15,7 @@ mod language;
 mod names;
 pub mod tid;
 
-pub use self::at_uri::{AtUri, AtUriRef, is_at_uri};
+pub use self::at_uri::{AtUriRef, is_at_uri};
 pub use self::cid::{Cid, is_cid};
 pub use self::datetime::is_datetime;
 pub use self::language::is_language;
@@ -39,7 +39,4 @@ pub enum SyntaxError {
     /// Not a record key (<https://atproto.com/specs/record-key>).
     #[error("not a valid record key")]
     RecordKey,
-    /// Not an AT-URI (<https://atproto.com/specs/at-uri-scheme>).
-    #[error("not a valid AT-URI")]
-    AtUri,
 }

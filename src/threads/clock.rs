@@ -17,12 +17,14 @@ impl Clock {
     }
 
     /// One that stands at `ms` milliseconds since the epoch until it is set.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn stopped_at(ms: i64) -> Self {
         Self(Some(Arc::new(AtomicI64::new(ms))))
     }
 
     /// Sets a stopped clock; the machine's stays as it is.
+    #[cfg(any(test, feature = "testing"))]
     pub fn set(&self, ms: i64) {
         if let Some(stopped) = &self.0 {
             stopped.store(ms, Ordering::SeqCst);

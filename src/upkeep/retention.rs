@@ -215,6 +215,7 @@ impl Retention {
     }
 
     /// One run as it would be at `now`, without pauses: for who has the store to himself. `None` if one is under way.
+    #[cfg(feature = "testing")]
     pub async fn once(&self, now: i64) -> Option<RetentionReport> {
         if !self.begin() {
             return None;

@@ -47,6 +47,7 @@ impl PushJob {
 }
 
 /// Every job is due at this time or later.
+#[cfg(test)]
 pub fn watermark<R: Reader + ?Sized>(r: &R) -> Result<i64, StoreError> {
     due::watermark(r, KIND)
 }

@@ -11,6 +11,7 @@ use super::dispatch;
 use super::encode;
 use super::error::XrpcError;
 use super::message::{Request, Response};
+#[cfg(test)]
 use super::method::Method;
 use super::paths;
 use super::router::{Router, TableError};
@@ -40,6 +41,7 @@ impl App {
     ///
     /// # Errors
     /// The table does not fit the lexicons.
+    #[cfg(test)]
     pub fn with_methods(ctx: Arc<AppCtx>, methods: &'static [Method]) -> Result<Self, TableError> {
         Self::with_router(ctx, Router::of(methods)?)
     }

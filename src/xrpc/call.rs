@@ -1,7 +1,6 @@
 //! What a handler gets: checked parameters, checked input, and who asks.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
@@ -68,8 +67,6 @@ pub struct Call {
     pub credentials: Credentials,
     /// The headers as sent.
     pub headers: HeaderMap,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
     /// What the handler finds missing.
     pub to_fetch: FetchRequests,
     /// The caller was found to belong to the community; asked only where it matters.

@@ -126,9 +126,9 @@ async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, Xrpc
         .authenticate(method.auth, method.tokens, method.nsid, &request.headers)
         .await?;
     let input = body::input(schema, &request.headers, &request.body)?;
-    let Request { headers, peer, .. } = request;
+    let headers = request.headers;
     let to_fetch = FetchRequests::default();
-    let mut call = Call { params, input, credentials, headers, peer, to_fetch, community: false };
+    let mut call = Call { params, input, credentials, headers, to_fetch, community: false };
     if community::is_named(&call.params) {
         app.ctx.seek_community(&mut call).await?;
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -37,8 +36,6 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
-    /// The other end of the connection: behind a proxy that is the proxy.
-    pub peer: SocketAddr,
 }
 
 /// A response, ready to be written.

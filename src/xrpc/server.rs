@@ -7,7 +7,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -89,10 +88,10 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let (stream, peer, slot) = accepted?;
+        let (stream, slot) = accepted?;
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            connection(&shared, stream, peer).await;
+            connection(&shared, stream).await;
             drop(slot);
         });
     }
@@ -136,11 +135,11 @@ fn builder() -> Builder<TokioExecutor> {
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return Ok((stream, peer, slot)),
+            Ok((stream, _)) => return Ok((stream, slot)),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 sleep(Duration::from_millis(100)).await;
@@ -149,7 +148,7 @@ async fn accept(
     }
 }
 
-async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
+async fn connection(shared: &Shared, stream: TcpStream) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
     let activity = Activity::new();
@@ -159,7 +158,7 @@ async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         let body_time = shared.limits.body_time;
         async move {
             let has_streams = request.version() >= Version::HTTP_2;
-            let (request, whole) = read(request, peer, body_time).await;
+            let (request, whole) = read(request, body_time).await;
             let mut response = app.handle(request).await;
             if !whole && !has_streams {
                 // hyper closes the connection, and whoever sent too much must not put another request on it.
@@ -245,11 +244,7 @@ impl Drop for Running {
 }
 
 /// The request, and whether its body was read to the end.
-async fn read(
-    request: http::Request<Incoming>,
-    peer: SocketAddr,
-    body_time: Duration,
-) -> (Request, bool) {
+async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
@@ -261,7 +256,7 @@ async fn read(
     } else {
         timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body, peer };
+    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body };
     (request, whole)
 }
 

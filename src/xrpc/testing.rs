@@ -344,13 +344,7 @@ pub(super) fn app(methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
 }
 
 pub(super) fn request(method: Verb, target: &str) -> Request {
-    Request {
-        method,
-        uri: target.parse().unwrap(),
-        headers: HeaderMap::new(),
-        body: Body::Missing,
-        peer: ([127, 0, 0, 1], 4000).into(),
-    }
+    Request { method, uri: target.parse().unwrap(), headers: HeaderMap::new(), body: Body::Missing }
 }
 
 pub(super) fn json_of(response: &Response) -> Value {

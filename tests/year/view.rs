@@ -407,7 +407,6 @@ impl Reading {
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
             body: xrpc::Body::Missing,
-            peer: ([127, 0, 0, 1], 4000).into(),
         };
         let response = self.app.handle(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap();

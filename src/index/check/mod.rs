@@ -18,7 +18,7 @@ mod small;
 use rustc_hash::FxHashMap;
 
 use crate::schema::rows::{Counter, EdgeKind};
-use crate::schema::tables::Registry;
+use crate::schema::tables::{Registry, Table};
 use crate::schema::{Edit, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
 use crate::work::tables;
@@ -106,16 +106,19 @@ impl Check<'_> {
                 (self.progress)(Progress { ks, rows });
             }
             rows += 1;
-            let row = match self.tables.of(ks, k) {
-                None => {
-                    self.found("no-table", format!("{}: {}", ks.name(), hex(k)));
-                    return true;
-                }
-                Some(table) => f(self, k, v).map(|row| row.filter(|()| table.is_whole(k, v))),
+            let Some(table) = self.tables.of(ks, k) else {
+                self.found("no-table", format!("{}: {}", ks.name(), hex(k)));
+                return true;
             };
-            match row {
+            match f(self, k, v).map(|row| row.filter(|()| table.is_whole(k, v))) {
                 Ok(Some(())) => {}
-                Ok(None) => self.found("undecodable", format!("{}: {}", ks.name(), hex(k))),
+                Ok(None) => {
+                    let Table { name, owner, .. } = table;
+                    self.found(
+                        "undecodable",
+                        format!("{}: {} ({name} of {owner})", ks.name(), hex(k)),
+                    );
+                }
                 Err(e) => failed = Some(e),
             }
             failed.is_none()

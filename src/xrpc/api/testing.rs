@@ -101,10 +101,9 @@ impl Server {
     ) -> Option<String> {
         let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
         let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
-        let peer = ([127, 0, 0, 1], 4000).into();
         let (credentials, to_fetch) = (Credentials::None, FetchRequests::default());
         let community = false;
-        let call = Call { params, input: None, credentials, headers, peer, to_fetch, community };
+        let call = Call { params, input: None, credentials, headers, to_fetch, community };
         let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
         let reply = handler(&self.ctx, &call).unwrap();
         let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
@@ -128,10 +127,9 @@ impl Server {
         if let Some(input) = &input {
             schema.validate_input(input).unwrap();
         }
-        let peer = ([127, 0, 0, 1], 4000).into();
         let to_fetch = FetchRequests::default();
         let community = false;
-        let mut call = Call { params, input, credentials, headers, peer, to_fetch, community };
+        let mut call = Call { params, input, credentials, headers, to_fetch, community };
         if is_named(&call.params) {
             self.fixture.wait(self.ctx.seek_community(&mut call))?;
         }
