@@ -478,6 +478,19 @@ mod tests {
     }
 
     #[test]
+    fn no_command_takes_a_field_that_it_does_not_know() {
+        let refuses = |request: Value| {
+            let error = serde_json::from_value::<Request>(request).err();
+            error.is_some_and(|error| error.to_string().contains("unknown field `tea`"))
+        };
+        let take = |name: &&str| !refuses(json!({ "tea": 1, "command": name }));
+        let takes: Vec<_> = NAMES.iter().copied().filter(take).collect();
+        assert_eq!(takes, [""; 0]);
+        let list = json!({ "of": "relay", "tea": 1, "url": "https://r", "collection": null });
+        assert!(refuses(json!({ "command": "backfill.start", "list": list })));
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_by_its_name() {
         for (request, why) in [
             (json!({ "command": "tea.make" }), "unknown variant `tea.make`"),
