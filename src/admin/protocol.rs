@@ -197,8 +197,8 @@ pub enum RepoList {
         /// NSID.
         collection: Option<String>,
     },
-    /// All that the first configured upstream knows.
-    Network,
+    /// All that the first configured upstream knows. With braces: serde lets a variant without them take any field.
+    Network {},
 }
 
 /// Reads a list and fetches what it names.
@@ -486,8 +486,13 @@ mod tests {
         let take = |name: &&str| !refuses(json!({ "tea": 1, "command": name }));
         let takes: Vec<_> = NAMES.iter().copied().filter(take).collect();
         assert_eq!(takes, [""; 0]);
-        let list = json!({ "of": "relay", "tea": 1, "url": "https://r", "collection": null });
-        assert!(refuses(json!({ "command": "backfill.start", "list": list })));
+        for of in ["pds", "relay", "network"] {
+            let list = json!({ "tea": 1, "of": of });
+            assert!(refuses(json!({ "command": "backfill.start", "list": list })), "{of}");
+        }
+        let network = BackfillStart { list: RepoList::Network {} };
+        let expected = json!({ "command": "backfill.start", "list": { "of": "network" } });
+        assert_eq!(wire(network), expected);
     }
 
     #[test]

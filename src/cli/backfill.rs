@@ -117,7 +117,7 @@ fn list_of(
 }
 
 fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
-    let network = (!what.all).then_some(RepoList::Network);
+    let network = (!what.all).then_some(RepoList::Network {});
     let list = list_of(&what.pds, &what.relay, &what.collection).or(network);
     print(&answer(sources, BackfillStop { list })?, what.json, |got| {
         let BackfillStopped { lists, repos } = got;
@@ -127,7 +127,7 @@ fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
 
 fn begin(start: &Start, sources: &Sources) -> Result<(), CliError> {
     let list = list_of(&start.pds, &start.relay, &start.collection);
-    let list = list.unwrap_or(RepoList::Network);
+    let list = list.unwrap_or(RepoList::Network {});
     let got = answer(sources, BackfillStart { list })?;
     let says = if got.begun { "begun" } else { "being read already" };
     writeln!(std::io::stdout(), "{}: {says}", got.url)?;
