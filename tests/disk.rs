@@ -311,7 +311,7 @@ async fn retention_makes_room_before_the_disk_is_full() {
     let all = async || aerie.status().await["upstreams"][0]["seq"].as_u64() == Some(last);
     aerie.until("everything came in", 300, all).await;
     // The run of every hour may have come after it, and found nothing any more.
-    let deleted = async || aerie.status().await["counters"]["retention.deleted"]["posts"].as_u64();
+    let deleted = async || aerie.status().await["counters"]["retention.deleted"]["post"].as_u64();
     let ran = async || deleted().await > Some(AGED / 2);
     aerie.until("retention took more than half", 120, ran).await;
     let idle = async || aerie.status().await["scope"]["running"].is_null();

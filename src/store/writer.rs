@@ -138,11 +138,14 @@ impl Writer {
             bulk,
         };
         let (room, pulse) = (Arc::clone(&writer.room), Arc::clone(&writer.pulse));
+        let waiting = work.jobs.clone();
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let handle = thread.spawn(move || {
             let ended = catch_unwind(AssertUnwindSafe(|| work.run()));
             // One that has ended is not stuck: what its end means is for whoever watches it to say.
             pulse.rest();
+            // Who still waits for an answer is told that there is none: handles to the queue live on.
+            waiting.drain().for_each(drop);
             ended.unwrap_or_else(|panic| resume_unwind(panic))?;
             // Tables are made of what is in the journal anyway.
             if room.lacks() { Ok(()) } else { store.settle(SETTLE) }
