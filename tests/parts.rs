@@ -36,7 +36,7 @@ use End::{Fatal, Restart};
 
 /// What is killed, which part that is, and what its end means. Of parts with threads and tasks inside, these are killed as
 /// well.
-const KILLED: [(&str, &str, End); 21] = [
+const KILLED: [(&str, &str, End); 22] = [
     ("writer", "writer", Fatal),
     ("xrpc", "xrpc", Fatal),
     ("reads", "reads", Restart),
@@ -49,6 +49,7 @@ const KILLED: [(&str, &str, End); 21] = [
     ("media", "media", Restart),
     ("members", "members", Restart),
     ("alerts", "alerts", Restart),
+    ("followers", "followers", Restart),
     ("watchdog", "watchdog", Restart),
     ("ingest", "ingest", Restart),
     ("reader", "ingest", Restart),

@@ -197,8 +197,8 @@ pub enum RepoList {
         /// NSID.
         collection: Option<String>,
     },
-    /// All that the first configured upstream knows.
-    Network,
+    /// All that the first configured upstream knows. With braces, since serde lets a variant without them take any field.
+    Network {},
 }
 
 /// Reads a list and fetches what it names.
@@ -475,6 +475,24 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), NAMES.len());
+    }
+
+    #[test]
+    fn no_command_takes_a_field_that_it_does_not_know() {
+        let refuses = |request: Value| {
+            let error = serde_json::from_value::<Request>(request).err();
+            error.is_some_and(|error| error.to_string().contains("unknown field `tea`"))
+        };
+        let take = |name: &&str| !refuses(json!({ "tea": 1, "command": name }));
+        let takes: Vec<_> = NAMES.iter().copied().filter(take).collect();
+        assert_eq!(takes, [""; 0]);
+        for of in ["pds", "relay", "network"] {
+            let list = json!({ "tea": 1, "of": of });
+            assert!(refuses(json!({ "command": "backfill.start", "list": list })), "{of}");
+        }
+        let network = BackfillStart { list: RepoList::Network {} };
+        let expected = json!({ "command": "backfill.start", "list": { "of": "network" } });
+        assert_eq!(wire(network), expected);
     }
 
     #[test]

@@ -109,7 +109,10 @@ fn some(
             continue;
         }
         if range.part == Part::Edges {
-            version_of_edge(s, &mut change)?;
+            match version_of_edge(s, &mut change) {
+                Err(StoreError::Corrupt(_)) => continue,
+                done => done?,
+            }
         }
         changes.push(change);
     }

@@ -117,7 +117,7 @@ fn list_of(
 }
 
 fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
-    let network = (!what.all).then_some(RepoList::Network);
+    let network = (!what.all).then_some(RepoList::Network {});
     let list = list_of(&what.pds, &what.relay, &what.collection).or(network);
     print(&answer(sources, BackfillStop { list })?, what.json, |got| {
         let BackfillStopped { lists, repos } = got;
@@ -127,7 +127,7 @@ fn stop(what: &Stop, sources: &Sources) -> Result<(), CliError> {
 
 fn begin(start: &Start, sources: &Sources) -> Result<(), CliError> {
     let list = list_of(&start.pds, &start.relay, &start.collection);
-    let list = list.unwrap_or(RepoList::Network);
+    let list = list.unwrap_or(RepoList::Network {});
     let got = answer(sources, BackfillStart { list })?;
     let says = if got.begun { "begun" } else { "being read already" };
     writeln!(std::io::stdout(), "{}: {says}", got.url)?;
@@ -150,7 +150,9 @@ fn watch(sources: &Sources) -> Result<(), CliError> {
     let mut quiet = 0;
     loop {
         let status = status(sources)?;
-        let waits = number(&status, "queued") > 0.0
+        // Without a status nothing is fetched at the moment, and what is queued waits.
+        let waits = !status.is_object()
+            || number(&status, "queued") > 0.0
             || status.get("running").and_then(Value::as_object).is_some_and(|r| !r.is_empty());
         let line = line(&status);
         if terminal {

@@ -264,13 +264,16 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
         if rest.len() >= STEP || !private::forget(tx, actor, STEP)? {
             return Ok(false);
         }
-        index.scope.leave(tx, actor)?;
-        index.members().forget(actor);
     }
     tx.del(Ks::Actor, &identity_key(actor));
     purge::remove_purge(tx, actor);
     if purge.forgets() {
         index.erased(tx, actor)?;
+    }
+    if purge.takes_settings() {
+        // Last, since memory is not taken back.
+        index.scope.leave(tx, actor)?;
+        index.members().forget(actor);
     }
     tx.touch(actor);
     Ok(true)

@@ -389,7 +389,7 @@ const FOLDER: &str = "AERIE_TEST_KILLED_FOLDER";
 #[ignore = "is killed"]
 async fn killed() {
     let folder = std::env::var(FOLDER).unwrap();
-    let (store, index, log, writer) = open(Path::new(&folder)).await;
+    let (store, index, log, writer, _thread) = open(Path::new(&folder)).await;
     let (following, mirror) =
         (Arc::clone(&log), Mirror::in_file(Path::new(&folder).join("mirror")));
     let runtime = tokio::runtime::Handle::current();
@@ -436,13 +436,15 @@ async fn killed() {
     panic!("the follower ended: {:?}", thread.await);
 }
 
-async fn open(folder: &Path) -> (Store, Arc<Index>, Arc<Log>, Writer) {
+type Writing = std::thread::JoinHandle<Result<(), StoreError>>;
+
+async fn open(folder: &Path) -> (Store, Arc<Index>, Arc<Log>, Writer, Writing) {
     let store = Store::open(&folder.join("store"), 64 << 20).unwrap();
-    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    let (writer, thread) = Writer::start(store.clone()).unwrap();
     let mirror = Mirror::in_file(folder.join("mirror"));
     let log = Log::start(&store, &writer, vec![mirror]).await.unwrap();
     let index = Arc::new(Index::new(&store).unwrap().0.logging(Arc::clone(&log)));
-    (store, index, log, writer)
+    (store, index, log, writer, thread)
 }
 
 #[tokio::test]
@@ -468,7 +470,7 @@ async fn a_follower_has_what_the_store_has_after_kill_9() {
         // SIGKILL.
         child.kill().unwrap();
         child.wait().unwrap();
-        let (store, _index, log, writer) = open(dir.path()).await;
+        let (store, _index, log, writer, thread) = open(dir.path()).await;
         let mirror = mirror();
         let at = mirror.at().in_log().unwrap();
         mirror.catch_up(&log);
@@ -492,6 +494,8 @@ async fn a_follower_has_what_the_store_has_after_kill_9() {
             })
             .unwrap();
         writer.stop().await;
+        // It has the store open until it ends, and the next child could not open it.
+        tokio::task::spawn_blocking(|| thread.join().unwrap().unwrap()).await.unwrap();
         drop((store, log));
     }
 }

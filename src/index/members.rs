@@ -153,11 +153,12 @@ impl Index {
         actor: ActorId,
         at: i64,
     ) -> Result<(), StoreError> {
+        // What the account wrote before it was seen, and then whom it follows.
+        jobs::add(tx, actor, &JobRow::new(Priority::Member, at))?;
+        // Last, since memory is not taken back.
         if self.members.live.write().insert(actor) {
             self.keep_member(tx, actor)?;
         }
-        // What the account wrote before it was seen, and then whom it follows.
-        jobs::add(tx, actor, &JobRow::new(Priority::Member, at))?;
         self.announce(tx, actor);
         Ok(())
     }

@@ -162,7 +162,6 @@ impl Index {
         self.forget_if_taken_back(tx);
         for event in events {
             tx.mark();
-            self.scope.mark();
             self.log.begins(event);
             let applied = catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event)));
             self.log.ends();
@@ -171,17 +170,28 @@ impl Index {
                 Ok(Err(error)) if error.is_fatal() => return Err(error),
                 Ok(Err(error)) => {
                     self.take_back(tx);
+                    self.part_is_lost(tx, event);
                     DROPPED.inc(error.cause());
                     tracing::error!(did = %event.did, %error, "event dropped: it cannot be applied");
                 }
                 Err(_) => {
                     self.take_back(tx);
+                    self.part_is_lost(tx, event);
                     DROPPED.inc("index-panic");
                     tracing::error!(did = %event.did, "event dropped: applying it panicked");
                 }
             }
         }
         Ok(())
+    }
+
+    /// What an event that was dropped brought of a fetched repo is missing at the end of the fetch, so the repo is not whole.
+    fn part_is_lost(&self, tx: &Tx<'_>, event: &Event) {
+        if matches!(event.body, Body::Part { .. })
+            && let Ok(Some(actor)) = tx.actor_id(&event.did)
+        {
+            self.touched.lacks(actor);
+        }
     }
 
     /// The same, but with `unseen` only if nothing is known of their accounts; says whether they were applied.
@@ -217,7 +227,6 @@ impl Index {
         what: impl std::fmt::Display,
         part: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.scope.mark();
         let done = alone(tx, what, part)?;
         if done.is_none() {
             self.take_back(tx);
@@ -233,7 +242,6 @@ impl Index {
 
     fn take_back(&self, tx: &mut Tx<'_>) {
         tx.rollback();
-        self.scope.rollback();
         self.subject_cids.clear();
     }
 

@@ -299,7 +299,7 @@ impl Index {
             tx.count(Target::Actor(id.actor), Counter::Follows, -1)?;
             tx.touch(id.actor);
             tx.touch(edge.target.actor());
-            self.unkeep_followed(id.actor, edge.target.actor());
+            self.unkeep_followed(tx, id.actor, edge.target.actor());
         }
         if kind == EdgeKind::Block {
             tx.touch(id.actor);

@@ -203,13 +203,20 @@ pub fn find(s: &Snapshot, kept: &Kept, policy: &Policy, place: Place) -> Result<
         }
         let (ids, next) = next_old(s, kept, policy, part, &found.place.key, &mut left)?;
         for id in ids {
-            if !goes(s, kept, policy, id)? {
-                found.linked += 1;
-                continue;
+            match goes(s, kept, policy, id) {
+                Ok(true) => {}
+                Ok(false) => {
+                    found.linked += 1;
+                    continue;
+                }
+                // It was counted and named where it was met, and must not hold the others up for ever.
+                Err(StoreError::Corrupt(_)) => continue,
+                Err(error) => return Err(error),
             }
             found.tally.count(id.coll);
-            if id.coll == c::POST {
-                let agg = s.agg(Target::of(id))?;
+            if id.coll == c::POST
+                && let Ok(agg) = s.agg(Target::of(id))
+            {
                 found.tally.likes += agg.get(Counter::Likes);
                 found.tally.reposts += agg.get(Counter::Reposts);
             }

@@ -125,8 +125,6 @@ struct Sets {
     members: FxHashSet<ActorId>,
     /// How many members follow the account.
     followed: FxHashMap<ActorId, u32>,
-    /// Follows (`true`) and their ends since the mark.
-    undo: Vec<(ActorId, bool)>,
     full: bool,
 }
 
@@ -204,38 +202,26 @@ impl Kept {
         Ok(())
     }
 
-    /// Whether `whom` was not kept before.
-    fn follow(&self, who: ActorId, whom: ActorId) -> bool {
+    /// Whether `whom` was not kept before. Taken back with the change.
+    fn follow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) -> bool {
         if !self.0.read().members.contains(&who) {
             return false;
         }
         let mut sets = self.0.write();
         let new = !sets.contains(whom);
         sets.add(whom);
-        sets.undo.push((whom, true));
+        let kept = Arc::clone(self);
+        tx.if_taken_back(move || kept.0.write().take(whom));
         new
     }
 
-    fn unfollow(&self, who: ActorId, whom: ActorId) {
+    fn unfollow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) {
         if !self.0.read().members.contains(&who) {
             return;
         }
-        let mut sets = self.0.write();
-        sets.take(whom);
-        sets.undo.push((whom, false));
-    }
-
-    fn mark(&self) {
-        if !self.0.read().undo.is_empty() {
-            self.0.write().undo.clear();
-        }
-    }
-
-    fn rollback(&self) {
-        let mut sets = self.0.write();
-        for (whom, followed) in std::mem::take(&mut sets.undo).into_iter().rev() {
-            if followed { sets.take(whom) } else { sets.add(whom) }
-        }
+        self.0.write().take(whom);
+        let kept = Arc::clone(self);
+        tx.if_taken_back(move || kept.0.write().add(whom));
     }
 }
 
@@ -262,18 +248,6 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    pub(super) fn mark(&self) {
-        if self.mode != Mode::Whole {
-            self.kept.mark();
-        }
-    }
-
-    pub(super) fn rollback(&self) {
-        if self.mode != Mode::Whole {
-            self.kept.rollback();
-        }
-    }
-
     pub(super) fn leave(&self, tx: &Tx<'_>, member: ActorId) -> Result<(), StoreError> {
         if self.mode == Mode::Whole { Ok(()) } else { self.kept.leave(tx, member) }
     }
@@ -322,7 +296,7 @@ impl Index {
         who: ActorId,
         whom: ActorId,
     ) -> Result<(), StoreError> {
-        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(who, whom) {
+        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(tx, who, whom) {
             return Ok(());
         }
         if !tx.repo(whom)?.is_some_and(|row| row.is_complete()) {
@@ -332,9 +306,9 @@ impl Index {
         Ok(())
     }
 
-    pub(super) fn unkeep_followed(&self, who: ActorId, whom: ActorId) {
+    pub(super) fn unkeep_followed(&self, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) {
         if self.scope.mode != Mode::Whole {
-            self.scope.kept.unfollow(who, whom);
+            self.scope.kept.unfollow(tx, who, whom);
         }
     }
 

@@ -172,7 +172,15 @@ impl Checks {
     /// Asks again what an earlier run had not found out when it ended.
     pub(crate) fn resume(self: &Arc<Self>, snapshot: &Snapshot) -> Result<(), StoreError> {
         for (actor, due) in recheck::dues(snapshot)? {
-            let Ok(did) = Did::parse(&snapshot.did(actor)?) else { continue };
+            let did = match snapshot.did(actor) {
+                Ok(did) => did,
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "an account without a DID is passed over");
+                    continue;
+                }
+            };
+            let Ok(did) = Did::parse(&did) else { continue };
             match due {
                 Due::Identity => self.identity_changed(None, &did),
                 Due::Status { deleted } => {

@@ -22,13 +22,11 @@ const RATE_SECONDS: f64 = 10.0;
 /// An upstream that cannot be reached for so long, or was not yet reached since the start, is in trouble. Connections
 /// break and come again within seconds.
 const UNREACHED: Duration = Duration::from_secs(60);
-/// One that is connected and says nothing for so long is in trouble, if it says something far more often as a rule
-/// (see [`RARE`]): a relay is never quiet for that long, a PDS with a few accounts is every night.
+/// One that is connected and says nothing for so long is in trouble, if it is one that speaks all the time: a relay is
+/// never quiet for that long. Of any other silence says nothing, since a PDS with a few accounts is silent every night.
 const SILENT: Duration = Duration::from_secs(600);
-/// How many times its usual time between two frames an upstream may be silent.
-const RARE: i64 = 1000;
-/// The same for one that has not said anything since the start, so that nobody knows what is usual.
-const SILENT_AT_FIRST: Duration = Duration::from_secs(3600);
+/// Seconds in which a frame came, from which on an upstream that spoke in every other second speaks all the time.
+const TALKATIVE_S: i64 = 600;
 /// One whose events are applied so long after they were sent is in trouble: what readers see is of another time of the
 /// day. Catching up after an update or a restart takes minutes; a fresh store is not fit to be read before either.
 const BEHIND: Duration = Duration::from_secs(3600);
@@ -113,7 +111,8 @@ pub(crate) struct FeedStatus {
     began_ms: i64,
     /// When the last frame came.
     frame_ms: AtomicI64,
-    frames: AtomicU64,
+    /// Seconds in which a frame came.
+    busy_s: AtomicI64,
     applied: AtomicI64,
     received: AtomicI64,
     sent_ms: AtomicI64,
@@ -149,7 +148,7 @@ impl FeedStatus {
             changed_ms: AtomicI64::new(clock.now_ms()),
             began_ms: clock.now_ms(),
             frame_ms: AtomicI64::new(NONE),
-            frames: AtomicU64::new(0),
+            busy_s: AtomicI64::new(0),
             connections: AtomicU64::new(0),
             applied: AtomicI64::new(cursor.unwrap_or(NONE)),
             received: AtomicI64::new(cursor.unwrap_or(NONE)),
@@ -171,10 +170,16 @@ impl FeedStatus {
         }
     }
 
-    /// A frame came, the `count`th.
-    pub(crate) fn frame(&self, received: i64, count: u64) {
-        self.frame_ms.store(received, Ordering::Relaxed);
-        self.frames.store(count, Ordering::Relaxed);
+    /// A frame came, and found others waiting here or none.
+    pub(crate) fn frame(&self, received: i64, others_wait: bool) {
+        let before = self.frame_ms.swap(received, Ordering::Relaxed);
+        if before / 1000 != received / 1000 {
+            self.busy_s.fetch_add(1, Ordering::Relaxed);
+        }
+        if !others_wait {
+            // Whatever was applied last may be of yesterday, which says nothing of this one.
+            self.sent_ms.store(received, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn received(&self, seq: i64) {
@@ -214,7 +219,9 @@ impl FeedStatus {
             |value: &AtomicI64| Some(value.load(Ordering::Acquire)).filter(|value| *value != NONE);
         let queue_bytes = feed.queued();
         let lag_ms = match (queue_bytes, some(&self.sent_ms)) {
-            (1.., Some(sent)) => Some(self.clock.now_ms().saturating_sub(sent)),
+            (1.., Some(sent)) => {
+                Some(self.clock.now_ms().saturating_sub(sent)).max(some(&self.lag_ms))
+            }
             _ => some(&self.lag_ms),
         };
         let (dropped, samples) = {
@@ -222,14 +229,13 @@ impl FeedStatus {
             (drops.counts.clone(), drops.samples.iter().cloned().collect())
         };
         let connected = self.connected.load(Ordering::Relaxed);
-        let frames = self.frames.load(Ordering::Relaxed);
         let trouble = Facts {
             connected,
             changed_ms: self.changed_ms.load(Ordering::Relaxed),
             began_ms: self.began_ms,
             frame_ms: some(&self.frame_ms),
-            frames: i64::try_from(frames).unwrap_or(i64::MAX),
-            applied: some(&self.applied).is_some(),
+            busy_s: self.busy_s.load(Ordering::Relaxed),
+            reached: some(&self.applied).is_some() || self.connections.load(Ordering::Relaxed) > 0,
             queued: queue_bytes > 0,
             lag_ms,
         };
@@ -260,9 +266,9 @@ struct Facts {
     changed_ms: i64,
     began_ms: i64,
     frame_ms: Option<i64>,
-    frames: i64,
-    /// Whether anything of it is in the store.
-    applied: bool,
+    busy_s: i64,
+    /// Whether anything of it is in the store, or it was connected since the start.
+    reached: bool,
     /// Whether frames of it wait here.
     queued: bool,
     lag_ms: Option<i64>,
@@ -274,21 +280,21 @@ impl Facts {
         let since = |then: i64| now.saturating_sub(then);
         if !self.connected {
             let apart = since(self.changed_ms);
-            if !self.applied {
+            if !self.reached {
                 return Some("not reached yet".to_owned());
             }
             return (apart > ms(UNREACHED)).then(|| format!("not reached for {}", words(apart)));
         }
         let quiet = since(self.frame_ms.unwrap_or(self.began_ms));
-        let coming = self.queued || (self.frames > 0 && quiet <= ms(STILL_COMING));
+        let coming = self.queued || (self.frame_ms.is_some() && quiet <= ms(STILL_COMING));
         if let Some(lag) = self.lag_ms.filter(|lag| coming && *lag > ms(BEHIND)) {
             return Some(format!("{} behind", words(lag)));
         }
-        let usual = self.frame_ms.and_then(|last| (last - self.began_ms).checked_div(self.frames));
-        let limit =
-            usual.map_or(ms(SILENT_AT_FIRST), |usual| usual.saturating_mul(RARE).max(ms(SILENT)));
+        let lived_s = self.frame_ms.map_or(0, |last| last.saturating_sub(self.began_ms) / 1000);
+        let talks = self.busy_s >= TALKATIVE_S && self.busy_s.saturating_mul(2) >= lived_s;
         // While frames wait here the socket is left alone.
-        (!self.queued && quiet > limit).then(|| format!("silent for {}", words(quiet)))
+        (talks && !self.queued && quiet > ms(SILENT))
+            .then(|| format!("silent for {}", words(quiet)))
     }
 }
 
@@ -313,8 +319,8 @@ mod tests {
         changed_ms: NOW - 9 * HOUR,
         began_ms: NOW - 10 * HOUR,
         frame_ms: Some(NOW - 10),
-        frames: 1_000_000,
-        applied: true,
+        busy_s: 35_000,
+        reached: true,
         queued: false,
         lag_ms: Some(200),
     };
@@ -323,21 +329,20 @@ mod tests {
     fn an_upstream_that_is_gone_silent_or_far_behind_is_in_trouble() {
         let apart = |for_ms| Facts { connected: false, changed_ms: NOW - for_ms, ..WELL };
         let quiet = |for_ms| Facts { frame_ms: Some(NOW - for_ms), ..WELL };
-        let mute = |for_ms| Facts { frame_ms: None, frames: 0, began_ms: NOW - for_ms, ..WELL };
+        let mute = |for_ms| Facts { frame_ms: None, busy_s: 0, began_ms: NOW - for_ms, ..WELL };
         // One event in six minutes.
-        let small = |for_ms| Facts { frames: 100, ..quiet(for_ms) };
+        let small = |for_ms| Facts { busy_s: 100, ..quiet(for_ms) };
         for (facts, want) in [
             (WELL, None),
             (apart(MINUTE / 2), None),
             (apart(5 * MINUTE), Some("not reached for 5 min")),
-            (Facts { applied: false, ..apart(10) }, Some("not reached yet")),
+            (Facts { reached: false, ..apart(10) }, Some("not reached yet")),
             (quiet(9 * MINUTE), None),
             (quiet(11 * MINUTE), Some("silent for 11 min")),
             (Facts { queued: true, ..quiet(11 * MINUTE) }, None),
             (small(3 * HOUR), None),
             (small(9 * HOUR), None),
-            (mute(50 * MINUTE), None),
-            (mute(3 * HOUR), Some("silent for 3 h")),
+            (mute(3 * HOUR), None),
             (Facts { lag_ms: Some(HOUR - 1), ..WELL }, None),
             (Facts { lag_ms: Some(3 * HOUR), ..WELL }, Some("3 h behind")),
             (Facts { lag_ms: Some(3 * HOUR), queued: true, ..quiet(HOUR) }, Some("3 h behind")),

@@ -17,7 +17,7 @@ use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
-use crate::threads::fault;
+use crate::threads::{catch, fault};
 
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
@@ -188,11 +188,16 @@ impl Reader {
         fault::point("reader");
         state.frames += 1;
         let received = self.feed.status.clock.now_ms();
-        self.feed.status.frame(received, state.frames);
-        let (seq, sent, read) = match self.feed.kind {
+        self.feed.status.frame(received, self.feed.queued() > weight as usize);
+        let read = catch(|| match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),
-        };
+        });
+        let (seq, sent, read) = read.unwrap_or_else(|panic| {
+            tracing::error!(url = %self.feed.url, %panic, "a frame is dropped");
+            self.feed.status.dropped("panic", None, None);
+            (Seq::Same, 0, Read::Nothing)
+        });
         if let Seq::At(seq) = seq {
             self.feed.status.received(seq);
             if state.start == Start::Live || state.start < Start::After(seq) {

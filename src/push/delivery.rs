@@ -14,7 +14,7 @@ use super::sender::SenderInner;
 use super::transport::Via;
 use crate::private::registrations;
 use crate::schema::Rows;
-use crate::store::Tx;
+use crate::store::{StoreError, Tx};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::work::pushes::{self, PushJob};
@@ -68,7 +68,7 @@ impl SenderInner {
         let writer = self.parts.private.writer();
         // Refused when the server stops, and when a row is in the way that does not decode: it is not sent again for that.
         if let Err(error) = writer.durable(change).await
-            && !error.is_fatal()
+            && matches!(error, StoreError::Corrupt(_) | StoreError::Panicked(_))
         {
             let forget = move |tx: &mut Tx<'_>| {
                 pushes::remove(tx, sent);

@@ -40,6 +40,8 @@ impl Part for FollowersPart {
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
         Box::pin(async move {
             let stop = stop.child_token();
+            // One that is killed leaves nobody behind who follows without it.
+            let _ends = stop.clone().drop_guard();
             let mut running = JoinSet::new();
             for follower in self.log.followers() {
                 let (log, follower) = (Arc::clone(&self.log), Arc::clone(follower));

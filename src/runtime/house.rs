@@ -329,8 +329,12 @@ impl House {
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),
             Arc::new(XrpcPart { listener: Mutex::new(Some(listener)), app, ctx: Arc::clone(&ctx) }),
-            Arc::new(AdminPart { socket: Mutex::new(Some(socket)), store, commands }),
-            Arc::new(Watchdog { manager, writer, sources }),
+            Arc::new(AdminPart {
+                socket: Mutex::new(Some(socket)),
+                store: store.clone(),
+                commands,
+            }),
+            Arc::new(Watchdog { manager, writer, store, sources }),
         ];
         parts.extend(rest);
         let parts = Parts::new(parts);

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::IndexAccounts;
@@ -46,11 +46,11 @@ pub(super) static WRITER: Rule = Rule {
     ..restart("writer")
 };
 /// Without it nobody gets an answer, and whoever looks after the process has to hear of that. Its own deadline for
-/// requests under way is five seconds.
+/// requests under way is four seconds.
 pub(super) static XRPC: Rule = Rule {
     at_end: AtEnd::Fatal,
     without: Without::NotReady,
-    patience: Duration::from_millis(5500),
+    patience: Duration::from_millis(4500),
     ..restart("xrpc")
 };
 pub(super) static READS: Rule = restart("reads");
@@ -371,6 +371,7 @@ impl Part for MediaPart {
     fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
         Box::pin(async move {
             let mut tick = interval(TEND_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(tick.tick()).await.is_some() {
                 match self.0.tend().await {
                     // Threads that have too much to do do this another time.

@@ -17,7 +17,7 @@ pub fn run(config: Config, sources: config::Sources, log: LogControl) -> Result<
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("net").build()?;
     let result = runtime.block_on(serve(config, sources, log));
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_millis(300));
     result
 }
 
@@ -28,10 +28,11 @@ async fn serve(
 ) -> Result<(), ServeError> {
     // Before the first answer, so that nobody's SIGHUP ends us.
     let mut hangup = signal(SignalKind::hangup())?;
-    let [mut terminate, mut interrupt]: [Signal; 2] =
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let manager = Manager::from_env();
     let house = House::build(&config, manager.clone()).await?;
+    // Not before: opening and migrating read no signals, and may be ended at any point.
+    let [mut terminate, mut interrupt]: [Signal; 2] =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let mut supervisor = Supervisor::start(&house.parts, house.stop.clone());
     manager.ready();
     tracing::info!(

@@ -27,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A part that ran for so long is well, and the next wait short again.
 const WELL_AFTER: Duration = Duration::from_secs(300);
 /// For all that stop first: a part that blocks its thread does not see that its own time is up.
-const FIRST_LIMIT: Duration = Duration::from_secs(6);
+const FIRST_LIMIT: Duration = Duration::from_secs(5);
 
 /// A part that ended although it was needed, or failed at the stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

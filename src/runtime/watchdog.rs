@@ -13,7 +13,7 @@ use super::notify::Manager;
 use super::part::{Part, PartError, Rule};
 use super::parts::WATCHDOG;
 use super::sources::Sources;
-use crate::store::Writer;
+use crate::store::{Store, Writer};
 use crate::threads::Pulse;
 
 /// Signs within the manager's time: one that comes late or is lost costs nothing.
@@ -24,15 +24,17 @@ pub(super) struct Watchdog {
     pub(super) manager: Manager,
     pub(super) writer: Writer,
     pub(super) sources: Arc<Sources>,
+    pub(super) store: Store,
 }
 
 impl Watchdog {
     fn pulses(&self) -> Vec<(String, Arc<Pulse>)> {
         let lanes = self.sources.pulses().into_iter().enumerate();
         let lanes = lanes.map(|(n, pulse)| (format!("the verify lane {n}"), pulse));
-        std::iter::once(("the writer".to_owned(), Arc::clone(self.writer.pulse())))
-            .chain(lanes)
-            .collect()
+        // While a keyspace is rewritten whole the engine may make the writer wait, for as long as that takes.
+        let writer = (!self.store.is_compacting())
+            .then(|| ("the writer".to_owned(), Arc::clone(self.writer.pulse())));
+        writer.into_iter().chain(lanes).collect()
     }
 }
 

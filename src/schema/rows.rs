@@ -403,6 +403,31 @@ pub fn fan_key(kind: EdgeKind, target: Target, sort: i64, actor: ActorId) -> Key
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::RecordId;
+    use crate::store::Ks;
+
+    #[test]
+    fn groups_of_the_row_cache_begin_as_these_keys_do() {
+        let (a, r) = (ActorId(7), Rkey(9));
+        let post = PostId { author: a, rkey: r };
+        let of = |coll| RecordId { actor: a, coll, rkey: r };
+        let list = Target::Record(of(collections::LIST));
+        let group = |ks: Ks, key: &[u8]| ks.group(key).map(<[u8]>::to_vec);
+        for kind in [EdgeKind::Like, EdgeKind::Repost] {
+            assert_eq!(group(Ks::Fwd, &fwd_key(kind, a, r)), Some(fwd_prefix(kind, a).to_vec()));
+        }
+        let (item, of_post) = (EdgeKind::ListItem, Target::Post(post));
+        assert_eq!(group(Ks::Rev, &rev_key(item, list, a)), Some(rev_prefix(item, list).to_vec()));
+        let reply = order_post_key(Order::Replies, of_post, 5, post);
+        let replies = order_prefix(Order::Replies, of_post).to_vec();
+        assert_eq!(group(Ks::Order, &reply), Some(replies));
+        let out = collections::LIST_OPT_OUT;
+        let opt_outs = Key::new().actor(a).u32(out.0).to_vec();
+        assert_eq!(group(Ks::Record, &of(out).to_bytes()), Some(opt_outs));
+        for target in [Target::Actor(a), of_post, list] {
+            assert_eq!(group(Ks::Label, &target.key()), Some(Key::new().actor(a).to_vec()));
+        }
+    }
 
     #[test]
     fn rows_come_back() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::cache::{Forget, NumberCache, RowCache};
 use super::{Ks, Snapshot, StoreError, bulk, migrate, tx};
@@ -42,6 +42,7 @@ pub(super) struct Inner {
     max_bulk: usize,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
+    compacting: AtomicUsize,
     caches: parking_lot::RwLock<Vec<std::sync::Weak<dyn Forget>>>,
     // Last, so that the keyspaces are dropped before it.
     db: fjall::Database,
@@ -94,6 +95,7 @@ impl Store {
             max_buffered: budget / 8,
             max_bulk: usize::try_from(budget / 8).unwrap_or(usize::MAX),
             epoch: AtomicU64::new(0),
+            compacting: AtomicUsize::new(0),
             caches: parking_lot::RwLock::default(),
             db,
         };
@@ -184,8 +186,16 @@ impl Store {
     /// Rewrites one keyspace into its smallest form while it is in use. Needs about as much free disk as it takes.
     pub fn compact_one(&self, ks: Ks) -> Result<(), StoreError> {
         let keyspace = self.keyspace(ks)?;
-        keyspace.rotate_memtable_and_wait()?;
-        Ok(keyspace.major_compact()?)
+        self.0.compacting.fetch_add(1, Ordering::Relaxed);
+        let done = keyspace.rotate_memtable_and_wait().and_then(|()| keyspace.major_compact());
+        self.0.compacting.fetch_sub(1, Ordering::Relaxed);
+        Ok(done?)
+    }
+
+    /// Whether [`Self::compact_one`] is at work: the engine may hold the writer until it is done.
+    #[must_use]
+    pub fn is_compacting(&self) -> bool {
+        self.0.compacting.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn db(&self) -> &fjall::Database {

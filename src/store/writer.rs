@@ -19,7 +19,7 @@
 
 use std::any::{Any, type_name_of_val};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ struct Job {
 }
 
 /// Time at the end for what makes the next start quick.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_millis(1500);
 /// Between two looks whether there is room again.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -137,10 +137,13 @@ impl Writer {
             unsynced: Vec::new(),
             bulk,
         };
-        let room = Arc::clone(&writer.room);
+        let (room, pulse) = (Arc::clone(&writer.room), Arc::clone(&writer.pulse));
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let handle = thread.spawn(move || {
-            work.run()?;
+            let ended = catch_unwind(AssertUnwindSafe(|| work.run()));
+            // One that has ended is not stuck: what its end means is for whoever watches it to say.
+            pulse.rest();
+            ended.unwrap_or_else(|panic| resume_unwind(panic))?;
             // Tables are made of what is in the journal anyway.
             if room.lacks() { Ok(()) } else { store.settle(SETTLE) }
         })?;

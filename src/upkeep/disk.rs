@@ -151,13 +151,14 @@ impl DiskWatch {
     /// Has looked at nothing yet.
     #[must_use]
     pub fn new(setup: DiskSetup, config: &Config) -> Self {
+        let stops = setup.writer.room().stops();
         Self {
             setup,
             reserve: Reserve::new(&config.store.path, config.store.reserve_file),
             began: Instant::now(),
             trend: Trend::default(),
             fall: None,
-            stops: 0,
+            stops,
             pruned: None,
             reserved: None,
         }

@@ -60,7 +60,7 @@ impl Default for ServerLimits {
             connections: 4096,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(15),
-            shutdown_time: Duration::from_secs(5),
+            shutdown_time: Duration::from_secs(4),
         }
     }
 }

@@ -90,7 +90,7 @@ impl Commands {
             RepoList::Relay { url, collection: Some(collection) } => {
                 (SourceKind::Collection, url, collection)
             }
-            RepoList::Network => {
+            RepoList::Network {} => {
                 let relay = self.relay.as_deref();
                 (SourceKind::Hosts, relay.ok_or("network.upstreams names no relay")?, "")
             }
