@@ -206,7 +206,9 @@ async fn a_disk_runs_full_and_nothing_is_lost() {
     assert!(ready == 503 && why.contains("ingest is stopped"), "{ready} {why}");
     assert_eq!(save(&aerie).await.0, 200);
     let status = aerie.status().await;
-    assert!(status["disk"]["reserve_file"].as_u64().unwrap() >= 32_000_000, "{}", status["disk"]);
+    // On a busy machine more comes in before the disk is looked at again, and then the file is given up at once.
+    let held = status["disk"]["reserve_file"].as_u64().unwrap() >= 32_000_000;
+    assert!(held || aerie.log().contains("the reserve file is given up"), "{}", status["disk"]);
     assert_eq!(status["counters"]["disk.step"]["stop"], 1);
     let stopped: u64 = async { posts_of(&aerie, 0).await }.await;
     assert!(stopped < EVENTS / 2 / ACCOUNTS, "all of it found room");
@@ -308,15 +310,18 @@ async fn retention_makes_room_before_the_disk_is_full() {
     let last = begin + AGED - 1;
     let all = async || aerie.status().await["upstreams"][0]["seq"].as_u64() == Some(last);
     aerie.until("everything came in", 300, all).await;
-    let ran = async || aerie.status().await["scope"]["last"].is_object();
-    aerie.until("retention ran", 120, ran).await;
+    // The run of every hour may have come after it, and found nothing any more.
+    let deleted = async || aerie.status().await["counters"]["retention.deleted"]["posts"].as_u64();
+    let ran = async || deleted().await > Some(AGED / 2);
+    aerie.until("retention took more than half", 120, ran).await;
+    let idle = async || aerie.status().await["scope"]["running"].is_null();
+    aerie.until("retention is through", 120, idle).await;
     on.store(false, Ordering::SeqCst);
     reading.await.expect("every read was answered");
 
     let status = aerie.status().await;
     let (report, steps) = (&status["scope"]["last"], &status["counters"]["disk.step"]);
     assert!(steps["prune"].as_u64() >= Some(1), "{steps}");
-    assert!(report["deleted"]["posts"].as_u64() > Some(AGED / 2), "{report}");
     assert!(report["owed"] == 0 && report["error"].is_null(), "{report}");
     aerie
         .until("there is room", 30, async || ["normal", "warn"].contains(&&*step(&aerie).await))
