@@ -16,7 +16,7 @@ pub enum Read {
     /// Changes, among them the one that was asked for or, if that number was never given, those after it. It may begin
     /// before, and be empty where numbers are missing: reading goes on at [`Page::end`].
     Page(Arc<Page>),
-    /// Nothing yet: see [`Log::wait`].
+    /// Nothing yet: see [`Log::wait_on_disk`].
     Tip,
 }
 

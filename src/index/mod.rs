@@ -1,7 +1,7 @@
 //! From events to rows: the only place where the store's contents change because of the network.
 //!
-//! Every rule reads through [`Reader`] and writes to the writer's [`Tx`]; it opens no socket and keeps no clock
-//! (the event carries its time). One file for each family of records.
+//! Every rule reads through [`crate::store::Reader`] and writes to the writer's [`Tx`]; it opens no socket and keeps
+//! no clock (the event carries its time). One file for each family of records.
 //!
 //! # Invariants
 //! - Order of arrival does not matter: a like may come before its post, a reply before its parent, an item

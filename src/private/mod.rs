@@ -5,7 +5,7 @@
 //! the plan's; `apply` writes what a change says, the same twice over, and tells [`Effects`] what else it means. So the
 //! same changes give the same state in any store, whatever numbers that has given to the names.
 //!
-//! [`kinds`] is the table of what there is: a kind is a file with the form of its row and a line there. Export
+//! `kinds` is the table of what there is: a kind is a file with the form of its row and a line there. Export
 //! ([`portable`]), take-out ([`takeout`]), the deletion of an account and `db check` go by that table.
 //!
 //! # Invariants

@@ -1,4 +1,4 @@
-//! What a viewer muted: accounts, lists, threads. Rows as [`super::timed`] has them; that of an account says what of it is
+//! What a viewer muted: accounts, lists, threads. Rows as `timed` has them; that of an account says what of it is
 //! muted, too.
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! DAG-CBOR values as `Ipld`: strict decoding, canonical encoding, and the JSON form of the protocol.
 //!
-//! Encoding is `serde_ipld_dagcbor`'s. Decoding is our own reader's ([`super::cbor`] has the figures), since every record of
+//! Encoding is `serde_ipld_dagcbor`'s. Decoding is our own reader's (`cbor` has the figures), since every record of
 //! the firehose and of a fetched repo comes through here. The two are held against each other by the tests.
 //!
 //! # Invariants
