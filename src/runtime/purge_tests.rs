@@ -34,7 +34,7 @@ async fn an_account_that_cannot_be_purged_is_told_and_keeps_no_other_here() {
         assert_eq!(left, [(nobody, purge::Purge::Deleted)], "{run}");
         assert_eq!(part.pending(), 0, "{run}");
     }
-    // What is asked for now is not held up by it either.
+    // What is asked for from now on is counted again.
     let index = Arc::clone(&w.index);
     index.purging().fetch_add(1, Ordering::Relaxed);
     assert_eq!(part.pending(), 1);
