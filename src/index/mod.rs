@@ -229,7 +229,7 @@ impl Index {
     ) -> Result<Option<T>, StoreError> {
         let done = alone(tx, what, part)?;
         if done.is_none() {
-            self.take_back(tx);
+            self.subject_cids.clear();
         }
         Ok(done)
     }
