@@ -157,11 +157,26 @@ impl Index {
     }
 
     /// Applies events in order. An event that breaks a rule of ours is taken back, counted and passed over; an
-    /// error is the store's and final.
+    /// error is the store's and final. If the change fails after this, they are taken back with it.
     pub fn apply(&self, tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
         self.forget_if_taken_back(tx);
+        self.apply_each(tx, events, |tx| tx.mark())
+    }
+
+    /// The same, but each event stands for itself: it stays if the change fails later. For streams, which send again
+    /// what their cursor does not cover, and where what would undo a whole batch costs more than it is good for.
+    pub fn apply_to_keep(&self, tx: &mut Tx<'_>, events: &[Event]) -> Result<(), StoreError> {
+        self.apply_each(tx, events, |tx| tx.keep())
+    }
+
+    fn apply_each(
+        &self,
+        tx: &mut Tx<'_>,
+        events: &[Event],
+        begin: impl Fn(&mut Tx<'_>),
+    ) -> Result<(), StoreError> {
         for event in events {
-            tx.mark();
+            begin(tx);
             self.log.begins(event);
             let applied = catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event)));
             self.log.ends();

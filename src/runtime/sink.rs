@@ -63,7 +63,7 @@ impl Sink for ToWriter {
         self.forget_keys(&batch.events);
         let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
         let job = self.writer.submit(move |tx| {
-            index.apply(tx, &batch.events)?;
+            index.apply_to_keep(tx, &batch.events)?;
             cursors::set_cursor(tx, &batch.cursor, batch.seq);
             tx.after_commit(move || applied.set(batch.cursor, batch.seq));
             Ok(())

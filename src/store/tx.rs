@@ -7,7 +7,8 @@
 //! # Invariants
 //! - [`Tx::rollback`] takes back everything since [`Tx::mark`], what was collected and what was to happen after the commit
 //!   included, but not interned names: a number once given stays. The writer marks where a change begins, which a change
-//!   may do again for parts of itself: going back to the begin of the whole change takes all of them back.
+//!   may do again for parts of itself: going back to the begin of the whole change takes all of them back, but for those
+//!   that it let stay ([`Tx::keep`]).
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -164,12 +165,14 @@ impl<'s> Tx<'s> {
         self.write(ks, key, Some(value), false);
     }
 
-    /// Begins a change. Nobody goes back behind here any more.
-    pub(super) fn begin(&mut self) {
+    /// What was done up to here stays, whatever fails after it: nobody goes back behind here any more. The writer begins
+    /// each change so; a change of many parts that each stand for themselves begins each part so, and what would undo
+    /// the earlier ones is not carried along.
+    pub fn keep(&mut self) {
         self.undo.clear();
         self.taken_back.clear();
-        self.change = self.here();
-        self.part = self.change.clone();
+        self.part = self.here();
+        self.change.clone_from(&self.part);
     }
 
     /// Takes back everything that the change did.

@@ -307,7 +307,7 @@ fn attempt<T, J: FnOnce(&mut Tx<'_>) -> Result<T, StoreError>>(
     job: J,
 ) -> Result<Result<T, StoreError>, StoreError> {
     let change = type_name_of_val(&job);
-    tx.begin();
+    tx.keep();
     let error = match catch_unwind(AssertUnwindSafe(|| job(tx))) {
         Ok(Ok(value)) => return Ok(Ok(value)),
         Ok(Err(error)) if error.is_fatal() => return Err(error),
@@ -618,6 +618,24 @@ mod tests {
         assert_eq!((held(b"xb"), held(b"xc"), held(b"xk")), (None, None, Some(b"2".to_vec())));
         assert_eq!(followed.load(Ordering::Relaxed), 100, "undone in memory, and never announced");
         assert!(TAKEN_BACK.counts()["corrupt-row"] >= 1 && TAKEN_BACK.counts()["panic"] >= 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_change_lets_stay_outlives_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let fails = |tx: &mut Tx<'_>| {
+            tx.put(Ks::Meta, b"xa", b"1");
+            tx.keep();
+            tx.put(Ks::Meta, b"xa", b"2");
+            tx.put(Ks::Meta, b"xb", b"2");
+            Err::<(), _>(StoreError::corrupt(Ks::Label, b"\x01"))
+        };
+        writer.durable(fails).await.unwrap_err();
+        writer.durable(put(b"xc")).await.unwrap();
+        let held = |key| store.snapshot().get(Ks::Meta, key).unwrap().map(|v| v.to_vec());
+        assert_eq!((held(b"xa"), held(b"xb")), (Some(b"1".to_vec()), None));
     }
 
     #[tokio::test]
