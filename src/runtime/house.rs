@@ -30,7 +30,7 @@ use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of,
+    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of, limits,
     media_settings, push_settings,
 };
 use super::{ServeError, signing_key};
@@ -224,8 +224,15 @@ impl House {
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
         let keys = Arc::new(FromDocuments(identity.clone()));
+        let limiter = Arc::new(limits(config));
         let ctx = Arc::new(AppCtx {
-            auth: Authenticator::new(auth_config(config), keys, Clock::system()),
+            auth: Authenticator::new(
+                auth_config(config),
+                keys,
+                Clock::system(),
+                Arc::clone(&limiter),
+            ),
+            limiter,
             media: Arc::clone(&media),
             store: store.clone(),
             private: private.clone(),

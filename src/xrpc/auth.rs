@@ -22,6 +22,7 @@ use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
 use crate::identity::Freshness;
+use crate::limits::{Client, Limit, Limits};
 use crate::syntax::Did;
 use crate::threads::Clock;
 
@@ -113,6 +114,7 @@ pub struct Authenticator {
     keys: Arc<dyn KeySource>,
     clock: Clock,
     cache: TokenCache,
+    limits: Arc<Limits>,
 }
 
 /// Which of our DIDs a token may be for.
@@ -131,10 +133,15 @@ enum Trust {
 
 impl Authenticator {
     /// Makes an authenticator that looks up keys in `keys`.
-    pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>, clock: Clock) -> Self {
+    pub fn new(
+        config: AuthConfig,
+        keys: Arc<dyn KeySource>,
+        clock: Clock,
+        limits: Arc<Limits>,
+    ) -> Self {
         let own_service = format!("{}#bsky_appview", config.own_did);
         let mod_service = ArcSwapOption::from_pointee(config.mod_service.clone());
-        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new() }
+        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new(), limits }
     }
 
     /// From now on this is the moderation service, and the one before is an account like any other.
@@ -148,8 +155,11 @@ impl Authenticator {
     }
 
     /// Whether the headers carry the operator's password.
-    pub fn is_admin(&self, headers: &HeaderMap) -> bool {
-        self.role(headers) == Role::Admin
+    ///
+    /// # Errors
+    /// 429 after too many wrong ones from there.
+    pub fn is_admin(&self, headers: &HeaderMap, client: Client) -> Result<bool, XrpcError> {
+        Ok(self.role(headers, client)? == Role::Admin)
     }
 
     /// Finds out who makes a call of `nsid`.
@@ -162,11 +172,12 @@ impl Authenticator {
         rule: TokenRule,
         nsid: &str,
         headers: &HeaderMap,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         match auth {
             Auth::None => Ok(Credentials::None),
-            Auth::Optional => self.standard(rule, nsid, headers).await,
-            Auth::Required => match self.standard(rule, nsid, headers).await? {
+            Auth::Optional => self.standard(rule, nsid, headers, client).await,
+            Auth::Required => match self.standard(rule, nsid, headers, client).await? {
                 Credentials::None => Err(XrpcError::auth("AuthMissing", "")),
                 // Such a token is good, but no account has its private state.
                 Credentials::Service { .. } => {
@@ -175,23 +186,33 @@ impl Authenticator {
                 credentials => Ok(credentials),
             },
             Auth::OptionalOrAdmin if bearer(headers).is_some() => {
-                self.standard(rule, nsid, headers).await
+                self.standard(rule, nsid, headers, client).await
             }
-            Auth::OptionalOrAdmin => match self.role(headers) {
+            Auth::OptionalOrAdmin => match self.role(headers, client)? {
                 Role::Admin => Ok(Credentials::Admin),
                 Role::Missing => Ok(Credentials::None),
                 Role::Invalid => Err(XrpcError::auth_required("")),
             },
             Auth::AdminOrModService => match bearer(headers) {
                 Some(token) => self.moderator(token, rule, nsid).await,
-                None if self.role(headers) == Role::Admin => Ok(Credentials::Admin),
+                None if self.is_admin(headers, client)? => Ok(Credentials::Admin),
                 None => Err(XrpcError::auth_required("")),
             },
         }
     }
 
-    fn role(&self, headers: &HeaderMap) -> Role {
-        password::role(authorization(headers), &self.config.admin_passwords)
+    fn role(&self, headers: &HeaderMap, client: Client) -> Result<Role, XrpcError> {
+        let Some(given) = password::given(authorization(headers)) else { return Ok(Role::Missing) };
+        // Asked before the password is looked at: afterwards a right one would be told from a wrong one.
+        let refused = |refused| XrpcError::limited(refused, self.clock.now_ms());
+        self.limits.look(Limit::Logins, client).map_err(refused)?;
+        let role = given.role(&self.config.admin_passwords);
+        if role == Role::Invalid {
+            // At most as many lines as there may be attempts.
+            tracing::warn!(%client, "wrong admin password");
+            self.limits.take(Limit::Logins, client).map_err(refused)?;
+        }
+        Ok(role)
     }
 
     async fn standard(
@@ -199,9 +220,10 @@ impl Authenticator {
         rule: TokenRule,
         nsid: &str,
         headers: &HeaderMap,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         if authorization(headers).is_some_and(|header| header.starts_with("Basic ")) {
-            return self.impersonated(headers);
+            return self.impersonated(headers, client);
         }
         let Some(token) = bearer(headers) else {
             return Ok(Credentials::None);
@@ -228,12 +250,12 @@ impl Authenticator {
     }
 
     /// The operator looks through the eyes of an account: password and `appview-as-did`.
-    fn impersonated(&self, headers: &HeaderMap) -> Result<Credentials, XrpcError> {
+    fn impersonated(&self, headers: &HeaderMap, client: Client) -> Result<Credentials, XrpcError> {
         let did = headers
             .get(AS_DID)
             .and_then(|value| Did::parse(value.to_str().ok()?).ok())
             .ok_or_else(|| XrpcError::auth_required("bad issuer"))?;
-        if !self.is_admin(headers) {
+        if !self.is_admin(headers, client)? {
             return Err(XrpcError::auth_required("bad credentials"));
         }
         Ok(Credentials::Viewer { did, mod_service: false })

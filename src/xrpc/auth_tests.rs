@@ -25,7 +25,13 @@ fn bench() -> Bench {
     keys.set(&format!("{ALICE}#atproto"), &alice.public());
     keys.set(&format!("{MOD}#atproto"), &moderator.public());
     keys.set(&format!("{MOD}#atproto_label"), &labeler.public());
-    Bench { auth: testing::authenticator(Arc::clone(&keys)), keys, alice, moderator, labeler }
+    Bench {
+        auth: testing::authenticator(Arc::clone(&keys), testing::limits()),
+        keys,
+        alice,
+        moderator,
+        labeler,
+    }
 }
 
 impl Bench {
@@ -35,7 +41,7 @@ impl Bench {
         rule: TokenRule,
         header: &str,
     ) -> Result<Credentials, XrpcError> {
-        self.auth.authenticate(auth, rule, NSID, &headers(header)).await
+        self.auth.authenticate(auth, rule, NSID, &headers(header), Client::Own).await
     }
 
     async fn token(&self, token: &str) -> Result<Credentials, XrpcError> {
@@ -173,7 +179,13 @@ async fn rules_of_other_methods() {
     assert_eq!(bench.with(Auth::Optional, TokenRule::Own, &own).await.unwrap(), alice());
     let elsewhere = bench
         .auth
-        .authenticate(Auth::Optional, TokenRule::Own, "app.bsky.feed.getLikes", &headers(&own))
+        .authenticate(
+            Auth::Optional,
+            TokenRule::Own,
+            "app.bsky.feed.getLikes",
+            &headers(&own),
+            Client::Own,
+        )
         .await;
     assert_eq!(elsewhere.unwrap_err().name(), "BadJwtLexiconMethod");
 }
@@ -258,7 +270,7 @@ async fn the_operator_may_look_through_an_accounts_eyes() {
         headers
     };
     let ask = async |headers: HeaderMap| {
-        bench.auth.authenticate(Auth::Required, TokenRule::Own, NSID, &headers).await
+        bench.auth.authenticate(Auth::Required, TokenRule::Own, NSID, &headers, Client::Own).await
     };
     assert_eq!(ask(as_alice("admin:admin-pass", ALICE)).await.unwrap(), alice());
     assert_eq!(ask(as_alice("admin:nope", ALICE)).await.unwrap_err().status(), 401);

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::app::App;
 use super::body::MAX_BODY;
 use super::message::{Body, Request, Response};
+use crate::limits::Client;
 
 /// Longer than the idle time of the clients that matter, so that it is they who close.
 const IDLE: Duration = Duration::from_secs(90);
@@ -88,11 +90,12 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let (stream, slot) = accepted?;
+        let (stream, peer, slot) = accepted?;
+        let Ok(hold) = shared.app.ctx.limiter.connection(peer) else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            connection(&shared, stream).await;
-            drop(slot);
+            connection(&shared, stream, peer).await;
+            drop((slot, hold));
         });
     }
     drop(listener);
@@ -135,11 +138,11 @@ fn builder() -> Builder<TokioExecutor> {
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, slot)),
+            Ok((stream, peer)) => return Ok((stream, peer.ip(), slot)),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 sleep(Duration::from_millis(100)).await;
@@ -148,7 +151,7 @@ async fn accept(
     }
 }
 
-async fn connection(shared: &Shared, stream: TcpStream) {
+async fn connection(shared: &Shared, stream: TcpStream, peer: IpAddr) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
     let activity = Activity::new();
@@ -158,7 +161,8 @@ async fn connection(shared: &Shared, stream: TcpStream) {
         let body_time = shared.limits.body_time;
         async move {
             let has_streams = request.version() >= Version::HTTP_2;
-            let (request, whole) = read(request, body_time).await;
+            let client = app.ctx.limiter.client(peer, request.headers());
+            let (request, whole) = read(request, client, body_time).await;
             let mut response = app.handle(request).await;
             if !whole && !has_streams {
                 // hyper closes the connection, and whoever sent too much must not put another request on it.
@@ -244,7 +248,11 @@ impl Drop for Running {
 }
 
 /// The request, and whether its body was read to the end.
-async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request, bool) {
+async fn read(
+    request: http::Request<Incoming>,
+    client: Client,
+    body_time: Duration,
+) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
@@ -256,7 +264,8 @@ async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request
     } else {
         timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body };
+    let request =
+        Request { method: head.method, uri: head.uri, headers: head.headers, body, client };
     (request, whole)
 }
 

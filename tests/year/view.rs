@@ -356,8 +356,18 @@ impl Reading {
             admin_passwords: Vec::new(),
         };
         let clock = Clock::stopped_at(NOW);
+        let limiter = Arc::new(aerie::limits::Limits::new(
+            Default::default(),
+            &[(aerie::limits::Limit::Requests, 0)],
+        ));
         let ctx = AppCtx {
-            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
+            auth: Authenticator::new(
+                auth,
+                Arc::new(Keys(key.public())),
+                clock.clone(),
+                Arc::clone(&limiter),
+            ),
+            limiter,
             media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
             store,
             private: view.private.clone(),
@@ -382,6 +392,7 @@ impl Reading {
                 max_thread_parents: 80,
                 max_thread_depth: 1000,
                 drafts: 3,
+                ..Limits::default()
             }),
             client_config: arc_swap::ArcSwap::default(),
             clock,
@@ -407,6 +418,7 @@ impl Reading {
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
             body: xrpc::Body::Missing,
+            client: aerie::limits::Client::Own,
         };
         let response = self.app.handle(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap();
