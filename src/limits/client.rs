@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn strangers_are_who_their_address_says() {
         const XFF: &str = "x-forwarded-for";
-        let cases: &[(&str, &[(&'static str, &str)], &str)] = &[
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+        let cases: &[Case] = &[
             ("192.0.2.7", &[], "192.0.2.7"),
             ("192.0.2.7", &[(XFF, "198.51.100.1")], "192.0.2.7"),
             ("::ffff:192.0.2.7", &[], "192.0.2.7"),
