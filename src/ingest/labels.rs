@@ -375,7 +375,7 @@ impl Subscription {
                         () = sleep_until(watch.next_alive()) => {
                             watch.look_alive()?;
                             if watch.ping_due() {
-                                socket.ping().await?;
+                                socket.ping()?;
                             }
                             continue;
                         }

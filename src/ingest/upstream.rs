@@ -135,7 +135,7 @@ impl Reader {
                             if let Err(silent) = watch.look() {
                                 return silent.into();
                             }
-                            if watch.ping_due() && let Err(error) = socket.ping().await {
+                            if watch.ping_due() && let Err(error) = socket.ping() {
                                 return error.into();
                             }
                             continue;
