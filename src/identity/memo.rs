@@ -1,5 +1,6 @@
 //! Remembers answers with expiry, and lets many callers wait for one lookup.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::Freshness;
@@ -26,7 +26,7 @@ pub(super) struct Lifetime {
 /// Answers of type `V` by `K`, at most a fixed number of them.
 pub(super) struct Memo<K, V> {
     answers: Cache<K, MemoEntry<V>>,
-    flights: Mutex<FxHashMap<K, MemoFlight<V>>>,
+    flights: Mutex<HashMap<K, MemoFlight<V>>>,
     next_flight: AtomicU64,
     lifetime: fn(&V) -> Lifetime,
     /// Whether an answer only says that none could be had; it does not replace a real one.

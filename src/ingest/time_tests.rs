@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Options;
 use super::testing::*;
-use crate::event::{Body, Event, Upstream};
+use crate::event::{Body, Event, HostingStatus, Upstream};
 use crate::repo::dag_cbor::from_json;
 use crate::syntax::datetime::{format_ms, parse_strict};
 use crate::threads::Clock;
@@ -67,8 +67,8 @@ async fn an_account_state_keeps_the_place_of_its_frame_when_it_is_confirmed() {
     until("confirmed", || !sink.aside.lock().is_empty()).await;
     let claim = sink.events().remove(0);
     let answer = sink.aside.lock()[0].clone();
-    assert!(matches!(claim.body, Body::Unconfirmed { deleted: true }));
-    assert!(matches!(answer.body, Body::Account(_)));
+    assert!(matches!(claim.body, Body::Claimed(HostingStatus::Deleted, _)));
+    assert!(matches!(answer.body, Body::Unanswered));
     assert_eq!(claim.upstream.map(|at| at.seq), Some(7));
     assert_eq!(answer.upstream, claim.upstream);
     ingest.stop().await;
@@ -90,7 +90,7 @@ async fn a_jetstream_dates_events_by_its_cursor_and_passes_on_the_place_in_its_f
         (
             3,
             text(
-                (begun + HOUR_MS) * 1000,
+                (begun + 5 * 60_000) * 1000,
                 "account",
                 json!({"did": did, "active": true, "seq": 6, "time": told}),
             ),

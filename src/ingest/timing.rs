@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pace::Pace;
 use crate::threads::Backoff;
 
 /// Intervals and timeouts of a subscription.
@@ -21,6 +22,11 @@ pub struct Timing {
     pub web_patience: Duration,
     /// How long frames wait for the key of another DID, from the directory.
     pub plc_patience: Duration,
+    /// How often accounts are asked about because of what an upstream says. Each question is one at the directory, and
+    /// with the next it makes 3,000 in five minutes, which servers of the protocol allow anybody.
+    pub questions: Pace,
+    /// The same because no answer came before.
+    pub rounds: Pace,
 }
 
 impl Default for Timing {
@@ -34,6 +40,8 @@ impl Default for Timing {
                 .with_jitter(0.25),
             web_patience: Duration::from_secs(4),
             plc_patience: Duration::from_secs(15),
+            questions: Pace { burst: 1000, every: Duration::from_millis(125) },
+            rounds: Pace { burst: 100, every: Duration::from_millis(500) },
         }
     }
 }

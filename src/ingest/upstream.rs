@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
+use super::leaps::{Leap, Numbers};
 use super::status::UpstreamKind;
 use super::timing::{Heartbeat, Silent, Timing};
 use super::{Sink, jetstream};
@@ -24,6 +25,8 @@ const CHUNK: usize = 64;
 /// How long a socket that has little to read is left alone: every frame that is read by itself wakes a thread here, one
 /// of the lanes and the sequencer, which costs more than all that is done with it.
 const REST: Duration = Duration::from_millis(5);
+/// Frames in a row that cannot be read, after which the connection is of no use.
+pub(super) const MAX_GARBAGE: u32 = 1000;
 
 /// Reads one upstream.
 pub(crate) struct Reader {
@@ -57,6 +60,21 @@ enum End {
     Refused(String, String),
     #[error("the upstream does not know our cursor any more; reading on from its newest event")]
     Restart,
+    #[error(transparent)]
+    Leap(#[from] Leap),
+    #[error("{MAX_GARBAGE} frames in a row could not be read")]
+    Garbage,
+}
+
+impl End {
+    /// Whether the upstream is to be left alone for longer; `good` if there was something of use before.
+    fn is_its_fault(&self, good: bool) -> bool {
+        match self {
+            Self::Leap(_) | Self::Garbage | Self::Net(NetError::Misbehaves(_)) => true,
+            Self::Refused(..) => !good,
+            Self::Net(_) | Self::Closed(..) | Self::Silent(_) | Self::Restart => false,
+        }
+    }
 }
 
 /// What a message amounts to.
@@ -66,6 +84,8 @@ enum Read {
     /// What lies between our cursor and what comes next is lost.
     Lost,
     Nothing,
+    /// Nobody can read it.
+    Garbage,
     End(End),
 }
 
@@ -79,12 +99,17 @@ impl Reader {
             own: Vec::new(),
             held: 0,
             frames: 0,
+            good: 0,
+            garbage: 0,
+            numbers: Numbers::after(cursor),
             lost: false,
         };
         let mut retries = self.timing.retry.retries();
         loop {
-            let before = state.frames;
+            let (before, began) = (state.good, Instant::now());
             let end = self.connection(&mut state).await;
+            let good = state.good > before;
+            let its_fault = end.is_its_fault(good);
             state.flush(&self.feed, &self.lanes);
             self.feed.status.connected(false);
             match end {
@@ -96,12 +121,20 @@ impl Reader {
                     state.place(Seq::Restart, weight, 0);
                     state.flush(&self.feed, &self.lanes);
                     state.start = Start::Live;
+                    state.numbers.begin_anew();
                     tracing::warn!(url = %self.feed.url, "{}", End::Restart);
+                }
+                ref other if its_fault => {
+                    tracing::warn!(url = %self.feed.url, "disconnected: {other}");
                 }
                 ref other => tracing::info!(url = %self.feed.url, "disconnected: {other}"),
             }
             self.feed.status.error(end.to_string());
-            if state.frames > before {
+            // One that has nothing to say is left and asked again, which is no failure.
+            let quiet = matches!(end, End::Silent(_)) && began.elapsed() >= self.timing.stall;
+            if its_fault {
+                self.feed.status.unusable();
+            } else if good || (quiet && state.garbage == 0) {
                 retries.worked();
             }
             sleep(retries.failed()).await;
@@ -116,6 +149,7 @@ impl Reader {
             Err(error) => return error.into(),
         };
         self.feed.status.connected(true);
+        state.garbage = 0;
         tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
         let mut watch = Heartbeat::new(self.timing);
         let mut rested = state.frames;
@@ -135,7 +169,7 @@ impl Reader {
                             if let Err(silent) = watch.look() {
                                 return silent.into();
                             }
-                            if watch.ping_due() && let Err(error) = socket.ping().await {
+                            if watch.ping_due() && let Err(error) = socket.ping() {
                                 return error.into();
                             }
                             continue;
@@ -154,9 +188,15 @@ impl Reader {
             };
             let weight = self.feed.weight(bytes.len());
             self.reserve(weight, state).await;
+            let good = state.good;
+            let end = self.deal(bytes, weight, state);
             // Nothing was read while waiting, so nothing was missed either.
-            watch.frame();
-            if let Some(end) = self.deal(bytes, weight, state) {
+            if state.good > good {
+                watch.frame()
+            } else {
+                watch.alive()
+            }
+            if let Some(end) = end {
                 return end;
             }
             self.note_gap(state).await;
@@ -188,7 +228,6 @@ impl Reader {
         fault::point("reader");
         state.frames += 1;
         let received = self.feed.status.clock.now_ms();
-        self.feed.status.frame(received, self.feed.queued() > weight as usize);
         let read = catch(|| match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),
@@ -198,6 +237,23 @@ impl Reader {
             self.feed.status.dropped("panic", None, None);
             (Seq::Same, 0, Read::Nothing)
         });
+        if let Seq::At(number) = seq
+            && let Err(leap) = state.numbers.next(number, received)
+        {
+            state.place(Seq::Same, weight, 0);
+            return Some(leap.into());
+        }
+        match read {
+            Read::Garbage => {
+                state.garbage += 1;
+                self.feed.status.unusable();
+            }
+            Read::End(_) => {}
+            _ => {
+                (state.good, state.garbage) = (state.good + 1, 0);
+                self.feed.status.frame(received, self.feed.queued() > weight as usize);
+            }
+        }
         if let Seq::At(seq) = seq {
             self.feed.status.received(seq);
             if state.start == Start::Live || state.start < Start::After(seq) {
@@ -215,7 +271,14 @@ impl Reader {
             }
             Read::Lost => {
                 state.lost = true;
+                state.numbers.outdated();
                 state.place(seq, weight, sent);
+            }
+            Read::Garbage => {
+                state.place(seq, weight, sent);
+                if state.garbage >= MAX_GARBAGE {
+                    return Some(End::Garbage);
+                }
             }
             Read::Nothing => state.place(seq, weight, sent),
             Read::End(end) => {
@@ -235,7 +298,7 @@ impl Reader {
             Err(error) => {
                 let seq = error.seq.and_then(|seq| i64::try_from(seq).ok());
                 self.feed.status.dropped(error.cause.cause(), None, seq);
-                return (seq.map_or(Seq::Same, Seq::At), 0, Read::Nothing);
+                return (seq.map_or(Seq::Same, Seq::At), 0, Read::Garbage);
             }
         };
         let seq = frame.seq().and_then(|seq| i64::try_from(seq).ok()).map_or(Seq::Same, Seq::At);
@@ -307,7 +370,7 @@ impl Reader {
             }
             Err(cause) => {
                 self.feed.status.dropped(cause, None, None);
-                (Seq::Same, 0, Read::Nothing)
+                (Seq::Same, 0, Read::Garbage)
             }
         }
     }
@@ -370,6 +433,11 @@ struct State {
     held: usize,
     /// Ever read.
     frames: u64,
+    /// Of these, frames that somebody understands.
+    good: u64,
+    /// Of this connection, since the last good one.
+    garbage: u32,
+    numbers: Numbers,
     /// A gap is to be noted before anything newer is read.
     lost: bool,
 }

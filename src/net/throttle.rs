@@ -1,11 +1,11 @@
 //! Politeness: how many requests run at one host at a time, and how long a host that said "later" is left alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +21,7 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Limits requests by host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostThrottle {
-    hosts: Arc<Mutex<FxHashMap<String, Arc<Host>>>>,
+    hosts: Arc<Mutex<HashMap<String, Arc<Host>>>>,
     per_host: usize,
     clock: Clock,
 }

@@ -104,7 +104,7 @@ impl House {
         })];
 
         let (index, requests) = Index::new(&store)?;
-        let Requests { resync, purge, push: push_requests } = requests;
+        let Requests { resync, purge, push: push_requests, questions } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
         let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
         let changes = Log::start(&store, &writer, followers::all()).await?;
@@ -152,6 +152,7 @@ impl House {
             export,
             http: http.clone(),
             resync,
+            questions,
             sink,
             applied,
             config: config.clone(),

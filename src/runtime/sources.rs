@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::follow_up::WantedByIndex;
@@ -29,9 +30,12 @@ use crate::sync::{self, Resync};
 use crate::syntax::Did;
 use crate::threads::{Clock, Failure, Pulse};
 use crate::upkeep::{Intake, Step, stop_below};
+use crate::work::recheck::Questions;
 
 /// Time that a source has to end. What it still does then is done again at the next start.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same while the process goes on: one that hangs must not keep the next from beginning.
+const END: Duration = Duration::from_secs(10);
 /// All sources begin anew behind what is in the store, so that a fault costs seconds and not the reads.
 const fn source(name: &'static str, without: Without) -> Rule {
     Rule { name, at_end: AtEnd::Restart, without, patience: PATIENCE, stops: Stops::First }
@@ -90,6 +94,8 @@ pub(super) struct Parts {
     pub(super) http: HttpClient,
     /// Repos that the index wants fetched.
     pub(super) resync: flume::Receiver<ActorId>,
+    /// What the index wants to know of accounts.
+    pub(super) questions: Arc<Questions>,
     pub(super) sink: Arc<ToWriter>,
     pub(super) applied: Arc<Applied>,
     /// As of the start.
@@ -237,8 +243,11 @@ async fn run<S: Source>(source: &S, stop: &CancellationToken) -> Result<(), Part
             why = failure.told() => Some(why),
         };
         let running = source.slot().lock().take();
-        if let Some(running) = running {
-            S::end(running).await;
+        if let Some(running) = running
+            && timeout(END, S::end(running)).await.is_err()
+        {
+            // What hangs has nobody to give anything to any more.
+            tracing::error!("a source does not end; it is left behind");
         }
         if let Some(why) = failed {
             return Err(PartError(why));
@@ -270,7 +279,8 @@ impl Source for IngestSource<'_> {
             p.applied.load(&snapshot, CursorOf::Jetstream(url.clone()))?;
         }
         let (directory, sink) = (Arc::clone(&p.directory), Arc::clone(&p.sink) as _);
-        Ingest::start(options, &p.dialer.unguarded(), &p.store, directory, sink)
+        let (dialer, questions) = (p.dialer.unguarded(), Arc::clone(&p.questions));
+        Ingest::start(options, &dialer, &p.store, directory, sink, questions)
     }
 
     fn failure(running: &Ingest) -> Failure {
@@ -304,6 +314,7 @@ impl Source for LabelSource<'_> {
             directory: Arc::clone(&p.directory),
             sink: Arc::clone(&p.sink) as _,
             timing: Timing::default(),
+            clock: Clock::system(),
         });
         self.0.follow(&labelers)?;
         Ok(labelers)

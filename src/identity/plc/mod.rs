@@ -18,11 +18,11 @@ mod file;
 mod follow;
 mod line;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 
 use crate::schema::Rows;
 
@@ -56,7 +56,7 @@ pub struct PlcTable {
 
 #[derive(Default)]
 struct Doubts {
-    by_did: FxHashMap<Did, i64>,
+    by_did: HashMap<Did, i64>,
     /// Everything was in doubt at this time.
     all: i64,
 }
