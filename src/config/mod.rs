@@ -254,6 +254,16 @@ pub struct Limits {
     pub requests: u32,
     /// Connections of an address; 0 for no limit.
     pub connections: u32,
+    /// Changes of private state of an account in an hour; 0 for no limit.
+    pub writes: u32,
+    /// Most muted accounts of an account, and most muted threads.
+    pub mutes: u32,
+    /// Most muted lists of an account.
+    pub list_mutes: u32,
+    /// Most bookmarks of an account.
+    pub bookmarks: u32,
+    /// Most activity subscriptions of an account.
+    pub subscriptions: u32,
     /// Most drafts of an account.
     pub drafts: u32,
 }

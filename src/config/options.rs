@@ -449,6 +449,50 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "limits.writes",
+        shape: Shape::Plain,
+        default: Some("1500"),
+        doc: "Most changes of private state (mutes, bookmarks, drafts, settings) of one account in an hour. 0 for no limit.",
+        apply: |c, v| set(&mut c.limits.writes, parse::integer(v, 0, 10_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.mutes",
+        shape: Shape::Plain,
+        default: Some("20000"),
+        reload: true,
+        doc: "Most accounts, and as many threads, that an account may mute.",
+        apply: |c, v| set(&mut c.limits.mutes, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.list_mutes",
+        shape: Shape::Plain,
+        default: Some("1000"),
+        reload: true,
+        doc: "Most lists that an account may mute. The oldest thousand have an effect.",
+        apply: |c, v| set(&mut c.limits.list_mutes, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.bookmarks",
+        shape: Shape::Plain,
+        default: Some("20000"),
+        reload: true,
+        doc: "Most bookmarks that an account may keep.",
+        apply: |c, v| set(&mut c.limits.bookmarks, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.subscriptions",
+        shape: Shape::Plain,
+        default: Some("2000"),
+        reload: true,
+        doc: "Most accounts whose activity an account may subscribe to.",
+        apply: |c, v| set(&mut c.limits.subscriptions, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
         key: "limits.drafts",
         shape: Shape::Plain,
         default: Some("500"),

@@ -27,12 +27,12 @@ impl Held {
 
 /// What one use holds of a limit, until it is dropped.
 #[derive(Debug)]
-#[must_use]
 pub struct Hold(Option<(Arc<Held>, Client, u64)>);
 
 impl Hold {
     /// Of somebody who is not counted.
-    pub(super) fn nothing() -> Self {
+    #[must_use]
+    pub fn nothing() -> Self {
         Self(None)
     }
 }

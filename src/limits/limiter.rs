@@ -34,7 +34,7 @@ pub struct Standing {
 }
 
 /// That a client has had enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("too many {name}")]
 pub struct Refused {
     /// Of what.
@@ -86,12 +86,18 @@ impl Limits {
         self.proxies.client(peer, headers)
     }
 
-    /// A place for a connection. Proxies have as many as they want: they stand for many.
+    /// Whether an address is that of a proxy, whose connections carry what many ask.
+    #[must_use]
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.has(peer)
+    }
+
+    /// A place for a connection. Proxies have as many as they want.
     ///
     /// # Errors
     /// Its address has as many as it may.
     pub fn connection(&self, peer: IpAddr) -> Result<Hold, Refused> {
-        match self.proxies.has(peer) {
+        match self.is_proxy(peer) {
             true => Ok(Hold::nothing()),
             false => self.hold(Limit::Connections, Client::address(peer), 1),
         }
@@ -130,6 +136,18 @@ impl Limits {
         let Some(limiter) = &row.looking else { return Ok(()) };
         let looked = limiter.check_key(&client);
         looked.map(drop).map_err(|until| row.refused(until.wait_time_from(self.time.now())))
+    }
+
+    /// How many a client may have at a time, if there is a limit: for who counts them.
+    #[must_use]
+    pub fn most(&self, limit: Limit, client: Client) -> Option<u64> {
+        self.row(limit, client)?.rule.at_once
+    }
+
+    /// What to say to whom it is that had more, found out by who counts them.
+    #[must_use]
+    pub fn refused(&self, limit: Limit) -> Refused {
+        self.rows.get(limit as usize).map_or(Refused::default(), |row| row.refused(SOON))
     }
 
     /// Takes `n` of what a client may have at a time, until the [`Hold`] is dropped.

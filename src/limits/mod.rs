@@ -17,12 +17,13 @@ mod buckets;
 mod client;
 mod held;
 mod limiter;
+mod shed;
 mod table;
 mod time;
 
 pub use client::{Client, Proxies};
 pub use held::Hold;
 pub use limiter::{Limits, Refused, Standing};
-pub use table::{Limit, Rate};
-#[cfg(any(test, feature = "testing"))]
+pub use shed::Shed;
+pub use table::{ANSWER_COUNTS, Limit, Rate};
 pub use time::Elapsed;

@@ -13,7 +13,28 @@ pub enum Limit {
     Logins,
     /// Connections. Those beyond are closed.
     Connections,
+    /// Calls that wait for a thread.
+    Reads,
+    /// Bytes of answers on their way, counted from [`ANSWER_COUNTS`] on.
+    Answers,
+    /// Pictures of one address that are fetched and made.
+    Flights,
+    /// Of these, those of one host.
+    HostFlights,
+    /// Of these, those of a host that did not answer lately.
+    FailingFlights,
+    /// Blobs of one address that pass through.
+    Blobs,
+    /// Of these, those of one host.
+    HostBlobs,
+    /// Changes of private state of one account.
+    Writes,
+    /// Exports of everything that is held of one account.
+    Exports,
 }
+
+/// Smaller answers are the matter of the connection alone.
+pub const ANSWER_COUNTS: usize = 16 << 10;
 
 /// How much of something a client may have.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +89,24 @@ pub(super) const TABLE: &[Rule] = &[
     Rule { limit: Limit::Logins, name: "logins", rate: rate(10, 600), spares_own: false, ..BASE },
     // A browser opens six, a household of ten has as many each.
     Rule { limit: Limit::Connections, name: "connections", at_once: Some(64), ..BASE },
+    Rule { limit: Limit::Reads, name: "waiting calls", at_once: Some(64), ..BASE },
+    // Some fifty of the largest, all at once. Who reads them at all is soon below that again.
+    Rule { limit: Limit::Answers, name: "unread answers", at_once: Some(16 << 20), ..BASE },
+    // A page that nobody has seen yet; pictures that are cached, or on their way for somebody else, do not count.
+    Rule { limit: Limit::Flights, name: "pictures at a time", at_once: Some(64), ..BASE },
+    // An eighth and a half of what there is, so that no host and few addresses can have it all.
+    Rule { limit: Limit::HostFlights, name: "pictures of one host", at_once: Some(64), ..BASE },
+    Rule {
+        limit: Limit::FailingFlights,
+        name: "pictures of a failing host",
+        at_once: Some(2),
+        ..BASE
+    },
+    Rule { limit: Limit::Blobs, name: "blobs at a time", at_once: Some(8), ..BASE },
+    Rule { limit: Limit::HostBlobs, name: "blobs of one host", at_once: Some(32), ..BASE },
+    // Somebody who clears years of bookmarks by hand does one in two seconds.
+    Rule { limit: Limit::Writes, name: "changes", rate: rate(1_500, 3_600), ..BASE },
+    Rule { limit: Limit::Exports, name: "exports", rate: rate(10, 86_400), ..BASE },
 ];
 
 #[cfg(test)]

@@ -22,7 +22,9 @@ enum Source {
 }
 
 impl Elapsed {
-    pub(super) fn since_now() -> Self {
+    /// From now on.
+    #[must_use]
+    pub fn since_now() -> Self {
         Self(Source::Since(Instant::now()))
     }
 
@@ -39,6 +41,12 @@ impl Elapsed {
         if let Source::Set(at) = &self.0 {
             at.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
         }
+    }
+
+    /// How long it has been.
+    #[must_use]
+    pub fn get(&self) -> Duration {
+        Duration::from_nanos(self.nanos())
     }
 
     pub(super) fn nanos(&self) -> u64 {

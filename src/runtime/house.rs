@@ -50,7 +50,8 @@ use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
 use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
 use crate::xrpc::{
-    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, ServerIdentity,
+    self, App, AppCtx, Authenticator, NetFeedGenerators, Outflow, ParsedLabelers, Quotas,
+    ServerIdentity,
 };
 
 /// All parts, made and not yet started.
@@ -62,6 +63,9 @@ pub(super) struct House {
     #[cfg(test)]
     ctx: Arc<AppCtx>,
 }
+
+/// Bytes of answers on their way to those who asked.
+const ANSWERS: u64 = 64 << 20;
 
 /// What a reload takes over without a part.
 const WITHOUT_A_PART: [&str; 1] = ["log.level"];
@@ -165,8 +169,11 @@ impl House {
         hydration.takedowns.log_to(&changes);
         let settings = media_settings(config, threads);
         let cache_path = settings.cache_path.display().to_string();
-        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
-        let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
+        let limiter = Arc::new(limits(config));
+        let origin = NetOrigin::new(identity.clone(), http.clone(), Arc::clone(&limiter));
+        let takedowns = hydration.takedowns.clone();
+        let (origin, limited) = (Arc::new(origin), Arc::clone(&limiter));
+        let media = Media::start(settings, store.clone(), takedowns, origin, limited)
             .map_err(|e| ServeError::ImageCache(cache_path, e))?;
         let retention = Retention::new(
             store.clone(),
@@ -225,7 +232,6 @@ impl House {
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
         let keys = Arc::new(FromDocuments(identity.clone()));
-        let limiter = Arc::new(limits(config));
         let ctx = Arc::new(AppCtx {
             auth: Authenticator::new(
                 auth_config(config),
@@ -238,7 +244,9 @@ impl House {
             store: store.clone(),
             private: private.clone(),
             hydration,
+            quotas: Quotas::default(),
             reads: xrpc::read_threads(threads)?,
+            outflow: Arc::new(Outflow::new(ANSWERS)),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
             feeds: Arc::new(NetFeedGenerators { identity: identity.clone(), http }),
@@ -336,7 +344,12 @@ impl House {
             Arc::new(FollowersPart { log: changes, writer: writer.clone() }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),
-            Arc::new(XrpcPart { listener: Mutex::new(Some(listener)), app, ctx: Arc::clone(&ctx) }),
+            Arc::new(XrpcPart {
+                listener: Mutex::new(Some(listener)),
+                app,
+                ctx: Arc::clone(&ctx),
+                sources: Arc::clone(&sources),
+            }),
             Arc::new(AdminPart {
                 socket: Mutex::new(Some(socket)),
                 store: store.clone(),

@@ -113,6 +113,8 @@ pub(super) struct Sources {
     ingest: Mutex<Option<Ingest>>,
     labelers: Mutex<Option<Labelers>>,
     resync: Mutex<Option<Resync>>,
+    /// Why backfill does not go on: because of the disk, or of those who wait for answers.
+    held: Mutex<[Option<String>; 2]>,
 }
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
@@ -146,8 +148,8 @@ impl Sources {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
         let gate = Gate { open: watch::Sender::new(None), stop: parts.stop.clone() };
         let following = Mutex::new(parts.config.labels.labelers.clone());
-        let (ingest, labelers, resync) = Default::default();
-        Arc::new(Self { parts, gate, following, ingest, labelers, resync })
+        let (ingest, labelers, resync, held) = Default::default();
+        Arc::new(Self { parts, gate, following, ingest, labelers, resync, held })
     }
 
     /// Starts what the gate lets, so that the first answer of the status knows of it.
@@ -203,8 +205,27 @@ impl Intake for Sources {
     }
 
     fn hold_backfill(&self, why: Option<String>) {
+        self.hold([Some(why), None]);
+    }
+}
+
+impl Sources {
+    /// Backfill waits while too many wait for answers.
+    pub(super) fn ease(&self, too_many: bool) {
+        let why = || "too many clients wait for answers".to_owned();
+        self.hold([None, Some(too_many.then(why))]);
+    }
+
+    /// Sets those reasons that are given.
+    fn hold(&self, reasons: [Option<Option<String>>; 2]) {
+        let mut held = self.held.lock();
+        for (held, new) in held.iter_mut().zip(reasons) {
+            if let Some(new) = new {
+                *held = new;
+            }
+        }
         if let Some(sync) = self.sync() {
-            sync.hold_back(why);
+            sync.hold_back(held.iter().flatten().next().cloned());
         }
     }
 }

@@ -71,12 +71,13 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
 
 /// The table of limits with what the configuration says of it.
 pub(super) fn limits(config: &Config) -> Limits {
-    let config::Limits { requests, connections, .. } = config.limits;
+    let config::Limits { requests, connections, writes, .. } = config.limits;
     let proxies = Proxies::new(config.server.trusted_proxies.clone());
     let numbers = [
         (Limit::Requests, requests),
         (Limit::Pictures, requests.saturating_mul(4)),
         (Limit::Connections, connections),
+        (Limit::Writes, writes),
     ];
     Limits::new(proxies, &numbers)
 }

@@ -8,6 +8,7 @@
 mod backoff;
 mod clock;
 mod failure;
+mod fair;
 pub mod fault;
 mod pool;
 mod pulse;
@@ -15,5 +16,6 @@ mod pulse;
 pub use backoff::{Backoff, Retries};
 pub use clock::Clock;
 pub use failure::{Failure, catch, catch_async, joined};
+pub use fair::Turn;
 pub use pool::{Pool, PoolError, Priority, Threads, panic_text};
 pub use pulse::Pulse;

@@ -70,6 +70,25 @@ pub struct Access {
     pub skip_viewer_blocks: bool,
 }
 
+/// In which line a call waits for a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Whose it is.
+    pub client: Client,
+    /// It may be as long as all: what the operator's own machines do is not a flood.
+    pub spared: bool,
+    /// The operator is never sent away.
+    pub first: bool,
+}
+
+impl Line {
+    /// That of an account.
+    #[must_use]
+    pub fn of(account: &Did) -> Self {
+        Self { client: Client::account(account), spared: false, first: false }
+    }
+}
+
 /// One call of a method.
 #[derive(Debug)]
 pub struct Call {
@@ -101,6 +120,20 @@ impl Call {
     /// The account that asks; 401 `AuthMissing` without one. Methods with [`super::Auth::Required`] always have one.
     pub fn require_viewer(&self) -> Result<&Did, XrpcError> {
         self.viewer().ok_or_else(|| XrpcError::auth("AuthMissing", ""))
+    }
+
+    /// The line of whoever asks: an account has one of its own, even if it comes through a machine of the operator.
+    pub fn line(&self) -> Line {
+        let spared = self.client == Client::Own;
+        match &self.credentials {
+            Credentials::None => Line { client: self.client, spared, first: false },
+            Credentials::Viewer { did, .. } | Credentials::Service { did, .. } => {
+                Line { spared, ..Line::of(did) }
+            }
+            Credentials::Admin | Credentials::ModService { .. } => {
+                Line { client: Client::Own, spared, first: true }
+            }
+        }
     }
 
     /// What the caller may see and do.

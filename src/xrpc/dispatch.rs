@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 
 use super::app::App;
 use super::body;
-use super::call::Call;
+use super::call::{Call, Credentials};
 use super::community;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
@@ -18,7 +18,7 @@ use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, Method, ReadFn};
 use super::router::{self, Route};
-use crate::limits::{Client, Limit, Standing};
+use crate::limits::{Client, Limit, Shed, Standing};
 use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
@@ -79,6 +79,10 @@ impl Counted<'_> {
         if is_signed {
             self.client = credentials.counts_as(from);
             self.count()?;
+            if let Some(limit) = method.limit {
+                let taken = ctx.limiter.take(limit, self.client);
+                taken.map_err(|refused| XrpcError::limited(refused, ctx.clock.now_ms()))?;
+            }
         }
         let input = body::input(schema, &request.headers, &request.body)?;
         let headers = request.headers;
@@ -95,6 +99,9 @@ impl Counted<'_> {
 
 async fn run(app: &App, method: &'static Method, call: Call, accept: Accept) -> Response {
     let nsid = method.nsid;
+    if is_given_up(app, method, &call) {
+        return encode::failure(nsid, XrpcError::overloaded());
+    }
     match method.handler {
         Handler::Read(handler) => {
             let read = ReadCall { nsid, handler, call: Arc::new(call), accept: Arc::new(accept) };
@@ -102,6 +109,14 @@ async fn run(app: &App, method: &'static Method, call: Call, accept: Accept) -> 
         }
         Handler::Async(handler) => run_async(app, nsid, handler, call, accept).await,
     }
+}
+
+/// Whether a call has to go so that others are answered at all.
+fn is_given_up(app: &App, method: &Method, call: &Call) -> bool {
+    let step = Shed::with_waiting(app.ctx.reads.lines());
+    let is_anonymous = call.credentials == Credentials::None && call.client != Client::Own;
+    let goes = (step >= Shed::Costly && method.costly) || (step >= Shed::Anonymous && is_anonymous);
+    goes && !call.line().first
 }
 
 /// A call of a method that reads.
@@ -127,8 +142,8 @@ impl ReadCall {
             (Arc::clone(&app.ctx), Arc::clone(&self.call), Arc::clone(&self.accept));
         let (nsid, handler) = (self.nsid, self.handler);
         let run = move || encode::respond(nsid, handler(&ctx, &call), &accept);
-        let response = app.ctx.reads.run(run).await;
-        response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+        let response = app.ctx.blocking(self.call.line(), run).await;
+        response.unwrap_or_else(|error| encode::failure(nsid, error))
     }
 }
 
@@ -139,26 +154,19 @@ async fn run_async(
     call: Call,
     accept: Accept,
 ) -> Response {
-    let ctx = Arc::clone(&app.ctx);
+    let (ctx, line) = (Arc::clone(&app.ctx), call.line());
     // The handler itself, not only its future, may panic: both are inside.
     let handler = AssertUnwindSafe(async move { handler(ctx, call).await });
     let result = match handler.catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Err(pool_error(PoolError::Panicked(panic_text(panic.as_ref())))),
+        Err(panic) => Err(XrpcError::internal(PoolError::Panicked(panic_text(panic.as_ref())))),
     };
     match result {
         Ok(reply) if accept.is_costly(reply.body.len()) => {
-            let response = app.ctx.reads.run(move || encode::success(reply, &accept)).await;
-            response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+            let response = app.ctx.blocking(line, move || encode::success(reply, &accept)).await;
+            response.unwrap_or_else(|error| encode::failure(nsid, error))
         }
         result => encode::respond(nsid, result, &accept),
-    }
-}
-
-fn pool_error(error: PoolError) -> XrpcError {
-    match error {
-        PoolError::Overloaded => XrpcError::overloaded(),
-        panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
     }
 }
 

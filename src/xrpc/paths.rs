@@ -12,7 +12,7 @@ use super::app::App;
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
-use super::images;
+use super::images::{self, Asked};
 use super::message::{Request, Response};
 use super::reply::Reply;
 use super::site::{self, Site};
@@ -56,7 +56,7 @@ struct Path {
 }
 
 type PageFn = fn(&Site, &AppCtx) -> Result<Reply, XrpcError>;
-type FileFn = for<'a> fn(&'a AppCtx, &'a [&'a str], &'a Accept) -> BoxFuture<'a, Response>;
+type FileFn = for<'a> fn(&'a AppCtx, Asked<'a>) -> BoxFuture<'a, Response>;
 
 impl Path {
     const fn page(path: &'static str, page: PageFn) -> Self {
@@ -107,7 +107,10 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
     let accept = Accept::of(&request.method, &request.headers);
     let response = match row.answers {
         Answers::Page(page) => encode::respond(row.path, page(&app.site, &app.ctx), &accept),
-        Answers::File(file) => file(&app.ctx, &parts, &accept).await,
+        Answers::File(file) => {
+            let asked = Asked { parts: &parts, accept: &accept, client: request.client };
+            file(&app.ctx, asked).await
+        }
     };
     Some(response.with_standing(standing, app.ctx.clock.now_ms()))
 }

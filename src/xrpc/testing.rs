@@ -321,7 +321,9 @@ pub(super) fn context_with(
         community,
         auth: authenticator(keys, Arc::clone(&limiter)),
         limiter,
+        quotas: Default::default(),
         reads: read_threads(2).unwrap(),
+        outflow: Arc::new(Outflow::new(64 << 20)),
         identity: ServerIdentity {
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),
@@ -336,6 +338,10 @@ pub(super) fn context_with(
             max_thread_parents: 50,
             max_thread_depth: 1000,
             drafts: 3,
+            mutes: 1000,
+            list_mutes: 1000,
+            bookmarks: 1000,
+            subscriptions: 1000,
             ..config::Limits::default()
         }),
         client_config: ArcSwap::default(),

@@ -347,7 +347,11 @@ impl Reading {
             free: aerie::store::free_space,
             threads: 1,
         };
-        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
+        let limiter = Arc::new(aerie::limits::Limits::new(
+            Default::default(),
+            &[(aerie::limits::Limit::Requests, 0)],
+        ));
+        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone(), Arc::clone(&limiter)));
         let takedowns = hydration.takedowns.clone();
         let auth = AuthConfig {
             own_did: Did::parse(OWN).unwrap(),
@@ -356,10 +360,6 @@ impl Reading {
             admin_passwords: Vec::new(),
         };
         let clock = Clock::stopped_at(NOW);
-        let limiter = Arc::new(aerie::limits::Limits::new(
-            Default::default(),
-            &[(aerie::limits::Limit::Requests, 0)],
-        ));
         let ctx = AppCtx {
             auth: Authenticator::new(
                 auth,
@@ -367,12 +367,14 @@ impl Reading {
                 clock.clone(),
                 Arc::clone(&limiter),
             ),
-            limiter,
-            media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
+            limiter: Arc::clone(&limiter),
+            media: Media::start(none, store.clone(), takedowns, origin, limiter).unwrap(),
             store,
             private: view.private.clone(),
             hydration,
+            quotas: Default::default(),
             reads: read_threads(2).unwrap(),
+            outflow: Arc::new(xrpc::Outflow::new(64 << 20)),
             members: Arc::new(Nobody),
             rights: Arc::new(Nobody),
             feeds: Arc::new(NetFeedGenerators { identity, http }),
@@ -392,6 +394,10 @@ impl Reading {
                 max_thread_parents: 80,
                 max_thread_depth: 1000,
                 drafts: 3,
+                mutes: 1000,
+                list_mutes: 1000,
+                bookmarks: 1000,
+                subscriptions: 1000,
                 ..Limits::default()
             }),
             client_config: arc_swap::ArcSwap::default(),
