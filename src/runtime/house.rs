@@ -114,6 +114,8 @@ impl House {
         let public_url = config.server.public_url.clone();
         let entries = cache_entries(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
+        identity.look_into(store.clone());
+        let for_readers = identity.for_readers();
         let http = HttpClient::new(&dialer, &public_url);
         let for_operator = HttpClient::new(&dialer.unguarded(), &public_url);
 
@@ -142,7 +144,7 @@ impl House {
             },
         });
         let fetch =
-            OnRead::new(identity.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
+            OnRead::new(for_readers.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
         let directory = Network { identity: identity.clone(), http: http.clone() };
         let sources = Sources::new(sources::Parts {
             store: store.clone(),
@@ -164,7 +166,7 @@ impl House {
         hydration.takedowns.log_to(&changes);
         let settings = media_settings(config, threads);
         let cache_path = settings.cache_path.display().to_string();
-        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
+        let origin = Arc::new(NetOrigin::new(for_readers.clone(), http.clone()));
         let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
             .map_err(|e| ServeError::ImageCache(cache_path, e))?;
         let retention = Retention::new(
@@ -223,7 +225,15 @@ impl House {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
-        let keys = Arc::new(FromDocuments(identity.clone()));
+        let looking = Arc::downgrade(&sources);
+        let keys = Arc::new(FromDocuments {
+            identity: identity.clone(),
+            look_at: Box::new(move |did| {
+                if let Some(sources) = looking.upgrade() {
+                    sources.look_at(did);
+                }
+            }),
+        });
         let ctx = Arc::new(AppCtx {
             auth: Authenticator::new(auth_config(config), keys, Clock::system()),
             media: Arc::clone(&media),
@@ -233,7 +243,7 @@ impl House {
             reads: xrpc::read_threads(threads)?,
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
-            feeds: Arc::new(NetFeedGenerators { identity: identity.clone(), http }),
+            feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
             on_read,
             community,
             identity: ServerIdentity {

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use http::Method as Verb;
 
 use super::app::App;
+use super::auth::Wanted;
 use super::body;
 use super::call::Call;
 use super::community;
@@ -17,6 +18,7 @@ use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, ReadFn};
 use super::router::{self, Route};
+use crate::identity::Stranger;
 use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
@@ -120,11 +122,9 @@ async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, Xrpc
     let params = schema
         .parse_params(request.uri.query())
         .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
-    let credentials = app
-        .ctx
-        .auth
-        .authenticate(method.auth, method.tokens, method.nsid, &request.headers)
-        .await?;
+    let wanted = Wanted { auth: method.auth, tokens: method.tokens, nsid: method.nsid };
+    let client = Stranger::at(request.peer);
+    let credentials = app.ctx.auth.authenticate(wanted, &request.headers, client).await?;
     let input = body::input(schema, &request.headers, &request.body)?;
     let headers = request.headers;
     let to_fetch = FetchRequests::default();

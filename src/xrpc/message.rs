@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -36,6 +37,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// Where it came from; none in this process.
+    pub peer: Option<IpAddr>,
 }
 
 /// A response, ready to be written.

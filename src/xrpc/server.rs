@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -151,6 +152,7 @@ async fn accept(
 async fn connection(shared: &Shared, stream: TcpStream) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let activity = Activity::new();
     let service = service_fn(|request| {
         let running = activity.begin();
@@ -158,7 +160,7 @@ async fn connection(shared: &Shared, stream: TcpStream) {
         let body_time = shared.limits.body_time;
         async move {
             let has_streams = request.version() >= Version::HTTP_2;
-            let (request, whole) = read(request, body_time).await;
+            let (request, whole) = read(request, body_time, peer).await;
             let mut response = app.handle(request).await;
             if !whole && !has_streams {
                 // hyper closes the connection, and whoever sent too much must not put another request on it.
@@ -244,7 +246,11 @@ impl Drop for Running {
 }
 
 /// The request, and whether its body was read to the end.
-async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request, bool) {
+async fn read(
+    request: http::Request<Incoming>,
+    body_time: Duration,
+    peer: Option<IpAddr>,
+) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
@@ -256,7 +262,7 @@ async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request
     } else {
         timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body };
+    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body, peer };
     (request, whole)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Both are bounded. Nothing here decides whether a token fits a call: time, audience and method are checked each time.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,20 +17,31 @@ const ISSUERS: usize = 8_192;
 /// Forced lookups that one issuer can cause in a window: enough for rotations, too few to flood a directory.
 const FRESH_PER_WINDOW: u32 = 10;
 const WINDOW_MS: i64 = 10_000;
+/// Issuers share so many marks of their last change. Who shares one with somebody else has a token checked once more.
+const MARKS: usize = 4_096;
 
 type TokenId = [u8; 32];
 
 /// Verified tokens by SHA-256.
 pub(super) struct TokenCache {
-    tokens: Cache<TokenId, Arc<Claims>>,
+    tokens: Cache<TokenId, (Arc<Claims>, u64)>,
     fresh: Cache<Did, (i64, u32)>,
-    /// Counts calls of `forget`, so that a check that began before one is not remembered after it.
+    /// Counts calls of `forget`.
     epoch: AtomicU64,
+    /// The epoch that began with the last one of an issuer: nothing that was checked in an earlier one counts.
+    changed: Box<[AtomicU64]>,
+    names: RandomState,
 }
 
 impl TokenCache {
     pub(super) fn new() -> Self {
-        Self { tokens: Cache::new(TOKENS), fresh: Cache::new(ISSUERS), epoch: AtomicU64::new(0) }
+        Self {
+            tokens: Cache::new(TOKENS),
+            fresh: Cache::new(ISSUERS),
+            epoch: AtomicU64::new(0),
+            changed: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+            names: RandomState::new(),
+        }
     }
 
     pub(super) fn id(token: &str) -> TokenId {
@@ -37,7 +49,8 @@ impl TokenCache {
     }
 
     pub(super) fn get(&self, id: &TokenId) -> Option<Arc<Claims>> {
-        self.tokens.get(id)
+        let (claims, epoch) = self.tokens.get(id)?;
+        self.holds(&claims, epoch).then_some(claims)
     }
 
     /// To be taken before the key is looked up, and given to [`Self::remember`].
@@ -46,17 +59,28 @@ impl TokenCache {
     }
 
     pub(super) fn remember(&self, id: TokenId, claims: Arc<Claims>, epoch: u64) {
-        if self.epoch() == epoch {
-            self.tokens.insert(id, claims);
+        if self.holds(&claims, epoch) {
+            self.tokens.insert(id, (claims, epoch));
         }
     }
 
-    /// The identity changed: nothing that its old key signed is believed unseen.
+    /// The identity changed: nothing that its old key signed is believed unseen, nor what is being checked now.
     pub(super) fn forget(&self, did: &Did) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.tokens
-            .retain(|_, claims| claims.issuer.as_ref().is_none_or(|issuer| issuer.did != *did));
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Some(mark) = self.mark(did) {
+            mark.fetch_max(epoch, Ordering::AcqRel);
+        }
         self.fresh.remove(did);
+    }
+
+    fn holds(&self, claims: &Claims, epoch: u64) -> bool {
+        let mark = claims.issuer.as_ref().and_then(|issuer| self.mark(&issuer.did));
+        mark.is_some_and(|changed| changed.load(Ordering::Acquire) <= epoch)
+    }
+
+    fn mark(&self, did: &Did) -> Option<&AtomicU64> {
+        let hash = self.names.hash_one(&**did);
+        self.changed.get(usize::try_from(hash).unwrap_or(0) % MARKS)
     }
 
     /// Whether a fresh lookup is within the issuer's allowance; counts it if so.
@@ -83,6 +107,7 @@ mod tests {
             issuer: Some(Issuer { did: Did::parse(did).unwrap(), service: None }),
             audience: String::new(),
             expires: 0.0,
+            issued: None,
             method: None,
         })
     }
@@ -90,15 +115,24 @@ mod tests {
     #[test]
     fn forget_drops_one_issuer_and_checks_under_way() {
         let cache = TokenCache::new();
+        // Two that share no mark.
+        let other = (0..).map(|n| format!("did:plc:b{n}")).find(|text| {
+            let mark =
+                |text: &str| std::ptr::from_ref(cache.mark(&Did::parse(text).unwrap()).unwrap());
+            mark(text) != mark("did:plc:a")
+        });
+        let other = other.unwrap();
         let (a, b, c) = (TokenCache::id("a"), TokenCache::id("b"), TokenCache::id("c"));
         let epoch = cache.epoch();
         cache.remember(a, claims("did:plc:a"), epoch);
-        cache.remember(b, claims("did:plc:b"), epoch);
+        cache.remember(b, claims(&other), epoch);
         cache.forget(&Did::parse("did:plc:a").unwrap());
         cache.remember(c, claims("did:plc:a"), epoch);
         assert!(cache.get(&a).is_none());
         assert!(cache.get(&b).is_some());
         assert!(cache.get(&c).is_none());
+        cache.remember(c, claims("did:plc:a"), cache.epoch());
+        assert!(cache.get(&c).is_some(), "what was checked since");
     }
 
     #[test]
