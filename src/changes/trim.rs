@@ -101,12 +101,12 @@ impl Log {
 
     /// Rows from the oldest on that may go, up to `most`, and the number that is the oldest then. The newest is none.
     fn old<R: Reader>(&self, r: &R, may: May, most: usize) -> Result<(Vec<u64>, u64), StoreError> {
-        let (mut going, mut oldest, mut whole) = (Vec::new(), self.oldest(), true);
+        let (mut going, mut oldest) = (Vec::new(), self.oldest());
+        // One that does not decode is read by nobody and goes once everybody is behind it.
+        let damaged = Head { count: 1, time_us: 0, before: u64::MAX };
         r.scan(Ks::Events, &row::key(oldest), None, false, &mut |k, v| {
-            let Some((first, head)) = row::first_of(k).zip(Head::decode(v)) else {
-                whole = false;
-                return false;
-            };
+            let Some(first) = row::first_of(k) else { return true };
+            let head = Head::decode(v).unwrap_or(damaged);
             // The one before is known not to be the newest.
             oldest = first;
             let goes = going.len() < most && self.goes(may, first, head);
@@ -115,9 +115,6 @@ impl Log {
             }
             goes
         })?;
-        if !whole {
-            return Err(StoreError::corrupt(Ks::Events, &row::key(oldest)));
-        }
         going.retain(|first| *first < oldest);
         Ok((going, oldest))
     }

@@ -21,6 +21,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::crypto::PublicKey;
 use crate::syntax::{Did, SyntaxError};
 
@@ -77,6 +79,8 @@ pub struct Server {
     pub alternative_dids: Vec<Did>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
+    /// Where reverse proxies are.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[admin]`.
@@ -246,6 +250,10 @@ pub struct Limits {
     pub max_thread_parents: u32,
     /// Most reply levels below a post in threads.
     pub max_thread_depth: u32,
+    /// Requests of an address or account in five minutes; 0 for no limit.
+    pub requests: u32,
+    /// Connections of an address; 0 for no limit.
+    pub connections: u32,
     /// Most drafts of an account.
     pub drafts: u32,
 }
@@ -342,6 +350,7 @@ impl Config {
                 did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
                 signing_key_file: PathBuf::new(),
+                trusted_proxies: Vec::new(),
             },
             admin: Admin::default(),
             store: Store::default(),

@@ -167,12 +167,12 @@ impl Identity {
     /// The same for whoever shows a token that names the DID; see [`strangers`]. A remembered answer costs him nothing.
     ///
     /// # Errors
-    /// [`StrangerError::Busy`] when nobody was asked.
+    /// [`StrangerError::Busy`] and [`StrangerError::Refused`] when nobody was asked.
     pub async fn resolve_for_stranger(
         &self,
         did: &Did,
         freshness: Freshness,
-        client: Stranger,
+        who: Stranger<'_>,
     ) -> Result<Arc<DidDoc>, StrangerError> {
         let gate = &self.inner.strangers;
         if let Some(error) = gate.refusal(did) {
@@ -186,7 +186,7 @@ impl Identity {
         if let Some(pause) = self.inner.did_resolver.paused(did) {
             return Err(StrangerError::Busy(pause));
         }
-        let leave = gate.enter(did, client).await?;
+        let leave = gate.enter(did, who).await?;
         let (inner, key) = (Arc::clone(&self.inner), did.clone());
         let fetch = async move {
             let answer = inner.ask_with(&key, freshness, leave).await;
@@ -194,17 +194,12 @@ impl Identity {
         };
         let answer = self.inner.dids.get(did, freshness, Urgency::Strangers, fetch).await;
         let Err(error) = &answer else { return Ok(answer?) };
-        gate.no_result(did, client, error);
+        gate.no_result(did, who, error);
         // The host may have asked for a pause just now.
         match self.inner.did_resolver.paused(did) {
             Some(pause) => Err(StrangerError::Busy(pause)),
             None => Ok(answer?),
         }
-    }
-
-    /// What was looked up for a stranger proved nothing of what he said.
-    pub fn stranger_failed(&self, client: Stranger) {
-        self.inner.strangers.failed(client);
     }
 
     /// The document of a DID as operations of the directory that are here give it. Reads the store, so only for a thread

@@ -2,7 +2,7 @@
 //! proven; whoever asks for a picture or a profile, whose it is.
 //!
 //! ```text
-//! token -> remembered refusal? -> pause of the host? -> the client's own failures -> its slots -> a slot of all
+//! token -> remembered refusal? -> pause of the host? -> the client's row of `limits` -> its slots -> a slot of all
 //!       -> the rate of all -> one lookup
 //! ```
 //!
@@ -10,16 +10,18 @@
 //! waits for any of this; nor do accounts whose key is here. DIDs of the directory and of did:web have different slots:
 //! hosts of somebody's own that never answer keep nobody from the directory.
 //!
+//! Those whom `limits` counts are told apart there, by its rows [`Limit::Lookups`] and [`Limit::VainLookups`]; here is
+//! what all of them together may have, and that a client's look-ups queue behind each other.
+//!
 //! # Invariants
 //! - Lookups of strangers under way are bounded, in all and by client; so is what waits, and how long.
-//! - The directory gets no more of them in any five minutes than [`DIRECTORY`] says, from however many clients.
+//! - The directory gets no more of them in any five minutes than [`TOKENS`] and [`READERS`] say, from however many clients.
 //! - A client pays for what comes to nothing (no such DID, no such key, another signature), not for what it proves: a
 //!   PDS speaks for thousands of accounts.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,12 +30,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::IdentityError;
+use crate::limits::{Client, Hold, Limit, Limits, Refused};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 
 static REFUSED: Counters = Counters::new("identity.strangers-refused");
 
-/// The limits of this file, each in one line.
+/// What all strangers together may have.
 mod rows {
     use super::{Duration, Rate};
 
@@ -41,20 +44,14 @@ mod rows {
     pub(super) const SLOTS: usize = 4;
     /// Of one client, of both kinds together.
     pub(super) const SLOTS_PER_CLIENT: usize = 2;
-    /// Of one client, those that wait included.
-    pub(super) const PLACES_PER_CLIENT: usize = 16;
     /// Of these, requests at the directory from all clients together, and as many at hosts of did:web: 1,500 in five
     /// minutes.
     pub(super) const TOKENS: Rate = Rate { every: Duration::from_millis(200), burst: 30 };
     /// The same for readers of accounts that were never seen here: pictures, profiles, feeds.
     pub(super) const READER_SLOTS: usize = 16;
     pub(super) const READERS: Rate = Rate { every: Duration::from_millis(200), burst: 100 };
-    /// Lookups of one client that come to nothing.
-    pub(super) const FAILURES: Rate = Rate { every: Duration::from_secs(5), burst: 10 };
     /// The longest wait for all of that.
     pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-    /// Clients that are told apart. Of more, those that owe nothing are forgotten, and the rest counts as one.
-    pub(super) const CLIENTS: usize = 4096;
     /// Refusals that are remembered: of DIDs that are not there, and of a did:web whose host does not answer.
     pub(super) const REMEMBERED: usize = 16_384;
     pub(super) const ABSENT: Duration = Duration::from_secs(600);
@@ -104,19 +101,13 @@ impl Pace {
     }
 }
 
-/// Who asks: an address, of v6 the network that one customer has, or nobody in particular.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stranger(Option<IpAddr>);
-
-impl Stranger {
-    /// Who sends from an address.
-    #[must_use]
-    pub fn at(address: Option<IpAddr>) -> Self {
-        Self(address.map(|ip| match ip.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-            v4 => v4,
-        }))
-    }
+/// Who asks, and the table that holds him.
+#[derive(Clone, Copy)]
+pub struct Stranger<'a> {
+    /// Who counts.
+    pub client: Client,
+    /// What he may.
+    pub limits: &'a Limits,
 }
 
 /// Why a stranger's question was not answered.
@@ -125,26 +116,12 @@ pub enum StrangerError {
     /// Nobody was asked: too much is asked for already. It may be tried again then.
     #[error("too many identities are asked for")]
     Busy(Duration),
+    /// Nobody was asked: the client alone asked for too much, or for too much in vain.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The answer, or its lack.
     #[error(transparent)]
     Failed(#[from] IdentityError),
-}
-
-struct ClientState {
-    slots: Arc<Semaphore>,
-    /// One permit each for who runs or waits.
-    places: Arc<Semaphore>,
-    failures: Mutex<Pace>,
-}
-
-impl Default for ClientState {
-    fn default() -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(SLOTS_PER_CLIENT)),
-            places: Arc::new(Semaphore::new(PLACES_PER_CLIENT)),
-            failures: Mutex::default(),
-        }
-    }
 }
 
 /// The slots of lookups for one purpose, and how often they may be used.
@@ -190,7 +167,7 @@ impl Lane {
 /// The right to one lookup; dropped when it is over.
 #[derive(Debug)]
 pub(super) struct Leave {
-    _place: OwnedSemaphorePermit,
+    _place: Hold,
     _own: OwnedSemaphorePermit,
     _slot: OwnedSemaphorePermit,
 }
@@ -198,9 +175,8 @@ pub(super) struct Leave {
 /// Who may look up what, and when.
 pub(super) struct Gate {
     lane: Lane,
-    clients: Mutex<HashMap<Stranger, Arc<ClientState>>>,
-    /// For those beyond [`CLIENTS`].
-    others: Arc<ClientState>,
+    /// Slots of clients that use or wait for any.
+    clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
     names: RandomState,
     /// Until when, and what is answered.
     refusals: Cache<u64, (Instant, IdentityError)>,
@@ -211,7 +187,6 @@ impl Gate {
         Self {
             lane: Lane::new(SLOTS, TOKENS),
             clients: Mutex::default(),
-            others: Arc::default(),
             names: RandomState::new(),
             refusals: Cache::new(REMEMBERED),
         }
@@ -226,48 +201,36 @@ impl Gate {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`StrangerError::Busy`].
-    pub(super) async fn enter(&self, did: &Did, client: Stranger) -> Result<Leave, StrangerError> {
-        let state = self.client(client);
-        let busy = |cause, wait: Duration| {
-            REFUSED.inc(cause);
-            StrangerError::Busy(wait.max(Duration::from_secs(1)))
-        };
-        let owed = state.failures.lock().wait(FAILURES, Instant::now());
-        if !owed.is_zero() {
-            return Err(busy("client-failures", owed));
-        }
-        let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
-            return Err(busy("client-places", PATIENCE));
-        };
+    /// [`StrangerError::Busy`] and [`StrangerError::Refused`].
+    pub(super) async fn enter(&self, did: &Did, who: Stranger<'_>) -> Result<Leave, StrangerError> {
+        let Stranger { client, limits } = who;
+        limits.look(Limit::VainLookups, client)?;
+        let place = limits.hold(Limit::Lookups, client, 1)?;
+        let slots = self.slots(client);
         let turn = async {
             // The semaphore is never closed.
-            let own = Arc::clone(&state.slots).acquire_owned().await.map_err(|_| PATIENCE)?;
+            let own = slots.acquire_owned().await.map_err(|_| PATIENCE)?;
             Ok((own, self.lane.enter(did).await?))
         };
         let turn = timeout(PATIENCE, turn).await.unwrap_or(Err(PATIENCE));
-        let (own, slot) = turn.map_err(|wait| busy("all", wait))?;
-        // What it was refused meanwhile counts too: the places are more than the failures.
-        let owed = state.failures.lock().wait(FAILURES, Instant::now());
-        if !owed.is_zero() {
-            return Err(busy("client-failures", owed));
-        }
+        let (own, slot) = turn.map_err(|wait: Duration| {
+            REFUSED.inc(if is_web(did) { "web" } else { "directory" });
+            StrangerError::Busy(wait.max(Duration::from_secs(1)))
+        })?;
+        // What it asked for in vain while this one waited counts too.
+        limits.look(Limit::VainLookups, client)?;
         Ok(Leave { _place: place, _own: own, _slot: slot })
     }
 
-    /// A lookup came to nothing.
-    pub(super) fn failed(&self, client: Stranger) {
-        self.client(client).failures.lock().take(FAILURES, Instant::now());
-    }
-
     /// A lookup had no result: it is remembered, and if that was not the directory's fault, its client's failure.
-    pub(super) fn no_result(&self, did: &Did, client: Stranger, error: &IdentityError) {
+    pub(super) fn no_result(&self, did: &Did, who: Stranger<'_>, error: &IdentityError) {
         let time = match error {
             error if !error.is_transient() => ABSENT,
             IdentityError::Net(_) if is_web(did) => SILENT,
             _ => return,
         };
-        self.failed(client);
+        // Who has none left is refused the next time.
+        let _ = who.limits.take(Limit::VainLookups, who.client);
         self.refusals.insert(self.name(did), (Instant::now() + time, error.clone()));
     }
 
@@ -281,23 +244,16 @@ impl Gate {
         self.names.hash_one(&**did)
     }
 
-    fn client(&self, client: Stranger) -> Arc<ClientState> {
+    /// The slots of a client, for as long as anybody holds on to them.
+    fn slots(&self, client: Client) -> Arc<Semaphore> {
         let mut clients = self.clients.lock();
-        if let Some(state) = clients.get(&client) {
-            return Arc::clone(state);
+        if let Some(slots) = clients.get(&client).and_then(Weak::upgrade) {
+            return slots;
         }
-        if clients.len() >= CLIENTS {
-            let now = Instant::now();
-            clients.retain(|_, state| {
-                let owes = state.failures.lock().0.is_some_and(|earned| earned > now);
-                owes || Arc::strong_count(state) > 1
-                    || state.places.available_permits() < PLACES_PER_CLIENT
-            });
-            if clients.len() >= CLIENTS {
-                return Arc::clone(&self.others);
-            }
-        }
-        Arc::clone(clients.entry(client).or_default())
+        clients.retain(|_, slots| slots.strong_count() > 0);
+        let slots = Arc::new(Semaphore::new(SLOTS_PER_CLIENT));
+        clients.insert(client, Arc::downgrade(&slots));
+        slots
     }
 }
 
@@ -308,29 +264,22 @@ fn is_web(did: &Did) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{Elapsed, Proxies};
     use crate::net::NetError;
 
     fn did(text: &str) -> Did {
         Did::parse(text).unwrap()
     }
 
-    fn at(text: &str) -> Stranger {
-        Stranger::at(Some(text.parse().unwrap()))
+    fn at(text: &str) -> Client {
+        Client::address(text.parse().unwrap())
     }
 
-    fn cause(error: StrangerError) -> Duration {
-        match error {
-            StrangerError::Busy(wait) => wait,
-            StrangerError::Failed(error) => panic!("{error}"),
-        }
-    }
-
-    #[test]
-    fn addresses_count_by_network() {
-        assert_eq!(at("2001:db8:1:2:3::4"), at("2001:db8:1:2:ffff::9"));
-        assert_ne!(at("2001:db8:1:2::"), at("2001:db8:1:3::"));
-        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
-        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+    /// A gate, and the table with a time that stands still.
+    fn gate() -> (Arc<Gate>, Arc<Limits>, Elapsed) {
+        let time = Elapsed::stopped();
+        let limits = Limits::with_time(Proxies::default(), &[], time.clone());
+        (Arc::new(Gate::new()), Arc::new(limits), time)
     }
 
     #[test]
@@ -349,52 +298,71 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_fails_is_refused_and_nobody_else() {
-        let (gate, bob) = (Gate::new(), did("did:plc:bob"));
-        for _ in 0..FAILURES.burst {
-            drop(gate.enter(&bob, at("192.0.2.1")).await.unwrap());
-            gate.failed(at("192.0.2.1"));
+    async fn who_asks_in_vain_is_refused_and_nobody_else() {
+        let (gate, limits, time) = gate();
+        let bob = did("did:plc:bob");
+        let of = |text| Stranger { client: at(text), limits: &limits };
+        for n in 0..10 {
+            drop(gate.enter(&bob, of("192.0.2.1")).await.unwrap());
+            gate.no_result(
+                &did(&format!("did:plc:nobody{n}")),
+                of("192.0.2.1"),
+                &IdentityError::NotFound,
+            );
         }
-        let wait = cause(gate.enter(&bob, at("192.0.2.1")).await.unwrap_err());
-        assert!(wait <= FAILURES.every, "{wait:?}");
-        assert!(gate.enter(&bob, at("192.0.2.2")).await.is_ok());
-        assert!(gate.enter(&bob, Stranger::at(None)).await.is_ok());
+        let refused = gate.enter(&bob, of("192.0.2.1")).await.unwrap_err();
+        let StrangerError::Refused(refused) = refused else { panic!("{refused:?}") };
+        assert_eq!(refused.wait, Duration::from_secs(5));
+        assert!(gate.enter(&bob, of("192.0.2.2")).await.is_ok());
+        time.advance(Duration::from_secs(5));
+        assert!(gate.enter(&bob, of("192.0.2.1")).await.is_ok());
+        // Whoever comes through this machine may be anybody.
+        let own = Stranger { client: Client::Own, limits: &limits };
+        for n in 0..10 {
+            gate.no_result(&did(&format!("did:plc:nobody{n}")), own, &IdentityError::NotFound);
+        }
+        assert!(matches!(gate.enter(&bob, own).await, Err(StrangerError::Refused(_))));
     }
 
     #[tokio::test]
     async fn one_client_has_few_slots_and_one_kind_does_not_stand_in_the_way_of_the_other() {
-        let gate = Arc::new(Gate::new());
+        let (gate, limits, _) = gate();
+        let of = |text| Stranger { client: at(text), limits: &limits };
         let web = |n: usize| did(&format!("did:web:h{n}.example"));
         let mut held = Vec::new();
         for n in 0..SLOTS_PER_CLIENT {
-            held.push(gate.enter(&web(n), at("192.0.2.1")).await.unwrap());
+            held.push(gate.enter(&web(n), of("192.0.2.1")).await.unwrap());
         }
         let mut waiting = Vec::new();
-        for n in 0..PLACES_PER_CLIENT - SLOTS_PER_CLIENT {
-            let (gate, did) = (Arc::clone(&gate), web(n));
-            waiting.push(tokio::spawn(async move { gate.enter(&did, at("192.0.2.1")).await }));
+        for n in 0..16 - SLOTS_PER_CLIENT {
+            let (gate, limits, did) = (Arc::clone(&gate), Arc::clone(&limits), web(n));
+            waiting.push(tokio::spawn(async move {
+                gate.enter(&did, Stranger { client: at("192.0.2.1"), limits: &limits }).await
+            }));
         }
-        while gate.client(at("192.0.2.1")).places.available_permits() > 0 {
+        while limits.hold(Limit::Lookups, at("192.0.2.1"), 1).is_ok() {
             tokio::task::yield_now().await;
         }
-        assert!(gate.enter(&web(99), at("192.0.2.1")).await.is_err(), "at once, without a place");
+        let refused = gate.enter(&web(99), of("192.0.2.1")).await;
+        assert!(matches!(refused, Err(StrangerError::Refused(_))), "without a place to wait");
         // Others fill the slots of did:web.
         for n in 0..SLOTS - SLOTS_PER_CLIENT {
-            held.push(gate.enter(&web(n), at("192.0.2.2")).await.unwrap());
+            held.push(gate.enter(&web(n), of("192.0.2.2")).await.unwrap());
         }
-        assert!(gate.enter(&did("did:plc:new"), at("192.0.2.3")).await.is_ok());
+        assert!(gate.enter(&did("did:plc:new"), of("192.0.2.3")).await.is_ok());
         drop(held);
         for waiting in waiting {
             assert!(waiting.await.unwrap().is_ok(), "who waits gets a slot when it is free");
         }
+        assert!(gate.clients.lock().len() <= 3);
+        drop(gate.enter(&did("did:plc:x"), of("192.0.2.9")).await);
+        assert_eq!(gate.clients.lock().len(), 1, "of those who are gone nothing is left");
     }
 
     #[tokio::test]
     async fn what_is_not_there_is_remembered_and_the_directory_is_nobodys_fault() {
-        let gate = Gate::new();
         let silent = IdentityError::Net(NetError::Timeout("answer"));
         let absent = IdentityError::NotFound;
-        let client = at("192.0.2.1");
         let cases = [
             ("did:plc:nobody", &absent, true),
             ("did:plc:alice", &silent, false),
@@ -403,38 +371,15 @@ mod tests {
             ("did:web:b.example", &absent, true),
         ];
         for (text, error, remembered) in cases {
+            let (gate, limits, _) = gate();
+            let who = Stranger { client: at("192.0.2.1"), limits: &limits };
             for _ in 0..20 {
-                gate.no_result(&did(text), client, error);
+                gate.no_result(&did(text), who, error);
             }
-            let got = gate.refusal(&did(text));
-            assert_eq!(got.as_ref(), remembered.then_some(error), "{text}");
-            let owes = gate.enter(&did("did:plc:x"), client).await.is_err();
-            assert_eq!(owes, remembered, "{text}");
-            gate.clients.lock().clear();
+            assert_eq!(gate.refusal(&did(text)).as_ref(), remembered.then_some(error), "{text}");
+            assert_eq!(gate.enter(&did("did:plc:x"), who).await.is_err(), remembered, "{text}");
+            gate.forget(&did(text));
+            assert_eq!(gate.refusal(&did(text)), None);
         }
-        gate.forget(&did("did:web:a.example"));
-        assert_eq!(gate.refusal(&did("did:web:a.example")), None);
-    }
-
-    #[tokio::test]
-    async fn many_clients_share_a_place_and_those_that_owe_nothing_are_forgotten() {
-        let gate = Gate::new();
-        let of = |n: usize| at(&format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff));
-        for n in 0..CLIENTS + 10 {
-            gate.client(of(n));
-        }
-        assert!(gate.clients.lock().len() <= CLIENTS);
-        for n in 0..CLIENTS + 10 {
-            gate.failed(of(n));
-        }
-        assert_eq!(gate.clients.lock().len(), CLIENTS);
-        assert!(
-            !gate
-                .others
-                .failures
-                .lock()
-                .wait(Rate { burst: 1, ..FAILURES }, Instant::now())
-                .is_zero()
-        );
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::config::HandleOverride;
 use crate::crypto::PrivateKey;
+use crate::limits::{Client, Elapsed, Limits, Proxies, Refused};
 use crate::net::testing::{serve, serve_raw};
 use crate::schema::Edit as _;
 use crate::schema::rows::{IdentityRow, identity_key};
@@ -157,46 +158,56 @@ async fn handles_are_verified_in_both_directions() {
     assert_eq!(identity.resolve_handle(&invalid, Freshness::Cached).await, Ok(None));
 }
 
-fn at(address: &str) -> Stranger {
-    Stranger::at(address.parse().ok())
+fn at<'a>(address: &str, limits: &'a Limits) -> Stranger<'a> {
+    Stranger { client: Client::address(address.parse().unwrap()), limits }
+}
+
+fn limits() -> Limits {
+    Limits::with_time(Proxies::default(), &[], Elapsed::stopped())
 }
 
 #[tokio::test]
 async fn a_flood_of_made_up_dids_costs_the_directory_little_and_shuts_nobody_else_out() {
     let (count, _, identity) = service().await;
-    let mut refused = 0;
+    let (limits, mut refused) = (limits(), 0);
     for n in 0..300 {
         let made_up = did(&format!("did:plc:nobody{n}"));
-        let answer =
-            identity.resolve_for_stranger(&made_up, Freshness::Cached, at("192.0.2.66")).await;
+        let answer = identity
+            .resolve_for_stranger(&made_up, Freshness::Cached, at("192.0.2.66", &limits))
+            .await;
         match answer.unwrap_err() {
             StrangerError::Failed(IdentityError::NotFound) => {}
-            StrangerError::Busy(wait) => {
-                assert!(wait <= Duration::from_secs(5));
+            StrangerError::Refused(Refused { wait, .. }) => {
+                assert_eq!(wait, Duration::from_secs(5));
                 refused += 1;
             }
             other => panic!("{other:?}"),
         }
     }
     let asked = count.load(Ordering::Relaxed);
-    assert!(asked < 30 && refused > 270, "{asked} asked, {refused} refused");
+    assert_eq!((asked, refused), (10, 290));
     // What was found out stays known, for everybody.
     let first = did("did:plc:nobody0");
-    let again = identity.resolve_for_stranger(&first, Freshness::Cached, at("192.0.2.1"));
+    let again = identity.resolve_for_stranger(&first, Freshness::Cached, at("192.0.2.1", &limits));
     assert_eq!(again.await, Err(StrangerError::Failed(IdentityError::NotFound)));
     assert_eq!(count.load(Ordering::Relaxed), asked);
     let alice = did("did:plc:alice");
-    let known = identity.resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.1")).await;
+    let known =
+        identity.resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.1", &limits)).await;
     assert!(known.is_ok());
     // What is remembered costs the flooder nothing either.
     assert!(
-        identity.resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.66")).await.is_ok()
+        identity
+            .resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.66", &limits))
+            .await
+            .is_ok()
     );
     assert_eq!(count.load(Ordering::Relaxed), asked + 1);
 }
 
 #[tokio::test]
 async fn a_directory_that_asks_for_a_pause_is_left_alone_and_known_accounts_do_without() {
+    let limits = limits();
     let asked = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&asked);
     let url = serve(move |_| {
@@ -231,7 +242,8 @@ async fn a_directory_that_asks_for_a_pause_is_left_alone_and_known_accounts_do_w
     identity.look_into(store);
     for n in 0..5 {
         let new = did(&format!("did:plc:new{n}"));
-        let answer = identity.resolve_for_stranger(&new, Freshness::Cached, at("192.0.2.1")).await;
+        let answer =
+            identity.resolve_for_stranger(&new, Freshness::Cached, at("192.0.2.1", &limits)).await;
         assert!(
             matches!(answer, Err(StrangerError::Busy(wait)) if wait > Duration::from_secs(200))
         );
@@ -260,13 +272,15 @@ async fn strangers_and_readers_at_silent_hosts_hold_up_nothing_of_ours() {
     let identity = Identity::new(&network, &dialer, "https://appview.example", 1000);
     let silent = serve_raw(b"", b"").await;
     let web = did(&format!("did:web:localhost%3A{}", silent.port()));
+    let limits = Arc::new(limits());
     let mut flood = Vec::new();
     for n in 0..200 {
         let (strangers, readers) = (identity.clone(), identity.for_readers());
-        let client = at(&format!("192.0.2.{n}"));
+        let limits = Arc::clone(&limits);
         let (one, other) = (web.clone(), web.clone());
         flood.push(tokio::spawn(async move {
-            drop(strangers.resolve_for_stranger(&one, Freshness::Fresh, client).await);
+            let who = at(&format!("192.0.2.{n}"), &limits);
+            drop(strangers.resolve_for_stranger(&one, Freshness::Fresh, who).await);
         }));
         flood.push(tokio::spawn(async move {
             drop(readers.resolve_did(&other, Freshness::Fresh).await);
@@ -278,7 +292,8 @@ async fn strangers_and_readers_at_silent_hosts_hold_up_nothing_of_ours() {
     let other = did(&format!("did:web:localhost%3A{}", port));
     assert!(identity.resolve_did(&other, Freshness::Fresh).await.is_ok());
     let stranger = did("did:plc:nohandle");
-    let stranger = identity.resolve_for_stranger(&stranger, Freshness::Cached, at("198.51.100.1"));
+    let stranger =
+        identity.resolve_for_stranger(&stranger, Freshness::Cached, at("198.51.100.1", &limits));
     assert!(stranger.await.is_ok());
     flood.iter().for_each(tokio::task::JoinHandle::abort);
 }

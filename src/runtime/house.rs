@@ -30,7 +30,7 @@ use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of,
+    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of, limits,
     media_settings, push_settings,
 };
 use super::{ServeError, signing_key};
@@ -226,8 +226,10 @@ impl House {
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
         let looking = Arc::downgrade(&sources);
+        let limiter = Arc::new(limits(config));
         let keys = Arc::new(FromDocuments {
             identity: identity.clone(),
+            limits: Arc::clone(&limiter),
             look_at: Box::new(move |did| {
                 if let Some(sources) = looking.upgrade() {
                     sources.look_at(did);
@@ -235,7 +237,13 @@ impl House {
             }),
         });
         let ctx = Arc::new(AppCtx {
-            auth: Authenticator::new(auth_config(config), keys, Clock::system()),
+            auth: Authenticator::new(
+                auth_config(config),
+                keys,
+                Clock::system(),
+                Arc::clone(&limiter),
+            ),
+            limiter,
             media: Arc::clone(&media),
             store: store.clone(),
             private: private.clone(),

@@ -3,13 +3,17 @@
 use futures_util::future::BoxFuture;
 
 use crate::crypto::PublicKey;
+use std::sync::Arc;
+
 use crate::identity::{Freshness, HeldKey, Identity, IdentityError, Stranger, StrangerError};
+use crate::limits::{Client, Limit, Limits};
 use crate::syntax::Did;
 use crate::xrpc::{KeyLookupError, KeySource};
 
 /// The documents that ingest uses too.
 pub(super) struct FromDocuments {
     pub(super) identity: Identity,
+    pub(super) limits: Arc<Limits>,
     /// Looks at the document of an account again.
     pub(super) look_at: Box<dyn Fn(&Did) + Send + Sync>,
 }
@@ -24,10 +28,11 @@ impl KeySource for FromDocuments {
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
-        client: Stranger,
+        client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
-            match self.identity.resolve_for_stranger(did, freshness, client).await {
+            let stranger = Stranger { client, limits: &self.limits };
+            match self.identity.resolve_for_stranger(did, freshness, stranger).await {
                 Ok(doc) => doc.key(fragment).cloned().ok_or(KeyLookupError::NoKey),
                 Err(StrangerError::Failed(IdentityError::NotFound | IdentityError::Tombstoned)) => {
                     Err(KeyLookupError::Unknown)
@@ -35,6 +40,7 @@ impl KeySource for FromDocuments {
                 Err(
                     StrangerError::Failed(IdentityError::Busy(wait)) | StrangerError::Busy(wait),
                 ) => Err(KeyLookupError::Busy(wait)),
+                Err(StrangerError::Refused(refused)) => Err(KeyLookupError::Refused(refused)),
                 Err(StrangerError::Failed(error)) => {
                     Err(KeyLookupError::Unavailable(Box::new(error)))
                 }
@@ -42,8 +48,9 @@ impl KeySource for FromDocuments {
         })
     }
 
-    fn asked_in_vain(&self, client: Stranger) {
-        self.identity.stranger_failed(client);
+    fn asked_in_vain(&self, client: Client) {
+        // Who has none left is refused the next time.
+        let _ = self.limits.take(Limit::VainLookups, client);
     }
 
     fn renew(&self, did: &Did) {

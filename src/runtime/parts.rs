@@ -24,7 +24,7 @@ use crate::push::Push;
 use crate::schema::Rows as _;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
-use crate::upkeep::{Alerts, DiskSetup, DiskState, DiskStatus, DiskWatch, LOOK_EVERY, Retention};
+use crate::upkeep::{Alerts, DiskSetup, DiskState, DiskWatch, LOOK_EVERY, Retention};
 use crate::work::purge;
 use crate::xrpc::{self, App, AppCtx, ParsedLabelers, ServerLimits};
 
@@ -281,11 +281,7 @@ impl Part for DiskPart {
     }
 
     fn status(&self) -> Value {
-        let used = self.setup.store.disk().map_or(0, |(rows, journal)| {
-            journal + rows.iter().map(|(_, bytes)| bytes).sum::<u64>()
-        });
-        let disk = DiskStatus { used, ..self.setup.state.get() };
-        serde_json::to_value(disk).unwrap_or_default()
+        serde_json::to_value(self.setup.state.get()).unwrap_or_default()
     }
 
     fn ready(&self) -> Result<(), String> {

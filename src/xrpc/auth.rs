@@ -23,7 +23,8 @@ use super::jwt::{self, Claims, Issuer, Token};
 use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
-use crate::identity::{Freshness, HeldKey, Stranger};
+use crate::identity::{Freshness, HeldKey};
+use crate::limits::{Client, Limit, Limits, Refused};
 use crate::syntax::Did;
 use crate::threads::Clock;
 
@@ -89,6 +90,9 @@ pub enum KeyLookupError {
     /// Nobody was asked: too much is asked for already. Again after this time.
     #[error("too many identities are asked for")]
     Busy(Duration),
+    /// Nobody was asked: of the client alone that is too much.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// Gives the keys of DID documents.
@@ -102,11 +106,11 @@ pub trait KeySource: Send + Sync {
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
-        client: Stranger,
+        client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>>;
 
     /// A key was asked for and proved nothing of what `client` said.
-    fn asked_in_vain(&self, client: Stranger);
+    fn asked_in_vain(&self, client: Client);
 
     /// An old key was good: its document should be looked at again some time.
     fn renew(&self, did: &Did);
@@ -145,6 +149,7 @@ pub struct Authenticator {
     keys: Arc<dyn KeySource>,
     clock: Clock,
     cache: TokenCache,
+    limits: Arc<Limits>,
 }
 
 /// Which of our DIDs a token may be for.
@@ -163,10 +168,15 @@ enum Trust {
 
 impl Authenticator {
     /// Makes an authenticator that looks up keys in `keys`.
-    pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>, clock: Clock) -> Self {
+    pub fn new(
+        config: AuthConfig,
+        keys: Arc<dyn KeySource>,
+        clock: Clock,
+        limits: Arc<Limits>,
+    ) -> Self {
         let own_service = format!("{}#bsky_appview", config.own_did);
         let mod_service = ArcSwapOption::from_pointee(config.mod_service.clone());
-        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new() }
+        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new(), limits }
     }
 
     /// From now on this is the moderation service, and the one before is an account like any other.
@@ -180,8 +190,11 @@ impl Authenticator {
     }
 
     /// Whether the headers carry the operator's password.
-    pub fn is_admin(&self, headers: &HeaderMap) -> bool {
-        self.role(headers) == Role::Admin
+    ///
+    /// # Errors
+    /// 429 after too many wrong ones from there.
+    pub fn is_admin(&self, headers: &HeaderMap, client: Client) -> Result<bool, XrpcError> {
+        Ok(self.role(headers, client)? == Role::Admin)
     }
 
     /// Finds out who makes a call, which `client` sent.
@@ -193,7 +206,7 @@ impl Authenticator {
         &self,
         wanted: Wanted,
         headers: &HeaderMap,
-        client: Stranger,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         match wanted.auth {
             Auth::None => Ok(Credentials::None),
@@ -209,31 +222,41 @@ impl Authenticator {
             Auth::OptionalOrAdmin if bearer(headers).is_some() => {
                 self.standard(wanted, headers, client).await
             }
-            Auth::OptionalOrAdmin => match self.role(headers) {
+            Auth::OptionalOrAdmin => match self.role(headers, client)? {
                 Role::Admin => Ok(Credentials::Admin),
                 Role::Missing => Ok(Credentials::None),
                 Role::Invalid => Err(XrpcError::auth_required("")),
             },
             Auth::AdminOrModService => match bearer(headers) {
                 Some(token) => self.moderator(token, wanted, client).await,
-                None if self.role(headers) == Role::Admin => Ok(Credentials::Admin),
+                None if self.is_admin(headers, client)? => Ok(Credentials::Admin),
                 None => Err(XrpcError::auth_required("")),
             },
         }
     }
 
-    fn role(&self, headers: &HeaderMap) -> Role {
-        password::role(authorization(headers), &self.config.admin_passwords)
+    fn role(&self, headers: &HeaderMap, client: Client) -> Result<Role, XrpcError> {
+        let Some(given) = password::given(authorization(headers)) else { return Ok(Role::Missing) };
+        // Asked before the password is looked at: afterwards a right one would be told from a wrong one.
+        let refused = |refused| XrpcError::limited(refused, self.clock.now_ms());
+        self.limits.look(Limit::Logins, client).map_err(refused)?;
+        let role = given.role(&self.config.admin_passwords);
+        if role == Role::Invalid {
+            // At most as many lines as there may be attempts.
+            tracing::warn!(%client, "wrong admin password");
+            self.limits.take(Limit::Logins, client).map_err(refused)?;
+        }
+        Ok(role)
     }
 
     async fn standard(
         &self,
         wanted: Wanted,
         headers: &HeaderMap,
-        client: Stranger,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         if authorization(headers).is_some_and(|header| header.starts_with("Basic ")) {
-            return self.impersonated(headers);
+            return self.impersonated(headers, client);
         }
         let Some(token) = bearer(headers) else {
             return Ok(Credentials::None);
@@ -256,12 +279,12 @@ impl Authenticator {
     }
 
     /// The operator looks through the eyes of an account: password and `appview-as-did`.
-    fn impersonated(&self, headers: &HeaderMap) -> Result<Credentials, XrpcError> {
+    fn impersonated(&self, headers: &HeaderMap, client: Client) -> Result<Credentials, XrpcError> {
         let did = headers
             .get(AS_DID)
             .and_then(|value| Did::parse(value.to_str().ok()?).ok())
             .ok_or_else(|| XrpcError::auth_required("bad issuer"))?;
-        if !self.is_admin(headers) {
+        if !self.is_admin(headers, client)? {
             return Err(XrpcError::auth_required("bad credentials"));
         }
         Ok(Credentials::Viewer { did, mod_service: false })
@@ -271,7 +294,7 @@ impl Authenticator {
         &self,
         token: &str,
         wanted: Wanted,
-        client: Stranger,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         if token.is_empty() {
             return Err(XrpcError::auth("MissingJwt", "missing jwt"));
@@ -287,7 +310,7 @@ impl Authenticator {
         text: &str,
         trust: Trust,
         wanted: Wanted,
-        client: Stranger,
+        client: Client,
     ) -> Result<Arc<Claims>, XrpcError> {
         let id = TokenCache::id(text);
         if let Some(claims) = self.cache.get(&id) {
@@ -297,7 +320,7 @@ impl Authenticator {
         let token = Token::parse(text)?;
         self.check_before_key(&token.claims, trust, wanted)?;
         let epoch = self.cache.epoch();
-        self.check_signature(&token, client).await?;
+        self.check_signature(&token, client, epoch).await?;
         let claims = Arc::new(token.claims);
         self.cache.remember(id, Arc::clone(&claims), epoch);
         Ok(claims)
@@ -339,19 +362,28 @@ impl Authenticator {
         Ok(())
     }
 
-    async fn check_signature(&self, token: &Token<'_>, client: Stranger) -> Result<(), XrpcError> {
+    async fn check_signature(
+        &self,
+        token: &Token<'_>,
+        client: Client,
+        epoch: u64,
+    ) -> Result<(), XrpcError> {
         let issuer = issuer(&token.claims)?;
-        let (did, fragment) = (&issuer.did, issuer.key_fragment());
+        let (did, fragment, now) = (&issuer.did, issuer.key_fragment(), self.clock.now_ms());
         let bad = || XrpcError::auth("BadJwtSignature", "jwt signature does not match jwt issuer");
+        if self.cache.key(issuer, now).is_some_and(|key| fits(&key, token)) {
+            return Ok(());
+        }
         let freshness = match self.keys.held_key(did, fragment).await {
             Some(held) if fits(&held.key, token) => {
                 if held.old {
                     self.keys.renew(did);
                 }
+                self.cache.remember_key(issuer, held.key, epoch, now);
                 return Ok(());
             }
             // The key may have been rotated since.
-            Some(_) if self.cache.allow_fresh(did, self.clock.now_ms()) => Freshness::Fresh,
+            Some(_) if self.cache.allow_fresh(did, now) => Freshness::Fresh,
             Some(_) => return Err(bad()),
             None => Freshness::Cached,
         };
@@ -365,8 +397,10 @@ impl Authenticator {
             KeyLookupError::Busy(wait) => {
                 XrpcError::busy("too many token issuers are being looked up", wait)
             }
+            KeyLookupError::Refused(refused) => XrpcError::limited(refused, self.clock.now_ms()),
         })?;
         if fits(&key, token) {
+            self.cache.remember_key(issuer, key, epoch, now);
             return Ok(());
         }
         self.keys.asked_in_vain(client);

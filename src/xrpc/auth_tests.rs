@@ -14,8 +14,8 @@ fn wanted(auth: Auth, tokens: TokenRule, nsid: &'static str) -> Wanted {
     Wanted { auth, tokens, nsid }
 }
 
-fn client() -> Stranger {
-    Stranger::at("192.0.2.1".parse().ok())
+fn client() -> Client {
+    Client::address("192.0.2.1".parse().unwrap())
 }
 
 struct Bench {
@@ -33,7 +33,13 @@ fn bench() -> Bench {
     keys.set(&format!("{ALICE}#atproto"), &alice.public());
     keys.set(&format!("{MOD}#atproto"), &moderator.public());
     keys.set(&format!("{MOD}#atproto_label"), &labeler.public());
-    Bench { auth: testing::authenticator(Arc::clone(&keys)), keys, alice, moderator, labeler }
+    Bench {
+        auth: testing::authenticator(Arc::clone(&keys), testing::limits()),
+        keys,
+        alice,
+        moderator,
+        labeler,
+    }
 }
 
 impl Bench {

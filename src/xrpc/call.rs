@@ -9,6 +9,7 @@ use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::labelers::ParsedLabelers;
 use crate::lexicon::Params;
+use crate::limits::Client;
 use crate::syntax::Did;
 
 const ACCEPT_LABELERS: HeaderName = HeaderName::from_static("atproto-accept-labelers");
@@ -41,6 +42,19 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Whose share of the limits a call is taken from that came from `client`.
+    pub(super) fn counts_as(&self, client: Client) -> Client {
+        match self {
+            // What the operator does is never too much, nor what his own machines do for others.
+            Self::Admin | Self::ModService { .. } => Client::Own,
+            _ if client == Client::Own => client,
+            Self::None => client,
+            Self::Viewer { did, .. } | Self::Service { did, .. } => Client::account(did),
+        }
+    }
+}
+
 /// What the credentials allow a call to see and do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
@@ -67,6 +81,8 @@ pub struct Call {
     pub credentials: Credentials,
     /// The headers as sent.
     pub headers: HeaderMap,
+    /// Whose share of the limits it is taken from.
+    pub client: Client,
     /// What the handler finds missing.
     pub to_fetch: FetchRequests,
     /// The caller was found to belong to the community; asked only where it matters.

@@ -16,6 +16,7 @@ use super::labelers::ParsedLabelers;
 use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use crate::config::Limits;
 use crate::hydrate::Shared;
+use crate::limits::Limits as Limiter;
 use crate::media::Media;
 use crate::private::Private;
 use crate::store::Store;
@@ -93,6 +94,8 @@ pub struct LiveNow {
 pub struct AppCtx {
     /// Who calls.
     pub auth: Authenticator,
+    /// How much each client may have.
+    pub limiter: Arc<Limiter>,
     /// Where store reads run.
     pub reads: Pool,
     /// What we say about ourselves.

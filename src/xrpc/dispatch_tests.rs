@@ -5,9 +5,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::limits::{Elapsed, Limits, Proxies};
 use crate::xrpc::auth::{Auth, TokenRule};
 use crate::xrpc::method::Method;
-use crate::xrpc::testing::{ALICE, TokenSpec, app, basic, headers, json_of, request};
+use crate::xrpc::testing::{
+    ALICE, NOW, TokenSpec, app, app_within, basic, headers, json_of, request,
+};
 use crate::xrpc::{AppCtx, Body, Reply};
 
 fn echo(ctx: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
@@ -335,4 +338,108 @@ async fn a_read_that_lacks_something_is_made_again_once_if_it_came() {
         let want = vec![crate::xrpc::FetchRequest::Account("did:plc:a".to_owned())];
         assert_eq!(asked, if on_read { want } else { Vec::new() });
     }
+}
+
+/// Sends `target` with a header as `client`; gives the status, the error and the headers.
+async fn ask(
+    app: &App,
+    client: Client,
+    target: &str,
+    authorization: Option<&str>,
+) -> (u16, Value, http::HeaderMap) {
+    let mut request = request(Verb::GET, target);
+    request.client = client;
+    request.headers = authorization.map(headers).unwrap_or_default();
+    let response = app.handle(request).await;
+    let body = serde_json::from_slice(&response.body).unwrap_or_default();
+    (response.status.as_u16(), body, response.headers)
+}
+
+fn few(limit: Limit, n: u32) -> (Arc<App>, crate::crypto::PrivateKey, Elapsed) {
+    let time = Elapsed::stopped();
+    let limits = Limits::with_time(Proxies::default(), &[(limit, n)], time.clone());
+    let (app, alice) = app_within(limits, METHODS);
+    (app, alice, time)
+}
+
+const PROFILE: &str = "/xrpc/app.bsky.actor.getProfile?actor=a.test";
+
+fn stranger(last: u8) -> Client {
+    Client::address(std::net::IpAddr::from([192, 0, 2, last]))
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_so_as_a_pds_does() {
+    let (app, _, time) = few(Limit::Requests, 2);
+    let (status, _, headers) = ask(&app, stranger(1), PROFILE, None).await;
+    let header = |headers: &http::HeaderMap, name| headers[name].to_str().unwrap().to_owned();
+    assert_eq!((status, header(&headers, "ratelimit-remaining").as_str()), (200, "1"));
+    assert_eq!(header(&headers, "ratelimit-limit"), "2");
+    assert_eq!(header(&headers, "ratelimit-policy"), "2;w=300");
+    let reset = NOW + 150;
+    assert_eq!(header(&headers, "ratelimit-reset"), reset.to_string());
+    // Errors count as well, whatever they are.
+    let (status, _, headers) = ask(&app, stranger(1), "/xrpc/no.such.method", None).await;
+    assert_eq!((status, header(&headers, "ratelimit-remaining").as_str()), (501, "0"));
+    let (status, body, headers) = ask(&app, stranger(1), PROFILE, None).await;
+    assert_eq!((status, &body["error"]), (429, &json!("RateLimitExceeded")));
+    assert_eq!(header(&headers, "retry-after"), "150");
+    assert_eq!(header(&headers, "ratelimit-remaining"), "0");
+    assert_eq!(ask(&app, stranger(2), PROFILE, None).await.0, 200);
+    time.advance(std::time::Duration::from_secs(150));
+    assert_eq!(ask(&app, stranger(1), PROFILE, None).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_an_account_signs_is_its_own_and_what_nobody_signed_is_the_addresss() {
+    let (app, alice, _) = few(Limit::Requests, 2);
+    let token = format!("Bearer {}", TokenSpec::new("app.bsky.actor.getProfile").sign(&alice));
+    let forged = crate::crypto::PrivateKey::generate();
+    let forged = format!("Bearer {}", TokenSpec::new("app.bsky.actor.getProfile").sign(&forged));
+    // From two addresses: the account is one.
+    assert_eq!(ask(&app, stranger(1), PROFILE, Some(&token)).await.0, 200);
+    assert_eq!(ask(&app, stranger(2), PROFILE, Some(&token)).await.0, 200);
+    assert_eq!(ask(&app, stranger(3), PROFILE, Some(&token)).await.0, 429);
+    for status in [401, 401, 429, 429] {
+        assert_eq!(ask(&app, stranger(1), PROFILE, Some(&forged)).await.0, status);
+    }
+    // Nobody can use up an account's share without its key.
+    assert_eq!(ask(&app, stranger(4), PROFILE, None).await.0, 200);
+    assert_eq!(ask(&app, stranger(1), PROFILE, None).await.0, 429);
+}
+
+#[tokio::test]
+async fn the_operator_and_health_are_never_too_much() {
+    let (app, _, _) = few(Limit::Requests, 1);
+    let admin = basic("admin:admin-pass");
+    for _ in 0..3 {
+        assert_eq!(ask(&app, stranger(1), PROFILE, Some(&admin)).await.0, 200);
+        for page in ["/readyz", "/xrpc/_health"] {
+            assert_eq!(ask(&app, stranger(1), page, None).await.0, 200, "{page}");
+        }
+        assert_eq!(ask(&app, stranger(1), "/admin/status", Some(&admin)).await.0, 200);
+        assert_eq!(ask(&app, Client::Own, PROFILE, None).await.0, 200);
+    }
+    assert_eq!(ask(&app, stranger(1), "/", None).await.0, 200);
+    assert_eq!(ask(&app, stranger(1), "/", None).await.0, 429);
+}
+
+#[tokio::test]
+async fn passwords_can_be_guessed_ten_times() {
+    let (app, _, time) = few(Limit::Logins, 10);
+    let (wrong, right) = (basic("admin:guess"), basic("admin:admin-pass"));
+    for n in 0..10 {
+        // At the page and at methods: the guesses are one.
+        let target = if n % 2 == 0 { "/admin/status" } else { PROFILE };
+        assert_eq!(ask(&app, stranger(1), target, Some(&wrong)).await.0, 401, "{n}");
+    }
+    // From then on a right one is as good as a wrong one, so nothing can be learnt.
+    for header in [&wrong, &right] {
+        let (status, body, headers) = ask(&app, stranger(1), "/admin/status", Some(header)).await;
+        assert_eq!((status, &body["error"]), (429, &json!("RateLimitExceeded")));
+        assert_eq!(headers["retry-after"], "60");
+    }
+    assert_eq!(ask(&app, stranger(2), "/admin/status", Some(&right)).await.0, 200);
+    time.advance(std::time::Duration::from_secs(60));
+    assert_eq!(ask(&app, stranger(1), "/admin/status", Some(&right)).await.0, 200);
 }

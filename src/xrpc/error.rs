@@ -13,7 +13,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::message::REPO_REV;
+use super::message::{REPO_REV, rate_headers};
+use crate::limits::Refused;
 use crate::store::StoreError;
 
 type ErrorText = Cow<'static, str>;
@@ -118,6 +119,19 @@ impl XrpcError {
             _ => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, name, message)
+    }
+
+    /// 429 `RateLimitExceeded`, with the headers of a PDS (`RateLimit-*`, `Retry-After`).
+    pub fn limited(refused: Refused, now_ms: i64) -> Self {
+        let seconds = refused.wait.as_secs_f64().ceil().max(1.0) as u64;
+        let message =
+            format!("Rate Limit Exceeded: too many {}, try again in {seconds} s", refused.name);
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", message)
+            .with_header(RETRY_AFTER, seconds.into());
+        if let Some(rate) = refused.rate {
+            error.headers.extend(rate_headers(rate, 0, refused.wait, now_ms));
+        }
+        error
     }
 
     /// 503 `NotEnoughResources` with `Retry-After: 1`: more is queued than can be served.

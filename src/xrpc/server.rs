@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::app::App;
 use super::body::MAX_BODY;
 use super::message::{Body, Request, Response};
+use crate::limits::Client;
 
 /// Longer than the idle time of the clients that matter, so that it is they who close.
 const IDLE: Duration = Duration::from_secs(90);
@@ -89,11 +90,12 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let (stream, slot) = accepted?;
+        let (stream, peer, slot) = accepted?;
+        let Ok(hold) = shared.app.ctx.limiter.connection(peer) else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            connection(&shared, stream).await;
-            drop(slot);
+            connection(&shared, stream, peer).await;
+            drop((slot, hold));
         });
     }
     drop(listener);
@@ -136,11 +138,11 @@ fn builder() -> Builder<TokioExecutor> {
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, slot)),
+            Ok((stream, peer)) => return Ok((stream, peer.ip(), slot)),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 sleep(Duration::from_millis(100)).await;
@@ -149,10 +151,9 @@ async fn accept(
     }
 }
 
-async fn connection(shared: &Shared, stream: TcpStream) {
+async fn connection(shared: &Shared, stream: TcpStream, peer: IpAddr) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
-    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let activity = Activity::new();
     let service = service_fn(|request| {
         let running = activity.begin();
@@ -160,7 +161,8 @@ async fn connection(shared: &Shared, stream: TcpStream) {
         let body_time = shared.limits.body_time;
         async move {
             let has_streams = request.version() >= Version::HTTP_2;
-            let (request, whole) = read(request, body_time, peer).await;
+            let client = app.ctx.limiter.client(peer, request.headers());
+            let (request, whole) = read(request, client, body_time).await;
             let mut response = app.handle(request).await;
             if !whole && !has_streams {
                 // hyper closes the connection, and whoever sent too much must not put another request on it.
@@ -248,8 +250,8 @@ impl Drop for Running {
 /// The request, and whether its body was read to the end.
 async fn read(
     request: http::Request<Incoming>,
+    client: Client,
     body_time: Duration,
-    peer: Option<IpAddr>,
 ) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
@@ -262,7 +264,8 @@ async fn read(
     } else {
         timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body, peer };
+    let request =
+        Request { method: head.method, uri: head.uri, headers: head.headers, body, client };
     (request, whole)
 }
 

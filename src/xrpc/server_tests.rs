@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::xrpc::testing::app;
+use crate::limits::{Limit, Limits, Proxies};
+use crate::xrpc::testing::app_within;
 use crate::xrpc::{AppCtx, Auth, Call, Method, Reply, XrpcError};
 
 fn who(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
@@ -46,10 +47,14 @@ struct Running {
 }
 
 async fn start(limits: ServerLimits) -> Running {
+    start_within(limits, Limits::new(Proxies::default(), &[])).await
+}
+
+async fn start_within(limits: ServerLimits, clients: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let (app, _) = app(METHODS);
+    let (app, _) = app_within(clients, METHODS);
     let task = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
     Running { address, shutdown, task }
 }
@@ -194,5 +199,68 @@ async fn an_answer_says_when_the_connection_ends_with_it() {
         let answer = String::from_utf8_lossy(&answer[..read]).to_lowercase();
         assert!(answer.starts_with("http/1.1 413"), "{answer}");
         assert_eq!(answer.contains("connection: close"), closes, "{answer}");
+    }
+}
+
+const HEALTH: &[u8] = b"GET /xrpc/_health HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// The status with which the server answers on a connection, and 0 if it ends it.
+async fn status_of(stream: &mut TcpStream, request: &[u8]) -> u16 {
+    if stream.write_all(request).await.is_err() {
+        return 0;
+    }
+    let mut answer = Vec::new();
+    loop {
+        let Ok(byte) = stream.read_u8().await else { return 0 };
+        answer.push(byte);
+        if answer.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let head = String::from_utf8(answer).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap_or("0");
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    head[9..12].parse().unwrap()
+}
+
+async fn is_answered(stream: &mut TcpStream, request: &[u8]) -> bool {
+    status_of(stream, request).await == 200
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_a_proxy_any_number() {
+    let connect = async |server: &Running| TcpStream::connect(server.address).await.unwrap();
+    let few = [(Limit::Connections, 2)];
+    let server = start_within(ServerLimits::default(), Limits::new(Proxies::default(), &few)).await;
+    let mut first = connect(&server).await;
+    let mut second = connect(&server).await;
+    assert!(is_answered(&mut first, HEALTH).await && is_answered(&mut second, HEALTH).await);
+    assert!(!is_answered(&mut connect(&server).await, HEALTH).await);
+    assert!(is_answered(&mut first, HEALTH).await, "who was there stays");
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server = start_within(ServerLimits::default(), Limits::new(here, &few)).await;
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        all.push(connect(&server).await);
+    }
+    for stream in &mut all {
+        assert!(is_answered(stream, HEALTH).await);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_forwarded_address_counts() {
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server =
+        start_within(ServerLimits::default(), Limits::new(here, &[(Limit::Requests, 1)])).await;
+    let of = |client: &str| {
+        format!("GET /robots.txt HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {client}\r\n\r\n")
+    };
+    for (client, is_well) in
+        [("192.0.2.1", true), ("192.0.2.2", true), ("10.9.9.9, 192.0.2.1", false)]
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(is_answered(&mut stream, of(client).as_bytes()).await, is_well, "{client}");
     }
 }

@@ -13,11 +13,12 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Limits;
+use crate::config;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
-use crate::identity::{Freshness, HeldKey, Stranger};
+use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
+use crate::limits::{Client, Elapsed, Limits, Proxies};
 use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
@@ -168,7 +169,7 @@ pub(super) struct Keys {
     /// How often somebody was asked, and for a key that is here already.
     pub(super) lookups: Mutex<u32>,
     pub(super) fresh_lookups: Mutex<u32>,
-    pub(super) in_vain: Mutex<Vec<Stranger>>,
+    pub(super) in_vain: Mutex<Vec<Client>>,
     pub(super) renewed: Mutex<Vec<Did>>,
 }
 
@@ -206,7 +207,7 @@ impl KeySource for Keys {
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
-        _client: Stranger,
+        _client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
             *self.lookups.lock() += 1;
@@ -229,7 +230,7 @@ impl KeySource for Keys {
         })
     }
 
-    fn asked_in_vain(&self, client: Stranger) {
+    fn asked_in_vain(&self, client: Client) {
         self.in_vain.lock().push(client);
     }
 
@@ -289,14 +290,20 @@ pub(super) fn basic(credentials: &str) -> String {
     format!("Basic {}", BASE64.encode(credentials.as_bytes()))
 }
 
-pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
+/// The table of limits, and a time that stands still.
+pub(super) fn limits() -> Arc<Limits> {
+    Arc::new(Limits::with_time(Proxies::default(), &[], Elapsed::stopped()))
+}
+
+pub(super) fn authenticator(keys: Arc<Keys>, limits: Arc<Limits>) -> Authenticator {
     let config = AuthConfig {
         own_did: did(OWN),
         alternative_dids: vec![did("did:web:old.example")],
         mod_service: Some(did(MOD)),
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
-    Authenticator::new(config, keys, Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()))
+    let clock = Clock::stopped_at(i64::try_from(NOW * 1000).unwrap());
+    Authenticator::new(config, keys, clock, limits)
 }
 
 /// A context over an empty store. Its folder stays until the process ends: the store outlives any guard here.
@@ -335,6 +342,7 @@ pub(super) fn context_with(
     effects.extend(index.map(|index| index as Arc<dyn Effects>));
     let private = Private::new(writer.clone(), Arc::new(Together(effects)));
     let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
+    let limiter = limits();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
         media,
@@ -346,7 +354,8 @@ pub(super) fn context_with(
         feeds,
         on_read: None,
         community,
-        auth: authenticator(keys),
+        auth: authenticator(keys, Arc::clone(&limiter)),
+        limiter,
         reads: read_threads(2).unwrap(),
         identity: ServerIdentity {
             did: did(OWN),
@@ -358,10 +367,11 @@ pub(super) fn context_with(
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",
         )]))),
-        limits: ArcSwap::from_pointee(Limits {
+        limits: ArcSwap::from_pointee(config::Limits {
             max_thread_parents: 50,
             max_thread_depth: 1000,
             drafts: 3,
+            ..config::Limits::default()
         }),
         client_config: ArcSwap::default(),
         clock: Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
@@ -372,15 +382,24 @@ pub(super) fn context_with(
 
 /// An app over `methods`, and the key of [`ALICE`].
 pub(super) fn app(methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
-    let keys = Arc::new(Keys::default());
+    app_within(Limits::with_time(Proxies::default(), &[], Elapsed::stopped()), methods)
+}
+
+/// The same with another table of limits.
+pub(super) fn app_within(limits: Limits, methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
+    let (keys, limits) = (Arc::new(Keys::default()), Arc::new(limits));
     let alice = PrivateKey::generate();
     keys.set(&format!("{ALICE}#atproto"), &alice.public());
-    (Arc::new(App::with_methods(context(keys), methods).unwrap()), alice)
+    let mut ctx = Arc::into_inner(context(Arc::clone(&keys))).unwrap();
+    ctx.auth = authenticator(keys, Arc::clone(&limits));
+    ctx.limiter = limits;
+    (Arc::new(App::with_methods(Arc::new(ctx), methods).unwrap()), alice)
 }
 
 pub(super) fn request(method: Verb, target: &str) -> Request {
-    let (uri, headers) = (target.parse().unwrap(), HeaderMap::new());
-    Request { method, uri, headers, body: Body::Missing, peer: None }
+    let headers = HeaderMap::new();
+    let (uri, body, client) = (target.parse().unwrap(), Body::Missing, Client::Own);
+    Request { method, uri, headers, body, client }
 }
 
 pub(super) fn json_of(response: &Response) -> Value {

@@ -1,6 +1,7 @@
-//! Tokens whose signature was checked already, and how often an issuer's document may be fetched afresh.
+//! Tokens whose signature was checked already, the keys that others were signed with lately (a PDS makes a new token for
+//! each call), and how often an issuer's document may be fetched afresh.
 //!
-//! Both are bounded. Nothing here decides whether a token fits a call: time, audience and method are checked each time.
+//! All are bounded. Nothing here decides whether a token fits a call: time, audience and method are checked each time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::jwt::Claims;
+use super::jwt::{Claims, Issuer};
+use crate::crypto::PublicKey;
 use crate::syntax::Did;
 
 const TOKENS: usize = 8_192;
@@ -20,11 +22,24 @@ const WINDOW_MS: i64 = 10_000;
 /// Issuers share so many marks of their last change. Who shares one with somebody else has a token checked once more.
 const MARKS: usize = 4_096;
 
+/// How long a key is used without a look at whether there is another one. What changes it is told in between.
+const KEY_AGE_MS: i64 = 3_600_000;
+
 type TokenId = [u8; 32];
+
+/// A key that was good.
+#[derive(Clone)]
+struct GoodKey {
+    key: PublicKey,
+    since: i64,
+    epoch: u64,
+}
 
 /// Verified tokens by SHA-256.
 pub(super) struct TokenCache {
     tokens: Cache<TokenId, (Arc<Claims>, u64)>,
+    /// By issuer and fragment.
+    keys: Cache<(Did, &'static str), GoodKey>,
     fresh: Cache<Did, (i64, u32)>,
     /// Counts calls of `forget`.
     epoch: AtomicU64,
@@ -37,6 +52,7 @@ impl TokenCache {
     pub(super) fn new() -> Self {
         Self {
             tokens: Cache::new(TOKENS),
+            keys: Cache::new(ISSUERS),
             fresh: Cache::new(ISSUERS),
             epoch: AtomicU64::new(0),
             changed: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
@@ -50,7 +66,21 @@ impl TokenCache {
 
     pub(super) fn get(&self, id: &TokenId) -> Option<Arc<Claims>> {
         let (claims, epoch) = self.tokens.get(id)?;
-        self.holds(&claims, epoch).then_some(claims)
+        self.holds(&claims.issuer.as_ref()?.did, epoch).then_some(claims)
+    }
+
+    /// The key that was good lately.
+    pub(super) fn key(&self, issuer: &Issuer, now_ms: i64) -> Option<PublicKey> {
+        let GoodKey { key, since, epoch } = self.keys.get(&key_id(issuer))?;
+        let young = (0..KEY_AGE_MS).contains(&now_ms.saturating_sub(since));
+        (young && self.holds(&issuer.did, epoch)).then_some(key)
+    }
+
+    /// A key was good, which was looked up in this epoch.
+    pub(super) fn remember_key(&self, issuer: &Issuer, key: PublicKey, epoch: u64, now_ms: i64) {
+        if self.holds(&issuer.did, epoch) {
+            self.keys.insert(key_id(issuer), GoodKey { key, since: now_ms, epoch });
+        }
     }
 
     /// To be taken before the key is looked up, and given to [`Self::remember`].
@@ -59,7 +89,7 @@ impl TokenCache {
     }
 
     pub(super) fn remember(&self, id: TokenId, claims: Arc<Claims>, epoch: u64) {
-        if self.holds(&claims, epoch) {
+        if claims.issuer.as_ref().is_some_and(|issuer| self.holds(&issuer.did, epoch)) {
             self.tokens.insert(id, (claims, epoch));
         }
     }
@@ -73,9 +103,8 @@ impl TokenCache {
         self.fresh.remove(did);
     }
 
-    fn holds(&self, claims: &Claims, epoch: u64) -> bool {
-        let mark = claims.issuer.as_ref().and_then(|issuer| self.mark(&issuer.did));
-        mark.is_some_and(|changed| changed.load(Ordering::Acquire) <= epoch)
+    fn holds(&self, did: &Did, epoch: u64) -> bool {
+        self.mark(did).is_some_and(|changed| changed.load(Ordering::Acquire) <= epoch)
     }
 
     fn mark(&self, did: &Did) -> Option<&AtomicU64> {
@@ -97,10 +126,14 @@ impl TokenCache {
     }
 }
 
+fn key_id(issuer: &Issuer) -> (Did, &'static str) {
+    (issuer.did.clone(), issuer.key_fragment())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xrpc::jwt::Issuer;
+    use crate::crypto::PrivateKey;
 
     fn claims(did: &str) -> Arc<Claims> {
         Arc::new(Claims {
@@ -133,6 +166,25 @@ mod tests {
         assert!(cache.get(&c).is_none());
         cache.remember(c, claims("did:plc:a"), cache.epoch());
         assert!(cache.get(&c).is_some(), "what was checked since");
+    }
+
+    #[test]
+    fn a_good_key_is_used_for_an_hour_or_until_the_identity_changes() {
+        let (cache, key) = (TokenCache::new(), PrivateKey::generate().public());
+        let account = Issuer { did: Did::parse("did:plc:a").unwrap(), service: None };
+        let labeler = Issuer { service: Some("atproto_labeler".into()), ..account.clone() };
+        let before = cache.epoch();
+        cache.remember_key(&account, key.clone(), before, 1000);
+        assert_eq!(cache.key(&account, 1000), Some(key.clone()));
+        assert_eq!(cache.key(&labeler, 1000), None, "it has its own");
+        assert_eq!(cache.key(&account, 999), None, "the clock was set back");
+        assert_eq!(cache.key(&account, 1000 + KEY_AGE_MS), None);
+        cache.forget(&account.did);
+        assert_eq!(cache.key(&account, 1000), None);
+        cache.remember_key(&account, key.clone(), before, 1000);
+        assert_eq!(cache.key(&account, 1000), None, "looked up before the change");
+        cache.remember_key(&account, key.clone(), cache.epoch(), 1000);
+        assert_eq!(cache.key(&account, 1000), Some(key));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
-use aerie::identity::{Freshness, HeldKey, Identity, Stranger};
+use aerie::identity::{Freshness, HeldKey, Identity};
 use aerie::index::check::{Options, check};
 use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
@@ -302,11 +302,11 @@ impl KeySource for Keys {
         _did: &'a Did,
         _fragment: &'a str,
         _freshness: Freshness,
-        _client: Stranger,
+        _client: aerie::limits::Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
-    fn asked_in_vain(&self, _client: Stranger) {}
+    fn asked_in_vain(&self, _client: aerie::limits::Client) {}
     fn renew(&self, _did: &Did) {}
 }
 
@@ -362,8 +362,18 @@ impl Reading {
             admin_passwords: Vec::new(),
         };
         let clock = Clock::stopped_at(NOW);
+        let limiter = Arc::new(aerie::limits::Limits::new(
+            Default::default(),
+            &[(aerie::limits::Limit::Requests, 0)],
+        ));
         let ctx = AppCtx {
-            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
+            auth: Authenticator::new(
+                auth,
+                Arc::new(Keys(key.public())),
+                clock.clone(),
+                Arc::clone(&limiter),
+            ),
+            limiter,
             media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
             store,
             private: view.private.clone(),
@@ -388,6 +398,7 @@ impl Reading {
                 max_thread_parents: 80,
                 max_thread_depth: 1000,
                 drafts: 3,
+                ..Limits::default()
             }),
             client_config: arc_swap::ArcSwap::default(),
             clock,
@@ -413,7 +424,7 @@ impl Reading {
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
             body: xrpc::Body::Missing,
-            peer: None,
+            client: aerie::limits::Client::Own,
         };
         let response = self.app.handle(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap();
