@@ -211,7 +211,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt {
         key: "network.plc_url",
         default: Some("\"https://plc.directory\""),
-        doc: "PLC directory or a mirror of it. Asked for every DID but did:web.",
+        doc: "PLC directory or a mirror of it. Asked for every DID but did:web, and believed: whoever serves it says \
+              which key an account has. Operations that come in bulk are checked by their signatures.",
         apply: |c, v| set(&mut c.network.plc_url, parse::url(v, HTTP)),
         ..BASE
     },
@@ -220,7 +221,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         shape: Shape::Plain,
         default: Some("false"),
         doc: "Follow the directory's export, so that nobody is asked for DIDs one by one. For servers that index the \
-              whole network: it reads every operation of every DID, a thousand a request, and keeps some 80 bytes \
+              whole network: it reads every operation of every DID, a thousand a request, and keeps some 90 bytes \
               a DID. `aerie identity import` takes most of that from a file first.",
         apply: |c, v| set(&mut c.network.plc_export, parse::boolean(v)),
         ..BASE

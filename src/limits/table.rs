@@ -31,6 +31,10 @@ pub enum Limit {
     Writes,
     /// Exports of everything that is held of one account.
     Exports,
+    /// Look-ups of who signed a token, those that wait included.
+    Lookups,
+    /// Of these, such as came to nothing.
+    VainLookups,
 }
 
 /// Smaller answers are the matter of the connection alone.
@@ -107,6 +111,22 @@ pub(super) const TABLE: &[Rule] = &[
     // Somebody who clears years of bookmarks by hand does one in two seconds.
     Rule { limit: Limit::Writes, name: "changes", rate: rate(1_500, 3_600), ..BASE },
     Rule { limit: Limit::Exports, name: "exports", rate: rate(10, 86_400), ..BASE },
+    // Only of who was never seen here. As for passwords, whoever comes through this machine may be one who guesses.
+    Rule {
+        limit: Limit::Lookups,
+        name: "identity look-ups",
+        at_once: Some(16),
+        spares_own: false,
+        ..BASE
+    },
+    // A good token costs none of these, so a PDS may bring as many newcomers as it likes.
+    Rule {
+        limit: Limit::VainLookups,
+        name: "look-ups of made-up identities",
+        rate: rate(10, 50),
+        spares_own: false,
+        ..BASE
+    },
 ];
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl From<IdentityError> for MediaError {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::NotFound | IdentityError::Tombstoned => Self::NoOrigin,
+            IdentityError::Busy(_) => Self::Overloaded,
             error => Self::Upstream(Arc::new(error)),
         }
     }

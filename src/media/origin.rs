@@ -104,9 +104,14 @@ impl NetOrigin {
 
     /// The URL of a blob, and its host.
     async fn locate(&self, did: &Did, cid: &str) -> Result<(String, String), MediaError> {
-        let doc = self.identity.resolve_did(did, Freshness::Cached).await?;
-        let pds = doc.pds().ok_or(MediaError::NoOrigin)?;
-        let host = Url::parse(pds).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let pds = match self.identity.held_pds(did).await {
+            Some(pds) => pds,
+            None => {
+                let doc = self.identity.resolve_did(did, Freshness::Cached).await?;
+                doc.pds().ok_or(MediaError::NoOrigin)?.to_owned()
+            }
+        };
+        let host = Url::parse(&pds).ok().and_then(|url| url.host_str().map(str::to_owned));
         let host = host.ok_or(MediaError::NoOrigin)?;
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("did", did.as_str()), ("cid", cid)])

@@ -69,6 +69,14 @@ impl HostThrottle {
         }
     }
 
+    /// How much longer a host wants to be left alone, for who would rather not wait.
+    #[must_use]
+    pub fn paused(&self, host: &str) -> Option<Duration> {
+        let host = self.hosts.lock().get(host).map(Arc::clone)?;
+        let until = (*host.paused_until.lock())?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
     fn host(&self, name: &str) -> Arc<Host> {
         let mut hosts = self.hosts.lock();
         if let Some(host) = hosts.get(name) {
@@ -238,6 +246,8 @@ mod tests {
         first.observe(StatusCode::TOO_MANY_REQUESTS, &headers);
         drop(first);
         assert!(would_wait("a").await, "the host asked for a pause");
+        assert!(throttle.paused("a").is_some_and(|left| left > Duration::from_secs(20)));
+        assert_eq!(throttle.paused("b"), None);
         assert!(!would_wait("b").await);
     }
 }

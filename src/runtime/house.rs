@@ -118,6 +118,8 @@ impl House {
         let public_url = config.server.public_url.clone();
         let entries = cache_entries(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
+        identity.look_into(store.clone());
+        let for_readers = identity.for_readers();
         let http = HttpClient::new(&dialer, &public_url);
         let for_operator = HttpClient::new(&dialer.unguarded(), &public_url);
 
@@ -146,7 +148,7 @@ impl House {
             },
         });
         let fetch =
-            OnRead::new(identity.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
+            OnRead::new(for_readers.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
         let directory = Network { identity: identity.clone(), http: http.clone() };
         let sources = Sources::new(sources::Parts {
             store: store.clone(),
@@ -170,7 +172,7 @@ impl House {
         let settings = media_settings(config, threads);
         let cache_path = settings.cache_path.display().to_string();
         let limiter = Arc::new(limits(config));
-        let origin = NetOrigin::new(identity.clone(), http.clone(), Arc::clone(&limiter));
+        let origin = NetOrigin::new(for_readers.clone(), http.clone(), Arc::clone(&limiter));
         let takedowns = hydration.takedowns.clone();
         let (origin, limited) = (Arc::new(origin), Arc::clone(&limiter));
         let media = Media::start(settings, store.clone(), takedowns, origin, limited)
@@ -231,7 +233,16 @@ impl House {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
-        let keys = Arc::new(FromDocuments(identity.clone()));
+        let looking = Arc::downgrade(&sources);
+        let keys = Arc::new(FromDocuments {
+            identity: identity.clone(),
+            limits: Arc::clone(&limiter),
+            look_at: Box::new(move |did| {
+                if let Some(sources) = looking.upgrade() {
+                    sources.look_at(did);
+                }
+            }),
+        });
         let ctx = Arc::new(AppCtx {
             auth: Authenticator::new(
                 auth_config(config),
@@ -249,7 +260,7 @@ impl House {
             outflow: Arc::new(Outflow::new(ANSWERS)),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
-            feeds: Arc::new(NetFeedGenerators { identity: identity.clone(), http }),
+            feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
             on_read,
             community,
             identity: ServerIdentity {

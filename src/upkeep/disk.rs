@@ -145,12 +145,7 @@ impl Seen {
         let used = store.disk().map_or(0, |(rows, journal)| {
             journal + rows.iter().map(|(_, bytes)| bytes).sum::<u64>()
         });
-        Self {
-            free: free_space(store.path()),
-            held: reserve.held(),
-            floor: store.headroom(),
-            used,
-        }
+        Self { free: free_space(store.path()), held: reserve.held(), floor: store.headroom(), used }
     }
 }
 

@@ -9,6 +9,7 @@ use http::Method as Verb;
 use http::header::AUTHORIZATION;
 
 use super::app::App;
+use super::auth::Wanted;
 use super::body;
 use super::call::{Call, Credentials};
 use super::community;
@@ -72,10 +73,8 @@ impl Counted<'_> {
             .parse_params(request.uri.query())
             .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
         let from = self.client;
-        let credentials = ctx
-            .auth
-            .authenticate(method.auth, method.tokens, method.nsid, &request.headers, from)
-            .await?;
+        let wanted = Wanted { auth: method.auth, tokens: method.tokens, nsid: method.nsid };
+        let credentials = ctx.auth.authenticate(wanted, &request.headers, from).await?;
         if is_signed {
             self.client = credentials.counts_as(from);
             self.count()?;

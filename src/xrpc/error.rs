@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -139,6 +140,14 @@ impl XrpcError {
             .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// 503 `NotEnoughResources`: too much of this is under way or was done lately; it may be tried again after `wait`.
+    pub fn busy(message: impl Into<ErrorText>, wait: Duration) -> Self {
+        // Whole seconds, and never at once.
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NotEnoughResources", message)
+            .with_header(RETRY_AFTER, seconds.into())
+    }
+
     /// 503 `InsufficientStorage` with `Retry-After: 60`: the disk is full, so nothing can be kept; reads go on.
     pub fn no_room() -> Self {
         let message = "This server's disk is full: nothing can be saved for now";
@@ -183,6 +192,12 @@ impl XrpcError {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// A header of the answer.
+    #[cfg(test)]
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// The protocol's error name.

@@ -1,6 +1,7 @@
 //! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -15,7 +16,7 @@ use super::*;
 use crate::config;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
-use crate::identity::Freshness;
+use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
 use crate::limits::{Client, Elapsed, Limits, Proxies};
 use crate::private::{Effects, Private, Together};
@@ -161,46 +162,80 @@ impl FeedGenerators for FakeGenerators {
     }
 }
 
-/// `did#fragment` to its cached and its current key.
+/// `did#fragment` to the key that is here, if any, and the current one.
 #[derive(Default)]
 pub(super) struct Keys {
-    pub(super) known: Mutex<FxHashMap<String, (PublicKey, PublicKey)>>,
+    pub(super) known: Mutex<FxHashMap<String, (Option<HeldKey>, PublicKey)>>,
+    /// How often somebody was asked, and for a key that is here already.
+    pub(super) lookups: Mutex<u32>,
     pub(super) fresh_lookups: Mutex<u32>,
+    pub(super) in_vain: Mutex<Vec<Client>>,
+    pub(super) renewed: Mutex<Vec<Did>>,
 }
 
 impl Keys {
     pub(super) fn set(&self, id: &str, key: &PublicKey) {
-        self.known.lock().insert(id.to_owned(), (key.clone(), key.clone()));
+        let held = HeldKey { key: key.clone(), old: false };
+        self.known.lock().insert(id.to_owned(), (Some(held), key.clone()));
+    }
+
+    /// One that has to be asked for.
+    pub(super) fn set_elsewhere(&self, id: &str, key: &PublicKey) {
+        self.known.lock().insert(id.to_owned(), (None, key.clone()));
     }
 
     /// A rotation that no cache has seen yet.
     pub(super) fn rotate(&self, id: &str, key: &PublicKey) {
         self.known.lock().get_mut(id).unwrap().1 = key.clone();
     }
+
+    /// From now on the key that is here is an old one.
+    pub(super) fn age(&self, id: &str) {
+        self.known.lock().get_mut(id).unwrap().0.as_mut().unwrap().old = true;
+    }
 }
 
 impl KeySource for Keys {
+    fn held_key<'a>(&'a self, did: &'a Did, fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>> {
+        let known = self.known.lock();
+        let held = known.get(&format!("{did}#{fragment}")).and_then(|(held, _)| held.clone());
+        Box::pin(async move { held })
+    }
+
     fn signing_key<'a>(
         &'a self,
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
+        _client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
+            *self.lookups.lock() += 1;
             if freshness == Freshness::Fresh {
                 *self.fresh_lookups.lock() += 1;
             }
-            if did.as_str() == "did:plc:down" {
-                return Err(KeyLookupError::Unavailable("connection refused".into()));
+            match did.as_str() {
+                "did:plc:down" => {
+                    return Err(KeyLookupError::Unavailable("connection refused".into()));
+                }
+                "did:plc:busy" => return Err(KeyLookupError::Busy(Duration::from_millis(4200))),
+                _ => {}
             }
             let known = self.known.lock();
             if !known.keys().any(|id| id.starts_with(did.as_str())) {
                 return Err(KeyLookupError::Unknown);
             }
-            let (cached, current) =
-                known.get(&format!("{did}#{fragment}")).ok_or(KeyLookupError::NoKey)?;
-            Ok(if freshness == Freshness::Fresh { current.clone() } else { cached.clone() })
+            let found = known.get(&format!("{did}#{fragment}"));
+            found.map(|(_, current)| current.clone()).ok_or(KeyLookupError::NoKey)
         })
+    }
+
+    fn asked_in_vain(&self, client: Client) {
+        self.in_vain.lock().push(client);
+    }
+
+    fn renew(&self, did: &Did) {
+        self.renewed.lock().push(did.clone());
     }
 }
 

@@ -7,7 +7,7 @@ use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
-use aerie::identity::{Freshness, Identity};
+use aerie::identity::{Freshness, HeldKey, Identity};
 use aerie::index::check::{Options, check};
 use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
@@ -294,14 +294,20 @@ impl OnRead for FromNetwork {
 struct Keys(PublicKey);
 
 impl KeySource for Keys {
+    fn held_key<'a>(&'a self, _did: &'a Did, _fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>> {
+        Box::pin(async { Some(HeldKey { key: self.0.clone(), old: false }) })
+    }
     fn signing_key<'a>(
         &'a self,
         _did: &'a Did,
         _fragment: &'a str,
         _freshness: Freshness,
+        _client: aerie::limits::Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
+    fn asked_in_vain(&self, _client: aerie::limits::Client) {}
+    fn renew(&self, _did: &Did) {}
 }
 
 /// Who joins is the network's to say; nobody asks for any rights.

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::chain::Operation;
 use super::line::{Lines, parse};
 use super::{PlcExport, SECOND_MS, SETTLING_MS};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
@@ -71,6 +72,8 @@ pub struct Follow {
     pub operations: u64,
     /// Lines that could not be read, since start.
     pub bad: u64,
+    /// Operations that were news and whose signature could not be proven, since start.
+    pub unproven: u64,
     /// Why the last page could not be had, if it could not.
     pub error: Option<String>,
 }
@@ -89,7 +92,7 @@ enum PageError {
 /// What was read of a page.
 #[derive(Default)]
 struct ExportPage {
-    batch: Batch,
+    ops: Vec<Operation>,
     last: Option<Cursor>,
     lines: usize,
     bad: u64,
@@ -212,10 +215,13 @@ impl PlcExport {
             f.operations += page.lines as u64;
             f.bad += page.bad;
         });
-        if page.batch.ops.is_empty() && page.last.is_none() {
+        if page.ops.is_empty() && page.last.is_none() {
             return Ok(());
         }
-        self.apply(Batch { cursor: page.last, covered, ..page.batch }).await.map(drop)
+        let batch = Batch { cursor: page.last, covered, ..Batch::default() };
+        let (_, unproven) = self.apply(page.ops, batch).await?;
+        self.follows(|f| f.unproven += unproven);
+        Ok(())
     }
 }
 
@@ -227,7 +233,7 @@ impl ExportPage {
         self.lines += 1;
         let cursor = match line.map(parse) {
             Some(Ok(line)) => {
-                self.batch.ops.extend(line.op);
+                self.ops.extend(line.op);
                 Some(line.cursor)
             }
             Some(Err(bad)) => {
