@@ -26,7 +26,6 @@ mod verify;
 pub mod labels;
 mod lanes;
 mod leaps;
-mod pace;
 mod questions;
 mod recheck;
 mod sequencer;
@@ -60,7 +59,6 @@ use crate::threads::Clock;
 use crate::threads::{Failure, Pulse};
 use crate::work::recheck::Questions;
 
-pub use pace::Pace;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
 pub use timing::Timing;
 
