@@ -80,7 +80,7 @@ use crate::work::recheck::Questions;
 pub use account::purge_step;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
-pub use members::Members;
+pub use members::{Door, Members};
 pub use on_read_cache::evict;
 pub use rights::Removed;
 

@@ -1,6 +1,8 @@
 //! What of the network is stored: all of it, a window of time, or what touches members and those they follow.
 //!
 //! An account is *kept* if it is a member or a member follows it; everything of kept accounts is stored in every scope.
+//! Of a member who follows more than `scope.max_follows` so many of the accounts are, so that nobody keeps the whole
+//! network with one account: at the start the last ones followed, later what was within the number.
 //! Of the others a record is stored by the rule of its collection in `RULES`, the one table of this:
 //! `circle` asks the rule of every record, `window` only of those that are older than its days, as a backfill brings
 //! them. Retention (see [`super::retention`]) takes away by the same rules what grew old since.
@@ -20,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Known;
 use super::{Index, posts, records, relevance};
+use crate::config;
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
 use crate::private;
@@ -36,6 +39,9 @@ static LEFT_OUT: Counters = Counters::new("scope.left-out");
 
 /// Most followed accounts: about 40 MB.
 const MOST: usize = 2_000_000;
+
+/// No limit for one member.
+const NO_LIMIT: usize = usize::MAX;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 86_400_000;
@@ -117,12 +123,25 @@ impl Rule {
 }
 
 /// The kept accounts, in memory.
-#[derive(Debug, Default)]
-pub struct Kept(parking_lot::RwLock<Sets>);
+#[derive(Debug)]
+pub struct Kept {
+    sets: parking_lot::RwLock<Sets>,
+    /// How many of those whom one member follows.
+    of_each: usize,
+}
+
+/// Which of those whom a member follows are kept.
+#[derive(Debug)]
+enum Follows {
+    /// All, so many.
+    All(usize),
+    /// There are more, or were: these.
+    Some(FxHashSet<ActorId>),
+}
 
 #[derive(Debug, Default)]
 struct Sets {
-    members: FxHashSet<ActorId>,
+    members: FxHashMap<ActorId, Follows>,
     /// How many members follow the account.
     followed: FxHashMap<ActorId, u32>,
     full: bool,
@@ -130,7 +149,7 @@ struct Sets {
 
 impl Sets {
     fn contains(&self, actor: ActorId) -> bool {
-        self.members.contains(&actor) || self.followed.contains_key(&actor)
+        self.members.contains_key(&actor) || self.followed.contains_key(&actor)
     }
 
     fn add(&mut self, whom: ActorId) {
@@ -154,79 +173,160 @@ impl Sets {
 }
 
 impl Kept {
-    /// The members of a store and whom they follow.
-    pub fn load(s: &Snapshot) -> Result<Self, StoreError> {
-        let kept = Self::default();
+    fn new(of_each: usize) -> Self {
+        Self { sets: parking_lot::RwLock::default(), of_each }
+    }
+
+    /// The members of a store and whom they follow, of each so many at most.
+    pub fn load(s: &Snapshot, of_each: usize) -> Result<Self, StoreError> {
+        let kept = Self::new(of_each);
         for member in private::members(s)? {
             kept.join(s, member)?;
         }
         Ok(kept)
     }
 
+    /// The same, read from the store again.
+    pub fn anew(&self, s: &Snapshot) -> Result<Self, StoreError> {
+        Self::load(s, self.of_each)
+    }
+
     /// Whether everything of the account is stored.
     #[must_use]
     pub fn contains(&self, actor: ActorId) -> bool {
-        self.0.read().contains(actor)
+        self.sets.read().contains(actor)
     }
 
     /// Members, and accounts that they follow.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
-        let sets = self.0.read();
+        let sets = self.sets.read();
         (sets.members.len(), sets.followed.len())
     }
 
     /// Every kept account, some of them twice.
     pub(super) fn all(&self) -> Vec<ActorId> {
-        let sets = self.0.read();
-        sets.members.iter().chain(sets.followed.keys()).copied().collect()
+        let sets = self.sets.read();
+        sets.members.keys().chain(sets.followed.keys()).copied().collect()
     }
 
-    fn join<R: Reader>(&self, r: &R, member: ActorId) -> Result<Vec<ActorId>, StoreError> {
-        let follows = follows_of(r, member)?;
-        let mut sets = self.0.write();
-        if sets.members.insert(member) {
-            follows.iter().for_each(|whom| sets.add(*whom));
-        }
-        Ok(follows)
+    fn is_member(&self, actor: ActorId) -> bool {
+        self.sets.read().members.contains_key(&actor)
     }
 
-    pub(super) fn leave<R: Reader>(&self, r: &R, member: ActorId) -> Result<(), StoreError> {
-        if !self.0.read().members.contains(&member) {
+    fn join<R: Reader>(&self, r: &R, member: ActorId) -> Result<(), StoreError> {
+        if self.is_member(member) {
             return Ok(());
         }
-        let follows = follows_of(r, member)?;
-        let mut sets = self.0.write();
-        sets.members.remove(&member);
-        follows.iter().for_each(|whom| sets.take(*whom));
+        let mut follows = follows_of(r, member)?;
+        let is_cut = follows.len() > self.of_each;
+        follows.truncate(self.of_each);
+        let mut sets = self.sets.write();
+        follows.iter().for_each(|whom| sets.add(*whom));
+        let follows = match is_cut {
+            false => Follows::All(follows.len()),
+            true => Follows::Some(follows.into_iter().collect()),
+        };
+        sets.members.insert(member, follows);
         Ok(())
     }
 
-    /// Whether `whom` was not kept before. Taken back with the change.
-    fn follow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) -> bool {
-        if !self.0.read().members.contains(&who) {
-            return false;
+    pub(super) fn leave<R: Reader>(&self, r: &R, member: ActorId) -> Result<(), StoreError> {
+        if !self.is_member(member) {
+            return Ok(());
         }
-        let mut sets = self.0.write();
+        let all = follows_of(r, member)?;
+        let mut sets = self.sets.write();
+        match sets.members.remove(&member) {
+            Some(Follows::All(_)) => all.iter().for_each(|whom| sets.take(*whom)),
+            Some(Follows::Some(kept)) => kept.iter().for_each(|whom| sets.take(*whom)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether `whom` was not kept before and is now. Taken back with the change.
+    fn follow(
+        self: &Arc<Self>,
+        tx: &mut Tx<'_>,
+        who: ActorId,
+        whom: ActorId,
+    ) -> Result<bool, StoreError> {
+        if !self.is_member(who) {
+            return Ok(false);
+        }
+        self.cut(tx, who, whom)?;
+        let mut sets = self.sets.write();
         let new = !sets.contains(whom);
-        sets.add(whom);
+        if !sets.follow(who, whom, self.of_each) {
+            return Ok(false);
+        }
         let kept = Arc::clone(self);
-        tx.if_taken_back(move || kept.0.write().take(whom));
-        new
+        tx.if_taken_back(move || {
+            kept.sets.write().unfollow(who, whom);
+        });
+        Ok(new)
+    }
+
+    /// From now on it is written down which are kept, if `who` follows one more than that with `whom`.
+    fn cut(&self, tx: &Tx<'_>, who: ActorId, whom: ActorId) -> Result<(), StoreError> {
+        match self.sets.read().members.get(&who) {
+            Some(Follows::All(n)) if *n >= self.of_each => {}
+            _ => return Ok(()),
+        }
+        let so_far = follows_of(tx, who)?.into_iter().filter(|followed| *followed != whom);
+        let so_far = Follows::Some(so_far.collect());
+        self.sets.write().members.insert(who, so_far);
+        Ok(())
     }
 
     fn unfollow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) {
-        if !self.0.read().members.contains(&who) {
+        if !self.sets.write().unfollow(who, whom) {
             return;
         }
-        self.0.write().take(whom);
         let kept = Arc::clone(self);
-        tx.if_taken_back(move || kept.0.write().add(whom));
+        tx.if_taken_back(move || {
+            kept.sets.write().follow(who, whom, kept.of_each);
+        });
     }
 }
 
-/// Whom an account follows, each once.
-fn follows_of<R: Reader>(r: &R, actor: ActorId) -> Result<Vec<ActorId>, StoreError> {
+impl Sets {
+    /// Whether a member has one more who is kept for it.
+    fn follow(&mut self, who: ActorId, whom: ActorId, of_each: usize) -> bool {
+        let added = match self.members.get_mut(&who) {
+            Some(Follows::All(n)) if *n < of_each => {
+                *n += 1;
+                true
+            }
+            Some(Follows::Some(kept)) => kept.len() < of_each && kept.insert(whom),
+            Some(Follows::All(_)) | None => false,
+        };
+        if added {
+            self.add(whom);
+        }
+        added
+    }
+
+    /// Whether a member had it.
+    fn unfollow(&mut self, who: ActorId, whom: ActorId) -> bool {
+        let had = match self.members.get_mut(&who) {
+            Some(Follows::All(n)) => {
+                *n = n.saturating_sub(1);
+                true
+            }
+            Some(Follows::Some(kept)) => kept.remove(&whom),
+            None => false,
+        };
+        if had {
+            self.take(whom);
+        }
+        had
+    }
+}
+
+/// Whom an account follows, each once, the last first.
+pub(super) fn follows_of<R: Reader>(r: &R, actor: ActorId) -> Result<Vec<ActorId>, StoreError> {
     let mut out = Vec::new();
     r.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Follow, actor), &mut |k, v| {
         if let Some(EdgeRow { target: Target::Actor(whom), .. }) = EdgeRow::decode(k, v) {
@@ -234,17 +334,25 @@ fn follows_of<R: Reader>(r: &R, actor: ActorId) -> Result<Vec<ActorId>, StoreErr
         }
         true
     })?;
-    out.sort_unstable();
-    out.dedup();
+    out.reverse();
+    let mut seen = FxHashSet::default();
+    out.retain(|whom| seen.insert(*whom));
     Ok(out)
 }
 
 /// The scope in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scope {
     pub(super) mode: Mode,
     window: i64,
     kept: Arc<Kept>,
+}
+
+impl Default for Scope {
+    /// Everything of everybody.
+    fn default() -> Self {
+        Self { mode: Mode::Whole, window: 0, kept: Arc::new(Kept::new(NO_LIMIT)) }
+    }
 }
 
 impl Scope {
@@ -264,13 +372,14 @@ impl Scope {
 }
 
 impl Index {
-    /// Stores by this scope from now on; `days` is its window.
-    pub fn scoped(mut self, store: &Store, mode: Mode, days: u32) -> Result<Self, StoreError> {
+    /// Stores by this scope from now on.
+    pub fn scoped(mut self, store: &Store, scope: &config::Scope) -> Result<Self, StoreError> {
+        let (mode, of_each) = (scope.mode, scope.max_follows as usize);
         let kept = match mode {
-            Mode::Whole => Kept::default(),
-            Mode::Window | Mode::Circle => Kept::load(&store.snapshot())?,
+            Mode::Whole => Kept::new(of_each),
+            Mode::Window | Mode::Circle => Kept::load(&store.snapshot(), of_each)?,
         };
-        self.scope = Scope { mode, window: i64::from(days) * DAY_MS, kept: Arc::new(kept) };
+        self.scope = Scope { mode, window: i64::from(scope.days) * DAY_MS, kept: Arc::new(kept) };
         Ok(self)
     }
 
@@ -296,7 +405,7 @@ impl Index {
         who: ActorId,
         whom: ActorId,
     ) -> Result<(), StoreError> {
-        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(tx, who, whom) {
+        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(tx, who, whom)? {
             return Ok(());
         }
         if !tx.repo(whom)?.is_some_and(|row| row.is_complete()) {

@@ -110,7 +110,7 @@ impl House {
         let (index, requests) = Index::new(&store)?;
         let Requests { resync, purge, push: push_requests, questions } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
-        let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
+        let index = index.scoped(&store, &config.scope)?;
         let changes = Log::start(&store, &writer, followers::all()).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
@@ -198,6 +198,7 @@ impl House {
             store: store.clone(),
             private: private.clone(),
             clock: Clock::system(),
+            door: members::door(&config.scope),
         });
         let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
             config.labels.default.clone(),

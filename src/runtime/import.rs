@@ -35,7 +35,7 @@ pub fn import(
     let (writer, thread) = Writer::start_bulk(store.clone())?;
     // What has to be done elsewhere is in the store, for the next server.
     let (index, _requests): (Index, Requests) = Index::new(&store)?;
-    let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
+    let index = index.scoped(&store, &config.scope)?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let entries = cache_entries(config.store.memory_budget);
     let public_url = &config.server.public_url;
@@ -52,7 +52,7 @@ pub fn import(
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
         writer: writer.clone(),
-        follow_up: Arc::new(WantedByIndex(store.clone())),
+        follow_up: Arc::new(WantedByIndex::new(&store, &config.scope)),
         held: Arc::new(FromIndex(store.clone())),
         sink,
         spill: store.path().to_owned(),
@@ -89,6 +89,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::event::{Body, Commit, Event, Op};
+    use crate::index::Door;
     use crate::index::repo_contents::held_records;
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
@@ -148,7 +149,7 @@ mod tests {
         writer.durable(move |tx| applying.apply(tx, &events)).await.unwrap();
         let member = store.snapshot().actor_id(MEMBER).unwrap().unwrap();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
-        index.ensure_member(&store, &private, member, now_ms()).await.unwrap();
+        index.ensure_member(&store, &private, member, now_ms(), Door::Open).await.unwrap();
         writer.stop().await;
         thread.join().unwrap().unwrap();
     }

@@ -104,8 +104,8 @@ impl Cache {
         if mode != Mode::Whole {
             return Ok(Arc::clone(kept));
         }
-        let store = self.store.clone();
-        let load = move || Kept::load(&store.snapshot()).map(Arc::new);
+        let (store, kept) = (self.store.clone(), Arc::clone(kept));
+        let load = move || kept.anew(&store.snapshot()).map(Arc::new);
         tokio::task::spawn_blocking(load).await.map_err(|_| StoreError::Closed)?
     }
 }

@@ -370,7 +370,7 @@ impl Source for ResyncSource<'_> {
             http: p.http.clone(),
             store: p.store.clone(),
             writer: p.sink.writer.clone(),
-            follow_up: Arc::new(WantedByIndex(p.store.clone())),
+            follow_up: Arc::new(WantedByIndex::new(&p.store, &p.config.scope)),
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),

@@ -403,8 +403,8 @@ impl Retention {
         if !plan.dry || mode != ScopeMode::Whole {
             return Ok(Arc::clone(kept));
         }
-        let store = self.store.clone();
-        blocking(move || Kept::load(&store.snapshot()).map(Arc::new)).await
+        let (store, kept) = (self.store.clone(), Arc::clone(kept));
+        blocking(move || kept.anew(&store.snapshot()).map(Arc::new)).await
     }
 
     async fn walk(
