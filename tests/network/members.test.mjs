@@ -61,6 +61,8 @@ test('with "listed" the operator says who is a member', async (t) => {
   assert.ok(status.counters['members.refused']['not-listed'] > 0)
   await member(aerie, 'add', 'alice.test')
   for (const [what, ask] of Object.entries(kept(alice, bob, post))) await assert.doesNotReject(ask, what)
+  // Whom one mutes notifies nobody.
+  await alice.agent.unmute(bob.did)
   assert.deepEqual((await alice.agent.listNotifications()).data.notifications.map((n) => n.reason), ['follow'])
   await member(aerie, 'remove', 'alice.test')
   await assert.rejects(alice.agent.mute(bob.did), refused)
