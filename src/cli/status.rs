@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::format::{bytes, counts, list, number, text, whole};
 use super::{CliError, answer, print};
 use crate::admin::protocol::Status;
 use crate::config::Sources;
@@ -16,33 +17,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     print(&answer(sources, Status {})?, args.json, page)
-}
-
-pub(super) fn number(v: &Value, key: &str) -> f64 {
-    v.get(key).and_then(Value::as_f64).unwrap_or(0.0)
-}
-
-pub(super) fn text<'a>(v: &'a Value, key: &str) -> &'a str {
-    v.get(key).and_then(Value::as_str).unwrap_or("-")
-}
-
-pub(super) fn list<'a>(v: &'a Value, key: &str) -> &'a [Value] {
-    v.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-pub(super) fn bytes(n: f64) -> String {
-    let mut n = n;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if n < 1000.0 {
-            return if unit == "B" { format!("{n:.0} B") } else { format!("{n:.1} {unit}") };
-        }
-        n /= 1000.0;
-    }
-    format!("{n:.1} TB")
-}
-
-fn whole(v: &Value, key: &str) -> String {
-    v.get(key).and_then(Value::as_i64).map_or_else(|| "-".to_owned(), |n| n.to_string())
 }
 
 /// The status for people.
@@ -181,12 +155,6 @@ fn gaps(v: &Value) -> Option<String> {
         "  history may have GAPS: {times} times between {first} and {last} it could not go on where we were; an \
          account that was missed is fetched whole when it next writes, until then what it did is not seen"
     ))
-}
-
-pub(super) fn counts(name: &str, v: Option<&Value>) -> Option<String> {
-    let Some(Value::Object(map)) = v else { return None };
-    let parts: Vec<String> = map.iter().map(|(k, n)| format!("{k} {n}")).collect();
-    (!parts.is_empty()).then(|| format!("{name}: {}", parts.join(", ")))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Whose repos a member's reading needs: whom the account follows, and who wrote what its newest posts answer, quote
 //! and repost when that is not held.
 
+use super::kept::follows_of;
 use super::names::Known;
 use super::posts;
-use super::scope::follows_of;
 use crate::schema::rows::{FeedRow, feed_prefix};
 use crate::schema::{ActorId, PostId, Rows};
 use crate::store::{Ks, Reader, Snapshot, StoreError};

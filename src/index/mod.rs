@@ -59,6 +59,7 @@ mod resync;
 mod rights;
 mod subscribed;
 pub mod retention;
+pub mod kept;
 pub mod scope;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

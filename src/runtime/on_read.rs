@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::sources::Sources;
-use crate::index::scope::{Kept, Mode};
+use crate::index::kept::Kept;
+use crate::index::scope::Mode;
 use crate::index::{Index, evict};
 use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};

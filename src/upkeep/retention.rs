@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
+use crate::index::kept::Kept;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
-use crate::index::scope::{DAY_MS, Kept};
+use crate::index::scope::DAY_MS;
 use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
 use crate::threads::Clock;
