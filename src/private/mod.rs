@@ -19,6 +19,7 @@ pub mod community;
 pub mod drafts;
 mod effects;
 mod kinds;
+pub mod lines;
 pub mod members;
 pub mod mutes;
 mod names;

@@ -153,6 +153,11 @@ impl Push {
     ) -> Result<(), StoreError> {
         let mut result = Ok(());
         let sleeper = Sleeper::new(nudge);
+        let now = self.inner.parts.clock.now_ms();
+        let back = self.inner.parts.private.writer().visible(move |tx| pushes::bring_back(tx, now));
+        if let Err(error @ StoreError::Closed) = back.await {
+            return Err(error);
+        }
         loop {
             let next = self.pass().await;
             let now = self.inner.parts.clock.now_ms();

@@ -35,7 +35,7 @@ impl Clock {
     #[must_use]
     pub fn since_epoch(&self) -> Duration {
         match &self.0 {
-            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            None => machine(),
             Some(stopped) => {
                 Duration::from_millis(u64::try_from(stopped.load(Ordering::SeqCst)).unwrap_or(0))
             }
@@ -59,6 +59,42 @@ impl Clock {
     pub fn file_time(&self) -> SystemTime {
         UNIX_EPOCH + self.since_epoch()
     }
+}
+
+#[cfg(not(feature = "testing"))]
+fn machine() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The same, wrong by what a test says.
+#[cfg(feature = "testing")]
+fn machine() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let by = SHIFT_MS.load(Ordering::Relaxed);
+    let shift = Duration::from_millis(by.unsigned_abs());
+    if by < 0 { now.saturating_sub(shift) } else { now.saturating_add(shift) }
+}
+
+#[cfg(feature = "testing")]
+static SHIFT_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Lets the machine's clock be wrong by the seconds that a file says, whenever it says something else; to
+/// write another number is a leap. For tests with a whole server.
+#[cfg(feature = "testing")]
+pub fn shift_by_file(path: std::path::PathBuf) {
+    let look = move || {
+        let said = std::fs::read_to_string(&path).ok();
+        if let Some(seconds) = said.and_then(|text| text.trim().parse::<i64>().ok()) {
+            SHIFT_MS.store(seconds.saturating_mul(1000), Ordering::Relaxed);
+        }
+    };
+    look();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            look();
+        }
+    });
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod pulse;
 
 pub use backoff::{Backoff, Retries};
 pub use clock::Clock;
+#[cfg(feature = "testing")]
+pub use clock::shift_by_file;
 pub use failure::{Failure, catch, catch_async, joined};
 pub use pool::{Pool, PoolError, Priority, Threads, panic_text};
 pub use pulse::Pulse;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::ClockState;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
@@ -140,6 +141,8 @@ pub struct Retention {
     writer: Writer,
     index: Arc<Index>,
     clock: Clock,
+    /// Whether it is believed.
+    believed: Arc<ClockState>,
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
@@ -155,7 +158,7 @@ impl Retention {
         writer: Writer,
         index: Arc<Index>,
         config: &Config,
-        clock: Clock,
+        (clock, believed): (Clock, Arc<ClockState>),
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let last = work::retention::report(&store.snapshot())?;
@@ -166,6 +169,7 @@ impl Retention {
             writer,
             index,
             clock,
+            believed,
             plan: Plan {
                 mode: scope.mode,
                 days: scope.days,
@@ -192,8 +196,10 @@ impl Retention {
                 () = self.stop.cancelled() => return,
                 Ok(plan) = self.asked.1.recv_async() => Some(plan),
                 () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
-                    next = tokio::time::Instant::now() + EVERY;
-                    self.begin().then(|| Plan { now: self.clock.now_ms(), ..self.plan })
+                    let now = self.clock.now_ms();
+                    let may = self.may(now).inspect_err(|why| tracing::warn!("retention waits: {why}"));
+                    next = tokio::time::Instant::now() + if may.is_ok() { EVERY } else { FIRST };
+                    (may.is_ok() && self.begin()).then_some(Plan { now, ..self.plan })
                 }
             };
             if let Some(plan) = plan {
@@ -207,10 +213,21 @@ impl Retention {
         let _ = self.asked.0.send(plan);
     }
 
+    /// By a wrong clock everything is old.
+    fn may(&self, now: i64) -> Result<(), String> {
+        self.believed.may_delete(now)
+    }
+
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
     pub(super) fn prune(&self, wanted: u64) {
-        if self.plan.mode != ScopeMode::Whole && self.begin() {
-            self.ask(Plan { wanted, now: self.clock.now_ms(), pause: PAUSE_IN_NEED, ..self.plan });
+        let now = self.clock.now_ms();
+        if self.plan.mode == ScopeMode::Whole {
+            return;
+        }
+        if let Err(why) = self.may(now) {
+            tracing::warn!("retention waits, though the disk runs full: {why}");
+        } else if self.begin() {
+            self.ask(Plan { wanted, now, pause: PAUSE_IN_NEED, ..self.plan });
         }
     }
 
@@ -244,13 +261,14 @@ impl Retention {
             "running": running.map(|(share, report)| json!({ "share": share, "so_far": report })),
             "last": state.last,
             "planned": state.planned,
+            "waits": self.may(self.clock.now_ms()).err(),
         })
     }
 
     /// Begins now, as every hour.
     ///
     /// # Errors
-    /// Nothing is ever deleted, or a run is under way.
+    /// Nothing is ever deleted, a run is under way, or the clock is not believed.
     pub fn run_now(&self) -> Result<(), String> {
         self.begin_with(self.plan)
     }
@@ -277,6 +295,9 @@ impl Retention {
     fn begin_with(&self, plan: Plan) -> Result<(), String> {
         if plan.mode == ScopeMode::Whole {
             return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
+        }
+        if !plan.dry {
+            self.may(self.clock.now_ms())?;
         }
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
@@ -566,9 +587,9 @@ mod tests {
         (config.scope.mode, config.scope.days) = (mode, 2000);
         let (store, writer) = (w.store.clone(), w.writer.clone());
         let stop = CancellationToken::new();
+        let clock = (Clock::system(), Arc::default());
         let keeper =
-            Retention::new(store, writer, Arc::clone(&w.index), &config, Clock::system(), &stop)
-                .unwrap();
+            Retention::new(store, writer, Arc::clone(&w.index), &config, clock, &stop).unwrap();
         let running = Arc::clone(&keeper);
         tokio::spawn(async move { running.run().await });
         tokio::task::yield_now().await;

@@ -67,8 +67,15 @@ impl View {
         let stop = CancellationToken::new();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
         let (of, to) = (store.clone(), writer.clone());
-        let retention =
-            Retention::new(of, to, Arc::clone(&index), &config, Clock::system(), &stop).unwrap();
+        let retention = Retention::new(
+            of,
+            to,
+            Arc::clone(&index),
+            &config,
+            (Clock::system(), Arc::default()),
+            &stop,
+        )
+        .unwrap();
         Self { mode, store, writer, private, index, retention, thread, config, pds, folder }
     }
 
