@@ -27,6 +27,7 @@
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
 //! | every path that is no method | `xrpc/paths` |
+//! | how much of what a client may have | `limits/table` |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
 //! | every keyspace | `store/keyspace`; every table in it: `schema/tables` |
 //! | every kind of private state | `private/kinds` |
@@ -36,6 +37,7 @@
 //!
 //! | to add | touch |
 //! |---|---|
+//! | a limit by address or account | its row in `limits/table`, and where it is taken |
 //! | a method | its handler in `xrpc/api` and its line in the table there |
 //! | a record type with effects | its number in `schema/collections`; insert, delete and check in `index/records`, `index/check`; `records_tests` fails until all three agree; its view |
 //! | a follower of the log | its folder with a [`changes::Follower`], and its line in `runtime/house` |
@@ -109,6 +111,7 @@ cfg_if::cfg_if! {
         pub mod index;
         pub mod ingest;
         pub mod lexicon;
+        pub mod limits;
         pub mod media;
         pub mod moderation;
         pub mod net;
@@ -139,6 +142,7 @@ cfg_if::cfg_if! {
         mod index;
         mod ingest;
         mod lexicon;
+        mod limits;
         mod media;
         mod moderation;
         mod net;

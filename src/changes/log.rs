@@ -97,21 +97,28 @@ fn known<R: Reader>(r: &R) -> Result<Vec<(String, u64)>, StoreError> {
 }
 
 impl End {
+    /// What the last row says. Of those after it that do not decode only the number is known: it is taken that they were
+    /// full, so that no number is given twice, and who was told of them begins anew.
     fn load(s: &Snapshot, bounds: Bounds) -> Result<Self, StoreError> {
-        let mut last = None;
+        let mut end = Self { next: bounds.floor, last_us: 0, bytes: 0 };
         s.scan(Ks::Events, &row::key(bounds.oldest), None, true, &mut |k, v| {
-            last = Some((row::first_of(k), Head::decode(v), v.len() as u64));
-            false
+            let Some(first) = row::first_of(k) else { return true };
+            let head = Head::decode(v);
+            let count = head.map_or(MOST as u64, |head| head.count);
+            end.next = end.next.max(first.saturating_add(count));
+            match head {
+                Some(head) => {
+                    end.last_us = head.last_us();
+                    end.bytes = head.before.saturating_add(v.len() as u64);
+                }
+                None => {
+                    let error = StoreError::corrupt(Ks::Events, k);
+                    tracing::error!(%error, "the newest row of the log of changes is lost");
+                }
+            }
+            head.is_none()
         })?;
-        let Some(last) = last else { return Ok(Self { next: bounds.floor, last_us: 0, bytes: 0 }) };
-        let (Some(first), Some(head), len) = last else {
-            return Err(StoreError::corrupt(Ks::Events, &row::key(bounds.oldest)));
-        };
-        Ok(Self {
-            next: bounds.floor.max(first.saturating_add(head.count)),
-            last_us: head.last_us(),
-            bytes: head.before.saturating_add(len),
-        })
+        Ok(end)
     }
 }
 

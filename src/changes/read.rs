@@ -9,6 +9,10 @@ use std::sync::Arc;
 use super::row::{self, Head};
 use super::{ChangesError, Log, Page};
 use crate::store::{Ks, Reader, StoreError};
+use crate::telemetry::counters::Counters;
+
+/// Rows that somebody met and that do not decode.
+static DAMAGED: Counters = Counters::new("changes.damaged");
 
 /// What a look at the log gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +81,8 @@ impl Log {
         Ok(())
     }
 
-    /// The row that has `seq`, or the next one.
-    fn cold(&self, seq: u64) -> Result<Option<Page>, StoreError> {
+    /// The row that has `seq`, or the next one. One that does not decode is a hole: whoever meets it reads everything anew.
+    fn cold(&self, seq: u64) -> Result<Option<Page>, ChangesError> {
         let s = self.store.snapshot();
         let mut found = None;
         let mut take = |k: &[u8], v: &[u8]| {
@@ -101,7 +105,18 @@ impl Log {
             s.scan(Ks::Events, &after, None, false, &mut take)?;
         }
         let Some((first, value)) = found else { return Ok(None) };
-        let page = first.and_then(|first| row::decode(first, &value));
-        page.map(Some).ok_or_else(|| StoreError::corrupt(Ks::Events, &after))
+        if let Some(page) = first.and_then(|first| row::decode(first, &value)) {
+            return Ok(Some(page));
+        }
+        let error = StoreError::corrupt(Ks::Events, &first.map_or(after, row::key));
+        DAMAGED.inc("hole");
+        tracing::error!(%error, "the log of changes has a hole: whoever reads over it begins anew");
+        let mut next = None;
+        s.scan(Ks::Events, &row::key(first.unwrap_or(seq).max(seq)), None, false, &mut |k, v| {
+            next = row::first_of(k).filter(|first| row::decode(*first, v).is_some());
+            next.is_none()
+        })?;
+        let oldest = next.unwrap_or_else(|| self.tip()).max(seq.saturating_add(1));
+        Err(ChangesError::OutdatedCursor { asked: seq, oldest })
     }
 }

@@ -7,7 +7,7 @@ use super::testing::{Mirror, rows};
 use super::trim::{KEEP, Keep, once};
 use super::{Change, ChangesError, Follower, Log, Mark, Page, Position, Read, What};
 use crate::schema::{ActorId, CollId, Rkey};
-use crate::store::{Store, Writer};
+use crate::store::{Ks, Reader, Store, Tx, Writer};
 
 /// Key, number and time of a change.
 type Told = (u64, u64, u64);
@@ -254,6 +254,49 @@ async fn who_falls_out_of_a_log_that_is_too_long_is_told_and_begins_anew() {
     assert_eq!((b.log.oldest(), b.read(oldest).unwrap().0.len() as u64), (oldest, left));
     b.mirror.catch_up(&b.log);
     assert_eq!((b.mirror.begun(), b.mirror.at()), (2, Position::At(b.log.tip())));
+}
+
+/// The row that begins with this number is written over.
+async fn damage(b: &Bench, first: u64) {
+    let key = super::row::key(first);
+    assert!(b.store.snapshot().has(Ks::Events, &key).unwrap());
+    let over = move |tx: &mut Tx<'_>| {
+        tx.put(Ks::Events, &key, &[1, 0xff]);
+        Ok(())
+    };
+    b.writer.durable(over).await.unwrap();
+    b.log.tail.forget();
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_decode_is_a_hole_and_no_end() {
+    let mut b = Bench::new().await;
+    b.mirror.catch_up(&b.log);
+    let first = b.log.tip();
+    for n in 0..4 {
+        b.batch([n]).await;
+    }
+    damage(&b, first + 1).await;
+    for (asked, oldest) in [(first, first + 2), (first + 1, first + 2)] {
+        let told = b.read(asked).unwrap_err();
+        let ChangesError::OutdatedCursor { oldest: goes_on, .. } = told else { panic!("{told}") };
+        assert_eq!(goes_on, oldest, "asked {asked}");
+    }
+    assert_eq!(b.read(first + 2).unwrap().0.len(), 2);
+    // Who follows begins anew, and the row goes with those before it.
+    b.mirror.catch_up(&b.log);
+    assert_eq!((b.mirror.begun(), b.mirror.at()), (2, Position::At(first + 4)));
+    let all = Keep { age: Duration::ZERO, ..KEEP };
+    once(&b.log, &b.writer, all, super::log::now_us() + 1).await.unwrap();
+    assert_eq!((b.log.oldest(), rows(&b.store)), (first + 3, 1));
+    // The newest one: no number is given twice.
+    damage(&b, first + 3).await;
+    b.restart(vec![b.mirror.clone()]).await;
+    assert!(b.log.tip() > first + 3, "{}", b.log.tip());
+    let next = b.log.tip();
+    b.batch([9]).await;
+    let after: Vec<_> = b.read(next).unwrap().0.into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(after, [9]);
 }
 
 #[tokio::test]

@@ -32,11 +32,11 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Rows that go in one step: twice as many as are written in [`EVERY`] at 20,000 changes a second.
 const STEP: usize = 800;
 
-/// Trims until `stop`, as long as the clock is believed: `may` is asked with what it shows, in milliseconds.
+/// Trims until `stop`, whenever `may` says that the clock is believed.
 pub async fn run(
     log: Arc<Log>,
     writer: Writer,
-    may: impl Fn(i64) -> bool,
+    may: impl Fn() -> bool,
     stop: CancellationToken,
 ) -> Result<(), ChangesError> {
     let mut tick = tokio::time::interval(EVERY);
@@ -48,7 +48,7 @@ pub async fn run(
         }
         while !stop.is_cancelled() {
             let now_us = super::log::now_us();
-            if !may(i64::try_from(now_us / 1000).unwrap_or(i64::MAX)) {
+            if !may() {
                 break;
             }
             match once(&log, &writer, KEEP, now_us).await {
@@ -106,12 +106,12 @@ impl Log {
 
     /// Rows from the oldest on that may go, up to `most`, and the number that is the oldest then. The newest is none.
     fn old<R: Reader>(&self, r: &R, may: May, most: usize) -> Result<(Vec<u64>, u64), StoreError> {
-        let (mut going, mut oldest, mut whole) = (Vec::new(), self.oldest(), true);
+        let (mut going, mut oldest) = (Vec::new(), self.oldest());
+        // One that does not decode is read by nobody and goes once everybody is behind it.
+        let damaged = Head { count: 1, time_us: 0, before: u64::MAX };
         r.scan(Ks::Events, &row::key(oldest), None, false, &mut |k, v| {
-            let Some((first, head)) = row::first_of(k).zip(Head::decode(v)) else {
-                whole = false;
-                return false;
-            };
+            let Some(first) = row::first_of(k) else { return true };
+            let head = Head::decode(v).unwrap_or(damaged);
             // The one before is known not to be the newest.
             oldest = first;
             let goes = going.len() < most && self.goes(may, first, head);
@@ -120,9 +120,6 @@ impl Log {
             }
             goes
         })?;
-        if !whole {
-            return Err(StoreError::corrupt(Ks::Events, &row::key(oldest)));
-        }
         going.retain(|first| *first < oldest);
         Ok((going, oldest))
     }

@@ -165,6 +165,11 @@ fn file_line(f: &Value) -> Option<String> {
         bytes(read),
         bytes(size),
     );
+    let unproven = whole(f, "unproven");
+    if unproven > 0 {
+        let why = "not proven by their signatures: the directory is asked for these accounts";
+        out.push_str(&format!("; {unproven} {why}"));
+    }
     if resumed > 0 {
         out.push_str(&format!("; {resumed} were done by an earlier run"));
     }
@@ -194,7 +199,7 @@ mod tests {
         let status = json!({
             "dids": 7, "tombstones": 1, "hosts": 3, "seq": 99, "last": "2026-01-01T00:00:00.000Z", "age_s": 4,
             "following": { "caught_up": true, "error": null },
-            "file": { "file": "/x/plc.jsonl", "lines": 500, "changed": 400, "bad": 2, "bytes": 1500, "size": 3000,
+            "file": { "file": "/x/plc.jsonl", "lines": 500, "changed": 400, "bad": 2, "unproven": 3, "bytes": 1500, "size": 3000,
                 "seconds": 10.0, "running": true, "resumed": 0, "followed_from": null, "error": null },
         });
         let all = format!("{} {}", line(&status), file_line(&status["file"]).unwrap());
@@ -203,6 +208,7 @@ mod tests {
             "read up to 2026-01-01T00:00:00.000Z, seq 99; 4 s old",
             "/x/plc.jsonl: 500 operations, 400 of them news, 2 bad lines; 1.5 kB of 3.0 kB, 50 operations/s",
             "about 10 s left",
+            "3 not proven by their signatures",
         ] {
             assert!(all.contains(part), "{part} in {all}");
         }

@@ -22,6 +22,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::crypto::PublicKey;
 use crate::syntax::{Did, SyntaxError};
 
@@ -78,6 +80,8 @@ pub struct Server {
     pub alternative_dids: Vec<Did>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
+    /// Where reverse proxies are.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[admin]`.
@@ -247,6 +251,20 @@ pub struct Limits {
     pub max_thread_parents: u32,
     /// Most reply levels below a post in threads.
     pub max_thread_depth: u32,
+    /// Requests of an address or account in five minutes; 0 for no limit.
+    pub requests: u32,
+    /// Connections of an address; 0 for no limit.
+    pub connections: u32,
+    /// Changes of private state of an account in an hour; 0 for no limit.
+    pub writes: u32,
+    /// Most muted accounts of an account, and most muted threads.
+    pub mutes: u32,
+    /// Most muted lists of an account.
+    pub list_mutes: u32,
+    /// Most bookmarks of an account.
+    pub bookmarks: u32,
+    /// Most activity subscriptions of an account.
+    pub subscriptions: u32,
     /// Most drafts of an account.
     pub drafts: u32,
 }
@@ -343,6 +361,7 @@ impl Config {
                 did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
                 signing_key_file: PathBuf::new(),
+                trusted_proxies: Vec::new(),
             },
             admin: Admin::default(),
             store: Store::default(),

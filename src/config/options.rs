@@ -56,7 +56,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
-    ("limits", "How much one request may ask for."),
+    ("limits", "How much one request, address or account may ask for."),
     (
         "community",
         "Posts whose content is kept on this server, for members only. Off unless list or hook is set.",
@@ -117,6 +117,17 @@ pub(crate) const OPTIONS: &[Opt] = &[
         doc: "File with this service's secp256k1 private key in hex. Made at the first start, readable by its owner \
               only. Default: `signing_key` in store.path.",
         apply: |c, v| set(&mut c.server.signing_key_file, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "server.trusted_proxies",
+        shape: Shape::List,
+        default: Some("[\"127.0.0.0/8\", \"::1\"]"),
+        example: Example::OffWith("[\"127.0.0.0/8\", \"::1\", \"10.0.0.5\"]"),
+        doc: "Addresses and networks of reverse proxies. Limits by address count whom one of them names in \
+              X-Forwarded-For or Forwarded, read from the right; of anybody else these are not believed. One that names \
+              nobody asks for itself and is not limited, so have it send the header.",
+        apply: |c, v| set(&mut c.server.trusted_proxies, parse::list(v, parse::network)),
         ..BASE
     },
     Opt {
@@ -200,7 +211,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt {
         key: "network.plc_url",
         default: Some("\"https://plc.directory\""),
-        doc: "PLC directory or a mirror of it. Asked for every DID but did:web.",
+        doc: "PLC directory or a mirror of it. Asked for every DID but did:web, and believed: whoever serves it says \
+              which key an account has. Operations that come in bulk are checked by their signatures.",
         apply: |c, v| set(&mut c.network.plc_url, parse::url(v, HTTP)),
         ..BASE
     },
@@ -209,7 +221,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         shape: Shape::Plain,
         default: Some("false"),
         doc: "Follow the directory's export, so that nobody is asked for DIDs one by one. For servers that index the \
-              whole network: it reads every operation of every DID, a thousand a request, and keeps some 80 bytes \
+              whole network: it reads every operation of every DID, a thousand a request, and keeps some 90 bytes \
               a DID. `aerie identity import` takes most of that from a file first.",
         apply: |c, v| set(&mut c.network.plc_export, parse::boolean(v)),
         ..BASE
@@ -418,6 +430,67 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Most levels of replies shown below a post, whatever depth a request for a thread asks for.",
         apply: |c, v| set(&mut c.limits.max_thread_depth, parse::integer(v, 1, 1000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.requests",
+        shape: Shape::Plain,
+        default: Some("3000"),
+        doc: "Most requests in five minutes of one address, or of one account where one is signed in; of pictures four \
+              times as many. More are answered with 429 `RateLimitExceeded`. IPv6 counts by /64. 0 for no limit.",
+        apply: |c, v| set(&mut c.limits.requests, parse::integer(v, 0, 250_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.connections",
+        shape: Shape::Plain,
+        default: Some("64"),
+        doc: "Most connections of one address at a time, those of server.trusted_proxies excepted. 0 for no limit.",
+        apply: |c, v| set(&mut c.limits.connections, parse::integer(v, 0, 100_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.writes",
+        shape: Shape::Plain,
+        default: Some("1500"),
+        doc: "Most changes of private state (mutes, bookmarks, drafts, settings) of one account in an hour. 0 for no limit.",
+        apply: |c, v| set(&mut c.limits.writes, parse::integer(v, 0, 10_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.mutes",
+        shape: Shape::Plain,
+        default: Some("20000"),
+        reload: true,
+        doc: "Most accounts, and as many threads, that an account may mute.",
+        apply: |c, v| set(&mut c.limits.mutes, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.list_mutes",
+        shape: Shape::Plain,
+        default: Some("1000"),
+        reload: true,
+        doc: "Most lists that an account may mute. The oldest thousand have an effect.",
+        apply: |c, v| set(&mut c.limits.list_mutes, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.bookmarks",
+        shape: Shape::Plain,
+        default: Some("20000"),
+        reload: true,
+        doc: "Most bookmarks that an account may keep.",
+        apply: |c, v| set(&mut c.limits.bookmarks, parse::integer(v, 0, 1_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "limits.subscriptions",
+        shape: Shape::Plain,
+        default: Some("2000"),
+        reload: true,
+        doc: "Most accounts whose activity an account may subscribe to.",
+        apply: |c, v| set(&mut c.limits.subscriptions, parse::integer(v, 0, 1_000_000)),
         ..BASE
     },
     Opt {

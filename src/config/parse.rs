@@ -1,7 +1,9 @@
 //! From a raw [`Value`] to a typed one, with a message that says what was expected.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::value::{Data, Value};
 use crate::crypto::PublicKey;
@@ -112,6 +114,16 @@ fn parse_duration(s: &str) -> Option<Duration> {
 pub(crate) fn address(value: &Value) -> Parsed<SocketAddr> {
     text(value)?.parse().or_else(|_| {
         let what = "an address and port such as \"127.0.0.1:2584\"";
+        fault(value, format!("{value} is not {what}"))
+    })
+}
+
+/// An address, or a network as address and length of its prefix.
+pub(crate) fn network(value: &Value) -> Parsed<IpNet> {
+    let given = text(value)?;
+    let parsed = given.parse::<IpAddr>().map(IpNet::from);
+    parsed.or_else(|_| given.parse::<IpNet>()).map(|network| network.trunc()).or_else(|_| {
+        let what = "an address such as \"10.0.0.5\" or a network such as \"10.0.0.0/8\"";
         fault(value, format!("{value} is not {what}"))
     })
 }
@@ -316,6 +328,22 @@ mod tests {
         ];
         for (given, expect) in table {
             assert_eq!(parse_bytes(given), expect, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let parsed = |given| network(&Value::text(given)).map(|n| n.to_string());
+        for (given, expect) in [
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("::1", "::1/128"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(parsed(given).as_deref(), Ok(expect));
+        }
+        for bad in ["proxy.example", "10.0.0.0/33", "10.0.0.1:80", "10.0.0"] {
+            assert!(parsed(bad).is_err(), "{bad}");
         }
     }
 

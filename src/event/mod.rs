@@ -76,16 +76,15 @@ pub enum Body {
         /// SHA-256 of its MST root.
         data: [u8; 32],
     },
-    /// The account's hosting status changed (`#account`).
+    /// The account's hosting status, from where it lives.
     Account(HostingStatus),
-    /// Somebody says that the account is gone, deleted or only deactivated. It is hidden, and the answer from where
-    /// it lives is due: an [`Body::Account`].
-    Unconfirmed {
-        /// Deleted is what was said.
-        deleted: bool,
-    },
-    /// Nothing that is held of the DID document counts any more (`#identity`), and a look at it is due: a
-    /// [`Body::Identity`].
+    /// An upstream says that the account's hosting status is this (`#account`).
+    Claimed(HostingStatus, Belief),
+    /// Where the account lives gives no answer. Who said that it is gone may be right, so it is hidden, and the question
+    /// stays open.
+    Unanswered,
+    /// An upstream says that nothing that is held of the DID document counts any more (`#identity`), and a look at it is
+    /// due: a [`Body::Identity`].
     IdentityDue,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
@@ -136,11 +135,17 @@ pub struct Commit {
     pub rev: Tid,
     /// SHA-256 of the MST root after it; `None` from an unverified upstream.
     pub data: Option<[u8; 32]>,
-    /// SHA-256 of the MST root before it, as the commit says, that of the empty tree for a first commit; `None` for
-    /// an unverified one.
+    /// SHA-256 of the MST root before it, as the commit says, that of the empty tree for a first commit;
+    /// [`Commit::UNTOLD`] if it does not say; `None` for an unverified one.
     pub prev_data: Option<[u8; 32]>,
     /// What changed, in the order of the commit.
     pub ops: Vec<Op>,
+}
+
+impl Commit {
+    /// In place of the root before a commit that does not say which it was. Its operations are part of what was signed, but
+    /// need not be all that changed: whoever passed it on can have left some out.
+    pub const UNTOLD: [u8; 32] = [0; 32];
 }
 
 /// A change of one record.
@@ -166,6 +171,17 @@ pub struct Record {
     pub value: Ipld,
     /// Whether it passed its lexicon, or has none here. Invalid records are kept but have no effect.
     pub valid: bool,
+}
+
+/// How far what an upstream says of an account is believed. The answer that a question brings is a [`Body::Account`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belief {
+    /// As it is.
+    Full,
+    /// The account is hidden until where it lives was asked. Deleting takes the data away, hiding does not.
+    UntilAsked,
+    /// Not before where it lives was asked.
+    OnceConfirmed,
 }
 
 /// Hosting status (`com.atproto.sync.subscribeRepos#account`).

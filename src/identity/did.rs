@@ -25,13 +25,23 @@ pub(super) struct DidResolver {
 }
 
 impl DidResolver {
-    pub(super) async fn resolve(&self, did: &Did) -> Result<DidDoc, IdentityError> {
-        let (client, url) = match did.strip_prefix("did:web:") {
+    /// Whom to ask, and where.
+    fn place(&self, did: &Did) -> Result<(&HttpClient, String), IdentityError> {
+        Ok(match did.strip_prefix("did:web:") {
             Some(host) => (&self.guarded, web_url(host)?),
             None => (&self.configured, format!("{}/{}", self.plc_url, did.replace('%', "%25"))),
-        };
-        let host = url.split('/').nth(2).unwrap_or_default();
-        let permit = self.throttle.acquire(host).await;
+        })
+    }
+
+    /// How much longer whoever would be asked wants to be left alone.
+    pub(super) fn paused(&self, did: &Did) -> Option<Duration> {
+        let (_, url) = self.place(did).ok()?;
+        self.throttle.paused(host_of(&url))
+    }
+
+    pub(super) async fn resolve(&self, did: &Did) -> Result<DidDoc, IdentityError> {
+        let (client, url) = self.place(did)?;
+        let permit = self.throttle.acquire(host_of(&url)).await;
         let response = client.get(&url, &LIMITS).await?;
         permit.observe(response.status, &response.headers);
         match response.status {
@@ -42,6 +52,11 @@ impl DidResolver {
             status => Err(NetError::Status(status.as_u16()).into()),
         }
     }
+}
+
+/// The host of a URL, with its port.
+pub(super) fn host_of(url: &str) -> &str {
+    url.split('/').nth(2).unwrap_or_default()
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! Why an identity could not be resolved.
 
+use std::time::Duration;
+
 use crate::net::NetError;
 
 /// A failure, with [`IdentityError::cause`] for counting.
@@ -17,6 +19,9 @@ pub enum IdentityError {
     /// The answer is not a document of this DID.
     #[error("bad DID document: {0}")]
     Malformed(&'static str),
+    /// Nobody was asked: readers ask for too much already. It may be tried again then.
+    #[error("too many identities are asked for")]
+    Busy(Duration),
     /// No answer.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -30,12 +35,17 @@ impl IdentityError {
             IdentityError::Tombstoned => "did-tombstoned",
             IdentityError::Unsupported(_) => "did-unsupported",
             IdentityError::Malformed(_) => "did-document",
+            IdentityError::Busy(_) => "did-busy",
             IdentityError::Net(error) => error.cause(),
         }
     }
 
     /// Whether another try later may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, IdentityError::Net(error) if error.is_transient())
+        match self {
+            IdentityError::Net(error) => error.is_transient(),
+            IdentityError::Busy(_) => true,
+            _ => false,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Remembers answers with expiry, and lets many callers wait for one lookup.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +10,18 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::Freshness;
+
+/// Who waits. A lookup that may have to queue behind those of strangers is not joined by who must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Whoever asks from outside.
+    Strangers,
+    /// This server itself.
+    Own,
+}
 
 /// How long an answer is good.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +35,7 @@ pub(super) struct Lifetime {
 /// Answers of type `V` by `K`, at most a fixed number of them.
 pub(super) struct Memo<K, V> {
     answers: Cache<K, MemoEntry<V>>,
-    flights: Mutex<FxHashMap<K, MemoFlight<V>>>,
+    flights: Mutex<HashMap<K, MemoFlight<V>>>,
     next_flight: AtomicU64,
     lifetime: fn(&V) -> Lifetime,
     /// Whether an answer only says that none could be had; it does not replace a real one.
@@ -41,6 +50,7 @@ struct MemoEntry<V> {
 
 struct MemoFlight<V> {
     id: u64,
+    urgency: Urgency,
     outcome: Shared<BoxFuture<'static, V>>,
 }
 
@@ -68,6 +78,7 @@ where
         self: &Arc<Self>,
         key: &K,
         freshness: Freshness,
+        urgency: Urgency,
         fetch: impl Future<Output = V> + Send + 'static,
     ) -> V {
         let known = match freshness {
@@ -77,11 +88,18 @@ where
         match known {
             Some(entry) if entry.at.elapsed() < (self.lifetime)(&entry.value).stale => entry.value,
             Some(entry) => {
-                drop(self.start(key, Freshness::Cached, fetch));
+                drop(self.start(key, Freshness::Cached, urgency, fetch));
                 entry.value
             }
-            None => self.start(key, freshness, fetch).await,
+            None => self.start(key, freshness, urgency, fetch).await,
         }
+    }
+
+    /// What is remembered, and whether it is to be renewed; nobody is asked.
+    pub(super) fn peek(&self, key: &K) -> Option<(V, bool)> {
+        let MemoEntry { value, at } = self.usable(key)?;
+        let stale = at.elapsed() >= (self.lifetime)(&value).stale;
+        Some((value, stale))
     }
 
     /// Forgets `key` and gives what was known. A lookup under way still answers those who wait, but is not remembered.
@@ -102,11 +120,13 @@ where
         self: &Arc<Self>,
         key: &K,
         freshness: Freshness,
+        urgency: Urgency,
         fetch: impl Future<Output = V> + Send + 'static,
     ) -> Shared<BoxFuture<'static, V>> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(key)
             && freshness == Freshness::Cached
+            && flight.urgency >= urgency
         {
             return flight.outcome.clone();
         }
@@ -118,7 +138,7 @@ where
             value
         };
         let outcome = outcome.boxed().shared();
-        flights.insert(key.clone(), MemoFlight { id, outcome: outcome.clone() });
+        flights.insert(key.clone(), MemoFlight { id, urgency, outcome: outcome.clone() });
         // It goes on when nobody waits any more, so that the answer is there next time.
         tokio::spawn(outcome.clone());
         outcome
@@ -165,35 +185,36 @@ mod tests {
     }
 
     use Freshness::{Cached, Fresh};
+    use Urgency::{Own, Strangers};
 
     #[tokio::test]
     async fn answers_are_remembered_until_they_expire() {
         let kept = memo(long);
-        assert_eq!(kept.get(&"k", Cached, async { Ok(1) }).await, Ok(1));
-        assert_eq!(kept.get(&"k", Cached, async { Ok(2) }).await, Ok(1));
-        assert_eq!(kept.get(&"k", Fresh, async { Ok(3) }).await, Ok(3));
-        assert_eq!(kept.get(&"k", Cached, async { Ok(4) }).await, Ok(3));
+        assert_eq!(kept.get(&"k", Cached, Own, async { Ok(1) }).await, Ok(1));
+        assert_eq!(kept.get(&"k", Cached, Own, async { Ok(2) }).await, Ok(1));
+        assert_eq!(kept.get(&"k", Fresh, Own, async { Ok(3) }).await, Ok(3));
+        assert_eq!(kept.get(&"k", Cached, Own, async { Ok(4) }).await, Ok(3));
         assert_eq!(kept.invalidate(&"k"), Some(Ok(3)));
-        assert_eq!(kept.get(&"k", Cached, async { Ok(5) }).await, Ok(5));
+        assert_eq!(kept.get(&"k", Cached, Own, async { Ok(5) }).await, Ok(5));
         let expired = memo(expired_at_once);
-        assert_eq!(expired.get(&"k", Cached, async { Ok(1) }).await, Ok(1));
-        assert_eq!(expired.get(&"k", Cached, async { Ok(2) }).await, Ok(2));
+        assert_eq!(expired.get(&"k", Cached, Own, async { Ok(1) }).await, Ok(1));
+        assert_eq!(expired.get(&"k", Cached, Own, async { Ok(2) }).await, Ok(2));
     }
 
     #[tokio::test]
     async fn a_stale_answer_is_given_and_renewed_and_survives_failure() {
         let memo = memo(stale_at_once);
-        memo.get(&"k", Cached, async { Ok(1) }).await.unwrap();
+        memo.get(&"k", Cached, Own, async { Ok(1) }).await.unwrap();
         let renewed = Arc::new(Notify::new());
         let signal = Arc::clone(&renewed);
         let fetch = async move {
             signal.notify_one();
             Ok(2)
         };
-        assert_eq!(memo.get(&"k", Cached, fetch).await, Ok(1));
+        assert_eq!(memo.get(&"k", Cached, Own, fetch).await, Ok(1));
         renewed.notified().await;
-        assert_eq!(memo.get(&"k", Fresh, async { Err(()) }).await, Err(()));
-        assert_eq!(memo.get(&"k", Cached, async { Err(()) }).await, Ok(2));
+        assert_eq!(memo.get(&"k", Fresh, Own, async { Err(()) }).await, Err(()));
+        assert_eq!(memo.get(&"k", Cached, Own, async { Err(()) }).await, Ok(2));
     }
 
     #[tokio::test]
@@ -208,15 +229,40 @@ mod tests {
                 Ok(mine)
             }
         };
-        let first = memo.start(&"k", Cached, fetch());
-        let second = memo.start(&"k", Cached, fetch());
+        let first = memo.start(&"k", Cached, Own, fetch());
+        let second = memo.start(&"k", Cached, Own, fetch());
         tokio::task::yield_now().await;
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        let fresh = memo.start(&"k", Fresh, fetch());
+        let fresh = memo.start(&"k", Fresh, Own, fetch());
         tokio::task::yield_now().await;
         gate.notify_waiters();
         assert_eq!((first.await, second.await, fresh.await), (Ok(0), Ok(0), Ok(1)));
-        assert_eq!(memo.get(&"k", Cached, async { Ok(9) }).await, Ok(1), "the newer one counts");
+        assert_eq!(
+            memo.get(&"k", Cached, Own, async { Ok(9) }).await,
+            Ok(1),
+            "the newer one counts"
+        );
+    }
+
+    #[tokio::test]
+    async fn our_own_lookups_do_not_wait_for_those_of_strangers() {
+        let memo = memo(long);
+        let strange = memo.start(&"k", Cached, Strangers, std::future::pending());
+        assert_eq!(memo.get(&"k", Cached, Own, async { Ok(1) }).await, Ok(1));
+        assert_eq!(memo.peek(&"k"), Some((Ok(1), false)));
+        drop(strange);
+        // The other way round one lookup does for both.
+        memo.invalidate(&"k");
+        assert_eq!(memo.peek(&"k"), None);
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let own = memo.start(&"k", Cached, Own, async move {
+            opened.notified().await;
+            Ok(2)
+        });
+        let strange = memo.start(&"k", Cached, Strangers, std::future::pending());
+        gate.notify_one();
+        assert_eq!((own.await, strange.await), (Ok(2), Ok(2)));
     }
 
     #[tokio::test]
@@ -224,13 +270,13 @@ mod tests {
         let memo = memo(long);
         let gate = Arc::new(Notify::new());
         let opened = Arc::clone(&gate);
-        let old = memo.start(&"k", Cached, async move {
+        let old = memo.start(&"k", Cached, Own, async move {
             opened.notified().await;
             Ok(1)
         });
         memo.invalidate(&"k");
         gate.notify_one();
         assert_eq!(old.await, Ok(1));
-        assert_eq!(memo.get(&"k", Cached, async { Ok(2) }).await, Ok(2));
+        assert_eq!(memo.get(&"k", Cached, Own, async { Ok(2) }).await, Ok(2));
     }
 }

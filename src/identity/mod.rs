@@ -7,15 +7,19 @@
 //!
 //! # Invariants
 //! - After [`Identity::invalidate`], no answer that was asked for earlier is given or remembered.
-//! - One DID or handle is looked up once at a time, however many ask.
+//! - One DID or handle is looked up once at a time, however many ask; once more if strangers asked first and this server
+//!   does too.
+//! - What strangers make us ask never takes the place of what this server asks for itself, see `strangers`.
 //! - Hosts that documents and handles name go through the guarded client; only configured URLs do not.
 
 mod did;
 mod document;
 mod error;
 mod handle;
+mod held;
 mod memo;
 pub mod plc;
+mod strangers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,21 +28,27 @@ use tokio::sync::Semaphore;
 
 pub use document::DidDoc;
 pub use error::IdentityError;
+pub use held::HeldKey;
+pub use strangers::{Stranger, StrangerError};
 
 use crate::config::Network;
 use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
+use crate::store::Store;
 use crate::syntax::{Did, Handle};
 use crate::threads::Clock;
 use did::DidResolver;
-use memo::{Lifetime, Memo};
+use memo::{Lifetime, Memo, Urgency};
 use plc::{PlcSource, PlcTable};
+use strangers::{Gate, Lane, Leave};
 
-/// Lookups under way at a time, of DIDs and of handles each.
+/// Lookups of this server's own under way at a time: of DIDs of the directory, of did:web, and of handles each.
 const CONCURRENT: usize = 64;
 /// Requests at one host at a time. Most go to the PLC directory.
 const PER_HOST: usize = 32;
 /// A lookup with all its waiting.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same for a stranger, who had his turn.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// How old an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,16 +63,23 @@ pub enum Freshness {
 
 /// Resolves DIDs and handles. Cheap to clone.
 #[derive(Clone)]
-pub struct Identity(Arc<IdentityInner>);
+pub struct Identity {
+    inner: Arc<IdentityInner>,
+    urgency: Urgency,
+}
 
 struct IdentityInner {
     dids: Arc<Memo<Did, DidAnswer>>,
     handles: Arc<Memo<Handle, HandleAnswer>>,
     did_slots: Semaphore,
+    web_slots: Semaphore,
     handle_slots: Semaphore,
+    readers: Lane,
+    strangers: Gate,
     did_resolver: DidResolver,
     handle_resolver: handle::HandleResolver,
     table: OnceLock<Arc<PlcTable>>,
+    store: OnceLock<Store>,
 }
 
 type DidAnswer = Result<Arc<DidDoc>, IdentityError>;
@@ -85,27 +102,44 @@ impl Identity {
             guarded,
             dialer: dialer.clone(),
         };
-        Self(Arc::new(IdentityInner {
+        let inner = Arc::new(IdentityInner {
             dids: Arc::new(Memo::new(capacity, did_lifetime, is_transient)),
             handles: Arc::new(Memo::new(capacity, handle_lifetime, is_transient)),
             did_slots: Semaphore::new(CONCURRENT),
+            web_slots: Semaphore::new(CONCURRENT),
             handle_slots: Semaphore::new(CONCURRENT),
+            readers: Lane::readers(),
+            strangers: Gate::new(),
             did_resolver,
             handle_resolver,
             table: OnceLock::new(),
-        }))
+            store: OnceLock::new(),
+        });
+        Self { inner, urgency: Urgency::Own }
+    }
+
+    /// The same for what readers ask for: its lookups of DIDs have slots and a rate of their own.
+    #[must_use]
+    pub fn for_readers(&self) -> Self {
+        Self { urgency: Urgency::Strangers, ..self.clone() }
+    }
+
+    /// From now on keys and PDSes of accounts are found in `store` too.
+    pub fn look_into(&self, store: Store) {
+        // A second one would be the same.
+        let _ = self.inner.store.set(store);
     }
 
     /// From now on answers are looked for in `table` before the directory is asked.
     pub fn look_in(&self, table: Arc<PlcTable>) {
         // A second one would be of the same store.
-        let _ = self.0.table.set(table);
+        let _ = self.inner.table.set(table);
     }
 
     /// The directory, for who reads its export. What it says about limits holds for both.
     #[must_use]
     pub fn plc_source(&self) -> PlcSource {
-        let DidResolver { plc_url, configured, throttle, .. } = &self.0.did_resolver;
+        let DidResolver { plc_url, configured, throttle, .. } = &self.inner.did_resolver;
         let (url, http, throttle) = (plc_url.clone(), configured.clone(), throttle.clone());
         PlcSource { url, http, throttle }
     }
@@ -120,22 +154,59 @@ impl Identity {
         did: &Did,
         freshness: Freshness,
     ) -> Result<Arc<DidDoc>, IdentityError> {
-        let (inner, key) = (Arc::clone(&self.0), did.clone());
+        let (inner, key, urgency) = (Arc::clone(&self.inner), did.clone(), self.urgency);
         let fetch = async move {
             if let Some(known) = inner.known(&key, freshness).await {
                 return known.map(Arc::new);
             }
-            let lookup = inner.did_resolver.resolve(&key);
-            limited(&inner.did_slots, lookup).await.map(Arc::new)
+            inner.ask(&key, urgency).await.map(Arc::new)
         };
-        self.0.dids.get(did, freshness, fetch).await
+        self.inner.dids.get(did, freshness, urgency, fetch).await
+    }
+
+    /// The same for whoever shows a token that names the DID; see `strangers`. A remembered answer costs him nothing.
+    ///
+    /// # Errors
+    /// [`StrangerError::Busy`] and [`StrangerError::Refused`] when nobody was asked.
+    pub async fn resolve_for_stranger(
+        &self,
+        did: &Did,
+        freshness: Freshness,
+        who: Stranger<'_>,
+    ) -> Result<Arc<DidDoc>, StrangerError> {
+        let gate = &self.inner.strangers;
+        if let Some(error) = gate.refusal(did) {
+            return Err(error.into());
+        }
+        if freshness == Freshness::Cached
+            && let Some((answer, _)) = self.inner.dids.peek(did)
+        {
+            return Ok(answer?);
+        }
+        if let Some(pause) = self.inner.did_resolver.paused(did) {
+            return Err(StrangerError::Busy(pause));
+        }
+        let leave = gate.enter(did, who).await?;
+        let (inner, key) = (Arc::clone(&self.inner), did.clone());
+        let fetch = async move {
+            let answer = inner.ask_with(&key, freshness, leave).await;
+            answer.map(Arc::new)
+        };
+        let answer = self.inner.dids.get(did, freshness, Urgency::Strangers, fetch).await;
+        let Err(error) = &answer else { return Ok(answer?) };
+        gate.no_result(did, who, error);
+        // The host may have asked for a pause just now.
+        match self.inner.did_resolver.paused(did) {
+            Some(pause) => Err(StrangerError::Busy(pause)),
+            None => Ok(answer?),
+        }
     }
 
     /// The document of a DID as operations of the directory that are here give it. Reads the store, so only for a thread
     /// that may block.
     #[must_use]
     pub fn recorded(&self, did: &Did) -> Option<DidDoc> {
-        self.0.table.get()?.lookup(did, Freshness::Cached)?.ok()
+        self.inner.table.get()?.lookup(did, Freshness::Cached)?.ok()
     }
 
     /// The DID that a handle claims; `None` when it definitely claims none. What the DID says is not asked, see
@@ -148,12 +219,12 @@ impl Identity {
         handle: &Handle,
         freshness: Freshness,
     ) -> Result<Option<Did>, IdentityError> {
-        let (inner, key) = (Arc::clone(&self.0), handle.clone());
+        let (inner, key) = (Arc::clone(&self.inner), handle.clone());
         let fetch = async move {
             let lookup = inner.handle_resolver.resolve(&key);
             limited(&inner.handle_slots, lookup).await
         };
-        self.0.handles.get(handle, freshness, fetch).await
+        self.inner.handles.get(handle, freshness, Urgency::Own, fetch).await
     }
 
     /// The handle of a DID, if its document names one and that handle names the DID.
@@ -175,18 +246,48 @@ impl Identity {
 
     /// Forgets a DID and the handle its remembered document names, also answers that are still under way.
     pub fn invalidate(&self, did: &Did) {
-        if let Some(table) = self.0.table.get() {
+        self.inner.strangers.forget(did);
+        if let Some(table) = self.inner.table.get() {
             table.doubt(did);
         }
-        if let Some(Ok(doc)) = self.0.dids.invalidate(did)
+        if let Some(Ok(doc)) = self.inner.dids.invalidate(did)
             && let Some(handle) = &doc.handle
         {
-            self.0.handles.invalidate(handle);
+            self.inner.handles.invalidate(handle);
         }
     }
 }
 
 impl IdentityInner {
+    /// Asks the directory, or the host of a did:web.
+    async fn ask(&self, did: &Did, urgency: Urgency) -> Result<DidDoc, IdentityError> {
+        let lookup = self.did_resolver.resolve(did);
+        if urgency == Urgency::Strangers {
+            if let Some(pause) = self.did_resolver.paused(did) {
+                return Err(IdentityError::Busy(pause));
+            }
+            let _slot = self.readers.enter(did).await.map_err(IdentityError::Busy)?;
+            return within(STRANGER_TIMEOUT, lookup).await;
+        }
+        let web = did.starts_with("did:web:");
+        limited(if web { &self.web_slots } else { &self.did_slots }, lookup).await
+    }
+
+    /// The same for a stranger who has leave for it, which is over with the answer.
+    async fn ask_with(
+        &self,
+        did: &Did,
+        freshness: Freshness,
+        leave: Leave,
+    ) -> Result<DidDoc, IdentityError> {
+        let answer = match self.known(did, freshness).await {
+            Some(known) => known,
+            None => within(STRANGER_TIMEOUT, self.did_resolver.resolve(did)).await,
+        };
+        drop(leave);
+        answer
+    }
+
     /// The answer of the directory, if its operations are here and new enough.
     async fn known(
         &self,
@@ -208,13 +309,20 @@ async fn limited<T>(
     slots: &Semaphore,
     lookup: impl Future<Output = Result<T, IdentityError>>,
 ) -> Result<T, IdentityError> {
-    let limited = async {
+    within(LOOKUP_TIMEOUT, async {
         // The semaphore is never closed, and if it were, the lookup would still be right.
         let _slot = slots.acquire().await;
         lookup.await
-    };
+    })
+    .await
+}
+
+async fn within<T>(
+    time: Duration,
+    lookup: impl Future<Output = Result<T, IdentityError>>,
+) -> Result<T, IdentityError> {
     let late = Err(IdentityError::Net(NetError::Timeout("lookup")));
-    tokio::time::timeout(LOOKUP_TIMEOUT, limited).await.unwrap_or(late)
+    tokio::time::timeout(time, lookup).await.unwrap_or(late)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -225,6 +333,8 @@ const RETRY: Duration = Duration::from_secs(5);
 fn did_lifetime(answer: &DidAnswer) -> Lifetime {
     match answer {
         Ok(_) => Lifetime { stale: HOUR, hard: 24 * HOUR },
+        // That somebody else asked for too much is no answer.
+        Err(IdentityError::Busy(_)) => Lifetime { stale: Duration::ZERO, hard: Duration::ZERO },
         Err(error) if error.is_transient() => Lifetime { stale: RETRY, hard: RETRY },
         Err(_) => Lifetime { stale: MINUTE, hard: MINUTE },
     }

@@ -9,7 +9,11 @@ use serde_json::json;
 use super::*;
 use crate::config::HandleOverride;
 use crate::crypto::PrivateKey;
-use crate::net::testing::serve;
+use crate::limits::{Client, Elapsed, Limits, Proxies, Refused};
+use crate::net::testing::{serve, serve_raw};
+use crate::schema::Edit as _;
+use crate::schema::rows::{IdentityRow, identity_key};
+use crate::store::{Ks, Writer};
 
 fn did(text: &str) -> Did {
     Did::parse(text).unwrap()
@@ -152,4 +156,144 @@ async fn handles_are_verified_in_both_directions() {
     assert_eq!(identity.resolve_handle(&nobody, Freshness::Cached).await, Ok(None));
     let invalid = Handle::parse("handle.invalid").unwrap();
     assert_eq!(identity.resolve_handle(&invalid, Freshness::Cached).await, Ok(None));
+}
+
+fn at<'a>(address: &str, limits: &'a Limits) -> Stranger<'a> {
+    Stranger { client: Client::address(address.parse().unwrap()), limits }
+}
+
+fn limits() -> Limits {
+    Limits::with_time(Proxies::default(), &[], Elapsed::stopped())
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_dids_costs_the_directory_little_and_shuts_nobody_else_out() {
+    let (count, _, identity) = service().await;
+    let (limits, mut refused) = (limits(), 0);
+    for n in 0..300 {
+        let made_up = did(&format!("did:plc:nobody{n}"));
+        let answer = identity
+            .resolve_for_stranger(&made_up, Freshness::Cached, at("192.0.2.66", &limits))
+            .await;
+        match answer.unwrap_err() {
+            StrangerError::Failed(IdentityError::NotFound) => {}
+            StrangerError::Refused(Refused { wait, .. }) => {
+                assert_eq!(wait, Duration::from_secs(5));
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let asked = count.load(Ordering::Relaxed);
+    assert_eq!((asked, refused), (10, 290));
+    // What was found out stays known, for everybody.
+    let first = did("did:plc:nobody0");
+    let again = identity.resolve_for_stranger(&first, Freshness::Cached, at("192.0.2.1", &limits));
+    assert_eq!(again.await, Err(StrangerError::Failed(IdentityError::NotFound)));
+    assert_eq!(count.load(Ordering::Relaxed), asked);
+    let alice = did("did:plc:alice");
+    let known =
+        identity.resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.1", &limits)).await;
+    assert!(known.is_ok());
+    // What is remembered costs the flooder nothing either.
+    assert!(
+        identity
+            .resolve_for_stranger(&alice, Freshness::Cached, at("192.0.2.66", &limits))
+            .await
+            .is_ok()
+    );
+    assert_eq!(count.load(Ordering::Relaxed), asked + 1);
+}
+
+#[tokio::test]
+async fn a_directory_that_asks_for_a_pause_is_left_alone_and_known_accounts_do_without() {
+    let limits = limits();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let url = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Response::builder().status(429).header("retry-after", "300").body(String::new()).unwrap()
+    })
+    .await;
+    let network = Network { plc_url: url, ..Network::default() };
+    let dialer = Dialer::new(false).unwrap();
+    let identity = Identity::new(&network, &dialer, "https://appview.example", 100);
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 64 << 20).unwrap();
+    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    let (fresh, old) = (PrivateKey::generate().public(), PrivateKey::generate().public());
+    let now = Clock::system().now_ms();
+    let rows = [
+        ("did:plc:fresh", now, fresh.to_did_key()),
+        ("did:plc:old", now - 25 * 3_600_000, old.to_did_key()),
+        ("did:plc:doubted", now, String::new()),
+    ];
+    let put = writer.durable(move |tx| {
+        for (did, checked, key) in rows {
+            let actor = tx.intern_actor(did)?;
+            let row = IdentityRow { checked, key, pds: "https://pds.example".to_owned() };
+            tx.put(Ks::Actor, &identity_key(actor), &row.encode());
+        }
+        Ok(())
+    });
+    put.await.unwrap();
+    let held = async |name: &str, fragment| identity.held_key(&did(name), fragment).await;
+    assert_eq!(held("did:plc:fresh", "atproto").await, None, "the store is not known yet");
+    identity.look_into(store);
+    for n in 0..5 {
+        let new = did(&format!("did:plc:new{n}"));
+        let answer =
+            identity.resolve_for_stranger(&new, Freshness::Cached, at("192.0.2.1", &limits)).await;
+        assert!(
+            matches!(answer, Err(StrangerError::Busy(wait)) if wait > Duration::from_secs(200))
+        );
+        let read =
+            identity.for_readers().resolve_did(&did("did:plc:read"), Freshness::Cached).await;
+        assert!(matches!(read, Err(IdentityError::Busy(_))), "{read:?}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let key = |key, old| Some(HeldKey { key, old });
+    assert_eq!(held("did:plc:fresh", "atproto").await, key(fresh, false));
+    assert_eq!(held("did:plc:fresh", "atproto_label").await, None, "the row has one key");
+    assert_eq!(held("did:plc:old", "atproto").await, key(old, true));
+    assert_eq!(held("did:plc:doubted", "atproto").await, None, "an #identity came");
+    let pds = async |name: &str| identity.held_pds(&did(name)).await;
+    assert_eq!(pds("did:plc:fresh").await.as_deref(), Some("https://pds.example"));
+    assert_eq!(pds("did:plc:doubted").await, None);
+    assert_eq!(pds("did:plc:nobody").await, None);
+}
+
+#[tokio::test]
+async fn strangers_and_readers_at_silent_hosts_hold_up_nothing_of_ours() {
+    let (_, url, _) = service().await;
+    let port = url.rsplit(':').next().unwrap().to_owned();
+    let network = Network { plc_url: url, ..Network::default() };
+    let dialer = Dialer::new(true).unwrap();
+    let identity = Identity::new(&network, &dialer, "https://appview.example", 1000);
+    let silent = serve_raw(b"", b"").await;
+    let web = did(&format!("did:web:localhost%3A{}", silent.port()));
+    let limits = Arc::new(limits());
+    let mut flood = Vec::new();
+    for n in 0..200 {
+        let (strangers, readers) = (identity.clone(), identity.for_readers());
+        let limits = Arc::clone(&limits);
+        let (one, other) = (web.clone(), web.clone());
+        flood.push(tokio::spawn(async move {
+            let who = at(&format!("192.0.2.{n}"), &limits);
+            drop(strangers.resolve_for_stranger(&one, Freshness::Fresh, who).await);
+        }));
+        flood.push(tokio::spawn(async move {
+            drop(readers.resolve_did(&other, Freshness::Fresh).await);
+        }));
+    }
+    tokio::task::yield_now().await;
+    let alice = identity.resolve_did(&did("did:plc:alice"), Freshness::Fresh).await;
+    assert!(alice.is_ok());
+    let other = did(&format!("did:web:localhost%3A{}", port));
+    assert!(identity.resolve_did(&other, Freshness::Fresh).await.is_ok());
+    let stranger = did("did:plc:nohandle");
+    let stranger =
+        identity.resolve_for_stranger(&stranger, Freshness::Cached, at("198.51.100.1", &limits));
+    assert!(stranger.await.is_ok());
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -1,9 +1,13 @@
 //! Accounts: first sight, hosting status, identity, and the removal of everything an account had.
 
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::Ordering;
 
-use super::Index;
-use crate::event::{HostingStatus, IdentityState};
+use parking_lot::Mutex;
+
+use super::{EVENTS, Index};
+use crate::event::{Belief, Body, Event, HostingStatus, IdentityState, Upstream};
 use crate::private;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
@@ -12,8 +16,9 @@ use crate::schema::rows::{
 };
 use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections};
 use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::syntax::Did;
 use crate::work::purge::{self, Purge};
-use crate::work::recheck::{self, Due};
+use crate::work::recheck::{self, Due, Question, Said};
 use crate::work::repo_queue as jobs;
 
 impl Index {
@@ -28,8 +33,41 @@ impl Index {
             let row = ActorRow { indexed: time, ..ActorRow::default() };
             tx.put(Ks::Actor, &actor_key(actor), &row.encode());
             tx.touch(actor);
+            if self.unseen.any() {
+                let did = tx.did(actor)?;
+                if self.unseen.take(&did)
+                    && let Ok(did) = Did::parse(&did)
+                {
+                    self.ask(tx, actor, did, Due::Identity, None);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The account of a DID, if anything is held of it or awaited of it, or if it is left out on purpose.
+    pub(super) fn held(&self, tx: &Tx<'_>, did: &Did) -> Result<Option<ActorId>, StoreError> {
+        let Some(actor) = tx.actor_id(did)? else { return Ok(None) };
+        let held = self.left_out.contains(actor)
+            || tx.has(Ks::Actor, &actor_key(actor))?
+            || tx.has(Ks::Actor, &repo_key(actor))?
+            || jobs::get(tx, actor)?.is_some()
+            || jobs::is_asleep(tx, actor)?;
+        Ok(held.then_some(actor))
+    }
+
+    /// Something is said of an account that nothing is held of.
+    pub(super) fn unheard(&self, event: &Event) {
+        EVENTS.inc("unheard");
+        if matches!(event.body, Body::IdentityDue) {
+            self.unseen.put(&event.did);
+        }
+    }
+
+    /// A question about an account that is held.
+    fn ask(&self, tx: &mut Tx<'_>, actor: ActorId, did: Did, due: Due, upstream: Option<Upstream>) {
+        recheck::add_due(tx, actor, due);
+        self.questions.raise_after(tx, Question { did, due, upstream });
     }
 
     /// The account's row tells of a record that is about to be put: what it does not tell of, views do not look for.
@@ -60,13 +98,7 @@ impl Index {
     ) -> Result<(), StoreError> {
         let mut row = row_of(tx, actor, time)?;
         let before = row.status;
-        row.status = match status {
-            HostingStatus::Active => AccountStatus::Active,
-            HostingStatus::Deactivated => AccountStatus::Deactivated,
-            HostingStatus::Suspended => AccountStatus::Suspended,
-            HostingStatus::Takendown => AccountStatus::Takendown,
-            HostingStatus::Deleted => AccountStatus::Deleted,
-        };
+        row.status = status_row(status);
         if row.status == AccountStatus::Deleted {
             self.uncollect(tx, actor, &mut row)?;
             self.purge(tx, actor, Purge::Deleted);
@@ -123,16 +155,53 @@ impl Index {
         });
     }
 
-    /// Hides the account until its host was asked; deleting takes the data away, hiding does not.
-    pub(super) fn unconfirmed(
+    /// What an upstream says of the account counts as far as it is believed.
+    pub(super) fn claimed(
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
-        deleted: bool,
+        status: HostingStatus,
+        belief: Belief,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let known = tx.actor(actor)?.is_some_and(|row| row.status == status_row(status))
+            && !recheck::is_status_due(tx, actor)?;
+        match belief {
+            Belief::Full => return self.account(tx, actor, status, event.time),
+            // It does no harm that an account is active once more, and may be what its repo waits for.
+            _ if known && status == HostingStatus::Active => {
+                return self.account(tx, actor, status, event.time);
+            }
+            _ if known => return Ok(()),
+            Belief::UntilAsked => {
+                self.account(tx, actor, HostingStatus::Deactivated, event.time)?;
+            }
+            Belief::OnceConfirmed => EVENTS.inc("doubted"),
+        }
+        let said = match status {
+            HostingStatus::Active => Said::Back,
+            HostingStatus::Deleted => Said::Deleted,
+            _ => Said::Away,
+        };
+        self.ask(tx, actor, event.did.clone(), Due::Status(said), event.upstream);
+        Ok(())
+    }
+
+    /// Nobody could be asked whether the account is gone. It is hidden and nothing is taken away; the question stays.
+    pub(super) fn unanswered(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
         time: i64,
     ) -> Result<(), StoreError> {
-        self.account(tx, actor, HostingStatus::Deactivated, time)?;
-        recheck::add_due(tx, actor, Due::Status { deleted });
+        // A status that is believed came meanwhile.
+        if !recheck::is_status_due(tx, actor)? {
+            return Ok(());
+        }
+        if tx.actor(actor)?.is_some_and(|row| row.is_active()) {
+            self.account(tx, actor, HostingStatus::Deactivated, time)?;
+            recheck::add_due(tx, actor, Due::Status(Said::Away));
+        }
         Ok(())
     }
 
@@ -141,10 +210,10 @@ impl Index {
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
-        time: i64,
+        event: &Event,
     ) -> Result<(), StoreError> {
-        self.seen(tx, actor, time)?;
-        recheck::add_due(tx, actor, Due::Identity);
+        self.seen(tx, actor, event.time)?;
+        self.ask(tx, actor, event.did.clone(), Due::Identity, None);
         if let Some(mut row) = tx.identity(actor)? {
             row.key.clear();
             tx.put(Ks::Actor, &identity_key(actor), &row.encode());
@@ -175,6 +244,58 @@ impl Index {
         let row = row_of(tx, actor, time)?;
         let tombstoned = tombstoned || row.tombstoned;
         put_identity(tx, actor, &IdentityState::default(), ActorRow { tombstoned, ..row }, time)
+    }
+}
+
+fn status_row(status: HostingStatus) -> AccountStatus {
+    match status {
+        HostingStatus::Active => AccountStatus::Active,
+        HostingStatus::Deactivated => AccountStatus::Deactivated,
+        HostingStatus::Suspended => AccountStatus::Suspended,
+        HostingStatus::Takendown => AccountStatus::Takendown,
+        HostingStatus::Deleted => AccountStatus::Deleted,
+    }
+}
+
+/// Accounts whose documents changed before anything of them was seen: a new account announces itself so. Once something
+/// is, its document is looked at; of an upstream that is not verified nothing else would ask for it. Hashes of the last
+/// ones are enough, since those that are forgotten are looked at in the rounds over all accounts.
+#[derive(Default)]
+pub(super) struct Unseen(Mutex<Hashes>);
+
+#[derive(Default)]
+struct Hashes {
+    held: HashSet<u64>,
+    order: VecDeque<u64>,
+    /// Of this process, so that nobody can make two alike.
+    hasher: RandomState,
+}
+
+const MAX_UNSEEN: usize = 16_384;
+
+impl Unseen {
+    fn any(&self) -> bool {
+        !self.0.lock().held.is_empty()
+    }
+
+    fn put(&self, did: &str) {
+        let mut hashes = self.0.lock();
+        let hash = hashes.hasher.hash_one(did);
+        if !hashes.held.insert(hash) {
+            return;
+        }
+        hashes.order.push_back(hash);
+        if hashes.order.len() > MAX_UNSEEN
+            && let Some(oldest) = hashes.order.pop_front()
+        {
+            hashes.held.remove(&oldest);
+        }
+    }
+
+    fn take(&self, did: &str) -> bool {
+        let mut hashes = self.0.lock();
+        let hash = hashes.hasher.hash_one(did);
+        hashes.held.remove(&hash)
     }
 }
 

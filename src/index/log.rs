@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Index;
 use crate::changes::{Change, Log, Mark, What};
-use crate::event::{Body, Event};
+use crate::event::{Belief, Body, Event};
 use crate::schema::rows::AccountStatus;
 use crate::schema::{ActorId, RecordId, Rows, Target};
 use crate::store::{StoreError, Tx};
@@ -147,8 +147,12 @@ impl Index {
             return Ok(());
         }
         let upstream = event.upstream;
+        if matches!(event.body, Body::Claimed(_, Belief::OnceConfirmed)) {
+            // It changed nothing yet.
+            return Ok(());
+        }
         let what = match &event.body {
-            Body::Account(_) | Body::Unconfirmed { .. } => {
+            Body::Account(_) | Body::Claimed(..) | Body::Unanswered => {
                 let status = tx.actor(actor)?.map_or(AccountStatus::Active, |row| row.status);
                 What::Account { status, upstream }
             }

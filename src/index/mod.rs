@@ -75,6 +75,7 @@ use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
+use crate::work::recheck::Questions;
 
 pub use account::purge_step;
 pub use context::{context_to_fetch, follows_to_fetch};
@@ -98,6 +99,7 @@ pub struct Index {
     members: Members,
     subject_cids: Arc<records::SubjectCids>,
     touched: resync::TouchedRepos,
+    untold: resync::Untold,
     resync: flume::Sender<ActorId>,
     purge: flume::Sender<ActorId>,
     purging: Arc<AtomicUsize>,
@@ -106,6 +108,8 @@ pub struct Index {
     left_out: rights::LeftOut,
     on_read: on_read_cache::CachedAccounts,
     log: log::ToLog,
+    questions: Arc<Questions>,
+    unseen: account::Unseen,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -116,6 +120,8 @@ pub struct Requests {
     pub purge: flume::Receiver<ActorId>,
     /// There are new jobs in the outbox of notifications to push.
     pub push: flume::Receiver<()>,
+    /// What has to be asked about accounts.
+    pub questions: Arc<Questions>,
 }
 
 impl Index {
@@ -129,6 +135,7 @@ impl Index {
             members,
             subject_cids: Arc::new(records::SubjectCids::new()),
             touched: resync::TouchedRepos::default(),
+            untold: resync::Untold::default(),
             resync,
             purge,
             purging: Arc::default(),
@@ -137,9 +144,15 @@ impl Index {
             left_out: rights::LeftOut::load(&store.snapshot())?,
             on_read: on_read_cache::CachedAccounts::load(&store.snapshot())?,
             log: log::ToLog::new(Log::of(store)?),
+            questions: Arc::default(),
+            unseen: account::Unseen::default(),
         };
-        let requests =
-            Requests { resync: resync_requests, purge: purge_requests, push: push_requests };
+        let requests = Requests {
+            resync: resync_requests,
+            purge: purge_requests,
+            push: push_requests,
+            questions: Arc::clone(&index.questions),
+        };
         Ok((index, requests))
     }
 
@@ -261,17 +274,28 @@ impl Index {
     }
 
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
-        let actor = tx.intern_actor(&event.did)?;
+        let actor = match &event.body {
+            // What is said of an account that nothing is held of leaves nothing, or names would be enough to fill a disk.
+            Body::Claimed(..) | Body::IdentityDue => match self.held(tx, &event.did)? {
+                Some(actor) => actor,
+                None => {
+                    self.unheard(event);
+                    return Ok(());
+                }
+            },
+            _ => tx.intern_actor(&event.did)?,
+        };
         self.push.event_at(event.received);
         if self.left_out.contains(actor) {
-            return self.pass_over(tx, actor, &event.body);
+            return self.pass_over(tx, actor, event);
         }
         match &event.body {
-            Body::Commit(commit) => self.commit(tx, actor, commit, event.time),
+            Body::Commit(commit) => self.commit(tx, actor, commit, event),
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
-            Body::Unconfirmed { deleted } => self.unconfirmed(tx, actor, *deleted, event.time),
-            Body::IdentityDue => self.identity_due(tx, actor, event.time),
+            Body::Claimed(status, belief) => self.claimed(tx, actor, *status, *belief, event),
+            Body::Unanswered => self.unanswered(tx, actor, event.time),
+            Body::IdentityDue => self.identity_due(tx, actor, event),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
             Body::NoDocument { tombstoned } => self.no_document(tx, actor, *tombstoned, event.time),
             Body::Introduced(state) => self.introduced(tx, actor, state, event.time),
@@ -292,8 +316,9 @@ impl Index {
         tx: &mut Tx<'_>,
         actor: ActorId,
         commit: &Commit,
-        time: i64,
+        event: &Event,
     ) -> Result<(), StoreError> {
+        let time = event.time;
         let rev = commit.rev.as_u64();
         let mut row = match tx.repo(actor)? {
             None => {
@@ -314,7 +339,10 @@ impl Index {
             }
         };
         let gap = row.data != UNKNOWN_DATA && commit.prev_data.is_some_and(|prev| prev != row.data);
-        if gap {
+        if gap && commit.prev_data == Some(Commit::UNTOLD) {
+            EVENTS.inc("untold");
+            self.mark_untold(tx, actor, &mut row, rev, event.received)?;
+        } else if gap {
             EVENTS.inc("gap");
             self.mark(tx, actor, &mut row, rev)?;
         }
@@ -403,6 +431,8 @@ fn begins(rev: u64, trees: [Option<[u8; 32]>; 2]) -> RepoRow {
     RepoRow { rev: 0, data: UNKNOWN_DATA, resync: None, whole: empty.then_some(rev) }
 }
 
+#[cfg(test)]
+mod claims_tests;
 #[cfg(test)]
 mod failed_tests;
 #[cfg(test)]

@@ -15,6 +15,9 @@
 //! - A repo counts as complete only if its account was kept (see [`super::scope`]) while all of it came: what the scope left
 //!   out since the fetch began makes it be fetched once more if the account is kept by the end.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
@@ -44,14 +47,15 @@ struct Repos {
 struct Touched {
     /// Every commit after this rev is in `records`.
     since: u64,
-    records: FxHashMap<(CollId, Rkey), u64>,
+    /// Keys of records are chosen by whoever writes them, so they are hashed as nobody can foresee.
+    records: HashMap<(CollId, Rkey), u64, RandomState>,
     /// The scope left something out, or took something away, since the fetch began.
     lacks: bool,
 }
 
 impl TouchedRepos {
     fn begin(&self, actor: ActorId, since: u64) {
-        let touched = || Touched { since, records: FxHashMap::default(), lacks: false };
+        let touched = || Touched { since, records: HashMap::default(), lacks: false };
         self.0.lock().by_actor.entry(actor).or_insert_with(touched);
     }
 
@@ -95,7 +99,7 @@ impl TouchedRepos {
         }
         if touched.records.len() > MAX_RECORDS || *total > MAX_TOTAL {
             *total = total.saturating_sub(touched.records.len());
-            (touched.since, touched.records) = (rev, FxHashMap::default());
+            (touched.since, touched.records) = (rev, HashMap::default());
         }
         Ok(())
     }
@@ -118,7 +122,58 @@ impl TouchedRepos {
     }
 }
 
+/// When repos were last wanted because a commit did not say what was before it. A host that never does must not have each
+/// of its repos fetched with each commit.
+#[derive(Default)]
+pub(super) struct Untold(Mutex<FxHashMap<ActorId, i64>>);
+
+/// Between two fetches of such a repo.
+const UNTOLD_MS: i64 = 3600 * 1000;
+/// Repos remembered; what is beyond them waits.
+const MAX_UNTOLD: usize = 100_000;
+
+impl Untold {
+    /// When a repo may be fetched that is wanted `now`.
+    fn due(&self, actor: ActorId, now: i64) -> i64 {
+        let mut last = self.0.lock();
+        // A clock that was set back does not make it wait for longer.
+        let waits = |at: &i64| (0..UNTOLD_MS).contains(&now.saturating_sub(*at));
+        if let Some(at) = last.get(&actor).copied().filter(waits) {
+            return at.saturating_add(UNTOLD_MS);
+        }
+        if last.len() >= MAX_UNTOLD {
+            last.retain(|_, at| waits(at));
+        }
+        if last.len() >= MAX_UNTOLD {
+            return now.saturating_add(UNTOLD_MS);
+        }
+        last.insert(actor, now);
+        now
+    }
+}
+
 impl Index {
+    /// What was before a commit is not told, so something may be missing. The caller writes the row.
+    pub(super) fn mark_untold(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        row: &mut RepoRow,
+        rev: u64,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        if row.resync.is_none() || jobs::get(tx, actor)?.is_none() {
+            let due = self.untold.due(actor, now);
+            let job = JobRow { due, ..JobRow::new(Priority::Resync, now) };
+            jobs::add(tx, actor, &job)?;
+            if due <= now {
+                self.announce(tx, actor);
+            }
+        }
+        row.resync = Some(row.resync.unwrap_or(0).max(rev));
+        Ok(())
+    }
+
     /// The chain broke: the repo has to be fetched at `rev` or newer. The caller writes the row.
     pub(super) fn mark(
         &self,

@@ -26,14 +26,15 @@ use rustc_hash::FxHashSet;
 
 use super::account::row_of;
 use super::{DROPPED, EVENTS, Index};
-use crate::event::{Body, HostingStatus};
+use crate::event::{Body, Event, HostingStatus};
 use crate::private::{self, Afterwards, Change, Kind, Private, Time};
 use crate::schema::rows::{AccountStatus, ActorRow, actor_key, identity_key};
 use crate::schema::{ActorId, Rows};
 use crate::store::{Ks, Snapshot, StoreError, Tx};
 use crate::work::purge::{self, Purge};
+use crate::work::recheck::{self, Due, Question, Said};
+use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
-use crate::work::{recheck, repo_queue as jobs};
 
 /// Accounts of which nothing comes in, in memory: every event asks.
 #[derive(Debug, Default)]
@@ -187,10 +188,16 @@ impl Index {
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
-        body: &Body,
+        event: &Event,
     ) -> Result<(), StoreError> {
-        match body {
+        match event.body {
             Body::Account(HostingStatus::Deleted) => self.purge(tx, actor, Purge::Everything),
+            // If that is so, nothing is kept of it.
+            Body::Claimed(HostingStatus::Deleted, _) => {
+                let due = Due::Status(Said::Deleted);
+                let question = Question { did: event.did.clone(), due, upstream: event.upstream };
+                self.questions.raise_after(tx, question);
+            }
             // A fetch that was under way; what it brings is left out.
             Body::Wanted | Body::Fetching { .. } | Body::Fetched { .. } | Body::GivenUp => {}
             _ => DROPPED.inc("opted-out"),

@@ -6,7 +6,7 @@ use super::check::{Options, check};
 use super::testing::*;
 use super::tests::one_private_row_of_each_kind;
 use super::*;
-use crate::event::{HostingStatus, IdentityState};
+use crate::event::{Belief, HostingStatus, IdentityState};
 use crate::private;
 use crate::schema::rows::{AccountStatus, ActorRow, Counter};
 use crate::schema::{Key, Target};
@@ -131,7 +131,7 @@ async fn everything_comes(w: &mut World) {
         Body::Sync { rev: rev(9100), data: [3; 32] },
         Body::Account(HostingStatus::Active),
         Body::Account(HostingStatus::Takendown),
-        Body::Unconfirmed { deleted: true },
+        Body::Claimed(HostingStatus::Deactivated, Belief::UntilAsked),
         Body::IdentityDue,
         Body::NoDocument { tombstoned: true },
         identity("b2.example"),

@@ -6,7 +6,7 @@ use ipld_core::ipld::Ipld;
 
 use super::testing::*;
 use super::*;
-use crate::event::{HostingStatus, IdentityState, Op};
+use crate::event::{Belief, HostingStatus, IdentityState, Op};
 use crate::private::{self, community, registrations, subscriptions};
 use crate::schema::rows::{AccountStatus, Counter, EdgeKind, Order, order_prefix, post_flags};
 use crate::schema::{Key, PostId, RecordId, Rkey, Target, collections};
@@ -675,7 +675,7 @@ async fn a_like_on_a_post_that_broke_its_lexicon_comes_back_as_it_was() {
 #[tokio::test]
 async fn questions_about_an_account_stand_until_they_are_answered() {
     use crate::event::HostingStatus::{Active, Deactivated, Deleted};
-    use crate::work::recheck::{Due, dues};
+    use crate::work::recheck::{Due, Said, dues};
     let w = World::new();
     let known = Body::Identity(IdentityState {
         handle: Some("a.example".into()),
@@ -693,8 +693,8 @@ async fn questions_about_an_account_stand_until_they_are_answered() {
     w.event("a", known).await;
     assert_eq!((key(&w).as_str(), due(&w)), ("did:key:old", vec![]));
     for answer in [Active, Deactivated, Deleted] {
-        w.event("a", Body::Unconfirmed { deleted: true }).await;
-        assert_eq!(due(&w), [(true, Due::Status { deleted: true })]);
+        w.event("a", Body::Claimed(Deleted, Belief::UntilAsked)).await;
+        assert_eq!(due(&w), [(true, Due::Status(Said::Deleted))]);
         let row = w.store.snapshot().actor(w.actor("a")).unwrap().unwrap();
         assert_eq!(row.status, AccountStatus::Deactivated);
         assert!(w.requests.purge.is_empty());

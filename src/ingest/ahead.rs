@@ -2,12 +2,12 @@
 //! them.
 //!
 //! A rev from the future is refused by rule, so a clock that is behind would let every commit be refused, and the cursor
-//! go on behind them. So the first one that is ahead is held, with everything that comes after it, until others have
-//! spoken. If as many accounts are ahead as are not, the clock is doubted: what was held is given back unread, the cursor
-//! stays before it, and nothing is read until the clock is right. Else the clock is right, and what was held goes its way
-//! to be refused.
+//! go on behind them. So, unless somebody else tells the time and confirms the clock, the first one of an account that is
+//! ahead is held, with everything that comes after it, until others have spoken. If as many accounts are ahead as are not,
+//! the clock is doubted: what was held is given back unread, the cursor stays before it, and nothing is read until the
+//! clock is right. Else the account is wrong, and what was held goes its way to be refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::feed::{Payload, Seq};
 use crate::repo::verify::MAX_AHEAD_US;
 use crate::syntax::Did;
+use crate::threads::leap;
 
 /// How far a commit may be ahead of the clock: the same as when it is verified.
 const AHEAD_MS: i64 = (MAX_AHEAD_US / 1000) as i64;
@@ -24,8 +25,8 @@ const ACCOUNTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Frames that are held at most.
 const FRAMES: usize = 1024;
-/// A clock that moved by more against what passed since it was found right is another one.
-const MOVED_MS: i64 = 60_000;
+/// Accounts that are remembered as wrong.
+const WRONG: usize = 64;
 
 /// What a message amounts to.
 pub(crate) enum What {
@@ -34,6 +35,8 @@ pub(crate) enum What {
     /// What lies between our cursor and what comes next is lost.
     Lost,
     Nothing,
+    /// Nobody can read it.
+    Garbage,
 }
 
 /// A frame that was read and has no place yet.
@@ -73,11 +76,14 @@ pub(crate) enum Verdict {
     Behind(i64, usize),
 }
 
-/// What a reader knows of the clock.
+/// What a reader knows of the clock and the accounts.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    /// When the clock was found right against the stream, and what it said then.
-    right: Option<(Instant, i64)>,
+    /// Accounts that are ahead while others are not. It is asked about each once: a stream that is being caught up with
+    /// comes to the time of a clock that is behind little by little.
+    wrong: BTreeSet<Did>,
+    /// When the first of them was found to be, and what the clock said then: one that was set is another one.
+    since: Option<(std::time::Instant, i64)>,
     held: Option<Held>,
 }
 
@@ -110,11 +116,14 @@ impl Ahead {
 
     /// Whether a frame has to be looked at: almost never.
     pub(crate) fn concerns(&self, taken: &Taken) -> bool {
-        self.held.is_some() || (taken.is_ahead() && !self.is_right(taken.received))
+        self.held.is_some() || taken.is_ahead()
     }
 
-    /// Looks at a frame; at most `budget` bytes may be held.
-    pub(crate) fn look(&mut self, taken: Taken, budget: usize) -> Verdict {
+    /// Looks at a frame; at most `budget` bytes may be held. Nobody is asked about a clock that is `confirmed`.
+    pub(crate) fn look(&mut self, taken: Taken, budget: usize, confirmed: bool) -> Verdict {
+        if self.held.is_none() && (confirmed || self.is_wrong(&taken)) {
+            return Verdict::Pass(vec![taken]);
+        }
         let now = taken.received;
         let held = self.held.get_or_insert_with(|| Held {
             until: Instant::now() + PATIENCE,
@@ -127,22 +136,29 @@ impl Ahead {
         }
         held.weight += taken.weight as usize;
         held.frames.push(taken);
-        let enough = held.voices.len() >= ACCOUNTS
+        let enough = confirmed
+            || held.voices.len() >= ACCOUNTS
             || held.frames.len() >= FRAMES
             || held.weight.saturating_mul(2) >= budget;
-        if enough { self.decide(now) } else { Verdict::Hold }
+        if enough { self.decide(now, confirmed) } else { Verdict::Hold }
     }
 
     /// Decides by what was said until now.
-    pub(crate) fn decide(&mut self, now: i64) -> Verdict {
+    pub(crate) fn decide(&mut self, now: i64, confirmed: bool) -> Verdict {
         let Some(held) = self.held.take() else { return Verdict::Hold };
-        match held.verdict() {
-            Some(by) => Verdict::Behind(by, held.weight),
-            None => {
-                self.right = Some((Instant::now(), now));
-                Verdict::Pass(held.frames)
-            }
+        if confirmed {
+            return Verdict::Pass(held.frames);
         }
+        if let Some(by) = held.verdict() {
+            return Verdict::Behind(by, held.weight);
+        }
+        if self.wrong.len() >= WRONG || !self.is_the_same(now) {
+            self.wrong.clear();
+            self.since = Some((std::time::Instant::now(), now));
+        }
+        let ahead = held.voices.into_iter().filter(|(_, by)| *by > AHEAD_MS);
+        self.wrong.extend(ahead.map(|(did, _)| did));
+        Verdict::Pass(held.frames)
     }
 
     /// Lets go of what is held, since it will be read again; what it weighed.
@@ -150,12 +166,15 @@ impl Ahead {
         self.held.take().map_or(0, |held| held.weight)
     }
 
-    /// Whether the clock was found right and only went on since.
-    fn is_right(&self, now: i64) -> bool {
-        self.right.is_some_and(|(at, then)| {
-            let passed = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
-            (now - then).abs_diff(passed) < MOVED_MS.unsigned_abs()
-        })
+    /// Whether it is of an account that is known to be wrong.
+    fn is_wrong(&self, taken: &Taken) -> bool {
+        let known = taken.voice().is_some_and(|(did, _)| self.wrong.contains(did));
+        known && self.is_the_same(taken.received)
+    }
+
+    /// Whether the clock only went on since accounts were found wrong by it.
+    fn is_the_same(&self, now: i64) -> bool {
+        self.since.is_some_and(|(at, then)| leap(at.elapsed(), now.saturating_sub(then)).is_none())
     }
 }
 
@@ -185,13 +204,13 @@ mod tests {
             if !ahead.concerns(&taken) {
                 continue;
             }
-            match ahead.look(taken, 1 << 20) {
+            match ahead.look(taken, 1 << 20, false) {
                 Verdict::Hold => {}
                 Verdict::Pass(held) => passed += held.len(),
                 Verdict::Behind(by, _) => return by,
             }
         }
-        match ahead.decide(NOW) {
+        match ahead.decide(NOW, false) {
             Verdict::Behind(by, weight) => {
                 assert_eq!(passed, 0);
                 assert!(weight > 0);
@@ -218,23 +237,42 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_found_right_is_asked_about_again_only_when_it_moved() {
+    fn of_an_account_that_was_found_wrong_nobody_is_asked_again_until_the_clock_is_set() {
         let mut ahead = Ahead::default();
+        let passes = |ahead: &mut Ahead, taken| matches!(ahead.look(taken, 1 << 20, false), Verdict::Pass(held) if held.len() == 1);
         assert_eq!(heard(&mut ahead, [(0, HOUR), (1, 0), (2, 0)]), 0);
-        assert!(!ahead.concerns(&frame(0, HOUR)));
-        let late = Taken { received: NOW - 2 * MOVED_MS, ..frame(0, HOUR) };
-        assert!(ahead.concerns(&late));
+        assert!(passes(&mut ahead, frame(0, HOUR)));
+        let late = Taken { received: NOW - HOUR, ..frame(0, HOUR) };
+        assert!(!passes(&mut ahead, late));
+        ahead.forget();
+        // Another one may be right: then these accounts are in the past, and the clock with them.
+        assert!(!passes(&mut ahead, frame(3, HOUR)));
+        ahead.forget();
+        let crowd = (3..40).map(|n| (n, HOUR));
+        assert_eq!(heard(&mut ahead, std::iter::once((1, 0)).chain(crowd)), HOUR);
+    }
+
+    #[test]
+    fn a_clock_that_is_confirmed_needs_no_voices() {
+        let mut ahead = Ahead::default();
+        for n in 0..40 {
+            let verdict = ahead.look(frame(n, HOUR), 1 << 20, true);
+            assert!(matches!(verdict, Verdict::Pass(held) if held.len() == 1));
+        }
+        assert!(matches!(ahead.look(frame(0, HOUR), 1 << 20, false), Verdict::Hold));
+        let verdict = ahead.look(frame(1, 0), 1 << 20, true);
+        assert!(matches!(verdict, Verdict::Pass(held) if held.len() == 2));
     }
 
     #[test]
     fn what_is_held_is_bounded() {
         let mut ahead = Ahead::default();
         let many = (0..2 * FRAMES)
-            .take_while(|_| matches!(ahead.look(frame(0, HOUR), usize::MAX), Verdict::Hold));
+            .take_while(|_| matches!(ahead.look(frame(0, HOUR), usize::MAX, false), Verdict::Hold));
         assert_eq!(many.count(), FRAMES - 1);
         let mut ahead = Ahead::default();
-        let many =
-            (0..FRAMES).take_while(|_| matches!(ahead.look(frame(0, HOUR), 100), Verdict::Hold));
+        let many = (0..FRAMES)
+            .take_while(|_| matches!(ahead.look(frame(0, HOUR), 100, false), Verdict::Hold));
         assert_eq!(many.count(), 4);
     }
 }

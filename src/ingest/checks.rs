@@ -2,19 +2,21 @@
 //!
 //! Keys are asked for at once, since frames wait for them. Handles wait in a queue with a few workers, so that a
 //! catch-up with a million new accounts is not slowed down by them; what is found goes to the sink beside the
-//! stream.
+//! stream. What events raise as a question comes through [`super::questions`].
 //!
 //! # Invariants
 //! - One check of a DID runs at a time; a request during it makes it run again, so the last answer is a new one.
 //! - What is found out is applied after the frame that raised the question, which is a durable question there; an
 //!   answer that was asked for before that frame is not applied.
+//! - Of whom nobody can say whether it is gone, nothing is taken away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -24,14 +26,15 @@ use super::tasks::Tasks;
 use super::timing::Timing;
 use super::{Pending, Sink};
 use crate::crypto::PublicKey;
-use crate::event::{Body, Event, HostingStatus, IdentityState, Upstream};
+use crate::event::{Belief, Body, Event, HostingStatus, IdentityState};
 use crate::identity::{DidDoc, IdentityError};
 use crate::schema::Rows;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::schema::rows::IdentityRow;
+use crate::store::Store;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::threads::{Backoff, Clock};
-use crate::work::recheck::{self, Due};
+use crate::threads::{Backoff, Clock, Paced};
+use crate::work::recheck::{Due, Question, Questions, Said};
 
 static LOOKUPS: Counters = Counters::new("ingest.lookup-failed");
 static SKIPPED: Counters = Counters::new("ingest.check-skipped");
@@ -42,12 +45,15 @@ const WORKERS: usize = 24;
 const QUEUE: usize = 200_000;
 /// For a document and its handle, or for what a PDS says.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
-/// Waits before a failed check of a changed identity is tried again.
+/// Waits before a question that got no answer is asked again.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(5), 5, Duration::from_secs(600));
-/// How often it is.
+/// How often it is, before it is left to the rounds over all of them.
 const RETRIES: u32 = 4;
-/// Between two looks whether a frame was applied.
-const SETTLE_POLL: Duration = Duration::from_millis(20);
+/// Questions that wait for that.
+const RETRYING: usize = 2000;
+/// How often an answer may come too late to count before it counts nevertheless: otherwise who asks all the time would
+/// never get one.
+const TOO_LATE: u32 = 2;
 
 /// The key of a DID.
 #[derive(Debug, Clone)]
@@ -59,23 +65,27 @@ pub(crate) enum KeyAnswer {
     Later,
 }
 
-/// A frame of an upstream.
-type Slot = (Arc<Feed>, u64);
-
 #[derive(Clone)]
 struct Check {
     freshness: Freshness,
     running: bool,
     again: bool,
     tries: u32,
-    /// Frames that asked for it.
-    after: Vec<Slot>,
 }
 
 impl Check {
     fn new(freshness: Freshness) -> Self {
-        Self { freshness, running: false, again: false, tries: 0, after: Vec::new() }
+        Self { freshness, running: false, again: false, tries: 0 }
     }
+}
+
+/// A question about an account's state that is under way.
+#[derive(Default)]
+struct Asked {
+    /// Somebody said something since.
+    again: bool,
+    /// A state that is believed came since.
+    settled: bool,
 }
 
 /// The service; one for all upstreams.
@@ -88,24 +98,32 @@ pub(crate) struct Checks {
     tasks: Tasks,
     stop: CancellationToken,
     queue: flume::Sender<(Did, Pending)>,
-    checks: Mutex<FxHashMap<Did, Check>>,
-    /// Accounts whose state is being confirmed, by the number of the last question.
-    accounts: Mutex<FxHashMap<Did, u64>>,
-    questions: AtomicU64,
+    checks: Mutex<HashMap<Did, Check>>,
+    /// Accounts whose state is being confirmed.
+    accounts: Mutex<HashMap<Did, Asked>>,
+    questions: Arc<Questions>,
+    /// Of questions that events raise, and of those that stand in rows.
+    pub(crate) live: Paced,
+    pub(crate) rounds: Paced,
+    retrying: Arc<AtomicUsize>,
     pending: Arc<AtomicUsize>,
+}
+
+/// What checks need.
+pub(crate) struct Setup {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) store: Store,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) questions: Arc<Questions>,
+    pub(crate) timing: Timing,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Checks {
     /// Starts the workers on `tasks`.
-    pub(crate) fn start(
-        directory: Arc<dyn Directory>,
-        store: Store,
-        sink: Arc<dyn Sink>,
-        timing: Timing,
-        clock: Clock,
-        stop: CancellationToken,
-        tasks: &Tasks,
-    ) -> Arc<Self> {
+    pub(crate) fn start(setup: Setup, tasks: &Tasks) -> Arc<Self> {
+        let Setup { directory, store, sink, questions, timing, clock, stop } = setup;
         let (queue, dids) = flume::unbounded();
         let checks = Arc::new(Self {
             directory,
@@ -118,7 +136,10 @@ impl Checks {
             queue,
             checks: Mutex::default(),
             accounts: Mutex::default(),
-            questions: AtomicU64::new(0),
+            questions,
+            live: Paced::new(timing.questions),
+            rounds: Paced::new(timing.rounds),
+            retrying: Arc::default(),
             pending: Arc::default(),
         });
         for _ in 0..WORKERS {
@@ -133,7 +154,8 @@ impl Checks {
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Ordering::Acquire)
+        // In this order, as what is not waiting any more is under way first.
+        self.questions.waiting() + self.pending.load(Ordering::Acquire)
     }
 
     /// Asks for a signing key and gives it to `reply`, on some thread of the runtime.
@@ -150,8 +172,6 @@ impl Checks {
             let patience = if web { this.timing.web_patience } else { this.timing.plc_patience };
             let answer = match timeout(patience, this.directory.document(&did, freshness)).await {
                 Ok(Ok(doc)) => {
-                    // The document goes to the store with its handle, whenever that is looked up.
-                    this.check_handle(&did, Freshness::Cached);
                     let key = doc.signing_key().cloned();
                     key.map_or(KeyAnswer::None, |key| KeyAnswer::Key(Box::new(key)))
                 }
@@ -169,34 +189,53 @@ impl Checks {
         });
     }
 
-    /// Asks again what an earlier run had not found out when it ended.
-    pub(crate) fn resume(self: &Arc<Self>, snapshot: &Snapshot) -> Result<(), StoreError> {
-        for (actor, due) in recheck::dues(snapshot)? {
-            let did = match snapshot.did(actor) {
-                Ok(did) => did,
-                Err(error) if error.is_fatal() => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, "an account without a DID is passed over");
-                    continue;
+    /// Asks a question that has its row, until `slot` is given back. If it is not answered it is asked again soon, a few
+    /// times, if `retry`.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        question: Question,
+        slot: OwnedSemaphorePermit,
+        retry: bool,
+    ) {
+        let (this, pending) = (Arc::clone(self), self.begin());
+        let tries = if retry { 0 } else { RETRIES };
+        match question.due {
+            Due::Identity => {
+                self.directory.forget(&question.did);
+                let check = Check { tries, ..Check::new(Freshness::Fresh) };
+                {
+                    let mut checks = self.checks.lock();
+                    if join(&mut checks, &question.did, &check) {
+                        return;
+                    }
+                    checks.insert(question.did.clone(), check);
                 }
-            };
-            let Ok(did) = Did::parse(&did) else { continue };
-            match due {
-                Due::Identity => self.identity_changed(None, &did),
-                Due::Status { deleted } => {
-                    let question = self.question(&did);
-                    self.confirm(None, did, deleted, question);
-                }
+                self.tasks.spawn("a check of an identity", async move {
+                    this.run(question.did, pending).await;
+                    drop(slot);
+                });
+            }
+            Due::Status(said) => {
+                self.tasks.spawn("a question about an account", async move {
+                    this.confirm(question, said, tries).await;
+                    drop((pending, slot));
+                });
             }
         }
-        Ok(())
     }
 
-    /// Nothing read so far counts any more, and a new check is due.
-    pub(crate) fn identity_changed(&self, slot: Option<Slot>, did: &Did) {
+    /// Whether that is being asked now.
+    pub(crate) fn is_asked(&self, question: &Question) -> bool {
+        match question.due {
+            Due::Identity => self.checks.lock().contains_key(&question.did),
+            Due::Status(_) => self.accounts.lock().contains_key(&question.did),
+        }
+    }
+
+    /// Nothing read so far counts any more. The question about what counts now comes with the event.
+    pub(crate) fn identity_changed(&self, did: &Did) {
         self.directory.forget(did);
-        let check = Check { after: Vec::from_iter(slot), ..Check::new(Freshness::Fresh) };
-        self.enqueue(did, check);
+        join(&mut self.checks.lock(), did, &Check::new(Freshness::Fresh));
     }
 
     /// Queues a check of document and handle.
@@ -205,19 +244,21 @@ impl Checks {
     }
 
     fn enqueue(&self, did: &Did, new: Check) {
-        let cached = new.freshness == Freshness::Cached;
-        let mut checks = self.checks.lock();
-        if let Some(check) = checks.get_mut(did) {
-            check.again |= check.running && !cached;
-            check.freshness = check.freshness.max(new.freshness);
-            check.after.extend(new.after);
-            return;
+        {
+            let mut checks = self.checks.lock();
+            if join(&mut checks, did, &new) {
+                return;
+            }
+            if checks.len() >= QUEUE {
+                SKIPPED.inc("queue-full");
+                if new.freshness > Freshness::Cached {
+                    // If it is due, it has a row.
+                    self.questions.miss();
+                }
+                return;
+            }
+            checks.insert(did.clone(), new);
         }
-        if checks.len() >= QUEUE && cached {
-            SKIPPED.inc("queue-full");
-            return;
-        }
-        checks.insert(did.clone(), new);
         // The workers end only when ingest does.
         let _ = self.queue.send((did.clone(), self.begin()));
     }
@@ -232,7 +273,6 @@ impl Checks {
         let found = timeout(CHECK_PATIENCE, self.look(&did, check.freshness)).await;
         let found = found.unwrap_or(None);
         let failed = found.is_none();
-        settled(&check.after).await;
         let outdated = self.checks.lock().get(&did).is_some_and(|check| check.again);
         if let Some(body) = found.filter(|_| !outdated) {
             let event = Event::found_here(did.clone(), self.clock.now_ms(), body);
@@ -265,14 +305,29 @@ impl Checks {
 
     /// A failed check of a changed identity comes back; it does not count as pending meanwhile.
     fn retry(self: &Arc<Self>, did: Did, tries: u32) {
+        let this = Arc::clone(self);
+        self.later(tries, async move |tries| {
+            this.enqueue(&did, Check { tries, ..Check::new(Freshness::Fresh) });
+        });
+    }
+
+    /// Does something once more after a while, unless that was done often enough or too much is waiting for it: what has
+    /// to be done has a row.
+    fn later<F: Future<Output = ()> + Send>(
+        self: &Arc<Self>,
+        tries: u32,
+        work: impl FnOnce(u32) -> F + Send + 'static,
+    ) {
         let tries = tries + 1;
-        if tries > RETRIES {
+        if tries > RETRIES || self.retrying.load(Ordering::Relaxed) >= RETRYING {
             return;
         }
-        let this = Arc::clone(self);
-        self.tasks.spawn("a check of an identity", async move {
+        let (this, waiting) = (Arc::clone(self), Pending::count(&self.retrying));
+        self.tasks.spawn("a question that is asked again", async move {
             sleep(RETRY.wait(tries)).await;
-            this.enqueue(&did, Check { tries, ..Check::new(Freshness::Fresh) });
+            this.live.turn().await;
+            drop(waiting);
+            work(tries).await;
         });
     }
 
@@ -316,94 +371,119 @@ impl Checks {
     }
 
     fn had_document(&self, did: &Did) -> bool {
-        let snapshot = self.store.snapshot();
-        let actor = snapshot.actor_id(did).ok().flatten();
-        let row = actor.and_then(|actor| snapshot.identity(actor).ok().flatten());
+        let row = self.held_identity(did);
         row.is_some_and(|row| !row.pds.is_empty() || !row.key.is_empty())
     }
 
-    /// What to apply for an `#account` right away. Where a PDS that the account has left may be speaking, the
-    /// current one is asked, and its answer follows.
-    pub(crate) fn account(
-        self: &Arc<Self>,
-        slot: Slot,
-        did: &Did,
-        status: HostingStatus,
-        upstream: Option<Upstream>,
-    ) -> Body {
-        let deleted = match status {
-            HostingStatus::Deleted => true,
-            HostingStatus::Deactivated => false,
+    fn held_identity(&self, did: &Did) -> Option<IdentityRow> {
+        let snapshot = self.store.snapshot();
+        let actor = snapshot.actor_id(did).ok()??;
+        snapshot.identity(actor).ok()?
+    }
+
+    /// How an `#account` is taken. Who is the only upstream, or the host of the account, is believed; another one may be
+    /// anybody, and where the account lives has the last word. That holds for all of them where a PDS that the account
+    /// has left may be speaking.
+    pub(crate) fn account(&self, feed: &Feed, did: &Did, status: HostingStatus) -> Body {
+        let own = feed.alone || self.is_host(feed, did);
+        let belief = match status {
+            _ if !own => Belief::OnceConfirmed,
+            HostingStatus::Deleted | HostingStatus::Deactivated => Belief::UntilAsked,
             _ => {
                 // An answer to an older question must not come after this.
-                self.accounts.lock().remove(did);
-                return Body::Account(status);
+                if let Some(asked) = self.accounts.lock().get_mut(did) {
+                    asked.settled = true;
+                }
+                Belief::Full
             }
         };
-        let question = self.question(did);
-        self.confirm(Some((slot, upstream)), did.clone(), deleted, question);
-        Body::Unconfirmed { deleted }
+        Body::Claimed(status, belief)
     }
 
-    /// A number for a question about an account state; questions before it need no answer any more.
-    fn question(&self, did: &Did) -> u64 {
-        let number = self.questions.fetch_add(1, Ordering::Relaxed);
-        self.accounts.lock().insert(did.clone(), number);
-        number
+    /// Whether this is the stream of the host where the account lives.
+    pub(crate) fn is_host(&self, feed: &Feed, did: &Did) -> bool {
+        self.held_identity(did).is_some_and(|row| feed.is_host(&row.pds))
     }
 
-    /// `raised` is the frame that raised the question, and what its upstream says of it.
-    fn confirm(
-        self: &Arc<Self>,
-        raised: Option<(Slot, Option<Upstream>)>,
-        did: Did,
-        deleted: bool,
-        question: u64,
-    ) {
-        let (this, pending) = (Arc::clone(self), self.begin());
-        self.tasks.spawn("a question about an account", async move {
-            let actual = timeout(CHECK_PATIENCE, this.ask_pds(&did)).await.ok().flatten();
-            // Nobody to ask: the claim stands.
-            let claimed = if deleted { HostingStatus::Deleted } else { HostingStatus::Deactivated };
-            let (slot, upstream) = raised.unzip();
-            settled(slot.as_slice()).await;
-            if this.is_current(&did, question) {
-                let body = Body::Account(actual.unwrap_or(claimed));
-                let upstream = upstream.flatten();
-                let event = Event { upstream, ..Event::found_here(did, this.clock.now_ms(), body) };
-                if this.sink.apply_aside(vec![event], pending).await.is_err() {
-                    this.stop.cancel();
-                }
+    /// Asks where the account lives what its state is.
+    async fn confirm(self: &Arc<Self>, question: Question, said: Said, tries: u32) {
+        let did = &question.did;
+        {
+            let mut accounts = self.accounts.lock();
+            if let Some(asked) = accounts.get_mut(did) {
+                asked.again = true;
+                return;
             }
+            accounts.insert(did.clone(), Asked::default());
+        }
+        let mut rounds = 0;
+        let answer = loop {
+            let answer = timeout(CHECK_PATIENCE, self.ask_pds(did, said)).await.ok().flatten();
+            let mut accounts = self.accounts.lock();
+            let Some(asked) = accounts.get_mut(did) else { return };
+            if asked.settled {
+                accounts.remove(did);
+                return;
+            }
+            if asked.again && rounds < TOO_LATE {
+                (asked.again, rounds) = (false, rounds + 1);
+                continue;
+            }
+            accounts.remove(did);
+            break answer;
+        };
+        let body = match (answer, said) {
+            (Some(status), _) => Body::Account(status),
+            (None, Said::Back) => return self.confirm_again(question, said, tries),
+            (None, Said::Away | Said::Deleted) => Body::Unanswered,
+        };
+        let event = Event {
+            upstream: question.upstream,
+            ..Event::found_here(did.clone(), self.clock.now_ms(), body)
+        };
+        if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
+            self.stop.cancel();
+        }
+        if answer.is_none() {
+            self.confirm_again(question, said, tries);
+        }
+    }
+
+    fn confirm_again(self: &Arc<Self>, question: Question, said: Said, tries: u32) {
+        let this = Arc::clone(self);
+        self.later(tries, async move |tries| {
+            let pending = this.begin();
+            Box::pin(this.confirm(question, said, tries)).await;
+            drop(pending);
         });
     }
 
-    /// Whether no other state was heard of since; the question is closed then.
-    fn is_current(&self, did: &Did, question: u64) -> bool {
-        let mut accounts = self.accounts.lock();
-        let current = accounts.get(did) == Some(&question);
-        if current {
-            accounts.remove(did);
-        }
-        current
-    }
-
-    async fn ask_pds(&self, did: &Did) -> Option<HostingStatus> {
-        let doc = self.directory.document(did, Freshness::Fresh).await.ok()?;
+    async fn ask_pds(&self, did: &Did, said: Said) -> Option<HostingStatus> {
+        let doc = match self.directory.document(did, Freshness::Fresh).await {
+            Ok(doc) => doc,
+            // Its directory says so too.
+            Err(IdentityError::Tombstoned) if said == Said::Deleted => {
+                return Some(HostingStatus::Deleted);
+            }
+            Err(_) => return None,
+        };
         let status = self.directory.hosting_status(doc.pds()?, did).await;
         status.inspect_err(|error| LOOKUPS.inc(error.cause())).ok()
     }
 
-    fn begin(&self) -> Pending {
+    pub(crate) fn begin(&self) -> Pending {
         Pending::count(&self.pending)
     }
 }
 
-/// Waits until these frames are with the sink.
-async fn settled(slots: &[Slot]) {
-    for (feed, slot) in slots {
-        while !feed.settled(*slot) {
-            sleep(SETTLE_POLL).await;
+/// Adds a check to the one of this DID that waits or runs, if there is one.
+fn join(checks: &mut HashMap<Did, Check>, did: &Did, new: &Check) -> bool {
+    match checks.get_mut(did) {
+        Some(check) => {
+            check.again |= check.running && new.freshness > Freshness::Cached;
+            check.freshness = check.freshness.max(new.freshness);
+            true
         }
+        None => false,
     }
 }

@@ -1,9 +1,10 @@
 //! What reader, lanes and sequencer of one upstream share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
+use url::Url;
 
 use super::cursor_of;
 use super::status::{FeedStatus, UpstreamKind};
@@ -26,8 +27,10 @@ pub(crate) struct Feed {
     pub(crate) budget_total: usize,
     pub(crate) done: flume::Sender<Vec<Done>>,
     pub(crate) status: FeedStatus,
-    /// Slots below this are with the sink.
-    delivered: AtomicU64,
+    /// There is no other.
+    pub(crate) alone: bool,
+    /// Commits of it say which root was before them.
+    tells_roots: AtomicBool,
 }
 
 /// How a feed begins.
@@ -36,6 +39,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) kind: UpstreamKind,
     pub(crate) budget: usize,
     pub(crate) cursor: Option<i64>,
+    pub(crate) alone: bool,
     pub(crate) clock: Clock,
 }
 
@@ -51,7 +55,8 @@ impl Feed {
             budget_total: setup.budget,
             done,
             status: FeedStatus::new(setup.cursor, setup.clock.clone()),
-            delivered: AtomicU64::new(0),
+            alone: setup.alone,
+            tells_roots: AtomicBool::new(false),
         };
         (Arc::new(feed), receiver)
     }
@@ -68,14 +73,26 @@ impl Feed {
         }
     }
 
-    /// Every slot below `slot` is with the sink.
-    pub(crate) fn delivered(&self, slot: u64) {
-        self.delivered.store(slot, Ordering::Release);
+    /// A commit says which root was before it.
+    pub(crate) fn told_root(&self) {
+        if !self.tells_roots.load(Ordering::Relaxed) {
+            self.tells_roots.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Whether the event of a slot is with the sink.
-    pub(crate) fn settled(&self, slot: u64) -> bool {
-        self.delivered.load(Ordering::Acquire) > slot
+    /// Whether none ever did.
+    pub(crate) fn never_tells_roots(&self) -> bool {
+        !self.tells_roots.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the host that speaks for accounts of the PDS with this URL.
+    pub(crate) fn is_host(&self, pds: &str) -> bool {
+        let place = |url: &str| {
+            let url = Url::parse(url).ok()?;
+            Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
+        };
+        self.kind != UpstreamKind::Jetstream
+            && place(pds).is_some_and(|pds| place(&self.url) == Some(pds))
     }
 
     /// Bytes that are held.

@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::SinkClosed;
 use super::directory::{Directory, Freshness};
+use super::leaps::{Leap, Numbers};
 use super::tasks::{Group, Tasks};
 use super::timing::{Heartbeat, Silent, Timing};
+use super::upstream::MAX_GARBAGE;
 use crate::config::Labeler as Config;
 use crate::crypto::PublicKey;
 use crate::event::frame::{FrameError, MAX_FRAME_LEN};
@@ -33,7 +35,7 @@ use crate::schema::cursors::{CursorOf, cursor};
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::threads::{Failure, fault};
+use crate::threads::{Clock, Failure, fault};
 
 static DROPPED: Counters = Counters::new("labels.dropped");
 
@@ -97,6 +99,8 @@ pub struct Setup {
     pub sink: Arc<dyn LabelSink>,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// The running subscriptions.
@@ -265,6 +269,10 @@ enum End {
     Restart,
     #[error("the check of signatures was cut off")]
     Cut,
+    #[error(transparent)]
+    Leap(#[from] Leap),
+    #[error("{MAX_GARBAGE} frames in a row could not be read")]
+    Garbage,
 }
 
 struct Target {
@@ -280,7 +288,11 @@ struct Reading<'f> {
     /// Read and not handed over.
     batch: Vec<Label>,
     target: Target,
+    numbers: Numbers,
+    /// Frames that somebody understands.
     frames: &'f mut u64,
+    /// Others, since the last of those.
+    garbage: u32,
 }
 
 struct Subscription {
@@ -306,7 +318,9 @@ impl Subscription {
                 return;
             }
             restart = matches!(end, End::Restart);
-            if frames > 0 {
+            let its_fault =
+                matches!(end, End::Leap(_) | End::Garbage | End::Net(NetError::Misbehaves(_)));
+            if frames > 0 && !its_fault {
                 retries.worked();
             }
             // What was remembered of the labeler did not lead to labels.
@@ -349,7 +363,9 @@ impl Subscription {
         let mut socket = WsStream::connect(&dialer, &url, name, MAX_FRAME_LEN).await?;
         self.state.connected.store(true, Ordering::Relaxed);
         self.state.connections.fetch_add(1, Ordering::Relaxed);
-        let mut reading = Reading { cursor: start, batch: Vec::new(), target, frames };
+        let numbers = Numbers::after(start);
+        let mut reading =
+            Reading { cursor: start, batch: Vec::new(), target, numbers, frames, garbage: 0 };
         let Err(end) = self.read(&mut socket, &mut reading).await;
         // What came before the end counts, unless it was being handed over when that failed.
         if !matches!(end, End::Sink(_) | End::Cut) {
@@ -375,7 +391,7 @@ impl Subscription {
                         () = sleep_until(watch.next_alive()) => {
                             watch.look_alive()?;
                             if watch.ping_due() {
-                                socket.ping().await?;
+                                socket.ping()?;
                             }
                             continue;
                         }
@@ -384,10 +400,7 @@ impl Subscription {
             };
             watch.frame();
             match message {
-                Message::Binary(bytes) => {
-                    *reading.frames += 1;
-                    self.frame(bytes, &mut reading.cursor, &mut reading.batch)?;
-                }
+                Message::Binary(bytes) => self.frame(bytes, reading)?,
                 Message::Closed(code, reason) => return Err(End::Closed(code, reason)),
                 Message::Alive | Message::Text(_) => {}
             }
@@ -397,37 +410,44 @@ impl Subscription {
         }
     }
 
-    fn frame(
-        &self,
-        bytes: Bytes,
-        cursor: &mut Option<i64>,
-        batch: &mut Vec<Label>,
-    ) -> Result<(), End> {
-        let seq = match LabelFrame::decode(bytes) {
-            Ok(LabelFrame::Labels { seq, labels, dropped }) => {
+    fn frame(&self, bytes: Bytes, reading: &mut Reading<'_>) -> Result<(), End> {
+        let mut labels = Vec::new();
+        let (seq, good) = match LabelFrame::decode(bytes) {
+            Ok(LabelFrame::Labels { seq, labels: read, dropped }) => {
                 self.state.dropped("malformed", dropped as u64);
-                batch.extend(labels);
-                Some(seq)
+                labels = read;
+                (Some(seq), true)
             }
             Ok(LabelFrame::Info { name, message }) => {
                 *self.state.error.lock() = Some(format!("the labeler says {name}: {message}"));
-                None
+                (None, true)
             }
             Ok(LabelFrame::Error { error, .. })
-                if error == "FutureCursor" && cursor.is_some_and(|cursor| cursor > 0) =>
+                if error == "FutureCursor" && reading.cursor.is_some_and(|cursor| cursor > 0) =>
             {
                 return Err(End::Restart);
             }
             Ok(LabelFrame::Error { error, message }) => return Err(End::Refused(error, message)),
-            Ok(LabelFrame::Unknown { seq }) => seq,
+            Ok(LabelFrame::Unknown { seq }) => (seq, true),
             Err(FrameError { seq, cause }) => {
                 self.state.dropped(cause.cause(), 1);
-                seq
+                (seq, false)
             }
         };
         if let Some(seq) = seq.and_then(|seq| i64::try_from(seq).ok()) {
-            *cursor = Some(cursor.map_or(seq, |cursor| cursor.max(seq)));
+            reading.numbers.next(seq, self.setup.clock.now_ms())?;
+            reading.cursor = Some(reading.cursor.map_or(seq, |cursor| cursor.max(seq)));
         }
+        if good {
+            *reading.frames += 1;
+            reading.garbage = 0;
+        } else {
+            reading.garbage += 1;
+            if reading.garbage >= MAX_GARBAGE {
+                return Err(End::Garbage);
+            }
+        }
+        reading.batch.extend(labels);
         Ok(())
     }
 
@@ -571,6 +591,7 @@ mod tests {
             directory,
             sink: Arc::clone(sink) as Arc<dyn LabelSink>,
             timing: timing(),
+            clock: Clock::system(),
         })
     }
 
@@ -655,6 +676,27 @@ mod tests {
         until("the new one", || labelers.status()[0].seq == Some(1)).await;
         assert_eq!(relay.cursors.lock()[..], [Some(0), Some(9), Some(0)]);
         assert_eq!(sink.labels().len(), 2);
+        labelers.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_number_that_leaps_ends_the_connection_and_not_the_cursor() {
+        let account = Account::new("did:plc:labeler");
+        let good = |val| signed(label(&account.did, val, false), &account.key);
+        let frames = [frame(9, &[good("a")]), frame(i64::MAX, &[good("b")])];
+        let relay = Relay::start(move |_, cursor| {
+            let behind = frames.iter().skip(usize::from(cursor >= Some(9)));
+            behind.cloned().map(Step::Send).collect()
+        })
+        .await;
+        let ((_dir, store), sink) = (store(), Arc::new(Collected::default()));
+        let labelers = labelers(&store, Documents::of([]), &sink);
+        labelers.set(vec![config(&account, &relay, Some(account.key.public()))]).unwrap();
+        until("three connections", || relay.cursors.lock().len() > 2).await;
+        assert_eq!(relay.cursors.lock()[..3], [Some(0), Some(9), Some(9)]);
+        assert_eq!(sink.labels(), [("a".to_owned(), false)]);
+        let status = labelers.status().remove(0);
+        assert!(status.seq == Some(9) && status.last_error.unwrap().contains("leaps from 9"));
         labelers.stop().await;
     }
 

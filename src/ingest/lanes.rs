@@ -4,11 +4,12 @@
 //! document is asked for; other DIDs of the lane go on.
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
 use super::checks::{Checks, KeyAnswer};
@@ -17,7 +18,7 @@ use super::feed::{Chunk, Done, Feed, Job, Payload, Place};
 use super::jetstream;
 use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
-use crate::event::{Body, Event, frame_time};
+use crate::event::{Body, Commit, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::Store;
 use crate::syntax::Did;
@@ -31,6 +32,8 @@ const MAX_PARKED: usize = 512;
 const FORCED_AGAIN: Duration = Duration::from_secs(10);
 /// How long a DID that gave no key is not asked for again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// See [`Stale`].
+const MAX_STALE: usize = 100_000;
 /// A key read from the store that is older is used, and looked up again beside.
 const KEY_AGE_MS: i64 = 24 * 3600 * 1000;
 
@@ -43,23 +46,25 @@ pub(crate) enum Message {
 
 /// The way into the lanes.
 #[derive(Clone)]
-pub(crate) struct Inboxes(Arc<[flume::Sender<Message>]>);
+pub(crate) struct Inboxes {
+    lanes: Arc<[flume::Sender<Message>]>,
+    /// Of this process, so that nobody can choose DIDs that all go into one lane.
+    hasher: RandomState,
+}
 
 impl Inboxes {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.lanes.len()
     }
 
     /// Which lane a DID belongs to.
     pub(crate) fn lane_of(&self, did: &Did) -> usize {
-        let mut hasher = FxHasher::default();
-        did.hash(&mut hasher);
-        // The high bits are the good ones.
-        usize::try_from(hasher.finish() >> 40).unwrap_or(0) % self.0.len().max(1)
+        let hash = self.hasher.hash_one(did);
+        usize::try_from(hash >> 40).unwrap_or(0) % self.lanes.len().max(1)
     }
 
     pub(crate) fn send(&self, lane: usize, message: Message) {
-        if let Some(inbox) = self.0.get(lane) {
+        if let Some(inbox) = self.lanes.get(lane) {
             // One that ended before ingest does has told its failure, and all of it begins anew.
             let _ = inbox.send(message);
         }
@@ -85,7 +90,7 @@ impl Lanes {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let count = if count == 0 { cores } else { count };
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| flume::unbounded()).unzip();
-        let inboxes = Inboxes(inboxes.into());
+        let inboxes = Inboxes { lanes: inboxes.into(), hasher: RandomState::default() };
         let (mut pulses, mut ended) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (index, inbox) in receivers.into_iter().enumerate() {
             let pulse = Arc::<Pulse>::default();
@@ -97,9 +102,9 @@ impl Lanes {
                 store: store.clone(),
                 checks: Arc::clone(checks),
                 keys: quick_cache::unsync::Cache::new((KEYS / count).max(1000)),
-                stale: FxHashSet::default(),
-                refused: FxHashMap::default(),
-                parked: FxHashMap::default(),
+                stale: Stale::default(),
+                refused: HashMap::default(),
+                parked: HashMap::default(),
                 tickets: 0,
                 pulse,
             };
@@ -146,10 +151,9 @@ struct Lane {
     store: Store,
     checks: Arc<Checks>,
     keys: quick_cache::unsync::Cache<Did, CachedKey>,
-    /// DIDs whose stored key was read before their last `#identity`.
-    stale: FxHashSet<Did>,
-    refused: FxHashMap<Did, (KeyAnswer, Instant)>,
-    parked: FxHashMap<Did, Parked>,
+    stale: Stale,
+    refused: HashMap<Did, (KeyAnswer, Instant)>,
+    parked: HashMap<Did, Parked>,
     tickets: u64,
     pulse: Arc<Pulse>,
 }
@@ -166,6 +170,38 @@ struct Parked {
     ticket: u64,
     forced: bool,
     jobs: Vec<(Arc<Feed>, Job)>,
+}
+
+/// DIDs whose stored key was read before their last `#identity`. Only until that is applied, since then none is stored:
+/// by the time that so many others came after one, it is.
+#[derive(Default)]
+struct Stale {
+    dids: HashMap<Did, u64>,
+    order: VecDeque<(Did, u64)>,
+    last: u64,
+}
+
+impl Stale {
+    fn contains(&self, did: &Did) -> bool {
+        self.dids.contains_key(did)
+    }
+
+    fn remove(&mut self, did: &Did) {
+        self.dids.remove(did);
+    }
+
+    fn insert(&mut self, did: &Did) {
+        self.last += 1;
+        self.dids.insert(did.clone(), self.last);
+        self.order.push_back((did.clone(), self.last));
+        while self.order.len() > MAX_STALE
+            && let Some((oldest, at)) = self.order.pop_front()
+        {
+            if self.dids.get(&oldest) == Some(&at) {
+                self.dids.remove(&oldest);
+            }
+        }
+    }
 }
 
 /// What is known of a key without asking.
@@ -214,7 +250,7 @@ impl Lane {
     fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         if let Payload::Identity(did, _) = &job.payload {
             let did = did.clone();
-            self.identity_changed(feed, job.place.slot, &did);
+            self.identity_changed(&did);
             return Some(done(job, did, Body::IdentityDue));
         }
         if let Some(parked) = self.parked.get_mut(job.payload.did()) {
@@ -231,10 +267,9 @@ impl Lane {
 
     fn settle(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         match &job.payload {
-            Payload::Account(did, status, upstream) => {
+            Payload::Account(did, status, _) => {
                 let did = did.clone();
-                let slot = (Arc::clone(feed), job.place.slot);
-                let body = self.checks.account(slot, &did, *status, *upstream);
+                let body = self.checks.account(feed, &did, *status);
                 Some(done(job, did, body))
             }
             Payload::Jetstream(did, text) => match jetstream::commit(text) {
@@ -265,6 +300,7 @@ impl Lane {
                     self.park(feed, job, did, Freshness::Fresh, true);
                     return None;
                 }
+                let verdict = self.told_by(feed, &job.payload, verdict);
                 Some(settled(feed, job, verdict))
             }
             Known::Refused(KeyAnswer::Later) => {
@@ -276,6 +312,26 @@ impl Lane {
                 self.park(feed, job, did, freshness, false);
                 None
             }
+        }
+    }
+
+    /// A commit that does not say which root was before it is believed only from its own host, and only if that never
+    /// does: whoever else passes it on may have taken that away, and operations with it.
+    fn told_by(&self, feed: &Feed, payload: &Payload, verdict: Verdict) -> Verdict {
+        let Payload::Commit(frame) = payload else { return verdict };
+        if frame.prev_data.is_some() {
+            feed.told_root();
+            return verdict;
+        }
+        match verdict {
+            Verdict::Event(Body::Commit(commit))
+                if commit.prev_data == Some(Commit::UNTOLD)
+                    && feed.never_tells_roots()
+                    && self.checks.is_host(feed, &frame.repo) =>
+            {
+                Verdict::Event(Body::Commit(Commit { prev_data: None, ..commit }))
+            }
+            verdict => verdict,
         }
     }
 
@@ -301,6 +357,13 @@ impl Lane {
         let cached = CachedKey { key, forced: None };
         self.keys.insert(did.clone(), cached.clone());
         Known::Key(cached)
+    }
+
+    fn has_identity(&self, did: &Did) -> bool {
+        let snapshot = self.store.snapshot();
+        // One that cannot be read may be there.
+        let Ok(actor) = snapshot.actor_id(did) else { return true };
+        actor.is_some_and(|actor| snapshot.identity(actor).map_or(true, |row| row.is_some()))
     }
 
     /// An unreadable store is not decided on here: the writer sees it too, and stops the process.
@@ -336,12 +399,13 @@ impl Lane {
         ticket
     }
 
-    fn identity_changed(&mut self, feed: &Arc<Feed>, slot: u64, did: &Did) {
-        self.keys.remove(did);
-        self.refused.remove(did);
-        self.checks.identity_changed(Some((Arc::clone(feed), slot)), did);
-        if self.verifier.verify {
-            self.stale.insert(did.clone());
+    fn identity_changed(&mut self, did: &Did) {
+        let known = self.keys.remove(did).is_some() | self.refused.remove(did).is_some();
+        self.checks.identity_changed(did);
+        // What is not known has no key that could be outdated; where one is on its way into the store, it is in memory.
+        let known = known || self.parked.contains_key(did) || self.has_identity(did);
+        if self.verifier.verify && known {
+            self.stale.insert(did);
         }
         if self.parked.contains_key(did) {
             // The answer under way may be from before the change.
@@ -363,9 +427,16 @@ impl Lane {
                 let forced = parked.forced.then(Instant::now);
                 self.stale.remove(did);
                 self.keys.insert(did.clone(), CachedKey { key: *key, forced });
+                let mut held = false;
                 for (feed, job) in parked.jobs {
                     let done = self.guarded(&feed, job, Self::take);
+                    held |= done.as_ref().is_some_and(|done| done.event.is_some());
                     feed.send(done.into_iter().collect());
+                }
+                if held {
+                    // The document goes to the store with its handle, whenever that is looked up. Not that of an account
+                    // in whose name somebody sent what it did not sign: nothing is held of it.
+                    self.checks.check_handle(did, Freshness::Cached);
                 }
             }
             KeyAnswer::None => {

@@ -26,6 +26,8 @@ mod jetstream;
 mod verify;
 pub mod labels;
 mod lanes;
+mod leaps;
+mod questions;
 mod recheck;
 mod sequencer;
 mod status;
@@ -34,6 +36,8 @@ mod timing;
 mod told;
 mod upstream;
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -55,6 +59,7 @@ use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::threads::{Failure, Pulse};
+use crate::work::recheck::Questions;
 
 pub use status::{DropSample, UpstreamKind, UpstreamStatus, UpstreamTime, span};
 pub use timing::Timing;
@@ -176,23 +181,24 @@ impl Ingest {
         store: &Store,
         directory: Arc<dyn Directory>,
         sink: Arc<dyn Sink>,
+        questions: Arc<Questions>,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let group = tasks::Group::new(stop.clone());
         let tasks = group.tasks();
-        let checks = checks::Checks::start(
+        let setup = checks::Setup {
             directory,
-            store.clone(),
-            Arc::clone(&sink),
-            options.timing,
-            options.clock.clone(),
-            stop.clone(),
-            &tasks,
-        );
+            store: store.clone(),
+            sink: Arc::clone(&sink),
+            questions: Arc::clone(&questions),
+            timing: options.timing,
+            clock: options.clock.clone(),
+            stop: stop.clone(),
+        };
+        let checks = checks::Checks::start(setup, &tasks);
         let verifier = verify::Verifier { verify: options.verify };
         let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks, group.failure())?;
         let snapshot = store.snapshot();
-        checks.resume(&snapshot)?;
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
         let budget = (options.queue_bytes / count).max(1 << 20);
         let mut feeds = Vec::new();
@@ -203,6 +209,7 @@ impl Ingest {
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
+                alone: count == 1,
                 clock: options.clock.clone(),
             };
             let (feed, done) = feed::Feed::new(&setup);
@@ -220,6 +227,10 @@ impl Ingest {
             tasks.keep(format!("the sequencer of {url}"), sequencer);
             feeds.push(feed);
         }
+        let live = questions::live(Arc::clone(&checks), Arc::clone(&questions));
+        tasks.keep("the questions about accounts".to_owned(), live);
+        let rounds = questions::rounds(Arc::clone(&checks), questions, store.clone());
+        tasks.keep("the rounds over open questions".to_owned(), rounds);
         let recheck = recheck::run(store.clone(), Arc::clone(&checks));
         tasks.keep("the rounds over all accounts".to_owned(), recheck);
         Ok(Self { feeds, checks, lanes, group })

@@ -53,7 +53,7 @@ pub(crate) async fn run(
 }
 
 async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
-    let Prefix { seq, events, weight, sent, next } = prefix;
+    let Prefix { seq, events, weight, sent } = prefix;
     let count = events.len();
     if let Some(seq) = seq {
         let batch = Batch { cursor: feed.cursor.clone(), seq, events };
@@ -63,8 +63,7 @@ async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
     } else if !events.is_empty() && sink.apply_aside(events, Pending::default()).await.is_err() {
         return false;
     }
-    feed.delivered(next);
-    feed.status.applied(seq, sent, count);
+    feed.status.applied(seq, &sent, count);
     feed.budget.add_permits(weight);
     true
 }
@@ -75,9 +74,8 @@ struct Prefix {
     seq: Option<i64>,
     events: Vec<crate::event::Event>,
     weight: usize,
-    sent: i64,
-    /// The first slot behind it.
-    next: u64,
+    /// When those that say so were sent.
+    sent: Vec<i64>,
 }
 
 /// Settled slots, the first one expected at the front.
@@ -119,11 +117,12 @@ impl Order {
         while self.prefix > 0 && slots < MAX_SLOTS && out.events.len() < MAX_EVENTS {
             let Some(Some(done)) = self.slots.pop_front() else { break };
             self.first += 1;
-            out.next = self.first;
             self.prefix -= 1;
             slots += 1;
             out.weight += done.place.weight as usize;
-            out.sent = if done.place.sent > 0 { done.place.sent } else { out.sent };
+            if done.place.sent > 0 {
+                out.sent.push(done.place.sent);
+            }
             out.events.extend(done.event);
             match done.place.seq {
                 Seq::Same => {}

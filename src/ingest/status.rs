@@ -22,9 +22,12 @@ const NONE: i64 = i64::MIN;
 const MOST_DROPPED: u32 = 58;
 /// Time constant of the rate, seconds.
 const RATE_SECONDS: f64 = 10.0;
+/// Frames whose lag is remembered, and for how long.
+const LAGS: usize = 63;
+const LAGS_MS: i64 = 10_000;
 
 /// An upstream that cannot be reached for so long, or was not yet reached since the start, is in trouble. Connections
-/// break and come again within seconds.
+/// break and come again within seconds. So is one of which nothing is of use for so long.
 const UNREACHED: Duration = Duration::from_secs(60);
 /// One that is connected and says nothing for so long is in trouble, if it is one that speaks all the time: a relay is
 /// never quiet for that long. Of any other silence says nothing, since a PDS with a few accounts is silent every night.
@@ -127,6 +130,8 @@ pub(crate) struct FeedStatus {
     began_ms: i64,
     /// When the last frame came.
     frame_ms: AtomicI64,
+    /// Since then came something that is of no use, first at this time and last at that.
+    unusable_ms: [AtomicI64; 2],
     /// Seconds in which a frame came.
     busy_s: AtomicI64,
     applied: AtomicI64,
@@ -152,6 +157,27 @@ struct Rate {
     at: Instant,
     /// What became of the last frames, a bit each: set for one that was dropped.
     last: u64,
+    /// Of whom the last dropped one was.
+    of: Option<String>,
+    lags: Lags,
+}
+
+/// How long ago the last frames were sent when they were applied. Each host dates its own, so one clock that is wrong
+/// must not speak for all: it is the median that counts.
+#[derive(Default)]
+struct Lags(VecDeque<(i64, i64)>);
+
+impl Lags {
+    /// The median, with frames that were `sent` then and applied `now`.
+    fn median_with(&mut self, sent: &[i64], now: i64) -> Option<i64> {
+        self.0.retain(|(at, _)| (0..LAGS_MS).contains(&now.saturating_sub(*at)));
+        let newest = sent.get(sent.len().saturating_sub(LAGS)..).unwrap_or_default();
+        self.0.extend(newest.iter().map(|sent| (now, now.saturating_sub(*sent))));
+        self.0.drain(..self.0.len().saturating_sub(LAGS));
+        let mut lags: Vec<i64> = self.0.iter().map(|(_, lag)| *lag).collect();
+        let middle = lags.len() / 2;
+        (!lags.is_empty()).then(|| *lags.select_nth_unstable(middle).1)
+    }
 }
 
 impl Rate {
@@ -166,7 +192,12 @@ impl Rate {
         self.last = self.last.checked_shl(by).unwrap_or(0);
     }
 
-    fn dropped(&mut self) {
+    /// One account that sends nothing else is no more than one.
+    fn dropped(&mut self, did: Option<&str>) {
+        if did.is_some() && did == self.of.as_deref() {
+            return;
+        }
+        self.of = did.map(str::to_owned);
         self.last = self.last << 1 | 1;
     }
 
@@ -183,6 +214,7 @@ impl FeedStatus {
             changed_ms: AtomicI64::new(clock.now_ms()),
             began_ms: clock.now_ms(),
             frame_ms: AtomicI64::new(NONE),
+            unusable_ms: [const { AtomicI64::new(NONE) }; 2],
             busy_s: AtomicI64::new(0),
             connections: AtomicU64::new(0),
             applied: AtomicI64::new(cursor.unwrap_or(NONE)),
@@ -191,7 +223,13 @@ impl FeedStatus {
             lag_ms: AtomicI64::new(NONE),
             behind_ms: AtomicI64::new(NONE),
             told: Mutex::default(),
-            rate: Mutex::new(Rate { per_s: 0.0, at: Instant::now(), last: 0 }),
+            rate: Mutex::new(Rate {
+                per_s: 0.0,
+                at: Instant::now(),
+                last: 0,
+                of: None,
+                lags: Lags::default(),
+            }),
             error: Mutex::new(None),
             drops: Mutex::default(),
             clock,
@@ -214,6 +252,7 @@ impl FeedStatus {
         if first {
             self.busy_s.fetch_add(1, Ordering::Relaxed);
         }
+        self.unusable_ms[0].store(NONE, Ordering::Relaxed);
         if !others_wait {
             // Whatever was applied last may be of yesterday, which says nothing of this one.
             self.sent_ms.store(received, Ordering::Relaxed);
@@ -238,19 +277,31 @@ impl FeedStatus {
         UpstreamTime { url: url.to_owned(), by_frames, behind }
     }
 
+    /// Something came that cannot be read or cannot be true, or does harm.
+    pub(crate) fn unusable(&self) {
+        let now = self.clock.now_ms();
+        let [first, last] = &self.unusable_ms;
+        let _ = first.compare_exchange(NONE, now, Ordering::Relaxed, Ordering::Relaxed);
+        last.store(now, Ordering::Relaxed);
+    }
+
     pub(crate) fn received(&self, seq: i64) {
         self.received.store(seq, Ordering::Relaxed);
     }
 
-    pub(crate) fn applied(&self, seq: Option<i64>, sent: i64, events: usize) {
+    /// `sent` is when frames of it were sent, as they say themselves.
+    pub(crate) fn applied(&self, seq: Option<i64>, sent: &[i64], events: usize) {
         if let Some(seq) = seq {
             self.applied.store(seq, Ordering::Release);
         }
-        if sent > 0 {
-            self.sent_ms.store(sent, Ordering::Relaxed);
-            self.lag_ms.store(self.clock.now_ms().saturating_sub(sent), Ordering::Relaxed);
-        }
         let mut rate = self.rate.lock();
+        if !sent.is_empty() {
+            let now = self.clock.now_ms();
+            if let Some(lag) = rate.lags.median_with(sent, now) {
+                self.sent_ms.store(now.saturating_sub(lag), Ordering::Relaxed);
+                self.lag_ms.store(lag, Ordering::Relaxed);
+            }
+        }
         rate.decay();
         rate.per_s += events as f64 / RATE_SECONDS;
         rate.applied(events);
@@ -262,7 +313,7 @@ impl FeedStatus {
 
     pub(crate) fn dropped(&self, cause: &'static str, did: Option<&str>, seq: Option<i64>) {
         DROPPED.inc(cause);
-        self.rate.lock().dropped();
+        self.rate.lock().dropped(did);
         let mut drops = self.drops.lock();
         *drops.counts.entry(cause).or_default() += 1;
         if drops.samples.len() >= SAMPLES {
@@ -295,6 +346,7 @@ impl FeedStatus {
         });
         let behind = some(&self.behind_ms)
             .map(|by| format!("the clock of this machine is {} behind it", span(by)));
+        let [first, last] = &self.unusable_ms;
         let trouble = Facts {
             connected,
             changed_ms: self.changed_ms.load(Ordering::Relaxed),
@@ -304,6 +356,9 @@ impl FeedStatus {
             reached: some(&self.applied).is_some() || self.connections.load(Ordering::Relaxed) > 0,
             queued: queue_bytes > 0,
             lag_ms,
+            unusable_ms: some(first)
+                .zip(some(last))
+                .map(|(first, last)| last.saturating_sub(first)),
         };
         UpstreamStatus {
             url: feed.url.clone(),
@@ -336,12 +391,18 @@ struct Facts {
     /// Whether frames of it wait here.
     queued: bool,
     lag_ms: Option<i64>,
+    /// How long it has sent what is of no use, and nothing else.
+    unusable_ms: Option<i64>,
 }
 
 impl Facts {
     fn at(&self, now: i64) -> Option<String> {
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let since = |then: i64| now.saturating_sub(then);
+        // However often it was left and came back.
+        if let Some(long) = self.unusable_ms.filter(|long| *long > ms(UNREACHED)) {
+            return Some(format!("has sent nothing that is of use for {}", span(long)));
+        }
         if !self.connected {
             let apart = since(self.changed_ms);
             if !self.reached {
@@ -390,7 +451,21 @@ mod tests {
         reached: true,
         queued: false,
         lag_ms: Some(200),
+        unusable_ms: None,
     };
+
+    #[test]
+    fn a_host_with_a_wrong_clock_does_not_decide_the_lag() {
+        let mut lags = Lags::default();
+        assert_eq!(lags.median_with(&[NOW - 100, NOW - 90, NOW - 40 * HOUR], NOW), Some(100));
+        assert_eq!(lags.median_with(&[NOW + 40 * HOUR, 1], NOW + 1), Some(100));
+        // What was caught up with is forgotten when it is over.
+        let late: Vec<i64> = (0..1000).map(|n| NOW - 3 * HOUR + n).collect();
+        let behind = lags.median_with(&late, NOW + 10).unwrap();
+        assert!((3 * HOUR - 1000..3 * HOUR).contains(&behind), "{behind}");
+        let later = NOW + 2 * LAGS_MS;
+        assert_eq!(lags.median_with(&[later - 70], later), Some(70));
+    }
 
     #[test]
     fn an_upstream_that_is_gone_silent_or_far_behind_is_in_trouble() {
@@ -404,6 +479,11 @@ mod tests {
             (apart(MINUTE / 2), None),
             (apart(5 * MINUTE), Some("not reached for 5 min")),
             (Facts { reached: false, ..apart(10) }, Some("not reached yet")),
+            (Facts { unusable_ms: Some(MINUTE / 2), ..WELL }, None),
+            (
+                Facts { unusable_ms: Some(2 * MINUTE), ..WELL },
+                Some("has sent nothing that is of use for 2 min"),
+            ),
             (quiet(9 * MINUTE), None),
             (quiet(11 * MINUTE), Some("silent for 11 min")),
             (Facts { queued: true, ..quiet(11 * MINUTE) }, None),

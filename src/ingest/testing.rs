@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use super::directory::{Directory, Freshness};
 use super::{Batch, Ingest, Options, Pending, Sink, SinkClosed, Timing};
 use crate::crypto::PrivateKey;
-use crate::event::{Event, HostingStatus};
+use crate::event::{Belief, Body, Event, HostingStatus};
 use crate::identity::{DidDoc, IdentityError};
 use crate::net::{Dialer, NetError};
 use crate::repo::dag_cbor::{encode, from_json};
@@ -28,6 +28,7 @@ use crate::schema::cursors::CursorOf;
 use crate::store::Store;
 use crate::syntax::{Cid, Did, Handle, Tid, cid};
 use crate::threads::{Backoff, Clock};
+use crate::work::recheck::{Due, Question, Questions, Said};
 
 /// What a relay does on a connection, after which it keeps it open.
 #[derive(Clone)]
@@ -130,13 +131,15 @@ pub(crate) struct Account {
     records: BTreeMap<String, Cid>,
     revs: u64,
     start_us: u64,
+    untold: bool,
 }
 
 impl Account {
     pub(crate) fn new(did: &str) -> Self {
         let did = Did::parse(did).unwrap();
         let records = BTreeMap::new();
-        Self { did, key: PrivateKey::generate(), records, revs: 0, start_us: START_US }
+        let key = PrivateKey::generate();
+        Self { did, key, records, revs: 0, start_us: START_US, untold: false }
     }
 
     /// One whose clock is ahead by so many milliseconds.
@@ -154,6 +157,14 @@ impl Account {
     pub(crate) fn commit_sent(&mut self, seq: i64, time: &str) -> Bytes {
         let record = from_json(&json!({"$type": "com.example.note"}));
         self.commit_of(seq, "com.example.note", &encode(&record), time)
+    }
+
+    /// The `#commit` of one more record, as a host without sync 1.1 sends it, or who takes that away.
+    pub(crate) fn commit_untold(&mut self, seq: i64) -> Bytes {
+        self.untold = true;
+        let frame = self.commit(seq, 0);
+        self.untold = false;
+        frame
     }
 
     pub(crate) fn commit_record(&mut self, seq: i64, collection: &str, record: &[u8]) -> Bytes {
@@ -193,7 +204,7 @@ impl Account {
             entry("blobs", Ipld::List(vec![])),
             entry("time", text(time)),
         ]);
-        if since.is_some() {
+        if since.is_some() && !self.untold {
             body.insert("prevData".to_owned(), Ipld::Link(before));
         }
         message("#commit", Ipld::Map(body))
@@ -344,6 +355,8 @@ pub(crate) struct Collected {
     pub(crate) gate: Semaphore,
     /// When there is a list, what was applied aside is not shown before it is gone.
     pub(crate) unseen: Mutex<Option<Vec<Pending>>>,
+    /// What an index would raise, one that holds something of every account.
+    pub(crate) questions: Arc<Questions>,
 }
 
 impl Collected {
@@ -353,8 +366,8 @@ impl Collected {
 
     pub(crate) fn gated(batches: usize) -> Arc<Self> {
         let gate = Semaphore::new(batches);
-        let (batches, aside, gaps, unseen) = Default::default();
-        Arc::new(Self { batches, aside, gaps, gate, unseen })
+        let (batches, aside, gaps, unseen, questions) = Default::default();
+        Arc::new(Self { batches, aside, gaps, gate, unseen, questions })
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -370,6 +383,18 @@ impl Sink for Collected {
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>> {
         Box::pin(async move {
             self.gate.acquire().await.map_err(|_| SinkClosed)?.forget();
+            for event in &batch.events {
+                let due = match event.body {
+                    Body::IdentityDue => Due::Identity,
+                    Body::Claimed(_, Belief::Full) => continue,
+                    Body::Claimed(HostingStatus::Active, _) => Due::Status(Said::Back),
+                    Body::Claimed(HostingStatus::Deleted, _) => Due::Status(Said::Deleted),
+                    Body::Claimed(..) => Due::Status(Said::Away),
+                    _ => continue,
+                };
+                let (did, upstream) = (event.did.clone(), event.upstream);
+                self.questions.raise(Question { did, due, upstream });
+            }
             self.batches.lock().push(batch);
             Ok(())
         })
@@ -429,7 +454,8 @@ pub(crate) fn start(
 ) -> Ingest {
     let dialer = Dialer::new(true).unwrap();
     let (directory, sink) = (Arc::clone(directory), Arc::clone(sink));
-    Ingest::start(options, &dialer, store, directory, sink).unwrap()
+    let questions = Arc::clone(&sink.questions);
+    Ingest::start(options, &dialer, store, directory, sink, questions).unwrap()
 }
 
 /// Waits until `done`, or fails after a minute.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::directory::Freshness;
 use super::testing::*;
 use crate::crypto::PrivateKey;
-use crate::event::{Body, Event, HostingStatus};
+use crate::event::{Belief, Body, Event, HostingStatus};
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::schema::Edit;
 
@@ -321,7 +321,8 @@ async fn an_account_state_is_confirmed_where_the_account_lives() {
         // It moved: its old PDS let go of it.
         (Deactivated, Some(Active), vec![Deactivated, Active]),
         (Deleted, Some(Active), vec![Deactivated, Active]),
-        (Deleted, None, vec![Deactivated, Deleted]),
+        // Nobody can say, so nothing is taken away.
+        (Deleted, None, vec![Deactivated, Deactivated]),
         (Takendown, Some(Active), vec![Takendown]),
     ];
     let word = |status| match status {
@@ -347,8 +348,8 @@ async fn an_account_state_is_confirmed_where_the_account_lives() {
         let of = events.iter().filter(|event| event.did == account.did);
         let states: Vec<HostingStatus> = of
             .filter_map(|event| match event.body {
-                Body::Account(status) => Some(status),
-                Body::Unconfirmed { .. } => Some(Deactivated),
+                Body::Account(status) | Body::Claimed(status, Belief::Full) => Some(status),
+                Body::Claimed(_, Belief::UntilAsked) | Body::Unanswered => Some(Deactivated),
                 _ => None,
             })
             .collect();
@@ -359,12 +360,13 @@ async fn an_account_state_is_confirmed_where_the_account_lives() {
 
 #[tokio::test]
 async fn what_was_not_answered_before_the_end_is_asked_at_the_next_start() {
-    use crate::work::recheck::{Due, add_due};
+    use crate::work::recheck::{Due, Said, add_due};
     let accounts = accounts(3);
     let (_dir, store) = store();
     let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
     let dids: Vec<_> = accounts.iter().map(|account| account.did.clone()).collect();
-    let dues = [Due::Identity, Due::Status { deleted: true }, Due::Status { deleted: true }];
+    let gone = Due::Status(Said::Deleted);
+    let dues = [Due::Identity, gone, gone];
     let set = move |tx: &mut crate::store::Tx<'_>| {
         for (did, due) in dids.iter().zip(dues) {
             let actor = tx.intern_actor(did)?;
@@ -393,7 +395,7 @@ async fn what_was_not_answered_before_the_end_is_asked_at_the_next_start() {
     };
     let key = Some(accounts[0].key.public().to_did_key());
     assert!(matches!(found(&accounts[0]), Body::Identity(state) if state.key == key));
-    assert!(matches!(found(&accounts[1]), Body::Account(HostingStatus::Deleted)));
+    assert!(matches!(found(&accounts[1]), Body::Unanswered));
     assert!(matches!(found(&accounts[2]), Body::Account(HostingStatus::Active)));
     ingest.stop().await;
     drop(writer);
@@ -409,11 +411,13 @@ async fn the_answer_to_an_identity_comes_behind_the_question() {
         (Documents::of([&account]), Collected::gated(0), Relay::of(frames).await);
     let (_dir, store) = store();
     let ingest = start(options(&relay), &store, &directory, &sink);
-    until("looked up", || directory.asked.lock().len() > 1).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(sink.aside.lock().is_empty() && ingest.pending() > 0, "the question is not applied");
+    until("all read", || ingest.status()[0].last_received_seq == Some(3)).await;
+    until("nothing is under way", || ingest.pending() == 0).await;
+    let (asked, told) = (directory.asked.lock().len(), sink.aside.lock().len());
     sink.gate.add_permits(100);
     until("answered", || sink.seq() == Some(3) && ingest.pending() == 0).await;
+    assert!(directory.asked.lock()[asked..].iter().all(|(_, f)| *f == Freshness::Fresh));
+    assert!(sink.aside.lock().len() > told && directory.asked.lock().len() > asked);
     let due = |event: &Event| matches!(event.body, Body::IdentityDue);
     assert_eq!(sink.events().iter().filter(|event| due(event)).count(), 2);
     assert!(matches!(sink.aside.lock().last().unwrap().body, Body::Identity(_)));

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::Options;
 use super::testing::*;
-use crate::event::{Body, Event, Upstream};
+use crate::event::{Body, Event, HostingStatus, Upstream};
 use crate::repo::dag_cbor::from_json;
 use crate::syntax::datetime::{format_ms, parse_strict};
-use crate::threads::{Backoff, Clock};
+use crate::threads::{Backoff, Clock, Standing};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -69,8 +69,8 @@ async fn an_account_state_keeps_the_place_of_its_frame_when_it_is_confirmed() {
     until("confirmed", || !sink.aside.lock().is_empty()).await;
     let claim = sink.events().remove(0);
     let answer = sink.aside.lock()[0].clone();
-    assert!(matches!(claim.body, Body::Unconfirmed { deleted: true }));
-    assert!(matches!(answer.body, Body::Account(_)));
+    assert!(matches!(claim.body, Body::Claimed(HostingStatus::Deleted, _)));
+    assert!(matches!(answer.body, Body::Unanswered));
     assert_eq!(claim.upstream.map(|at| at.seq), Some(7));
     assert_eq!(answer.upstream, claim.upstream);
     ingest.stop().await;
@@ -92,7 +92,7 @@ async fn a_jetstream_dates_events_by_its_cursor_and_passes_on_the_place_in_its_f
         (
             3,
             text(
-                (begun + HOUR_MS) * 1000,
+                (begun + 5 * 60_000) * 1000,
                 "account",
                 json!({"did": did, "active": true, "seq": 6, "time": told}),
             ),
@@ -176,6 +176,63 @@ async fn a_clock_that_leaps_back_loses_nothing_either() {
     clock.set(WRITTEN_MS);
     until("all applied", || sink.seq() == Some(200)).await;
     assert_eq!((sink.events().len(), ingest.status()[0].dropped.len()), (200, 0));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_taken_in_after_a_leap_before_somebody_looked() {
+    let mut account = Account::new("did:plc:a1");
+    let frames: Vec<_> = (1..=20).map(|seq| (seq, account.commit(seq, 0))).collect();
+    let (first, all) = (frames[..10].to_vec(), frames);
+    let relay = Relay::start(move |connection, cursor| {
+        let frames = if connection == 0 { &first } else { &all };
+        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
+        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
+        sent.chain((connection == 0).then_some(Step::Close)).collect()
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let clock = Clock::stopped_at(WRITTEN_MS).watched();
+    clock.judge(WRITTEN_MS, Standing::Confirmed);
+    let mut options = Options { clock: clock.clone(), ..options(&relay) };
+    options.timing.retry = Backoff::new(Duration::from_millis(300), 1, Duration::from_millis(300));
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("half is applied", || sink.seq() == Some(10)).await;
+    let years = WRITTEN_MS + 87_600 * HOUR_MS;
+    clock.set(years);
+    let leapt = || ingest.status()[0].last_error.as_ref().is_some_and(|e| e.contains("just leapt"));
+    until("it says so", leapt).await;
+    assert_eq!((sink.seq(), sink.events().len()), (Some(10), 10));
+    clock.judge(years, Standing::Unopposed);
+    until("all applied", || sink.seq() == Some(20)).await;
+    assert_eq!((sink.events().len(), ingest.status()[0].queue_bytes), (20, 0));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_confirmed_is_not_doubted_because_of_many_who_are_wrong() {
+    let ahead = 2 * u64::try_from(HOUR_MS).unwrap();
+    let mut odd: Vec<Account> =
+        (0..20).map(|n| Account::ahead(&format!("did:plc:a{n}"), ahead)).collect();
+    let mut good = Account::new("did:plc:good");
+    let frames: Vec<_> = (1..=41)
+        .map(|seq| match seq {
+            41 => (seq, good.commit(seq, 0)),
+            _ => (seq, odd[usize::try_from(seq).unwrap() % 20].commit(seq, 0)),
+        })
+        .collect();
+    let relay = Relay::of(frames).await;
+    let (directory, sink) = (Documents::of(odd.iter().chain([&good])), Collected::new());
+    let clock = Clock::stopped_at(WRITTEN_MS).watched();
+    clock.judge(WRITTEN_MS, Standing::Confirmed);
+    let options = Options { clock: clock.clone(), ..options(&relay) };
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(41)).await;
+    let status = ingest.status().remove(0);
+    assert_eq!((status.dropped["rev-future"], status.reconnects), (40, 0));
+    assert_eq!(sink.events().len(), 1);
     ingest.stop().await;
 }
 

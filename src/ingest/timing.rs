@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::threads::Backoff;
+use crate::threads::{Backoff, Pace};
 
 /// Intervals and timeouts of a subscription.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,11 @@ pub struct Timing {
     pub web_patience: Duration,
     /// How long frames wait for the key of another DID, from the directory.
     pub plc_patience: Duration,
+    /// How often accounts are asked about because of what an upstream says. Each question is one at the directory, and
+    /// with the next it makes 3,000 in five minutes, which servers of the protocol allow anybody.
+    pub questions: Pace,
+    /// The same because no answer came before.
+    pub rounds: Pace,
 }
 
 impl Default for Timing {
@@ -34,6 +39,8 @@ impl Default for Timing {
                 .with_jitter(0.25),
             web_patience: Duration::from_secs(4),
             plc_patience: Duration::from_secs(15),
+            questions: Pace { burst: 1000, every: Duration::from_millis(125) },
+            rounds: Pace { burst: 100, every: Duration::from_millis(500) },
         }
     }
 }
@@ -122,5 +129,15 @@ mod tests {
             let wait = retry.wait(failures).as_millis();
             assert!((want * 3 / 4..=want).contains(&wait), "{wait} of {want}");
         }
+    }
+
+    #[test]
+    fn servers_allow_three_thousand_in_five_minutes() {
+        let timing = Timing::default();
+        let per_s: f64 = [timing.questions, timing.rounds]
+            .iter()
+            .map(|pace| 1.0 / pace.every.as_secs_f64())
+            .sum();
+        assert_eq!(per_s * 300.0, 3000.0);
     }
 }

@@ -5,10 +5,7 @@
 //! true time if most hosts are right, and close to it once the stream is caught up with.
 
 use std::collections::VecDeque;
-use std::hash::{Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
-
-use rustc_hash::FxHasher;
 
 use crate::syntax::Did;
 
@@ -22,21 +19,18 @@ const ENOUGH: (usize, Duration) = (8, Duration::from_secs(60));
 pub(crate) struct Told {
     first: Option<Instant>,
     /// Of which account, when it was sent, and when it came.
-    frames: VecDeque<(u64, i64, Instant)>,
+    frames: VecDeque<(Did, i64, Instant)>,
 }
 
 impl Told {
     /// Looks at a frame.
     pub(crate) fn frame(&mut self, did: &Did, sent: i64, now: Instant) {
-        let mut hasher = FxHasher::default();
-        did.hash(&mut hasher);
-        let who = hasher.finish();
         self.first.get_or_insert(now);
-        self.frames.retain(|(other, ..)| *other != who);
+        self.frames.retain(|(other, ..)| other != did);
         if self.frames.len() >= MOST {
             self.frames.pop_front();
         }
-        self.frames.push_back((who, sent, now));
+        self.frames.push_back((did.clone(), sent, now));
     }
 
     /// The time by them; `None` while too few have spoken.
@@ -45,7 +39,7 @@ impl Told {
         if self.frames.len() < ENOUGH.0 && since < ENOUGH.1 {
             return None;
         }
-        let by = |(_, sent, at): &(u64, i64, Instant)| {
+        let by = |(_, sent, at): &(Did, i64, Instant)| {
             let passed = now.saturating_duration_since(*at).as_millis();
             sent.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
         };

@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::ahead::{Ahead, Taken, Verdict, What};
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
+use super::leaps::{Leap, Numbers};
 use super::status::{UpstreamKind, span};
 use super::timing::{Heartbeat, Silent, Timing};
 use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
-use crate::threads::{catch, fault};
+use crate::threads::{Standing, catch, fault};
 
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
@@ -28,6 +29,8 @@ const REST: Duration = Duration::from_millis(5);
 /// How often the clock is looked at once it was found behind, and when the stream is heard again.
 const CLOCK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Frames in a row that cannot be read, after which the connection is of no use.
+pub(super) const MAX_GARBAGE: u32 = 1000;
 
 /// Reads one upstream.
 pub(crate) struct Reader {
@@ -63,6 +66,24 @@ enum End {
     Restart,
     #[error("the clock of this machine is {} behind what the upstream sends: set it; until then nothing is read, and nothing is lost", span(*.0))]
     Clock(i64),
+    #[error("the clock of this machine has just leapt: nothing is read until it was looked at")]
+    ClockLeapt,
+    #[error(transparent)]
+    Leap(#[from] Leap),
+    #[error("{MAX_GARBAGE} frames in a row could not be read")]
+    Garbage,
+}
+
+impl End {
+    /// Whether the upstream is to be left alone for longer; `good` if there was something of use before.
+    fn is_its_fault(&self, good: bool) -> bool {
+        match self {
+            Self::Leap(_) | Self::Garbage | Self::Net(NetError::Misbehaves(_)) => true,
+            Self::Refused(..) => !good,
+            Self::Net(_) | Self::Closed(..) | Self::Silent(_) | Self::Restart => false,
+            Self::Clock(_) | Self::ClockLeapt => false,
+        }
+    }
 }
 
 /// What a message amounts to, or that the connection ends with it.
@@ -78,15 +99,20 @@ impl Reader {
             own: Vec::new(),
             held: 0,
             frames: 0,
+            good: 0,
+            garbage: 0,
+            numbers: Numbers::after(cursor),
             lost: false,
             ahead: Ahead::default(),
             doubted: false,
         };
         let mut retries = self.timing.retry.retries();
         loop {
-            let before = state.frames;
+            let (before, began) = (state.good, Instant::now());
             let end = self.connection(&mut state).await;
             self.feed.budget.add_permits(state.ahead.forget());
+            let good = state.good > before;
+            let its_fault = end.is_its_fault(good);
             state.flush(&self.feed, &self.lanes);
             self.feed.status.connected(false);
             match end {
@@ -99,6 +125,15 @@ impl Reader {
                     self.clock_is_set(by).await;
                     continue;
                 }
+                End::ClockLeapt => {
+                    tracing::warn!(url = %self.feed.url, "{end}");
+                    self.feed.status.error(end.to_string());
+                    let clock = &self.feed.status.clock;
+                    while clock.leapt(clock.now_ms()) {
+                        sleep(CLOCK_EVERY).await;
+                    }
+                    continue;
+                }
                 End::Restart => {
                     state.lost = true;
                     self.note_gap(&mut state).await;
@@ -107,12 +142,20 @@ impl Reader {
                     state.place(Seq::Restart, weight, 0);
                     state.flush(&self.feed, &self.lanes);
                     state.start = Start::Live;
+                    state.numbers.begin_anew();
                     tracing::warn!(url = %self.feed.url, "{}", End::Restart);
+                }
+                ref other if its_fault => {
+                    tracing::warn!(url = %self.feed.url, "disconnected: {other}");
                 }
                 ref other => tracing::info!(url = %self.feed.url, "disconnected: {other}"),
             }
             self.feed.status.error(end.to_string());
-            if state.frames > before {
+            // One that has nothing to say is left and asked again, which is no failure.
+            let quiet = matches!(end, End::Silent(_)) && began.elapsed() >= self.timing.stall;
+            if its_fault {
+                self.feed.status.unusable();
+            } else if good || (quiet && state.garbage == 0) {
                 retries.worked();
             }
             sleep(retries.failed()).await;
@@ -127,6 +170,7 @@ impl Reader {
             Err(error) => return error.into(),
         };
         self.feed.status.connected(true);
+        state.garbage = 0;
         tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
         let mut watch = Heartbeat::new(self.timing);
         let mut rested = state.frames;
@@ -144,7 +188,8 @@ impl Reader {
                     tokio::select! {
                         message = socket.next() => message,
                         () = sleep_until(held.unwrap_or_else(|| watch.next())), if held.is_some() => {
-                            let verdict = state.ahead.decide(self.feed.status.clock.now_ms());
+                            let now = self.feed.status.clock.now_ms();
+                            let verdict = state.ahead.decide(now, self.is_confirmed(now));
                             if let Some(end) = self.settle(verdict, state) {
                                 return end;
                             }
@@ -155,7 +200,7 @@ impl Reader {
                             if let Err(silent) = watch.look() {
                                 return silent.into();
                             }
-                            if watch.ping_due() && let Err(error) = socket.ping().await {
+                            if watch.ping_due() && let Err(error) = socket.ping() {
                                 return error.into();
                             }
                             continue;
@@ -174,9 +219,15 @@ impl Reader {
             };
             let weight = self.feed.weight(bytes.len());
             self.reserve(weight, state).await;
+            let good = state.good;
+            let end = self.deal(bytes, weight, state);
             // Nothing was read while waiting, so nothing was missed either.
-            watch.frame();
-            if let Some(end) = self.deal(bytes, weight, state) {
+            if state.good > good {
+                watch.frame()
+            } else {
+                watch.alive()
+            }
+            if let Some(end) = end {
                 return end;
             }
             self.note_gap(state).await;
@@ -208,7 +259,6 @@ impl Reader {
         fault::point("reader");
         state.frames += 1;
         let received = self.feed.status.clock.now_ms();
-        let first = self.feed.status.frame(received, self.feed.queued() > weight as usize);
         let read = catch(|| match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),
@@ -218,20 +268,46 @@ impl Reader {
             self.feed.status.dropped("panic", None, None);
             (Seq::Same, 0, Ok(What::Nothing))
         });
+        if let Seq::At(number) = seq
+            && let Err(leap) = state.numbers.next(number, received)
+        {
+            state.place(Seq::Same, weight, 0);
+            return Some(leap.into());
+        }
         let (what, end) = match read {
-            Ok(what) => (what, None),
+            Ok(What::Garbage) => {
+                state.garbage += 1;
+                self.feed.status.unusable();
+                let enough = state.garbage >= MAX_GARBAGE;
+                (What::Garbage, enough.then_some(End::Garbage))
+            }
+            Ok(what) => {
+                (state.good, state.garbage) = (state.good + 1, 0);
+                let first = self.feed.status.frame(received, self.feed.queued() > weight as usize);
+                if first && self.feed.status.clock.leapt(received) {
+                    self.feed.budget.add_permits(weight as usize);
+                    return Some(End::ClockLeapt);
+                }
+                if let (true, What::Job(payload)) = (first && sent > 0, &what) {
+                    self.feed.status.told(payload.did(), sent);
+                }
+                (what, None)
+            }
             Err(end) => (What::Nothing, Some(end)),
         };
-        if let (true, What::Job(payload)) = (first && sent > 0, &what) {
-            self.feed.status.told(payload.did(), sent);
-        }
         let taken = Taken { seq, weight, sent, received, what };
         if !state.ahead.concerns(&taken) {
             self.put(taken, state);
             return end;
         }
-        let verdict = state.ahead.look(taken, self.feed.budget_total);
+        let confirmed = self.is_confirmed(received);
+        let verdict = state.ahead.look(taken, self.feed.budget_total, confirmed);
         self.settle(verdict, state).or(end)
+    }
+
+    /// Whether somebody else says the same as the clock.
+    fn is_confirmed(&self, now: i64) -> bool {
+        self.feed.status.clock.standing(now) == Standing::Confirmed
     }
 
     /// What follows for the frames that were held.
@@ -256,7 +332,8 @@ impl Reader {
         while begun.elapsed() < LOOK_AGAIN {
             sleep(CLOCK_EVERY).await;
             let passed = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-            if clock.now_ms().saturating_sub(told).saturating_sub(passed) > by / 2 {
+            let now = clock.now_ms();
+            if now.saturating_sub(told).saturating_sub(passed) > by / 2 || self.is_confirmed(now) {
                 return;
             }
         }
@@ -287,9 +364,10 @@ impl Reader {
             }
             What::Lost => {
                 state.lost = true;
+                state.numbers.outdated();
                 state.place(seq, weight, sent);
             }
-            What::Nothing => state.place(seq, weight, sent),
+            What::Nothing | What::Garbage => state.place(seq, weight, sent),
         }
         if state.held >= CHUNK {
             state.flush(&self.feed, &self.lanes);
@@ -302,7 +380,7 @@ impl Reader {
             Err(error) => {
                 let seq = error.seq.and_then(|seq| i64::try_from(seq).ok());
                 self.feed.status.dropped(error.cause.cause(), None, seq);
-                return (seq.map_or(Seq::Same, Seq::At), 0, Ok(What::Nothing));
+                return (seq.map_or(Seq::Same, Seq::At), 0, Ok(What::Garbage));
             }
         };
         let seq = frame.seq().and_then(|seq| i64::try_from(seq).ok()).map_or(Seq::Same, Seq::At);
@@ -376,7 +454,7 @@ impl Reader {
             }
             Err(cause) => {
                 self.feed.status.dropped(cause, None, None);
-                (Seq::Same, 0, Ok(What::Nothing))
+                (Seq::Same, 0, Ok(What::Garbage))
             }
         }
     }
@@ -439,6 +517,11 @@ struct State {
     held: usize,
     /// Ever read.
     frames: u64,
+    /// Of these, frames that somebody understands.
+    good: u64,
+    /// Of this connection, since the last good one.
+    garbage: u32,
+    numbers: Numbers,
     /// A gap is to be noted before anything newer is read.
     lost: bool,
     ahead: Ahead,

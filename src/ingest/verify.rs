@@ -89,7 +89,7 @@ fn body(verified: Verified, chained: bool) -> Result<Body, &'static str> {
         (Some(prev), _) => Some(digest(prev)?),
         // The proof held for a repo that had nothing before.
         (None, None) => Some(digest(&mst::empty_root())?),
-        (None, Some(_)) => None,
+        (None, Some(_)) => Some(Commit::UNTOLD),
     };
     Ok(Body::Commit(Commit {
         rev: verified.rev,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::identity::IdentityError;
+use crate::limits::Refused;
 use crate::net::NetError;
 use crate::store::StoreError;
 use crate::threads::PoolError;
@@ -28,6 +29,9 @@ pub enum MediaError {
     /// The PDS or the DID's document could not be had.
     #[error("Upstream Error")]
     Upstream(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The caller has as much as it may, or its host does.
+    #[error(transparent)]
+    Limited(#[from] Refused),
     /// More images are under way than may be.
     #[error("too many images are under way")]
     Overloaded,
@@ -49,6 +53,7 @@ impl MediaError {
             Self::TooLarge => "too-large",
             Self::Damaged => "damaged",
             Self::Upstream(_) => "upstream",
+            Self::Limited(_) => "limited",
             Self::Overloaded => "overloaded",
             Self::Store(_) => "store",
             Self::Worker(_) => "worker",
@@ -65,7 +70,7 @@ impl From<StoreError> for MediaError {
 impl From<PoolError> for MediaError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Overloaded => Self::Overloaded,
+            PoolError::Overloaded | PoolError::Crowded => Self::Overloaded,
             PoolError::Panicked(_) => Self::Worker(error.to_string().into()),
         }
     }
@@ -84,6 +89,7 @@ impl From<IdentityError> for MediaError {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::NotFound | IdentityError::Tombstoned => Self::NoOrigin,
+            IdentityError::Busy(_) => Self::Overloaded,
             error => Self::Upstream(Arc::new(error)),
         }
     }

@@ -8,12 +8,14 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
+use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Url, form_urlencoded};
 
 use super::error::MediaError;
 use crate::identity::{Freshness, Identity};
+use crate::limits::{Client, Hold, Limit, Limits};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -38,6 +40,11 @@ const BLOB_LIMITS: StreamLimits = StreamLimits {
 const PER_HOST: usize = 8;
 const TURN: Duration = Duration::from_secs(10);
 
+/// How long a host that did not answer is asked for little.
+const FAILING: Duration = Duration::from_secs(30);
+/// Hosts remembered for that.
+const REMEMBERED: usize = 1024;
+
 /// Some PDSes keep their blobs elsewhere.
 const REDIRECTS: usize = 3;
 
@@ -54,12 +61,12 @@ pub trait BlobOrigin: Send + Sync {
         slots: Arc<Semaphore>,
     ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>>;
 
-    /// Any blob, piece by piece; the status is 200.
+    /// Any blob, piece by piece, and the place of its host; the status is 200.
     fn blob<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
-    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>>;
+    ) -> BoxFuture<'a, Result<(StreamResponse, Hold), MediaError>>;
 }
 
 /// PDSes on the network.
@@ -67,19 +74,44 @@ pub struct NetOrigin {
     identity: Identity,
     http: HttpClient,
     throttle: HostThrottle,
+    limits: Arc<Limits>,
+    /// Hosts that did not answer, and until when nothing is expected of them.
+    failing: Cache<Client, Instant>,
 }
 
 impl NetOrigin {
     /// `identity` finds the PDS, `http` asks it; it must refuse private addresses.
-    pub fn new(identity: Identity, http: HttpClient) -> Self {
-        Self { identity, http, throttle: HostThrottle::new(PER_HOST, Clock::system()) }
+    pub fn new(identity: Identity, http: HttpClient, limits: Arc<Limits>) -> Self {
+        let throttle = HostThrottle::new(PER_HOST, Clock::system());
+        Self { identity, http, throttle, limits, failing: Cache::new(REMEMBERED) }
+    }
+
+    /// A place among the pictures that a host is asked for; one that does not answer has few.
+    fn enter(&self, host: Client) -> Result<Hold, MediaError> {
+        let is_failing = self.failing.get(&host).is_some_and(|until| until > Instant::now());
+        let limit = if is_failing { Limit::FailingFlights } else { Limit::HostFlights };
+        Ok(self.limits.hold(limit, host, 1)?)
+    }
+
+    /// Takes note of whether a host answered.
+    fn observe<T>(&self, host: Client, outcome: &Result<T, MediaError>) {
+        if let Err(MediaError::Upstream(_)) = outcome {
+            self.failing.insert(host, Instant::now() + FAILING);
+        } else {
+            self.failing.remove(&host);
+        }
     }
 
     /// The URL of a blob, and its host.
     async fn locate(&self, did: &Did, cid: &str) -> Result<(String, String), MediaError> {
-        let doc = self.identity.resolve_did(did, Freshness::Cached).await?;
-        let pds = doc.pds().ok_or(MediaError::NoOrigin)?;
-        let host = Url::parse(pds).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let pds = match self.identity.held_pds(did).await {
+            Some(pds) => pds,
+            None => {
+                let doc = self.identity.resolve_did(did, Freshness::Cached).await?;
+                doc.pds().ok_or(MediaError::NoOrigin)?.to_owned()
+            }
+        };
+        let host = Url::parse(&pds).ok().and_then(|url| url.host_str().map(str::to_owned));
         let host = host.ok_or(MediaError::NoOrigin)?;
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("did", did.as_str()), ("cid", cid)])
@@ -95,7 +127,20 @@ impl NetOrigin {
         slots: Arc<Semaphore>,
     ) -> Result<BlobInMemory, MediaError> {
         let (url, host) = self.locate(did, cid).await?;
-        let turn = timeout(TURN, self.throttle.acquire(&host)).await;
+        let counted = Client::host(&host);
+        let _place = self.enter(counted)?;
+        let outcome = self.fetch_from(url, &host, slots).await;
+        self.observe(counted, &outcome);
+        outcome
+    }
+
+    async fn fetch_from(
+        &self,
+        url: String,
+        host: &str,
+        slots: Arc<Semaphore>,
+    ) -> Result<BlobInMemory, MediaError> {
+        let turn = timeout(TURN, self.throttle.acquire(host)).await;
         let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
         let StreamResponse { status, headers, mut body } = self.get(url, &IMAGE_LIMITS).await?;
         turn.observe(status, &headers);
@@ -111,11 +156,12 @@ impl NetOrigin {
         Ok((whole.freeze(), slot))
     }
 
-    async fn stream(&self, did: &Did, cid: &str) -> Result<StreamResponse, MediaError> {
-        let (url, _) = self.locate(did, cid).await?;
+    async fn stream(&self, did: &Did, cid: &str) -> Result<(StreamResponse, Hold), MediaError> {
+        let (url, host) = self.locate(did, cid).await?;
+        let place = self.limits.hold(Limit::HostBlobs, Client::host(&host), 1)?;
         let response = self.get(url, &BLOB_LIMITS).await?;
         judge(response.status, &response.headers)?;
-        Ok(response)
+        Ok((response, place))
     }
 
     /// GET that follows redirects; each hop is guarded like the first.
@@ -153,7 +199,7 @@ impl BlobOrigin for NetOrigin {
         &'a self,
         did: &'a Did,
         cid: &'a str,
-    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>> {
+    ) -> BoxFuture<'a, Result<(StreamResponse, Hold), MediaError>> {
         Box::pin(self.stream(did, cid))
     }
 }
@@ -183,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::config::Network;
+    use crate::limits::Proxies;
     use crate::net::Dialer;
 
     #[tokio::test]
@@ -206,7 +253,8 @@ mod tests {
             let dialer = Dialer::new(private).unwrap();
             let network = Network::default();
             let identity = Identity::new(&network, &dialer, "http://test", 10);
-            NetOrigin::new(identity, HttpClient::new(&dialer, "http://test"))
+            let limits = Arc::new(Limits::new(Proxies::default(), &[]));
+            NetOrigin::new(identity, HttpClient::new(&dialer, "http://test"), limits)
         };
         for (hops, expect) in [(0, 200), (3, 200), (4, 0)] {
             let got = origin(true).get(format!("{url}/{hops}"), &IMAGE_LIMITS).await;
@@ -244,5 +292,24 @@ mod tests {
             let headers = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind)));
             assert_eq!(is_image(&headers.into_iter().collect()), expect, "{kind:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_answer_gets_few_places_until_it_does() {
+        let dialer = Dialer::new(true).unwrap();
+        let identity = Identity::new(&Network::default(), &dialer, "http://test", 10);
+        let limits = Arc::new(Limits::new(Proxies::default(), &[]));
+        let origin = NetOrigin::new(identity, HttpClient::new(&dialer, "http://test"), limits);
+        let (dead, other) = (Client::host("dead.example"), Client::host("other.example"));
+        let places = |host| {
+            let all: Vec<_> = (0..100).map_while(|_| origin.enter(host).ok()).collect();
+            all.len()
+        };
+        assert_eq!((places(dead), places(other)), (64, 64));
+        origin.observe::<()>(dead, &Err(NetError::Timeout("test").into()));
+        assert_eq!((places(dead), places(other)), (2, 64));
+        // A host that says that there is no such blob has answered.
+        origin.observe::<()>(dead, &Err(MediaError::NotFound));
+        assert_eq!(places(dead), 64);
     }
 }

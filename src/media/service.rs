@@ -14,8 +14,9 @@ use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::blob::{self, Blob};
+use super::blob::{self, Blob, Slot};
 use super::cache::DiskCache;
 use super::error::MediaError;
 use super::gate::BlobGate;
@@ -23,6 +24,7 @@ use super::key::{ImageKey, Owner};
 use super::origin::BlobOrigin;
 use super::render::render;
 use super::request::ImageRequest;
+use crate::limits::{Client, Elapsed, Limit, Limits};
 use crate::moderation::Takedowns;
 use crate::store::Store;
 use crate::syntax::Did;
@@ -35,6 +37,8 @@ static FAILURES: Counters = Counters::new("images.failures");
 
 /// Images that are fetched or made; further ones are refused.
 pub(super) const FLIGHTS: usize = 512;
+/// From then on a flight gives way when there are too many.
+const LONG: Duration = Duration::from_secs(3);
 /// Of these, how many hold their blob in memory.
 const IN_MEMORY: usize = 32;
 /// Blobs that pass through.
@@ -87,18 +91,28 @@ pub struct ImagesStatus {
 }
 
 type RenderResult = Result<Bytes, MediaError>;
-type RenderFlight = Shared<BoxFuture<'static, RenderResult>>;
+type Landing = Shared<BoxFuture<'static, RenderResult>>;
+
+/// An image that is being fetched and made.
+struct Flight {
+    landing: Landing,
+    began: Duration,
+    /// It gives way to another.
+    gone: CancellationToken,
+}
 
 /// Images and blobs.
 pub struct Media {
     gate: BlobGate,
     cache: Option<DiskCache>,
     origin: Arc<dyn BlobOrigin>,
+    limits: Arc<Limits>,
+    time: Elapsed,
     readers: Pool,
     resizers: Pool,
     in_memory: Arc<Semaphore>,
     blobs: Arc<Semaphore>,
-    flights: Mutex<FxHashMap<ImageKey, RenderFlight>>,
+    flights: Mutex<FxHashMap<ImageKey, Flight>>,
     failures: Cache<ImageKey, (Instant, MediaError)>,
     requests: AtomicU64,
     hits: AtomicU64,
@@ -115,6 +129,19 @@ impl Media {
         store: Store,
         takedowns: Takedowns,
         origin: Arc<dyn BlobOrigin>,
+        limits: Arc<Limits>,
+    ) -> io::Result<Arc<Self>> {
+        Self::with_time(settings, store, takedowns, origin, limits, Elapsed::since_now())
+    }
+
+    /// The same with a time that a test moves.
+    pub(super) fn with_time(
+        settings: MediaSettings,
+        store: Store,
+        takedowns: Takedowns,
+        origin: Arc<dyn BlobOrigin>,
+        limits: Arc<Limits>,
+        time: Elapsed,
     ) -> io::Result<Arc<Self>> {
         let MediaSettings { cache_path, cache_size, floor, free, threads } = settings;
         let cache = (cache_size > 0)
@@ -124,6 +151,8 @@ impl Media {
             gate: BlobGate { store, takedowns },
             cache,
             origin,
+            limits,
+            time,
             readers: pool("image-read", READERS, READ_QUEUE, Priority::Normal)?,
             resizers: pool("image", threads, IN_MEMORY, Priority::Yielding)?,
             in_memory: Arc::new(Semaphore::new(IN_MEMORY)),
@@ -156,9 +185,10 @@ impl Media {
     pub async fn image(
         self: &Arc<Self>,
         request: &ImageRequest,
+        client: Client,
     ) -> Result<RenderedImage, MediaError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let image = self.find(request).await;
+        let image = self.find(request, client).await;
         ANSWERS.inc(match &image {
             Ok(image) if image.cached => "hit",
             Ok(_) => "made",
@@ -167,7 +197,11 @@ impl Media {
         image
     }
 
-    async fn find(self: &Arc<Self>, request: &ImageRequest) -> Result<RenderedImage, MediaError> {
+    async fn find(
+        self: &Arc<Self>,
+        request: &ImageRequest,
+        client: Client,
+    ) -> Result<RenderedImage, MediaError> {
         let key = ImageKey::of(request);
         let (this, wanted) = (Arc::clone(self), request.clone());
         let cached = self.readers.run(move || this.look(&wanted, key)).await??;
@@ -178,7 +212,7 @@ impl Media {
         if let Some(failure) = self.remembered(key) {
             return Err(failure);
         }
-        let flight = self.flight(key, request)?;
+        let flight = self.flight(key, request, client)?;
         Ok(RenderedImage { bytes: flight.await?, cached: false })
     }
 
@@ -198,34 +232,43 @@ impl Media {
         self: &Arc<Self>,
         key: ImageKey,
         request: &ImageRequest,
-    ) -> Result<RenderFlight, MediaError> {
+        client: Client,
+    ) -> Result<Landing, MediaError> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&key) {
-            return Ok(flight.clone());
+            return Ok(flight.landing.clone());
         }
+        let hold = self.limits.hold(Limit::Flights, client, 1)?;
         if flights.len() >= FLIGHTS {
-            return Err(MediaError::Overloaded);
+            give_way(&mut flights, self.time.get())?;
         }
         let (done, landed) = oneshot::channel();
         let landed = landed.map(|outcome: Result<RenderResult, _>| {
             outcome.unwrap_or_else(|_| Err(MediaError::Worker("stopped".into())))
         });
-        let flight = landed.boxed().shared();
-        flights.insert(key, flight.clone());
+        let (landing, gone) = (landed.boxed().shared(), CancellationToken::new());
+        let (began, landed) = (self.time.get(), landing.clone());
+        flights.insert(key, Flight { landing, began, gone: gone.clone() });
         let (this, request) = (Arc::clone(self), request.clone());
         tokio::spawn(async move {
-            let outcome = this.make(key, request).await;
+            let _hold = hold;
+            let made = gone.run_until_cancelled(this.make(key, request)).await;
+            // Who gave way is out of the list, and another may be in its place.
+            let is_listed = made.is_some();
+            let outcome = made.unwrap_or(Err(MediaError::Overloaded));
             if let Err(error) = &outcome {
                 FAILURES.inc(error.cause());
                 if let Some(time) = memory_of(error) {
                     this.failures.insert(key, (Instant::now() + time, error.clone()));
                 }
             }
-            this.flights.lock().remove(&key);
+            if is_listed {
+                this.flights.lock().remove(&key);
+            }
             // Everybody may have hung up.
             let _ = done.send(outcome);
         });
-        Ok(flight)
+        Ok(landed)
     }
 
     async fn make(self: &Arc<Self>, key: ImageKey, request: ImageRequest) -> RenderResult {
@@ -269,12 +312,18 @@ impl Media {
     ///
     /// # Errors
     /// See [`MediaError`]; after the beginning, its stream fails.
-    pub async fn blob(self: &Arc<Self>, did: &Did, cid: &Cid) -> Result<Blob, MediaError> {
+    pub async fn blob(
+        self: &Arc<Self>,
+        did: &Did,
+        cid: &Cid,
+        client: Client,
+    ) -> Result<Blob, MediaError> {
+        let hold = self.limits.hold(Limit::Blobs, client, 1)?;
         let slot = Arc::clone(&self.blobs).try_acquire_owned();
         let slot = slot.map_err(|_| MediaError::Overloaded)?;
         self.is_shown(did, cid).await?;
-        let response = self.origin.blob(did, &cid::to_base32(cid)).await?;
-        blob::open(response, cid, slot).await
+        let (response, of_host) = self.origin.blob(did, &cid::to_base32(cid)).await?;
+        blob::open(response, cid, Slot { _all: slot, _holds: [hold, of_host] }).await
     }
 
     /// Takes what is here of an account away. It has to be hidden already: what is being made now is not kept then.
@@ -326,8 +375,19 @@ impl Media {
     }
 }
 
+/// Makes room for a flight: the one goes that has been under way for longest, if that is long. It is those whose host
+/// does not answer that are.
+fn give_way(flights: &mut FxHashMap<ImageKey, Flight>, now: Duration) -> Result<(), MediaError> {
+    let oldest = flights.iter().min_by_key(|(_, flight)| flight.began);
+    let oldest =
+        oldest.filter(|(_, flight)| now.saturating_sub(flight.began) >= LONG).map(|(key, _)| *key);
+    let flight = oldest.and_then(|key| flights.remove(&key)).ok_or(MediaError::Overloaded)?;
+    flight.gone.cancel();
+    Ok(())
+}
+
 fn pool(name: &'static str, count: usize, queue: usize, priority: Priority) -> io::Result<Pool> {
-    Pool::start(Threads { name, count, queue, stack: None, priority })
+    Pool::start(Threads { name, count, queue, patience: None, stack: None, priority })
 }
 
 /// How long a failure is given again without asking: what depends on the blob alone does not change.
@@ -338,7 +398,7 @@ fn memory_of(error: &MediaError) -> Option<Duration> {
         }
         MediaError::NotFound | MediaError::NoOrigin => Some(Duration::from_secs(30)),
         MediaError::Upstream(_) | MediaError::Worker(_) => Some(Duration::from_secs(10)),
-        MediaError::Overloaded | MediaError::Store(_) => None,
+        MediaError::Limited(_) | MediaError::Overloaded | MediaError::Store(_) => None,
     }
 }
 

@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::limits::{Hold, Limits, Proxies};
 use crate::moderation::Takedowns;
 use crate::net::{Dialer, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::store::Store;
@@ -66,7 +67,7 @@ impl BlobOrigin for Blobs {
         &'a self,
         _did: &'a Did,
         cid: &'a str,
-    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>> {
+    ) -> BoxFuture<'a, Result<(StreamResponse, Hold), MediaError>> {
         Box::pin(async move {
             let bytes = self.give(cid)?;
             // The only source of a streamed answer is a real connection.
@@ -79,7 +80,7 @@ impl BlobOrigin for Blobs {
                 timeout: Duration::from_secs(20),
                 redirects: 0,
             };
-            Ok(client.get_stream(&url, &HeaderMap::new(), &limits).await?)
+            Ok((client.get_stream(&url, &HeaderMap::new(), &limits).await?, Hold::nothing()))
         })
     }
 }
@@ -108,7 +109,8 @@ pub(crate) fn media(store: &Store, takedowns: Takedowns, origin: Arc<Blobs>) -> 
     let cache_path = tempfile::tempdir().unwrap().keep();
     let settings =
         MediaSettings { cache_path, cache_size: 1 << 30, floor: 0, free: |_| u64::MAX, threads: 2 };
-    Media::start(settings, store.clone(), takedowns, origin).unwrap()
+    let limits = Arc::new(Limits::new(Proxies::default(), &[]));
+    Media::start(settings, store.clone(), takedowns, origin, limits).unwrap()
 }
 
 /// Red left of blue, in this format.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{DynamicImage, Frame, GrayImage, ImageFormat, Rgba, RgbaImage};
@@ -12,6 +13,7 @@ use super::render::render;
 use super::service::FLIGHTS;
 use super::testing::*;
 use super::*;
+use crate::limits::{Client, Elapsed, Hold, Limits, Proxies};
 use crate::moderation::Takedowns;
 use crate::net::StreamResponse;
 use crate::private::{self, Takedown};
@@ -288,10 +290,11 @@ async fn an_image_is_made_once_however_many_ask() {
     let f = fixture();
     let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
     let request = asked(&cid);
-    let all = futures_util::future::join_all((0..50).map(|_| f.media.image(&request))).await;
+    let all =
+        futures_util::future::join_all((0..50).map(|_| f.media.image(&request, Client::Own))).await;
     let first = all[0].as_ref().unwrap();
     assert!(all.iter().all(|image| image.as_ref().unwrap().bytes == first.bytes));
-    let again = f.media.image(&request).await.unwrap();
+    let again = f.media.image(&request, Client::Own).await.unwrap();
     assert_eq!((again.cached, &again.bytes), (true, &first.bytes));
     assert_eq!(f.blobs.asked.lock().len(), 1);
     let status = f.media.status();
@@ -299,7 +302,7 @@ async fn an_image_is_made_once_however_many_ask() {
     assert_eq!((status.cache_files, status.cache_bytes), (1, 4096));
     // Another account has to have the blob itself.
     let other = ImageRequest { did: Did::parse("did:plc:other").unwrap(), ..request };
-    assert!(!f.media.image(&other).await.unwrap().cached);
+    assert!(!f.media.image(&other, Client::Own).await.unwrap().cached);
     assert_eq!(f.blobs.asked.lock().len(), 2);
 }
 
@@ -309,15 +312,21 @@ async fn what_the_pds_gives_must_be_what_was_asked_for() {
     let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
     f.blobs.held.lock().insert(cid.clone(), picture(60, 60, ImageFormat::Png).into());
     for _ in 0..3 {
-        assert!(matches!(f.media.image(&asked(&cid)).await, Err(MediaError::NotFound)));
+        assert!(matches!(
+            f.media.image(&asked(&cid), Client::Own).await,
+            Err(MediaError::NotFound)
+        ));
     }
     assert_eq!(f.blobs.asked.lock().len(), 1, "the failure is remembered");
     assert_eq!(f.media.status().cache_files, 0);
     let text = f.blobs.add("no image at all");
-    assert!(matches!(f.media.image(&asked(&text)).await, Err(MediaError::NotAnImage)));
+    assert!(matches!(f.media.image(&asked(&text), Client::Own).await, Err(MediaError::NotAnImage)));
     *f.blobs.down.lock() = true;
     let unheard = f.blobs.add(picture(70, 70, ImageFormat::Png));
-    assert!(matches!(f.media.image(&asked(&unheard)).await, Err(MediaError::Upstream(_))));
+    assert!(matches!(
+        f.media.image(&asked(&unheard), Client::Own).await,
+        Err(MediaError::Upstream(_))
+    ));
 }
 
 #[tokio::test]
@@ -326,11 +335,11 @@ async fn takedowns_hide_what_is_cached() {
     let cid = f.blobs.add(picture(50, 50, ImageFormat::Png));
     let request = asked(&cid);
     let down = || Some(Takedown { at: 1, reference: "r".to_owned() });
-    f.media.image(&request).await.unwrap();
+    f.media.image(&request, Client::Own).await.unwrap();
     let shown = async || {
-        let image = f.media.image(&request).await;
+        let image = f.media.image(&request, Client::Own).await;
         let check = f.media.check(&request).await;
-        let blob = f.media.blob(&request.did, &request.cid).await;
+        let blob = f.media.blob(&request.did, &request.cid, Client::Own).await;
         assert_eq!((image.is_ok(), check.is_ok()), (blob.is_ok(), blob.is_ok()));
         image.is_ok()
     };
@@ -381,15 +390,15 @@ async fn an_account_that_goes_takes_its_images_along() {
     let cids = [50, 60].map(|n| f.blobs.add(picture(n, n, ImageFormat::Png)));
     let other =
         ImageRequest::parse(&format!("/avatar/plain/did:plc:other/{}@jpeg", cids[0])).unwrap();
-    f.media.image(&other).await.unwrap();
+    f.media.image(&other, Client::Own).await.unwrap();
     for cid in &cids {
-        f.media.image(&asked(cid)).await.unwrap();
+        f.media.image(&asked(cid), Client::Own).await.unwrap();
     }
     assert_eq!(f.media.status().cache_files, 3);
     // One is under way when the account goes: it comes too late for the cache.
     let late = asked(&f.blobs.add(picture(70, 70, ImageFormat::Png)));
     let media = Arc::clone(&f.media);
-    let flight = tokio::spawn(async move { media.image(&late).await });
+    let flight = tokio::spawn(async move { media.image(&late, Client::Own).await });
     while f.media.status().running == 0 {
         tokio::task::yield_now().await;
     }
@@ -403,8 +412,11 @@ async fn an_account_that_goes_takes_its_images_along() {
     f.media.forget(&Did::parse(OWNER).unwrap()).await;
     flight.await.unwrap().unwrap();
     assert_eq!(f.media.status().cache_files, 1);
-    assert!(f.media.image(&other).await.unwrap().cached);
-    assert!(matches!(f.media.image(&asked(&cids[1])).await, Err(MediaError::NotFound)));
+    assert!(f.media.image(&other, Client::Own).await.unwrap().cached);
+    assert!(matches!(
+        f.media.image(&asked(&cids[1]), Client::Own).await,
+        Err(MediaError::NotFound)
+    ));
 }
 
 /// A PDS that says nothing.
@@ -424,27 +436,88 @@ impl BlobOrigin for Silent {
         &'a self,
         _: &'a Did,
         _: &'a str,
-    ) -> BoxFuture<'a, Result<StreamResponse, MediaError>> {
+    ) -> BoxFuture<'a, Result<(StreamResponse, Hold), MediaError>> {
         Box::pin(std::future::pending())
+    }
+}
+
+/// Images that nobody gets, asked for by these.
+struct Waiting {
+    media: Arc<Media>,
+    time: Elapsed,
+    _dir: tempfile::TempDir,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let takedowns = Takedowns::load(&store.snapshot()).unwrap();
+        let cache_path = dir.path().join("images");
+        let settings =
+            MediaSettings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
+        let limits = Arc::new(Limits::new(Proxies::default(), &[]));
+        let time = Elapsed::stopped();
+        let (origin, stopped) = (Arc::new(Silent), time.clone());
+        let media = Media::with_time(settings, store, takedowns, origin, limits, stopped).unwrap();
+        Self { media, time, _dir: dir }
+    }
+
+    fn ask(
+        &self,
+        n: usize,
+        client: Client,
+    ) -> BoxFuture<'static, Result<RenderedImage, MediaError>> {
+        let media = Arc::clone(&self.media);
+        let cid = cid::to_base32(&cid::for_raw(&n.to_be_bytes()));
+        let request = ImageRequest::parse(&format!("/avatar/plain/{OWNER}/{cid}")).unwrap();
+        Box::pin(async move { media.image(&request, client).await })
     }
 }
 
 #[tokio::test]
 async fn however_many_are_asked_for_only_so_many_are_under_way() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), 64 << 20).unwrap();
-    let takedowns = Takedowns::load(&store.snapshot()).unwrap();
-    let cache_path = dir.path().join("images");
-    let settings = MediaSettings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
-    let media = Media::start(settings, store, takedowns, Arc::new(Silent)).unwrap();
-    let ask = |n: usize| {
-        let media = Arc::clone(&media);
-        let cid = cid::to_base32(&cid::for_raw(&n.to_be_bytes()));
-        let request = ImageRequest::parse(&format!("/avatar/plain/{OWNER}/{cid}")).unwrap();
-        Box::pin(async move { media.image(&request).await })
-    };
-    let all = (0..=FLIGHTS).map(ask).collect::<Vec<_>>();
+    let waiting = Waiting::new();
+    let all = (0..=FLIGHTS).map(|n| waiting.ask(n, Client::Own)).collect::<Vec<_>>();
     let (answer, _, others) = futures_util::future::select_all(all).await;
     assert!(matches!(answer, Err(MediaError::Overloaded)));
-    assert_eq!((media.status().running, others.len()), (FLIGHTS, FLIGHTS));
+    assert_eq!((waiting.media.status().running, others.len()), (FLIGHTS, FLIGHTS));
+}
+
+#[tokio::test]
+async fn no_address_has_all_images_that_are_under_way() {
+    let waiting = Waiting::new();
+    let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|ip| Client::address(ip.into()));
+    let mut all: Vec<_> = (0..65).map(|n| waiting.ask(n, one)).collect();
+    let (answer, at, rest) = futures_util::future::select_all(all.split_off(0)).await;
+    assert!(matches!(answer, Err(MediaError::Limited(_))), "{at}");
+    assert_eq!((waiting.media.status().running, rest.len()), (64, 64));
+    // What another waits for already costs nothing, and he has his own places.
+    let mut joined = waiting.ask(rest.len() - 1, other);
+    let mut own = waiting.ask(1000, other);
+    let both = futures_util::future::select(&mut joined, &mut own);
+    assert!(both.now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_host_that_does_not_answer_gives_way() {
+    let waiting = Waiting::new();
+    let running = || waiting.media.status().running;
+    let begin = |n| tokio::spawn(waiting.ask(n, Client::Own));
+    let first = begin(0);
+    while running() < 1 {
+        tokio::task::yield_now().await;
+    }
+    waiting.time.advance(std::time::Duration::from_secs(1));
+    let others: Vec<_> = (1..FLIGHTS).map(begin).collect();
+    while running() < FLIGHTS {
+        tokio::task::yield_now().await;
+    }
+    // All of them are new, or nearly.
+    assert!(matches!(begin(FLIGHTS).await.unwrap(), Err(MediaError::Overloaded)));
+    waiting.time.advance(std::time::Duration::from_secs(2));
+    let late = begin(FLIGHTS + 1);
+    assert!(matches!(first.await.unwrap(), Err(MediaError::Overloaded)));
+    assert!(running() <= FLIGHTS && !late.is_finished());
+    assert!(others.iter().all(|other| !other.is_finished()));
 }

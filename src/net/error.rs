@@ -39,6 +39,9 @@ pub enum NetError {
     /// The peer broke the protocol or the connection.
     #[error("protocol: {0}")]
     Protocol(String),
+    /// The peer keeps the protocol and does harm with it; the words say how.
+    #[error("the peer {0}")]
+    Misbehaves(&'static str),
 }
 
 impl NetError {
@@ -56,6 +59,7 @@ impl NetError {
             NetError::Status(_) => "status",
             NetError::Redirects => "redirects",
             NetError::Protocol(_) => "protocol",
+            NetError::Misbehaves(_) => "misbehaves",
         }
     }
 
@@ -67,7 +71,8 @@ impl NetError {
             | NetError::Connect(_)
             | NetError::Tls(_)
             | NetError::Timeout(_)
-            | NetError::Protocol(_) => true,
+            | NetError::Protocol(_)
+            | NetError::Misbehaves(_) => true,
             NetError::Url(_)
             | NetError::Insecure(_)
             | NetError::RefusedAddress(_)

@@ -13,6 +13,7 @@ mod address;
 mod client;
 mod dialer;
 mod error;
+mod metered;
 mod throttle;
 mod websocket;
 

@@ -1,11 +1,14 @@
 //! The clients against servers in this process, well-behaved and not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use http::header::{HOST, LOCATION};
 use http::{HeaderMap, Response as HttpResponse};
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 use super::testing::{serve, serve_raw, serve_tls, tls_roots};
@@ -248,12 +251,89 @@ async fn websocket_messages_pings_and_goodbyes() {
     let mut socket = websocket(&url, true).await.unwrap();
     assert_eq!(socket.next().await, Ok(Message::Binary(Bytes::from("frame"))));
     assert_eq!(socket.next().await, Ok(Message::Text(Bytes::from("text"))));
-    socket.ping().await.unwrap();
+    socket.ping().unwrap();
     assert_eq!(socket.next().await, Ok(Message::Alive));
     socket.send_text("echo").await.unwrap();
     assert_eq!(socket.next().await, Ok(Message::Text(Bytes::from("echo"))));
     socket.close().await.unwrap();
     assert!(matches!(socket.next().await, Ok(Message::Closed(..))));
+}
+
+/// A WebSocket whose server writes `first`, then `piece` again and again if there is one, and reads nothing; gives the
+/// bytes that its socket took.
+async fn flooded(first: Vec<u8>, piece: Vec<u8>) -> (WsStream, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut raw = tokio_tungstenite::accept_async(stream).await.unwrap().into_inner();
+        raw.write_all(&first).await.unwrap();
+        if piece.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        while raw.write_all(&piece).await.is_ok() {
+            counter.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+    });
+    (websocket(&url, true).await.unwrap(), taken)
+}
+
+/// What ends it; none of its messages but signs of life may come before.
+async fn end_of(mut socket: WsStream) -> NetError {
+    loop {
+        match socket.next().await {
+            Ok(Message::Alive) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_floods_pings_is_left() {
+    // Each with as much in it as fits, so that the answers are large too.
+    let ping = [&[0x89, 125][..], &[0; 125]].concat();
+    let (socket, taken) = flooded(Vec::new(), ping.repeat(16)).await;
+    let error = end_of(socket).await;
+    assert_eq!(error, NetError::Misbehaves("sends more than 1,000 pings and pongs a second"));
+    // What lay in the buffers of both sockets, and not what it would have sent.
+    assert!(taken.load(Ordering::SeqCst) < 64 << 20);
+    let (socket, _) = flooded(Vec::new(), [0x8a, 0].repeat(100)).await;
+    assert_eq!(end_of(socket).await.cause(), "misbehaves", "pongs that nobody asked for");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_is_left_before_what_is_said_to_it_piles_up() {
+    let (mut socket, _) = flooded(Vec::new(), Vec::new()).await;
+    let said = (0..10_000_000).position(|_| socket.ping().is_err()).unwrap();
+    // The kernel takes some, a quarter of a megabyte waits here.
+    assert!(said * 6 < 64 << 20, "{said}");
+    assert_eq!(
+        socket.ping().unwrap_err(),
+        NetError::Misbehaves("does not read what is sent to it")
+    );
+}
+
+#[tokio::test]
+async fn pieces_of_a_message_that_never_ends_are_cut() {
+    // The beginning of a binary message, then empty continuations.
+    let (socket, _) = flooded(vec![0x02, 0], [0x00, 0].repeat(1000)).await;
+    let error = tokio::time::timeout(Duration::from_secs(60), end_of(socket)).await.unwrap();
+    assert_eq!(error, NetError::Misbehaves("sends pieces of messages without an end"));
+}
+
+#[tokio::test]
+async fn messages_in_many_small_pieces_are_no_flood() {
+    // A kilobyte in pieces of ten bytes, ten thousand times.
+    let mut message = vec![0x02, 0];
+    (0..99).for_each(|_| message.extend([&[0x00, 10][..], &[7; 10]].concat()));
+    message.extend([0x80, 0]);
+    let (mut socket, _) = flooded(Vec::new(), message).await;
+    for _ in 0..10_000 {
+        assert_eq!(socket.next().await, Ok(Message::Binary(vec![7; 990].into())));
+    }
 }
 
 #[tokio::test]

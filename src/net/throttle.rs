@@ -1,11 +1,11 @@
 //! Politeness: how many requests run at one host at a time, and how long a host that said "later" is left alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +21,7 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Limits requests by host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostThrottle {
-    hosts: Arc<Mutex<FxHashMap<String, Arc<Host>>>>,
+    hosts: Arc<Mutex<HashMap<String, Arc<Host>>>>,
     per_host: usize,
     clock: Clock,
 }
@@ -67,6 +67,14 @@ impl HostThrottle {
                 }
             }
         }
+    }
+
+    /// How much longer a host wants to be left alone, for who would rather not wait.
+    #[must_use]
+    pub fn paused(&self, host: &str) -> Option<Duration> {
+        let host = self.hosts.lock().get(host).map(Arc::clone)?;
+        let until = (*host.paused_until.lock())?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
@@ -238,6 +246,8 @@ mod tests {
         first.observe(StatusCode::TOO_MANY_REQUESTS, &headers);
         drop(first);
         assert!(would_wait("a").await, "the host asked for a pause");
+        assert!(throttle.paused("a").is_some_and(|left| left > Duration::from_secs(20)));
+        assert_eq!(throttle.paused("b"), None);
         assert!(!would_wait("b").await);
     }
 }

@@ -58,7 +58,7 @@ fn by_post(post: PostId, viewer: ActorId) -> Key {
     of_post(post).actor(viewer)
 }
 
-fn of_viewer(viewer: ActorId) -> Key {
+pub(super) fn of_viewer(viewer: ActorId) -> Key {
     Key::tag(BY_VIEWER).actor(viewer)
 }
 
@@ -137,6 +137,14 @@ fn known<R: Reader>(
         (Some(viewer), Some(Target::Post(post))) => Some((viewer, post)),
         _ => None,
     })
+}
+
+/// Whether a viewer has a bookmark of the post with this URI.
+pub(super) fn has<R: Reader>(r: &R, viewer: &str, uri: &str) -> Result<bool, StoreError> {
+    match known(r, viewer, uri)? {
+        Some((viewer, post)) => Ok(get(r, viewer, post)?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Bookmarks a post; one that is there stays as it is. `false` if the URI does not name a post by the DID of its author.

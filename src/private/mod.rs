@@ -16,6 +16,7 @@ mod apply;
 pub mod bookmarks;
 mod change;
 pub mod community;
+mod counts;
 pub mod drafts;
 mod effects;
 mod kinds;
@@ -38,6 +39,7 @@ mod timed;
 
 pub use apply::{Private, apply, forget, keeps_settings, withdraw};
 pub use change::{Afterwards, Change, Moderated, Plan, nothing};
+pub use counts::{Counted, count, has};
 pub use effects::{Effects, Together};
 pub(crate) use kinds::decodes;
 #[cfg(test)]

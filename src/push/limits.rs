@@ -4,6 +4,7 @@
 //! request until it answers again. Those that have not answered yet share half of the slots, so that however many dead
 //! ones strangers register, the others get through.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -57,7 +58,7 @@ pub(super) enum Health {
 /// All destinations.
 #[derive(Debug, Default)]
 pub(super) struct OriginLoads {
-    lanes: FxHashMap<String, OriginLoad>,
+    lanes: HashMap<String, OriginLoad>,
     unproven: usize,
 }
 

@@ -56,7 +56,7 @@ impl Part for FollowersPart {
             let (log, writer, until) = (Arc::clone(&self.log), self.writer.clone(), stop.clone());
             let clock = Arc::clone(&self.clock);
             running.spawn(async move {
-                let may = move |now| clock.may_delete(now).is_ok();
+                let may = move || clock.may_delete().is_ok();
                 trim::run(log, writer, may, until)
                     .await
                     .map_err(|error| format!("trimming: {error}"))

@@ -31,7 +31,7 @@ use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of,
+    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of, limits,
     media_settings, push_settings,
 };
 use super::{ServeError, signing_key};
@@ -54,7 +54,8 @@ use crate::upkeep::{
     Retention,
 };
 use crate::xrpc::{
-    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, ServerIdentity,
+    self, App, AppCtx, Authenticator, NetFeedGenerators, Outflow, ParsedLabelers, Quotas,
+    ServerIdentity,
 };
 
 /// All parts, made and not yet started.
@@ -66,6 +67,9 @@ pub(super) struct House {
     #[cfg(test)]
     ctx: Arc<AppCtx>,
 }
+
+/// Bytes of answers on their way to those who asked.
+const ANSWERS: u64 = 64 << 20;
 
 /// What a reload takes over without a part.
 const WITHOUT_A_PART: [&str; 1] = ["log.level"];
@@ -106,7 +110,8 @@ impl House {
         writer.room().set_floor(store.headroom());
         let stop = CancellationToken::new();
         let view = Arc::<DiskState>::default();
-        let believed = Arc::<ClockState>::default();
+        let clock = Clock::system().watched();
+        let believed = ClockState::new(clock.clone());
         let slot = PartsSlot::default();
         let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(WriterPart {
             writer: writer.clone(),
@@ -116,7 +121,7 @@ impl House {
         })];
 
         let (index, requests) = Index::new(&store)?;
-        let Requests { resync, purge, push: push_requests } = requests;
+        let Requests { resync, purge, push: push_requests, questions } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
         let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
         let changes = Log::start(&store, &writer, followers::all()).await?;
@@ -126,6 +131,8 @@ impl House {
         let public_url = config.server.public_url.clone();
         let entries = cache_entries(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
+        identity.look_into(store.clone());
+        let for_readers = identity.for_readers();
         let http = HttpClient::new(&dialer, &public_url);
         let for_operator = HttpClient::new(&dialer.unguarded(), &public_url);
 
@@ -154,7 +161,7 @@ impl House {
             },
         });
         let fetch =
-            OnRead::new(identity.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
+            OnRead::new(for_readers.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
         let directory = Network { identity: identity.clone(), http: http.clone() };
         let sources = Sources::new(sources::Parts {
             store: store.clone(),
@@ -164,9 +171,11 @@ impl House {
             export,
             http: http.clone(),
             resync,
+            questions,
             sink,
             applied,
             config: config.clone(),
+            clock: clock.clone(),
             stop: stop.clone(),
         });
         let _ = sources_slot.set(Arc::downgrade(&sources));
@@ -176,15 +185,18 @@ impl House {
         hydration.takedowns.log_to(&changes);
         let settings = media_settings(config, threads);
         let cache_path = settings.cache_path.display().to_string();
-        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
-        let media = Media::start(settings, store.clone(), hydration.takedowns.clone(), origin)
+        let limiter = Arc::new(limits(config));
+        let origin = NetOrigin::new(for_readers.clone(), http.clone(), Arc::clone(&limiter));
+        let takedowns = hydration.takedowns.clone();
+        let (origin, limited) = (Arc::new(origin), Arc::clone(&limiter));
+        let media = Media::start(settings, store.clone(), takedowns, origin, limited)
             .map_err(|e| ServeError::ImageCache(cache_path, e))?;
         let retention = Retention::new(
             store.clone(),
             writer.clone(),
             Arc::clone(&index),
             config,
-            (Clock::system(), Arc::clone(&believed)),
+            Arc::clone(&believed),
             &stop,
         )?;
         let cache = Arc::new(Cache {
@@ -192,14 +204,14 @@ impl House {
             writer: writer.clone(),
             index: Arc::clone(&index),
             budget: config.network.on_read_budget,
-            clock: Clock::system(),
+            clock: clock.clone(),
         });
         let private = followed(writer.clone(), &index, &hydration.takedowns);
         let accounts = Arc::new(IndexAccounts {
             index: Arc::clone(&index),
             store: store.clone(),
             private: private.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
         });
         let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
             config.labels.default.clone(),
@@ -219,7 +231,7 @@ impl House {
                 configured: for_operator.clone(),
                 guarded: http.clone(),
             }),
-            clock: Clock::system(),
+            clock: clock.clone(),
         });
 
         let board = Arc::new(StatusSources {
@@ -235,17 +247,34 @@ impl House {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
             Arc::new(on_read) as Arc<dyn xrpc::OnRead>
         });
-        let keys = Arc::new(FromDocuments(identity.clone()));
+        let looking = Arc::downgrade(&sources);
+        let keys = Arc::new(FromDocuments {
+            identity: identity.clone(),
+            limits: Arc::clone(&limiter),
+            look_at: Box::new(move |did| {
+                if let Some(sources) = looking.upgrade() {
+                    sources.look_at(did);
+                }
+            }),
+        });
         let ctx = Arc::new(AppCtx {
-            auth: Authenticator::new(auth_config(config), keys, Clock::system()),
+            auth: Authenticator::new(
+                auth_config(config),
+                keys,
+                clock.clone(),
+                Arc::clone(&limiter),
+            ),
+            limiter,
             media: Arc::clone(&media),
             store: store.clone(),
             private: private.clone(),
             hydration,
+            quotas: Quotas::default(),
             reads: xrpc::read_threads(threads)?,
+            outflow: Arc::new(Outflow::new(ANSWERS)),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
-            feeds: Arc::new(NetFeedGenerators { identity: identity.clone(), http }),
+            feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
             on_read,
             community,
             identity: ServerIdentity {
@@ -258,7 +287,7 @@ impl House {
             default_labelers,
             limits: ArcSwap::from_pointee(config.limits.clone()),
             client_config: ArcSwap::from_pointee(client_config(config)),
-            clock: Clock::system(),
+            clock: clock.clone(),
             status: {
                 let board = Arc::clone(&board);
                 Box::new(move || board.read())
@@ -281,7 +310,7 @@ impl House {
             intake: Arc::clone(&sources) as _,
             alerts: alerts.clone(),
             state: view,
-            clock: Clock::system(),
+            clock: clock.clone(),
         };
         let mut watch = DiskWatch::new(watched.clone(), config);
         let doubted = ClockSetup {
@@ -291,7 +320,6 @@ impl House {
             alerts: alerts.clone(),
             http: for_operator,
             state: Arc::clone(&believed),
-            clock: Clock::system(),
             trusted: flags.trust_clock,
         };
         let mut doubt = ClockWatch::new(doubted.clone(), config)?;
@@ -319,7 +347,7 @@ impl House {
             status: Box::new(move || operators_status.read()),
             relay: config.network.upstreams.first().cloned(),
             configured: config.scope.members.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
         };
         let commands = commands.handler();
         let purge = Purge {
@@ -336,18 +364,18 @@ impl House {
         };
         let disk =
             DiskPart { first: Mutex::new(Some(watch)), setup: watched, config: config.clone() };
-        let clock =
+        let doubts =
             ClockPart { first: Mutex::new(Some(doubt)), setup: doubted, config: config.clone() };
         let exports = Arc::new(Exports::new(
             store.clone(),
-            (Clock::system(), Arc::clone(&believed)),
+            Arc::clone(&believed),
             alerts.clone(),
             config.server.did.as_str().to_owned(),
         ));
         let configured = config.scope.members.clone();
         let rest: [Arc<dyn Part>; 19] = [
             Arc::new(disk),
-            Arc::new(clock),
+            Arc::new(doubts),
             Arc::new(ExportsPart(exports)),
             Arc::new(reads),
             Arc::new(IngestPart(Arc::clone(&sources))),
@@ -362,7 +390,12 @@ impl House {
             Arc::new(FollowersPart { log: changes, writer: writer.clone(), clock: believed }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),
-            Arc::new(XrpcPart { listener: Mutex::new(Some(listener)), app, ctx: Arc::clone(&ctx) }),
+            Arc::new(XrpcPart {
+                listener: Mutex::new(Some(listener)),
+                app,
+                ctx: Arc::clone(&ctx),
+                sources: Arc::clone(&sources),
+            }),
             Arc::new(AdminPart {
                 socket: Mutex::new(Some(socket)),
                 store: store.clone(),

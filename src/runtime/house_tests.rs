@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::super::supervisor::Supervisor;
 use super::*;
+use crate::limits::Client;
+use crate::xrpc::Line;
 
 /// A configuration that reaches nobody.
 fn config(dir: &tempfile::TempDir) -> Config {
@@ -64,7 +66,8 @@ async fn the_status_says_how_many_requests_wait() {
     let mut asked = tokio::task::JoinSet::new();
     for _ in 0..more {
         let (ctx, gate) = (Arc::clone(ctx), gate.clone());
-        asked.spawn(async move { ctx.reads.run(move || gate.recv().is_ok()).await });
+        let line = Line { client: Client::Own, spared: true, first: false };
+        asked.spawn(async move { ctx.blocking(line, move || gate.recv().is_ok()).await });
     }
     for _ in 0..1000 {
         if waiting() == Some(3) {

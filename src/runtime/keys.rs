@@ -3,28 +3,57 @@
 use futures_util::future::BoxFuture;
 
 use crate::crypto::PublicKey;
-use crate::identity::{Freshness, Identity, IdentityError};
+use std::sync::Arc;
+
+use crate::identity::{Freshness, HeldKey, Identity, IdentityError, Stranger, StrangerError};
+use crate::limits::{Client, Limit, Limits};
 use crate::syntax::Did;
 use crate::xrpc::{KeyLookupError, KeySource};
 
 /// The documents that ingest uses too.
-pub(super) struct FromDocuments(pub(super) Identity);
+pub(super) struct FromDocuments {
+    pub(super) identity: Identity,
+    pub(super) limits: Arc<Limits>,
+    /// Looks at the document of an account again.
+    pub(super) look_at: Box<dyn Fn(&Did) + Send + Sync>,
+}
 
 impl KeySource for FromDocuments {
+    fn held_key<'a>(&'a self, did: &'a Did, fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>> {
+        Box::pin(self.identity.held_key(did, fragment))
+    }
+
     fn signing_key<'a>(
         &'a self,
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
+        client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
-            match self.0.resolve_did(did, freshness).await {
+            let stranger = Stranger { client, limits: &self.limits };
+            match self.identity.resolve_for_stranger(did, freshness, stranger).await {
                 Ok(doc) => doc.key(fragment).cloned().ok_or(KeyLookupError::NoKey),
-                Err(IdentityError::NotFound | IdentityError::Tombstoned) => {
+                Err(StrangerError::Failed(IdentityError::NotFound | IdentityError::Tombstoned)) => {
                     Err(KeyLookupError::Unknown)
                 }
-                Err(e) => Err(KeyLookupError::Unavailable(Box::new(e))),
+                Err(
+                    StrangerError::Failed(IdentityError::Busy(wait)) | StrangerError::Busy(wait),
+                ) => Err(KeyLookupError::Busy(wait)),
+                Err(StrangerError::Refused(refused)) => Err(KeyLookupError::Refused(refused)),
+                Err(StrangerError::Failed(error)) => {
+                    Err(KeyLookupError::Unavailable(Box::new(error)))
+                }
             }
         })
+    }
+
+    fn asked_in_vain(&self, client: Client) {
+        // Who has none left is refused the next time.
+        let _ = self.limits.take(Limit::VainLookups, client);
+    }
+
+    fn renew(&self, did: &Did) {
+        (self.look_at)(did);
     }
 }

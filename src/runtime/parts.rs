@@ -15,9 +15,11 @@ use super::accounts::IndexAccounts;
 use super::members::join_all;
 use super::on_read::Cache;
 use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
+use super::sources::Sources;
 use super::wire;
 use crate::admin::{Handler, Socket};
 use crate::config::Config;
+use crate::limits::Shed;
 use crate::media::{Media, MediaError};
 use crate::ops::PushStatus;
 use crate::push::Push;
@@ -25,8 +27,8 @@ use crate::schema::Rows as _;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::upkeep::{
-    Alerts, CLOCK_EVERY, ClockSetup, ClockWatch, DiskSetup, DiskState, DiskStatus, DiskWatch,
-    Exports, LOOK_EVERY, Retention,
+    Alerts, CLOCK_EVERY, ClockSetup, ClockWatch, DiskSetup, DiskState, DiskWatch, Exports,
+    LOOK_EVERY, Retention,
 };
 use crate::work::purge;
 use crate::xrpc::{self, App, AppCtx, ParsedLabelers, ServerLimits};
@@ -75,6 +77,10 @@ pub(super) static WATCHDOG: Rule = restart("watchdog");
 const TEND_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried whether the store can be read.
 const READ_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether too many wait for answers, and for how many looks backfill waits then.
+const EASE_EVERY: Duration = Duration::from_secs(1);
+const EASE_FOR: u32 = 10;
 
 type Running = BoxFuture<'static, Result<(), PartError>>;
 
@@ -135,6 +141,23 @@ pub(super) struct XrpcPart {
     pub(super) listener: Mutex<Option<TcpListener>>,
     pub(super) app: Arc<App>,
     pub(super) ctx: Arc<AppCtx>,
+    pub(super) sources: Arc<Sources>,
+}
+
+impl XrpcPart {
+    /// Lets backfill wait while too many wait for answers, and some time longer.
+    async fn ease(&self) {
+        let mut left = 0;
+        loop {
+            sleep(EASE_EVERY).await;
+            let too_many = Shed::with_waiting(self.ctx.reads.lines()) >= Shed::Backfill;
+            let before = left;
+            left = if too_many { EASE_FOR } else { u32::saturating_sub(left, 1) };
+            if (before > 0) != (left > 0) {
+                self.sources.ease(left > 0);
+            }
+        }
+    }
 }
 
 impl Part for XrpcPart {
@@ -148,7 +171,12 @@ impl Part for XrpcPart {
                 return Err(PartError::new("it cannot be started twice"));
             };
             let app = Arc::clone(&self.app);
-            xrpc::serve(listener, app, ServerLimits::default(), stop).await.map_err(PartError::new)
+            tokio::select! {
+                served = xrpc::serve(listener, app, ServerLimits::default(), stop) => {
+                    served.map_err(PartError::new)
+                }
+                () = self.ease() => Ok(()),
+            }
         })
     }
 
@@ -174,6 +202,10 @@ impl Part for XrpcPart {
             "images.video_base",
             "limits.max_thread_parents",
             "limits.max_thread_depth",
+            "limits.mutes",
+            "limits.list_mutes",
+            "limits.bookmarks",
+            "limits.subscriptions",
             "limits.drafts",
             "moderation.service_did",
         ]
@@ -289,11 +321,7 @@ impl Part for DiskPart {
     }
 
     fn status(&self) -> Value {
-        let used = self.setup.store.disk().map_or(0, |(rows, journal)| {
-            journal + rows.iter().map(|(_, bytes)| bytes).sum::<u64>()
-        });
-        let disk = DiskStatus { used, ..self.setup.state.get() };
-        serde_json::to_value(disk).unwrap_or_default()
+        serde_json::to_value(self.setup.state.get()).unwrap_or_default()
     }
 
     fn ready(&self) -> Result<(), String> {

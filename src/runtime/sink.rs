@@ -47,24 +47,33 @@ pub(super) struct ToWriter {
 }
 
 impl ToWriter {
-    /// Tokens of an account that were accepted under its old keys are not accepted again.
-    fn forget_keys(&self, events: &[Event]) {
-        for event in events {
-            if matches!(event.body, Body::Identity(_) | Body::NoDocument { .. } | Body::IdentityDue)
-            {
-                (self.forget)(&event.did);
-            }
+    /// Tokens of an account that were accepted under its old keys are not accepted again: now, and when what is returned
+    /// is called, which is to be done once no read shows the old key any more.
+    fn forget_keys(&self, events: &[Event]) -> Option<impl FnOnce() + Send + 'static> {
+        let changed = events.iter().filter(|event| {
+            matches!(event.body, Body::Identity(_) | Body::NoDocument { .. } | Body::IdentityDue)
+        });
+        let changed: Vec<Did> = changed.map(|event| event.did.clone()).collect();
+        let forget = Arc::clone(&self.forget);
+        if changed.is_empty() {
+            return None;
         }
+        let all = move || changed.iter().for_each(|did| forget(did));
+        all();
+        Some(all)
     }
 }
 
 impl Sink for ToWriter {
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>> {
-        self.forget_keys(&batch.events);
+        let forget = self.forget_keys(&batch.events);
         let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
         let job = self.writer.submit(move |tx| {
             index.apply_to_keep(tx, &batch.events)?;
             cursors::set_cursor(tx, &batch.cursor, batch.seq);
+            if let Some(forget) = forget {
+                tx.after_commit(forget);
+            }
             tx.after_commit(move || applied.set(batch.cursor, batch.seq));
             Ok(())
         });
@@ -76,10 +85,13 @@ impl Sink for ToWriter {
         events: Vec<Event>,
         pending: Pending,
     ) -> BoxFuture<'_, Result<(), SinkClosed>> {
-        self.forget_keys(&events);
+        let forget = self.forget_keys(&events);
         let index = Arc::clone(&self.index);
         let job = self.writer.submit(move |tx| {
             index.apply(tx, &events)?;
+            if let Some(forget) = forget {
+                tx.after_commit(forget);
+            }
             tx.after_commit(move || drop(pending));
             Ok(())
         });

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::follow_up::WantedByIndex;
@@ -31,9 +32,12 @@ use crate::sync::{self, Resync};
 use crate::syntax::Did;
 use crate::threads::{Clock, Failure, Pulse};
 use crate::upkeep::{Intake, Step, stop_below};
+use crate::work::recheck::Questions;
 
 /// Time that a source has to end. What it still does then is done again at the next start.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same while the process goes on: one that hangs must not keep the next from beginning.
+const END: Duration = Duration::from_secs(10);
 /// All sources begin anew behind what is in the store, so that a fault costs seconds and not the reads.
 const fn source(name: &'static str, without: Without) -> Rule {
     Rule { name, at_end: AtEnd::Restart, without, patience: PATIENCE, stops: Stops::First }
@@ -113,10 +117,14 @@ pub(super) struct Parts {
     pub(super) http: HttpClient,
     /// Repos that the index wants fetched.
     pub(super) resync: flume::Receiver<ActorId>,
+    /// What the index wants to know of accounts.
+    pub(super) questions: Arc<Questions>,
     pub(super) sink: Arc<ToWriter>,
     pub(super) applied: Arc<Applied>,
     /// As of the start.
     pub(super) config: Config,
+    /// Watched.
+    pub(super) clock: Clock,
     /// Ends everything.
     pub(super) stop: CancellationToken,
 }
@@ -130,6 +138,8 @@ pub(super) struct Sources {
     ingest: Mutex<Option<Ingest>>,
     labelers: Mutex<Option<Labelers>>,
     resync: Mutex<Option<Resync>>,
+    /// Why backfill does not go on: because of the disk, or of those who wait for answers.
+    held: Mutex<[Option<String>; 2]>,
 }
 
 /// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
@@ -164,8 +174,8 @@ impl Sources {
         let shut = Mutex::new(Shut { by_disk: true, by_clock: None });
         let gate = Gate { shut, open: watch::Sender::new(None), stop: parts.stop.clone() };
         let following = Mutex::new(parts.config.labels.labelers.clone());
-        let (ingest, labelers, resync) = Default::default();
-        Arc::new(Self { parts, gate, following, ingest, labelers, resync })
+        let (ingest, labelers, resync, held) = Default::default();
+        Arc::new(Self { parts, gate, following, ingest, labelers, resync, held })
     }
 
     /// Starts what the gate lets, so that the first answer of the status knows of it.
@@ -234,8 +244,27 @@ impl Intake for Sources {
     }
 
     fn hold_backfill(&self, why: Option<String>) {
+        self.hold([Some(why), None]);
+    }
+}
+
+impl Sources {
+    /// Backfill waits while too many wait for answers.
+    pub(super) fn ease(&self, too_many: bool) {
+        let why = || "too many clients wait for answers".to_owned();
+        self.hold([None, Some(too_many.then(why))]);
+    }
+
+    /// Sets those reasons that are given.
+    fn hold(&self, reasons: [Option<Option<String>>; 2]) {
+        let mut held = self.held.lock();
+        for (held, new) in held.iter_mut().zip(reasons) {
+            if let Some(new) = new {
+                *held = new;
+            }
+        }
         if let Some(sync) = self.sync() {
-            sync.hold_back(why);
+            sync.hold_back(held.iter().flatten().next().cloned());
         }
     }
 }
@@ -274,8 +303,11 @@ async fn run<S: Source>(source: &S, stop: &CancellationToken) -> Result<(), Part
             why = failure.told() => Some(why),
         };
         let running = source.slot().lock().take();
-        if let Some(running) = running {
-            S::end(running).await;
+        if let Some(running) = running
+            && timeout(END, S::end(running)).await.is_err()
+        {
+            // What hangs has nobody to give anything to any more.
+            tracing::error!("a source does not end; it is left behind");
         }
         if let Some(why) = failed {
             return Err(PartError(why));
@@ -298,7 +330,7 @@ impl Source for IngestSource<'_> {
 
     fn start(&self) -> Result<Ingest, StartError> {
         let p = &self.0.parts;
-        let options = Options::from_config(&p.config);
+        let options = Options { clock: p.clock.clone(), ..Options::from_config(&p.config) };
         let snapshot = p.store.snapshot();
         for url in &options.upstreams {
             p.applied.load(&snapshot, CursorOf::Upstream(url.clone()))?;
@@ -307,7 +339,8 @@ impl Source for IngestSource<'_> {
             p.applied.load(&snapshot, CursorOf::Jetstream(url.clone()))?;
         }
         let (directory, sink) = (Arc::clone(&p.directory), Arc::clone(&p.sink) as _);
-        Ingest::start(options, &p.dialer.unguarded(), &p.store, directory, sink)
+        let (dialer, questions) = (p.dialer.unguarded(), Arc::clone(&p.questions));
+        Ingest::start(options, &dialer, &p.store, directory, sink, questions)
     }
 
     fn failure(running: &Ingest) -> Failure {
@@ -341,6 +374,7 @@ impl Source for LabelSource<'_> {
             directory: Arc::clone(&p.directory),
             sink: Arc::clone(&p.sink) as _,
             timing: Timing::default(),
+            clock: p.clock.clone(),
         });
         self.0.follow(&labelers)?;
         Ok(labelers)
@@ -383,7 +417,7 @@ impl Source for ResyncSource<'_> {
             memory: RESYNC_MEMORY,
             room: sync::Room::default(),
             concurrency: RESYNCS,
-            clock: Clock::system(),
+            clock: p.clock.clone(),
         };
         Ok(Resync::start(setup, p.resync.clone()))
     }

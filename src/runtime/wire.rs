@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{self, Config};
 use crate::hydrate::HydrationSettings;
+use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
@@ -66,6 +67,19 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
     let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
     let most = usize::try_from(posts).unwrap_or(usize::MAX);
     Some(Arc::new(Community::new(list, hook, most)))
+}
+
+/// The table of limits with what the configuration says of it.
+pub(super) fn limits(config: &Config) -> Limits {
+    let config::Limits { requests, connections, writes, .. } = config.limits;
+    let proxies = Proxies::new(config.server.trusted_proxies.clone());
+    let numbers = [
+        (Limit::Requests, requests),
+        (Limit::Pictures, requests.saturating_mul(4)),
+        (Limit::Connections, connections),
+        (Limit::Writes, writes),
+    ];
+    Limits::new(proxies, &numbers)
 }
 
 pub(super) fn client_config(config: &Config) -> ClientConfig {

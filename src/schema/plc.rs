@@ -1,13 +1,20 @@
-//! What the operations of the PLC directory say of each DID, in some 70 bytes, and how far they were read.
+//! What the operations of the PLC directory say of each DID, in some 80 bytes, and how far they were read.
 //!
 //! Most of these DIDs were never seen anywhere else here: they get no number and no account. Rows of the `plc`
 //! keyspace: a DID, in the form that the name table gives it, to `PlcRow`; `h` URL of a PDS to its number and `H`
-//! back. Two rows of `meta` say how far the export was read ([`Progress`]) and where a file is ([`Place`]).
+//! back; `r` hash of a list of rotation keys to its number and `R` back to the list. Two rows of `meta` say how far the export was read ([`Progress`]) and where a file is ([`Place`]).
 //! Operations come from `identity`, which also reads what is here as documents.
+//!
+//! A row keeps the end of the chain of signed operations (which one, and who may sign the next), so that each operation
+//! can be proven when it comes, see `identity::plc`. What a row says is given as proven only if its newest operation is
+//! that end.
 //!
 //! # Invariants
 //! - The newest operation of a DID wins, in whatever order and however often they come.
+//! - The chain of a row only goes forward, by operations that the keys before them signed.
 //! - Cursor and counts change in the batch of the rows they are about.
+
+use sha2::{Digest, Sha256};
 
 use crate::schema::bytes::{ByteReader, push_blob, push_varint};
 use crate::schema::names::did_bytes;
@@ -16,6 +23,28 @@ use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// Tag and compressed point of a public key, see [`crate::crypto::KeyBytes`].
 pub type KeyBytes = [u8; 34];
+
+/// Of the SHA-256 of an operation as much as tells it from others of its DID. What counts is the signature; this says
+/// only which operation it goes on from.
+pub type OpId = [u8; 8];
+
+/// An operation that may go on a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// Which one.
+    pub op: OpId,
+    /// Who may sign the next one.
+    pub rotation: Vec<KeyBytes>,
+}
+
+/// An operation that was proven: its keys, or for the first of a DID its hash, fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The end of the chain that it goes on from; none of the first.
+    pub from: Option<OpId>,
+    /// The end of the chain afterwards.
+    pub end: ChainEnd,
+}
 
 /// What a DID is after an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +79,8 @@ pub struct PlcOp {
     pub time: i64,
     /// What the DID is since.
     pub state: PlcState,
+    /// That it is signed, if that is proven.
+    pub proof: Option<Proof>,
 }
 
 /// A place in the export.
@@ -87,6 +118,8 @@ pub struct Progress {
     pub tombstones: u64,
     /// Hosts that have a number.
     pub hosts: u32,
+    /// Lists of rotation keys that have a number.
+    pub rotations: u32,
 }
 
 impl Progress {
@@ -100,6 +133,7 @@ impl Progress {
         push_varint(&mut out, self.dids);
         push_varint(&mut out, self.tombstones);
         push_varint(&mut out, u64::from(self.hosts));
+        push_varint(&mut out, u64::from(self.rotations) + 1);
         out
     }
 
@@ -108,14 +142,21 @@ impl Progress {
         let directory = r.str()?.to_owned();
         let (seq, time) = (r.varint()?, r.varint()?.cast_signed());
         let cursor = (seq > 0 || time > 0).then(|| Cursor { seq: seq.checked_sub(1), time });
-        Some(Self {
+        let mut held = Self {
             directory,
             cursor,
             covered: r.varint()?.cast_signed(),
             dids: r.varint()?,
             tombstones: r.varint()?,
             hosts: u32::try_from(r.varint()?).ok()?,
-        })
+            rotations: 0,
+        };
+        match r.varint() {
+            Some(rotations) => held.rotations = u32::try_from(rotations.checked_sub(1)?).ok()?,
+            // From before chains were kept: to prove anything, the export has to be read once more.
+            None => (held.cursor, held.covered) = (None, 0),
+        }
+        Some(held)
     }
 }
 
@@ -195,6 +236,8 @@ pub struct Applied {
     pub progress: Progress,
     /// Operations that were news.
     pub changed: u64,
+    /// Of these, not proven.
+    pub unproven: u64,
     /// Accounts whose documents were read before an operation among these, and have to be looked at; with their DIDs.
     pub outdated: Vec<(ActorId, String)>,
 }
@@ -227,10 +270,32 @@ pub fn apply(tx: &mut Tx<'_>, batch: &Batch) -> Result<Applied, StoreError> {
 fn one(tx: &mut Tx<'_>, op: &PlcOp, applied: &mut Applied) -> Result<(), StoreError> {
     let key = did_bytes(&op.did);
     let held = tx.row(Ks::Plc, &key, PlcRow::decode)?;
-    if held.as_ref().is_some_and(|row| row.time > op.time) {
+    // The newest one again.
+    if held.as_ref().is_some_and(|row| row.proven && row.ends_with(op)) {
         return Ok(());
     }
-    let mut row = PlcRow { time: op.time, ..PlcRow::default() };
+    let old = held.as_ref().and_then(|row| row.chain);
+    let goes_on = match &op.proof {
+        // When an operation was taken is not signed, so a chain never begins anew: old keys would come back with it.
+        Some(proof) if proof.from == old.map(|chain| chain.op) => {
+            let rotation = intern_rotation(tx, &proof.end.rotation, &mut applied.progress)?;
+            Some(Chain { op: proof.end.op, rotation })
+        }
+        _ => None,
+    };
+    // One of the chain that is older than its end, in the same millisecond.
+    if held.as_ref().is_some_and(|row| row.proven && row.time == op.time) && goes_on.is_none() {
+        return Ok(());
+    }
+    if let Some(row) = held.as_ref().filter(|row| row.time > op.time) {
+        // What is newer is not proven, and could be, once the operations before it have come.
+        if let Some(chain) = goes_on.filter(|_| !row.proven) {
+            tx.put(Ks::Plc, &key, &PlcRow { chain: Some(chain), ..row.clone() }.encode());
+        }
+        return Ok(());
+    }
+    let proven = goes_on.is_some();
+    let mut row = PlcRow { time: op.time, chain: goes_on.or(old), proven, ..PlcRow::default() };
     match &op.state {
         PlcState::Tombstone => row.tombstone = true,
         PlcState::Elsewhere => row.elsewhere = true,
@@ -248,12 +313,16 @@ fn one(tx: &mut Tx<'_>, op: &PlcOp, applied: &mut Applied) -> Result<(), StoreEr
         return Ok(());
     }
     tx.put(Ks::Plc, &key, &row.encode());
+    if held.as_ref().is_some_and(|held| held.says_the_same(&row)) {
+        return Ok(());
+    }
     let progress = &mut applied.progress;
     progress.dids += u64::from(held.is_none());
     progress.tombstones += u64::from(row.tombstone);
     progress.tombstones -=
         u64::from(held.is_some_and(|row| row.tombstone)).min(progress.tombstones);
     applied.changed += 1;
+    applied.unproven += u64::from(!proven);
     if let Some(actor) = outdated(tx, op)? {
         applied.outdated.push((actor, op.did.clone()));
     }
@@ -282,14 +351,75 @@ fn intern_host(tx: &mut Tx<'_>, url: &str, progress: &mut Progress) -> Result<u3
     Ok(id)
 }
 
-/// What the newest operation of a DID made of it; `None` if there was none.
+fn intern_rotation(
+    tx: &mut Tx<'_>,
+    keys: &[KeyBytes],
+    progress: &mut Progress,
+) -> Result<u32, StoreError> {
+    let bytes = keys.concat();
+    let digest = Sha256::digest(&bytes);
+    let key = Key::tag(b'r').bytes(digest.get(..16).unwrap_or_default());
+    if let Some(id) = tx.row(Ks::Plc, &key, |b| ByteReader::new(b).u32())? {
+        return Ok(id);
+    }
+    let id = progress.rotations;
+    progress.rotations = id.checked_add(1).ok_or(StoreError::Full("lists of rotation keys"))?;
+    tx.put(Ks::Plc, &key, &id.to_be_bytes());
+    tx.put(Ks::Plc, &rotation_key(id), &bytes);
+    Ok(id)
+}
+
+fn rotation_key(id: u32) -> Key {
+    Key::tag(b'R').u32(id)
+}
+
+/// What the next operations of a DID have to go on from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The end of its chain.
+    pub end: Option<ChainEnd>,
+    /// When the directory took it, if it is the newest operation: earlier ones are of no interest.
+    pub proven_until: Option<i64>,
+}
+
+/// What the next operations of a DID have to go on from.
+pub fn chain<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Held, StoreError> {
+    let row = r.row(Ks::Plc, &did_bytes(did), PlcRow::decode)?;
+    let Some((row, chain)) = row.and_then(|row| row.chain.map(|chain| (row, chain))) else {
+        return Ok(Held::default());
+    };
+    let key = rotation_key(chain.rotation);
+    let keys = |b: &[u8]| {
+        let (keys, rest) = b.as_chunks::<34>();
+        rest.is_empty().then(|| keys.to_vec())
+    };
+    let rotation = r.row(Ks::Plc, &key, keys)?;
+    let rotation = rotation.ok_or_else(|| StoreError::corrupt(Ks::Plc, &key))?;
+    let end = Some(ChainEnd { op: chain.op, rotation });
+    Ok(Held { end, proven_until: row.proven.then_some(row.time) })
+}
+
+/// What the operations of a DID say of it, if they are proven.
+pub fn proven<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<PlcState>, StoreError> {
+    match r.row(Ks::Plc, &did_bytes(did), PlcRow::decode)? {
+        Some(row) if row.proven => state(r, row).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What the newest operation of a DID made of it, signed or not; `None` if there was none.
+#[cfg(test)]
 pub fn get<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<PlcState>, StoreError> {
-    let Some(row) = r.row(Ks::Plc, &did_bytes(did), PlcRow::decode)? else { return Ok(None) };
+    let row = r.row(Ks::Plc, &did_bytes(did), PlcRow::decode)?;
+    row.map(|row| state(r, row)).transpose()
+}
+
+fn state<R: Reader + ?Sized>(r: &R, row: PlcRow) -> Result<PlcState, StoreError> {
     if row.tombstone {
-        return Ok(Some(PlcState::Tombstone));
+        return Ok(PlcState::Tombstone);
     }
     if row.elsewhere {
-        return Ok(Some(PlcState::Elsewhere));
+        return Ok(PlcState::Elsewhere);
     }
     let pds = match row.host {
         Some(id) => {
@@ -301,7 +431,7 @@ pub fn get<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<PlcState>, Sto
         None => None,
     };
     let handle = Some(row.handle).filter(|handle| !handle.is_empty());
-    Ok(Some(PlcState::Document(PlcDocument { key: row.key, pds, handle, more: row.more })))
+    Ok(PlcState::Document(PlcDocument { key: row.key, pds, handle, more: row.more }))
 }
 
 /// The stored form of the newest operation of a DID.
@@ -312,8 +442,18 @@ struct PlcRow {
     elsewhere: bool,
     key: Option<KeyBytes>,
     host: Option<u32>,
+    chain: Option<Chain>,
+    /// The newest operation is the end of the chain.
+    proven: bool,
     handle: String,
     more: Vec<u8>,
+}
+
+/// The end of a chain; the keys by the number of their list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Chain {
+    op: OpId,
+    rotation: u32,
 }
 
 const TOMBSTONE: u8 = 1;
@@ -321,8 +461,20 @@ const ELSEWHERE: u8 = 2;
 const KEY: u8 = 4;
 const HOST: u8 = 8;
 const MORE: u8 = 16;
+const CHAIN: u8 = 32;
+const PROVEN: u8 = 64;
 
 impl PlcRow {
+    fn ends_with(&self, op: &PlcOp) -> bool {
+        let end = op.proof.as_ref().map(|proof| proof.end.op);
+        end.is_some() && end == self.chain.map(|chain| chain.op)
+    }
+
+    /// All but whether it is proven.
+    fn says_the_same(&self, other: &Self) -> bool {
+        Self { chain: other.chain, proven: other.proven, ..self.clone() } == *other
+    }
+
     fn encode(&self) -> Vec<u8> {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         let mut out = Vec::with_capacity(48 + self.handle.len() + self.more.len());
@@ -331,12 +483,18 @@ impl PlcRow {
                 | flag(self.elsewhere, ELSEWHERE)
                 | flag(self.key.is_some(), KEY)
                 | flag(self.host.is_some(), HOST)
-                | flag(!self.more.is_empty(), MORE),
+                | flag(!self.more.is_empty(), MORE)
+                | flag(self.chain.is_some(), CHAIN)
+                | flag(self.proven, PROVEN),
         );
         push_varint(&mut out, self.time.max(0).cast_unsigned());
         out.extend(self.key.iter().flatten());
         if let Some(host) = self.host {
             push_varint(&mut out, u64::from(host));
+        }
+        if let Some(Chain { op, rotation }) = self.chain {
+            out.extend(op);
+            push_varint(&mut out, u64::from(rotation));
         }
         push_blob(&mut out, self.handle.as_bytes());
         out.extend_from_slice(&self.more);
@@ -350,6 +508,11 @@ impl PlcRow {
         let time = r.varint()?.cast_signed();
         let key = if has(KEY) { Some(r.array()?) } else { None };
         let host = if has(HOST) { Some(u32::try_from(r.varint()?).ok()?) } else { None };
+        let chain = if has(CHAIN) {
+            Some(Chain { op: r.array()?, rotation: u32::try_from(r.varint()?).ok()? })
+        } else {
+            None
+        };
         let handle = r.str()?.to_owned();
         let more = r.rest().to_vec();
         (has(MORE) != more.is_empty()).then_some(Self {
@@ -358,6 +521,8 @@ impl PlcRow {
             elsewhere: has(ELSEWHERE),
             key,
             host,
+            chain,
+            proven: has(PROVEN),
             handle,
             more,
         })
@@ -368,7 +533,8 @@ impl PlcRow {
 pub(crate) fn decodes(key: &[u8], value: &[u8]) -> bool {
     match key.split_first() {
         Some((0 | 1, _)) => PlcRow::decode(value).is_some(),
-        Some((b'h', _)) => value.len() == 4,
+        Some((b'h' | b'r', _)) => value.len() == 4,
+        Some((b'R', id)) => id.len() == 4 && value.len().is_multiple_of(34),
         Some((b'H', id)) => id.len() == 4 && std::str::from_utf8(value).is_ok(),
         _ => false,
     }
@@ -384,141 +550,5 @@ pub(crate) fn meta_decodes(key: &[u8], value: &[u8]) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::Edit;
-    use crate::schema::rows::{IdentityRow, identity_key};
-    use crate::store::{Store, Writer};
-
-    const DID: &str = "did:plc:z72i7hdynmk6r22z27h6tvur";
-    const DIRECTORY: &str = "https://plc.example";
-
-    fn open() -> (tempfile::TempDir, Store, Writer) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let (writer, _thread) = Writer::start(store.clone()).unwrap();
-        (dir, store, writer)
-    }
-
-    fn doc(n: u8) -> PlcState {
-        PlcState::Document(PlcDocument {
-            key: Some([n; 34]),
-            pds: Some(format!("https://pds{}.example", n % 2)),
-            handle: Some(format!("h{n}.example")),
-            more: vec![n; usize::from(n % 3)],
-        })
-    }
-
-    fn op(did: &str, time: i64, state: PlcState) -> PlcOp {
-        PlcOp { did: did.to_owned(), time, state }
-    }
-
-    async fn put(writer: &Writer, ops: Vec<PlcOp>) -> Applied {
-        let batch = Batch { directory: DIRECTORY.into(), ops, ..Batch::default() };
-        writer.durable(move |tx| apply(tx, &batch)).await.unwrap()
-    }
-
-    #[test]
-    fn rows_come_back() {
-        let full = PlcRow {
-            time: 1_700_000_000_000,
-            key: Some([9; 34]),
-            host: Some(300),
-            handle: "alice.bsky.social".into(),
-            ..PlcRow::default()
-        };
-        assert!(did_bytes(DID).len() + full.encode().len() < 80, "it is for a hundred million");
-        let more = PlcRow { more: b"{}".to_vec(), tombstone: false, ..full.clone() };
-        for row in [full, more, PlcRow { tombstone: true, ..PlcRow::default() }, PlcRow::default()]
-        {
-            assert_eq!(PlcRow::decode(&row.encode()), Some(row));
-        }
-        for bad in [&[][..], &[0], &[KEY, 1, 2], &[MORE, 1, 0], &[0, 1, 0, 7]] {
-            assert_eq!(PlcRow::decode(bad), None, "{bad:?}");
-        }
-        for cursor in
-            [None, Some(Cursor { seq: None, time: 5 }), Some(Cursor { seq: Some(0), time: 0 })]
-        {
-            let directory = DIRECTORY.to_owned();
-            let p = Progress { directory, cursor, covered: 7, dids: 3, tombstones: 2, hosts: 1 };
-            assert_eq!(Progress::decode(&p.encode()), Some(p));
-            let place = Place { file: 5, offset: 6, lines: 7, end: cursor };
-            assert_eq!(Place::decode(&place.encode()), Some(place));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_newest_operation_wins_in_any_order() {
-        let ops = [(1, doc(1)), (2, doc(2)), (3, PlcState::Tombstone), (4, doc(4))];
-        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [0, 3, 1, 2]] {
-            let (_dir, store, writer) = open();
-            for n in order {
-                let (time, state) = ops[n].clone();
-                put(&writer, vec![op(DID, time, state)]).await;
-            }
-            assert_eq!(get(&store.snapshot(), DID).unwrap(), Some(doc(4)), "{order:?}");
-            let p = progress(&store.snapshot(), DIRECTORY).unwrap();
-            assert_eq!((p.dids, p.tombstones), (1, 0), "{order:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn operations_of_the_same_time_count_in_their_order_and_again_change_nothing() {
-        let (_dir, store, writer) = open();
-        let ops = || {
-            vec![op(DID, 5, doc(1)), op(DID, 5, PlcState::Tombstone), op("did:plc:x", 5, doc(3))]
-        };
-        assert_eq!(put(&writer, ops()).await.changed, 3);
-        let before = progress(&store.snapshot(), DIRECTORY).unwrap();
-        assert_eq!((before.dids, before.tombstones, before.hosts), (2, 1, 1));
-        put(&writer, ops()).await;
-        assert_eq!(get(&store.snapshot(), DID).unwrap(), Some(PlcState::Tombstone));
-        assert_eq!(get(&store.snapshot(), "did:plc:x").unwrap(), Some(doc(3)));
-        assert_eq!(progress(&store.snapshot(), DIRECTORY).unwrap(), before);
-        assert_eq!(get(&store.snapshot(), "did:plc:nobody").unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn the_cursor_goes_with_the_rows_and_never_back() {
-        let (_dir, store, writer) = open();
-        let set = async |seq, time, covered| {
-            let directory = DIRECTORY.to_owned();
-            let cursor = Some(Cursor { seq, time });
-            let batch = Batch { directory, cursor, covered, ..Batch::default() };
-            writer.durable(move |tx| apply(tx, &batch)).await.unwrap().progress
-        };
-        let p = set(None, 50, 40).await;
-        assert_eq!((p.cursor, p.covered), (Some(Cursor { seq: None, time: 50 }), 40));
-        let p = set(None, 49, 30).await;
-        assert_eq!((p.cursor, p.covered), (Some(Cursor { seq: None, time: 50 }), 40));
-        assert_eq!(set(Some(7), 60, 60).await.cursor, Some(Cursor { seq: Some(7), time: 60 }));
-        assert_eq!(set(Some(6), 61, 60).await.cursor, Some(Cursor { seq: Some(7), time: 60 }));
-        let other = progress(&store.snapshot(), "https://other.example").unwrap();
-        assert_eq!((other.cursor, other.covered), (None, 0), "places are those of one directory");
-    }
-
-    #[tokio::test]
-    async fn strangers_get_no_account_and_outdated_ones_are_looked_at() {
-        let (_dir, store, writer) = open();
-        let known = "did:plc:known";
-        let actor = writer
-            .durable(move |tx| {
-                let actor = tx.intern_actor(known)?;
-                let row = IdentityRow { checked: 100, ..IdentityRow::default() };
-                tx.put(Ks::Actor, &identity_key(actor), &row.encode());
-                tx.intern_actor("did:plc:unread")?;
-                Ok(actor)
-            })
-            .await
-            .unwrap();
-        let applied = put(
-            &writer,
-            vec![op(known, 99, doc(1)), op(DID, 200, doc(1)), op("did:plc:unread", 200, doc(1))],
-        )
-        .await;
-        assert_eq!(applied.outdated, []);
-        assert_eq!(store.snapshot().actor_id(DID).unwrap(), None);
-        let applied = put(&writer, vec![op(known, 101, PlcState::Tombstone)]).await;
-        assert_eq!(applied.outdated, [(actor, known.to_owned())]);
-    }
-}
+#[path = "plc_tests.rs"]
+mod tests;

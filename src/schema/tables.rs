@@ -403,6 +403,8 @@ pub static TABLES: &[Table] = &[
     ),
     table!("directory: hosts", "schema", Plc b"h", &[Rest], plc::decodes, All(Kind::Directory)),
     table!("directory: hosts by number", "schema", Plc b"H", &[Number], plc::decodes, All(Kind::Directory)),
+    table!("directory: rotation keys", "schema", Plc b"r", &[Rest], plc::decodes, All(Kind::Directory)),
+    table!("directory: rotation keys by number", "schema", Plc b"R", &[Number], plc::decodes, All(Kind::Directory)),
 ];
 
 fn of_record(key: &[u8]) -> Kind {

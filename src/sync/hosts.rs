@@ -5,10 +5,9 @@
 //!
 //! Knows no sockets and no store; the clock is given.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::schema::ActorId;
@@ -80,7 +79,7 @@ pub struct ParkedHost {
 /// Every host that there is work for, or that failed.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    by_name: FxHashMap<String, Host>,
+    by_name: HashMap<String, Host>,
     served: u64,
 }
 

@@ -1,5 +1,5 @@
-//! What every folder needs of threads, tasks and time: one bounded pool, one clock, one way to wait longer after each
-//! failure; and whether those that go on for as long as the process does still do ([`Failure`]) and get on with their
+//! What every folder needs of threads, tasks and time: one bounded pool, one clock, one pace, one way to wait longer after
+//! each failure; and whether those that go on for as long as the process does still do ([`Failure`]) and get on with their
 //! work ([`Pulse`]).
 //!
 //! Knows nothing of what runs on it, nor of what is done about one that does not; that is `runtime`'s to decide. The only
@@ -8,14 +8,18 @@
 mod backoff;
 mod clock;
 mod failure;
+mod fair;
 pub mod fault;
+mod pace;
 mod pool;
 mod pulse;
 
 pub use backoff::{Backoff, Retries};
-pub use clock::Clock;
 #[cfg(feature = "testing")]
 pub use clock::shift_by_file;
+pub use clock::{Clock, Standing, leap};
 pub use failure::{Failure, catch, catch_async, joined};
+pub use fair::Turn;
+pub use pace::{Pace, Paced};
 pub use pool::{Pool, PoolError, Priority, Threads, panic_text};
 pub use pulse::Pulse;

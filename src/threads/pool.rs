@@ -1,28 +1,39 @@
 //! A fixed pool of threads for work that blocks on files or the store, or burns CPU.
 //!
 //! The number of threads and the length of the queue are bounded, so that a flood of requests is refused at once instead
-//! of growing memory and everybody's waiting time. Jobs begin in the order in which they came; one job makes one hop.
+//! of growing memory and everybody's waiting time. Who begins next is [`fair`](super::fair)'s to say: with one key all
+//! jobs begin in the order in which they came, with many no key waits for the jobs of another. One job makes one hop.
 //!
 //! # Invariants
 //! - A panic costs its own job and nothing else: the thread lives on.
 //! - A job whose caller has gone before it starts is skipped.
 
 use std::any::Any;
+use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use flume::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+
+use super::fair::{Fair, Next, NoPlace, Turn};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Why a job gave no result.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PoolError {
-    /// The queue is full: try again later.
+    /// The queue is full, or the job waited too long: try again later.
     #[error("the queue is full")]
     Overloaded,
+    /// As many jobs of its key wait as may.
+    #[error("too many jobs of one caller wait")]
+    Crowded,
     /// The job panicked; the thread lives on.
     #[error("panic: {0}")]
     Panicked(String),
@@ -49,48 +60,76 @@ pub struct Threads {
     pub count: usize,
     /// Jobs that may wait.
     pub queue: usize,
+    /// How long a job may wait; for ever without.
+    pub patience: Option<Duration>,
     /// Bytes of the stack of each; the system's default without. Pages that are not touched cost nothing.
     pub stack: Option<usize>,
     /// Who goes first.
     pub priority: Priority,
 }
 
-/// The pool. Its threads end when it is dropped and the queue is empty.
-#[derive(Debug)]
-pub struct Pool {
-    queue: Sender<Job>,
+/// The pool; keys say whose jobs are whose. Its threads end when it is dropped and the queue is empty.
+pub struct Pool<K = ()>(Arc<Shared<K>>);
+
+struct Shared<K> {
+    queue: Mutex<Queue<K>>,
+    wake: Condvar,
+    /// As of the last job that came or began.
+    lines: AtomicUsize,
 }
 
-impl Pool {
+struct Queue<K> {
+    jobs: Fair<K, Job>,
+    closed: bool,
+}
+
+impl<K> fmt::Debug for Pool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
+impl<K> Drop for Pool<K> {
+    fn drop(&mut self) {
+        self.0.queue.lock().closed = true;
+        self.0.wake.notify_all();
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static> Pool<K> {
     /// Starts the threads.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn start(threads: Threads) -> io::Result<Self> {
-        let (sender, receiver) = bounded::<Job>(threads.queue);
+        let jobs = Fair::new(threads.queue, threads.patience);
+        let queue = Mutex::new(Queue { jobs, closed: false });
+        // Dropped with an error, it ends those that were started.
+        let this =
+            Self(Arc::new(Shared { queue, wake: Condvar::new(), lines: AtomicUsize::new(0) }));
         for n in 0..threads.count.max(1) {
-            let jobs: Receiver<Job> = receiver.clone();
             let mut builder = thread::Builder::new().name(format!("{}-{n}", threads.name));
             if let Some(bytes) = threads.stack {
                 builder = builder.stack_size(bytes);
             }
+            let shared = Arc::clone(&this.0);
             // Not joined: the last owner of the pool may be a job on one of these threads.
             builder.spawn(move || {
                 if threads.priority == Priority::Yielding {
                     // On Linux this is the thread's own priority. Refused, the work is only less polite.
                     let _ = rustix::process::setpriority_process(None, NICE);
                 }
-                jobs.iter().for_each(|job| job());
+                shared.work();
             })?;
         }
-        Ok(Self { queue: sender })
+        Ok(this)
     }
 
-    /// Runs `work` on the pool.
+    /// Runs `work` on the pool when its turn comes.
     ///
     /// # Errors
     /// See [`PoolError`].
-    pub async fn run<T, F>(&self, work: F) -> Result<T, PoolError>
+    pub async fn run_in<T, F>(&self, turn: Turn<K>, work: F) -> Result<T, PoolError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -104,25 +143,85 @@ impl Pool {
                     .send(outcome.map_err(|panic| PoolError::Panicked(panic_text(panic.as_ref()))));
             }
         });
-        match self.queue.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                return Err(PoolError::Overloaded);
-            }
-        }
-        result.await.unwrap_or_else(|_| Err(PoolError::Panicked("job dropped".to_owned())))
+        self.push(turn, job)?;
+        // Dropped without a result: it waited too long, or lost its place to somebody with fewer.
+        result.await.unwrap_or(Err(PoolError::Overloaded))
     }
 
-    /// Runs `work` if there is room, and tells nobody: for what is asked for again if it was not done.
-    pub fn try_spawn(&self, work: impl FnOnce() + Send + 'static) {
-        let quiet = move || drop(catch_unwind(AssertUnwindSafe(work)));
-        let _ = self.queue.try_send(Box::new(quiet));
+    fn push(&self, turn: Turn<K>, job: Job) -> Result<(), PoolError> {
+        let lost = {
+            let mut queue = self.0.queue.lock();
+            let lost = queue.jobs.push(turn, job, Instant::now());
+            self.0.lines.store(queue.jobs.lines(), Ordering::Relaxed);
+            lost
+        };
+        match lost {
+            Ok(_) => {
+                self.0.wake.notify_one();
+                Ok(())
+            }
+            Err(NoPlace::InLine) => Err(PoolError::Crowded),
+            Err(NoPlace::AtAll) => Err(PoolError::Overloaded),
+        }
     }
 
     /// Jobs that wait for a thread.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.0.queue.lock().jobs.waiting()
+    }
+
+    /// Keys whose jobs wait or run: how many jobs one of another key waits for, about.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        self.0.lines.load(Ordering::Relaxed)
+    }
+}
+
+impl Pool {
+    /// Runs `work` on a pool whose jobs are all alike.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub async fn run<T, F>(&self, work: F) -> Result<T, PoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.run_in(Turn { key: (), most: usize::MAX, first: false }, work).await
+    }
+
+    /// Runs `work` if there is room, and tells nobody: for what is asked for again if it was not done.
+    pub fn try_spawn(&self, work: impl FnOnce() + Send + 'static) {
+        let quiet = move || drop(catch_unwind(AssertUnwindSafe(work)));
+        let _ = self.push(Turn { key: (), most: usize::MAX, first: false }, Box::new(quiet));
+    }
+}
+
+impl<K: Copy + Eq + Hash> Shared<K> {
+    fn work(&self) {
+        let mut queue = self.queue.lock();
+        loop {
+            let now = Instant::now();
+            let next = queue.jobs.next(now);
+            self.lines.store(queue.jobs.lines(), Ordering::Relaxed);
+            match next {
+                Some(Next::Job(key, job)) => {
+                    drop(queue);
+                    job();
+                    queue = self.queue.lock();
+                    queue.jobs.charge(key, now.elapsed());
+                }
+                Some(Next::Late(job)) => {
+                    // Whoever waits for it is told so by its end, which may take locks of its own.
+                    drop(queue);
+                    drop(job);
+                    queue = self.queue.lock();
+                }
+                None if queue.closed => return,
+                None => self.wake.wait(&mut queue),
+            }
+        }
     }
 }
 
@@ -138,11 +237,14 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flume::bounded;
+
     use super::*;
 
     fn pool(queue: usize) -> Pool {
-        let priority = Priority::Normal;
-        Pool::start(Threads { name: "test", count: 1, queue, stack: None, priority }).unwrap()
+        let (stack, priority) = (None, Priority::Normal);
+        Pool::start(Threads { name: "test", count: 1, queue, patience: None, stack, priority })
+            .unwrap()
     }
 
     #[tokio::test]
@@ -206,6 +308,7 @@ mod tests {
             name: "polite",
             count: 1,
             queue: 1,
+            patience: None,
             stack: Some(1 << 20),
             priority: Priority::Yielding,
         };
@@ -213,5 +316,36 @@ mod tests {
         let before = nice();
         let polite = Pool::start(threads).unwrap().run(nice).await.unwrap();
         assert_eq!((polite, nice()), ((before + NICE).clamp(NICE, 19), before));
+    }
+    #[tokio::test]
+    async fn a_caller_that_floods_is_told_apart_from_a_full_queue() {
+        let threads = Threads {
+            name: "fair",
+            count: 1,
+            queue: 2,
+            patience: None,
+            stack: None,
+            priority: Priority::Normal,
+        };
+        let pool: Pool<char> = Pool::start(threads).unwrap();
+        let turn = |key, most| Turn { key, most, first: false };
+        let (started, has_started) = bounded(1);
+        let (release, gate) = bounded::<()>(0);
+        let mut busy = Box::pin(pool.run_in(turn('b', 9), move || {
+            started.send(()).unwrap();
+            gate.recv().unwrap_err();
+        }));
+        assert!(futures_util::poll!(&mut busy).is_pending());
+        has_started.recv().unwrap();
+        let mut first = Box::pin(pool.run_in(turn('f', 2), || 1));
+        let mut second = Box::pin(pool.run_in(turn('f', 2), || 2));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert_eq!(pool.run_in(turn('f', 2), || 3).await, Err(PoolError::Crowded));
+        let mut other = Box::pin(pool.run_in(turn('a', 2), || 4));
+        assert!(futures_util::poll!(&mut other).is_pending());
+        assert_eq!(second.await, Err(PoolError::Overloaded), "it lost its place to the other");
+        drop(release);
+        assert_eq!((busy.await, first.await, other.await), (Ok(()), Ok(1), Ok(4)));
     }
 }

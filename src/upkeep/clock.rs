@@ -26,7 +26,7 @@ use crate::ingest::span;
 use crate::net::{HttpClient, StreamLimits};
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::datetime::format_ms;
-use crate::threads::Clock;
+use crate::threads::{Clock, Standing, leap};
 use crate::work::clock::{self, Believed};
 use crate::work::retention;
 
@@ -34,10 +34,11 @@ use crate::work::retention;
 pub const CLOCK_EVERY: Duration = Duration::from_secs(1);
 /// How far two clocks that are right may be apart.
 const AGREE_MS: i64 = 5 * 60_000;
+/// How far apart they may be for what is from the future, by this one, to be wrong without asking: with less of a margin
+/// it could be this one that is at the edge of being wrong.
+const CONFIRM_MS: i64 = 4 * 60_000;
 /// How far the clock may be ahead of all that is known before it is doubted: that much is not read for a day at times.
 const AHEAD_MS: i64 = 24 * 3_600_000;
-/// A clock that moves by more between two looks leapt.
-const LEAP_MS: i64 = 60_000;
 /// How often servers are asked for the time; how often while it is doubted.
 const ASK_EVERY: Duration = Duration::from_secs(600);
 const ASK_IN_DOUBT: Duration = Duration::from_secs(30);
@@ -96,21 +97,34 @@ pub struct ClockStatus {
     pub advice: String,
 }
 
-/// The last look at the clock, for those who need to know whether to believe it.
-#[derive(Default)]
-pub struct ClockState(Mutex<(ClockStatus, Option<(Instant, i64)>)>);
+/// What was thought of the clock at the last look, for those who need to know whether to believe it.
+pub struct ClockState {
+    clock: Clock,
+    status: Mutex<ClockStatus>,
+}
 
 impl ClockState {
+    /// Of this clock, which nobody has looked at yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, status: Mutex::default() })
+    }
+
     /// As of the last look.
     #[must_use]
     pub fn get(&self) -> ClockStatus {
-        self.0.lock().0.clone()
+        self.status.lock().clone()
+    }
+
+    /// What it shows.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     /// Lets it be doubted.
     #[cfg(test)]
     pub(super) fn doubt_for_tests(&self) {
-        self.0.lock().0.state = ClockVerdict::Ahead;
+        self.status.lock().state = ClockVerdict::Ahead;
     }
 
     /// Why the clock is not believed, if it is not.
@@ -122,25 +136,18 @@ impl ClockState {
         if status.state == ClockVerdict::Good { Ok(()) } else { Err(status.advice) }
     }
 
-    /// Whether what is old at `now`, by the clock, may be taken away.
+    /// What time it is, for whoever takes away what is old.
     ///
     /// # Errors
-    /// The reason why not.
-    pub fn may_delete(&self, now: i64) -> Result<(), String> {
+    /// Why nothing may be taken away.
+    pub fn may_delete(&self) -> Result<i64, String> {
         self.ready()?;
-        match self.0.lock().1 {
-            Some((at, then)) if leap(at.elapsed(), now.saturating_sub(then)).is_some() => {
-                Err("the clock of this machine has just leapt".to_owned())
-            }
-            _ => Ok(()),
+        let now = self.now_ms();
+        match self.clock.standing(now) {
+            Standing::Doubted => Err("the clock of this machine has just leapt".to_owned()),
+            Standing::Confirmed | Standing::Unopposed => Ok(now),
         }
     }
-}
-
-/// By how much a clock that went on by `moved` leapt while so much time passed.
-fn leap(passed: Duration, moved: i64) -> Option<i64> {
-    let by = moved.saturating_sub(ms(passed));
-    (by.abs() > LEAP_MS).then_some(by)
 }
 
 fn ms(time: Duration) -> i64 {
@@ -189,6 +196,11 @@ struct Judged {
 }
 
 impl Evidence {
+    /// Whether a server says the same, within what leaves no doubt.
+    fn confirms(&self, clock: i64) -> bool {
+        self.dates.iter().any(|(_, time)| time.abs_diff(clock) <= CONFIRM_MS.unsigned_abs())
+    }
+
     fn judge(&self, clock: i64) -> Judged {
         use ClockVerdict::{Ahead, Behind, Good, Unsure};
         let agrees = |time: i64| time.abs_diff(clock) <= AGREE_MS.unsigned_abs();
@@ -240,6 +252,10 @@ fn middle(voices: &[(String, i64)]) -> Option<(&str, i64)> {
 }
 
 impl Judged {
+    fn good(confirmed: bool) -> Self {
+        Self { verdict: ClockVerdict::Good, by: 0, who: String::new(), confirmed, leapt: false }
+    }
+
     /// Whether nothing may be taken in: a commit would be refused, or, where records are kept for some days only, be left
     /// out as too old.
     fn stops_ingest(&self, by_age: bool) -> bool {
@@ -290,10 +306,8 @@ pub struct ClockSetup {
     pub alerts: Alerts,
     /// Asks servers for the time; unguarded, as the operator named them.
     pub http: HttpClient,
-    /// Where the result is shown.
+    /// What is doubted, and where the result is shown.
     pub state: Arc<ClockState>,
-    /// What is doubted.
-    pub clock: Clock,
     /// The operator says that it is right.
     pub trusted: bool,
 }
@@ -347,11 +361,11 @@ impl ClockWatch {
         })
     }
 
-    /// The look before anything is taken in: where the past speaks against the clock, others are asked first.
+    /// The look before anything is taken in: unless the clock fits what is known of the past, others are asked first.
     pub async fn begin(&mut self) {
-        let (now, clock) = (Instant::now(), self.setup.clock.now_ms());
+        let (now, clock) = (Instant::now(), self.setup.state.now_ms());
         let past = self.past.map(|(_, past)| past.ms);
-        let fits = past.is_none_or(|past| {
+        let fits = past.is_some_and(|past| {
             past.saturating_sub(AGREE_MS) <= clock && clock.saturating_sub(past) <= AHEAD_MS
         });
         if !fits && !self.setup.trusted {
@@ -370,7 +384,7 @@ impl ClockWatch {
 
     /// Looks at the clock and acts.
     pub async fn look(&mut self) {
-        let (now, clock) = (Instant::now(), self.setup.clock.now_ms());
+        let (now, clock) = (Instant::now(), self.setup.state.now_ms());
         let leapt = self.looked.and_then(|(at, then)| {
             leap(now.saturating_duration_since(at), clock.saturating_sub(then))
         });
@@ -389,20 +403,19 @@ impl ClockWatch {
         if self.asked.is_none_or(|at| now.saturating_duration_since(at) >= every) {
             self.ask(now);
         }
-        let judged = if self.setup.trusted {
-            Judged {
-                verdict: ClockVerdict::Good,
-                by: 0,
-                who: String::new(),
-                confirmed: true,
-                leapt: false,
-            }
-        } else {
-            self.evidence(now).judge(clock)
+        let evidence = self.evidence(now);
+        let judged = match self.setup.trusted {
+            true => Judged::good(true),
+            false => evidence.judge(clock),
         };
-        if judged.verdict == ClockVerdict::Good {
-            self.believe(now, clock, judged.confirmed, leapt.is_some()).await;
-        }
+        let standing = match judged.verdict {
+            ClockVerdict::Good if self.setup.trusted || evidence.confirms(clock) => {
+                Standing::Confirmed
+            }
+            ClockVerdict::Good => Standing::Unopposed,
+            ClockVerdict::Unsure | ClockVerdict::Behind | ClockVerdict::Ahead => Standing::Doubted,
+        };
+        self.setup.state.clock.judge(clock, standing);
         let waits = judged.stops_ingest(self.by_age);
         let advice = judged.advice(self.by_age);
         self.setup.intake.wait_for_clock(waits.then(|| advice.clone()));
@@ -414,12 +427,15 @@ impl ClockWatch {
             confirmed: judged.confirmed,
             advice,
         };
-        *self.setup.state.0.lock() = (status.clone(), Some((now, clock)));
+        *self.setup.state.status.lock() = status.clone();
         // Whoever was asked may still say that it is right.
         let soon = judged.verdict == ClockVerdict::Unsure && !self.answers.is_empty();
         if judged.verdict != self.told && !soon {
             let was = std::mem::replace(&mut self.told, judged.verdict);
             self.tell(was, &status);
+        }
+        if judged.verdict == ClockVerdict::Good {
+            self.believe(now, clock, judged.confirmed, leapt.is_some()).await;
         }
     }
 
@@ -453,9 +469,8 @@ impl ClockWatch {
     async fn believe(&mut self, now: Instant, clock: i64, confirmed: bool, leapt: bool) {
         // What others said once holds for as long as the clock only goes on.
         let before = self.past.is_some_and(|(at, past)| {
-            let passed = ms(now.saturating_duration_since(at));
-            past.confirmed
-                && past.ms.saturating_add(passed).abs_diff(clock) <= LEAP_MS.unsigned_abs()
+            let passed = now.saturating_duration_since(at);
+            past.confirmed && leap(passed, clock.saturating_sub(past.ms)).is_none()
         });
         let confirmed = confirmed || (before && !leapt);
         let was = self.past.map(|(_, past)| past.confirmed);
@@ -598,14 +613,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_deleted_by_a_clock_that_leapt_since_the_last_look() {
-        let state = ClockState::default();
-        assert!(state.may_delete(NOW).is_ok(), "nobody doubts it");
-        state.0.lock().1 = Some((Instant::now(), NOW));
+    fn nothing_is_deleted_by_a_clock_that_is_doubted_or_leapt_since_the_last_look() {
+        let clock = Clock::stopped_at(NOW).watched();
+        let state = ClockState::new(clock.clone());
+        assert_eq!(state.may_delete(), Ok(NOW), "nobody doubts it");
+        clock.judge(NOW, Standing::Confirmed);
         for (by, may) in [(0, true), (30_000, true), (YEARS, false), (-HOUR, false)] {
-            assert_eq!(state.may_delete(NOW + by).is_ok(), may, "{by}");
+            clock.set(NOW + by);
+            assert_eq!(state.may_delete().is_ok(), may, "{by}");
         }
-        state.0.lock().0.state = Unsure;
-        assert!(state.may_delete(NOW).is_err() && state.ready().is_err());
+        clock.set(NOW);
+        state.status.lock().state = Unsure;
+        assert!(state.may_delete().is_err() && state.ready().is_err());
     }
 }

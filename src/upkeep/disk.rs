@@ -84,7 +84,7 @@ pub struct DiskStatus {
 pub struct DiskState(Mutex<DiskStatus>);
 
 impl DiskState {
-    /// As of the last look; what the store uses is for the caller to fill in.
+    /// As of the last look.
     #[must_use]
     pub fn get(&self) -> DiskStatus {
         self.0.lock().clone()
@@ -128,6 +128,27 @@ pub struct DiskSetup {
     pub clock: Clock,
 }
 
+/// What a look sees, in bytes.
+struct Seen {
+    /// Free where the store is.
+    free: u64,
+    /// In the reserve file.
+    held: u64,
+    /// What the store needs to end what it began.
+    floor: u64,
+    /// What the store uses.
+    used: u64,
+}
+
+impl Seen {
+    fn look(store: &Store, reserve: &Reserve) -> Self {
+        let used = store.disk().map_or(0, |(rows, journal)| {
+            journal + rows.iter().map(|(_, bytes)| bytes).sum::<u64>()
+        });
+        Self { free: free_space(store.path()), held: reserve.held(), floor: store.headroom(), used }
+    }
+}
+
 /// Looks at the disk again and again.
 pub struct DiskWatch {
     setup: DiskSetup,
@@ -166,7 +187,14 @@ impl DiskWatch {
 
     /// Looks at the disk and acts.
     pub async fn look(&mut self, config: &Config) {
-        let (space, disk) = self.measure(config);
+        let (store, reserve) = (self.setup.store.clone(), self.reserve.clone());
+        // A disk that hangs, or an engine that is busy, is not waited for on a thread that serves.
+        let seen = tokio::task::spawn_blocking(move || Seen::look(&store, &reserve)).await;
+        let Ok(seen) = seen else {
+            tracing::error!("the disk cannot be looked at");
+            return;
+        };
+        let (space, disk) = self.measure(&seen, config);
         let was = self.setup.state.get();
         let mut step = was.step.next(&space);
         let stops = self.setup.writer.room().stops();
@@ -186,9 +214,8 @@ impl DiskWatch {
         self.act(step, &disk);
     }
 
-    fn measure(&mut self, config: &Config) -> (Space, DiskStatus) {
-        let (free, held) = (free_space(self.setup.store.path()), self.reserve.held());
-        let floor = self.setup.store.headroom();
+    fn measure(&mut self, seen: &Seen, config: &Config) -> (Space, DiskStatus) {
+        let Seen { free, held, floor, used } = *seen;
         self.setup.writer.room().set_floor(floor);
         if self.trend.add(self.began.elapsed().as_secs(), free.saturating_add(held)) {
             self.fall = self.trend.fall();
@@ -202,6 +229,7 @@ impl DiskWatch {
         let space =
             Space { free: usable, stop_below, days_left, warn_days: config.store.warn_days };
         let disk = DiskStatus {
+            used,
             free,
             reserve: stop_below,
             floor,

@@ -20,7 +20,6 @@ use super::clock::ClockState;
 use crate::private::lines::{ExportError, Written, export};
 use crate::store::{Store, free_space};
 use crate::syntax::datetime::format_ms;
-use crate::threads::Clock;
 
 /// How often it is looked whether it is time.
 const EXPORT_EVERY: Duration = Duration::from_secs(60);
@@ -48,8 +47,7 @@ pub struct ExportStatus {
 /// Exports private state day by day.
 pub struct Exports {
     store: Store,
-    clock: Clock,
-    believed: Arc<ClockState>,
+    clock: Arc<ClockState>,
     alerts: Alerts,
     service: String,
     status: Mutex<ExportStatus>,
@@ -81,13 +79,8 @@ pub fn exports(store: &Path) -> io::Result<Vec<PathBuf>> {
 impl Exports {
     /// Of this store; `service` is who tells the operator.
     #[must_use]
-    pub fn new(
-        store: Store,
-        (clock, believed): (Clock, Arc<ClockState>),
-        alerts: Alerts,
-        service: String,
-    ) -> Self {
-        Self { store, clock, believed, alerts, service, status: Mutex::default() }
+    pub fn new(store: Store, clock: Arc<ClockState>, alerts: Alerts, service: String) -> Self {
+        Self { store, clock, alerts, service, status: Mutex::default() }
     }
 
     /// What the last export was.
@@ -118,11 +111,8 @@ impl Exports {
     }
 
     fn today(&self) -> Result<(), ExportError> {
-        let now = self.clock.now_ms();
         let short = free_space(self.store.path()) < self.store.headroom();
-        if short || self.believed.may_delete(now).is_err() {
-            return Ok(());
-        }
+        let Some(now) = self.clock.may_delete().ok().filter(|_| !short) else { return Ok(()) };
         let folder = self.store.path().join(FOLDER);
         let failed = |e| ExportError::File(folder.clone(), e);
         let date = format_ms(now);
@@ -160,6 +150,7 @@ mod tests {
     use crate::private::{Kind, testing};
     use crate::schema::Edit as _;
     use crate::store::{Tx, Writer};
+    use crate::threads::Clock;
 
     const DAY: i64 = 86_400_000;
     const NOW: i64 = 1_750_000_000_000;
@@ -170,12 +161,11 @@ mod tests {
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let (writer, _thread) = Writer::start(store.clone()).unwrap();
         let clock = Clock::stopped_at(NOW);
-        let believed = Arc::<ClockState>::default();
+        let believed = ClockState::new(clock.clone());
         let dialer = Dialer::new(true).unwrap();
         let alerts = Alerts::new(None, HttpClient::new(&dialer, "https://a.example"));
-        let times = (clock.clone(), Arc::clone(&believed));
-        let exports_of =
-            Arc::new(Exports::new(store.clone(), times, alerts, "did:web:a".to_owned()));
+        let of = Arc::clone(&believed);
+        let exports_of = Arc::new(Exports::new(store.clone(), of, alerts, "did:web:a".to_owned()));
         let names = || {
             let files = exports(dir.path()).unwrap();
             let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
@@ -213,8 +203,8 @@ mod tests {
         fs::write(dir.path().join(FOLDER), "a file").unwrap();
         let dialer = Dialer::new(true).unwrap();
         let alerts = Alerts::new(None, HttpClient::new(&dialer, "https://a.example"));
-        let times = (Clock::stopped_at(NOW), Arc::default());
-        let exports_of = Arc::new(Exports::new(store, times, alerts, "did:web:a".to_owned()));
+        let clock = ClockState::new(Clock::stopped_at(NOW));
+        let exports_of = Arc::new(Exports::new(store, clock, alerts, "did:web:a".to_owned()));
         assert_eq!(exports_of.look().await, AGAIN);
         assert!(exports_of.status().error.unwrap().contains("exports"));
     }

@@ -27,7 +27,6 @@ use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
 use crate::index::scope::{DAY_MS, Kept};
 use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
-use crate::threads::Clock;
 use crate::work;
 
 /// What was taken away.
@@ -140,9 +139,7 @@ pub struct Retention {
     store: Store,
     writer: Writer,
     index: Arc<Index>,
-    clock: Clock,
-    /// Whether it is believed.
-    believed: Arc<ClockState>,
+    clock: Arc<ClockState>,
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
@@ -158,7 +155,7 @@ impl Retention {
         writer: Writer,
         index: Arc<Index>,
         config: &Config,
-        (clock, believed): (Clock, Arc<ClockState>),
+        clock: Arc<ClockState>,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let last = work::retention::report(&store.snapshot())?;
@@ -169,7 +166,6 @@ impl Retention {
             writer,
             index,
             clock,
-            believed,
             plan: Plan {
                 mode: scope.mode,
                 days: scope.days,
@@ -196,10 +192,17 @@ impl Retention {
                 () = self.stop.cancelled() => return,
                 Ok(plan) = self.asked.1.recv_async() => Some(plan),
                 () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
-                    let now = self.clock.now_ms();
-                    let may = self.may(now).inspect_err(|why| tracing::warn!("retention waits: {why}"));
-                    next = tokio::time::Instant::now() + if may.is_ok() { EVERY } else { FIRST };
-                    (may.is_ok() && self.begin()).then_some(Plan { now, ..self.plan })
+                    match self.clock.may_delete() {
+                        Ok(now) => {
+                            next = tokio::time::Instant::now() + EVERY;
+                            self.begin().then_some(Plan { now, ..self.plan })
+                        }
+                        Err(why) => {
+                            tracing::warn!("retention waits: {why}");
+                            next = tokio::time::Instant::now() + FIRST;
+                            None
+                        }
+                    }
                 }
             };
             if let Some(plan) = plan {
@@ -213,21 +216,17 @@ impl Retention {
         let _ = self.asked.0.send(plan);
     }
 
-    /// By a wrong clock everything is old.
-    fn may(&self, now: i64) -> Result<(), String> {
-        self.believed.may_delete(now)
-    }
-
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
     pub(super) fn prune(&self, wanted: u64) {
-        let now = self.clock.now_ms();
         if self.plan.mode == ScopeMode::Whole {
             return;
         }
-        if let Err(why) = self.may(now) {
-            tracing::warn!("retention waits, though the disk runs full: {why}");
-        } else if self.begin() {
-            self.ask(Plan { wanted, now, pause: PAUSE_IN_NEED, ..self.plan });
+        match self.clock.may_delete() {
+            Ok(now) if self.begin() => {
+                self.ask(Plan { wanted, now, pause: PAUSE_IN_NEED, ..self.plan });
+            }
+            Ok(_) => {}
+            Err(why) => tracing::warn!("retention waits, though the disk runs full: {why}"),
         }
     }
 
@@ -261,7 +260,7 @@ impl Retention {
             "running": running.map(|(share, report)| json!({ "share": share, "so_far": report })),
             "last": state.last,
             "planned": state.planned,
-            "waits": self.may(self.clock.now_ms()).err(),
+            "waits": self.clock.may_delete().err(),
         })
     }
 
@@ -297,7 +296,7 @@ impl Retention {
             return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
         }
         if !plan.dry {
-            self.may(self.clock.now_ms())?;
+            self.clock.may_delete()?;
         }
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
@@ -577,6 +576,7 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::index::testing::{World, post};
+    use crate::threads::Clock;
 
     /// Posts that are left of three from 2023 after a run that wants so many bytes.
     async fn left_after(mode: ScopeMode, wanted: u64) -> usize {
@@ -587,7 +587,7 @@ mod tests {
         (config.scope.mode, config.scope.days) = (mode, 2000);
         let (store, writer) = (w.store.clone(), w.writer.clone());
         let stop = CancellationToken::new();
-        let clock = (Clock::system(), Arc::default());
+        let clock = ClockState::new(Clock::system());
         let keeper =
             Retention::new(store, writer, Arc::clone(&w.index), &config, clock, &stop).unwrap();
         let running = Arc::clone(&keeper);

@@ -4,76 +4,274 @@
 //! The question is written in the batch of the event that raised it and taken away by the answer, so a crash between the
 //! two repeats it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::event::Upstream;
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key};
 use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::syntax::Did;
 
 /// What has to be asked about an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// What its DID document says.
     Identity,
-    /// Whether it is gone; somebody said so.
-    Status {
-        /// And that it is deleted, not only deactivated.
-        deleted: bool,
-    },
+    /// Whether what somebody said of it is so.
+    Status(Said),
 }
 
-impl Due {
-    fn key(self, actor: ActorId) -> Key {
-        match self {
-            Self::Identity => Key::tag(b'i').actor(actor),
-            Self::Status { .. } => Key::tag(b'c').actor(actor),
-        }
+/// What somebody said of an account. Numbers are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Said {
+    /// It is not shown any more, but may come back.
+    Away = 0,
+    /// It is deleted.
+    Deleted = 1,
+    /// It is back.
+    Back = 2,
+}
+
+impl Said {
+    fn from_u8(v: u8) -> Option<Self> {
+        [Self::Away, Self::Deleted, Self::Back].into_iter().find(|said| *said as u8 == v)
     }
+}
+
+const IDENTITY: u8 = b'i';
+const STATUS: u8 = b'c';
+
+fn key(tag: u8, actor: ActorId) -> Key {
+    Key::tag(tag).actor(actor)
 }
 
 /// Remembers a question until it is answered.
 pub fn add_due(tx: &mut Tx<'_>, actor: ActorId, due: Due) {
     match due {
-        Due::Identity => tx.put(Ks::Meta, &due.key(actor), &[]),
-        Due::Status { deleted } => tx.put(Ks::Meta, &due.key(actor), &[u8::from(deleted)]),
+        Due::Identity => tx.put(Ks::Meta, &key(IDENTITY, actor), &[]),
+        Due::Status(said) => tx.put(Ks::Meta, &key(STATUS, actor), &[said as u8]),
     }
 }
 
 /// Whether the document has to be looked at.
 pub fn is_identity_due<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
-    r.has(Ks::Meta, &Due::Identity.key(actor))
+    r.has(Ks::Meta, &key(IDENTITY, actor))
+}
+
+/// Whether the status has to be asked for.
+pub fn is_status_due<R: Reader + ?Sized>(r: &R, actor: ActorId) -> Result<bool, StoreError> {
+    r.has(Ks::Meta, &key(STATUS, actor))
 }
 
 /// The document was looked at.
 pub fn remove_identity_due(tx: &mut Tx<'_>, actor: ActorId) {
-    tx.del(Ks::Meta, &Due::Identity.key(actor));
+    tx.del(Ks::Meta, &key(IDENTITY, actor));
 }
 
 /// The status is known.
 pub fn remove_status_due(tx: &mut Tx<'_>, actor: ActorId) {
-    tx.del(Ks::Meta, &Due::Status { deleted: false }.key(actor));
+    tx.del(Ks::Meta, &key(STATUS, actor));
 }
 
 /// Every question that is not answered.
 pub fn dues<R: Reader + ?Sized>(r: &R) -> Result<Vec<(ActorId, Due)>, StoreError> {
-    let mut out = Vec::new();
-    for tag in [b"i", b"c"] {
-        r.scan_prefix(Ks::Meta, tag, &mut |k, v| {
-            let due = match tag {
-                b"i" => Due::Identity,
-                _ => Due::Status { deleted: v == [1] },
+    Ok(dues_after(r, None, usize::MAX)?.0)
+}
+
+/// A place in the order of questions.
+pub type Place = (u8, ActorId);
+
+/// Some of them, and where to go on.
+pub type Page = (Vec<(ActorId, Due)>, Option<Place>);
+
+/// Up to `limit` questions that are not answered, those behind `after` only, and where to go on; `None` at the end.
+pub fn dues_after<R: Reader + ?Sized>(
+    r: &R,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let (mut out, mut last) = (Vec::new(), None);
+    for tag in [STATUS, IDENTITY] {
+        let lo = match after {
+            Some((at, _)) if at < tag => Key::tag(tag),
+            Some((at, actor)) if at == tag => key(tag, actor).u8(0),
+            Some(_) => continue,
+            None => Key::tag(tag),
+        };
+        r.scan(Ks::Meta, &lo, Some(&[tag + 1]), false, &mut |k, v| {
+            let due = match (tag, v) {
+                (IDENTITY, _) => Some(Due::Identity),
+                (_, [said]) => Said::from_u8(*said).map(Due::Status),
+                _ => None,
             };
             let actor = k.get(1..).and_then(|a| ByteReader::new(a).actor());
-            out.extend(actor.map(|actor| (actor, due)));
-            true
+            out.extend(actor.zip(due));
+            last = actor.map(|actor| (tag, actor)).or(last);
+            out.len() < limit
         })?;
+        if out.len() >= limit {
+            return Ok((out, last));
+        }
     }
-    Ok(out)
+    Ok((out, None))
+}
+
+/// Questions that were raised and are not taken up yet: the way from the writer, which makes their rows, to whoever
+/// asks. What does not fit in is in its row all the same, and is found there.
+pub struct Questions {
+    raised: flume::Sender<Question>,
+    waiting: flume::Receiver<Question>,
+    /// Raised, and not with whoever asks.
+    count: AtomicUsize,
+    missed: AtomicBool,
+    nudge: Notify,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Of whom.
+    pub did: Did,
+    /// What is asked.
+    pub due: Due,
+    /// Who raised it, and where.
+    pub upstream: Option<Upstream>,
+}
+
+/// Questions in memory, about a hundred bytes each.
+const WAITING: usize = 20_000;
+
+impl Default for Questions {
+    fn default() -> Self {
+        let (raised, waiting) = flume::bounded(WAITING);
+        let (count, missed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { raised, waiting, count, missed, nudge: Notify::new() }
+    }
+}
+
+impl Questions {
+    /// Raises a question once its row can be read: who sees the commit sees it counted.
+    pub fn raise_after(self: &Arc<Self>, tx: &mut Tx<'_>, question: Question) {
+        let this = Arc::clone(self);
+        tx.after_commit(move || this.raise(question));
+    }
+
+    /// Raises a question that has its row.
+    pub fn raise(&self, question: Question) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        if self.raised.try_send(question).is_err() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            self.miss();
+        }
+    }
+
+    /// There is a question somewhere that has only its row.
+    pub fn miss(&self) {
+        self.missed.store(true, Ordering::Release);
+        self.nudge.notify_one();
+    }
+
+    /// The next one. Call [`Self::taken`] once it is counted elsewhere.
+    pub async fn next(&self) -> Question {
+        match self.waiting.recv_async().await {
+            Ok(question) => question,
+            // The other end is in `self`.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// One is not waiting any more.
+    pub fn taken(&self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Waits until some were missed. They count as waiting until [`Self::look`].
+    pub async fn missed(&self) {
+        while !self.missed.load(Ordering::Acquire) {
+            self.nudge.notified().await;
+        }
+    }
+
+    /// All rows are going to be looked at: those that were missed until now are among them.
+    pub fn look(&self) {
+        self.missed.store(false, Ordering::Release);
+    }
+
+    /// How many wait; those that were missed are one.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.count.load(Ordering::Acquire) + usize::from(self.missed.load(Ordering::Acquire))
+    }
 }
 
 /// Whether a row is whole; `None` if it is not of this module.
 pub(crate) fn decodes(key: &[u8], value: &[u8]) -> Option<bool> {
     match key.split_first()? {
-        (b'i', rest) => Some(rest.len() == 4),
-        (b'c', rest) => Some(rest.len() == 4 && matches!(value, [0 | 1])),
+        (&IDENTITY, rest) => Some(rest.len() == 4),
+        (&STATUS, rest) => {
+            Some(rest.len() == 4 && matches!(value, [said] if Said::from_u8(*said).is_some()))
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, Writer};
+
+    #[tokio::test]
+    async fn pages_of_dues_are_all_of_them_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, thread) = Writer::start(store.clone()).unwrap();
+        let due = |n: u32| match n % 4 {
+            0 => Due::Identity,
+            1 => Due::Status(Said::Away),
+            2 => Due::Status(Said::Deleted),
+            _ => Due::Status(Said::Back),
+        };
+        let add = move |tx: &mut Tx<'_>| {
+            (0..40).for_each(|n| add_due(tx, ActorId(n), due(n)));
+            Ok(())
+        };
+        writer.durable(add).await.unwrap();
+        for limit in [1, 7, 10, 40, 100] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let (page, next) = dues_after(&store.snapshot(), after, limit).unwrap();
+                assert!(page.len() <= limit);
+                found.extend(page);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            found.sort_by_key(|(actor, _)| *actor);
+            assert_eq!(found, (0..40).map(|n| (ActorId(n), due(n))).collect::<Vec<_>>());
+        }
+        drop(writer);
+        thread.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_in_memory_is_missed_and_not_lost() {
+        let questions = Questions::default();
+        let question =
+            Question { did: Did::parse("did:plc:a").unwrap(), due: Due::Identity, upstream: None };
+        (0..WAITING).for_each(|_| questions.raise(question.clone()));
+        assert_eq!(questions.waiting(), WAITING);
+        (0..10).for_each(|_| questions.raise(question.clone()));
+        assert_eq!(questions.waiting(), WAITING + 1);
+        questions.missed().await;
+        questions.look();
+        assert_eq!(questions.next().await, question);
+        assert_eq!(questions.waiting(), WAITING, "until it is counted elsewhere");
+        questions.taken();
+        assert_eq!(questions.waiting(), WAITING - 1);
     }
 }

@@ -1,14 +1,16 @@
 //! Who calls: service tokens and the operator's password.
 //!
-//! Follows the reference's order of checks, because the error name tells which one failed first: type, shape, expiry,
-//! (audience and trust for the moderation service), issuer, key, signature, method, audience. Keys come from a
-//! [`KeySource`]; how a DID is resolved is not known here.
+//! Checks what costs nothing first: type, shape, expiry, lifetime, (audience and trust for the moderation service),
+//! issuer, method, audience; then the key and the signature. The reference looks at method and audience last; only a
+//! token with two defects shows the difference. Keys come from a [`KeySource`]; how a DID is resolved is not known here.
 //!
 //! # Invariants
 //! - An `authorization: Bearer` header never ends as anonymous.
+//! - Nobody is asked for the key of a token that could not be accepted anyway, nor for one that is here and fits.
 //! - A bad signature is final only after the key was looked up past every cache (up to a ration per issuer).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
@@ -21,9 +23,16 @@ use super::jwt::{self, Claims, Issuer, Token};
 use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
-use crate::identity::Freshness;
+use crate::identity::{Freshness, HeldKey};
+use crate::limits::{Client, Limit, Limits, Refused};
 use crate::syntax::Did;
 use crate::threads::Clock;
+
+/// Longest lifetime of a token: an hour, as much as a PDS gives one, and what clocks may differ.
+const LIFETIME_S: f64 = 3900.0;
+/// How far ahead of our clock a token that says when it was made may end. It lives no longer than another; but a server
+/// whose clock is days behind must not lock everybody out.
+const AHEAD_S: f64 = 30.0 * 86_400.0;
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
 
@@ -78,17 +87,44 @@ pub enum KeyLookupError {
     /// Its directory or host did not answer: not the caller's fault.
     #[error("identity lookup failed")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody was asked: too much is asked for already. Again after this time.
+    #[error("too many identities are asked for")]
+    Busy(Duration),
+    /// Nobody was asked: of the client alone that is too much.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// Gives the keys of DID documents.
 pub trait KeySource: Send + Sync {
-    /// The key `#fragment` of the document.
+    /// The key `#fragment` of the document, if it is here; nobody is asked.
+    fn held_key<'a>(&'a self, did: &'a Did, fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>>;
+
+    /// The same from whoever has the document, for `client`, of whom nothing is proven yet.
     fn signing_key<'a>(
         &'a self,
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
+        client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>>;
+
+    /// A key was asked for and proved nothing of what `client` said.
+    fn asked_in_vain(&self, client: Client);
+
+    /// An old key was good: its document should be looked at again some time.
+    fn renew(&self, did: &Did);
+}
+
+/// What a call needs its caller to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Who may call.
+    pub auth: Auth,
+    /// Which tokens fit.
+    pub tokens: TokenRule,
+    /// The method.
+    pub nsid: &'static str,
 }
 
 /// Whom tokens are for and who is trusted.
@@ -113,6 +149,7 @@ pub struct Authenticator {
     keys: Arc<dyn KeySource>,
     clock: Clock,
     cache: TokenCache,
+    limits: Arc<Limits>,
 }
 
 /// Which of our DIDs a token may be for.
@@ -131,10 +168,15 @@ enum Trust {
 
 impl Authenticator {
     /// Makes an authenticator that looks up keys in `keys`.
-    pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>, clock: Clock) -> Self {
+    pub fn new(
+        config: AuthConfig,
+        keys: Arc<dyn KeySource>,
+        clock: Clock,
+        limits: Arc<Limits>,
+    ) -> Self {
         let own_service = format!("{}#bsky_appview", config.own_did);
         let mod_service = ArcSwapOption::from_pointee(config.mod_service.clone());
-        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new() }
+        Self { config, own_service, mod_service, keys, clock, cache: TokenCache::new(), limits }
     }
 
     /// From now on this is the moderation service, and the one before is an account like any other.
@@ -148,25 +190,28 @@ impl Authenticator {
     }
 
     /// Whether the headers carry the operator's password.
-    pub fn is_admin(&self, headers: &HeaderMap) -> bool {
-        self.role(headers) == Role::Admin
-    }
-
-    /// Finds out who makes a call of `nsid`.
     ///
     /// # Errors
-    /// 401 with the reference's error names; 502 when the issuer's directory does not answer.
+    /// 429 after too many wrong ones from there.
+    pub fn is_admin(&self, headers: &HeaderMap, client: Client) -> Result<bool, XrpcError> {
+        Ok(self.role(headers, client)? == Role::Admin)
+    }
+
+    /// Finds out who makes a call, which `client` sent.
+    ///
+    /// # Errors
+    /// 401 with the reference's error names; 502 when the issuer's directory does not answer, 503 when too many issuers
+    /// are looked up.
     pub async fn authenticate(
         &self,
-        auth: Auth,
-        rule: TokenRule,
-        nsid: &str,
+        wanted: Wanted,
         headers: &HeaderMap,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
-        match auth {
+        match wanted.auth {
             Auth::None => Ok(Credentials::None),
-            Auth::Optional => self.standard(rule, nsid, headers).await,
-            Auth::Required => match self.standard(rule, nsid, headers).await? {
+            Auth::Optional => self.standard(wanted, headers, client).await,
+            Auth::Required => match self.standard(wanted, headers, client).await? {
                 Credentials::None => Err(XrpcError::auth("AuthMissing", "")),
                 // Such a token is good, but no account has its private state.
                 Credentials::Service { .. } => {
@@ -175,33 +220,43 @@ impl Authenticator {
                 credentials => Ok(credentials),
             },
             Auth::OptionalOrAdmin if bearer(headers).is_some() => {
-                self.standard(rule, nsid, headers).await
+                self.standard(wanted, headers, client).await
             }
-            Auth::OptionalOrAdmin => match self.role(headers) {
+            Auth::OptionalOrAdmin => match self.role(headers, client)? {
                 Role::Admin => Ok(Credentials::Admin),
                 Role::Missing => Ok(Credentials::None),
                 Role::Invalid => Err(XrpcError::auth_required("")),
             },
             Auth::AdminOrModService => match bearer(headers) {
-                Some(token) => self.moderator(token, rule, nsid).await,
-                None if self.role(headers) == Role::Admin => Ok(Credentials::Admin),
+                Some(token) => self.moderator(token, wanted, client).await,
+                None if self.is_admin(headers, client)? => Ok(Credentials::Admin),
                 None => Err(XrpcError::auth_required("")),
             },
         }
     }
 
-    fn role(&self, headers: &HeaderMap) -> Role {
-        password::role(authorization(headers), &self.config.admin_passwords)
+    fn role(&self, headers: &HeaderMap, client: Client) -> Result<Role, XrpcError> {
+        let Some(given) = password::given(authorization(headers)) else { return Ok(Role::Missing) };
+        // Asked before the password is looked at: afterwards a right one would be told from a wrong one.
+        let refused = |refused| XrpcError::limited(refused, self.clock.now_ms());
+        self.limits.look(Limit::Logins, client).map_err(refused)?;
+        let role = given.role(&self.config.admin_passwords);
+        if role == Role::Invalid {
+            // At most as many lines as there may be attempts.
+            tracing::warn!(%client, "wrong admin password");
+            self.limits.take(Limit::Logins, client).map_err(refused)?;
+        }
+        Ok(role)
     }
 
     async fn standard(
         &self,
-        rule: TokenRule,
-        nsid: &str,
+        wanted: Wanted,
         headers: &HeaderMap,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         if authorization(headers).is_some_and(|header| header.starts_with("Basic ")) {
-            return self.impersonated(headers);
+            return self.impersonated(headers, client);
         }
         let Some(token) = bearer(headers) else {
             return Ok(Credentials::None);
@@ -213,11 +268,7 @@ impl Authenticator {
         if jwt::type_of(token).as_deref() == Some("at+jwt") {
             return Err(XrpcError::auth("InvalidToken", "Malformed token"));
         }
-        let claims = self.verified(token, Trust::AnyIssuer).await?;
-        check_method(&claims, rule, nsid)?;
-        if rule != TokenRule::FeedGenerator {
-            self.check_audience(&claims, OwnDids::WithAlternatives)?;
-        }
+        let claims = self.verified(token, Trust::AnyIssuer, wanted, client).await?;
         let issuer = issuer(&claims)?;
         let mod_service = self.is_mod_service(issuer);
         let did = issuer.did.clone();
@@ -228,12 +279,12 @@ impl Authenticator {
     }
 
     /// The operator looks through the eyes of an account: password and `appview-as-did`.
-    fn impersonated(&self, headers: &HeaderMap) -> Result<Credentials, XrpcError> {
+    fn impersonated(&self, headers: &HeaderMap, client: Client) -> Result<Credentials, XrpcError> {
         let did = headers
             .get(AS_DID)
             .and_then(|value| Did::parse(value.to_str().ok()?).ok())
             .ok_or_else(|| XrpcError::auth_required("bad issuer"))?;
-        if !self.is_admin(headers) {
+        if !self.is_admin(headers, client)? {
             return Err(XrpcError::auth_required("bad credentials"));
         }
         Ok(Credentials::Viewer { did, mod_service: false })
@@ -242,40 +293,46 @@ impl Authenticator {
     async fn moderator(
         &self,
         token: &str,
-        rule: TokenRule,
-        nsid: &str,
+        wanted: Wanted,
+        client: Client,
     ) -> Result<Credentials, XrpcError> {
         if token.is_empty() {
             return Err(XrpcError::auth("MissingJwt", "missing jwt"));
         }
-        let claims = self.verified(token, Trust::ModService).await?;
-        check_method(&claims, rule, nsid)?;
+        let claims = self.verified(token, Trust::ModService, wanted, client).await?;
         let did = issuer(&claims)?.did.clone();
         Ok(Credentials::ModService { did })
     }
 
-    /// The claims of a token whose issuer signed them and which is not expired.
-    async fn verified(&self, text: &str, trust: Trust) -> Result<Arc<Claims>, XrpcError> {
+    /// The claims of a token that fits and that its issuer signed.
+    async fn verified(
+        &self,
+        text: &str,
+        trust: Trust,
+        wanted: Wanted,
+        client: Client,
+    ) -> Result<Arc<Claims>, XrpcError> {
         let id = TokenCache::id(text);
         if let Some(claims) = self.cache.get(&id) {
-            self.check_before_key(&claims, trust)?;
+            self.check_before_key(&claims, trust, wanted)?;
             return Ok(claims);
         }
         let token = Token::parse(text)?;
-        self.check_before_key(&token.claims, trust)?;
+        self.check_before_key(&token.claims, trust, wanted)?;
         let epoch = self.cache.epoch();
-        self.check_signature(&token).await?;
+        self.check_signature(&token, client, epoch).await?;
         let claims = Arc::new(token.claims);
         self.cache.remember(id, Arc::clone(&claims), epoch);
         Ok(claims)
     }
 
-    fn check_before_key(&self, claims: &Claims, trust: Trust) -> Result<(), XrpcError> {
-        let now_ms = self.clock.now_ms();
-        // A double holds milliseconds exactly until the year 287396.
-        if now_ms as f64 / 1000.0 > claims.expires {
-            return Err(XrpcError::auth("JwtExpired", "jwt expired"));
-        }
+    fn check_before_key(
+        &self,
+        claims: &Claims,
+        trust: Trust,
+        wanted: Wanted,
+    ) -> Result<(), XrpcError> {
+        self.check_time(claims)?;
         if trust == Trust::ModService {
             self.check_audience(claims, OwnDids::Present)?;
         }
@@ -283,33 +340,71 @@ impl Authenticator {
         if trust == Trust::ModService && !self.is_mod_service(issuer) {
             return Err(XrpcError::auth("UntrustedIss", "Untrusted issuer"));
         }
+        check_method(claims, wanted.tokens, wanted.nsid)?;
+        if trust == Trust::AnyIssuer && wanted.tokens != TokenRule::FeedGenerator {
+            self.check_audience(claims, OwnDids::WithAlternatives)?;
+        }
         Ok(())
     }
 
-    async fn check_signature(&self, token: &Token<'_>) -> Result<(), XrpcError> {
-        let issuer = issuer(&token.claims)?;
-        let key = self.key(issuer, Freshness::Cached).await?;
-        if fits(&key, token) {
-            return Ok(());
+    fn check_time(&self, claims: &Claims) -> Result<(), XrpcError> {
+        // A double holds milliseconds exactly until the year 287396.
+        let now = self.clock.now_ms() as f64 / 1000.0;
+        if now > claims.expires {
+            return Err(XrpcError::auth("JwtExpired", "jwt expired"));
         }
-        // The key may have been rotated since it was cached.
-        if self.cache.allow_fresh(&issuer.did, self.clock.now_ms())
-            && fits(&self.key(issuer, Freshness::Fresh).await?, token)
-        {
-            return Ok(());
+        let ahead = claims.expires - now;
+        let lifetime = claims.issued.map_or(ahead, |issued| claims.expires - issued);
+        if lifetime > LIFETIME_S || ahead > AHEAD_S {
+            let message = "jwt is valid for longer than an hour, or a clock is wrong";
+            return Err(XrpcError::auth("BadJwt", message));
         }
-        Err(XrpcError::auth("BadJwtSignature", "jwt signature does not match jwt issuer"))
+        Ok(())
     }
 
-    async fn key(&self, issuer: &Issuer, freshness: Freshness) -> Result<PublicKey, XrpcError> {
-        let found = self.keys.signing_key(&issuer.did, issuer.key_fragment(), freshness).await;
-        found.map_err(|error| match error {
+    async fn check_signature(
+        &self,
+        token: &Token<'_>,
+        client: Client,
+        epoch: u64,
+    ) -> Result<(), XrpcError> {
+        let issuer = issuer(&token.claims)?;
+        let (did, fragment, now) = (&issuer.did, issuer.key_fragment(), self.clock.now_ms());
+        let bad = || XrpcError::auth("BadJwtSignature", "jwt signature does not match jwt issuer");
+        if self.cache.key(issuer, now).is_some_and(|key| fits(&key, token)) {
+            return Ok(());
+        }
+        let freshness = match self.keys.held_key(did, fragment).await {
+            Some(held) if fits(&held.key, token) => {
+                if held.old {
+                    self.keys.renew(did);
+                }
+                self.cache.remember_key(issuer, held.key, epoch, now);
+                return Ok(());
+            }
+            // The key may have been rotated since.
+            Some(_) if self.cache.allow_fresh(did, now) => Freshness::Fresh,
+            Some(_) => return Err(bad()),
+            None => Freshness::Cached,
+        };
+        let key = self.keys.signing_key(did, fragment, freshness, client).await;
+        let key = key.map_err(|error| match error {
             KeyLookupError::Unknown => XrpcError::auth_required("identity unknown"),
             KeyLookupError::NoKey => XrpcError::auth_required("missing or bad key"),
             KeyLookupError::Unavailable(cause) => {
                 XrpcError::upstream("could not look up the token's issuer").with_cause(cause)
             }
-        })
+            KeyLookupError::Busy(wait) => {
+                XrpcError::busy("too many token issuers are being looked up", wait)
+            }
+            KeyLookupError::Refused(refused) => XrpcError::limited(refused, self.clock.now_ms()),
+        })?;
+        if fits(&key, token) {
+            self.cache.remember_key(issuer, key, epoch, now);
+            return Ok(());
+        }
+        self.keys.asked_in_vain(client);
+        Err(bad())
     }
 
     /// Whether a DID is ours, or one of those that were.

@@ -10,6 +10,14 @@ use crate::xrpc::testing::{self, ALICE, Keys, MOD, NOW, OWN, TokenSpec, basic, d
 
 const NSID: &str = "app.bsky.feed.getTimeline";
 
+fn wanted(auth: Auth, tokens: TokenRule, nsid: &'static str) -> Wanted {
+    Wanted { auth, tokens, nsid }
+}
+
+fn client() -> Client {
+    Client::address("192.0.2.1".parse().unwrap())
+}
+
 struct Bench {
     auth: Authenticator,
     keys: Arc<Keys>,
@@ -25,7 +33,13 @@ fn bench() -> Bench {
     keys.set(&format!("{ALICE}#atproto"), &alice.public());
     keys.set(&format!("{MOD}#atproto"), &moderator.public());
     keys.set(&format!("{MOD}#atproto_label"), &labeler.public());
-    Bench { auth: testing::authenticator(Arc::clone(&keys)), keys, alice, moderator, labeler }
+    Bench {
+        auth: testing::authenticator(Arc::clone(&keys), testing::limits()),
+        keys,
+        alice,
+        moderator,
+        labeler,
+    }
 }
 
 impl Bench {
@@ -35,7 +49,7 @@ impl Bench {
         rule: TokenRule,
         header: &str,
     ) -> Result<Credentials, XrpcError> {
-        self.auth.authenticate(auth, rule, NSID, &headers(header)).await
+        self.auth.authenticate(wanted(auth, rule, NSID), &headers(header), client()).await
     }
 
     async fn token(&self, token: &str) -> Result<Credentials, XrpcError> {
@@ -127,6 +141,92 @@ async fn a_directory_that_is_down_is_not_the_callers_fault() {
 }
 
 #[tokio::test]
+async fn who_has_to_wait_is_told_how_long() {
+    let bench = bench();
+    let token = spec().claim("iss", json!("did:plc:busy")).sign(&bench.alice);
+    let error = bench.token(&token).await.unwrap_err();
+    assert_eq!((error.status().as_u16(), error.name()), (503, "NotEnoughResources"));
+    assert_eq!(error.header(&http::header::RETRY_AFTER).unwrap(), "5");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_key_that_is_here_or_would_be_of_no_use() {
+    let bench = bench();
+    let stranger = PrivateKey::generate();
+    bench.keys.set_elsewhere("did:plc:new#atproto", &stranger.public());
+    let of = |name: &str, value: serde_json::Value| {
+        spec().claim("iss", json!("did:plc:new")).claim(name, value).sign(&stranger)
+    };
+    let useless = [
+        (of("aud", json!("did:web:other.example")), "BadJwtAudience"),
+        (of("lxm", json!("app.bsky.feed.getLikes")), "BadJwtLexiconMethod"),
+        (of("exp", json!(NOW - 1)), "JwtExpired"),
+        (of("exp", json!(NOW + 90_000)), "BadJwt"),
+    ];
+    for (token, expect) in useless {
+        assert_eq!(bench.error(&token).await, expect);
+    }
+    assert!(bench.token(&spec().sign(&bench.alice)).await.is_ok());
+    assert_eq!(*bench.keys.lookups.lock(), 0);
+    assert!(bench.token(&of("jti", json!("2"))).await.is_ok());
+    assert_eq!(*bench.keys.lookups.lock(), 1);
+    assert!(bench.keys.in_vain.lock().is_empty());
+    // What proves nothing was asked for once, in vain, on the account of who sent it.
+    let forged = spec().claim("iss", json!("did:plc:new")).sign(&bench.alice);
+    assert_eq!(bench.error(&forged).await, "BadJwtSignature");
+    assert_eq!(
+        (*bench.keys.lookups.lock(), bench.keys.in_vain.lock().clone()),
+        (2, vec![client()])
+    );
+}
+
+#[tokio::test]
+async fn an_old_key_that_fits_is_looked_at_again_and_keeps_nobody_waiting() {
+    let bench = bench();
+    bench.keys.age(&format!("{ALICE}#atproto"));
+    assert_eq!(bench.error(&spec().sign(&bench.moderator)).await, "BadJwtSignature");
+    assert!(bench.keys.renewed.lock().is_empty());
+    let before = *bench.keys.lookups.lock();
+    assert!(bench.token(&spec().sign(&bench.alice)).await.is_ok());
+    assert_eq!(*bench.keys.renewed.lock(), [did(ALICE)]);
+    assert_eq!(*bench.keys.lookups.lock(), before);
+}
+
+#[tokio::test]
+async fn no_token_lives_for_ever() {
+    let bench = bench();
+    let (hour, month) = (3600, 30 * 86_400);
+    let of = |issued: Option<serde_json::Value>, expires: serde_json::Value| {
+        let spec = spec().claim("exp", expires);
+        issued.into_iter().fold(spec, |spec, issued| spec.claim("iat", issued)).sign(&bench.alice)
+    };
+    let good = [
+        of(None, json!(NOW + hour)),
+        of(None, json!(NOW + hour + 300)),
+        of(Some(json!(NOW)), json!(NOW + hour)),
+        of(Some(json!("now")), json!(NOW + 60)),
+        // Our clock is behind, or its.
+        of(Some(json!(NOW + month - hour)), json!(NOW + month)),
+        of(Some(json!(NOW - hour)), json!(NOW + 60)),
+    ];
+    for token in good {
+        assert_eq!(bench.token(&token).await.unwrap(), alice(), "{token}");
+    }
+    let bad = [
+        of(None, json!(NOW + hour + 301)),
+        of(None, json!(1e308)),
+        of(Some(json!(NOW)), json!(NOW + hour + 301)),
+        of(Some(json!(NOW - 86_400)), json!(NOW + 60)),
+        of(Some(json!(NOW + month)), json!(NOW + month + 60)),
+        of(Some(json!(1e308)), json!(1e308)),
+        of(Some(json!("now")), json!(NOW + 2 * hour)),
+    ];
+    for token in bad {
+        assert_eq!(bench.error(&token).await, "BadJwt", "{token}");
+    }
+}
+
+#[tokio::test]
 async fn a_rotated_key_is_found_and_forgetting_drops_the_old_one() {
     let bench = bench();
     let old = spec().sign(&bench.alice);
@@ -173,7 +273,11 @@ async fn rules_of_other_methods() {
     assert_eq!(bench.with(Auth::Optional, TokenRule::Own, &own).await.unwrap(), alice());
     let elsewhere = bench
         .auth
-        .authenticate(Auth::Optional, TokenRule::Own, "app.bsky.feed.getLikes", &headers(&own))
+        .authenticate(
+            wanted(Auth::Optional, TokenRule::Own, "app.bsky.feed.getLikes"),
+            &headers(&own),
+            client(),
+        )
         .await;
     assert_eq!(elsewhere.unwrap_err().name(), "BadJwtLexiconMethod");
 }
@@ -258,7 +362,8 @@ async fn the_operator_may_look_through_an_accounts_eyes() {
         headers
     };
     let ask = async |headers: HeaderMap| {
-        bench.auth.authenticate(Auth::Required, TokenRule::Own, NSID, &headers).await
+        let wanted = wanted(Auth::Required, TokenRule::Own, NSID);
+        bench.auth.authenticate(wanted, &headers, client()).await
     };
     assert_eq!(ask(as_alice("admin:admin-pass", ALICE)).await.unwrap(), alice());
     assert_eq!(ask(as_alice("admin:nope", ALICE)).await.unwrap_err().status(), 401);

@@ -9,6 +9,7 @@ use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::labelers::ParsedLabelers;
 use crate::lexicon::Params;
+use crate::limits::Client;
 use crate::syntax::Did;
 
 const ACCEPT_LABELERS: HeaderName = HeaderName::from_static("atproto-accept-labelers");
@@ -41,6 +42,19 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Whose share of the limits a call is taken from that came from `client`.
+    pub(super) fn counts_as(&self, client: Client) -> Client {
+        match self {
+            // What the operator does is never too much, nor what his own machines do for others.
+            Self::Admin | Self::ModService { .. } => Client::Own,
+            _ if client == Client::Own => client,
+            Self::None => client,
+            Self::Viewer { did, .. } | Self::Service { did, .. } => Client::account(did),
+        }
+    }
+}
+
 /// What the credentials allow a call to see and do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
@@ -56,6 +70,25 @@ pub struct Access {
     pub skip_viewer_blocks: bool,
 }
 
+/// In which line a call waits for a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Whose it is.
+    pub client: Client,
+    /// It may be as long as all: what the operator's own machines do is not a flood.
+    pub spared: bool,
+    /// The operator is never sent away.
+    pub first: bool,
+}
+
+impl Line {
+    /// That of an account.
+    #[must_use]
+    pub fn of(account: &Did) -> Self {
+        Self { client: Client::account(account), spared: false, first: false }
+    }
+}
+
 /// One call of a method.
 #[derive(Debug)]
 pub struct Call {
@@ -67,6 +100,8 @@ pub struct Call {
     pub credentials: Credentials,
     /// The headers as sent.
     pub headers: HeaderMap,
+    /// Whose share of the limits it is taken from.
+    pub client: Client,
     /// What the handler finds missing.
     pub to_fetch: FetchRequests,
     /// The caller was found to belong to the community; asked only where it matters.
@@ -85,6 +120,20 @@ impl Call {
     /// The account that asks; 401 `AuthMissing` without one. Methods with [`super::Auth::Required`] always have one.
     pub fn require_viewer(&self) -> Result<&Did, XrpcError> {
         self.viewer().ok_or_else(|| XrpcError::auth("AuthMissing", ""))
+    }
+
+    /// The line of whoever asks: an account has one of its own, even if it comes through a machine of the operator.
+    pub fn line(&self) -> Line {
+        let spared = self.client == Client::Own;
+        match &self.credentials {
+            Credentials::None => Line { client: self.client, spared, first: false },
+            Credentials::Viewer { did, .. } | Credentials::Service { did, .. } => {
+                Line { spared, ..Line::of(did) }
+            }
+            Credentials::Admin | Credentials::ModService { .. } => {
+                Line { client: Client::Own, spared, first: true }
+            }
+        }
     }
 
     /// What the caller may see and do.

@@ -8,25 +8,30 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::Authenticator;
-use super::call::Call;
+use super::call::{Call, Line};
 use super::community::Community;
 use super::error::XrpcError;
 use super::fetch_requests::FetchRequest;
 use super::labelers::ParsedLabelers;
+use super::outflow::Outflow;
 use super::ports::{FeedGenerators, Members, OnRead, Rights};
+use super::quotas::Quotas;
 use crate::config::Limits;
 use crate::hydrate::Shared;
+use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
 use crate::media::Media;
 use crate::private::Private;
 use crate::store::Store;
 use crate::syntax::Did;
-use crate::threads::{Clock, Pool, PoolError, Priority, Threads};
+use crate::threads::{Clock, Pool, PoolError, Priority, Threads, Turn};
 
 /// How long an answer waits for what the store lacks.
 const ON_READ_WAIT: Duration = Duration::from_millis(300);
 
 /// Calls that wait for a thread that reads.
 const READ_QUEUE: usize = 1024;
+/// Nobody waits longer for an answer that has not been begun.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// A thread of replies may nest a thousand levels deep.
 const READ_STACK: usize = 32 << 20;
 
@@ -34,9 +39,15 @@ const READ_STACK: usize = 32 << 20;
 ///
 /// # Errors
 /// The system refuses a thread.
-pub fn read_threads(count: usize) -> std::io::Result<Pool> {
-    let (name, queue, stack) = ("read", READ_QUEUE, Some(READ_STACK));
-    Pool::start(Threads { name, count, queue, stack, priority: Priority::Normal })
+pub fn read_threads(count: usize) -> std::io::Result<Pool<Client>> {
+    Pool::start(Threads {
+        name: "read",
+        count,
+        queue: READ_QUEUE,
+        patience: Some(READ_PATIENCE),
+        stack: Some(READ_STACK),
+        priority: Priority::Normal,
+    })
 }
 
 /// Answers `GET /admin/status`. Runs on an I/O thread, so that it answers when the read pool is full: it must not
@@ -93,8 +104,14 @@ pub struct LiveNow {
 pub struct AppCtx {
     /// Who calls.
     pub auth: Authenticator,
+    /// How much each client may have.
+    pub limiter: Arc<Limiter>,
+    /// How much private state accounts have.
+    pub quotas: Quotas,
     /// Where store reads run.
-    pub reads: Pool,
+    pub reads: Pool<Client>,
+    /// What answers take on their way out.
+    pub outflow: Arc<Outflow>,
     /// What we say about ourselves.
     pub identity: ServerIdentity,
     /// What is read.
@@ -130,19 +147,41 @@ pub struct AppCtx {
 }
 
 impl AppCtx {
-    /// Runs `work` on the read pool: for asynchronous handlers. Others are there already.
+    /// Takes one of a rate for a client; `None` for who is not counted.
     ///
     /// # Errors
-    /// 503 when the queue is full, 500 when `work` panics.
-    pub async fn blocking<T, F>(&self, work: F) -> Result<T, XrpcError>
+    /// 429: none is left.
+    pub(super) fn take(&self, limit: Limit, client: Client) -> Result<Option<Standing>, XrpcError> {
+        self.limiter.take(limit, client).map_err(|refused| self.limited(refused))
+    }
+
+    /// 429 for who has had enough.
+    pub(super) fn limited(&self, refused: Refused) -> XrpcError {
+        XrpcError::limited(refused, self.clock.now_ms())
+    }
+
+    /// Runs `work` on the read pool, in the line of whoever makes a call: for asynchronous handlers. Others are there
+    /// already.
+    ///
+    /// # Errors
+    /// 503 when too much is under way, 429 when most of that is the caller's, 500 when `work` panics.
+    pub async fn blocking<T, F>(&self, line: Line, work: F) -> Result<T, XrpcError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.reads.run(work).await.map_err(|error| match error {
-            PoolError::Overloaded => XrpcError::overloaded(),
-            panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
-        })
+        let most = (!line.spared).then(|| self.limiter.most(Limit::Reads, line.client)).flatten();
+        let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+        let turn = Turn { key: line.client, most, first: line.first };
+        let outflow = Arc::clone(&self.outflow);
+        // Asked when it begins: what was let in before may have filled it meanwhile.
+        let work = move || if outflow.is_full() && !line.first { None } else { Some(work()) };
+        match self.reads.run_in(turn, work).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) | Err(PoolError::Overloaded) => Err(XrpcError::overloaded()),
+            Err(PoolError::Crowded) => Err(self.limited(self.limiter.refused(Limit::Reads))),
+            Err(panic @ PoolError::Panicked(_)) => Err(XrpcError::internal(panic)),
+        }
     }
 
     /// Whether anything came of what the store lacked for a call, while it can wait.
@@ -161,7 +200,7 @@ impl AppCtx {
         let Some(community) = &self.community else { return Ok(false) };
         if community.has_list() {
             let (lists, store, who) = (Arc::clone(community), self.store.clone(), did.clone());
-            if self.blocking(move || lists.is_listed(&store, &who)).await?? {
+            if self.blocking(Line::of(did), move || lists.is_listed(&store, &who)).await?? {
                 return Ok(true);
             }
         }

@@ -6,38 +6,113 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::Method as Verb;
+use http::header::AUTHORIZATION;
 
 use super::app::App;
+use super::auth::Wanted;
 use super::body;
-use super::call::Call;
+use super::call::{Call, Credentials};
 use super::community;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
-use super::method::{AsyncFn, Handler, ReadFn};
+use super::method::{AsyncFn, Handler, Method, ReadFn};
 use super::router::{self, Route};
+use crate::limits::{Client, Limit, Shed, Standing};
 use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
 pub(super) async fn call(app: &App, request: Request) -> Response {
-    let accept = Accept::of(&request.method, &request.headers);
-    let route = match find(app, &request) {
-        Ok(route) => route,
-        Err(error) => return encode::failure("", error),
-    };
-    let nsid = route.method.nsid;
-    let call = match prepare(app, route, request).await {
-        Ok(call) => call,
-        Err(error) => return encode::failure(nsid, error),
-    };
-    match route.method.handler {
+    let mut counted = Counted { app, client: request.client, standing: None };
+    let response = counted.answer(request).await;
+    response.with_standing(counted.standing, app.ctx.clock.now_ms())
+}
+
+/// A call, and whose share of [`Limit::Requests`] it is taken from: the account's if one signed it, else the address's.
+struct Counted<'a> {
+    app: &'a App,
+    client: Client,
+    standing: Option<Standing>,
+}
+
+impl Counted<'_> {
+    async fn answer(&mut self, request: Request) -> Response {
+        let accept = Accept::of(&request.method, &request.headers);
+        let is_signed = request.headers.contains_key(AUTHORIZATION);
+        if !is_signed && let Err(error) = self.count() {
+            return encode::failure("", error);
+        }
+        let (nsid, error) = match find(self.app, &request) {
+            Err(error) => ("", error),
+            Ok(route) => match self.prepare(route, request, is_signed).await {
+                Ok(call) => return run(self.app, route.method, call, accept).await,
+                Err(error) => (route.method.nsid, error),
+            },
+        };
+        // Whoever signs so that nobody knows who it is has an address.
+        let counted = if is_signed && self.standing.is_none() { self.count() } else { Ok(()) };
+        encode::failure(nsid, counted.err().unwrap_or(error))
+    }
+
+    fn count(&mut self) -> Result<(), XrpcError> {
+        self.standing = self.app.ctx.take(Limit::Requests, self.client)?;
+        Ok(())
+    }
+
+    async fn prepare(
+        &mut self,
+        route: Route,
+        request: Request,
+        is_signed: bool,
+    ) -> Result<Call, XrpcError> {
+        let (Route { method, schema }, ctx) = (route, &self.app.ctx);
+        let params = schema
+            .parse_params(request.uri.query())
+            .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
+        let from = self.client;
+        let wanted = Wanted { auth: method.auth, tokens: method.tokens, nsid: method.nsid };
+        let credentials = ctx.auth.authenticate(wanted, &request.headers, from).await?;
+        if is_signed {
+            self.client = credentials.counts_as(from);
+            self.count()?;
+            if let Some(limit) = method.limit {
+                ctx.take(limit, self.client)?;
+            }
+        }
+        let input = body::input(schema, &request.headers, &request.body)?;
+        let headers = request.headers;
+        let to_fetch = FetchRequests::default();
+        let client = self.client;
+        let mut call =
+            Call { params, input, credentials, headers, client, to_fetch, community: false };
+        if community::is_named(&call.params) {
+            ctx.seek_community(&mut call).await?;
+        }
+        Ok(call)
+    }
+}
+
+async fn run(app: &App, method: &'static Method, call: Call, accept: Accept) -> Response {
+    let nsid = method.nsid;
+    if is_given_up(app, method, &call) {
+        return encode::failure(nsid, XrpcError::overloaded());
+    }
+    match method.handler {
         Handler::Read(handler) => {
             let read = ReadCall { nsid, handler, call: Arc::new(call), accept: Arc::new(accept) };
             read.answer(app).await
         }
         Handler::Async(handler) => run_async(app, nsid, handler, call, accept).await,
     }
+}
+
+/// Whether a call has to go so that others are answered at all.
+fn is_given_up(app: &App, method: &Method, call: &Call) -> bool {
+    let step = Shed::with_waiting(app.ctx.reads.lines());
+    let is_anonymous = call.credentials == Credentials::None && call.client != Client::Own;
+    let goes = (step >= Shed::Costly && method.costly) || (step >= Shed::Anonymous && is_anonymous);
+    goes && !call.line().first
 }
 
 /// A call of a method that reads.
@@ -63,8 +138,8 @@ impl ReadCall {
             (Arc::clone(&app.ctx), Arc::clone(&self.call), Arc::clone(&self.accept));
         let (nsid, handler) = (self.nsid, self.handler);
         let run = move || encode::respond(nsid, handler(&ctx, &call), &accept);
-        let response = app.ctx.reads.run(run).await;
-        response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+        let response = app.ctx.blocking(self.call.line(), run).await;
+        response.unwrap_or_else(|error| encode::failure(nsid, error))
     }
 }
 
@@ -75,26 +150,19 @@ async fn run_async(
     call: Call,
     accept: Accept,
 ) -> Response {
-    let ctx = Arc::clone(&app.ctx);
+    let (ctx, line) = (Arc::clone(&app.ctx), call.line());
     // The handler itself, not only its future, may panic: both are inside.
     let handler = AssertUnwindSafe(async move { handler(ctx, call).await });
     let result = match handler.catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Err(pool_error(PoolError::Panicked(panic_text(panic.as_ref())))),
+        Err(panic) => Err(XrpcError::internal(PoolError::Panicked(panic_text(panic.as_ref())))),
     };
     match result {
         Ok(reply) if accept.is_costly(reply.body.len()) => {
-            let response = app.ctx.reads.run(move || encode::success(reply, &accept)).await;
-            response.unwrap_or_else(|error| encode::failure(nsid, pool_error(error)))
+            let response = app.ctx.blocking(line, move || encode::success(reply, &accept)).await;
+            response.unwrap_or_else(|error| encode::failure(nsid, error))
         }
         result => encode::respond(nsid, result, &accept),
-    }
-}
-
-fn pool_error(error: PoolError) -> XrpcError {
-    match error {
-        PoolError::Overloaded => XrpcError::overloaded(),
-        panic @ PoolError::Panicked(_) => XrpcError::internal(panic),
     }
 }
 
@@ -113,26 +181,6 @@ fn find(app: &App, request: &Request) -> Result<Route, XrpcError> {
         // The reference has no routes for other HTTP methods at all.
         _ => Err(XrpcError::not_implemented()),
     }
-}
-
-async fn prepare(app: &App, route: Route, request: Request) -> Result<Call, XrpcError> {
-    let Route { method, schema } = route;
-    let params = schema
-        .parse_params(request.uri.query())
-        .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
-    let credentials = app
-        .ctx
-        .auth
-        .authenticate(method.auth, method.tokens, method.nsid, &request.headers)
-        .await?;
-    let input = body::input(schema, &request.headers, &request.body)?;
-    let headers = request.headers;
-    let to_fetch = FetchRequests::default();
-    let mut call = Call { params, input, credentials, headers, to_fetch, community: false };
-    if community::is_named(&call.params) {
-        app.ctx.seek_community(&mut call).await?;
-    }
-    Ok(call)
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::limits::{Elapsed, Limits, Proxies};
 use crate::xrpc::auth::{Auth, TokenRule};
 use crate::xrpc::method::Method;
-use crate::xrpc::testing::{ALICE, TokenSpec, app, basic, headers, json_of, request};
+use crate::xrpc::testing::{
+    ALICE, NOW, TokenSpec, app, app_within, basic, headers, json_of, request,
+};
 use crate::xrpc::{AppCtx, Body, Reply};
 
 fn echo(ctx: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
@@ -36,14 +39,17 @@ static METHODS: &[Method] = &[
     Method::read("app.bsky.feed.getTimeline", Auth::Required, echo),
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, echo).tokens(TokenRule::OrChat),
     Method::read("app.bsky.graph.muteActor", Auth::Required, echo),
+    Method::read("app.bsky.graph.muteThread", Auth::Required, echo).counts_as(Limit::Writes),
+    Method::read("app.bsky.feed.getAuthorFeed", Auth::OptionalOrAdmin, echo).costly(),
     Method::read("app.bsky.feed.getPostThread", Auth::Optional, failing),
     Method::read("app.bsky.feed.getLikes", Auth::Optional, explode),
     Method::asynchronous("app.bsky.feed.getQuotes", Auth::Optional, |_, _| {
         panic!("secret of a starter")
     }),
-    Method::asynchronous("app.bsky.feed.getFeed", Auth::Optional, |ctx, _| {
+    Method::asynchronous("app.bsky.feed.getFeed", Auth::Optional, |ctx, call| {
         Box::pin(async move {
-            let thread = ctx.blocking(|| std::thread::current().name().map(str::to_owned)).await?;
+            let name = || std::thread::current().name().map(str::to_owned);
+            let thread = ctx.blocking(call.line(), name).await?;
             Reply::json(&json!({ "thread": thread, "text": "x".repeat(2000) }))
         })
     }),
@@ -334,5 +340,209 @@ async fn a_read_that_lacks_something_is_made_again_once_if_it_came() {
         let asked = bringer.asked.lock().unwrap().clone();
         let want = vec![crate::xrpc::FetchRequest::Account("did:plc:a".to_owned())];
         assert_eq!(asked, if on_read { want } else { Vec::new() });
+    }
+}
+
+/// Sends `target` with a header as `client`; gives the status, the error and the headers.
+async fn ask(
+    app: &App,
+    client: Client,
+    target: &str,
+    authorization: Option<&str>,
+) -> (u16, Value, http::HeaderMap) {
+    let mut request = request(Verb::GET, target);
+    request.client = client;
+    request.headers = authorization.map(headers).unwrap_or_default();
+    let response = app.handle(request).await;
+    let body = serde_json::from_slice(&response.body).unwrap_or_default();
+    (response.status.as_u16(), body, response.headers)
+}
+
+fn few(limit: Limit, n: u32) -> (Arc<App>, crate::crypto::PrivateKey, Elapsed) {
+    let time = Elapsed::stopped();
+    let limits = Limits::with_time(Proxies::default(), &[(limit, n)], time.clone());
+    let (app, alice) = app_within(limits, METHODS);
+    (app, alice, time)
+}
+
+const PROFILE: &str = "/xrpc/app.bsky.actor.getProfile?actor=a.test";
+
+fn stranger(last: u8) -> Client {
+    Client::address(std::net::IpAddr::from([192, 0, 2, last]))
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_so_as_a_pds_does() {
+    let (app, _, time) = few(Limit::Requests, 2);
+    let (status, _, headers) = ask(&app, stranger(1), PROFILE, None).await;
+    let header = |headers: &http::HeaderMap, name| headers[name].to_str().unwrap().to_owned();
+    assert_eq!((status, header(&headers, "ratelimit-remaining").as_str()), (200, "1"));
+    assert_eq!(header(&headers, "ratelimit-limit"), "2");
+    assert_eq!(header(&headers, "ratelimit-policy"), "2;w=300");
+    let reset = NOW + 150;
+    assert_eq!(header(&headers, "ratelimit-reset"), reset.to_string());
+    // Errors count as well, whatever they are.
+    let (status, _, headers) = ask(&app, stranger(1), "/xrpc/no.such.method", None).await;
+    assert_eq!((status, header(&headers, "ratelimit-remaining").as_str()), (501, "0"));
+    let (status, body, headers) = ask(&app, stranger(1), PROFILE, None).await;
+    assert_eq!((status, &body["error"]), (429, &json!("RateLimitExceeded")));
+    assert_eq!(header(&headers, "retry-after"), "150");
+    assert_eq!(header(&headers, "ratelimit-remaining"), "0");
+    assert_eq!(ask(&app, stranger(2), PROFILE, None).await.0, 200);
+    time.advance(std::time::Duration::from_secs(150));
+    assert_eq!(ask(&app, stranger(1), PROFILE, None).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_an_account_signs_is_its_own_and_what_nobody_signed_is_the_addresss() {
+    let (app, alice, _) = few(Limit::Requests, 2);
+    let token = format!("Bearer {}", TokenSpec::new("app.bsky.actor.getProfile").sign(&alice));
+    let forged = crate::crypto::PrivateKey::generate();
+    let forged = format!("Bearer {}", TokenSpec::new("app.bsky.actor.getProfile").sign(&forged));
+    // From two addresses: the account is one.
+    assert_eq!(ask(&app, stranger(1), PROFILE, Some(&token)).await.0, 200);
+    assert_eq!(ask(&app, stranger(2), PROFILE, Some(&token)).await.0, 200);
+    assert_eq!(ask(&app, stranger(3), PROFILE, Some(&token)).await.0, 429);
+    for status in [401, 401, 429, 429] {
+        assert_eq!(ask(&app, stranger(1), PROFILE, Some(&forged)).await.0, status);
+    }
+    // Nobody can use up an account's share without its key.
+    assert_eq!(ask(&app, stranger(4), PROFILE, None).await.0, 200);
+    assert_eq!(ask(&app, stranger(1), PROFILE, None).await.0, 429);
+}
+
+#[tokio::test]
+async fn the_operator_and_health_are_never_too_much() {
+    let (app, _, _) = few(Limit::Requests, 1);
+    let admin = basic("admin:admin-pass");
+    for _ in 0..3 {
+        assert_eq!(ask(&app, stranger(1), PROFILE, Some(&admin)).await.0, 200);
+        for page in ["/readyz", "/xrpc/_health"] {
+            assert_eq!(ask(&app, stranger(1), page, None).await.0, 200, "{page}");
+        }
+        assert_eq!(ask(&app, stranger(1), "/admin/status", Some(&admin)).await.0, 200);
+        assert_eq!(ask(&app, Client::Own, PROFILE, None).await.0, 200);
+    }
+    assert_eq!(ask(&app, stranger(1), "/", None).await.0, 200);
+    assert_eq!(ask(&app, stranger(1), "/", None).await.0, 429);
+}
+
+#[tokio::test]
+async fn passwords_can_be_guessed_ten_times() {
+    let (app, _, time) = few(Limit::Logins, 10);
+    let (wrong, right) = (basic("admin:guess"), basic("admin:admin-pass"));
+    for n in 0..10 {
+        // At the page and at methods: the guesses are one.
+        let target = if n % 2 == 0 { "/admin/status" } else { PROFILE };
+        assert_eq!(ask(&app, stranger(1), target, Some(&wrong)).await.0, 401, "{n}");
+    }
+    // From then on a right one is as good as a wrong one, so nothing can be learnt.
+    for header in [&wrong, &right] {
+        let (status, body, headers) = ask(&app, stranger(1), "/admin/status", Some(header)).await;
+        assert_eq!((status, &body["error"]), (429, &json!("RateLimitExceeded")));
+        assert_eq!(headers["retry-after"], "60");
+    }
+    assert_eq!(ask(&app, stranger(2), "/admin/status", Some(&right)).await.0, 200);
+    time.advance(std::time::Duration::from_secs(60));
+    assert_eq!(ask(&app, stranger(1), "/admin/status", Some(&right)).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_account_changes_so_much_in_an_hour() {
+    let (app, alice, time) = few(Limit::Writes, 2);
+    let token = format!("Bearer {}", TokenSpec::new("app.bsky.graph.muteThread").sign(&alice));
+    let change = async |client| {
+        let mut request = request(Verb::POST, "/xrpc/app.bsky.graph.muteThread");
+        request.client = client;
+        request.headers = headers(&token);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let root = r#"{"root":"at://did:plc:a/app.bsky.feed.post/3k"}"#;
+        request.body = Body::Bytes(root.into());
+        let response = app.handle(request).await;
+        (response.status.as_u16(), json_of(&response)["error"].clone())
+    };
+    assert_eq!(change(stranger(1)).await.0, 200);
+    assert_eq!(change(stranger(2)).await.0, 200);
+    assert_eq!(change(stranger(3)).await, (429, json!("RateLimitExceeded")));
+    time.advance(std::time::Duration::from_secs(1800));
+    assert_eq!(change(stranger(3)).await.0, 200);
+}
+
+/// Fills the threads, then lets one call of each of these clients wait until the sender is dropped.
+async fn crowd(
+    app: &App,
+    clients: impl Iterator<Item = Client>,
+) -> (flume::Sender<()>, Vec<futures_util::future::BoxFuture<'static, Result<(), XrpcError>>>) {
+    let (release, gate) = flume::bounded::<()>(0);
+    let mut all = Vec::new();
+    let begin = |client, work: Box<dyn FnOnce() + Send>| {
+        let ctx = Arc::clone(&app.ctx);
+        let line = crate::xrpc::Line { client, spared: false, first: false };
+        async move { ctx.blocking(line, work).await }.boxed()
+    };
+    for name in ["a", "b"] {
+        let ((begun, has_begun), gate) = (flume::bounded(1), gate.clone());
+        let work = move || {
+            let _ = begun.send(());
+            let _ = gate.recv();
+        };
+        let mut busy = begin(Client::host(name), Box::new(work));
+        assert!(futures_util::poll!(&mut busy).is_pending());
+        has_begun.recv_async().await.unwrap();
+        all.push(busy);
+    }
+    for client in clients {
+        let mut waiting = begin(client, Box::new(|| ()));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        all.push(waiting);
+    }
+    (release, all)
+}
+
+#[tokio::test]
+async fn who_floods_is_told_so_and_others_wait_their_turn() {
+    let (app, _) = app(METHODS);
+    let flood = std::iter::repeat_n(stranger(1), 64);
+    let (release, waiting) = crowd(&app, flood).await;
+    let (status, body, headers) = ask(&app, stranger(1), PROFILE, None).await;
+    assert_eq!((status, &body["error"]), (429, &json!("RateLimitExceeded")));
+    assert_eq!(headers["retry-after"], "1");
+    let mut other = Box::pin(ask(&app, stranger(2), PROFILE, None));
+    assert!(futures_util::poll!(&mut other).is_pending());
+    drop(release);
+    assert_eq!(other.await.0, 200);
+    for waited in futures_util::future::join_all(waiting).await {
+        waited.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn when_too_many_wait_costly_calls_go_first_and_the_operators_never() {
+    let (app, alice) = app(METHODS);
+    let feed = "/xrpc/app.bsky.feed.getAuthorFeed?actor=a.test";
+    let timeline = "/xrpc/app.bsky.feed.getTimeline";
+    let token = format!("Bearer {}", TokenSpec::new("app.bsky.feed.getTimeline").sign(&alice));
+    let admin = basic("admin:admin-pass");
+    let many = |n: u32| (0..n).map(|n| Client::V6(n.into()));
+    for (clients, sheds_costly, sheds_anonymous) in
+        [(255, false, false), (256, true, false), (511, true, false), (512, true, true)]
+    {
+        let (release, waiting) = crowd(&app, many(clients)).await;
+        let is_shed = async |target: &'static str, header: Option<&str>| {
+            let mut asked = Box::pin(ask(&app, Client::V4([192, 0, 2, 1].into()), target, header));
+            match futures_util::poll!(&mut asked) {
+                std::task::Poll::Ready((status, body, _)) => {
+                    assert_eq!((status, &body["error"]), (503, &json!("NotEnoughResources")));
+                    true
+                }
+                std::task::Poll::Pending => false,
+            }
+        };
+        assert_eq!(is_shed(feed, None).await, sheds_costly, "{clients}");
+        assert_eq!(is_shed(PROFILE, None).await, sheds_anonymous, "{clients}");
+        assert!(!is_shed(timeline, Some(&token)).await, "{clients}: it is signed");
+        assert!(!is_shed(feed, Some(&admin)).await, "{clients}: the operator");
+        drop(release);
+        futures_util::future::join_all(waiting).await;
     }
 }

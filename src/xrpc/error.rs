@@ -7,12 +7,14 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::message::REPO_REV;
+use super::message::{REPO_REV, rate_headers};
+use crate::limits::Refused;
 use crate::store::StoreError;
 
 type ErrorText = Cow<'static, str>;
@@ -119,10 +121,31 @@ impl XrpcError {
         Self::new(status, name, message)
     }
 
+    /// 429 `RateLimitExceeded`, with the headers of a PDS (`RateLimit-*`, `Retry-After`).
+    pub fn limited(refused: Refused, now_ms: i64) -> Self {
+        let seconds = refused.wait.as_secs_f64().ceil().max(1.0) as u64;
+        let message =
+            format!("Rate Limit Exceeded: too many {}, try again in {seconds} s", refused.name);
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", message)
+            .with_header(RETRY_AFTER, seconds.into());
+        if let Some(rate) = refused.rate {
+            error.headers.extend(rate_headers(rate, 0, refused.wait, now_ms));
+        }
+        error
+    }
+
     /// 503 `NotEnoughResources` with `Retry-After: 1`: more is queued than can be served.
     pub fn overloaded() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NotEnoughResources", "Not Enough Resources")
             .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// 503 `NotEnoughResources`: too much of this is under way or was done lately; it may be tried again after `wait`.
+    pub fn busy(message: impl Into<ErrorText>, wait: Duration) -> Self {
+        // Whole seconds, and never at once.
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NotEnoughResources", message)
+            .with_header(RETRY_AFTER, seconds.into())
     }
 
     /// 503 `InsufficientStorage` with `Retry-After: 60`: the disk is full, so nothing can be kept; reads go on.
@@ -169,6 +192,12 @@ impl XrpcError {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// A header of the answer.
+    #[cfg(test)]
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// The protocol's error name.

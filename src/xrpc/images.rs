@@ -17,6 +17,7 @@ use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::message::{Response, Rest};
 use super::site::not_found;
+use crate::limits::Client;
 use crate::media::{Blob, ImageRequest, MediaError, parse_blob};
 use crate::syntax::cid;
 
@@ -27,44 +28,45 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const PASSED_ON: [HeaderName; 7] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CACHE_CONTROL, LAST_MODIFIED, EXPIRES, VARY];
 
+/// What was asked for, and by whom.
+pub(super) struct Asked<'a> {
+    /// What the path has in the places that vary.
+    pub(super) parts: &'a [&'a str],
+    pub(super) accept: &'a Accept,
+    pub(super) client: Client,
+}
+
 /// `/img/*`
-pub(super) fn image<'a>(
-    ctx: &'a AppCtx,
-    parts: &'a [&'a str],
-    accept: &'a Accept,
-) -> BoxFuture<'a, Response> {
+pub(super) fn image<'a>(ctx: &'a AppCtx, asked: Asked<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
-        let path = parts.first().copied().unwrap_or_default();
-        let result = resized(ctx, path, accept).await;
+        let path = asked.parts.first().copied().unwrap_or_default();
+        let result = resized(ctx, path, &asked).await;
         result.unwrap_or_else(|error| encode::failure("/img", error))
     })
 }
 
 /// `/blob/{did}/{cid}`
-pub(super) fn blob<'a>(
-    ctx: &'a AppCtx,
-    parts: &'a [&'a str],
-    accept: &'a Accept,
-) -> BoxFuture<'a, Response> {
+pub(super) fn blob<'a>(ctx: &'a AppCtx, asked: Asked<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
-        let [did, cid] = parts else { return not_found() };
-        let result = original(ctx, did, cid, accept).await;
+        let [did, cid] = asked.parts else { return not_found() };
+        let result = original(ctx, did, cid, &asked).await;
         result.unwrap_or_else(|error| encode::failure("/blob", error))
     })
 }
 
-async fn resized(ctx: &AppCtx, path: &str, accept: &Accept) -> Result<Response, XrpcError> {
+async fn resized(ctx: &AppCtx, path: &str, asked: &Asked<'_>) -> Result<Response, XrpcError> {
+    let failure = |error| failure(ctx, error);
     let wanted = ImageRequest::parse(&format!("/{path}")).map_err(bad_path)?;
     let etag = HeaderValue::try_from(wanted.etag()).map_err(XrpcError::internal)?;
     let mut headers = encode::base_headers();
     headers.insert(CACHE_CONTROL, A_YEAR);
-    let unchanged = accept.has(&etag);
+    let unchanged = asked.accept.has(&etag);
     headers.insert(ETAG, etag);
     if unchanged {
         ctx.media.check(&wanted).await.map_err(failure)?;
         return Ok(not_modified(headers));
     }
-    let image = ctx.media.image(&wanted).await.map_err(failure)?;
+    let image = ctx.media.image(&wanted, asked.client).await.map_err(failure)?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(wanted.format.mime()));
     // Whoever uploaded it has made us decode it, but we wrote it: it is what its type says.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -77,12 +79,14 @@ async fn original(
     ctx: &AppCtx,
     did: &str,
     cid: &str,
-    accept: &Accept,
+    asked: &Asked<'_>,
 ) -> Result<Response, XrpcError> {
+    let failure = |error| failure(ctx, error);
     let (did, cid) = parse_blob(did, cid).map_err(bad_path)?;
     let name = cid::to_base32(&cid);
     let etag = HeaderValue::try_from(format!("\"{name}\"")).map_err(XrpcError::internal)?;
-    let Blob { headers: said, first, rest } = ctx.media.blob(&did, &cid).await.map_err(failure)?;
+    let Blob { headers: said, first, rest } =
+        ctx.media.blob(&did, &cid, asked.client).await.map_err(failure)?;
     let mut headers = encode::base_headers();
     headers.insert(CACHE_CONTROL, A_YEAR);
     for name in PASSED_ON {
@@ -90,7 +94,7 @@ async fn original(
             headers.insert(name, value.clone());
         }
     }
-    let unchanged = accept.has(&etag);
+    let unchanged = asked.accept.has(&etag);
     headers.insert(ETAG, etag);
     // A stranger's bytes on our origin: they must not run as a page of it.
     headers
@@ -121,7 +125,7 @@ fn bad_path(error: crate::media::BadPath) -> XrpcError {
     XrpcError::bad_path(error.to_string())
 }
 
-fn failure(error: MediaError) -> XrpcError {
+fn failure(ctx: &AppCtx, error: MediaError) -> XrpcError {
     let message = error.to_string();
     match error {
         MediaError::NotFound | MediaError::NoOrigin => XrpcError::not_found(message),
@@ -129,6 +133,7 @@ fn failure(error: MediaError) -> XrpcError {
             XrpcError::bad_path(message)
         }
         MediaError::Upstream(cause) => XrpcError::upstream(message).with_cause(cause),
+        MediaError::Limited(refused) => ctx.limited(refused),
         MediaError::Overloaded => XrpcError::overloaded(),
         error @ (MediaError::Store(_) | MediaError::Worker(_)) => XrpcError::internal(error),
     }

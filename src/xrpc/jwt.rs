@@ -49,6 +49,8 @@ pub(super) struct Claims {
     pub(super) audience: String,
     /// Seconds since 1970; fractions are allowed.
     pub(super) expires: f64,
+    /// When it was made, if it says so: the same.
+    pub(super) issued: Option<f64>,
     /// `None` when the claim is absent, empty when it is a false value of another type.
     pub(super) method: Option<String>,
 }
@@ -115,7 +117,8 @@ fn claims(mut payload: Map<String, Value>) -> Result<Claims, XrpcError> {
         Some(Value::String(method)) => Some(method),
         Some(_) => Some(String::new()),
     };
-    Ok(Claims { issuer: Issuer::parse(&issuer), audience, expires, method })
+    let issued = payload.get("iat").and_then(Value::as_f64);
+    Ok(Claims { issuer: Issuer::parse(&issuer), audience, expires, issued, method })
 }
 
 /// The reference takes a claim of a wrong type for absent when JavaScript holds it for false.

@@ -2,15 +2,51 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use crate::limits::{Client, Rate, Standing};
 
 /// Tells the client which labelers were applied.
 pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
 /// The rev of the viewer's repo that the answer includes; the PDS adds newer writes itself.
 pub(crate) const REPO_REV: HeaderName = HeaderName::from_static("atproto-repo-rev");
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+const RATE_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What a client has left of a rate, as PDSes tell it: the reset is a time of the clock in seconds.
+pub(super) fn rate_headers(
+    rate: Rate,
+    remaining: u32,
+    reset: Duration,
+    now_ms: i64,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let reset_ms = now_ms.saturating_add(i64::try_from(reset.as_millis()).unwrap_or(i64::MAX));
+    let policy = format!("{};w={}", rate.count, rate.per.as_secs());
+    let numbers = [
+        (RATE_LIMIT, rate.count.into()),
+        (RATE_REMAINING, remaining.into()),
+        (RATE_RESET, HeaderValue::from(reset_ms.saturating_add(999) / 1000)),
+    ];
+    let policy = HeaderValue::try_from(policy).ok().map(|policy| (RATE_POLICY, policy));
+    numbers.into_iter().chain(policy)
+}
+
+impl Response {
+    /// Tells a client where it stands.
+    pub(super) fn with_standing(mut self, standing: Option<Standing>, now_ms: i64) -> Self {
+        if let Some(Standing { rate, remaining, reset }) = standing {
+            self.headers.extend(rate_headers(rate, remaining, reset, now_ms));
+        }
+        self
+    }
+}
 
 /// The body of a request, read before routing because it is capped at 100 KB.
 #[derive(Debug, Clone)]
@@ -36,6 +72,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// Who sent it.
+    pub client: Client,
 }
 
 /// A response, ready to be written.

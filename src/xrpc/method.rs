@@ -11,6 +11,7 @@ use super::call::Call;
 use super::context::AppCtx;
 use super::error::XrpcError;
 use super::reply::Reply;
+use crate::limits::Limit;
 
 /// Runs on the read pool: it may block on the store, not on the network. The usual kind.
 pub type ReadFn = fn(&AppCtx, &Call) -> Result<Reply, XrpcError>;
@@ -42,17 +43,37 @@ pub struct Method {
     pub tokens: TokenRule,
     /// The function.
     pub handler: Handler,
+    /// What its calls count as besides [`Limit::Requests`].
+    pub limit: Option<Limit>,
+    /// It is among the first that are given up when too many wait.
+    pub costly: bool,
 }
 
 impl Method {
     /// A row with a handler that reads the store.
     pub const fn read(nsid: &'static str, auth: Auth, handler: ReadFn) -> Self {
-        Self { nsid, auth, tokens: TokenRule::Own, handler: Handler::Read(handler) }
+        let (tokens, handler) = (TokenRule::Own, Handler::Read(handler));
+        Self { nsid, auth, tokens, handler, limit: None, costly: false }
     }
 
     /// A row with an asynchronous handler.
     pub const fn asynchronous(nsid: &'static str, auth: Auth, handler: AsyncFn) -> Self {
-        Self { nsid, auth, tokens: TokenRule::Own, handler: Handler::Async(handler) }
+        let (tokens, handler) = (TokenRule::Own, Handler::Async(handler));
+        Self { nsid, auth, tokens, handler, limit: None, costly: false }
+    }
+
+    /// The same row with a further limit.
+    #[must_use]
+    pub const fn counts_as(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The same row, given up early when too many wait.
+    #[must_use]
+    pub const fn costly(mut self) -> Self {
+        self.costly = true;
+        self
     }
 
     /// The same row with another token rule.
@@ -66,17 +87,17 @@ impl Method {
 /// Every method that this server answers.
 #[rustfmt::skip]
 pub static METHODS: &[Method] = &[
-    Method::asynchronous("alt.aerie.account.deleteData", Auth::Required, |ctx, call| Box::pin(api::rights::delete_data(ctx, call))),
-    Method::asynchronous("alt.aerie.account.exportData", Auth::Required, |ctx, call| Box::pin(api::rights::export_data(ctx, call))),
+    Method::asynchronous("alt.aerie.account.deleteData", Auth::Required, |ctx, call| Box::pin(api::rights::delete_data(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("alt.aerie.account.exportData", Auth::Required, |ctx, call| Box::pin(api::rights::export_data(ctx, call))).counts_as(Limit::Exports).costly(),
     Method::read("alt.aerie.account.getStatus", Auth::Required, api::rights::get_status),
-    Method::asynchronous("alt.aerie.account.putOptOut", Auth::Required, |ctx, call| Box::pin(api::rights::put_opt_out(ctx, call))),
+    Method::asynchronous("alt.aerie.account.putOptOut", Auth::Required, |ctx, call| Box::pin(api::rights::put_opt_out(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, api::actor::get_profile),
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, api::actor::get_profiles).tokens(TokenRule::OrChat),
     Method::read("app.bsky.ageassurance.begin", Auth::Required, api::age_assurance::not_offered),
     Method::read("app.bsky.ageassurance.getConfig", Auth::Optional, api::age_assurance::get_config),
     Method::read("app.bsky.ageassurance.getState", Auth::Required, api::age_assurance::get_state),
-    Method::asynchronous("app.bsky.bookmark.createBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::create_bookmark(ctx, call))),
-    Method::asynchronous("app.bsky.bookmark.deleteBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::delete_bookmark(ctx, call))),
+    Method::asynchronous("app.bsky.bookmark.createBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::create_bookmark(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.bookmark.deleteBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::delete_bookmark(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.bookmark.getBookmarks", Auth::Required, api::bookmark::get_bookmarks),
     Method::read("app.bsky.contact.dismissMatch", Auth::Required, api::contact::not_offered),
     Method::read("app.bsky.contact.getMatches", Auth::Required, api::contact::not_offered),
@@ -86,29 +107,29 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.contact.sendNotification", Auth::AdminOrModService, api::contact::not_offered),
     Method::read("app.bsky.contact.startPhoneVerification", Auth::Required, api::contact::not_offered),
     Method::read("app.bsky.contact.verifyPhone", Auth::Required, api::contact::not_offered),
-    Method::asynchronous("app.bsky.draft.createDraft", Auth::Required, |ctx, call| Box::pin(api::draft::create_draft(ctx, call))),
-    Method::asynchronous("app.bsky.draft.deleteDraft", Auth::Required, |ctx, call| Box::pin(api::draft::delete_draft(ctx, call))),
+    Method::asynchronous("app.bsky.draft.createDraft", Auth::Required, |ctx, call| Box::pin(api::draft::create_draft(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.draft.deleteDraft", Auth::Required, |ctx, call| Box::pin(api::draft::delete_draft(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.draft.getDrafts", Auth::Required, api::draft::get_drafts),
-    Method::asynchronous("app.bsky.draft.updateDraft", Auth::Required, |ctx, call| Box::pin(api::draft::update_draft(ctx, call))),
+    Method::asynchronous("app.bsky.draft.updateDraft", Auth::Required, |ctx, call| Box::pin(api::draft::update_draft(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.embed.getEmbedExternalView", Auth::Optional, api::embed::get_embed_external_view),
     Method::read("app.bsky.feed.getActorFeeds", Auth::Optional, api::feed::get_actor_feeds),
-    Method::read("app.bsky.feed.getActorLikes", Auth::Optional, api::feed::get_actor_likes),
-    Method::read("app.bsky.feed.getAuthorFeed", Auth::OptionalOrAdmin, api::feed::get_author_feed),
-    Method::asynchronous("app.bsky.feed.getFeed", Auth::Optional, |ctx, call| Box::pin(api::feedgen::get_feed(ctx, call))).tokens(TokenRule::FeedGenerator),
+    Method::read("app.bsky.feed.getActorLikes", Auth::Optional, api::feed::get_actor_likes).costly(),
+    Method::read("app.bsky.feed.getAuthorFeed", Auth::OptionalOrAdmin, api::feed::get_author_feed).costly(),
+    Method::asynchronous("app.bsky.feed.getFeed", Auth::Optional, |ctx, call| Box::pin(api::feedgen::get_feed(ctx, call))).tokens(TokenRule::FeedGenerator).costly(),
     Method::asynchronous("app.bsky.feed.getFeedGenerator", Auth::Optional, |ctx, call| Box::pin(api::feedgen::get_feed_generator(ctx, call))),
     Method::read("app.bsky.feed.getFeedGenerators", Auth::Optional, api::feed::get_feed_generators),
     Method::read("app.bsky.feed.getLikes", Auth::Optional, api::feed::get_likes),
-    Method::read("app.bsky.feed.getListFeed", Auth::Optional, api::feed::get_list_feed),
-    Method::read("app.bsky.feed.getPostThread", Auth::OptionalOrAdmin, api::feed::get_post_thread),
+    Method::read("app.bsky.feed.getListFeed", Auth::Optional, api::feed::get_list_feed).costly(),
+    Method::read("app.bsky.feed.getPostThread", Auth::OptionalOrAdmin, api::feed::get_post_thread).costly(),
     Method::read("app.bsky.feed.getPosts", Auth::Optional, api::feed::get_posts).tokens(TokenRule::OrChat),
-    Method::read("app.bsky.feed.getQuotes", Auth::Optional, api::feed::get_quotes),
+    Method::read("app.bsky.feed.getQuotes", Auth::Optional, api::feed::get_quotes).costly(),
     Method::read("app.bsky.feed.getRepostedBy", Auth::Optional, api::feed::get_reposted_by),
-    Method::read("app.bsky.feed.getTimeline", Auth::Required, api::feed::get_timeline),
+    Method::read("app.bsky.feed.getTimeline", Auth::Required, api::feed::get_timeline).costly(),
     Method::read("app.bsky.graph.getActorStarterPacks", Auth::Optional, api::starter_pack::get_actor_starter_packs),
     Method::read("app.bsky.graph.getBlocks", Auth::Required, api::graph::get_blocks),
     Method::read("app.bsky.graph.getFollowers", Auth::OptionalOrAdmin, api::graph::get_followers),
     Method::read("app.bsky.graph.getFollows", Auth::OptionalOrAdmin, api::graph::get_follows),
-    Method::read("app.bsky.graph.getKnownFollowers", Auth::Required, api::graph::get_known_followers),
+    Method::read("app.bsky.graph.getKnownFollowers", Auth::Required, api::graph::get_known_followers).costly(),
     Method::read("app.bsky.graph.getList", Auth::Optional, api::graph::get_list),
     Method::read("app.bsky.graph.getListBlocks", Auth::Required, api::graph::get_list_blocks),
     Method::read("app.bsky.graph.getListMutes", Auth::Required, api::graph::get_list_mutes),
@@ -119,34 +140,34 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.graph.getStarterPack", Auth::Optional, api::starter_pack::get_starter_pack),
     Method::read("app.bsky.graph.getStarterPacks", Auth::Optional, api::starter_pack::get_starter_packs),
     Method::read("app.bsky.graph.getStarterPacksWithMembership", Auth::Required, api::starter_pack::get_starter_packs_with_membership),
-    Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))),
-    Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))),
-    Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))),
-    Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))),
-    Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))),
-    Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))),
+    Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.labeler.getServices", Auth::Optional, api::labeler::get_services),
     Method::read("app.bsky.notification.getPreferences", Auth::Required, api::preferences::get_preferences),
     Method::asynchronous("app.bsky.notification.getUnreadCount", Auth::Required, |ctx, call| Box::pin(api::notification::get_unread_count(ctx, call))),
     Method::read("app.bsky.notification.listActivitySubscriptions", Auth::Required, api::subscription::list_activity_subscriptions),
-    Method::asynchronous("app.bsky.notification.listNotifications", Auth::Required, |ctx, call| Box::pin(api::notification::list_notifications(ctx, call))),
-    Method::asynchronous("app.bsky.notification.putActivitySubscription", Auth::Required, |ctx, call| Box::pin(api::subscription::put_activity_subscription(ctx, call))),
-    Method::asynchronous("app.bsky.notification.putPreferences", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences(ctx, call))),
-    Method::asynchronous("app.bsky.notification.putPreferencesV2", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences_v2(ctx, call))),
-    Method::asynchronous("app.bsky.notification.registerPush", Auth::Required, |ctx, call| Box::pin(api::push::register_push(ctx, call))),
-    Method::asynchronous("app.bsky.notification.unregisterPush", Auth::Required, |ctx, call| Box::pin(api::push::unregister_push(ctx, call))),
-    Method::asynchronous("app.bsky.notification.updateSeen", Auth::Required, |ctx, call| Box::pin(api::notification::update_seen(ctx, call))),
+    Method::asynchronous("app.bsky.notification.listNotifications", Auth::Required, |ctx, call| Box::pin(api::notification::list_notifications(ctx, call))).costly(),
+    Method::asynchronous("app.bsky.notification.putActivitySubscription", Auth::Required, |ctx, call| Box::pin(api::subscription::put_activity_subscription(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.putPreferences", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.putPreferencesV2", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences_v2(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.registerPush", Auth::Required, |ctx, call| Box::pin(api::push::register_push(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.unregisterPush", Auth::Required, |ctx, call| Box::pin(api::push::unregister_push(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.updateSeen", Auth::Required, |ctx, call| Box::pin(api::notification::update_seen(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.unspecced.getAgeAssuranceState", Auth::Required, api::age_assurance::get_state_v1),
     Method::read("app.bsky.unspecced.getConfig", Auth::None, api::unspecced::get_config),
-    Method::read("app.bsky.unspecced.getPostThreadOtherV2", Auth::OptionalOrAdmin, api::unspecced::get_post_thread_other_v2),
-    Method::read("app.bsky.unspecced.getPostThreadV2", Auth::OptionalOrAdmin, api::unspecced::get_post_thread_v2),
+    Method::read("app.bsky.unspecced.getPostThreadOtherV2", Auth::OptionalOrAdmin, api::unspecced::get_post_thread_other_v2).costly(),
+    Method::read("app.bsky.unspecced.getPostThreadV2", Auth::OptionalOrAdmin, api::unspecced::get_post_thread_v2).costly(),
     Method::read("app.bsky.unspecced.getTaggedSuggestions", Auth::None, api::unspecced::get_tagged_suggestions),
     Method::read("app.bsky.unspecced.initAgeAssurance", Auth::Required, api::age_assurance::not_offered),
-    Method::asynchronous("community.blacksky.feed.deletePost", Auth::Required, |ctx, call| Box::pin(api::community::delete_post(ctx, call))),
-    Method::asynchronous("community.blacksky.feed.getCommunityFeed", Auth::Required, |ctx, call| Box::pin(api::community::get_community_feed(ctx, call))),
+    Method::asynchronous("community.blacksky.feed.deletePost", Auth::Required, |ctx, call| Box::pin(api::community::delete_post(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("community.blacksky.feed.getCommunityFeed", Auth::Required, |ctx, call| Box::pin(api::community::get_community_feed(ctx, call))).costly(),
     Method::asynchronous("community.blacksky.feed.getCommunityPost", Auth::Required, |ctx, call| Box::pin(api::community::get_community_post(ctx, call))),
-    Method::asynchronous("community.blacksky.feed.getCommunityTimeline", Auth::Required, |ctx, call| Box::pin(api::community::get_community_timeline(ctx, call))),
-    Method::asynchronous("community.blacksky.feed.submitPost", Auth::Required, |ctx, call| Box::pin(api::community::submit_post(ctx, call))),
+    Method::asynchronous("community.blacksky.feed.getCommunityTimeline", Auth::Required, |ctx, call| Box::pin(api::community::get_community_timeline(ctx, call))).costly(),
+    Method::asynchronous("community.blacksky.feed.submitPost", Auth::Required, |ctx, call| Box::pin(api::community::submit_post(ctx, call))).counts_as(Limit::Writes),
     Method::read("com.atproto.admin.getAccountInfos", Auth::OptionalOrAdmin, api::admin::get_account_infos),
     Method::read("com.atproto.admin.getSubjectStatus", Auth::AdminOrModService, api::admin::get_subject_status),
     Method::asynchronous("com.atproto.admin.updateSubjectStatus", Auth::AdminOrModService, |ctx, call| Box::pin(api::admin::update_subject_status(ctx, call))),
@@ -155,3 +176,20 @@ pub static METHODS: &[Method] = &[
     Method::read("com.atproto.repo.getRecord", Auth::OptionalOrAdmin, api::repo::get_record),
     Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lexicon::{MethodKind, catalog};
+
+    #[test]
+    fn what_changes_something_for_an_account_is_rationed() {
+        for method in METHODS.iter().filter(|method| method.auth == Auth::Required) {
+            let is_change = catalog().method(method.nsid).unwrap().kind() == MethodKind::Procedure;
+            // Those that only read keep nothing, whatever the lexicon calls them.
+            if is_change && matches!(method.handler, Handler::Async(_)) {
+                assert_eq!(method.limit, Some(Limit::Writes), "{}", method.nsid);
+            }
+        }
+    }
+}

@@ -32,10 +32,12 @@ mod labelers;
 mod listing;
 mod message;
 mod method;
+mod outflow;
 mod fetch_requests;
 mod ports;
 mod password;
 mod paths;
+mod quotas;
 mod reply;
 mod router;
 mod server;
@@ -50,7 +52,7 @@ mod testing;
 
 pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
-pub use call::{Access, Call, Credentials};
+pub use call::{Access, Call, Credentials, Line};
 pub use community::{Community, MemberHook, NetMemberHook};
 pub use context::{
     AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
@@ -61,8 +63,10 @@ pub use labelers::{AcceptedLabeler, ParsedLabelers};
 pub use listing::{ListedMethod, Param, list};
 pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Handler, METHODS, Method, ReadFn, ReplyFuture};
+pub use outflow::Outflow;
 pub use password::AdminPassword;
 pub use ports::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
+pub use quotas::Quotas;
 pub use reply::Reply;
 pub use router::{Router, TableError};
 pub use server::{ServerLimits, serve};

@@ -37,15 +37,27 @@ pub(super) enum Role {
     Admin,
 }
 
-/// Reads HTTP Basic credentials (RFC 7617); the only user is `admin`.
-pub(super) fn role(authorization: Option<&str>, passwords: &[AdminPassword]) -> Role {
-    let Some((user, password)) = authorization.and_then(basic) else {
-        return Role::Missing;
-    };
-    // Every password is compared, so that the time does not tell which one was close.
-    let known =
-        passwords.iter().fold(false, |known, candidate| candidate.matches(&password) | known);
-    if user == "admin" && known { Role::Admin } else { Role::Invalid }
+/// HTTP Basic credentials (RFC 7617) that were sent.
+pub(super) struct Given {
+    user: String,
+    password: String,
+}
+
+impl Given {
+    /// Whose they are; the only user is `admin`.
+    pub(super) fn role(&self, passwords: &[AdminPassword]) -> Role {
+        // Every password is compared, so that the time does not tell which one was close.
+        let known = passwords
+            .iter()
+            .fold(false, |known, candidate| candidate.matches(&self.password) | known);
+        if self.user == "admin" && known { Role::Admin } else { Role::Invalid }
+    }
+}
+
+/// Reads the credentials of a header, if it has any that can be read.
+pub(super) fn given(authorization: Option<&str>) -> Option<Given> {
+    let (user, password) = basic(authorization?)?;
+    Some(Given { user, password })
 }
 
 fn basic(header: &str) -> Option<(String, String)> {
@@ -58,6 +70,10 @@ fn basic(header: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn role(authorization: Option<&str>, passwords: &[AdminPassword]) -> Role {
+        given(authorization).map_or(Role::Missing, |given| given.role(passwords))
+    }
 
     #[test]
     fn roles() {

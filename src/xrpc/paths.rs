@@ -1,4 +1,5 @@
-//! What is not a method of XRPC: one table of paths with their verbs, who may ask, when they are there, and what answers.
+//! What is not a method of XRPC: one table of paths with their verbs, who may ask, how often, when they are there, and
+//! what answers.
 //!
 //! A new page is a row here and a function beside `site` or `images`. A path that no row has, or whose row is switched
 //! off, is 404; a verb that its row does not have is 405.
@@ -11,10 +12,11 @@ use super::app::App;
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
-use super::images;
+use super::images::{self, Asked};
 use super::message::{Request, Response};
 use super::reply::Reply;
 use super::site::{self, Site};
+use crate::limits::{Limit, Standing};
 
 /// The verbs of what is only read.
 const READ: &[&str] = &["GET", "HEAD"];
@@ -48,33 +50,37 @@ struct Path {
     verbs: &'static [&'static str],
     who: Who,
     on: On,
+    /// Which limit counts who asks; none for those who see to it that this server is well.
+    limit: Option<Limit>,
     answers: Answers,
 }
 
 type PageFn = fn(&Site, &AppCtx) -> Result<Reply, XrpcError>;
-type FileFn = for<'a> fn(&'a AppCtx, &'a [&'a str], &'a Accept) -> BoxFuture<'a, Response>;
+type FileFn = for<'a> fn(&'a AppCtx, Asked<'a>) -> BoxFuture<'a, Response>;
 
 impl Path {
     const fn page(path: &'static str, page: PageFn) -> Self {
-        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, answers: Answers::Page(page) }
+        let (limit, answers) = (Some(Limit::Requests), Answers::Page(page));
+        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
     }
 
     const fn file(path: &'static str, file: FileFn) -> Self {
-        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, answers: Answers::File(file) }
+        let (limit, answers) = (Some(Limit::Pictures), Answers::File(file));
+        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
     }
 }
 
 const PATHS: &[Path] = &[
     Path::page("/", Site::docs),
     Path::page("/robots.txt", Site::robots),
-    Path::page("/readyz", Site::ready),
+    Path { limit: None, ..Path::page("/readyz", Site::ready) },
     Path::page("/push/vapid-key", Site::vapid_key),
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
-    Path { who: Who::Admin, ..Path::page("/admin/status", Site::status) },
+    Path { who: Who::Admin, limit: None, ..Path::page("/admin/status", Site::status) },
     Path::file("/img/*", images::image),
     Path::file("/blob/{did}/{cid}", images::blob),
     // Named like a method, but no lexicon has it.
-    Path::page("/xrpc/_health", Site::health),
+    Path { limit: None, ..Path::page("/xrpc/_health", Site::health) },
 ];
 
 /// `None` when no row has the path, or it is a method's.
@@ -94,16 +100,29 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
     if !row.verbs.contains(&request.method.as_str()) {
         return below_xrpc.is_none().then(|| wrong_verb(row.verbs));
     }
-    if row.who == Who::Admin && !app.ctx.auth.is_admin(&request.headers) {
-        let challenge = HeaderValue::from_static("Basic realm=\"admin\"");
-        let error = XrpcError::auth_required("").with_header(WWW_AUTHENTICATE, challenge);
-        return Some(encode::failure(row.path, error));
-    }
+    let standing = match admit(app, row, request) {
+        Ok(standing) => standing,
+        Err(error) => return Some(encode::failure(row.path, error)),
+    };
     let accept = Accept::of(&request.method, &request.headers);
-    Some(match row.answers {
+    let response = match row.answers {
         Answers::Page(page) => encode::respond(row.path, page(&app.site, &app.ctx), &accept),
-        Answers::File(file) => file(&app.ctx, &parts, &accept).await,
-    })
+        Answers::File(file) => {
+            let asked = Asked { parts: &parts, accept: &accept, client: request.client };
+            file(&app.ctx, asked).await
+        }
+    };
+    Some(response.with_standing(standing, app.ctx.clock.now_ms()))
+}
+
+fn admit(app: &App, row: &Path, request: &Request) -> Result<Option<Standing>, XrpcError> {
+    let ctx = &app.ctx;
+    if row.who == Who::Admin && !ctx.auth.is_admin(&request.headers, request.client)? {
+        let challenge = HeaderValue::from_static("Basic realm=\"admin\"");
+        return Err(XrpcError::auth_required("").with_header(WWW_AUTHENTICATE, challenge));
+    }
+    let Some(limit) = row.limit else { return Ok(None) };
+    ctx.take(limit, request.client)
 }
 
 impl Path {

@@ -1,50 +1,64 @@
 //! The HTTP server: sockets, HTTP/1.1 and HTTP/2 without TLS, limits, graceful shutdown. The only user of hyper here.
 //!
 //! # Invariants
-//! - Connections, header time, body size and body time are bounded; the kernel's backlog holds what exceeds the cap.
+//! - Connections in all and by address, header time, body size and body time are bounded. When no slot is free, the
+//!   connection that has been idle for longest goes; if none is, the kernel's backlog holds what exceeds the cap.
+//! - What answers take on their way out is bounded for each connection, each address and in all. Whoever takes nothing
+//!   of an answer for a while loses its connection.
 //! - After the shutdown signal no connection is accepted, requests under way get their answer up to the deadline,
 //!   and `serve` returns.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderValue, Version};
-use http_body_util::{BodyExt, Either, Full, StreamBody};
-use hyper::body::{Body as _, Frame, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::body::MAX_BODY;
+use super::encode;
+use super::error::XrpcError;
 use super::message::{Body, Request, Response};
+use crate::limits::{ANSWER_COUNTS, Client, Elapsed, Hold, Limit};
 
 /// Longer than the idle time of the clients that matter, so that it is they who close.
 const IDLE: Duration = Duration::from_secs(90);
 const PING: Duration = Duration::from_secs(20);
 const MAX_HEADERS: usize = 64 * 1024;
-const MAX_STREAMS: u32 = 128;
+const MAX_STREAMS: u32 = 32;
+/// How long a connection that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often each connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long an answer waits for room among those on their way.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Of a body that is too large this much is read and thrown away, so that its sender gets to see the 413 instead of a
 /// reset connection.
 const MAX_DISCARD: usize = 1024 * 1024;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+mod answer;
+mod connections;
+
+use answer::{Answer, Outgoing};
+use connections::{Connections, Running, Verdict};
 
 /// What a client may use up.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
-    /// Open connections; more wait in the kernel.
+    /// Open connections; for more than that idle ones go, and if there are none they wait in the kernel.
     pub connections: usize,
     /// From accepting a connection to its first complete request header.
     pub header_time: Duration,
@@ -80,19 +94,20 @@ pub async fn serve(
         app,
         limits,
         builder: builder(),
+        connections: Connections::new(Elapsed::since_now()),
         drain: shutdown.clone(),
         cut: CancellationToken::new(),
     });
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&shared, &listener, &slots) => accepted,
         };
-        let (stream, slot) = accepted?;
+        let Accepted { stream, peer, held } = accepted?;
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            connection(&shared, stream).await;
-            drop(slot);
+            connection(&shared, stream, peer).await;
+            drop(held);
         });
     }
     drop(listener);
@@ -108,6 +123,7 @@ struct Shared {
     app: Arc<App>,
     limits: ServerLimits,
     builder: Builder<TokioExecutor>,
+    connections: Arc<Connections>,
     /// Finish what was begun, then close.
     drain: CancellationToken,
     /// Close now.
@@ -132,14 +148,26 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+struct Accepted {
+    stream: TcpStream,
+    peer: IpAddr,
+    held: (OwnedSemaphorePermit, Hold),
+}
+
 async fn accept(
+    shared: &Shared,
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+) -> io::Result<Accepted> {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, slot)),
+            Ok((stream, peer)) => {
+                let peer = peer.ip();
+                // Closed at once: whoever floods is to cost no slot.
+                let Ok(hold) = shared.app.ctx.limiter.connection(peer) else { continue };
+                let slot = slot(&shared.connections, slots).await?;
+                return Ok(Accepted { stream, peer, held: (slot, hold) });
+            }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 sleep(Duration::from_millis(100)).await;
@@ -148,103 +176,123 @@ async fn accept(
     }
 }
 
-async fn connection(shared: &Shared, stream: TcpStream) {
+/// A slot, for which somebody idle makes room if there is none.
+async fn slot(
+    connections: &Connections,
+    slots: &Arc<Semaphore>,
+) -> io::Result<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Ok(slot);
+    }
+    loop {
+        connections.send_idle_away();
+        // Those who are busy now may be idle then.
+        let slot = timeout(GRACE, Arc::clone(slots).acquire_owned()).await;
+        if let Ok(slot) = slot {
+            return slot.map_err(io::Error::other);
+        }
+    }
+}
+
+async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
-    let activity = Activity::new();
+    let opened = shared.connections.open();
+    let this = &opened.0;
     let service = service_fn(|request| {
-        let running = activity.begin();
-        let app = Arc::clone(&shared.app);
-        let body_time = shared.limits.body_time;
-        async move {
-            let has_streams = request.version() >= Version::HTTP_2;
-            let (request, whole) = read(request, body_time).await;
-            let mut response = app.handle(request).await;
-            if !whole && !has_streams {
-                // hyper closes the connection, and whoever sent too much must not put another request on it.
-                response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(write(response, running))
-        }
+        let (shared, running) = (Arc::clone(shared), this.begin());
+        async move { Ok::<_, Infallible>(answer(&shared, request, peer, running).await) }
     });
     let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let mut closing = false;
-    let mut check = Instant::now() + shared.limits.header_time;
+    let look_every = LOOK_EVERY.min(shared.limits.header_time);
     loop {
         tokio::select! {
             // Errors are the client's: resets, garbage, timeouts. There is nobody left to tell.
             _ = connection.as_mut() => return,
             () = shared.cut.cancelled() => return,
+            () = this.gone.cancelled() => {
+                if !this.is_busy() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(GRACE, connection.as_mut()).await;
+                }
+                return;
+            }
             () = shared.drain.cancelled(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(check) => {
-                match activity.verdict() {
-                    Verdict::Busy => {}
-                    Verdict::NeverSpoke => return,
-                    Verdict::Idle if closing => return,
-                    Verdict::Idle => {
-                        closing = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
+            () = sleep(look_every) => match this.verdict(shared.limits.header_time, IDLE) {
+                Verdict::Busy => {}
+                Verdict::NeverSpoke => return,
+                Verdict::Stalled => return,
+                Verdict::Idle if closing => return,
+                Verdict::Idle => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
                 }
-                check = Instant::now() + IDLE;
             }
         }
     }
 }
 
-/// What a connection is doing: hyper has no idle timeout for HTTP/2 and none for the first byte.
-#[derive(Clone)]
-struct Activity(Arc<ActivityState>);
-
-struct ActivityState {
-    running: AtomicUsize,
-    last: Mutex<Option<Instant>>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Busy,
-    Idle,
-    NeverSpoke,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self(Arc::new(ActivityState { running: AtomicUsize::new(0), last: Mutex::new(None) }))
+async fn answer(
+    shared: &Shared,
+    request: http::Request<Incoming>,
+    peer: IpAddr,
+    running: Running,
+) -> http::Response<Outgoing> {
+    // What one client leaves unread on the connection of a proxy must not be in the way of others.
+    if !shared.app.ctx.limiter.is_proxy(peer) {
+        running.0.has_room().await;
     }
-
-    fn begin(&self) -> Running {
-        self.0.running.fetch_add(1, Ordering::Relaxed);
-        *self.0.last.lock() = Some(Instant::now());
-        Running(self.clone())
-    }
-
-    fn verdict(&self) -> Verdict {
-        match *self.0.last.lock() {
-            None => Verdict::NeverSpoke,
-            Some(_) if self.0.running.load(Ordering::Relaxed) > 0 => Verdict::Busy,
-            Some(last) if last.elapsed() < IDLE => Verdict::Busy,
-            Some(_) => Verdict::Idle,
+    let client = shared.app.ctx.limiter.client(peer, request.headers());
+    let has_streams = request.version() >= Version::HTTP_2;
+    if !names_one_host(&request) {
+        let error = XrpcError::invalid_request("a request names one host");
+        let mut response = encode::failure("", error);
+        if !has_streams {
+            response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        return write(shared, response, client, running).await;
     }
+    let (request, whole) = read(request, client, shared.limits.body_time).await;
+    let mut response = shared.app.handle(request).await;
+    if !whole && !has_streams {
+        // hyper closes the connection, and whoever sent too much must not put another request on it.
+        response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    write(shared, response, client, running).await
 }
 
-/// A request that is being answered.
-struct Running(Activity);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
-        *self.0.0.last.lock() = Some(Instant::now());
+/// RFC 9112 section 3.2: a request of HTTP/1.1 has one `Host`. That of HTTP/2 may have none, but none that differs from
+/// its `:authority` (RFC 9113 section 8.3.1). Lines that end with a bare LF are hyper's to read, and it takes them, as
+/// section 2.2 of RFC 9112 permits.
+fn names_one_host(request: &http::Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, further) = (hosts.next(), hosts.next());
+    if further.is_some() {
+        return false;
+    }
+    match request.version() {
+        Version::HTTP_11 => first.is_some(),
+        Version::HTTP_2 => match (first, request.uri().authority()) {
+            (Some(host), Some(authority)) => {
+                host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+            }
+            _ => true,
+        },
+        _ => true,
     }
 }
 
 /// The request, and whether its body was read to the end.
-async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request, bool) {
+async fn read(
+    request: http::Request<Incoming>,
+    client: Client,
+    body_time: Duration,
+) -> (Request, bool) {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
@@ -256,7 +304,8 @@ async fn read(request: http::Request<Incoming>, body_time: Duration) -> (Request
     } else {
         timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
     };
-    let request = Request { method: head.method, uri: head.uri, headers: head.headers, body };
+    let request =
+        Request { method: head.method, uri: head.uri, headers: head.headers, body, client };
     (request, whole)
 }
 
@@ -277,25 +326,36 @@ async fn collect(mut incoming: Incoming) -> (Body, bool) {
     (body, seen <= MAX_DISCARD)
 }
 
-/// A response for hyper. `running` ends with its last byte if the body is not all in memory.
-fn write(
-    response: Response,
+/// A response for hyper, counted until its last byte is out; another one if there is no room for it.
+async fn write(
+    shared: &Shared,
+    mut response: Response,
+    client: Client,
     running: Running,
-) -> http::Response<impl hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + use<>> {
-    let body = match response.rest {
-        None => Either::Left(Full::new(response.body)),
-        Some(rest) => {
-            let whole = stream::once(async { Ok(response.body) }).chain(rest.0);
-            Either::Right(StreamBody::new(whole.map(move |piece| {
-                let _held = &running;
-                piece.map(Frame::data)
-            })))
+) -> http::Response<Outgoing> {
+    let ctx = &shared.app.ctx;
+    let mut hold = None;
+    if response.body.len() >= ANSWER_COUNTS {
+        let bytes = response.body.len() as u64;
+        match ctx.limiter.hold(Limit::Answers, client, bytes) {
+            Ok(held) => hold = Some(held),
+            Err(refused) => {
+                response = encode::failure("", ctx.limited(refused));
+            }
         }
-    };
-    let mut out = http::Response::new(body);
+    }
+    let mut bytes = response.body.len() as u64;
+    if !ctx.outflow.enter(bytes) {
+        shared.connections.cut_slowest();
+        if !ctx.outflow.enter_within(bytes, ROOM_WAIT).await {
+            (response, hold, bytes) = (encode::failure("", XrpcError::overloaded()), None, 0);
+        }
+    }
+    let mut out = http::Response::new(());
     *out.status_mut() = response.status;
     *out.headers_mut() = response.headers;
-    out
+    let answer = Answer::new(bytes, Arc::clone(&ctx.outflow), running, hold);
+    out.map(|()| Outgoing::new(response.body, response.rest, answer))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use http::Method as Verb;
+use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,14 +11,21 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::xrpc::testing::app;
+use crate::limits::{Limit, Limits, Proxies};
+use crate::xrpc::testing::app_within;
 use crate::xrpc::{AppCtx, Auth, Call, Method, Reply, XrpcError};
 
 fn who(_: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     Reply::json(&serde_json::json!({ "input": call.input }))
 }
 
+/// A megabyte.
+fn large(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    Ok(Reply::with_type(vec![b'x'; 1 << 20], "text/plain"))
+}
+
 static METHODS: &[Method] = &[
+    Method::read("app.bsky.graph.getRelationships", Auth::None, large),
     Method::read("app.bsky.actor.getProfile", Auth::Optional, who),
     Method::read("app.bsky.graph.muteActor", Auth::None, who),
     Method::asynchronous("app.bsky.feed.getTimeline", Auth::None, |_, _| {
@@ -39,19 +47,25 @@ static BEGUN: Notify = Notify::const_new();
 static FINISH: Notify = Notify::const_new();
 static STUCK: Notify = Notify::const_new();
 
-struct Running {
+struct Serving {
     address: SocketAddr,
+    ctx: Arc<AppCtx>,
     shutdown: CancellationToken,
     task: JoinHandle<io::Result<()>>,
 }
 
-async fn start(limits: ServerLimits) -> Running {
+async fn start(limits: ServerLimits) -> Serving {
+    start_within(limits, Limits::new(Proxies::default(), &[])).await
+}
+
+async fn start_within(limits: ServerLimits, clients: Limits) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let (app, _) = app(METHODS);
+    let (app, _) = app_within(clients, METHODS);
+    let ctx = Arc::clone(&app.ctx);
     let task = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
-    Running { address, shutdown, task }
+    Serving { address, ctx, shutdown, task }
 }
 
 fn client(http2: bool) -> Client<HttpConnector, Full<Bytes>> {
@@ -194,5 +208,194 @@ async fn an_answer_says_when_the_connection_ends_with_it() {
         let answer = String::from_utf8_lossy(&answer[..read]).to_lowercase();
         assert!(answer.starts_with("http/1.1 413"), "{answer}");
         assert_eq!(answer.contains("connection: close"), closes, "{answer}");
+    }
+}
+
+const HEALTH: &[u8] = b"GET /xrpc/_health HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// The status with which the server answers on a connection, and 0 if it ends it.
+async fn status_of(stream: &mut TcpStream, request: &[u8]) -> u16 {
+    if stream.write_all(request).await.is_err() {
+        return 0;
+    }
+    let mut answer = Vec::new();
+    loop {
+        let Ok(byte) = stream.read_u8().await else { return 0 };
+        answer.push(byte);
+        if answer.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let head = String::from_utf8(answer).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap_or("0");
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    head[9..12].parse().unwrap()
+}
+
+async fn is_answered(stream: &mut TcpStream, request: &[u8]) -> bool {
+    status_of(stream, request).await == 200
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_a_proxy_any_number() {
+    let connect = async |server: &Serving| TcpStream::connect(server.address).await.unwrap();
+    let few = [(Limit::Connections, 2)];
+    let server = start_within(ServerLimits::default(), Limits::new(Proxies::default(), &few)).await;
+    let mut first = connect(&server).await;
+    let mut second = connect(&server).await;
+    assert!(is_answered(&mut first, HEALTH).await && is_answered(&mut second, HEALTH).await);
+    assert!(!is_answered(&mut connect(&server).await, HEALTH).await);
+    assert!(is_answered(&mut first, HEALTH).await, "who was there stays");
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server = start_within(ServerLimits::default(), Limits::new(here, &few)).await;
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        all.push(connect(&server).await);
+    }
+    for stream in &mut all {
+        assert!(is_answered(stream, HEALTH).await);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_forwarded_address_counts() {
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server =
+        start_within(ServerLimits::default(), Limits::new(here, &[(Limit::Requests, 1)])).await;
+    let of = |client: &str| {
+        format!("GET /robots.txt HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {client}\r\n\r\n")
+    };
+    for (client, is_well) in
+        [("192.0.2.1", true), ("192.0.2.2", true), ("10.9.9.9, 192.0.2.1", false)]
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(is_answered(&mut stream, of(client).as_bytes()).await, is_well, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_slots_are_taken_the_longest_idle_connection_goes() {
+    let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
+    let server = start(limits).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        assert!(is_answered(&mut stream, HEALTH).await);
+        connections.push(stream);
+        // The next is younger by more than what is told apart.
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut third = TcpStream::connect(server.address).await.unwrap();
+    assert!(is_answered(&mut third, HEALTH).await);
+    assert_eq!(connections[0].read(&mut [0; 8]).await.unwrap_or(0), 0, "the first is gone");
+    assert!(is_answered(&mut connections[1], HEALTH).await);
+}
+
+/// A client that takes no bytes of any body.
+fn unreading() -> Client<HttpConnector, Full<Bytes>> {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.http2_only(true).http2_initial_stream_window_size(0).build_http()
+}
+
+async fn ask_large(
+    server: &Serving,
+    client: &Client<HttpConnector, Full<Bytes>>,
+) -> http::Response<Incoming> {
+    let path = "/xrpc/app.bsky.graph.getRelationships?actor=did:plc:a";
+    let url = format!("http://{}{path}", server.address);
+    client.request(http::Request::get(url).body(Full::default()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_that_reads_nothing_gets_no_more_than_a_few_answers() {
+    let server = start(ServerLimits::default()).await;
+    let slow = unreading();
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        unread.push(ask_large(&server, &slow).await);
+    }
+    assert_eq!(server.ctx.outflow.bytes(), 4 << 20);
+    let mut further = Box::pin(ask_large(&server, &slow));
+    // Others are answered meanwhile, on connections of their own.
+    let url = format!("http://{}/robots.txt", server.address);
+    for _ in 0..3 {
+        let other = client(false);
+        let answered = send(&other, Verb::GET, url.clone(), "");
+        let first = futures_util::future::select(&mut further, Box::pin(answered)).await;
+        assert!(matches!(first, futures_util::future::Either::Right(((200, _), _))));
+    }
+    assert_eq!(server.ctx.outflow.bytes(), 4 << 20, "the fifth was not even made");
+    drop(further);
+    drop((unread, slow));
+    while server.ctx.outflow.bytes() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_reads_nothing_is_told_so_and_others_are_served() {
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server = start_within(ServerLimits::default(), Limits::new(here, &[])).await;
+    let path = "/xrpc/app.bsky.graph.getRelationships?actor=did:plc:a";
+    let url = format!("http://{}{path}", server.address);
+    let ask = async |client: &Client<HttpConnector, Full<Bytes>>, from: &str| {
+        let request = http::Request::get(&url).header("x-forwarded-for", from);
+        client.request(request.body(Full::default()).unwrap()).await.unwrap()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let client = unreading();
+        for _ in 0..4 {
+            let response = ask(&client, "192.0.2.1").await;
+            assert_eq!(response.status(), 200);
+            unread.push((response, client.clone()));
+        }
+    }
+    let refused = ask(&client(true), "192.0.2.1").await;
+    assert_eq!(refused.status(), 429);
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.starts_with(br#"{"error":"RateLimitExceeded""#), "{body:?}");
+    let other = ask(&client(true), "192.0.2.2").await;
+    assert_eq!(other.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn nothing_is_made_while_there_is_no_room_for_answers() {
+    let server = start(ServerLimits::default()).await;
+    let url = format!("http://{}/xrpc/app.bsky.actor.getProfile?actor=a.test", server.address);
+    assert!(server.ctx.outflow.enter(64 << 20));
+    let (status, body) = send(&client(false), Verb::GET, url.clone(), "").await;
+    assert_eq!(status, 503);
+    assert!(body.starts_with(br#"{"error":"NotEnoughResources""#), "{body:?}");
+    server.ctx.outflow.leave(64 << 20);
+    assert_eq!(send(&client(false), Verb::GET, url, "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let server = start(ServerLimits::default()).await;
+    for (head, status) in [
+        ("HTTP/1.1\r\nhost: x", 200),
+        ("HTTP/1.1\r\nhost: x\r\nHost: x", 400),
+        ("HTTP/1.1\r\nhost: x\r\nHost: y", 400),
+        ("HTTP/1.1\r\naccept: */*", 400),
+        ("HTTP/1.0\r\naccept: */*", 200),
+        ("HTTP/1.0\r\nhost: x\r\nhost: y", 400),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /xrpc/_health {head}\r\n\r\n");
+        assert_eq!(status_of(&mut stream, request.as_bytes()).await, status, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_host_must_not_contradict_the_authority() {
+    let server = start(ServerLimits::default()).await;
+    let url = format!("http://{}/xrpc/_health", server.address);
+    for (host, status) in [(server.address.to_string(), 200), ("other.example".to_owned(), 400)] {
+        let request = http::Request::get(&url).header("host", host.as_str());
+        let request = request.version(Version::HTTP_2).body(Full::default()).unwrap();
+        assert_eq!(client(true).request(request).await.unwrap().status(), status, "{host}");
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of this folder share: keys without a network, tokens, an app with a stopped clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -12,11 +13,12 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Limits;
+use crate::config;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::hydrate::{HydrationSettings, Shared};
-use crate::identity::Freshness;
+use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
+use crate::limits::{Client, Elapsed, Limits, Proxies};
 use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
 use crate::store::{Store, StoreError, Writer};
@@ -160,46 +162,80 @@ impl FeedGenerators for FakeGenerators {
     }
 }
 
-/// `did#fragment` to its cached and its current key.
+/// `did#fragment` to the key that is here, if any, and the current one.
 #[derive(Default)]
 pub(super) struct Keys {
-    pub(super) known: Mutex<FxHashMap<String, (PublicKey, PublicKey)>>,
+    pub(super) known: Mutex<FxHashMap<String, (Option<HeldKey>, PublicKey)>>,
+    /// How often somebody was asked, and for a key that is here already.
+    pub(super) lookups: Mutex<u32>,
     pub(super) fresh_lookups: Mutex<u32>,
+    pub(super) in_vain: Mutex<Vec<Client>>,
+    pub(super) renewed: Mutex<Vec<Did>>,
 }
 
 impl Keys {
     pub(super) fn set(&self, id: &str, key: &PublicKey) {
-        self.known.lock().insert(id.to_owned(), (key.clone(), key.clone()));
+        let held = HeldKey { key: key.clone(), old: false };
+        self.known.lock().insert(id.to_owned(), (Some(held), key.clone()));
+    }
+
+    /// One that has to be asked for.
+    pub(super) fn set_elsewhere(&self, id: &str, key: &PublicKey) {
+        self.known.lock().insert(id.to_owned(), (None, key.clone()));
     }
 
     /// A rotation that no cache has seen yet.
     pub(super) fn rotate(&self, id: &str, key: &PublicKey) {
         self.known.lock().get_mut(id).unwrap().1 = key.clone();
     }
+
+    /// From now on the key that is here is an old one.
+    pub(super) fn age(&self, id: &str) {
+        self.known.lock().get_mut(id).unwrap().0.as_mut().unwrap().old = true;
+    }
 }
 
 impl KeySource for Keys {
+    fn held_key<'a>(&'a self, did: &'a Did, fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>> {
+        let known = self.known.lock();
+        let held = known.get(&format!("{did}#{fragment}")).and_then(|(held, _)| held.clone());
+        Box::pin(async move { held })
+    }
+
     fn signing_key<'a>(
         &'a self,
         did: &'a Did,
         fragment: &'a str,
         freshness: Freshness,
+        _client: Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async move {
+            *self.lookups.lock() += 1;
             if freshness == Freshness::Fresh {
                 *self.fresh_lookups.lock() += 1;
             }
-            if did.as_str() == "did:plc:down" {
-                return Err(KeyLookupError::Unavailable("connection refused".into()));
+            match did.as_str() {
+                "did:plc:down" => {
+                    return Err(KeyLookupError::Unavailable("connection refused".into()));
+                }
+                "did:plc:busy" => return Err(KeyLookupError::Busy(Duration::from_millis(4200))),
+                _ => {}
             }
             let known = self.known.lock();
             if !known.keys().any(|id| id.starts_with(did.as_str())) {
                 return Err(KeyLookupError::Unknown);
             }
-            let (cached, current) =
-                known.get(&format!("{did}#{fragment}")).ok_or(KeyLookupError::NoKey)?;
-            Ok(if freshness == Freshness::Fresh { current.clone() } else { cached.clone() })
+            let found = known.get(&format!("{did}#{fragment}"));
+            found.map(|(_, current)| current.clone()).ok_or(KeyLookupError::NoKey)
         })
+    }
+
+    fn asked_in_vain(&self, client: Client) {
+        self.in_vain.lock().push(client);
+    }
+
+    fn renew(&self, did: &Did) {
+        self.renewed.lock().push(did.clone());
     }
 }
 
@@ -254,14 +290,20 @@ pub(super) fn basic(credentials: &str) -> String {
     format!("Basic {}", BASE64.encode(credentials.as_bytes()))
 }
 
-pub(super) fn authenticator(keys: Arc<Keys>) -> Authenticator {
+/// The table of limits, and a time that stands still.
+pub(super) fn limits() -> Arc<Limits> {
+    Arc::new(Limits::with_time(Proxies::default(), &[], Elapsed::stopped()))
+}
+
+pub(super) fn authenticator(keys: Arc<Keys>, limits: Arc<Limits>) -> Authenticator {
     let config = AuthConfig {
         own_did: did(OWN),
         alternative_dids: vec![did("did:web:old.example")],
         mod_service: Some(did(MOD)),
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
-    Authenticator::new(config, keys, Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()))
+    let clock = Clock::stopped_at(i64::try_from(NOW * 1000).unwrap());
+    Authenticator::new(config, keys, clock, limits)
 }
 
 /// A context over an empty store. Its folder stays until the process ends: the store outlives any guard here.
@@ -300,6 +342,7 @@ pub(super) fn context_with(
     effects.extend(index.map(|index| index as Arc<dyn Effects>));
     let private = Private::new(writer.clone(), Arc::new(Together(effects)));
     let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
+    let limiter = limits();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
     Arc::new(AppCtx {
         media,
@@ -311,8 +354,11 @@ pub(super) fn context_with(
         feeds,
         on_read: None,
         community,
-        auth: authenticator(keys),
+        auth: authenticator(keys, Arc::clone(&limiter)),
+        limiter,
+        quotas: Default::default(),
         reads: read_threads(2).unwrap(),
+        outflow: Arc::new(Outflow::new(64 << 20)),
         identity: ServerIdentity {
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),
@@ -323,10 +369,15 @@ pub(super) fn context_with(
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",
         )]))),
-        limits: ArcSwap::from_pointee(Limits {
+        limits: ArcSwap::from_pointee(config::Limits {
             max_thread_parents: 50,
             max_thread_depth: 1000,
             drafts: 3,
+            mutes: 1000,
+            list_mutes: 1000,
+            bookmarks: 1000,
+            subscriptions: 1000,
+            ..config::Limits::default()
         }),
         client_config: ArcSwap::default(),
         clock: Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
@@ -337,14 +388,24 @@ pub(super) fn context_with(
 
 /// An app over `methods`, and the key of [`ALICE`].
 pub(super) fn app(methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
-    let keys = Arc::new(Keys::default());
+    app_within(Limits::with_time(Proxies::default(), &[], Elapsed::stopped()), methods)
+}
+
+/// The same with another table of limits.
+pub(super) fn app_within(limits: Limits, methods: &'static [Method]) -> (Arc<App>, PrivateKey) {
+    let (keys, limits) = (Arc::new(Keys::default()), Arc::new(limits));
     let alice = PrivateKey::generate();
     keys.set(&format!("{ALICE}#atproto"), &alice.public());
-    (Arc::new(App::with_methods(context(keys), methods).unwrap()), alice)
+    let mut ctx = Arc::into_inner(context(Arc::clone(&keys))).unwrap();
+    ctx.auth = authenticator(keys, Arc::clone(&limits));
+    ctx.limiter = limits;
+    (Arc::new(App::with_methods(Arc::new(ctx), methods).unwrap()), alice)
 }
 
 pub(super) fn request(method: Verb, target: &str) -> Request {
-    Request { method, uri: target.parse().unwrap(), headers: HeaderMap::new(), body: Body::Missing }
+    let headers = HeaderMap::new();
+    let (uri, body, client) = (target.parse().unwrap(), Body::Missing, Client::Own);
+    Request { method, uri, headers, body, client }
 }
 
 pub(super) fn json_of(response: &Response) -> Value {

@@ -7,7 +7,7 @@ use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
-use aerie::identity::{Freshness, Identity};
+use aerie::identity::{Freshness, HeldKey, Identity};
 use aerie::index::check::{Options, check};
 use aerie::index::repo_contents::held_records;
 use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
@@ -18,7 +18,7 @@ use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
 use aerie::threads::Clock;
-use aerie::upkeep::{Retention, RetentionReport};
+use aerie::upkeep::{ClockState, Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
@@ -72,7 +72,7 @@ impl View {
             to,
             Arc::clone(&index),
             &config,
-            (Clock::system(), Arc::default()),
+            ClockState::new(Clock::system()),
             &stop,
         )
         .unwrap();
@@ -301,14 +301,20 @@ impl OnRead for FromNetwork {
 struct Keys(PublicKey);
 
 impl KeySource for Keys {
+    fn held_key<'a>(&'a self, _did: &'a Did, _fragment: &'a str) -> BoxFuture<'a, Option<HeldKey>> {
+        Box::pin(async { Some(HeldKey { key: self.0.clone(), old: false }) })
+    }
     fn signing_key<'a>(
         &'a self,
         _did: &'a Did,
         _fragment: &'a str,
         _freshness: Freshness,
+        _client: aerie::limits::Client,
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
+    fn asked_in_vain(&self, _client: aerie::limits::Client) {}
+    fn renew(&self, _did: &Did) {}
 }
 
 /// Who joins is the network's to say; nobody asks for any rights.
@@ -354,7 +360,11 @@ impl Reading {
             free: aerie::store::free_space,
             threads: 1,
         };
-        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone()));
+        let limiter = Arc::new(aerie::limits::Limits::new(
+            Default::default(),
+            &[(aerie::limits::Limit::Requests, 0)],
+        ));
+        let origin = Arc::new(NetOrigin::new(identity.clone(), http.clone(), Arc::clone(&limiter)));
         let takedowns = hydration.takedowns.clone();
         let auth = AuthConfig {
             own_did: Did::parse(OWN).unwrap(),
@@ -364,12 +374,20 @@ impl Reading {
         };
         let clock = Clock::stopped_at(NOW);
         let ctx = AppCtx {
-            auth: Authenticator::new(auth, Arc::new(Keys(key.public())), clock.clone()),
-            media: Media::start(none, store.clone(), takedowns, origin).unwrap(),
+            auth: Authenticator::new(
+                auth,
+                Arc::new(Keys(key.public())),
+                clock.clone(),
+                Arc::clone(&limiter),
+            ),
+            limiter: Arc::clone(&limiter),
+            media: Media::start(none, store.clone(), takedowns, origin, limiter).unwrap(),
             store,
             private: view.private.clone(),
             hydration,
+            quotas: Default::default(),
             reads: read_threads(2).unwrap(),
+            outflow: Arc::new(xrpc::Outflow::new(64 << 20)),
             members: Arc::new(Nobody),
             rights: Arc::new(Nobody),
             feeds: Arc::new(NetFeedGenerators { identity, http }),
@@ -389,6 +407,11 @@ impl Reading {
                 max_thread_parents: 80,
                 max_thread_depth: 1000,
                 drafts: 3,
+                mutes: 1000,
+                list_mutes: 1000,
+                bookmarks: 1000,
+                subscriptions: 1000,
+                ..Limits::default()
             }),
             client_config: arc_swap::ArcSwap::default(),
             clock,
@@ -414,6 +437,7 @@ impl Reading {
             uri: format!("/xrpc/{nsid}?{query}").parse().unwrap(),
             headers,
             body: xrpc::Body::Missing,
+            client: aerie::limits::Client::Own,
         };
         let response = self.app.handle(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap();

@@ -16,9 +16,10 @@ use flate2::read::MultiGzDecoder;
 use tokio_util::sync::CancellationToken;
 
 use super::PlcExport;
+use super::chain::Operation;
 use super::follow::BAD;
 use super::line::{Lines, parse};
-use crate::schema::plc::{self, Batch, Cursor, Place, PlcOp};
+use crate::schema::plc::{self, Batch, Cursor, Place};
 use crate::store::StoreError;
 
 /// Lines that go in together: few enough that the stream's events do not wait for them.
@@ -69,6 +70,8 @@ pub struct FileStatus {
     pub resumed: u64,
     /// Operations that were news.
     pub changed: u64,
+    /// Of these, operations whose signature could not be proven: the directory is asked for their accounts.
+    pub unproven: u64,
     /// Lines that could not be read.
     pub bad: u64,
     /// Seconds that it takes so far.
@@ -113,7 +116,7 @@ enum Chain {
 /// Some lines, read.
 struct FilePiece {
     path: PathBuf,
-    ops: Vec<PlcOp>,
+    ops: Vec<Operation>,
     place: Place,
     bad: u64,
 }
@@ -181,18 +184,20 @@ impl PlcExport {
         let counted = Arc::clone(&read);
         let reading = tokio::spawn(blocking(move || FileReading { pieces, counted }.run(start)));
         while let Ok(FilePiece { path, ops, place, bad }) = to_writer.recv_async().await {
-            let batch = Batch { ops, place: Some(Some(place)), ..Batch::default() };
-            let changed = self.apply(batch).await?;
+            let batch = Batch { place: Some(Some(place)), ..Batch::default() };
+            let (changed, unproven) = self.apply(ops, batch).await?;
             self.reads(|f| {
                 (f.file, f.lines, f.bytes) = (path, place.lines, read.load(Ordering::Relaxed));
                 (f.changed, f.bad) = (f.changed + changed, f.bad + bad);
+                f.unproven += unproven;
                 f.seconds = begun.elapsed().as_secs_f64();
             });
         }
         // A panic in it was already reported by the hook.
         let cursor = reading.await.unwrap_or(Err(PlcFileError::Stopped))?;
         let covered = cursor.map_or(0, |cursor| cursor.time);
-        self.apply(Batch { cursor, covered, place: Some(None), ..Batch::default() }).await?;
+        let batch = Batch { cursor, covered, place: Some(None), ..Batch::default() };
+        self.apply(Vec::new(), batch).await?;
         self.reads(|f| (f.followed_from, f.bytes) = (Some(cursor.is_some()), f.size));
         Ok(())
     }
@@ -384,7 +389,7 @@ struct Collected {
     offset: u64,
     lines: u64,
     chain: Chain,
-    ops: Vec<PlcOp>,
+    ops: Vec<Operation>,
     fresh: u64,
     bad: u64,
 }

@@ -11,8 +11,10 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::chain::Operation;
 use super::line::{Lines, parse};
 use super::{PlcExport, SECOND_MS, SETTLING_MS};
+use crate::identity::did::host_of;
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
 use crate::schema::plc::{Batch, Cursor};
 use crate::store::StoreError;
@@ -71,6 +73,8 @@ pub struct Follow {
     pub operations: u64,
     /// Lines that could not be read, since start.
     pub bad: u64,
+    /// Operations that were news and whose signature could not be proven, since start.
+    pub unproven: u64,
     /// Why the last page could not be had, if it could not.
     pub error: Option<String>,
 }
@@ -89,7 +93,7 @@ enum PageError {
 /// What was read of a page.
 #[derive(Default)]
 struct ExportPage {
-    batch: Batch,
+    ops: Vec<Operation>,
     last: Option<Cursor>,
     lines: usize,
     bad: u64,
@@ -168,8 +172,7 @@ impl PlcExport {
 
     /// Reads the page behind the cursor and puts it in.
     async fn page(&self, source: &PlcSource, overlap: &mut usize) -> Result<Next, PageError> {
-        let host = source.url.split('/').nth(2).unwrap_or_default();
-        let permit = source.throttle.acquire(host).await;
+        let permit = source.throttle.acquire(host_of(&source.url)).await;
         let _turn = self.0.turn.lock().await;
         let (held, asked) = (self.0.progress.lock().cursor, self.0.table.clock.now_ms());
         let url = format!("{}/export?count={PAGE}&after={}", source.url, after(held, *overlap));
@@ -212,10 +215,13 @@ impl PlcExport {
             f.operations += page.lines as u64;
             f.bad += page.bad;
         });
-        if page.batch.ops.is_empty() && page.last.is_none() {
+        if page.ops.is_empty() && page.last.is_none() {
             return Ok(());
         }
-        self.apply(Batch { cursor: page.last, covered, ..page.batch }).await.map(drop)
+        let batch = Batch { cursor: page.last, covered, ..Batch::default() };
+        let (_, unproven) = self.apply(page.ops, batch).await?;
+        self.follows(|f| f.unproven += unproven);
+        Ok(())
     }
 }
 
@@ -227,7 +233,7 @@ impl ExportPage {
         self.lines += 1;
         let cursor = match line.map(parse) {
             Some(Ok(line)) => {
-                self.batch.ops.extend(line.op);
+                self.ops.extend(line.op);
                 Some(line.cursor)
             }
             Some(Err(bad)) => {

@@ -1,12 +1,13 @@
-//! One line of the export, reduced to what is kept. Signatures are not looked at: the directory is believed, as it is
-//! for documents. Format: <https://web.plc.directory/spec/v0.1/did-plc>, "Bulk Export".
+//! One line of the export, reduced to what is kept and what its signature covers, which [`super::chain`] looks at. Format: <https://web.plc.directory/spec/v0.1/did-plc>, "Bulk Export".
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::super::document::{FurtherEntries, PDS_TYPE, is_endpoint};
+use super::chain::{Operation, Signed};
 use crate::crypto::KeyBytes;
 use crate::schema::plc::{Cursor, PlcDocument, PlcOp, PlcState};
 use crate::syntax::{Did, Handle, datetime};
@@ -22,7 +23,7 @@ const MAX_PDS: usize = 500;
 pub(super) struct Line {
     pub(super) cursor: Cursor,
     /// `None` if it changes nothing: a later operation took it back.
-    pub(super) op: Option<PlcOp>,
+    pub(super) op: Option<Operation>,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +33,8 @@ struct RawLine<'a> {
     did: Cow<'a, str>,
     #[serde(borrow)]
     created_at: Cow<'a, str>,
-    operation: RawOperation,
+    #[serde(borrow)]
+    operation: &'a RawValue,
     #[serde(default)]
     nullified: bool,
     seq: Option<u64>,
@@ -96,15 +98,17 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, BadLine> {
     if raw.nullified {
         return Ok(Line { cursor, op: None });
     }
-    let state = match raw.operation.kind.as_str() {
+    let operation: RawOperation =
+        serde_json::from_str(raw.operation.get()).map_err(|_| bad("json"))?;
+    let state = match operation.kind.as_str() {
         _ if Did::parse(&raw.did).is_err() => return Err(bad("did")),
-        "plc_operation" => document(raw.operation),
-        "create" => document(normal(raw.operation).ok_or_else(|| bad("operation"))?),
+        "plc_operation" => document(operation),
+        "create" => document(normal(operation).ok_or_else(|| bad("operation"))?),
         "plc_tombstone" => PlcState::Tombstone,
         _ => return Err(bad("operation")),
     };
-    let op = PlcOp { did: raw.did.into_owned(), time: cursor.time, state };
-    Ok(Line { cursor, op: Some(op) })
+    let op = PlcOp { did: raw.did.into_owned(), time: cursor.time, state, proof: None };
+    Ok(Line { cursor, op: Some(Operation { op, signed: Signed::read(raw.operation) }) })
 }
 
 /// A legacy `create` as the operation that it stands for.
@@ -210,7 +214,7 @@ mod tests {
     }
 
     fn document_of(operation: &Value) -> PlcDocument {
-        match line(operation, &json!({ "nullified": false })).unwrap().op.unwrap().state {
+        match line(operation, &json!({ "nullified": false })).unwrap().op.unwrap().op.state {
             PlcState::Document(doc) => doc,
             other => panic!("{other:?}"),
         }
@@ -252,15 +256,19 @@ mod tests {
         assert_eq!(bare, PlcDocument::default());
         let tombstone =
             line(&json!({ "type": "plc_tombstone", "prev": "x", "sig": "x" }), &json!({}));
-        let op = PlcOp { did: DID.to_owned(), time: TIME, state: PlcState::Tombstone };
-        let cursor = Cursor { seq: None, time: TIME };
-        assert_eq!(tombstone, Ok(Line { cursor, op: Some(op) }));
+        let state = PlcState::Tombstone;
+        let op = PlcOp { did: DID.to_owned(), time: TIME, state, proof: None };
+        let tombstone = tombstone.unwrap();
+        assert_eq!(
+            (tombstone.op.unwrap().op, tombstone.cursor),
+            (op, Cursor { seq: None, time: TIME })
+        );
         let huge = json!({
             "type": "plc_operation",
             "services": { "x": { "type": "y", "endpoint": format!("https://{}", "z".repeat(4000)) } },
         });
         let huge = line(&huge, &json!({})).unwrap().op.unwrap();
-        assert_eq!(huge.state, PlcState::Elsewhere, "the directory is asked for such");
+        assert_eq!(huge.op.state, PlcState::Elsewhere, "the directory is asked for such");
     }
 
     #[test]

@@ -2,27 +2,33 @@
 //! store, and given as documents. With them nobody is asked for DIDs one by one.
 //!
 //! ```text
-//! GET /export, page by page --> line -> batch --> store::plc (rows, cursor) --> PlcTable -> Identity
-//! files, packed or not ------^                              \--> accounts to look at again
+//! GET /export, page by page --> line -> chain -> batch --> store::plc (rows, cursor) --> PlcTable -> Identity
+//! files, packed or not ------^                                       \--> accounts to look at again
 //! ```
+//!
+//! Neither the directory nor whoever made a file is believed: `chain` proves each operation by its signature, and of
+//! rows only those are given whose newest operation is proven. For all others the directory is asked one by one, whose
+//! documents are believed: whoever serves `network.plc_url` can say what he likes there.
 //!
 //! What an operation says of a handle is a claim like that of a document. Whoever needs to know what is true at this
 //! moment asks the directory.
 //!
 //! # Invariants
+//! - What no key of an account signed is not given as its document.
 //! - A DID in doubt (`#identity`, a document that was read since) is answered from here only when everything that the
 //!   directory took before the doubt is in.
 //! - Rows are believed for an hour after the export was last read to its end.
 
+mod chain;
 mod file;
 mod follow;
 mod line;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 
 use crate::schema::Rows;
 
@@ -35,6 +41,7 @@ use crate::store::{Snapshot, Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
 use crate::work::recheck::{self, Due};
+use chain::Operation;
 
 const SECOND_MS: i64 = 1000;
 /// How old what is here may be, for those who take what is remembered and for those who want to know of late.
@@ -56,7 +63,7 @@ pub struct PlcTable {
 
 #[derive(Default)]
 struct Doubts {
-    by_did: FxHashMap<Did, i64>,
+    by_did: HashMap<Did, i64>,
     /// Everything was in doubt at this time.
     all: i64,
 }
@@ -66,7 +73,8 @@ impl PlcTable {
     pub fn load(store: Store, directory: &str, clock: Clock) -> Result<Self, StoreError> {
         let now = clock.now_ms();
         let snapshot = store.snapshot();
-        let covered = plc::progress(&snapshot, directory)?.covered;
+        // A clock that was ahead may have dated it.
+        let covered = plc::progress(&snapshot, directory)?.covered.min(now);
         let mut doubts = Doubts::default();
         for (actor, due) in recheck::dues(&snapshot)? {
             if due == Due::Identity {
@@ -106,7 +114,7 @@ impl PlcTable {
         if looked_at_since(&snapshot, did, covered).unwrap_or(true) {
             return None;
         }
-        match plc::get(&snapshot, did).ok()?? {
+        match plc::proven(&snapshot, did).ok()?? {
             PlcState::Document(kept) => Some(Ok(DidDoc::of_plc(did, &kept))),
             PlcState::Tombstone => Some(Err(IdentityError::Tombstoned)),
             PlcState::Elsewhere => None,
@@ -222,9 +230,17 @@ impl PlcExport {
         }
     }
 
-    /// Puts a batch in; every read shows it when this returns. Gives how many operations were news.
-    async fn apply(&self, batch: Batch) -> Result<u64, StoreError> {
-        let batch = Batch { directory: self.0.directory.clone(), ..batch };
+    /// Puts a batch of these operations in; every read shows it when this returns. Gives how many were news, and how many
+    /// of those are not proven.
+    async fn apply(
+        &self,
+        operations: Vec<Operation>,
+        batch: Batch,
+    ) -> Result<(u64, u64), StoreError> {
+        let store = self.0.store.clone();
+        let prove = move || chain::prove(&store.snapshot(), operations);
+        let ops = tokio::task::spawn_blocking(prove).await.map_err(|_| StoreError::Closed)??;
+        let batch = Batch { directory: self.0.directory.clone(), ops, ..batch };
         let job = self.0.writer.visible(move |tx| {
             let applied = plc::apply(tx, &batch)?;
             for (actor, _) in &applied.outdated {
@@ -233,13 +249,13 @@ impl PlcExport {
             }
             Ok(applied)
         });
-        let Applied { progress, changed, outdated } = job.await?;
+        let Applied { progress, changed, unproven, outdated } = job.await?;
         self.0.table.covers(progress.covered);
         *self.0.progress.lock() = progress;
         for did in outdated.iter().filter_map(|(_, did)| Did::parse(did).ok()) {
             (self.0.outdated)(&did);
         }
-        Ok(changed)
+        Ok((changed, unproven))
     }
 }
 

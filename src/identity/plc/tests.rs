@@ -11,6 +11,7 @@ use http::Response;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::chain::testing::Account;
 use super::file::PlcFileError;
 use super::follow::FollowTiming;
 use super::*;
@@ -161,7 +162,8 @@ impl World {
     }
 
     async fn put(&self, ops: Vec<PlcOp>) {
-        self.export.apply(Batch { ops, ..Batch::default() }).await.unwrap();
+        let ops = ops.into_iter().map(|op| Operation { op, signed: None }).collect();
+        self.export.apply(ops, Batch::default()).await.unwrap();
     }
 
     fn file(&self, name: &str, lines: &[Value]) -> PathBuf {
@@ -301,55 +303,102 @@ async fn failures_are_waited_out_and_bad_lines_passed_over() {
     assert_eq!(w.cursor().unwrap().seq, Some(4));
 }
 
+/// A signed operation as a line, and its DID.
+fn signed(account: &mut Account, operation: Value, time: i64) -> (Did, Value) {
+    let operation = account.sign(operation);
+    let did = Did::parse(&account.did).unwrap();
+    let line = json!({ "did": did.as_str(), "createdAt": format_ms(time), "operation": operation });
+    (did, line)
+}
+
+/// A new account with this handle.
+fn account(handle: &str) -> (Did, Value) {
+    let mut account = Account::new();
+    let operation = account.document(handle);
+    signed(&mut account, operation, START)
+}
+
 #[tokio::test]
 async fn nobody_is_asked_for_what_is_known() {
     let w = World::new(true).await;
     let key = PrivateKey::generate().public();
-    let mut full = line(1, START, 1);
-    full["operation"]["verificationMethods"] =
+    let (mut one, mut two, mut three) = (Account::new(), Account::new(), Account::new());
+    let mut full = one.document("h1.example");
+    full["verificationMethods"] =
         json!({ "atproto": key.to_did_key(), "atproto_label": key.to_did_key() });
-    full["operation"]["services"]["atproto_labeler"] =
+    full["services"]["atproto_labeler"] =
         json!({ "type": "AtprotoLabeler", "endpoint": "https://labeler.example/" });
-    let mut huge = line(3, START, 3);
-    huge["operation"]["services"]["x"] = json!({ "type": "x", "endpoint": "x".repeat(5000) });
-    w.add([full, tombstone(2, START), huge, line(4, START, 4)]);
+    let (full_did, full) = signed(&mut one, full, START);
+    let given_up = two.document("h2.example");
+    let (gone_did, given_up) = signed(&mut two, given_up, START);
+    let (_, gone) = signed(&mut two, json!({ "type": "plc_tombstone" }), START + 1);
+    let mut huge = three.document("h3.example");
+    huge["services"]["x"] = json!({ "type": "x", "endpoint": "x".repeat(5000) });
+    let (huge_did, huge) = signed(&mut three, huge, START);
+    // Nobody signed these: a made-up account, and an operation and an end of those above.
+    let mut hijacked = line(1, START + 2, 666);
+    hijacked["did"] = json!(full_did.as_str());
+    let (victim, real) = account("h5.example");
+    let mut ended = tombstone(1, START + 2);
+    ended["did"] = json!(victim.as_str());
+    w.add([full.clone(), given_up, huge, line(4, START, 4), gone, real, ended]);
     w.follow().await;
     w.table.covers(Clock::system().now_ms());
     let document = json!({
-        "id": did(1).as_str(), "alsoKnownAs": ["at://h1.example"],
+        "id": full_did.as_str(), "alsoKnownAs": ["at://h1.example"],
         "verificationMethod": [
-            { "id": format!("{}#atproto", did(1)), "type": "Multikey", "publicKeyMultibase": key.to_multibase() },
-            { "id": format!("{}#atproto_label", did(1)), "type": "Multikey", "publicKeyMultibase": key.to_multibase() },
+            { "id": format!("{full_did}#atproto"), "type": "Multikey", "publicKeyMultibase": key.to_multibase() },
+            { "id": format!("{full_did}#atproto_label"), "type": "Multikey", "publicKeyMultibase": key.to_multibase() },
         ],
         "service": [
             { "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": "https://pds.example" },
             { "id": "#atproto_labeler", "type": "AtprotoLabeler", "serviceEndpoint": "https://labeler.example/" },
         ],
     });
-    let expected = DidDoc::parse(&did(1), document.to_string().as_bytes()).unwrap();
+    let expected = DidDoc::parse(&full_did, document.to_string().as_bytes()).unwrap();
     for freshness in [Freshness::Cached, Freshness::Recent] {
-        assert_eq!(*w.identity.resolve_did(&did(1), freshness).await.unwrap(), expected);
-        let gone = w.identity.resolve_did(&did(2), freshness).await;
+        assert_eq!(*w.identity.resolve_did(&full_did, freshness).await.unwrap(), expected);
+        let gone = w.identity.resolve_did(&gone_did, freshness).await;
         assert_eq!(gone.unwrap_err(), IdentityError::Tombstoned);
     }
     let asked = || w.directory.documents.load(Ordering::SeqCst);
     assert_eq!(asked(), 0);
-    for (n, who) in [3, 99].into_iter().enumerate() {
-        assert!(w.identity.resolve_did(&did(who), Freshness::Cached).await.is_err());
-        assert_eq!(asked(), n + 1, "what is too long or too new is asked for");
+    assert_eq!(w.identity.recorded(&full_did), Some(expected));
+    let ask = [huge_did, did(99), did(4), victim];
+    for (n, who) in ask.iter().enumerate() {
+        assert_eq!(w.identity.recorded(who), None);
+        let answer = w.identity.resolve_did(who, Freshness::Cached).await;
+        assert_eq!(answer, Err(IdentityError::NotFound), "as the directory says, not the export");
+        assert_eq!(asked(), n + 1, "what is too long, too new or not signed is asked for");
     }
-    assert!(w.identity.resolve_did(&did(1), Freshness::Fresh).await.is_err());
-    assert_eq!(asked(), 3, "whoever needs it fresh asks");
+    assert!(w.identity.resolve_did(&full_did, Freshness::Fresh).await.is_err());
+    assert_eq!(asked(), 5, "whoever needs it fresh asks");
+    w.identity.invalidate(&full_did);
+    w.add([hijacked]);
+    w.follow().await;
+    w.table.covers(Clock::system().now_ms() + 1);
+    assert!(w.identity.resolve_did(&full_did, Freshness::Cached).await.is_err());
+    assert_eq!(asked(), 6);
+}
+
+#[tokio::test]
+async fn a_file_tells_what_is_not_proven() {
+    let w = World::new(true).await;
+    let (_, good) = account("h1.example");
+    let done = w.import(&[&w.file("x.jsonl", &[good, line(2, START, 2)])], false).await.unwrap();
+    assert_eq!((done.changed, done.unproven, done.bad), (2, 1, 0));
 }
 
 #[tokio::test]
 async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
     let w = World::new(true).await;
-    w.add((1..=4).map(|n| line(n, START, n)));
+    let accounts: Vec<_> = (0..=4).map(|n| account(&format!("h{n}.example"))).collect();
+    w.add(accounts.iter().map(|(_, line)| line.clone()));
+    let did = |n: usize| accounts[n].0.clone();
     w.follow().await;
     let is_known = async |who| {
-        let table = Arc::clone(&w.table);
-        tokio::task::spawn_blocking(move || table.lookup(&did(who), Freshness::Cached).is_some())
+        let (table, did) = (Arc::clone(&w.table), did(who));
+        tokio::task::spawn_blocking(move || table.lookup(&did, Freshness::Cached).is_some())
             .await
             .unwrap()
     };
@@ -362,10 +411,11 @@ async fn what_is_in_doubt_is_asked_for_until_the_export_is_past_the_doubt() {
     assert!(is_known(1).await, "the export is past it");
     assert!(w.table.doubts.lock().by_did.is_empty());
     let row = IdentityRow { checked: now + 100_000, ..IdentityRow::default() };
+    let (third, fourth) = (did(3), did(4));
     let read = w.writer.durable(move |tx| {
-        let read = tx.intern_actor(&did(3))?;
+        let read = tx.intern_actor(&third)?;
         tx.put(Ks::Actor, &identity_key(read), &row.encode());
-        let due = tx.intern_actor(&did(4))?;
+        let due = tx.intern_actor(&fourth)?;
         recheck::add_due(tx, due, Due::Identity);
         Ok(())
     });
@@ -445,7 +495,8 @@ async fn the_directory_is_followed_from_the_end_of_a_file_only_if_nothing_is_mis
     ] {
         let w = World::new(false).await;
         let before = held.map(|n| Cursor { seq: None, time: START + n });
-        w.export.apply(Batch { cursor: before, ..Batch::default() }).await.unwrap();
+        let batch = Batch { cursor: before, ..Batch::default() };
+        w.export.apply(vec![], batch).await.unwrap();
         let path = w.file("x.jsonl", &file);
         w.import(&[&path], partial).await.unwrap();
         let want = want.map(|n| Cursor { seq: None, time: START + n }).or(before);

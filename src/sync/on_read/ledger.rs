@@ -1,11 +1,11 @@
 //! What is under way, what was asked for lately, and which hosts do not answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ pub(super) type Task = watch::Receiver<Option<Outcome>>;
 
 /// Bounded; nothing of it outlives the process.
 pub(super) struct Ledger {
-    running: Mutex<FxHashMap<Arc<str>, Task>>,
+    running: Mutex<HashMap<Arc<str>, Task>>,
     settled: Cache<Arc<str>, Instant>,
     hosts: Cache<Arc<str>, Instant>,
 }

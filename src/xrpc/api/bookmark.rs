@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::page::{limit, tid_cursor};
+use super::quota;
 use crate::hydrate::Page;
 use crate::private::bookmarks;
 use crate::syntax::AtUriRef;
@@ -34,6 +35,7 @@ fn subject(call: &Call) -> Result<String, XrpcError> {
 pub(crate) async fn create_bookmark(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?.as_str().to_owned();
     let (uri, cid) = (subject(&call)?, text(&call, "cid").to_owned());
+    quota::room_for(quota::BOOKMARKS, &app, &call, &uri).await?;
     let at = app.clock.now_ms();
     let made = app.private.change(move |r| bookmarks::add(r, &viewer, &uri, &cid, at)).await?;
     match made {

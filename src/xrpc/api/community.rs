@@ -43,7 +43,7 @@ async fn read(
 ) -> Result<Reply, XrpcError> {
     enter(&app, &mut call).await?;
     let reads = Arc::clone(&app);
-    app.blocking(move || handler(&Session::open(&reads, &call)?, &call)).await?
+    app.blocking(call.line(), move || handler(&Session::open(&reads, &call)?, &call)).await?
 }
 
 fn feed(session: &Session, call: &Call, author: Option<ActorId>) -> Result<Reply, XrpcError> {
@@ -138,7 +138,7 @@ pub(crate) async fn submit_post(app: Arc<AppCtx>, mut call: Call) -> Result<Repl
     }
     let uri = format!("at://{author}/community.blacksky.feed.post/{}", text("rkey"));
     let reads = Arc::clone(&app);
-    app.blocking(move || permitted(&Session::open(&reads, &call)?, &call)).await??;
+    app.blocking(call.line(), move || permitted(&Session::open(&reads, &call)?, &call)).await??;
     let now = app.clock.now_ms();
     let most = community.most_posts;
     let kept = app.private.change(move |r| posts::submit(r, &author, &rkey, &new, now, most));

@@ -368,7 +368,7 @@ fn threads_are_cut_to_the_operators_limits() {
     for n in 1..9 {
         line.push(s.fixture.reply(a, NOW - 1000 + n, line[0], *line.last().unwrap()));
     }
-    s.limit(Limits { max_thread_parents: 2, max_thread_depth: 3, drafts: 0 });
+    s.limit(Limits { max_thread_parents: 2, max_thread_depth: 3, ..Limits::default() });
     let depths = |anchor: PostId, more: &str| -> Vec<i64> {
         let query = format!("anchor={}{more}", uri(&s, anchor));
         let body = s.get("app.bsky.unspecced.getPostThreadV2", &query, None).unwrap();

@@ -63,7 +63,7 @@ struct Generator {
 /// `app.bsky.feed.getFeedGenerator`
 pub(crate) async fn get_feed_generator(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let on_pool = Arc::clone(&app);
-    let (did, reply) = app.blocking(move || generator_view(&on_pool, &call)).await??;
+    let (did, reply) = app.blocking(call.line(), move || generator_view(&on_pool, &call)).await??;
     // Only one whose service can be found is answered with.
     endpoint(&app, &did).await?;
     Ok(reply)
@@ -121,7 +121,7 @@ struct ErrorOutput {
 pub(crate) async fn get_feed(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let call = Arc::new(call);
     let (on_pool, asked) = (Arc::clone(&app), Arc::clone(&call));
-    let did = app.blocking(move || service(&on_pool, &asked)).await??;
+    let did = app.blocking(call.line(), move || service(&on_pool, &asked)).await??;
     let url = skeleton_url(&endpoint(&app, &did).await?, &call);
     let response = app
         .feeds
@@ -131,7 +131,7 @@ pub(crate) async fn get_feed(app: Arc<AppCtx>, call: Call) -> Result<Reply, Xrpc
     let language = response.headers.get(CONTENT_LANGUAGE).cloned();
     let skeleton = read_skeleton(&response)?;
     let on_pool = Arc::clone(&app);
-    let reply = app.blocking(move || hydrate(&on_pool, &call, skeleton)).await??;
+    let reply = app.blocking(call.line(), move || hydrate(&on_pool, &call, skeleton)).await??;
     Ok(match language {
         Some(language) => reply.with_header(CONTENT_LANGUAGE, language),
         None => reply,

@@ -20,6 +20,7 @@ pub(super) mod notification;
 pub(super) mod page;
 pub(super) mod preferences;
 pub(super) mod push;
+mod quota;
 pub(super) mod repo;
 pub(super) mod rights;
 pub(super) mod starter_pack;

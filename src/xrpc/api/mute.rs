@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::graph::is_record_uri;
+use super::quota;
 use crate::private::mutes::{self, MutedRecord};
 use crate::private::{Change, Mute};
 use crate::schema::Rows;
 use crate::xrpc::session::{Identified, identify};
-use crate::xrpc::{AppCtx, Call, FetchRequest, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, FetchRequest, Line, Reply, XrpcError};
 
 fn text<'a>(call: &'a Call, key: &str) -> &'a str {
     call.input.as_ref().and_then(|input| input.get(key)?.as_str()).unwrap_or_default()
@@ -27,14 +28,14 @@ async fn subject(app: &AppCtx, call: &Call) -> Result<String, XrpcError> {
     if crate::syntax::is_did(identifier) {
         return Ok(identifier.to_owned());
     }
-    let mut did = owner(app, identifier).await?;
+    let mut did = owner(app, call.line(), identifier).await?;
     if did.is_none() && app.bring(vec![FetchRequest::Account(identifier.to_owned())]).await {
-        did = owner(app, identifier).await?;
+        did = owner(app, call.line(), identifier).await?;
     }
     did.ok_or_else(|| XrpcError::invalid_request("Actor not found"))
 }
 
-async fn owner(app: &AppCtx, handle: &str) -> Result<Option<String>, XrpcError> {
+async fn owner(app: &AppCtx, line: Line, handle: &str) -> Result<Option<String>, XrpcError> {
     let (store, handle) = (app.store.clone(), handle.to_owned());
     let look = move || {
         let snapshot = store.snapshot();
@@ -43,7 +44,7 @@ async fn owner(app: &AppCtx, handle: &str) -> Result<Option<String>, XrpcError> 
             Identified::UnknownDid | Identified::UnknownHandle => Ok(None),
         }
     };
-    Ok(app.blocking(look).await??)
+    Ok(app.blocking(line, look).await??)
 }
 
 /// `app.bsky.graph.muteActor`
@@ -58,6 +59,7 @@ pub(crate) async fn mute_actor(app: Arc<AppCtx>, call: Call) -> Result<Reply, Xr
         only_reposts: flag(&call, "onlyReposts"),
         only_quoteposts: flag(&call, "onlyQuoteposts"),
     };
+    quota::room_for(quota::MUTES, &app, &call, &subject).await?;
     app.private.change(move |r| mutes::mute_account(r, &viewer, &subject, mute)).await?;
     Ok(Reply::empty())
 }
@@ -107,6 +109,11 @@ async fn mute_record(
         let message = format!("{key} must be the URI of a {}", collections.join(" or "));
         return Err(XrpcError::invalid_request(message));
     }
+    let kept = match what {
+        MutedRecord::List => quota::LIST_MUTES,
+        MutedRecord::Thread => quota::THREAD_MUTES,
+    };
+    quota::room_for(kept, &app, call, &uri).await?;
     let at = now(&app);
     app.private.change(move |r| mutes::mute_record(r, &viewer, what, &uri, at)).await?;
     Ok(Reply::empty())

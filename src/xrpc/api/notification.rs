@@ -51,8 +51,9 @@ async fn as_member(
     }
     loop {
         let on_pool = Arc::clone(&app);
+        let line = call.line();
         let run = move || (read(&on_pool, &call), call);
-        let (answer, back) = app.blocking(run).await?;
+        let (answer, back) = app.blocking(line, run).await?;
         let (reply, withheld) = answer?;
         call = back;
         if !withheld || call.community || !app.seek_community(&mut call).await? {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::testing::Server;
+use crate::config::Limits;
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, Target};
@@ -364,4 +365,78 @@ fn devices_register_for_push() {
     unregister(input(url, "android", OWN), me).unwrap();
     unregister(input(url, "android", OWN), me).unwrap();
     assert_eq!((held(me).len(), held(other).len()), (1, 1));
+}
+
+#[test]
+fn no_account_keeps_more_than_its_quota() {
+    let s = Server::new(Fixture::new());
+    let [me, other] = ["me", "other"].map(|n| s.fixture.account(n));
+    s.limit(Limits {
+        mutes: 2,
+        list_mutes: 2,
+        bookmarks: 2,
+        subscriptions: 2,
+        ..Limits::default()
+    });
+    let post = |n: usize| format!("at://did:plc:author/app.bsky.feed.post/3k{n}");
+    let did = |n: usize| format!("did:plc:subject{n}");
+    let list = |n: usize| format!("at://did:plc:author/app.bsky.graph.list/3k{n}");
+    let cid = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+    let subscription = |n, post: bool| {
+        let to = json!({ "post": post, "reply": false });
+        json!({ "subject": did(n), "activitySubscription": to })
+    };
+    type Input<'a> = Box<dyn Fn(usize) -> Value + 'a>;
+    let kinds: [(&str, Input<'_>, &str, Input<'_>, &str); 5] = [
+        (
+            "app.bsky.graph.muteActor",
+            Box::new(|n| json!({ "actor": did(n) })),
+            "app.bsky.graph.unmuteActor",
+            Box::new(|n| json!({ "actor": did(n) })),
+            "MuteLimitReached",
+        ),
+        (
+            "app.bsky.graph.muteThread",
+            Box::new(|n| json!({ "root": post(n) })),
+            "app.bsky.graph.unmuteThread",
+            Box::new(|n| json!({ "root": post(n) })),
+            "MuteLimitReached",
+        ),
+        (
+            "app.bsky.graph.muteActorList",
+            Box::new(|n| json!({ "list": list(n) })),
+            "app.bsky.graph.unmuteActorList",
+            Box::new(|n| json!({ "list": list(n) })),
+            "MuteLimitReached",
+        ),
+        (
+            "app.bsky.bookmark.createBookmark",
+            Box::new(|n| json!({ "uri": post(n), "cid": cid })),
+            "app.bsky.bookmark.deleteBookmark",
+            Box::new(|n| json!({ "uri": post(n) })),
+            "BookmarkLimitReached",
+        ),
+        (
+            "app.bsky.notification.putActivitySubscription",
+            Box::new(|n| subscription(n, true)),
+            "app.bsky.notification.putActivitySubscription",
+            Box::new(|n| subscription(n, false)),
+            "SubscriptionLimitReached",
+        ),
+    ];
+    for (add, added, remove, removed, refusal) in &kinds {
+        let put = |n, by| s.post(add, added(n), by);
+        for n in [0, 1, 1, 0] {
+            put(n, me).unwrap();
+        }
+        for n in [2, 3] {
+            let error = put(n, me).unwrap_err();
+            assert_eq!((error.status().as_u16(), error.name()), (400, *refusal), "{add}");
+        }
+        put(1, me).unwrap();
+        put(2, other).unwrap();
+        s.post(remove, removed(0), me).unwrap();
+        put(2, me).unwrap();
+        assert!(put(3, me).is_err(), "{add}");
+    }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::private::takeout::{self, Page};
 use crate::private::{self, Standing};
 use crate::syntax::{Did, datetime};
-use crate::xrpc::{AppCtx, Call, Reply, Rest, XrpcError};
+use crate::xrpc::{AppCtx, Call, Line, Reply, Rest, XrpcError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,7 +49,7 @@ fn flag(call: &Call, name: &str) -> bool {
 
 async fn status_after(app: Arc<AppCtx>, did: Did) -> Result<Reply, XrpcError> {
     let reads = Arc::clone(&app);
-    app.blocking(move || status(&reads, &did)).await?
+    app.blocking(Line::of(&did), move || status(&reads, &did)).await?
 }
 
 /// `alt.aerie.account.putOptOut`
@@ -92,10 +92,10 @@ pub(crate) async fn export_data(app: Arc<AppCtx>, call: Call) -> Result<Reply, X
 }
 
 async fn page(app: &Arc<AppCtx>, did: &Did, next: Option<String>) -> Result<Page, XrpcError> {
-    let (reads, did) = (Arc::clone(app), did.clone());
+    let (reads, did, line) = (Arc::clone(app), did.clone(), Line::of(did));
     let now = app.clock.now_ms();
     let read = move || takeout::page(&reads.store.snapshot(), did.as_str(), now, next.as_deref());
-    Ok(app.blocking(read).await??)
+    Ok(app.blocking(line, read).await??)
 }
 
 async fn patient_page(app: &Arc<AppCtx>, did: &Did, next: String) -> Result<Page, XrpcError> {

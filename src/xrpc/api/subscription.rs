@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::page::{FetchedPage, fill, limit, once, tid_cursor};
+use super::quota;
 use crate::private::subscriptions::{self, Subscription};
 use crate::view::actor::{ProfileView, profile};
 use crate::xrpc::session::Session;
@@ -19,7 +20,8 @@ pub(crate) async fn put_activity_subscription(
 ) -> Result<Reply, XrpcError> {
     let did = call.require_viewer()?.clone();
     let viewer = did.as_str().to_owned();
-    let input = call.input.unwrap_or_default();
+    let no_input = Value::Null;
+    let input = call.input.as_ref().unwrap_or(&no_input);
     let subject = input.get("subject").and_then(Value::as_str).unwrap_or_default().to_owned();
     if subject == viewer {
         return Err(XrpcError::invalid_request("Cannot subscribe to own activity"));
@@ -31,6 +33,9 @@ pub(crate) async fn put_activity_subscription(
     let mut out = json!({ "subject": subject });
     if let (true, Some(out)) = (to.post || to.reply, out.as_object_mut()) {
         out.insert("activitySubscription".to_owned(), asked.cloned().unwrap_or_default());
+    }
+    if to.post || to.reply {
+        quota::room_for(quota::SUBSCRIPTIONS, &app, &call, &subject).await?;
     }
     app.members.ensure(&did).await?;
     app.private.change(move |r| subscriptions::subscribe(r, &viewer, &subject, to)).await?;

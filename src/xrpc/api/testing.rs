@@ -10,6 +10,7 @@ use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::index::Index;
 use crate::lexicon::catalog;
+use crate::limits::Client;
 use crate::schema::{ActorId, Rows};
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
@@ -103,7 +104,8 @@ impl Server {
         let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
         let (credentials, to_fetch) = (Credentials::None, FetchRequests::default());
         let community = false;
-        let call = Call { params, input: None, credentials, headers, to_fetch, community };
+        let client = Client::Own;
+        let call = Call { params, input: None, credentials, headers, client, to_fetch, community };
         let Handler::Read(handler) = method.handler else { panic!("{nsid} is asynchronous") };
         let reply = handler(&self.ctx, &call).unwrap();
         let header = reply.headers.iter().find(|(name, _)| name == "atproto-content-labelers");
@@ -129,7 +131,8 @@ impl Server {
         }
         let to_fetch = FetchRequests::default();
         let community = false;
-        let mut call = Call { params, input, credentials, headers, to_fetch, community };
+        let client = Client::Own;
+        let mut call = Call { params, input, credentials, headers, client, to_fetch, community };
         if is_named(&call.params) {
             self.fixture.wait(self.ctx.seek_community(&mut call))?;
         }

@@ -1,0 +1,163 @@
+//! What upstreams say of accounts, true or not.
+
+use super::testing::*;
+use crate::event::HostingStatus::{Active, Deactivated, Deleted, Suspended, Takendown};
+use crate::event::{Belief, Body, Commit, HostingStatus, IdentityState};
+use crate::schema::Rows;
+use crate::schema::rows::AccountStatus;
+use crate::syntax::Tid;
+use crate::work::recheck::{Due, Said, dues};
+use crate::work::repo_queue as jobs;
+
+fn status(w: &World, who: &str) -> AccountStatus {
+    w.store.snapshot().actor(w.actor(who)).unwrap().unwrap().status
+}
+
+fn due(w: &World) -> Vec<Due> {
+    dues(&w.store.snapshot()).unwrap().into_iter().map(|(_, due)| due).collect()
+}
+
+fn asked(w: &World) -> usize {
+    w.requests.questions.waiting()
+}
+
+#[tokio::test]
+async fn what_is_said_of_unseen_accounts_leaves_nothing() {
+    let mut w = World::new();
+    let beliefs = [Belief::Full, Belief::UntilAsked, Belief::OnceConfirmed];
+    for status in [Active, Deactivated, Suspended, Takendown, Deleted] {
+        for belief in beliefs {
+            w.event("x", Body::Claimed(status, belief)).await;
+        }
+    }
+    w.event("x", Body::IdentityDue).await;
+    w.event("y", Body::Claimed(Deleted, Belief::UntilAsked)).await;
+    let actor = |w: &World, who| w.store.snapshot().actor_id(&did(who)).unwrap();
+    assert_eq!([actor(&w, "x"), actor(&w, "y")], [None; 2]);
+    assert_eq!((due(&w), asked(&w)), (vec![], 0));
+    // An account that is only named by others is not held either.
+    w.commit("a", [follow(1, "z")]).await;
+    w.event("z", Body::IdentityDue).await;
+    w.event("z", Body::Claimed(Deleted, Belief::UntilAsked)).await;
+    assert!(w.store.snapshot().actor(actor(&w, "z").unwrap()).unwrap().is_none());
+    assert_eq!((due(&w), asked(&w)), (vec![], 0));
+    // Who announced itself is looked at with the first thing that is held of it, and only then.
+    w.commit("x", [post(1)]).await;
+    w.commit("x", [post(2)]).await;
+    w.commit("y", [post(1)]).await;
+    assert_eq!((due(&w), asked(&w)), (vec![Due::Identity], 1));
+    assert_eq!(w.requests.questions.next().await.did, did("x"));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_away_that_nobody_confirmed() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    w.event("a", Body::Claimed(Deleted, Belief::UntilAsked)).await;
+    assert_eq!(status(&w, "a"), AccountStatus::Deactivated);
+    for _ in 0..3 {
+        w.event("a", Body::Unanswered).await;
+        assert_eq!(due(&w), [Due::Status(Said::Deleted)], "it is asked again");
+    }
+    assert_eq!(status(&w, "a"), AccountStatus::Deactivated);
+    assert!(w.requests.purge.is_empty());
+    assert!(w.store.snapshot().post(w.post("a", 1)).unwrap().is_some());
+    w.event("a", Body::Account(Active)).await;
+    assert_eq!((status(&w, "a"), due(&w)), (AccountStatus::Active, vec![]));
+    // Confirmed, it goes.
+    w.event("a", Body::Claimed(Deleted, Belief::UntilAsked)).await;
+    w.event("a", Body::Account(Deleted)).await;
+    assert_eq!(w.requests.purge.len(), 1);
+    assert_eq!(asked(&w), 2, "one question for each claim");
+}
+
+#[tokio::test]
+async fn a_stranger_among_the_upstreams_changes_no_status_by_itself() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let says = |said: HostingStatus| Body::Claimed(said, Belief::OnceConfirmed);
+    w.event("a", says(Active)).await;
+    assert_eq!((due(&w), asked(&w)), (vec![], 0), "that is known");
+    for (n, (said, kept)) in [
+        (Takendown, Said::Away),
+        (Suspended, Said::Away),
+        (Deactivated, Said::Away),
+        (Deleted, Said::Deleted),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        w.event("a", says(said)).await;
+        assert_eq!((status(&w, "a"), due(&w)), (AccountStatus::Active, vec![Due::Status(kept)]));
+        assert_eq!(asked(&w), n + 1);
+        w.event("a", Body::Account(Active)).await;
+        assert_eq!(due(&w), []);
+    }
+    w.event("a", Body::Account(Takendown)).await;
+    w.event("a", says(Active)).await;
+    assert_eq!(status(&w, "a"), AccountStatus::Takendown);
+    assert_eq!(due(&w), [Due::Status(Said::Back)]);
+    // Where nobody answers, it stays hidden, and who is not hidden is.
+    w.event("a", Body::Unanswered).await;
+    assert_eq!(status(&w, "a"), AccountStatus::Takendown);
+    w.event("a", Body::Account(Active)).await;
+    w.event("a", says(Takendown)).await;
+    w.event("a", Body::Unanswered).await;
+    assert_eq!(status(&w, "a"), AccountStatus::Deactivated);
+    assert_eq!(due(&w), [Due::Status(Said::Away)]);
+    // A state that is believed ends the question; the answer is late.
+    w.event("a", Body::Claimed(Active, Belief::Full)).await;
+    w.event("a", Body::Unanswered).await;
+    assert_eq!((status(&w, "a"), due(&w)), (AccountStatus::Active, vec![]));
+}
+
+#[tokio::test]
+async fn a_repo_whose_upstream_left_something_out_is_fetched_at_most_once_an_hour() {
+    let w = World::new();
+    let commit = |n: u64, data: u8, prev_data| {
+        let (rev, data) = (Tid::parse(&tid(n)).unwrap(), Some([data; 32]));
+        Body::Commit(Commit { rev, data, prev_data, ops: vec![post(n)] })
+    };
+    let repo = |w: &World| w.store.snapshot().repo(w.actor("a")).unwrap().unwrap();
+    let job = |w: &World| jobs::get(&w.store.snapshot(), w.actor("a")).unwrap();
+    w.event("a", commit(1, 1, Some([9; 32]))).await;
+    assert_eq!(repo(&w).resync, None, "the first that is seen");
+    // The proxy took prevData away, and an operation with it.
+    w.event("a", commit(2, 3, Some(Commit::UNTOLD))).await;
+    assert!(repo(&w).resync.is_some());
+    assert_eq!(job(&w).unwrap().due, NOW);
+    assert_eq!(w.requests.resync.drain().count(), 1);
+    w.event("a", commit(3, 4, Some(Commit::UNTOLD))).await;
+    assert!(w.requests.resync.is_empty(), "it is on its way");
+    let rev = |n: u64| Tid::parse(&tid(n)).unwrap();
+    let fetched = async |w: &World, n: u64| {
+        w.event("a", Body::Fetching { rev: rev(n), data: [4; 32] }).await;
+        w.event("a", Body::Fetched { rev: rev(n) }).await;
+        let actor = w.actor("a");
+        w.writer.durable(move |tx| jobs::remove(tx, actor).map(drop)).await.unwrap();
+    };
+    fetched(&w, 3).await;
+    assert_eq!(repo(&w).resync, None);
+    // The next one waits.
+    w.event("a", commit(4, 5, Some(Commit::UNTOLD))).await;
+    assert!(repo(&w).resync.is_some() && w.requests.resync.is_empty());
+    assert_eq!(job(&w).unwrap().due, NOW + 3_600_000);
+    // One that says what was before follows on nevertheless.
+    fetched(&w, 4).await;
+    w.event("a", commit(5, 6, Some([5; 32]))).await;
+    assert_eq!(repo(&w).resync, None);
+    // From an upstream that nobody verifies it is as it was.
+    w.event("a", commit(6, 7, None)).await;
+    assert_eq!((repo(&w).resync, job(&w)), (None, None));
+}
+
+#[tokio::test]
+async fn a_document_that_is_known_settles_an_announcement() {
+    let mut w = World::new();
+    w.event("x", Body::IdentityDue).await;
+    w.commit("x", [post(1)]).await;
+    assert_eq!(due(&w), [Due::Identity]);
+    let state = IdentityState { handle: Some("x.example".into()), key: None, pds: None };
+    w.event("x", Body::Identity(state)).await;
+    assert_eq!(due(&w), []);
+}

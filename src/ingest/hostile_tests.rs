@@ -1,0 +1,255 @@
+//! The pipeline against an upstream that means harm.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use std::time::Duration;
+
+use super::Options;
+use super::testing::*;
+use crate::event::{Belief, Body, Commit, Event, HostingStatus};
+use crate::repo::dag_cbor::from_json;
+use crate::threads::{Clock, Pace};
+
+const NOW: i64 = 1_750_000_000_000;
+
+fn frame(seq: i64) -> Bytes {
+    message("#later", from_json(&json!({"seq": seq})))
+}
+
+#[tokio::test]
+async fn a_number_that_leaps_ends_the_connection_and_not_the_cursor() {
+    let mut account = Account::new("did:plc:a");
+    let (first, leap, garbage, last) = (
+        account.commit(7, 0),
+        frame(i64::MAX),
+        // A frame that nobody understands may have a number too.
+        message("#commit", from_json(&json!({"seq": i64::MAX}))),
+        account.commit(8, 0),
+    );
+    let relay = Relay::start(move |number, _| match number {
+        0 => vec![Step::Send(first.clone()), Step::Send(leap.clone())],
+        1 => vec![Step::Send(garbage.clone())],
+        2 => vec![Step::Send(leap.clone())],
+        _ => vec![Step::Send(last.clone())],
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("the honest frame", || sink.seq() == Some(8)).await;
+    assert_eq!(relay.cursors.lock()[..], [Some(0), Some(7), Some(7), Some(7)]);
+    assert_eq!(sink.events().len(), 2);
+    let seqs: Vec<i64> = sink.batches.lock().iter().map(|batch| batch.seq).collect();
+    assert!(seqs.iter().all(|seq| [7, 8].contains(seq)), "{seqs:?}");
+    let status = ingest.status().remove(0);
+    assert!(status.last_error.unwrap().contains("leaps from 7 to 9223372036854775807"));
+    until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn an_upstream_of_garbage_is_left_again_and_again_and_waited_for_longer() {
+    let relay = Relay::start(|_, _| {
+        vec![Step::Send(Bytes::from_static(b"\xff\xff")); super::upstream::MAX_GARBAGE as usize]
+    })
+    .await;
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("three connections", || relay.cursors.lock().len() > 2).await;
+    until("an end", || ingest.status()[0].last_error.is_some()).await;
+    let status = ingest.status().remove(0);
+    assert_eq!(status.last_error.unwrap(), "1000 frames in a row could not be read");
+    assert!(status.dropped["frame-header"] >= 2000);
+    assert_eq!(status.seq, None);
+    assert!(status.trouble.unwrap().starts_with("nearly all that it sends is dropped"));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_gives_nothing_but_garbage_is_not_alive_for_long() {
+    // Never as many in a row that it is left for that.
+    let relay = Relay::start(|_, _| vec![Step::Send(Bytes::from_static(b"\xff\xff"))]).await;
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let (_dir, store) = store();
+    let clock = Clock::stopped_at(NOW);
+    let mut options = Options { clock: clock.clone(), ..options(&relay) };
+    options.timing.stall = Duration::from_millis(100);
+    let ingest = start(options, &store, &directory, &sink);
+    until("garbage", || ingest.status()[0].dropped.contains_key("frame-header")).await;
+    let before = ingest.status()[0].dropped["frame-header"];
+    clock.set(NOW + 180_000);
+    until("more garbage", || ingest.status()[0].dropped["frame-header"] > before + 1).await;
+    let trouble = ingest.status()[0].trouble.clone();
+    assert_eq!(trouble.as_deref(), Some("has sent nothing that is of use for 3 min"));
+    ingest.stop().await;
+}
+
+/// A store that knows where these accounts live.
+async fn store_with(accounts: &[&Account], pds: &str) -> (tempfile::TempDir, crate::store::Store) {
+    use crate::schema::Edit as _;
+    use crate::schema::rows::{IdentityRow, identity_key};
+    let (dir, store) = store();
+    let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
+    let rows: Vec<_> = accounts
+        .iter()
+        .map(|account| {
+            let key = account.key.public().to_did_key();
+            (account.did.clone(), IdentityRow { key, pds: pds.to_owned(), checked: i64::MAX })
+        })
+        .collect();
+    let put = move |tx: &mut crate::store::Tx<'_>| {
+        for (did, row) in rows {
+            let actor = tx.intern_actor(&did)?;
+            tx.put(crate::store::Ks::Actor, &identity_key(actor), &row.encode());
+        }
+        Ok(())
+    };
+    writer.durable(put).await.unwrap();
+    drop(writer);
+    thread.join().unwrap().unwrap();
+    (dir, store)
+}
+
+fn claims(events: &[Event]) -> Vec<(HostingStatus, Belief)> {
+    let claim = |event: &Event| match event.body {
+        Body::Claimed(status, belief) => Some((status, belief)),
+        _ => None,
+    };
+    events.iter().filter_map(claim).collect()
+}
+
+#[tokio::test]
+async fn only_the_sole_upstream_or_the_host_of_an_account_is_believed() {
+    use HostingStatus::{Active, Deactivated, Deleted, Suspended, Takendown};
+    let account = Account::new("did:plc:a");
+    let says = |from: i64| -> Vec<(i64, Bytes)> {
+        let word = ["takendown", "suspended", "deactivated", "deleted"];
+        let mut frames: Vec<(i64, Bytes)> = (from..)
+            .zip(word)
+            .map(|(seq, word)| (seq, account.account(seq, false, word)))
+            .collect();
+        frames.push((from + 4, account.account(from + 4, true, "")));
+        frames
+    };
+    let (relay, other) = (Relay::of(says(1)).await, Relay::of(vec![]).await);
+    let host = relay.url.replace("ws://", "http://");
+    let said = [Takendown, Suspended, Deactivated, Deleted, Active];
+    let by = |beliefs: [Belief; 5]| said.into_iter().zip(beliefs).collect::<Vec<_>>();
+    use Belief::{Full, OnceConfirmed, UntilAsked};
+    let believed = by([Full, Full, UntilAsked, UntilAsked, Full]);
+    let doubted = by([OnceConfirmed; 5]);
+    for (pds, alone, want) in [
+        ("https://pds.example", true, &believed),
+        ("https://pds.example", false, &doubted),
+        (host.as_str(), false, &believed),
+    ] {
+        let (_dir, store) = store_with(&[&account], pds).await;
+        let (directory, sink) = (Documents::of([&account]), Collected::new());
+        directory.status.lock().insert(account.did.clone(), Active);
+        let mut options = options(&relay);
+        if !alone {
+            options.upstreams.push(other.url.clone());
+        }
+        let ingest = start(options, &store, &directory, &sink);
+        until("all", || sink.seq() == Some(5) && ingest.pending() == 0).await;
+        assert_eq!(claims(&sink.events()), *want, "{pds} {alone}");
+        // Where it lives has the last word, if anybody has to be asked.
+        let answers: Vec<Event> = sink.aside.lock().clone();
+        assert!(!answers.is_empty());
+        assert!(answers.iter().all(|event| matches!(event.body, Body::Account(Active))));
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_deletions_waits_in_rows_and_not_in_memory() {
+    const FLOOD: i64 = 21_000;
+    let gone = |seq: i64| {
+        let did = format!("did:plc:g{seq}");
+        let body =
+            json!({"seq": seq, "did": did, "time": "", "active": false, "status": "deleted"});
+        (seq, message("#account", from_json(&body)))
+    };
+    let relay = Relay::of((1..=FLOOD).map(gone).collect()).await;
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let (_dir, store) = store();
+    let mut options = options(&relay);
+    let hour = Duration::from_secs(3600);
+    options.timing.questions = Pace { burst: 5, every: hour };
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(FLOOD)).await;
+    until("the first", || directory.asked.lock().len() == 5).await;
+    assert!(ingest.pending() < 20_100, "{}", ingest.pending());
+    assert!(sink.questions.waiting() >= 20_000);
+    assert_eq!(directory.asked.lock().len(), 5);
+    let in_time = tokio::time::timeout(Duration::from_secs(60), ingest.stop()).await;
+    assert!(in_time.is_ok(), "the stop waits for no answers");
+}
+
+#[tokio::test]
+async fn what_is_still_open_at_the_start_is_asked_at_a_polite_pace() {
+    use crate::schema::Edit as _;
+    use crate::work::recheck::{Due, Said, add_due};
+    let (_dir, store) = store();
+    let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
+    let add = |tx: &mut crate::store::Tx<'_>| {
+        for n in 0..2000 {
+            let actor = tx.intern_actor(&format!("did:plc:g{n}"))?;
+            let due = if n % 2 == 0 { Due::Identity } else { Due::Status(Said::Deleted) };
+            add_due(tx, actor, due);
+        }
+        Ok(())
+    };
+    writer.durable(add).await.unwrap();
+    let relay = Relay::of(vec![]).await;
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let mut options = options(&relay);
+    options.timing.rounds = Pace { burst: 7, every: Duration::from_secs(3600) };
+    let ingest = start(options, &store, &directory, &sink);
+    until("the first", || directory.asked.lock().len() == 7).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(directory.asked.lock().len(), 7);
+    assert!(ingest.pending() > 0, "there is more");
+    ingest.stop().await;
+    drop(writer);
+    thread.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_say_what_was_before_is_believed_only_of_such_a_host() {
+    let mut account = Account::new("did:plc:a");
+    let frames: Vec<(i64, Bytes)> =
+        vec![(1, account.commit(1, 0)), (2, account.commit(2, 0)), (3, account.commit_untold(3))];
+    let mut old = Account::new("did:plc:old");
+    let without: Vec<(i64, Bytes)> = (1..=3).map(|seq| (seq, old.commit_untold(seq))).collect();
+    let roots = async |relay: &Relay, account: &Account, pds: &str, verify: bool| {
+        let (_dir, store) = store_with(&[account], pds).await;
+        let sink = Collected::new();
+        let options = Options { verify, ..options(relay) };
+        let ingest = start(options, &store, &Documents::of([account]), &sink);
+        let commit = |event: &Event| match &event.body {
+            Body::Commit(commit) => Some(commit.prev_data),
+            _ => None,
+        };
+        let commits = || sink.events().iter().filter_map(commit).collect::<Vec<_>>();
+        until("all", || sink.seq() >= Some(3)).await;
+        ingest.stop().await;
+        let told = |root: Option<[u8; 32]>| match root {
+            None => "believed",
+            Some(Commit::UNTOLD) => "untold",
+            Some(_) => "told",
+        };
+        commits().into_iter().take(3).map(told).collect::<Vec<_>>()
+    };
+    let (relay, pds) = (Relay::of(frames).await, Relay::of(without).await);
+    let [at_relay, at_pds] = [&relay, &pds].map(|at| at.url.replace("ws://", "http://"));
+    let other = "https://pds.example";
+    assert_eq!(roots(&relay, &account, other, true).await, ["told", "told", "untold"]);
+    assert_eq!(roots(&relay, &account, &at_relay, true).await, ["told", "told", "untold"]);
+    // The first commit of a repo has nothing before it, and says so without a root.
+    assert_eq!(roots(&pds, &old, other, true).await, ["told", "untold", "untold"]);
+    assert_eq!(roots(&pds, &old, &at_pds, true).await, ["told", "believed", "believed"]);
+    assert_eq!(roots(&pds, &old, other, false).await, ["believed"; 3]);
+}
