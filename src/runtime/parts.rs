@@ -352,7 +352,7 @@ impl Part for ClockPart {
                 }
             };
             while stop.run_until_cancelled(sleep(CLOCK_EVERY)).await.is_some() {
-                watch.look().await;
+                watch.look();
             }
             Ok(())
         })

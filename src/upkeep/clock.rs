@@ -379,11 +379,11 @@ impl ClockWatch {
             };
             let _ = tokio::time::timeout(FIRST_ANSWERS, answers).await;
         }
-        self.look().await;
+        self.look();
     }
 
     /// Looks at the clock and acts.
-    pub async fn look(&mut self) {
+    pub fn look(&mut self) {
         let (now, clock) = (Instant::now(), self.setup.state.now_ms());
         let leapt = self.looked.and_then(|(at, then)| {
             leap(now.saturating_duration_since(at), clock.saturating_sub(then))
@@ -435,7 +435,7 @@ impl ClockWatch {
             self.tell(was, &status);
         }
         if judged.verdict == ClockVerdict::Good {
-            self.believe(now, clock, judged.confirmed, leapt.is_some()).await;
+            self.believe(now, clock, judged.confirmed, leapt.is_some());
         }
     }
 
@@ -466,7 +466,7 @@ impl ClockWatch {
     }
 
     /// The clock is what counts from now on.
-    async fn believe(&mut self, now: Instant, clock: i64, confirmed: bool, leapt: bool) {
+    fn believe(&mut self, now: Instant, clock: i64, confirmed: bool, leapt: bool) {
         // What others said once holds for as long as the clock only goes on.
         let before = self.past.is_some_and(|(at, past)| {
             let passed = now.saturating_duration_since(at);
@@ -479,12 +479,16 @@ impl ClockWatch {
         let due = self.saved.is_none_or(|at| now.saturating_duration_since(at) >= SAVE_EVERY);
         if due || was != Some(confirmed) {
             self.saved = Some(now);
-            let save = self.setup.writer.visible(move |tx| {
-                clock::set_believed(tx, time);
-                Ok(())
+            let writer = self.setup.writer.clone();
+            // A writer that is busy keeps nobody from looking. Without room, or at the end of the process, the next start
+            // knows an earlier one.
+            tokio::spawn(async move {
+                let save = writer.visible(move |tx| {
+                    clock::set_believed(tx, time);
+                    Ok(())
+                });
+                drop(save.await);
             });
-            // Without room, or at the end of the process, the next start knows an earlier one.
-            let _ = save.await;
         }
     }
 

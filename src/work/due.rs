@@ -88,20 +88,16 @@ pub fn advance(tx: &mut Tx<'_>, kind: Kind, now: i64) -> Result<(), StoreError> 
 /// when they were written, and what comes would wait for the watermark.
 pub fn bring_back(tx: &mut Tx<'_>, kind: Kind, now: i64, longest: i64) -> Result<(), StoreError> {
     let late = now.saturating_add(longest);
-    if watermark(tx, kind)? <= late {
-        return Ok(());
-    }
     let mut found = Vec::new();
-    let from = kind.at(0);
-    tx.scan(Ks::Jobs, &from, Some(&[kind as u8 + 1]), false, &mut |k, v| {
-        if let Some((due, what)) = parts(k).filter(|(due, _)| *due > late) {
-            found.push((due, what.to_vec(), v.to_vec()));
-        }
+    tx.scan(Ks::Jobs, &kind.at(late), Some(&[kind as u8 + 1]), false, &mut |k, v| {
+        found.extend(parts(k).map(|(due, what)| (due, what.to_vec(), v.to_vec())));
         true
     })?;
-    let mut value = Vec::with_capacity(8);
-    push_zigzag(&mut value, now);
-    tx.put(Ks::Jobs, &kind.watermark(), &value);
+    if watermark(tx, kind)? > late {
+        let mut value = Vec::with_capacity(8);
+        push_zigzag(&mut value, now);
+        tx.put(Ks::Jobs, &kind.watermark(), &value);
+    }
     for (due, what, value) in found {
         remove(tx, kind, due, &what);
         put(tx, kind, now, &what, &value)?;
