@@ -57,7 +57,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
 ];
 
 /// Crates that stay behind one folder, so that they can be replaced there.
-const ENGINES: &[(&str, &str)] = &[("fjall", "store")];
+const ENGINES: &[(&str, &str)] = &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store")];
 
 /// Names that only those say who know what bytes a row has.
 const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];
@@ -479,7 +479,7 @@ const PRIVATE_WRITERS: &[(&str, &str)] = &[
 
 /// Who may name the keyspace of private state besides its folder: the engine, and those that count and check its rows.
 const PRIVATE_READERS: &[&str] =
-    &["schema/stats.rs", "index/check/private.rs", "index/check/small.rs"];
+    &["schema/stats.rs", "index/check/private.rs", "index/check/small.rs", "work/refetch.rs"];
 
 #[test]
 fn private_state_is_changed_by_apply_only() {

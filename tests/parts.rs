@@ -36,12 +36,14 @@ use End::{Fatal, Restart};
 
 /// What is killed, which part that is, and what its end means. Of parts with threads and tasks inside, these are killed as
 /// well.
-const KILLED: [(&str, &str, End); 22] = [
+const KILLED: [(&str, &str, End); 24] = [
     ("writer", "writer", Fatal),
     ("xrpc", "xrpc", Fatal),
     ("reads", "reads", Restart),
     ("admin", "admin", Restart),
     ("disk", "disk", Restart),
+    ("clock", "clock", Restart),
+    ("exports", "exports", Restart),
     ("retention", "retention", Restart),
     ("purge", "purge", Restart),
     ("on_read", "on_read", Restart),

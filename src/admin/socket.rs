@@ -1,7 +1,7 @@
 //! The socket itself, both ends: one line of JSON asks, one line answers and says of which version the server is.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,13 +63,17 @@ impl Socket {
     /// Listens. A file that a dead process left is replaced: the store's lock says that no other process lives.
     pub fn bind(store: &Path) -> io::Result<Self> {
         let path = socket_path(store);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        // Made where nobody else gets in, and moved when it is closed to others: a socket has the modes of the umask at
+        // first.
+        let aside = store.join(".s");
+        let _ = std::fs::remove_dir_all(&aside);
+        std::fs::DirBuilder::new().mode(0o700).create(&aside)?;
+        let made = bind_in(&aside).and_then(|(listener, made)| {
+            std::fs::rename(made, &path)?;
+            Ok(Self { listener, path })
+        });
+        let _ = std::fs::remove_dir_all(&aside);
+        made
     }
 
     /// Answers until `stop`.
@@ -87,6 +91,13 @@ impl Socket {
             tokio::spawn(one(stream, handler));
         }
     }
+}
+
+fn bind_in(folder: &Path) -> io::Result<(UnixListener, PathBuf)> {
+    let path = folder.join("s");
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok((listener, path))
 }
 
 impl Drop for Socket {
@@ -241,6 +252,30 @@ mod tests {
         stop.cancel();
         serving.await.unwrap();
         assert!(!socket_path(dir.path()).exists());
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_connect_at_any_instant() {
+        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (path, on) = (socket_path(dir.path()), AtomicBool::new(true));
+        let seen = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while on.load(Ordering::Relaxed) {
+                    if let Ok(metadata) = std::fs::symlink_metadata(&path) {
+                        seen.fetch_or(metadata.permissions().mode() & 0o777, Ordering::Relaxed);
+                    }
+                }
+            });
+            for _ in 0..2000 {
+                drop(Socket::bind(dir.path()).unwrap());
+            }
+            on.store(false, Ordering::Relaxed);
+        });
+        assert_eq!(seen.load(Ordering::Relaxed) & 0o077, 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     }
 
     #[tokio::test]

@@ -32,10 +32,11 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Rows that go in one step: twice as many as are written in [`EVERY`] at 20,000 changes a second.
 const STEP: usize = 800;
 
-/// Trims until `stop`.
+/// Trims until `stop`, whenever `may` says that the clock is believed.
 pub async fn run(
     log: Arc<Log>,
     writer: Writer,
+    may: impl Fn() -> bool,
     stop: CancellationToken,
 ) -> Result<(), ChangesError> {
     let mut tick = tokio::time::interval(EVERY);
@@ -46,7 +47,11 @@ pub async fn run(
             _ = tick.tick() => {}
         }
         while !stop.is_cancelled() {
-            match once(&log, &writer, KEEP, super::log::now_us()).await {
+            let now_us = super::log::now_us();
+            if !may() {
+                break;
+            }
+            match once(&log, &writer, KEEP, now_us).await {
                 Ok(true) => {}
                 // Without room nothing is written, so nothing has to go either.
                 Ok(false) | Err(ChangesError::Store(StoreError::NoRoom)) => break,

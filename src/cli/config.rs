@@ -19,7 +19,8 @@ enum Action {
     /// Check the configuration and exit; prints every error
     ///
     /// Each error is one line: file and line (or environment variable), key, what is wrong, and for an
-    /// unknown key the nearest valid one. Exit code 78 when there is any.
+    /// unknown key the nearest valid one. A secret in a file that everybody may read is one too. Exit code 78 when
+    /// there is any.
     Check,
     /// Print every option in force and where its value comes from
     ///
@@ -40,7 +41,10 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check => {
-            configuration(sources)?;
+            let exposed = configuration(sources)?.exposed();
+            if !exposed.is_empty() {
+                return Err(config::ConfigErrors(exposed).into());
+            }
             match &sources.file {
                 Some(file) => writeln!(out, "{}: ok", file.display())?,
                 None => writeln!(out, "no configuration file: defaults and environment are ok")?,

@@ -1,6 +1,7 @@
 //! `aerie db`: looks after the store while the server is stopped.
 
 mod check;
+mod repair;
 mod stats;
 
 use std::io::IsTerminal as _;
@@ -25,6 +26,12 @@ enum Action {
     /// Exit code 0 when everything fits, 1 when something differs or the store cannot be read. Progress goes to
     /// standard error.
     Check(check::Args),
+    /// Make a store open again whose files are damaged, and say what was lost
+    ///
+    /// Reads every file of it. What is damaged is set aside in the store's folder, never removed; what can be read of it
+    /// takes its place. Counters are counted anew, lost repos are fetched again by the next server, and lost private state
+    /// comes from the last daily export. A store that nothing is the matter with stays as it is.
+    Repair(repair::Args),
     /// Show what the store takes on disk, and what of it a like, a follow or a post costs
     ///
     /// Reads every row once. Bytes on disk of each keyspace are shared out by the length of its rows; run it with
@@ -50,6 +57,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     };
     match &args.action {
         Action::Check(args) => check::run(args, open()?),
+        Action::Repair(args) => repair::run(args, &config),
         Action::Stats(args) => stats::run(args, open),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each subcommand is one file with its arguments and a `run`. It knows no rules of its own, and it alone prints.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong arguments, 78 (`EX_CONFIG`) an unusable configuration.
+//! Exit codes: 0 success, 1 failure, 2 wrong arguments, 78 (`EX_CONFIG`) an unusable configuration, or a store that was
+//! there once and is not, or is damaged: nothing that another start would mend.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -31,8 +32,9 @@ use serde::Serialize;
 
 use crate::admin::protocol::Operation;
 use crate::config::{Config, ConfigErrors, Sources, load};
+use crate::runtime::ServeError;
 use crate::schema::migrations;
-use crate::store::{Progress, Store, StoreError};
+use crate::store::{Mark, Progress, Store, StoreError};
 
 /// sysexits(3): something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -47,7 +49,8 @@ Configuration:
   with all keys explained, `aerie config show` what is in force and where each value came from.
 
 Exit codes:
-  0 success, 1 failure, 2 wrong arguments, 78 an unusable configuration";
+  0 success, 1 failure, 2 wrong arguments, 78 an unusable configuration, or a store that is
+  gone or damaged";
 
 /// An AT Protocol AppView in one process: follows the network, indexes it, answers every app.bsky read.
 #[derive(Debug, Parser)]
@@ -113,7 +116,7 @@ enum CliError {
     Output(#[from] std::io::Error),
     /// The server did not start, or ended by itself.
     #[error(transparent)]
-    Serve(#[from] crate::runtime::ServeError),
+    Serve(#[from] ServeError),
     /// The running server gave no answer.
     #[error(transparent)]
     Ask(#[from] crate::admin::AskError),
@@ -133,6 +136,8 @@ enum CliError {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // What this makes is for its user only: the store, what is in it, exports.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
     let sources = Sources::from_process(config_file(cli.config));
     let result = match cli.command {
@@ -160,6 +165,11 @@ pub fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 CliError::Config(_) => ExitCode::from(EX_CONFIG),
+                CliError::Store(e) | CliError::Serve(ServeError::Store(e))
+                    if e.needs_operator() =>
+                {
+                    ExitCode::from(EX_CONFIG)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -224,6 +234,16 @@ fn print<T: Serialize>(
         false => out.write_all(words(value).as_bytes())?,
     }
     Ok(())
+}
+
+/// What says that there is a store: beside it, beside the configuration, and where the service manager keeps state.
+fn mark(config: &Config, sources: &Sources) -> Mark {
+    let file = sources.file.as_ref().and_then(|file| std::path::absolute(file).ok());
+    let beside = file.and_then(|file| file.parent().map(Path::to_owned));
+    let state = sources.env.iter().find(|(name, _)| name == "STATE_DIRECTORY");
+    let state = state.and_then(|(_, folders)| folders.split(':').next()).map(PathBuf::from);
+    let folders: Vec<PathBuf> = beside.into_iter().chain(state).collect();
+    Mark::new(&config.store.path, &folders)
 }
 
 /// Opens the store, and says how it goes if it has to be brought to this version's format first.

@@ -3,20 +3,20 @@
 //! Both ways go through the running server, or, if there is none, through the store itself. The format of the file is
 //! [`crate::private::portable`]'s.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{CliError, configuration, open_store};
+use super::{CliError, configuration, mark, open_store};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported, Status};
 use crate::admin::{self, AskError, PrivateState};
 use crate::config::Sources;
-use crate::private::portable::{Frame, Page, Row, Time, VERSION};
+use crate::private::lines::{Lines, WholeFile, Written};
+use crate::private::portable::{Frame, Page, Row, VERSION};
 use crate::runtime;
 use crate::store::{Store, StoreError, Writer};
 use crate::threads::Clock;
@@ -66,12 +66,26 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         };
         let path = &config.store.path;
         let make = import.is_some();
+        if make {
+            mark(&config, sources).check()?;
+        }
         let owner = StoreOwner::find(path, config.store.memory_budget, make).await?;
         let done = match (&args.action, import) {
             (Action::Import { file }, Some(import)) => import.apply(file, &owner).await,
             (Action::Export { out }, _) => export(&owner, out.as_deref()).await,
             (Action::Import { .. }, None) => Ok(()),
         };
+        done.and(owner.close().await)
+    })
+}
+
+/// Puts an export into a store that no server has open, or into a new one.
+pub(super) fn restore(file: &Path, path: &Path, memory: u64) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let import = Import::check(file)?;
+        let owner = StoreOwner::find(path, memory, true).await?;
+        let done = import.apply(file, &owner).await;
         done.and(owner.close().await)
     })
 }
@@ -142,49 +156,26 @@ pub(super) async fn write_to(
         return Ok(stdout.flush()?);
     };
     let failed = |e: io::Error| CliError::Failed(format!("{}: {e}", path.display()));
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let _ = fs::remove_file(&partial);
-    let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
-    let mut file = BufWriter::new(options.open(&partial).map_err(failed)?);
-    let written = match write(&mut file).await {
-        Ok(()) => {
-            let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-            synced.and_then(|()| fs::rename(&partial, path)).map_err(failed)
-        }
-        Err(e) => Err(e),
-    };
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    let mut file = WholeFile::begin(path).map_err(failed)?;
+    write(file.out()).await?;
+    file.end().map_err(failed)
 }
 
 async fn write_all(owner: &StoreOwner, out: &mut dyn Write) -> Result<(), CliError> {
     let now = Clock::system().now_ms();
-    let line = |out: &mut dyn Write, value: Result<String, serde_json::Error>| {
-        let text = value.map_err(io::Error::from)?;
-        writeln!(out, "{text}")
-    };
-    line(out, serde_json::to_string(&Frame::Head { version: VERSION, made: Time(now) }))?;
-    let (mut rows, mut left_out, mut next) = (0, 0, None);
+    let mut lines = Lines::begin(out, now)?;
+    let mut next = None;
     let mut meter = Meter::new();
     loop {
         let page = owner.page(next.as_deref()).await?;
-        for row in &page.rows {
-            line(out, serde_json::to_string(row))?;
-        }
-        rows += page.rows.len() as u64;
-        left_out += page.left_out;
+        let Written { rows, .. } = lines.page(&page)?;
         meter.say(|| format!("{rows} rows"));
         next = page.next;
         if next.is_none() {
             break;
         }
     }
-    line(out, serde_json::to_string(&Frame::End { rows }))?;
-    out.flush()?;
+    let Written { rows, left_out } = lines.end()?;
     eprintln!("{rows} rows exported");
     if left_out > 0 {
         eprintln!(
@@ -340,6 +331,8 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::private::{self, Kind};
     use crate::schema::Rows;

@@ -10,6 +10,7 @@
 //! - All errors are found in one pass, not only the first.
 
 mod example;
+mod exposed;
 mod load;
 mod options;
 mod parse;

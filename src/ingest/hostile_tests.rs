@@ -62,7 +62,8 @@ async fn an_upstream_of_garbage_is_left_again_and_again_and_waited_for_longer() 
     let status = ingest.status().remove(0);
     assert_eq!(status.last_error.unwrap(), "1000 frames in a row could not be read");
     assert!(status.dropped["frame-header"] >= 2000);
-    assert_eq!((status.seq, status.trouble), (None, None), "for the first minute");
+    assert_eq!(status.seq, None);
+    assert!(status.trouble.unwrap().starts_with("nearly all that it sends is dropped"));
     ingest.stop().await;
 }
 

@@ -351,7 +351,7 @@ impl Lane {
         let Some((key, checked)) = self.stored_key(did) else {
             return Known::Ask(Freshness::Cached);
         };
-        if self.checks.clock.now_ms().saturating_sub(checked) > KEY_AGE_MS {
+        if self.checks.clock.now_ms().saturating_sub(checked).abs() > KEY_AGE_MS {
             self.checks.check_handle(did, Freshness::Recent);
         }
         let cached = CachedKey { key, forced: None };

@@ -18,6 +18,7 @@
 //! - After `#identity` no key read before it is used again, and it is not forgotten before the document was looked
 //!   at, crash or not; nor is the question whether an account is gone.
 
+mod ahead;
 mod checks;
 pub mod directory;
 mod feed;
@@ -32,6 +33,7 @@ mod sequencer;
 mod status;
 mod tasks;
 mod timing;
+mod told;
 mod upstream;
 
 #[cfg(test)]
@@ -59,7 +61,7 @@ use crate::threads::Clock;
 use crate::threads::{Failure, Pulse};
 use crate::work::recheck::Questions;
 
-pub use status::{DropSample, UpstreamKind, UpstreamStatus};
+pub use status::{DropSample, UpstreamKind, UpstreamStatus, UpstreamTime, span};
 pub use timing::Timing;
 
 /// A contiguous run of an upstream.
@@ -238,6 +240,12 @@ impl Ingest {
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
         self.feeds.iter().map(|feed| feed.status.snapshot(feed)).collect()
+    }
+
+    /// What the upstreams tell of the time.
+    #[must_use]
+    pub fn times(&self) -> Vec<UpstreamTime> {
+        self.feeds.iter().map(|feed| feed.status.time(&feed.url)).collect()
     }
 
     /// Told when a lane, a reader, a sequencer or a check ended: then nothing comes of some frames any more, so that all

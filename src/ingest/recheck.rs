@@ -81,7 +81,9 @@ fn due(
 
 fn is_due(row: &ActorRow, now: i64) -> bool {
     let age = if row.handle.is_some() { DAY_MS } else { HOUR_MS };
-    !row.status.is_gone() && now.saturating_sub(row.handle_checked) > age
+    let passed = now.saturating_sub(row.handle_checked);
+    // What was looked at in the future was so by a clock that was wrong.
+    !row.status.is_gone() && (passed > age || passed < -DAY_MS)
 }
 
 #[cfg(test)]
@@ -103,6 +105,7 @@ mod tests {
             (None, HOUR_MS / 2, false),
             (None, HOUR_MS * 2, true),
             (None, now, true),
+            (Some("a.example"), -DAY_MS * 2, true),
         ] {
             assert_eq!(is_due(&row(handle, now - age), now), want, "{handle:?} {age}");
         }

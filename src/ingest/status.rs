@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::feed::Feed;
+use super::told::Told;
+use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
 use crate::threads::Clock;
 
@@ -16,6 +18,8 @@ pub(crate) static INVALID: Counters = Counters::new("ingest.invalid-record");
 
 const SAMPLES: usize = 32;
 const NONE: i64 = i64::MIN;
+/// Of the last 64 frames: with more dropped the upstream is in trouble.
+const MOST_DROPPED: u32 = 58;
 /// Time constant of the rate, seconds.
 const RATE_SECONDS: f64 = 10.0;
 /// Frames whose lag is remembered, and for how long.
@@ -91,6 +95,18 @@ pub struct UpstreamStatus {
     pub samples: Vec<DropSample>,
 }
 
+/// What an upstream tells of the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTime {
+    /// As configured.
+    pub url: String,
+    /// The time by its frames, milliseconds since the epoch, once enough came: never later than it is, as far as most of
+    /// its accounts are right.
+    pub by_frames: Option<i64>,
+    /// By how many milliseconds the clock is behind its commits, if nothing is read because of that.
+    pub behind: Option<i64>,
+}
+
 /// A frame that was dropped.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct DropSample {
@@ -122,6 +138,9 @@ pub(crate) struct FeedStatus {
     received: AtomicI64,
     sent_ms: AtomicI64,
     lag_ms: AtomicI64,
+    /// By how much the clock is behind its commits, if nothing is read because of that.
+    behind_ms: AtomicI64,
+    told: Mutex<Told>,
     rate: Mutex<Rate>,
     error: Mutex<Option<String>>,
     drops: Mutex<Drops>,
@@ -136,6 +155,10 @@ struct Drops {
 struct Rate {
     per_s: f64,
     at: Instant,
+    /// What became of the last frames, a bit each: set for one that was dropped.
+    last: u64,
+    /// Of whom the last dropped one was.
+    of: Option<String>,
     lags: Lags,
 }
 
@@ -163,6 +186,25 @@ impl Rate {
         self.per_s *= (-dt / RATE_SECONDS).exp();
         self.at = Instant::now();
     }
+
+    fn applied(&mut self, events: usize) {
+        let by = u32::try_from(events).unwrap_or(u32::MAX);
+        self.last = self.last.checked_shl(by).unwrap_or(0);
+    }
+
+    /// One account that sends nothing else is no more than one.
+    fn dropped(&mut self, did: Option<&str>) {
+        if did.is_some() && did == self.of.as_deref() {
+            return;
+        }
+        self.of = did.map(str::to_owned);
+        self.last = self.last << 1 | 1;
+    }
+
+    /// Whether hardly anything is left of what came.
+    fn is_lost(&self) -> bool {
+        self.last.count_ones() >= MOST_DROPPED
+    }
 }
 
 impl FeedStatus {
@@ -179,7 +221,15 @@ impl FeedStatus {
             received: AtomicI64::new(cursor.unwrap_or(NONE)),
             sent_ms: AtomicI64::new(NONE),
             lag_ms: AtomicI64::new(NONE),
-            rate: Mutex::new(Rate { per_s: 0.0, at: Instant::now(), lags: Lags::default() }),
+            behind_ms: AtomicI64::new(NONE),
+            told: Mutex::default(),
+            rate: Mutex::new(Rate {
+                per_s: 0.0,
+                at: Instant::now(),
+                last: 0,
+                of: None,
+                lags: Lags::default(),
+            }),
             error: Mutex::new(None),
             drops: Mutex::default(),
             clock,
@@ -195,10 +245,11 @@ impl FeedStatus {
         }
     }
 
-    /// A frame came, and found others waiting here or none.
-    pub(crate) fn frame(&self, received: i64, others_wait: bool) {
+    /// A frame came, and found others waiting here or none; whether it is the first of its second.
+    pub(crate) fn frame(&self, received: i64, others_wait: bool) -> bool {
         let before = self.frame_ms.swap(received, Ordering::Relaxed);
-        if before / 1000 != received / 1000 {
+        let first = before / 1000 != received / 1000;
+        if first {
             self.busy_s.fetch_add(1, Ordering::Relaxed);
         }
         self.unusable_ms[0].store(NONE, Ordering::Relaxed);
@@ -206,6 +257,24 @@ impl FeedStatus {
             // Whatever was applied last may be of yesterday, which says nothing of this one.
             self.sent_ms.store(received, Ordering::Relaxed);
         }
+        first
+    }
+
+    /// What a frame says of the time.
+    pub(crate) fn told(&self, did: &Did, sent: i64) {
+        self.told.lock().frame(did, sent, Instant::now());
+    }
+
+    /// Nothing is read any more because the clock is behind by so much, or it is read again; whether that is new.
+    pub(crate) fn clock_is_behind(&self, by: Option<i64>) -> bool {
+        let before = self.behind_ms.swap(by.unwrap_or(NONE), Ordering::Relaxed);
+        (before == NONE) != by.is_none()
+    }
+
+    pub(crate) fn time(&self, url: &str) -> UpstreamTime {
+        let behind = Some(self.behind_ms.load(Ordering::Relaxed)).filter(|by| *by != NONE);
+        let by_frames = self.told.lock().time(Instant::now());
+        UpstreamTime { url: url.to_owned(), by_frames, behind }
     }
 
     /// Something came that cannot be read or cannot be true, or does harm.
@@ -235,6 +304,7 @@ impl FeedStatus {
         }
         rate.decay();
         rate.per_s += events as f64 / RATE_SECONDS;
+        rate.applied(events);
     }
 
     pub(crate) fn error(&self, text: String) {
@@ -243,6 +313,7 @@ impl FeedStatus {
 
     pub(crate) fn dropped(&self, cause: &'static str, did: Option<&str>, seq: Option<i64>) {
         DROPPED.inc(cause);
+        self.rate.lock().dropped(did);
         let mut drops = self.drops.lock();
         *drops.counts.entry(cause).or_default() += 1;
         if drops.samples.len() >= SAMPLES {
@@ -264,9 +335,17 @@ impl FeedStatus {
         };
         let (dropped, samples) = {
             let drops = self.drops.lock();
-            (drops.counts.clone(), drops.samples.iter().cloned().collect())
+            (drops.counts.clone(), drops.samples.iter().cloned().collect::<Vec<_>>())
         };
         let connected = self.connected.load(Ordering::Relaxed);
+        let mut rate = self.rate.lock();
+        rate.decay();
+        let lost = rate.is_lost().then(|| {
+            let cause = samples.last().map_or("", |sample: &DropSample| sample.cause);
+            format!("nearly all that it sends is dropped, the last for {cause:?}")
+        });
+        let behind = some(&self.behind_ms)
+            .map(|by| format!("the clock of this machine is {} behind it", span(by)));
         let [first, last] = &self.unusable_ms;
         let trouble = Facts {
             connected,
@@ -281,8 +360,6 @@ impl FeedStatus {
                 .zip(some(last))
                 .map(|(first, last)| last.saturating_sub(first)),
         };
-        let mut rate = self.rate.lock();
-        rate.decay();
         UpstreamStatus {
             url: feed.url.clone(),
             kind: feed.kind,
@@ -294,7 +371,7 @@ impl FeedStatus {
             queue_bytes,
             reconnects: self.connections.load(Ordering::Relaxed).saturating_sub(1),
             last_error: self.error.lock().clone(),
-            trouble: trouble.at(self.clock.now_ms()),
+            trouble: behind.or(lost).or_else(|| trouble.at(self.clock.now_ms())),
             dropped,
             samples,
         }
@@ -324,32 +401,35 @@ impl Facts {
         let since = |then: i64| now.saturating_sub(then);
         // However often it was left and came back.
         if let Some(long) = self.unusable_ms.filter(|long| *long > ms(UNREACHED)) {
-            return Some(format!("has sent nothing that is of use for {}", words(long)));
+            return Some(format!("has sent nothing that is of use for {}", span(long)));
         }
         if !self.connected {
             let apart = since(self.changed_ms);
             if !self.reached {
                 return Some("not reached yet".to_owned());
             }
-            return (apart > ms(UNREACHED)).then(|| format!("not reached for {}", words(apart)));
+            return (apart > ms(UNREACHED)).then(|| format!("not reached for {}", span(apart)));
         }
         let quiet = since(self.frame_ms.unwrap_or(self.began_ms));
-        let coming = self.queued || (self.frame_ms.is_some() && quiet <= ms(STILL_COMING));
+        let coming =
+            self.queued || (self.frame_ms.is_some() && (0..=ms(STILL_COMING)).contains(&quiet));
         if let Some(lag) = self.lag_ms.filter(|lag| coming && *lag > ms(BEHIND)) {
-            return Some(format!("{} behind", words(lag)));
+            return Some(format!("{} behind", span(lag)));
         }
         let lived_s = self.frame_ms.map_or(0, |last| last.saturating_sub(self.began_ms) / 1000);
         let talks = self.busy_s >= TALKATIVE_S && self.busy_s.saturating_mul(2) >= lived_s;
         // While frames wait here the socket is left alone.
-        (talks && !self.queued && quiet > ms(SILENT))
-            .then(|| format!("silent for {}", words(quiet)))
+        (talks && !self.queued && quiet > ms(SILENT)).then(|| format!("silent for {}", span(quiet)))
     }
 }
 
-fn words(ms: i64) -> String {
-    match ms / 60_000 {
+/// A time in the largest unit that says enough.
+#[must_use]
+pub fn span(ms: i64) -> String {
+    match ms.saturating_add(30_000) / 60_000 {
         minutes @ 0..120 => format!("{minutes} min"),
-        minutes => format!("{} h", minutes / 60),
+        minutes @ 120..2880 => format!("{} h", (minutes + 30) / 60),
+        minutes => format!("{} days", (minutes + 720) / 1440),
     }
 }
 
@@ -413,6 +493,8 @@ mod tests {
             (Facts { lag_ms: Some(HOUR - 1), ..WELL }, None),
             (Facts { lag_ms: Some(3 * HOUR), ..WELL }, Some("3 h behind")),
             (Facts { lag_ms: Some(3 * HOUR), queued: true, ..quiet(HOUR) }, Some("3 h behind")),
+            // By a clock that was wrong then.
+            (Facts { lag_ms: Some(90_000 * HOUR), ..quiet(-90_000 * HOUR) }, None),
             // All that it had came late, and there was no more.
             (Facts { lag_ms: Some(3 * HOUR), ..quiet(5 * MINUTE) }, None),
         ] {

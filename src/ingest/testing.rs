@@ -130,13 +130,21 @@ pub(crate) struct Account {
     pub(crate) key: PrivateKey,
     records: BTreeMap<String, Cid>,
     revs: u64,
+    start_us: u64,
     untold: bool,
 }
 
 impl Account {
     pub(crate) fn new(did: &str) -> Self {
         let did = Did::parse(did).unwrap();
-        Self { did, key: PrivateKey::generate(), records: BTreeMap::new(), revs: 0, untold: false }
+        let records = BTreeMap::new();
+        let key = PrivateKey::generate();
+        Self { did, key, records, revs: 0, start_us: START_US, untold: false }
+    }
+
+    /// One whose clock is ahead by so many milliseconds.
+    pub(crate) fn ahead(did: &str, ms: u64) -> Self {
+        Self { start_us: START_US + ms * 1000, ..Self::new(did) }
     }
 
     /// The `#commit` of one more record, `filler` bytes larger than needed.
@@ -213,7 +221,7 @@ impl Account {
     }
 
     pub(crate) fn rev(&self) -> Tid {
-        Tid::from_micros(START_US + self.revs, 1)
+        Tid::from_micros(self.start_us + self.revs, 1)
     }
 
     fn doc(&self) -> DidDoc {

@@ -572,3 +572,30 @@ async fn a_task_of_ingest_that_ends_is_told() {
     assert_eq!(told.unwrap(), "a look-up of a key: panic: of the directory");
     ingest.stop().await;
 }
+
+#[tokio::test]
+async fn an_upstream_of_which_nothing_is_left_is_in_trouble_until_something_is() {
+    let mut accounts = accounts(3);
+    let frames: Vec<_> = (1..=80).map(|seq| (seq, Bytes::from_static(b"\xff\xff"))).collect();
+    let release = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let good: Vec<_> = (81..=90)
+        .map(|seq| (seq, accounts[usize::try_from(seq).unwrap() % 3].commit(seq, 0)))
+        .collect();
+    let open = std::sync::Arc::clone(&release);
+    let relay = Relay::start(move |_, _| {
+        let frames = if open.load(Ordering::SeqCst) { good.clone() } else { frames.clone() };
+        let sent = frames.into_iter().map(|(_, frame)| Step::Send(frame));
+        let close = (!open.load(Ordering::SeqCst)).then_some(Step::Close);
+        sent.chain(close).collect()
+    })
+    .await;
+    let (directory, sink) = (Documents::of(&accounts), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    let trouble = || ingest.status()[0].trouble.clone().unwrap_or_default();
+    until("it is in trouble", || trouble().contains("nearly all that it sends is dropped")).await;
+    assert!(trouble().contains("frame-header"), "{}", trouble());
+    release.store(true, Ordering::SeqCst);
+    until("it is not any more", || !trouble().contains("nearly all")).await;
+    ingest.stop().await;
+}

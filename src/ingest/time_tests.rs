@@ -1,5 +1,7 @@
 //! Which time and place an event gets from its frame.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -8,7 +10,7 @@ use super::testing::*;
 use crate::event::{Body, Event, HostingStatus, Upstream};
 use crate::repo::dag_cbor::from_json;
 use crate::syntax::datetime::{format_ms, parse_strict};
-use crate::threads::Clock;
+use crate::threads::{Backoff, Clock, Standing};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -109,5 +111,150 @@ async fn a_jetstream_dates_events_by_its_cursor_and_passes_on_the_place_in_its_f
     let time = parse_strict(told).unwrap();
     let told: Vec<_> = events.iter().map(|event| event.upstream).collect();
     assert_eq!(told, [Some(Upstream { seq: 5, time }), None, Some(Upstream { seq: 6, time })]);
+    ingest.stop().await;
+}
+
+/// When the accounts of these tests write.
+const WRITTEN_MS: i64 = 1_750_000_000_000;
+
+#[tokio::test]
+async fn a_clock_that_is_behind_loses_nothing_and_says_why_nothing_is_read() {
+    let mut accounts: Vec<Account> =
+        (0..20).map(|n| Account::new(&format!("did:plc:a{n}"))).collect();
+    let frames: Vec<_> = (1..=200)
+        .map(|seq| (seq, accounts[usize::try_from(seq).unwrap() % 20].commit(seq, 0)))
+        .collect();
+    let (directory, sink, relay) =
+        (Documents::of(&accounts), Collected::new(), Relay::of(frames).await);
+    let clock = Clock::stopped_at(WRITTEN_MS - 7 * 24 * HOUR_MS);
+    let options = Options { clock: clock.clone(), ..options(&relay) };
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("it says so", || ingest.times()[0].behind.is_some()).await;
+    let status = ingest.status().remove(0);
+    let trouble = status.trouble.unwrap();
+    assert_eq!(trouble, "the clock of this machine is 7 days behind it");
+    assert!(status.last_error.unwrap().contains("nothing is lost"));
+    assert!(status.dropped.is_empty() && sink.events().is_empty() && sink.seq().is_none());
+    let behind = ingest.times()[0].behind.unwrap();
+    assert!((7 * 24 * HOUR_MS..7 * 24 * HOUR_MS + 1000).contains(&behind), "{behind}");
+    until("what was held is given back", || ingest.status()[0].queue_bytes == 0).await;
+
+    clock.set(WRITTEN_MS);
+    until("all applied", || sink.seq() == Some(200)).await;
+    assert_eq!(sink.events().len(), 200);
+    let status = ingest.status().remove(0);
+    assert!(status.dropped.is_empty() && ingest.times()[0].behind.is_none(), "{status:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_back_loses_nothing_either() {
+    let mut accounts: Vec<Account> =
+        (0..20).map(|n| Account::new(&format!("did:plc:a{n}"))).collect();
+    let frames: Vec<_> = (1..=200)
+        .map(|seq| (seq, accounts[usize::try_from(seq).unwrap() % 20].commit(seq, 0)))
+        .collect();
+    let (first, all) = (frames[..100].to_vec(), frames);
+    let relay = Relay::start(move |connection, cursor| {
+        let frames = if connection == 0 { &first } else { &all };
+        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
+        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
+        sent.chain((connection == 0).then_some(Step::Close)).collect()
+    })
+    .await;
+    let (directory, sink) = (Documents::of(&accounts), Collected::new());
+    let clock = Clock::stopped_at(WRITTEN_MS);
+    let mut options = Options { clock: clock.clone(), ..options(&relay) };
+    options.timing.retry = Backoff::new(Duration::from_millis(300), 1, Duration::from_millis(300));
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("half is applied", || sink.seq() == Some(100)).await;
+    clock.set(WRITTEN_MS - HOUR_MS);
+    until("it says so", || ingest.times()[0].behind.is_some()).await;
+    assert_eq!((sink.seq(), ingest.status()[0].dropped.len()), (Some(100), 0));
+    clock.set(WRITTEN_MS);
+    until("all applied", || sink.seq() == Some(200)).await;
+    assert_eq!((sink.events().len(), ingest.status()[0].dropped.len()), (200, 0));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_taken_in_after_a_leap_before_somebody_looked() {
+    let mut account = Account::new("did:plc:a1");
+    let frames: Vec<_> = (1..=20).map(|seq| (seq, account.commit(seq, 0))).collect();
+    let (first, all) = (frames[..10].to_vec(), frames);
+    let relay = Relay::start(move |connection, cursor| {
+        let frames = if connection == 0 { &first } else { &all };
+        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
+        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
+        sent.chain((connection == 0).then_some(Step::Close)).collect()
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let clock = Clock::stopped_at(WRITTEN_MS).watched();
+    clock.judge(WRITTEN_MS, Standing::Confirmed);
+    let mut options = Options { clock: clock.clone(), ..options(&relay) };
+    options.timing.retry = Backoff::new(Duration::from_millis(300), 1, Duration::from_millis(300));
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("half is applied", || sink.seq() == Some(10)).await;
+    let years = WRITTEN_MS + 87_600 * HOUR_MS;
+    clock.set(years);
+    let leapt = || ingest.status()[0].last_error.as_ref().is_some_and(|e| e.contains("just leapt"));
+    until("it says so", leapt).await;
+    assert_eq!((sink.seq(), sink.events().len()), (Some(10), 10));
+    clock.judge(years, Standing::Unopposed);
+    until("all applied", || sink.seq() == Some(20)).await;
+    assert_eq!((sink.events().len(), ingest.status()[0].queue_bytes), (20, 0));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_confirmed_is_not_doubted_because_of_many_who_are_wrong() {
+    let ahead = 2 * u64::try_from(HOUR_MS).unwrap();
+    let mut odd: Vec<Account> =
+        (0..20).map(|n| Account::ahead(&format!("did:plc:a{n}"), ahead)).collect();
+    let mut good = Account::new("did:plc:good");
+    let frames: Vec<_> = (1..=41)
+        .map(|seq| match seq {
+            41 => (seq, good.commit(seq, 0)),
+            _ => (seq, odd[usize::try_from(seq).unwrap() % 20].commit(seq, 0)),
+        })
+        .collect();
+    let relay = Relay::of(frames).await;
+    let (directory, sink) = (Documents::of(odd.iter().chain([&good])), Collected::new());
+    let clock = Clock::stopped_at(WRITTEN_MS).watched();
+    clock.judge(WRITTEN_MS, Standing::Confirmed);
+    let options = Options { clock: clock.clone(), ..options(&relay) };
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(41)).await;
+    let status = ingest.status().remove(0);
+    assert_eq!((status.dropped["rev-future"], status.reconnects), (40, 0));
+    assert_eq!(sink.events().len(), 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_from_the_future_is_refused_by_itself() {
+    let mut accounts: Vec<Account> =
+        (0..20).map(|n| Account::new(&format!("did:plc:a{n}"))).collect();
+    let mut odd = Account::ahead("did:plc:odd", 2 * u64::try_from(HOUR_MS).unwrap());
+    let frames: Vec<_> = (1..=200)
+        .map(|seq| match seq {
+            3 | 100 => (seq, odd.commit(seq, 0)),
+            _ => (seq, accounts[usize::try_from(seq).unwrap() % 20].commit(seq, 0)),
+        })
+        .collect();
+    let relay = Relay::of(frames).await;
+    let (directory, sink) = (Documents::of(accounts.iter().chain([&odd])), Collected::new());
+    let options = Options { clock: Clock::stopped_at(WRITTEN_MS), ..options(&relay) };
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(200)).await;
+    let status = ingest.status().remove(0);
+    assert_eq!((status.dropped["rev-future"], status.reconnects), (2, 0));
+    assert_eq!(sink.events().len(), 198);
     ingest.stop().await;
 }

@@ -9,22 +9,26 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::ahead::{Ahead, Taken, Verdict, What};
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place, Seq};
 use super::lanes::{Inboxes, Message as LaneMessage};
 use super::leaps::{Leap, Numbers};
-use super::status::UpstreamKind;
+use super::status::{UpstreamKind, span};
 use super::timing::{Heartbeat, Silent, Timing};
 use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
-use crate::threads::{catch, fault};
+use crate::threads::{Standing, catch, fault};
 
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
 /// How long a socket that has little to read is left alone: every frame that is read by itself wakes a thread here, one
 /// of the lanes and the sequencer, which costs more than all that is done with it.
 const REST: Duration = Duration::from_millis(5);
+/// How often the clock is looked at once it was found behind, and when the stream is heard again.
+const CLOCK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Frames in a row that cannot be read, after which the connection is of no use.
 pub(super) const MAX_GARBAGE: u32 = 1000;
 
@@ -60,6 +64,10 @@ enum End {
     Refused(String, String),
     #[error("the upstream does not know our cursor any more; reading on from its newest event")]
     Restart,
+    #[error("the clock of this machine is {} behind what the upstream sends: set it; until then nothing is read, and nothing is lost", span(*.0))]
+    Clock(i64),
+    #[error("the clock of this machine has just leapt: nothing is read until it was looked at")]
+    ClockLeapt,
     #[error(transparent)]
     Leap(#[from] Leap),
     #[error("{MAX_GARBAGE} frames in a row could not be read")]
@@ -73,21 +81,13 @@ impl End {
             Self::Leap(_) | Self::Garbage | Self::Net(NetError::Misbehaves(_)) => true,
             Self::Refused(..) => !good,
             Self::Net(_) | Self::Closed(..) | Self::Silent(_) | Self::Restart => false,
+            Self::Clock(_) | Self::ClockLeapt => false,
         }
     }
 }
 
-/// What a message amounts to.
-enum Read {
-    /// For the lane of its DID.
-    Job(Payload),
-    /// What lies between our cursor and what comes next is lost.
-    Lost,
-    Nothing,
-    /// Nobody can read it.
-    Garbage,
-    End(End),
-}
+/// What a message amounts to, or that the connection ends with it.
+type Read = Result<What, End>;
 
 impl Reader {
     /// Reads until it is dropped.
@@ -103,16 +103,37 @@ impl Reader {
             garbage: 0,
             numbers: Numbers::after(cursor),
             lost: false,
+            ahead: Ahead::default(),
+            doubted: false,
         };
         let mut retries = self.timing.retry.retries();
         loop {
             let (before, began) = (state.good, Instant::now());
             let end = self.connection(&mut state).await;
+            self.feed.budget.add_permits(state.ahead.forget());
             let good = state.good > before;
             let its_fault = end.is_its_fault(good);
             state.flush(&self.feed, &self.lanes);
             self.feed.status.connected(false);
             match end {
+                End::Clock(by) => {
+                    state.doubted = true;
+                    self.feed.status.error(end.to_string());
+                    if self.feed.status.clock_is_behind(Some(by)) {
+                        tracing::error!(url = %self.feed.url, "{end}");
+                    }
+                    self.clock_is_set(by).await;
+                    continue;
+                }
+                End::ClockLeapt => {
+                    tracing::warn!(url = %self.feed.url, "{end}");
+                    self.feed.status.error(end.to_string());
+                    let clock = &self.feed.status.clock;
+                    while clock.leapt(clock.now_ms()) {
+                        sleep(CLOCK_EVERY).await;
+                    }
+                    continue;
+                }
                 End::Restart => {
                     state.lost = true;
                     self.note_gap(&mut state).await;
@@ -163,8 +184,18 @@ impl Reader {
                         sleep(REST).await;
                         continue;
                     }
+                    let held = state.ahead.until();
                     tokio::select! {
                         message = socket.next() => message,
+                        () = sleep_until(held.unwrap_or_else(|| watch.next())), if held.is_some() => {
+                            let now = self.feed.status.clock.now_ms();
+                            let verdict = state.ahead.decide(now, self.is_confirmed(now));
+                            if let Some(end) = self.settle(verdict, state) {
+                                return end;
+                            }
+                            self.note_gap(state).await;
+                            continue;
+                        }
                         () = sleep_until(watch.next()) => {
                             if let Err(silent) = watch.look() {
                                 return silent.into();
@@ -235,7 +266,7 @@ impl Reader {
         let (seq, sent, read) = read.unwrap_or_else(|panic| {
             tracing::error!(url = %self.feed.url, %panic, "a frame is dropped");
             self.feed.status.dropped("panic", None, None);
-            (Seq::Same, 0, Read::Nothing)
+            (Seq::Same, 0, Ok(What::Nothing))
         });
         if let Seq::At(number) = seq
             && let Err(leap) = state.numbers.next(number, received)
@@ -243,25 +274,87 @@ impl Reader {
             state.place(Seq::Same, weight, 0);
             return Some(leap.into());
         }
-        match read {
-            Read::Garbage => {
+        let (what, end) = match read {
+            Ok(What::Garbage) => {
                 state.garbage += 1;
                 self.feed.status.unusable();
+                let enough = state.garbage >= MAX_GARBAGE;
+                (What::Garbage, enough.then_some(End::Garbage))
             }
-            Read::End(_) => {}
-            _ => {
+            Ok(what) => {
                 (state.good, state.garbage) = (state.good + 1, 0);
-                self.feed.status.frame(received, self.feed.queued() > weight as usize);
+                let first = self.feed.status.frame(received, self.feed.queued() > weight as usize);
+                if first && self.feed.status.clock.leapt(received) {
+                    self.feed.budget.add_permits(weight as usize);
+                    return Some(End::ClockLeapt);
+                }
+                if let (true, What::Job(payload)) = (first && sent > 0, &what) {
+                    self.feed.status.told(payload.did(), sent);
+                }
+                (what, None)
+            }
+            Err(end) => (What::Nothing, Some(end)),
+        };
+        let taken = Taken { seq, weight, sent, received, what };
+        if !state.ahead.concerns(&taken) {
+            self.put(taken, state);
+            return end;
+        }
+        let confirmed = self.is_confirmed(received);
+        let verdict = state.ahead.look(taken, self.feed.budget_total, confirmed);
+        self.settle(verdict, state).or(end)
+    }
+
+    /// Whether somebody else says the same as the clock.
+    fn is_confirmed(&self, now: i64) -> bool {
+        self.feed.status.clock.standing(now) == Standing::Confirmed
+    }
+
+    /// What follows for the frames that were held.
+    fn settle(&self, verdict: Verdict, state: &mut State) -> Option<End> {
+        match verdict {
+            Verdict::Hold => None,
+            Verdict::Pass(held) => {
+                held.into_iter().for_each(|taken| self.put(taken, state));
+                None
+            }
+            Verdict::Behind(by, weight) => {
+                self.feed.budget.add_permits(weight);
+                Some(End::Clock(by))
             }
         }
+    }
+
+    /// Waits until the clock may be right again, but looks anew now and then: what was said may have been wrong.
+    async fn clock_is_set(&self, by: i64) {
+        let clock = &self.feed.status.clock;
+        let (begun, told) = (Instant::now(), clock.now_ms());
+        while begun.elapsed() < LOOK_AGAIN {
+            sleep(CLOCK_EVERY).await;
+            let passed = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let now = clock.now_ms();
+            if now.saturating_sub(told).saturating_sub(passed) > by / 2 || self.is_confirmed(now) {
+                return;
+            }
+        }
+    }
+
+    /// Gives a frame its place.
+    fn put(&self, taken: Taken, state: &mut State) {
+        let Taken { seq, weight, sent, received, what } = taken;
         if let Seq::At(seq) = seq {
             self.feed.status.received(seq);
             if state.start == Start::Live || state.start < Start::After(seq) {
                 state.start = Start::After(seq);
             }
         }
-        match read {
-            Read::Job(payload) => {
+        match what {
+            What::Job(payload) => {
+                if state.doubted && matches!(payload, Payload::Commit(_) | Payload::Sync(_)) {
+                    state.doubted = false;
+                    self.feed.status.clock_is_behind(None);
+                    tracing::info!(url = %self.feed.url, "the clock fits what is sent again");
+                }
                 let lane = self.lanes.lane_of(payload.did());
                 let place = state.next_place(seq, weight, sent, received);
                 state.held += 1;
@@ -269,27 +362,16 @@ impl Reader {
                     chunk.push(Job { place, payload });
                 }
             }
-            Read::Lost => {
+            What::Lost => {
                 state.lost = true;
                 state.numbers.outdated();
                 state.place(seq, weight, sent);
             }
-            Read::Garbage => {
-                state.place(seq, weight, sent);
-                if state.garbage >= MAX_GARBAGE {
-                    return Some(End::Garbage);
-                }
-            }
-            Read::Nothing => state.place(seq, weight, sent),
-            Read::End(end) => {
-                state.place(seq, weight, sent);
-                return Some(end);
-            }
+            What::Nothing | What::Garbage => state.place(seq, weight, sent),
         }
         if state.held >= CHUNK {
             state.flush(&self.feed, &self.lanes);
         }
-        None
     }
 
     fn read_frame(&self, bytes: bytes::Bytes, received: i64, start: Start) -> (Seq, i64, Read) {
@@ -298,29 +380,31 @@ impl Reader {
             Err(error) => {
                 let seq = error.seq.and_then(|seq| i64::try_from(seq).ok());
                 self.feed.status.dropped(error.cause.cause(), None, seq);
-                return (seq.map_or(Seq::Same, Seq::At), 0, Read::Garbage);
+                return (seq.map_or(Seq::Same, Seq::At), 0, Ok(What::Garbage));
             }
         };
         let seq = frame.seq().and_then(|seq| i64::try_from(seq).ok()).map_or(Seq::Same, Seq::At);
         let time = |sent: i64| if sent > 0 { sent } else { received };
         match frame {
-            Frame::Commit(frame) => (seq, time(frame.time_ms), Read::Job(Payload::Commit(frame))),
+            Frame::Commit(frame) => {
+                (seq, time(frame.time_ms), Ok(What::Job(Payload::Commit(frame))))
+            }
             Frame::Sync(frame) => {
-                (seq, time(frame.time_ms), Read::Job(Payload::Sync(Box::new(frame))))
+                (seq, time(frame.time_ms), Ok(What::Job(Payload::Sync(Box::new(frame)))))
             }
             Frame::Identity(frame) => {
                 let sent = time(frame.time_ms);
                 let upstream = Some(Upstream { seq: frame.seq, time: sent });
-                (seq, sent, Read::Job(Payload::Identity(frame.did, upstream)))
+                (seq, sent, Ok(What::Job(Payload::Identity(frame.did, upstream))))
             }
             Frame::Account(frame) => {
                 let sent = time(frame.time_ms);
                 let upstream = Some(Upstream { seq: frame.seq, time: sent });
                 let read = match hosting_status(&frame) {
-                    Some(status) => Read::Job(Payload::Account(frame.did, status, upstream)),
-                    None => Read::Nothing,
+                    Some(status) => What::Job(Payload::Account(frame.did, status, upstream)),
+                    None => What::Nothing,
                 };
-                (seq, sent, read)
+                (seq, sent, Ok(read))
             }
             Frame::Info { name, message } => {
                 self.feed.status.dropped(known_notice(&name), None, None);
@@ -328,10 +412,10 @@ impl Reader {
                 tracing::warn!(url = %self.feed.url, %name, %message, "notice");
                 let read = match (name.as_str(), start) {
                     // Without a cursor there is nothing to be behind of: this is the oldest that the upstream has.
-                    ("OutdatedCursor", Start::After(1..)) => Read::Lost,
-                    _ => Read::Nothing,
+                    ("OutdatedCursor", Start::After(1..)) => What::Lost,
+                    _ => What::Nothing,
                 };
-                (Seq::Same, 0, read)
+                (Seq::Same, 0, Ok(read))
             }
             Frame::Error { error, message } => {
                 self.feed.status.dropped(known_notice(&error), None, None);
@@ -339,11 +423,11 @@ impl Reader {
                     ("FutureCursor", Start::After(_)) => End::Restart,
                     _ => End::Refused(error, message),
                 };
-                (Seq::Same, 0, Read::End(end))
+                (Seq::Same, 0, Err(end))
             }
             Frame::Unknown { .. } => {
                 self.feed.status.dropped("unknown-frame", None, seq.number());
-                (seq, 0, Read::Nothing)
+                (seq, 0, Ok(What::Nothing))
             }
         }
     }
@@ -359,18 +443,18 @@ impl Reader {
                     at.map(|at| Upstream { seq: at.seq, time: time(at.time_ms) })
                 };
                 let read = match message.kind {
-                    jetstream::Kind::Commit => Read::Job(Payload::Jetstream(did, bytes)),
-                    jetstream::Kind::Identity(at) => Read::Job(Payload::Identity(did, told(at))),
+                    jetstream::Kind::Commit => What::Job(Payload::Jetstream(did, bytes)),
+                    jetstream::Kind::Identity(at) => What::Job(Payload::Identity(did, told(at))),
                     jetstream::Kind::Account(Some(status), at) => {
-                        Read::Job(Payload::Account(did, status, told(at)))
+                        What::Job(Payload::Account(did, status, told(at)))
                     }
-                    jetstream::Kind::Account(None, _) | jetstream::Kind::Other => Read::Nothing,
+                    jetstream::Kind::Account(None, _) | jetstream::Kind::Other => What::Nothing,
                 };
-                (seq, if sent > 0 { sent } else { received }, read)
+                (seq, if sent > 0 { sent } else { received }, Ok(read))
             }
             Err(cause) => {
                 self.feed.status.dropped(cause, None, None);
-                (Seq::Same, 0, Read::Garbage)
+                (Seq::Same, 0, Ok(What::Garbage))
             }
         }
     }
@@ -440,6 +524,9 @@ struct State {
     numbers: Numbers,
     /// A gap is to be noted before anything newer is read.
     lost: bool,
+    ahead: Ahead,
+    /// The clock was found behind, and no commit was let through since.
+    doubted: bool,
 }
 
 impl State {

@@ -48,6 +48,10 @@ pub struct Status {
     pub store: StoreStatus,
     /// Space, and what is done about it.
     pub disk: Value,
+    /// Whether the clock of the machine is believed, and if not, why.
+    pub clock: Value,
+    /// The daily export of private state.
+    pub exports: Value,
     /// Resident memory.
     pub memory: Memory,
     /// Counters by family and cause.

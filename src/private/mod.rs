@@ -20,6 +20,7 @@ mod counts;
 pub mod drafts;
 mod effects;
 mod kinds;
+pub mod lines;
 pub mod members;
 pub mod mutes;
 mod names;

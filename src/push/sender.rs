@@ -21,7 +21,7 @@ use crate::hydrate::Shared;
 use crate::private::Private;
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Clock, Standing};
 use crate::work::due::Sleeper;
 use crate::work::pushes::{self, PushJob};
 
@@ -33,6 +33,10 @@ const STOP: Duration = Duration::from_millis(1500);
 const AFTER_ERROR_MS: i64 = 5000;
 /// Between two looks whether there is room on the disk again.
 const NO_ROOM_MS: i64 = 5000;
+/// The same while the clock is doubted.
+const DOUBT_MS: i64 = 5000;
+/// A clock that shows less than before, by more than it is set to stay right, was set back.
+const SET_BACK_MS: i64 = 60_000;
 
 /// Which labelers decide what is hidden: those that apply to clients that name none.
 pub type LabelerSource = Box<dyn Fn() -> Vec<Did> + Send + Sync>;
@@ -91,6 +95,8 @@ pub struct Push {
     /// Jobs under way and their destinations, by task.
     held: FxHashMap<tokio::task::Id, (PushJob, Arc<str>)>,
     counted_at: i64,
+    /// When the last pass was. A clock that was set back since leaves jobs behind that are due too late.
+    looked_at: i64,
 }
 
 /// What passes and deliveries share.
@@ -119,6 +125,7 @@ impl Push {
             running: JoinSet::new(),
             held: FxHashMap::default(),
             counted_at: i64::MIN,
+            looked_at: i64::MAX,
         }
     }
 
@@ -133,6 +140,7 @@ impl Push {
             running: JoinSet::new(),
             held: FxHashMap::default(),
             counted_at: i64::MIN,
+            looked_at: i64::MAX,
         }
     }
 
@@ -207,9 +215,18 @@ impl Push {
             return Ok(None);
         }
         let now = self.inner.parts.clock.now_ms();
+        if self.inner.parts.clock.standing(now) == Standing::Doubted {
+            // By a clock that is ahead all of them came too late to be sent.
+            return Ok(Some(now.saturating_add(DOUBT_MS)));
+        }
         if self.inner.parts.private.writer().room().is_short() {
             // That it was sent could not be written down, and it would be sent again and again.
             return Ok(Some(now.saturating_add(NO_ROOM_MS)));
+        }
+        if now.saturating_add(SET_BACK_MS) < std::mem::replace(&mut self.looked_at, now) {
+            let writer = self.inner.parts.private.writer();
+            writer.visible(move |tx| pushes::bring_back(tx, now)).await?;
+            self.counted_at = i64::MIN;
         }
         let count = now.saturating_sub(self.counted_at) >= COUNT_MS;
         let held: FxHashSet<PushJob> = self.held.values().map(|(job, _)| job.clone()).collect();

@@ -24,7 +24,7 @@ use crate::schema::rows::EdgeKind;
 use crate::schema::{Edit, Rows, collections};
 use crate::store::Ks;
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Clock, Standing};
 use crate::work::pushes::{self, ENDPOINT, PushJob};
 
 const HOOK: &str = "https://hook.example/push";
@@ -248,6 +248,36 @@ fn a_notification_is_sent_once_when_its_delay_is_over() {
     w.at(NOW + 100_000);
     assert_eq!(w.pass(&mut push), None);
     assert!(w.sent().is_empty());
+}
+
+#[test]
+fn a_wrong_clock_lets_messages_wait_and_drops_none() {
+    let years = 3650 * 86_400_000;
+    let mut w = World::new();
+    w.clock = w.clock.clone().watched();
+    w.clock.judge(NOW, Standing::Confirmed);
+    let mut push = w.sender();
+    w.register("device-token");
+    let row = w.like();
+    w.job(&row, NOW, ENDPOINT);
+    w.at(NOW + years);
+    assert_eq!(w.pass(&mut push), Some(NOW + years + 5000));
+    w.clock.judge(NOW + years, Standing::Doubted);
+    w.pass(&mut push);
+    assert_eq!((w.sent().len(), w.jobs().len()), (0, 1), "all are too old by it");
+    // Believed for a while, it gives times that are far off.
+    let job = w.jobs().remove(0);
+    w.f.write(move |tx| {
+        pushes::remove(tx, job);
+        Ok(())
+    });
+    w.clock.judge(NOW + years, Standing::Unopposed);
+    w.pass(&mut push);
+    w.job(&row, NOW + years + 1000, ENDPOINT);
+    w.at(NOW);
+    w.clock.judge(NOW, Standing::Confirmed);
+    w.pass(&mut push);
+    assert_eq!((w.sent().len(), w.jobs().len()), (1, 0));
 }
 
 #[test]

@@ -26,7 +26,7 @@ const SYNC_LIMITS: CarLimits =
     CarLimits { max_len: 10_000, max_block_len: 10_000, max_blocks: 100 };
 const MAX_OPS: usize = 200;
 /// How far a clock may be ahead of ours.
-pub(super) const MAX_AHEAD_US: u64 = 5 * 60 * 1_000_000;
+pub const MAX_AHEAD_US: u64 = 5 * 60 * 1_000_000;
 
 /// A commit whose claims hold.
 #[derive(Debug, Clone)]

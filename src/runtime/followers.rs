@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
 use crate::changes::{Follower, Log, catch_up, trim};
 use crate::store::Writer;
+use crate::upkeep::ClockState;
 
 /// Everything that follows. A new one is a folder of its own and a line here.
 pub(super) fn all() -> Vec<Arc<dyn Follower>> {
@@ -29,6 +30,7 @@ pub(super) static FOLLOWERS: Rule = Rule {
 pub(super) struct FollowersPart {
     pub(super) log: Arc<Log>,
     pub(super) writer: Writer,
+    pub(super) clock: Arc<ClockState>,
 }
 
 impl Part for FollowersPart {
@@ -52,8 +54,12 @@ impl Part for FollowersPart {
                 });
             }
             let (log, writer, until) = (Arc::clone(&self.log), self.writer.clone(), stop.clone());
+            let clock = Arc::clone(&self.clock);
             running.spawn(async move {
-                trim::run(log, writer, until).await.map_err(|error| format!("trimming: {error}"))
+                let may = move || clock.may_delete().is_ok();
+                trim::run(log, writer, may, until)
+                    .await
+                    .map_err(|error| format!("trimming: {error}"))
             });
             let mut result = Ok(());
             while let Some(ended) = running.join_next().await {

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::flags::Flags;
 use super::followers::{self, FollowersPart};
 use super::identities;
 use super::keys::FromDocuments;
@@ -20,8 +21,8 @@ use super::on_read::{Cache, FromPds};
 use super::operator::RetentionRuns;
 use super::part::Part;
 use super::parts::{
-    AdminPart, AlertsPart, DiskPart, MediaPart, MembersPart, OnReadPart, PushPart, ReadsPart,
-    RetentionPart, WriterPart, XrpcPart,
+    AdminPart, AlertsPart, ClockPart, DiskPart, ExportsPart, MediaPart, MembersPart, OnReadPart,
+    PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
 use super::sink::{Applied, ToWriter};
@@ -48,7 +49,10 @@ use crate::schema::migrations;
 use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
-use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
+use crate::upkeep::{
+    self, Alerts, ClockSetup, ClockState, ClockWatch, DiskSetup, DiskState, DiskWatch, Exports,
+    Retention,
+};
 use crate::xrpc::{
     self, App, AppCtx, Authenticator, NetFeedGenerators, Outflow, ParsedLabelers, Quotas,
     ServerIdentity,
@@ -88,17 +92,26 @@ impl House {
 
     /// Opens the store and makes the parts. The writer and the sources run then, the sources so that the first answer of
     /// the status knows of them.
-    pub(super) async fn build(config: &Config, manager: Manager) -> Result<Self, ServeError> {
+    pub(super) async fn build(
+        config: &Config,
+        flags: &Flags,
+        manager: Manager,
+    ) -> Result<Self, ServeError> {
+        // Before anything is made in its place, the keys included.
+        flags.mark.check()?;
         upkeep::make_way(config);
         let key = signing_key::load_or_make(&config.server.signing_key_file)?;
         let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
         // The log says how it goes if that takes long.
         let (path, memory) = (&config.store.path, config.store.memory_budget);
         let store = migrations::open(path, memory, &mut |_| {})?;
+        flags.mark.leave();
         let (writer, writer_thread) = Writer::start(store.clone())?;
         writer.room().set_floor(store.headroom());
         let stop = CancellationToken::new();
         let view = Arc::<DiskState>::default();
+        let clock = Clock::system().watched();
+        let believed = ClockState::new(clock.clone());
         let slot = PartsSlot::default();
         let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(WriterPart {
             writer: writer.clone(),
@@ -162,6 +175,7 @@ impl House {
             sink,
             applied,
             config: config.clone(),
+            clock: clock.clone(),
             stop: stop.clone(),
         });
         let _ = sources_slot.set(Arc::downgrade(&sources));
@@ -182,7 +196,7 @@ impl House {
             writer.clone(),
             Arc::clone(&index),
             config,
-            Clock::system(),
+            Arc::clone(&believed),
             &stop,
         )?;
         let cache = Arc::new(Cache {
@@ -190,14 +204,14 @@ impl House {
             writer: writer.clone(),
             index: Arc::clone(&index),
             budget: config.network.on_read_budget,
-            clock: Clock::system(),
+            clock: clock.clone(),
         });
         let private = followed(writer.clone(), &index, &hydration.takedowns);
         let accounts = Arc::new(IndexAccounts {
             index: Arc::clone(&index),
             store: store.clone(),
             private: private.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
             door: members::door(&config.scope),
         });
         let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
@@ -218,7 +232,7 @@ impl House {
                 configured: for_operator.clone(),
                 guarded: http.clone(),
             }),
-            clock: Clock::system(),
+            clock: clock.clone(),
         });
 
         let board = Arc::new(StatusSources {
@@ -248,7 +262,7 @@ impl House {
             auth: Authenticator::new(
                 auth_config(config),
                 keys,
-                Clock::system(),
+                clock.clone(),
                 Arc::clone(&limiter),
             ),
             limiter,
@@ -274,7 +288,7 @@ impl House {
             default_labelers,
             limits: ArcSwap::from_pointee(config.limits.clone()),
             client_config: ArcSwap::from_pointee(client_config(config)),
-            clock: Clock::system(),
+            clock: clock.clone(),
             status: {
                 let board = Arc::clone(&board);
                 Box::new(move || board.read())
@@ -289,7 +303,7 @@ impl House {
         let socket = Socket::bind(&config.store.path)
             .map_err(|e| ServeError::Socket(config.store.path.display().to_string(), e))?;
 
-        let alerts = Alerts::new(config.alerts.webhook.clone(), for_operator);
+        let alerts = Alerts::new(config.alerts.webhook.clone(), for_operator.clone());
         let watched = DiskSetup {
             store: store.clone(),
             writer: writer.clone(),
@@ -297,14 +311,25 @@ impl House {
             intake: Arc::clone(&sources) as _,
             alerts: alerts.clone(),
             state: view,
-            clock: Clock::system(),
+            clock: clock.clone(),
         };
         let mut watch = DiskWatch::new(watched.clone(), config);
+        let doubted = ClockSetup {
+            store: store.clone(),
+            writer: writer.clone(),
+            intake: Arc::clone(&sources) as _,
+            alerts: alerts.clone(),
+            http: for_operator,
+            state: Arc::clone(&believed),
+            trusted: flags.trust_clock,
+        };
+        let mut doubt = ClockWatch::new(doubted.clone(), config)?;
         match members::expect_all(&accounts, &config.scope.members).await {
             // The sources wait for room too, and reads go on.
             Ok(()) | Err(StoreError::NoRoom) => {}
             Err(error) => return Err(error.into()),
         }
+        doubt.begin().await;
         watch.look(config).await;
         sources.begin()?;
 
@@ -323,7 +348,7 @@ impl House {
             status: Box::new(move || operators_status.read()),
             relay: config.network.upstreams.first().cloned(),
             configured: config.scope.members.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
         };
         let commands = commands.handler();
         let purge = Purge {
@@ -340,9 +365,19 @@ impl House {
         };
         let disk =
             DiskPart { first: Mutex::new(Some(watch)), setup: watched, config: config.clone() };
+        let doubts =
+            ClockPart { first: Mutex::new(Some(doubt)), setup: doubted, config: config.clone() };
+        let exports = Arc::new(Exports::new(
+            store.clone(),
+            Arc::clone(&believed),
+            alerts.clone(),
+            config.server.did.as_str().to_owned(),
+        ));
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 17] = [
+        let rest: [Arc<dyn Part>; 19] = [
             Arc::new(disk),
+            Arc::new(doubts),
+            Arc::new(ExportsPart(exports)),
             Arc::new(reads),
             Arc::new(IngestPart(Arc::clone(&sources))),
             Arc::new(LabelersPart(Arc::clone(&sources))),
@@ -353,7 +388,7 @@ impl House {
             Arc::new(purge),
             Arc::new(PushPart { push, requests: push_requests }),
             Arc::new(MediaPart(media)),
-            Arc::new(FollowersPart { log: changes, writer: writer.clone() }),
+            Arc::new(FollowersPart { log: changes, writer: writer.clone(), clock: believed }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),
             Arc::new(XrpcPart {

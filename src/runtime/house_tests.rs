@@ -22,7 +22,7 @@ fn config(dir: &tempfile::TempDir) -> Config {
 
 async fn house(dir: &tempfile::TempDir) -> (House, Config) {
     let config = config(dir);
-    (House::build(&config, Manager::default()).await.unwrap(), config)
+    (House::build(&config, &Flags::default(), Manager::default()).await.unwrap(), config)
 }
 
 async fn stop(house: &House) {
@@ -48,7 +48,7 @@ async fn parts_have_names_of_their_own_and_all_are_in_the_status() {
     let parts = status["parts"].as_array().unwrap();
     let names: Vec<&str> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
     let once: BTreeSet<&str> = names.iter().copied().collect();
-    assert!(names.len() == 18 && once.len() == 18, "{names:?}");
+    assert!(names.len() == 20 && once.len() == 20, "{names:?}");
     assert!(parts.iter().all(|part| part["state"] == "running" && part["restarts"] == 0));
     assert_eq!(house.parts.ready(), Ok(()), "there is nothing to follow");
     stop(&house).await;

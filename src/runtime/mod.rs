@@ -7,6 +7,7 @@
 
 mod accounts;
 mod error;
+mod flags;
 mod follow_up;
 mod followers;
 mod house;
@@ -30,6 +31,7 @@ mod watchdog;
 mod wire;
 
 pub use error::ServeError;
+pub use flags::Flags;
 pub use identities::import as import_identities;
 pub use import::import;
 pub use operator::private_state;

@@ -26,7 +26,10 @@ use crate::push::Push;
 use crate::schema::Rows as _;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
-use crate::upkeep::{Alerts, DiskSetup, DiskState, DiskWatch, LOOK_EVERY, Retention};
+use crate::upkeep::{
+    Alerts, CLOCK_EVERY, ClockSetup, ClockWatch, DiskSetup, DiskState, DiskWatch, Exports,
+    LOOK_EVERY, Retention,
+};
 use crate::work::purge;
 use crate::xrpc::{self, App, AppCtx, ParsedLabelers, ServerLimits};
 
@@ -55,22 +58,25 @@ pub(super) static XRPC: Rule = Rule {
     patience: Duration::from_millis(4500),
     ..restart("xrpc")
 };
-pub(super) static READS: Rule = restart("reads");
+/// Without them readiness would say what was once.
+pub(super) static READS: Rule = Rule { without: Without::NotReady, ..restart("reads") };
+pub(super) static DISK: Rule = Rule { without: Without::NotReady, ..restart("disk") };
+pub(super) static CLOCK: Rule = Rule { without: Without::NotReady, ..restart("clock") };
 pub(super) static ADMIN: Rule = restart("admin");
-pub(super) static DISK: Rule = restart("disk");
 pub(super) static RETENTION: Rule = restart("retention");
 pub(super) static PURGE: Rule = restart("purge");
 pub(super) static ON_READ: Rule = restart("on_read");
 pub(super) static PUSH: Rule = restart("push");
 pub(super) static MEDIA: Rule = restart("media");
 pub(super) static MEMBERS: Rule = restart("members");
+pub(super) static EXPORTS: Rule = restart("exports");
 pub(super) static ALERTS: Rule = restart("alerts");
 pub(super) static WATCHDOG: Rule = restart("watchdog");
 
 /// How often the image cache and the disk it is on are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried whether the store can be read.
-const READ_EVERY: Duration = Duration::from_secs(10);
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether too many wait for answers, and for how many looks backfill waits then.
 const EASE_EVERY: Duration = Duration::from_secs(1);
@@ -223,7 +229,8 @@ impl ReadsPart {
         };
     }
 
-    fn read(store: &Store, did: &Did) -> Result<(), StoreError> {
+    fn read(store: &Store, did: &Did, turn: u64) -> Result<(), StoreError> {
+        store.probe(turn)?;
         let snapshot = store.snapshot();
         purge::purges(&snapshot)?;
         if let Some(actor) = snapshot.actor_id(did)? {
@@ -241,9 +248,9 @@ impl Part for ReadsPart {
     fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
         Box::pin(async move {
             let mut before = xrpc::failed_reads();
-            loop {
+            for turn in 0.. {
                 let (store, did) = (self.store.clone(), self.own_did.clone());
-                let read = tokio::task::spawn_blocking(move || Self::read(&store, &did));
+                let read = tokio::task::spawn_blocking(move || Self::read(&store, &did, turn));
                 let failed = read.await.map_err(PartError::new)?.err();
                 let now = xrpc::failed_reads();
                 self.look(failed, now.saturating_sub(before));
@@ -252,6 +259,7 @@ impl Part for ReadsPart {
                     return Ok(());
                 }
             }
+            Ok(())
         })
     }
 
@@ -307,6 +315,44 @@ impl Part for DiskPart {
                 first.unwrap_or_else(|| DiskWatch::new(self.setup.clone(), &self.config));
             while stop.run_until_cancelled(sleep(LOOK_EVERY)).await.is_some() {
                 watch.look(&self.config).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.setup.state.get()).unwrap_or_default()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.setup.state.ready()
+    }
+}
+
+/// Doubts the clock.
+pub(super) struct ClockPart {
+    /// That looked already, before anything was taken in.
+    pub(super) first: Mutex<Option<ClockWatch>>,
+    pub(super) setup: ClockSetup,
+    pub(super) config: Config,
+}
+
+impl Part for ClockPart {
+    fn rule(&self) -> &'static Rule {
+        &CLOCK
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
+        Box::pin(async move {
+            let first = self.first.lock().take();
+            let mut watch = match first {
+                Some(watch) => watch,
+                None => {
+                    ClockWatch::new(self.setup.clone(), &self.config).map_err(PartError::new)?
+                }
+            };
+            while stop.run_until_cancelled(sleep(CLOCK_EVERY)).await.is_some() {
+                watch.look();
             }
             Ok(())
         })
@@ -437,6 +483,29 @@ impl Part for MembersPart {
             }
             Ok(())
         })
+    }
+}
+
+/// Exports private state day by day.
+pub(super) struct ExportsPart(pub(super) Arc<Exports>);
+
+impl Part for ExportsPart {
+    fn rule(&self) -> &'static Rule {
+        &EXPORTS
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
+        Box::pin(async move {
+            let mut wait = self.0.look().await;
+            while stop.run_until_cancelled(sleep(wait)).await.is_some() {
+                wait = self.0.look().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.0.status()).unwrap_or_default()
     }
 }
 

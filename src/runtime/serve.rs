@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ServeError;
+use super::flags::Flags;
 use super::house::House;
 use super::notify::Manager;
 use super::supervisor::Supervisor;
@@ -13,23 +14,29 @@ use crate::config::{self, Config};
 use crate::telemetry::LogControl;
 
 /// Runs until SIGTERM or SIGINT, or until a part ends that nothing goes without.
-pub fn run(config: Config, sources: config::Sources, log: LogControl) -> Result<(), ServeError> {
+pub fn run(
+    config: Config,
+    flags: Flags,
+    sources: config::Sources,
+    log: LogControl,
+) -> Result<(), ServeError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("net").build()?;
-    let result = runtime.block_on(serve(config, sources, log));
+    let result = runtime.block_on(serve(config, flags, sources, log));
     runtime.shutdown_timeout(Duration::from_millis(300));
     result
 }
 
 async fn serve(
     config: Config,
+    flags: Flags,
     sources: config::Sources,
     log: LogControl,
 ) -> Result<(), ServeError> {
     // Before the first answer, so that nobody's SIGHUP ends us.
     let mut hangup = signal(SignalKind::hangup())?;
     let manager = Manager::from_env();
-    let house = House::build(&config, manager.clone()).await?;
+    let house = House::build(&config, &flags, manager.clone()).await?;
     // Not before: opening and migrating read no signals, and may be ended at any point.
     let [mut terminate, mut interrupt]: [Signal; 2] =
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];

@@ -21,7 +21,9 @@ use crate::identity::plc::PlcExport;
 use crate::index::repo_contents::held_records;
 use crate::ingest::directory::Directory;
 use crate::ingest::labels::{Labelers, Setup};
-use crate::ingest::{Ingest, Options, StartError, Timing, UpstreamKind, UpstreamStatus};
+use crate::ingest::{
+    Ingest, Options, StartError, Timing, UpstreamKind, UpstreamStatus, UpstreamTime,
+};
 use crate::net::{Dialer, HttpClient};
 use crate::schema::cursors::{self, CursorOf};
 use crate::schema::{ActorId, Rows};
@@ -47,10 +49,19 @@ pub(super) static PLC: Rule = source("plc", Without::Ready);
 
 /// Whether new data is taken in.
 struct Gate {
+    /// Why not.
+    shut: Mutex<Shut>,
     /// What ends all that came in by it, while it is open.
     open: watch::Sender<Option<CancellationToken>>,
     /// The end of the process closes it too.
     stop: CancellationToken,
+}
+
+/// Who keeps the gate shut.
+struct Shut {
+    by_disk: bool,
+    /// The reason.
+    by_clock: Option<String>,
 }
 
 impl Gate {
@@ -58,8 +69,19 @@ impl Gate {
         self.open.borrow().is_some()
     }
 
-    fn set(&self, open: bool) {
-        self.open.send_if_modified(|token| {
+    /// Why it is shut, if it is.
+    fn why(&self) -> Option<String> {
+        let shut = self.shut.lock();
+        let disk = shut.by_disk.then(|| "the disk is nearly full".to_owned());
+        disk.or_else(|| shut.by_clock.clone())
+    }
+
+    /// Opens it if nobody keeps it shut; whether it was opened by this.
+    fn set(&self, change: impl FnOnce(&mut Shut)) -> bool {
+        let mut shut = self.shut.lock();
+        change(&mut shut);
+        let open = !shut.by_disk && shut.by_clock.is_none();
+        let changed = self.open.send_if_modified(|token| {
             if token.is_some() == open {
                 return false;
             }
@@ -69,6 +91,7 @@ impl Gate {
             *token = open.then(|| self.stop.child_token());
             true
         });
+        changed && open
     }
 
     /// Waits until it is open; gives what tells that it is closed again.
@@ -100,6 +123,8 @@ pub(super) struct Parts {
     pub(super) applied: Arc<Applied>,
     /// As of the start.
     pub(super) config: Config,
+    /// Watched.
+    pub(super) clock: Clock,
     /// Ends everything.
     pub(super) stop: CancellationToken,
 }
@@ -146,7 +171,8 @@ impl sync::Held for FromIndex {
 impl Sources {
     /// With the gate closed.
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let gate = Gate { open: watch::Sender::new(None), stop: parts.stop.clone() };
+        let shut = Mutex::new(Shut { by_disk: true, by_clock: None });
+        let gate = Gate { shut, open: watch::Sender::new(None), stop: parts.stop.clone() };
         let following = Mutex::new(parts.config.labels.labelers.clone());
         let (ingest, labelers, resync, held) = Default::default();
         Arc::new(Self { parts, gate, following, ingest, labelers, resync, held })
@@ -160,6 +186,11 @@ impl Sources {
             begin(&ResyncSource(self))?;
         }
         Ok(())
+    }
+
+    /// Whether new data is taken in, or why not, in words.
+    pub(super) fn standing(&self) -> String {
+        self.gate.why().map_or_else(|| "running".to_owned(), |why| format!("stopped: {why}"))
     }
 
     /// What fetches repos, while it runs.
@@ -200,8 +231,16 @@ impl Intake for Sources {
         self.gate.is_open()
     }
 
-    fn take_in(&self, open: bool) {
-        self.gate.set(open);
+    fn take_in(&self, open: bool) -> bool {
+        self.gate.set(|shut| shut.by_disk = !open)
+    }
+
+    fn wait_for_clock(&self, why: Option<String>) {
+        self.gate.set(|shut| shut.by_clock = why);
+    }
+
+    fn times(&self) -> Vec<UpstreamTime> {
+        self.ingest.lock().as_ref().map_or_else(Vec::new, Ingest::times)
     }
 
     fn hold_backfill(&self, why: Option<String>) {
@@ -291,7 +330,7 @@ impl Source for IngestSource<'_> {
 
     fn start(&self) -> Result<Ingest, StartError> {
         let p = &self.0.parts;
-        let options = Options::from_config(&p.config);
+        let options = Options { clock: p.clock.clone(), ..Options::from_config(&p.config) };
         let snapshot = p.store.snapshot();
         for url in &options.upstreams {
             p.applied.load(&snapshot, CursorOf::Upstream(url.clone()))?;
@@ -335,7 +374,7 @@ impl Source for LabelSource<'_> {
             directory: Arc::clone(&p.directory),
             sink: Arc::clone(&p.sink) as _,
             timing: Timing::default(),
-            clock: Clock::system(),
+            clock: p.clock.clone(),
         });
         self.0.follow(&labelers)?;
         Ok(labelers)
@@ -378,7 +417,7 @@ impl Source for ResyncSource<'_> {
             memory: RESYNC_MEMORY,
             room: sync::Room::default(),
             concurrency: RESYNCS,
-            clock: Clock::system(),
+            clock: p.clock.clone(),
         };
         Ok(Resync::start(setup, p.resync.clone()))
     }

@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::parts::{DISK, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::parts::{CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
 use crate::index::Index;
 use crate::ops::{Memory, Status, StoreStatus};
 use crate::store::{Store, Writer};
-use crate::upkeep::Intake as _;
 
 /// Where the status comes from.
 pub(super) struct StatusSources {
@@ -31,13 +30,11 @@ impl StatusSources {
         let parts = self.parts.get();
         // What an event asks for is pending before the event's number is shown, so the numbers are read first.
         let (upstreams, labelers) = (parts.of(&INGEST), parts.of(&LABELERS));
-        let ingest =
-            if self.sources.is_running() { "running" } else { "stopped: the disk is nearly full" };
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             parts: parts.status(),
-            ingest: ingest.to_owned(),
+            ingest: self.sources.standing(),
             upstreams,
             labelers,
             pending: parts.pending(),
@@ -52,6 +49,8 @@ impl StatusSources {
             requests_waiting: parts.of(&XRPC),
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
             disk: parts.of(&DISK),
+            clock: parts.of(&CLOCK),
+            exports: parts.of(&EXPORTS),
             memory: Memory::default(),
             counters: Default::default(),
         };

@@ -26,6 +26,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A part that ran for so long is well, and the next wait short again.
 const WELL_AFTER: Duration = Duration::from_secs(300);
+/// Ends in a row from which on the server is not well, whatever the part is for.
+const MOST_ENDS: u32 = 3;
 /// For all that stop first: a part that blocks its thread does not see that its own time is up.
 const FIRST_LIMIT: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,17 @@ struct Life {
     state: PartState,
     restarts: u64,
     error: Option<String>,
+    /// Ends in a row, none of them after it had been well.
+    ends: u32,
+    began: Instant,
+}
+
+impl Life {
+    /// Whether it ends again and again.
+    fn fails(&self) -> bool {
+        let well = self.state == PartState::Running && self.began.elapsed() >= WELL_AFTER;
+        self.ends >= MOST_ENDS && !well
+    }
 }
 
 /// All parts, for whoever asks them something. Cheap to clone.
@@ -76,7 +89,13 @@ impl Parts {
         let member = |part: Arc<dyn Part>| Member {
             rule: part.rule(),
             part,
-            life: Mutex::new(Life { state: PartState::Running, restarts: 0, error: None }),
+            life: Mutex::new(Life {
+                state: PartState::Running,
+                restarts: 0,
+                error: None,
+                ends: 0,
+                began: Instant::now(),
+            }),
         };
         Self(parts.into_iter().map(member).collect())
     }
@@ -118,6 +137,10 @@ impl Parts {
                 let (name, state) = (member.rule.name, life.state.name());
                 let why = life.error.as_deref().unwrap_or("no reason known");
                 return Err(format!("{name} is {state}: {why}"));
+            }
+            if life.fails() {
+                let (name, why) = (member.rule.name, life.error.as_deref().unwrap_or_default());
+                return Err(format!("{name} ends again and again: {why}"));
             }
         }
         Ok(())
@@ -225,6 +248,7 @@ async fn live(parts: Parts, at: usize, stop: CancellationToken) -> Result<(), Pa
         {
             let mut life = member.life.lock();
             life.error = Some(why.clone());
+            life.ends = if began.elapsed() >= WELL_AFTER { 1 } else { life.ends + 1 };
             life.state = match member.rule.at_end {
                 AtEnd::Restart if !stopped => PartState::Restarting,
                 _ => PartState::Ended,
@@ -249,6 +273,7 @@ async fn live(parts: Parts, at: usize, stop: CancellationToken) -> Result<(), Pa
         let mut life = member.life.lock();
         life.restarts += 1;
         life.state = PartState::Running;
+        life.began = Instant::now();
     }
 }
 

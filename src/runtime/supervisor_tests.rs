@@ -154,3 +154,27 @@ async fn the_last_part_stops_after_those_that_are_late_and_its_error_counts() {
     assert_eq!(*order.lock(), ["slow", "last"]);
     assert!(begun.elapsed() < FIRST_LIMIT, "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn a_part_that_ends_again_and_again_makes_the_server_not_ready_whatever_it_is_for() {
+    static ASIDE: Rule = Rule {
+        name: "aside",
+        at_end: AtEnd::Restart,
+        without: Without::Ready,
+        patience: SECOND,
+        stops: Stops::First,
+    };
+    let (parts, supervisor) = start(vec![part(&ASIDE, |_, stop| Box::pin(wait(stop)))]);
+    let life = |ends, state, ago: Duration| {
+        let began = Instant::now().checked_sub(ago).unwrap();
+        *parts.0[0].life.lock() =
+            Life { state, restarts: 9, error: Some("no".to_owned()), ends, began };
+        parts.ready()
+    };
+    let why = Err("aside ends again and again: no".to_owned());
+    assert_eq!(life(2, PartState::Restarting, SECOND), Ok(()));
+    assert_eq!(life(3, PartState::Restarting, WELL_AFTER), why);
+    assert_eq!(life(3, PartState::Running, SECOND), why);
+    assert_eq!(life(3, PartState::Running, WELL_AFTER), Ok(()));
+    supervisor.stop().await.unwrap();
+}

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, CollId, Key, Rkey, collections};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
@@ -174,6 +175,12 @@ fn next(tx: &mut Tx<'_>, seq: Seq) -> Result<u64, StoreError> {
     };
     tx.put_kept(Ks::Meta, tag, &(n + 1).to_be_bytes());
     Ok(n)
+}
+
+/// The last account that got a number, if any did.
+pub fn last_actor<R: Reader + ?Sized>(r: &R) -> Result<Option<ActorId>, StoreError> {
+    let next = r.row(Ks::Meta, b"next-actor", |b| ByteReader::new(b).u64())?;
+    Ok(next.and_then(|next| u32::try_from(next.checked_sub(1)?).ok()).map(ActorId))
 }
 
 /// The number of a DID, a new one if it has none.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::cache::{Forget, NumberCache, RowCache};
-use super::{Ks, Snapshot, StoreError, bulk, migrate, tx};
+use super::folder::{is_there, private_folder};
+use super::{Ks, Snapshot, StoreError, bulk, damage, migrate, tx};
 
 /// A value of the store.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,9 +67,20 @@ impl Store {
         steps: &[migrate::Step],
         told: &mut dyn FnMut(&migrate::Progress),
     ) -> Result<Self, StoreError> {
+        let opened = Self::opened(path, memory_budget, steps, told);
+        opened.map_err(|error| damage::explained(path, error))
+    }
+
+    fn opened(
+        path: &Path,
+        memory_budget: u64,
+        steps: &[migrate::Step],
+        told: &mut dyn FnMut(&migrate::Progress),
+    ) -> Result<Self, StoreError> {
         migrate::refuse_newer(path)?;
-        std::fs::create_dir_all(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
+        private_folder(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
         let budget = memory_budget.max(64 << 20);
+        damage::refuse_headless(path)?;
         let db = fjall::Database::builder(path.join("db"))
             .cache_size(budget / 4)
             .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
@@ -109,7 +121,7 @@ impl Store {
     /// Whether there is a store in the folder.
     #[must_use]
     pub fn exists(path: &Path) -> bool {
-        path.join("db").is_dir()
+        is_there(path)
     }
 
     /// The state as of now, for one request.
@@ -295,6 +307,11 @@ impl Store {
             f();
         }
         Ok(())
+    }
+
+    /// Whether the engine still works: one of its threads may have died, and it tells that only to who writes.
+    pub(super) fn is_alive(&self) -> Result<(), StoreError> {
+        Ok(self.0.db.persist(fjall::PersistMode::Buffer)?)
     }
 
     pub(super) fn sync(&self) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use parking_lot::Mutex;
 
-use crate::store::Ks;
+use crate::store::{Damages, Ks};
 use crate::telemetry::counters::Counters;
 
 /// Rows that were met and do not decode, by keyspace.
@@ -59,6 +59,36 @@ pub enum StoreError {
     /// The folder cannot be made, read or written.
     #[error("store: {0}: {1}")]
     Folder(PathBuf, #[source] std::io::Error),
+    /// There was one, and it is not there: see [`Mark`](super::Mark).
+    #[error(
+        "store: {store} is not there, but was once ({mark} says so): nothing is made in its place. Is something not \
+         mounted? Mount it, or put a backup there, and start again. To begin anew, with nothing of what was in it, start \
+         once with `aerie serve --new-store`"
+    )]
+    Gone {
+        /// The folder.
+        store: PathBuf,
+        /// What says that there was one.
+        mark: PathBuf,
+    },
+    /// Files of it are not what they were.
+    #[error(
+        "store: {path} does not open: {found} ({cause}). `aerie db repair` sets aside what is damaged, opens the rest and \
+         says what was lost; private state is exported daily into {path}/exports. Or put a backup in its place"
+    )]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// Which files.
+        found: Damages,
+        /// What the engine says.
+        cause: String,
+    },
+    /// What names the keyspaces is damaged, and cannot be made again.
+    #[error(
+        "store: {0} is damaged, and what it held cannot be told from the rest: `aerie db repair --anew` begins anew"
+    )]
+    Nameless(PathBuf),
     /// The writer has stopped.
     #[error("store: the writer has stopped")]
     Closed,
@@ -96,6 +126,12 @@ impl StoreError {
         matches!(self, Self::Engine(_) | Self::DiskFull(_) | Self::Folder(..))
     }
 
+    /// Whether nothing helps but what an operator does, so that another start is of no use.
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        matches!(self, Self::Gone { .. } | Self::Damaged { .. } | Self::Nameless(_))
+    }
+
     /// A short stable name, to count by.
     #[must_use]
     pub fn cause(&self) -> &'static str {
@@ -108,6 +144,9 @@ impl StoreError {
             Self::Version { .. } => "version",
             Self::Locked(_) => "locked",
             Self::Folder(..) => "folder",
+            Self::Gone { .. } => "gone",
+            Self::Damaged { .. } => "damaged",
+            Self::Nameless(_) => "nameless",
             Self::Closed => "closed",
             Self::NoRoom => "no-room",
         }

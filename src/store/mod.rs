@@ -14,22 +14,32 @@
 
 mod bulk;
 pub mod cache;
+mod damage;
+mod damages;
 mod db;
 mod error;
+mod folder;
 mod guard;
+mod journal;
 mod keyspace;
+mod mark;
 pub(crate) mod migrate;
+mod probe;
 mod read;
+mod salvage;
 mod tx;
 mod writer;
 
 pub use cache::{ActorCache, RowViews};
+pub use damages::{Damage, Damages};
 pub use db::{Slice, Store};
 pub use error::{CorruptRow, StoreError};
 pub use guard::{DiskSpace, Room, disk_space, free_space};
 pub use keyspace::Ks;
+pub use mark::Mark;
 pub use migrate::{FORMAT, Migrated, Progress, Rewrite, Step};
 pub use read::{KeyBuf, Reader, Snapshot, Visit, prefix_end};
+pub use salvage::{Lost, Salvaged, salvage, set_aside};
 pub use tx::{Collector, Tx, Update};
 pub use writer::{Answer, Writer, WriterStats};
 

@@ -39,6 +39,8 @@ const MAX_AGE: Duration = Duration::from_millis(100);
 /// How long a batch that nobody waits for may stay open for more.
 const LINGER: Duration = Duration::from_millis(10);
 const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// How often an idle writer asks the engine whether it still works.
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// Jobs that wait: one may hold the events of 256 commits, so this is a bound of memory.
 const QUEUE: usize = 32;
 
@@ -383,9 +385,13 @@ impl Loop {
             }
             self.pulse.rest();
         }
-        match self.jobs.recv() {
-            Ok(Order::Run(job)) => Ok(Some(job)),
-            Ok(Order::Stop) | Err(_) => Ok(None),
+        loop {
+            match self.jobs.recv_timeout(ALIVE_EVERY) {
+                Ok(Order::Run(job)) => return Ok(Some(job)),
+                Ok(Order::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return Ok(None),
+                // With nothing to write nobody would hear that nothing can be written any more.
+                Err(flume::RecvTimeoutError::Timeout) => self.store.is_alive()?,
+            }
         }
     }
 
@@ -549,6 +555,23 @@ mod tests {
         let all = [held(b"xb"), held(b"xc"), held(b"xd"), held(b"xe")];
         assert_eq!(all, [false, false, true, true]);
         assert_eq!(writer.room().stops(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_thread_of_the_engine_ends_it_though_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, thread) = Writer::start(store.clone()).unwrap();
+        writer.durable(put(b"xa")).await.unwrap();
+        // Where the next table would go.
+        for keyspace in &store.0.keyspaces {
+            let tables = keyspace.path().join("tables");
+            std::fs::remove_dir_all(&tables).unwrap();
+            std::fs::write(tables, "a file").unwrap();
+        }
+        store.settle(Duration::from_secs(5)).unwrap();
+        let ended = tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+        assert!(matches!(ended, Err(StoreError::Engine(_))), "{ended:?}");
     }
 
     #[tokio::test]

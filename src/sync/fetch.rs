@@ -275,6 +275,10 @@ pub(crate) async fn take_in(
         while let Ok(body) = to_sink.recv_async().await {
             let begins = matches!(body, Body::Fetching { .. });
             let time = clock.now_ms();
+            // By a clock that is ahead all of it might be too old to be kept.
+            if clock.leapt(time) {
+                return Ok(false);
+            }
             let event = |body| Event::found_here(did.clone(), time, body);
             let mut events = vec![event(body)];
             // What is ready goes along: a small repo ends with its only part.
@@ -284,10 +288,12 @@ pub(crate) async fn take_in(
                 let _ = begun.send_async(()).await;
             }
         }
-        Ok::<(), SinkClosed>(())
+        Ok::<bool, SinkClosed>(true)
     };
     let ((), applied, imported) = tokio::join!(read, apply, import);
-    applied?;
+    if !applied? {
+        return Err(ImportError::Stopped.into());
+    }
     // A thread that panicked was reported by the hook; the repo is tried again like after any failure.
     Ok(imported.unwrap_or(Err(ImportError::Stopped))?)
 }

@@ -96,8 +96,10 @@ pub(crate) fn census(
     Ok((census, jobs::sources(s)?))
 }
 
-/// Turns the list of an early version into jobs.
+/// Turns the list of an early version into jobs, and lets none wait for a time that a wrong clock gave it.
 pub(crate) async fn take_over(setup: &Setup) -> Result<(), StoreError> {
+    let now = setup.clock.now_ms();
+    while setup.writer.visible(move |tx| jobs::bring_back(tx, now)).await? > 0 {}
     let store = setup.store.clone();
     let old = tokio::task::spawn_blocking(move || repo_queue::resyncs(&store.snapshot())).await;
     let old = old.map_err(|_| StoreError::Closed)??;

@@ -15,7 +15,9 @@ mod pool;
 mod pulse;
 
 pub use backoff::{Backoff, Retries};
-pub use clock::Clock;
+#[cfg(feature = "testing")]
+pub use clock::shift_by_file;
+pub use clock::{Clock, Standing, leap};
 pub use failure::{Failure, catch, catch_async, joined};
 pub use fair::Turn;
 pub use pace::{Pace, Paced};

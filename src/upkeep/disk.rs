@@ -290,10 +290,9 @@ impl DiskWatch {
 
     fn act(&mut self, step: Step, disk: &DiskStatus) {
         let (intake, open) = (&self.setup.intake, step != Step::Stop);
-        if open && !intake.is_running() {
+        if intake.take_in(open) {
             tracing::info!("ingest runs");
         }
-        intake.take_in(open);
         let why = (step >= Step::HoldBackfill)
             .then(|| "the disk is nearly full: see `aerie status`".to_owned());
         intake.hold_backfill(why);

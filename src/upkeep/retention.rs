@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::ClockState;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
 use crate::index::kept::Kept;
@@ -27,7 +28,6 @@ use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
 use crate::index::scope::DAY_MS;
 use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
-use crate::threads::Clock;
 use crate::work;
 
 /// What was taken away.
@@ -140,7 +140,7 @@ pub struct Retention {
     store: Store,
     writer: Writer,
     index: Arc<Index>,
-    clock: Clock,
+    clock: Arc<ClockState>,
     plan: Plan,
     reserve: u64,
     state: Mutex<State>,
@@ -156,7 +156,7 @@ impl Retention {
         writer: Writer,
         index: Arc<Index>,
         config: &Config,
-        clock: Clock,
+        clock: Arc<ClockState>,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let last = work::retention::report(&store.snapshot())?;
@@ -193,8 +193,17 @@ impl Retention {
                 () = self.stop.cancelled() => return,
                 Ok(plan) = self.asked.1.recv_async() => Some(plan),
                 () = tokio::time::sleep_until(next), if self.plan.mode != ScopeMode::Whole => {
-                    next = tokio::time::Instant::now() + EVERY;
-                    self.begin().then(|| Plan { now: self.clock.now_ms(), ..self.plan })
+                    match self.clock.may_delete() {
+                        Ok(now) => {
+                            next = tokio::time::Instant::now() + EVERY;
+                            self.begin().then_some(Plan { now, ..self.plan })
+                        }
+                        Err(why) => {
+                            tracing::warn!("retention waits: {why}");
+                            next = tokio::time::Instant::now() + FIRST;
+                            None
+                        }
+                    }
                 }
             };
             if let Some(plan) = plan {
@@ -210,8 +219,15 @@ impl Retention {
 
     /// Begins now, to free `wanted` bytes, if the scope lets anything go and no run is under way.
     pub(super) fn prune(&self, wanted: u64) {
-        if self.plan.mode != ScopeMode::Whole && self.begin() {
-            self.ask(Plan { wanted, now: self.clock.now_ms(), pause: PAUSE_IN_NEED, ..self.plan });
+        if self.plan.mode == ScopeMode::Whole {
+            return;
+        }
+        match self.clock.may_delete() {
+            Ok(now) if self.begin() => {
+                self.ask(Plan { wanted, now, pause: PAUSE_IN_NEED, ..self.plan });
+            }
+            Ok(_) => {}
+            Err(why) => tracing::warn!("retention waits, though the disk runs full: {why}"),
         }
     }
 
@@ -245,13 +261,14 @@ impl Retention {
             "running": running.map(|(share, report)| json!({ "share": share, "so_far": report })),
             "last": state.last,
             "planned": state.planned,
+            "waits": self.clock.may_delete().err(),
         })
     }
 
     /// Begins now, as every hour.
     ///
     /// # Errors
-    /// Nothing is ever deleted, or a run is under way.
+    /// Nothing is ever deleted, a run is under way, or the clock is not believed.
     pub fn run_now(&self) -> Result<(), String> {
         self.begin_with(self.plan)
     }
@@ -278,6 +295,9 @@ impl Retention {
     fn begin_with(&self, plan: Plan) -> Result<(), String> {
         if plan.mode == ScopeMode::Whole {
             return Err("scope.mode is \"whole\": nothing is deleted".to_owned());
+        }
+        if !plan.dry {
+            self.clock.may_delete()?;
         }
         if !self.begin() {
             return Err("a run is under way: see `aerie retention status`".to_owned());
@@ -557,6 +577,7 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::index::testing::{World, post};
+    use crate::threads::Clock;
 
     /// Posts that are left of three from 2023 after a run that wants so many bytes.
     async fn left_after(mode: ScopeMode, wanted: u64) -> usize {
@@ -567,9 +588,9 @@ mod tests {
         (config.scope.mode, config.scope.days) = (mode, 2000);
         let (store, writer) = (w.store.clone(), w.writer.clone());
         let stop = CancellationToken::new();
+        let clock = ClockState::new(Clock::system());
         let keeper =
-            Retention::new(store, writer, Arc::clone(&w.index), &config, Clock::system(), &stop)
-                .unwrap();
+            Retention::new(store, writer, Arc::clone(&w.index), &config, clock, &stop).unwrap();
         let running = Arc::clone(&keeper);
         tokio::spawn(async move { running.run().await });
         tokio::task::yield_now().await;

@@ -84,6 +84,27 @@ pub fn advance(tx: &mut Tx<'_>, kind: Kind, now: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Lets what is due later than anything of its kind waits be due `now`, and the watermark with it: the clock was ahead
+/// when they were written, and what comes would wait for the watermark.
+pub fn bring_back(tx: &mut Tx<'_>, kind: Kind, now: i64, longest: i64) -> Result<(), StoreError> {
+    let late = now.saturating_add(longest);
+    let mut found = Vec::new();
+    tx.scan(Ks::Jobs, &kind.at(late), Some(&[kind as u8 + 1]), false, &mut |k, v| {
+        found.extend(parts(k).map(|(due, what)| (due, what.to_vec(), v.to_vec())));
+        true
+    })?;
+    if watermark(tx, kind)? > late {
+        let mut value = Vec::with_capacity(8);
+        push_zigzag(&mut value, now);
+        tx.put(Ks::Jobs, &kind.watermark(), &value);
+    }
+    for (due, what, value) in found {
+        remove(tx, kind, due, &what);
+        put(tx, kind, now, &what, &value)?;
+    }
+    Ok(())
+}
+
 /// Called with when something is due, what it is, and what is kept beside it; `false` ends the scan.
 pub type VisitDue<'f> = &'f mut dyn FnMut(i64, &[u8], &[u8]) -> bool;
 

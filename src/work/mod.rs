@@ -4,6 +4,7 @@
 //! are queues in an order of their own. Rows of `jobs`, and of `meta` for the oldest ones. Whoever works something off takes its row away in the batch of the
 //! result, so after a crash it is done again or was done, never lost.
 
+pub mod clock;
 pub mod due;
 pub mod gate_rechecks;
 pub mod on_read;
@@ -11,6 +12,7 @@ pub mod outbox;
 pub mod purge;
 pub mod pushes;
 pub mod recheck;
+pub mod refetch;
 pub mod repo_queue;
 pub mod retention;
 pub mod tables;

@@ -72,6 +72,14 @@ pub fn advance(tx: &mut Tx<'_>, now: i64) -> Result<(), StoreError> {
     due::advance(tx, KIND, now)
 }
 
+/// Retries end after a day; the slack is for clocks that were set a little.
+const LONGEST_MS: i64 = 2 * 86_400_000;
+
+/// Lets no job wait for a time that a wrong clock gave it.
+pub fn bring_back(tx: &mut Tx<'_>, now: i64) -> Result<(), StoreError> {
+    due::bring_back(tx, KIND, now, LONGEST_MS)
+}
+
 /// Up to `limit` jobs that are due at `now`.
 pub fn due<R: Reader>(r: &R, now: i64, limit: usize) -> Result<Due<PushJob>, StoreError> {
     outbox::due(r, KIND, now, limit, PushJob::read)
@@ -103,6 +111,29 @@ mod tests {
             subject: None,
         };
         PushJob::new(due, ENDPOINT, ActorId(1), &row)
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let years = 3650 * 86_400_000;
+        writer
+            .durable(move |tx| {
+                put(tx, job(years + 5, 1))?;
+                advance(tx, years)?;
+                // The clock was set; this one waits for the watermark all the same.
+                put(tx, job(100, 2))
+            })
+            .await
+            .unwrap();
+        let due = |now| due(&store.snapshot(), now, 10).unwrap().items.len();
+        assert_eq!(due(1000), 0);
+        writer.durable(|tx| bring_back(tx, 50)).await.unwrap();
+        assert_eq!((due(49), due(50)), (0, 2));
+        writer.durable(|tx| bring_back(tx, 40)).await.unwrap();
+        assert_eq!(due(50), 2);
     }
 
     #[tokio::test]

@@ -255,6 +255,36 @@ fn take_mark(tx: &mut Tx<'_>, actor: ActorId) -> Result<Option<u32>, StoreError>
     Ok(source)
 }
 
+/// The longest that anything waits here, with some slack.
+const LONGEST_MS: i64 = 25 * 3_600_000;
+/// Jobs of one step.
+const STEP: usize = 1000;
+
+/// Lets jobs be due now whose time is farther ahead than anything waits: the clock was wrong when they were put there.
+/// Some at a time; how many these were.
+pub fn bring_back(tx: &mut Tx<'_>, now: i64) -> Result<usize, StoreError> {
+    let late = now.saturating_add(LONGEST_MS);
+    let mut found = Vec::new();
+    for priority in Priority::ALL {
+        let prefix = Key::tag(ORDER).u8(priority as u8);
+        let lo = prefix.clone().u64(u64::try_from(late).unwrap_or(0));
+        let hi = crate::store::prefix_end(&prefix);
+        tx.scan(Ks::Jobs, &lo, hi.as_deref(), false, &mut |k, _| {
+            let mut key = ByteReader::new(k.get(2..).unwrap_or_default());
+            found.extend(key.u64().and(key.actor()));
+            found.len() < STEP
+        })?;
+    }
+    let mut count = 0;
+    for actor in found {
+        if let Some(job) = get(tx, actor)?.filter(|job| job.due >= late) {
+            put(tx, actor, &JobRow { due: now, ..job })?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// A place in the order of one priority.
 pub type Position = (i64, ActorId);
 
@@ -622,6 +652,27 @@ mod tests {
         (source.cursor, source.listed, source.idle_pages) = ("x".into(), 300, 2);
         source.state = SourceState::Failed;
         assert_eq!(SourceRow::decode(&source.encode()), Some(source));
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_clock_that_was_ahead_is_due_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 64 << 20).unwrap();
+        let (writer, _thread) = Writer::start(store.clone()).unwrap();
+        let years = 3650 * 86_400_000;
+        let jobs = move |tx: &mut Tx<'_>| {
+            for (n, due) in [(1, years), (2, 500), (3, years + 7)] {
+                put(tx, ActorId(n), &JobRow { tries: n, ..JobRow::new(Priority::Resync, due) })?;
+            }
+            Ok(())
+        };
+        writer.durable(jobs).await.unwrap();
+        assert_eq!(writer.durable(|tx| bring_back(tx, 100)).await.unwrap(), 2);
+        assert_eq!(writer.durable(|tx| bring_back(tx, 100)).await.unwrap(), 0);
+        let s = store.snapshot();
+        let all = due(&s, Priority::Resync, None, 1000, 10).unwrap();
+        assert_eq!(all, [(100, ActorId(1)), (100, ActorId(3)), (500, ActorId(2))]);
+        assert_eq!(get(&s, ActorId(3)).unwrap().unwrap().tries, 3);
     }
 
     #[tokio::test]

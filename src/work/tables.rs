@@ -1,7 +1,7 @@
 //! The tables of durable work, and the registry of all tables: this is the lowest folder that sees every owner but
 //! `private` and `changes`, which tell their own rows apart.
 
-use super::{due, on_read, purge, pushes, recheck, repo_queue, retention};
+use super::{clock, due, on_read, purge, pushes, recheck, repo_queue, retention};
 use crate::schema::tables::{self, For, Kind, Part, Registry, Table, table};
 use crate::store::Ks;
 
@@ -40,6 +40,7 @@ static TABLES: &[Table] = &[
     table!("identities to ask for", "work", Meta b"i", &[Actor], asked, OTHER),
     table!("statuses to ask for", "work", Meta b"c", &[Actor], asked, OTHER),
     table!("retention", "work", Meta b"k", &[Rest], |k, _| retention::decodes(k) == Some(true), OTHER),
+    table!("time", "work", Meta b"t", &[Rest], clock::decodes, OTHER),
     table!("repos to fetch, of early versions", "work", Meta b"r", &[Actor], any, OTHER),
     table!("notifications to push", "work", Jobs b"p", &[Long, Rest], pushes::decodes, OTHER),
     table!("watermarks", "work", Jobs b"w", &[Byte], due::watermark_decodes, OTHER),

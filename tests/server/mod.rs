@@ -99,8 +99,9 @@ pub(crate) async fn serve_documents() -> (String, Arc<Mutex<Vec<Value>>>) {
                 };
                 let answer = answer.to_string();
                 let length = answer.len();
+                let date = httpdate::fmt_http_date(std::time::SystemTime::now());
                 let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                    "HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
                 );
                 let _ = stream.write_all(format!("{head}{answer}").as_bytes()).await;
             });

@@ -18,7 +18,7 @@ use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
 use aerie::threads::Clock;
-use aerie::upkeep::{Retention, RetentionReport};
+use aerie::upkeep::{ClockState, Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
 use aerie::xrpc::{
@@ -68,8 +68,15 @@ impl View {
         let stop = CancellationToken::new();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
         let (of, to) = (store.clone(), writer.clone());
-        let retention =
-            Retention::new(of, to, Arc::clone(&index), &config, Clock::system(), &stop).unwrap();
+        let retention = Retention::new(
+            of,
+            to,
+            Arc::clone(&index),
+            &config,
+            ClockState::new(Clock::system()),
+            &stop,
+        )
+        .unwrap();
         Self { mode, store, writer, private, index, retention, thread, config, pds, folder }
     }
 

@@ -1,0 +1,199 @@
+//! What a server makes on disk: who may read it, and what happens when it is gone.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its failure"
+)]
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod server;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use aerie::repo::dag_cbor;
+use aerie::syntax::{Tid, cid};
+use serde_json::{Value, json};
+use server::{Aerie, did, jetstream, serve_documents};
+
+fn settings(data: &Path) -> String {
+    format!(
+        "[store]\npath = {data:?}\nmemory_budget = \"64MB\"\n\
+         [network]\nupstreams = []\nplc_url = \"http://127.0.0.1:9\"\n"
+    )
+}
+
+/// What others may read or write of all that is in the folder.
+fn open_to_others(folder: &Path, found: &mut Vec<String>) -> usize {
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        seen += 1;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            found.push(format!("{} {mode:o}", path.display()));
+        }
+        if metadata.is_dir() {
+            seen += open_to_others(&path, found);
+        }
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_makes_is_its_own_users_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    // Made by somebody who thought nothing of it.
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let aerie = Aerie::start(dir.path().join("aerie.toml"), &settings(&data)).await;
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    let mut found = Vec::new();
+    assert!(open_to_others(&data, &mut found) > 20);
+    assert_eq!(found, Vec::<String>::new());
+    let log = aerie.log();
+    assert!(log.contains("was open to others (mode 755)"), "{log}");
+    // So is the configuration of this test, with the password in it.
+    assert!(log.contains("a secret in a file that everybody may read"), "{log}");
+    aerie.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_is_not_made_anew_unless_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (config, text) = (dir.path().join("aerie.toml"), settings(&data));
+    Aerie::start(config.clone(), &text).await.stop();
+    let away = dir.path().join("away");
+    fs::rename(&data, &away).unwrap();
+    for empty in [false, true] {
+        if empty {
+            // What a lost mount leaves.
+            fs::create_dir(&data).unwrap();
+        }
+        let aerie = Aerie::launch(config.clone(), &text, &[], &[]);
+        assert_eq!(aerie.code(30).await, Some(78), "{}", aerie.log());
+        let log = aerie.log();
+        assert!(log.contains("--new-store") && log.contains("mounted"), "{log}");
+        assert!(!data.join("signing_key").exists() && !data.join("db").exists());
+    }
+    fs::remove_dir(&data).unwrap();
+    fs::rename(&away, &data).unwrap();
+    Aerie::start(config.clone(), &text).await.stop();
+    fs::rename(&data, &away).unwrap();
+    let aerie = Aerie::launch(config, &text, &["--new-store"], &[]);
+    aerie.serves().await;
+    aerie.stop();
+}
+
+const EVENTS: u64 = 200;
+const ACCOUNTS: u64 = 5;
+/// Numbers of keyspaces in the order of the table.
+const NAMES: u32 = 2;
+const PRIVATE: u32 = 14;
+
+/// Posts of some minutes ago.
+async fn posts() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let begin = u64::try_from(now.as_micros()).unwrap() - 600_000_000;
+    jetstream(begin, EVENTS, move |n| {
+        let rkey = Tid::from_micros(begin + n, 1).to_string();
+        let record = json!({
+            "$type": "app.bsky.feed.post", "text": "hi", "createdAt": "2026-01-01T00:00:00.000Z",
+        });
+        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&record)));
+        let commit = json!({
+            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+            "record": record, "cid": cid.to_string(),
+        });
+        let did = did(n % ACCOUNTS);
+        json!({ "did": did, "time_us": begin + n, "kind": "commit", "commit": commit }).to_string()
+    })
+    .await
+}
+
+/// All posts are there, and the one member.
+async fn all_is_there(aerie: &Aerie) -> bool {
+    let mut sum = 0;
+    for n in 0..ACCOUNTS {
+        let path = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
+        let (_, body) = aerie.ask(&path, "").await;
+        let profile: Value = serde_json::from_str(&body).unwrap_or_default();
+        sum += profile["postsCount"].as_u64().unwrap_or(0);
+    }
+    sum == EVENTS && aerie.status().await["members"] == 1
+}
+
+fn only_table(data: &Path, keyspace: u32) -> PathBuf {
+    let tables = data.join(format!("db/keyspaces/{keyspace}/tables"));
+    let mut tables: Vec<_> = fs::read_dir(tables).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(!tables.is_empty(), "{keyspace}");
+    tables.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_names_its_file_and_opens_after_the_repair_with_private_state() {
+    let (upstream, (documents, _)) = (posts().await, serve_documents().await);
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let text = format!(
+        "[store]\npath = {data:?}\nmemory_budget = \"64MB\"\nreserve_file = \"0\"\n\
+         [network]\nupstreams = []\njetstream = [{upstream:?}]\nplc_url = {documents:?}\n\
+         allow_private_addresses = true\nfetch_on_read = false\n",
+    );
+    let start = async || Aerie::start(dir.path().join("aerie.toml"), &text).await;
+    let aerie = start().await;
+    aerie.command(&["member", "add", &did(0)]);
+    let all = async || all_is_there(&aerie).await;
+    aerie.until("all is there", 60, all).await;
+    aerie.stop();
+    drop(aerie);
+    // A start exports what today was not exported.
+    let aerie = start().await;
+    let exported = async || aerie.status().await["exports"]["files"] == 1;
+    aerie.until("private state is exported", 30, exported).await;
+    aerie.stop();
+    drop(aerie);
+
+    let cut = |file: &Path| {
+        let bytes = fs::read(file).unwrap();
+        fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    for (what, said) in [
+        ("private state", "private_1"),
+        ("the list of tables of names", "names_1"),
+        ("names themselves", "names_1"),
+    ] {
+        let file = match what {
+            "private state" => only_table(&data, PRIVATE),
+            "names themselves" => only_table(&data, NAMES),
+            _ => data.join(format!("db/keyspaces/{NAMES}/current")),
+        };
+        if file.ends_with("current") {
+            fs::remove_file(&file).unwrap()
+        } else {
+            cut(&file)
+        }
+        let aerie = Aerie::launch(dir.path().join("aerie.toml"), &text, &[], &[]);
+        assert_eq!(aerie.code(30).await, Some(78), "{what}: {}", aerie.log());
+        let log = aerie.log();
+        assert!(log.contains(file.to_str().unwrap()) && log.contains("aerie db repair"), "{log}");
+        let report = aerie.command(&["db", "repair"]);
+        assert!(report.contains(&format!("damaged: {}", file.display())), "{what}: {report}");
+        assert!(report.contains(said), "{what}: {report}");
+        drop(aerie);
+        let aerie = start().await;
+        let all = async || all_is_there(&aerie).await;
+        aerie.until(&format!("all is there after the repair of {what}:\n{report}"), 60, all).await;
+        aerie.stop();
+        aerie.command(&["db", "check", "--full"]);
+        let report = aerie.command(&["db", "repair"]);
+        assert!(report.contains("no file is damaged"), "{report}");
+    }
+}
