@@ -11,6 +11,7 @@
 
 mod example;
 mod load;
+pub mod memory;
 mod options;
 mod parse;
 mod settings;

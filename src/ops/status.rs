@@ -48,7 +48,7 @@ pub struct Status {
     pub store: StoreStatus,
     /// Space, and what is done about it.
     pub disk: Value,
-    /// Resident memory.
+    /// Memory, and what it is for.
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
@@ -141,7 +141,7 @@ impl Status {
     /// Memory and counters as of now.
     #[must_use]
     pub fn measured(mut self) -> Self {
-        self.memory = memory();
+        (self.memory.resident, self.memory.peak) = memory();
         self.counters = crate::telemetry::counters::snapshot();
         self
     }

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::memory::Memory;
 use super::parts::{DISK, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
 use crate::index::Index;
-use crate::ops::{Memory, Status, StoreStatus};
+use crate::ops::{self, Status, StoreStatus};
 use crate::store::{Store, Writer};
 use crate::upkeep::Intake as _;
 
@@ -23,6 +24,7 @@ pub(super) struct StatusSources {
     pub(super) sources: Arc<Sources>,
     pub(super) reloads: AtomicU64,
     pub(super) parts: PartsSlot,
+    pub(super) memory: Memory,
 }
 
 impl StatusSources {
@@ -33,6 +35,7 @@ impl StatusSources {
         let (upstreams, labelers) = (parts.of(&INGEST), parts.of(&LABELERS));
         let ingest =
             if self.sources.is_running() { "running" } else { "stopped: the disk is nearly full" };
+        let shares = self.memory.shares(&self.store, &upstreams);
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
@@ -52,7 +55,7 @@ impl StatusSources {
             requests_waiting: parts.of(&XRPC),
             store: StoreStatus::of(&self.store, self.writer.stats(), self.writer.waiting()),
             disk: parts.of(&DISK),
-            memory: Memory::default(),
+            memory: ops::Memory { shares, ..Default::default() },
             counters: Default::default(),
         };
         serde_json::to_value(status.measured()).unwrap_or_default()

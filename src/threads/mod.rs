@@ -1,4 +1,4 @@
-//! What every folder needs of threads, tasks and time: one bounded pool, one clock, one way to wait longer after each
+//! What every folder needs of threads, tasks and time: one bounded pool, one way to count bytes, one clock, one way to wait longer after each
 //! failure; and whether those that go on for as long as the process does still do ([`Failure`]) and get on with their
 //! work ([`Pulse`]).
 //!
@@ -6,6 +6,7 @@
 //! folder that reads the wall clock (`tests/layers.rs`).
 
 mod backoff;
+mod budget;
 mod clock;
 mod failure;
 mod fair;
@@ -14,6 +15,7 @@ mod pool;
 mod pulse;
 
 pub use backoff::{Backoff, Retries};
+pub use budget::{Budget, Held};
 pub use clock::Clock;
 pub use failure::{Failure, catch, catch_async, joined};
 pub use fair::Turn;
