@@ -9,7 +9,7 @@
 //! - After [`Identity::invalidate`], no answer that was asked for earlier is given or remembered.
 //! - One DID or handle is looked up once at a time, however many ask; once more if strangers asked first and this server
 //!   does too.
-//! - What strangers make us ask never takes the place of what this server asks for itself, see [`strangers`].
+//! - What strangers make us ask never takes the place of what this server asks for itself, see `strangers`.
 //! - Hosts that documents and handles name go through the guarded client; only configured URLs do not.
 
 mod did;
@@ -164,7 +164,7 @@ impl Identity {
         self.inner.dids.get(did, freshness, urgency, fetch).await
     }
 
-    /// The same for whoever shows a token that names the DID; see [`strangers`]. A remembered answer costs him nothing.
+    /// The same for whoever shows a token that names the DID; see `strangers`. A remembered answer costs him nothing.
     ///
     /// # Errors
     /// [`StrangerError::Busy`] and [`StrangerError::Refused`] when nobody was asked.

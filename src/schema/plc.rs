@@ -399,7 +399,7 @@ pub fn chain<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Held, StoreError> {
     Ok(Held { end, proven_until: row.proven.then_some(row.time) })
 }
 
-/// The same as [`get`], if it is proven.
+/// What the operations of a DID say of it, if they are proven.
 pub fn proven<R: Reader + ?Sized>(r: &R, did: &str) -> Result<Option<PlcState>, StoreError> {
     match r.row(Ks::Plc, &did_bytes(did), PlcRow::decode)? {
         Some(row) if row.proven => state(r, row).map(Some),
