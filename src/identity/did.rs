@@ -54,7 +54,8 @@ impl DidResolver {
     }
 }
 
-fn host_of(url: &str) -> &str {
+/// The host of a URL, with its port.
+pub(super) fn host_of(url: &str) -> &str {
     url.split('/').nth(2).unwrap_or_default()
 }
 

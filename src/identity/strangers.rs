@@ -33,12 +33,13 @@ use super::IdentityError;
 use crate::limits::{Client, Hold, Limit, Limits, Refused};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::threads::{Pace, Paced};
 
 static REFUSED: Counters = Counters::new("identity.strangers-refused");
 
 /// What all strangers together may have.
 mod rows {
-    use super::{Duration, Rate};
+    use super::{Duration, Pace};
 
     /// Lookups for tokens under way, of the directory and of did:web each.
     pub(super) const SLOTS: usize = 4;
@@ -46,10 +47,10 @@ mod rows {
     pub(super) const SLOTS_PER_CLIENT: usize = 2;
     /// Of these, requests at the directory from all clients together, and as many at hosts of did:web: 1,500 in five
     /// minutes.
-    pub(super) const TOKENS: Rate = Rate { every: Duration::from_millis(200), burst: 30 };
+    pub(super) const TOKENS: Pace = Pace { every: Duration::from_millis(200), burst: 30 };
     /// The same for readers of accounts that were never seen here: pictures, profiles, feeds.
     pub(super) const READER_SLOTS: usize = 16;
-    pub(super) const READERS: Rate = Rate { every: Duration::from_millis(200), burst: 100 };
+    pub(super) const READERS: Pace = Pace { every: Duration::from_millis(200), burst: 100 };
     /// The longest wait for all of that.
     pub(super) const PATIENCE: Duration = Duration::from_secs(3);
     /// Refusals that are remembered: of DIDs that are not there, and of a did:web whose host does not answer.
@@ -58,48 +59,6 @@ mod rows {
     pub(super) const SILENT: Duration = Duration::from_secs(60);
 }
 use rows::*;
-
-/// So many at once, and then one in each `every`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    pub(super) every: Duration,
-    pub(super) burst: u32,
-}
-
-/// A rate at work: the time at which all that was taken will have been earned.
-#[derive(Debug, Default)]
-pub(super) struct Pace(Option<Instant>);
-
-impl Pace {
-    /// How long until one may be taken.
-    fn wait(&self, rate: Rate, now: Instant) -> Duration {
-        let ahead = self.0.map_or(Duration::ZERO, |earned| earned.saturating_duration_since(now));
-        ahead.saturating_sub(rate.every * rate.burst.saturating_sub(1))
-    }
-
-    /// Takes one, whether there is one or not.
-    fn take(&mut self, rate: Rate, now: Instant) {
-        self.0 = Some(self.0.map_or(now, |earned| earned.max(now)) + rate.every);
-    }
-
-    /// Takes one now or within `patience`, and says how long to wait for it.
-    ///
-    /// # Errors
-    /// It would take longer; nothing is taken.
-    pub(super) fn turn(
-        &mut self,
-        rate: Rate,
-        patience: Duration,
-        now: Instant,
-    ) -> Result<Duration, Duration> {
-        let wait = self.wait(rate, now);
-        if wait > patience {
-            return Err(wait);
-        }
-        self.take(rate, now);
-        Ok(wait)
-    }
-}
 
 /// Who asks, and the table that holds him.
 #[derive(Clone, Copy)]
@@ -128,18 +87,17 @@ pub enum StrangerError {
 pub(super) struct Lane {
     plc: LaneKind,
     web: LaneKind,
-    rate: Rate,
 }
 
 struct LaneKind {
     slots: Arc<Semaphore>,
-    pace: Mutex<Pace>,
+    pace: Paced,
 }
 
 impl Lane {
-    fn new(slots: usize, rate: Rate) -> Self {
-        let kind = || LaneKind { slots: Arc::new(Semaphore::new(slots)), pace: Mutex::default() };
-        Self { plc: kind(), web: kind(), rate }
+    fn new(slots: usize, pace: Pace) -> Self {
+        let kind = || LaneKind { slots: Arc::new(Semaphore::new(slots)), pace: Paced::new(pace) };
+        Self { plc: kind(), web: kind() }
     }
 
     /// For who reads what was never seen here.
@@ -158,8 +116,8 @@ impl Lane {
         let slot = timeout_at(deadline, Arc::clone(&kind.slots).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else { return Err(PATIENCE) };
         let now = Instant::now();
-        let turn = kind.pace.lock().turn(self.rate, deadline.saturating_duration_since(now), now);
-        sleep(turn?).await;
+        let wait = kind.pace.turn_within(deadline.saturating_duration_since(now), now)?;
+        sleep(wait).await;
         Ok(slot)
     }
 }
@@ -280,21 +238,6 @@ mod tests {
         let time = Elapsed::stopped();
         let limits = Limits::with_time(Proxies::default(), &[], time.clone());
         (Arc::new(Gate::new()), Arc::new(limits), time)
-    }
-
-    #[test]
-    fn a_rate_gives_its_burst_and_then_one_by_one() {
-        let rate = Rate { every: Duration::from_secs(2), burst: 3 };
-        let (mut pace, start, patience) = (Pace::default(), Instant::now(), Duration::from_secs(3));
-        let at = |seconds| start + Duration::from_secs(seconds);
-        for _ in 0..3 {
-            assert_eq!(pace.turn(rate, patience, start), Ok(Duration::ZERO));
-        }
-        assert_eq!(pace.turn(rate, patience, start), Ok(Duration::from_secs(2)), "waited for");
-        assert_eq!(pace.turn(rate, patience, start), Err(Duration::from_secs(4)));
-        assert_eq!(pace.turn(rate, patience, at(3)), Ok(Duration::from_secs(1)));
-        assert_eq!(pace.turn(rate, patience, at(100)), Ok(Duration::ZERO));
-        assert_eq!(pace.wait(rate, at(100)), Duration::ZERO);
     }
 
     #[tokio::test]

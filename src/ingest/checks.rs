@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Freshness};
 use super::feed::Feed;
-use super::pace::Paced;
 use super::tasks::Tasks;
 use super::timing::Timing;
 use super::{Pending, Sink};
@@ -34,7 +33,7 @@ use crate::schema::rows::IdentityRow;
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::threads::{Backoff, Clock};
+use crate::threads::{Backoff, Clock, Paced};
 use crate::work::recheck::{Due, Question, Questions, Said};
 
 static LOOKUPS: Counters = Counters::new("ingest.lookup-failed");

@@ -5,11 +5,11 @@ use serde_json::json;
 
 use std::time::Duration;
 
+use super::Options;
 use super::testing::*;
-use super::{Options, Pace};
 use crate::event::{Belief, Body, Commit, Event, HostingStatus};
 use crate::repo::dag_cbor::from_json;
-use crate::threads::Clock;
+use crate::threads::{Clock, Pace};
 
 const NOW: i64 = 1_750_000_000_000;
 

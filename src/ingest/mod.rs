@@ -28,7 +28,6 @@ mod verify;
 pub mod labels;
 mod lanes;
 mod leaps;
-mod pace;
 mod questions;
 mod recheck;
 mod sequencer;
@@ -63,7 +62,6 @@ use crate::threads::Clock;
 use crate::threads::{Failure, Pulse};
 use crate::work::recheck::Questions;
 
-pub use pace::Pace;
 pub use status::{DropSample, UpstreamKind, UpstreamStatus};
 pub use timing::Timing;
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::Pace;
-use crate::threads::Backoff;
+use crate::threads::{Backoff, Pace};
 
 /// Intervals and timeouts of a subscription.
 #[derive(Debug, Clone, Copy)]
@@ -130,5 +129,15 @@ mod tests {
             let wait = retry.wait(failures).as_millis();
             assert!((want * 3 / 4..=want).contains(&wait), "{wait} of {want}");
         }
+    }
+
+    #[test]
+    fn servers_allow_three_thousand_in_five_minutes() {
+        let timing = Timing::default();
+        let per_s: f64 = [timing.questions, timing.rounds]
+            .iter()
+            .map(|pace| 1.0 / pace.every.as_secs_f64())
+            .sum();
+        assert_eq!(per_s * 300.0, 3000.0);
     }
 }

@@ -60,12 +60,12 @@ pub(super) struct Slot {
 
 /// How fast a receiver is, by the time that was spent waiting for it and not for the PDS.
 #[derive(Default)]
-struct Pace {
+struct Speed {
     waited: Duration,
     taken: usize,
 }
 
-impl Pace {
+impl Speed {
     /// How long the receiver is waited for now.
     fn patience(&self) -> Duration {
         PATIENCE.saturating_sub(self.waited)
@@ -114,7 +114,7 @@ async fn pump(
     to: mpsc::Sender<Result<Bytes, MediaError>>,
     _slot: Slot,
 ) {
-    let mut pace = Pace::default();
+    let mut speed = Speed::default();
     loop {
         let piece = match body.next().await {
             Some(Ok(piece)) => {
@@ -127,8 +127,8 @@ async fn pump(
         };
         let (last, bytes) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
         let began = Instant::now();
-        let sent = timeout(pace.patience(), to.send(piece)).await;
-        pace.took(bytes, began.elapsed());
+        let sent = timeout(speed.patience(), to.send(piece)).await;
+        speed.took(bytes, began.elapsed());
         match sent {
             Ok(Ok(())) if !last => {}
             // The end, or nobody listens any more. A stalled receiver must not take the end for a good one.
@@ -147,12 +147,12 @@ mod tests {
 
     /// How many pieces of this size a receiver gets that takes one in each of these times.
     fn pieces(bytes: usize, each: u64, most: usize) -> usize {
-        let (mut pace, each) = (Pace::default(), Duration::from_secs(each));
+        let (mut speed, each) = (Speed::default(), Duration::from_secs(each));
         for n in 0..most {
-            if each > pace.patience() {
+            if each > speed.patience() {
                 return n;
             }
-            pace.took(bytes, each);
+            speed.took(bytes, each);
         }
         most
     }

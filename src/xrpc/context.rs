@@ -18,7 +18,7 @@ use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use super::quotas::Quotas;
 use crate::config::Limits;
 use crate::hydrate::Shared;
-use crate::limits::{Client, Limit, Limits as Limiter};
+use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
 use crate::media::Media;
 use crate::private::Private;
 use crate::store::Store;
@@ -147,6 +147,19 @@ pub struct AppCtx {
 }
 
 impl AppCtx {
+    /// Takes one of a rate for a client; `None` for who is not counted.
+    ///
+    /// # Errors
+    /// 429: none is left.
+    pub(super) fn take(&self, limit: Limit, client: Client) -> Result<Option<Standing>, XrpcError> {
+        self.limiter.take(limit, client).map_err(|refused| self.limited(refused))
+    }
+
+    /// 429 for who has had enough.
+    pub(super) fn limited(&self, refused: Refused) -> XrpcError {
+        XrpcError::limited(refused, self.clock.now_ms())
+    }
+
     /// Runs `work` on the read pool, in the line of whoever makes a call: for asynchronous handlers. Others are there
     /// already.
     ///
@@ -166,10 +179,7 @@ impl AppCtx {
         match self.reads.run_in(turn, work).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) | Err(PoolError::Overloaded) => Err(XrpcError::overloaded()),
-            Err(PoolError::Crowded) => {
-                let refused = self.limiter.refused(Limit::Reads);
-                Err(XrpcError::limited(refused, self.clock.now_ms()))
-            }
+            Err(PoolError::Crowded) => Err(self.limited(self.limiter.refused(Limit::Reads))),
             Err(panic @ PoolError::Panicked(_)) => Err(XrpcError::internal(panic)),
         }
     }

@@ -56,9 +56,7 @@ impl Counted<'_> {
     }
 
     fn count(&mut self) -> Result<(), XrpcError> {
-        let ctx = &self.app.ctx;
-        let taken = ctx.limiter.take(Limit::Requests, self.client);
-        self.standing = taken.map_err(|refused| XrpcError::limited(refused, ctx.clock.now_ms()))?;
+        self.standing = self.app.ctx.take(Limit::Requests, self.client)?;
         Ok(())
     }
 
@@ -79,8 +77,7 @@ impl Counted<'_> {
             self.client = credentials.counts_as(from);
             self.count()?;
             if let Some(limit) = method.limit {
-                let taken = ctx.limiter.take(limit, self.client);
-                taken.map_err(|refused| XrpcError::limited(refused, ctx.clock.now_ms()))?;
+                ctx.take(limit, self.client)?;
             }
         }
         let input = body::input(schema, &request.headers, &request.body)?;

@@ -133,7 +133,7 @@ fn failure(ctx: &AppCtx, error: MediaError) -> XrpcError {
             XrpcError::bad_path(message)
         }
         MediaError::Upstream(cause) => XrpcError::upstream(message).with_cause(cause),
-        MediaError::Limited(refused) => XrpcError::limited(refused, ctx.clock.now_ms()),
+        MediaError::Limited(refused) => ctx.limited(refused),
         MediaError::Overloaded => XrpcError::overloaded(),
         error @ (MediaError::Store(_) | MediaError::Worker(_)) => XrpcError::internal(error),
     }

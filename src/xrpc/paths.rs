@@ -122,8 +122,7 @@ fn admit(app: &App, row: &Path, request: &Request) -> Result<Option<Standing>, X
         return Err(XrpcError::auth_required("").with_header(WWW_AUTHENTICATE, challenge));
     }
     let Some(limit) = row.limit else { return Ok(None) };
-    let taken = ctx.limiter.take(limit, request.client);
-    taken.map_err(|refused| XrpcError::limited(refused, ctx.clock.now_ms()))
+    ctx.take(limit, request.client)
 }
 
 impl Path {

@@ -340,8 +340,7 @@ async fn write(
         match ctx.limiter.hold(Limit::Answers, client, bytes) {
             Ok(held) => hold = Some(held),
             Err(refused) => {
-                let error = XrpcError::limited(refused, ctx.clock.now_ms());
-                response = encode::failure("", error);
+                response = encode::failure("", ctx.limited(refused));
             }
         }
     }

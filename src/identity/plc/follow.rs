@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::chain::Operation;
 use super::line::{Lines, parse};
 use super::{PlcExport, SECOND_MS, SETTLING_MS};
+use crate::identity::did::host_of;
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, pace};
 use crate::schema::plc::{Batch, Cursor};
 use crate::store::StoreError;
@@ -171,8 +172,7 @@ impl PlcExport {
 
     /// Reads the page behind the cursor and puts it in.
     async fn page(&self, source: &PlcSource, overlap: &mut usize) -> Result<Next, PageError> {
-        let host = source.url.split('/').nth(2).unwrap_or_default();
-        let permit = source.throttle.acquire(host).await;
+        let permit = source.throttle.acquire(host_of(&source.url)).await;
         let _turn = self.0.turn.lock().await;
         let (held, asked) = (self.0.progress.lock().cursor, self.0.table.clock.now_ms());
         let url = format!("{}/export?count={PAGE}&after={}", source.url, after(held, *overlap));
