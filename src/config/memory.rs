@@ -2,8 +2,9 @@
 //! beyond its share; the caches let go of what was not used for longest.
 //!
 //! # Invariants
-//! - The shares are the whole budget. What is in no share (the program, stacks, connections, what the allocator has not
-//!   given back) is the third that a process may take beyond it.
+//! - The shares are the whole budget; of a small one some have more than their part, since less would not do. What is in no
+//!   share (the program, stacks, connections, what the allocator has not given back) is the third that a process may take
+//!   beyond it.
 
 /// Shares are counted in these.
 const PARTS: u64 = 64;
@@ -62,12 +63,12 @@ const TABLE: &[Row] = &[
     row(Share::Names, "names", 2),
     row(Share::Accounts, "accounts", 3),
     Row { least: 8 * MB, most: 32 * MB, ..row(Share::Intake, "intake", 4) },
-    Row { least: 6 * MB, most: 256 * MB, ..row(Share::Fetches, "fetches", 5) },
+    Row { least: 6 * MB, most: 256 * MB, ..row(Share::Fetches, "fetches", 4) },
     Row { least: 8 * MB, most: 128 * MB, ..row(Share::Records, "records", 2) },
-    // Two at a time of the largest size that they are made in, and a photograph of twelve megapixels in any format.
-    Row { least: 64 * MB, most: 512 * MB, ..row(Share::Pictures, "pictures", 4) },
+    // Two at a time of the largest size that they are made in, and a photograph of twelve megapixels, also a progressive one.
+    Row { least: 80 * MB, most: 512 * MB, ..row(Share::Pictures, "pictures", 4) },
     Row { least: 12 * MB, most: 128 * MB, ..row(Share::Files, "picture-files", 2) },
-    Row { least: 16 * MB, most: 512 * MB, ..row(Share::Answers, "answers", 2) },
+    Row { least: 32 * MB, most: 512 * MB, ..row(Share::Answers, "answers", 3) },
 ];
 
 impl Share {
@@ -110,9 +111,9 @@ mod tests {
         let sum = |budget| Share::all().map(|share| share.of(budget)).sum::<u64>();
         // The least of some is more than their part of a small budget.
         for budget in [256_000_000, 512_000_000, 1_000_000_000, 2_000_000_000, 8_000_000_000] {
-            assert!(sum(budget) <= budget + 75 * MB, "{budget}");
+            assert!(sum(budget) <= budget + 100 * MB, "{budget}");
         }
-        assert_eq!(sum(1 << 30), (1 << 30) - 32 * MB, "no more than 32 MB of frames wait");
+        assert_eq!(sum(2 << 30), (2 << 30) - 96 * MB, "no more than 32 MB of frames wait");
         assert_eq!(Share::Blocks.of(512_000_000), 128_000_000);
         assert_eq!(Share::Blocks.of(1), LEAST / 4);
     }

@@ -22,7 +22,7 @@ use crate::syntax::{Did, cid};
 use crate::threads::Budget;
 
 /// With as much memory as a small server has for pictures.
-const MEMORY: u64 = 64 << 20;
+const MEMORY: u64 = 80 << 20;
 
 fn render(bytes: &[u8], preset: Preset, format: OutputFormat) -> Result<Vec<u8>, MediaError> {
     let plan = decode::plan(bytes, preset, format, MEMORY)?;
@@ -281,17 +281,18 @@ fn what_a_picture_takes_is_within_the_share_or_it_is_refused() {
     let cost = |bytes: &[u8], preset| {
         decode::plan(bytes, preset, OutputFormat::Webp, MEMORY).map(|plan| plan.bytes >> 20)
     };
-    let mega = |n: u16| claiming(progressive(64, 64, 6), 0xc2, 4000, n);
+    let progressive_of = |height| claiming(progressive(64, 64, 6), 0xc2, 4000, height);
     let costs = [
         cost(&png_of(8000, 8000), Preset::FeedFullsize),
         cost(&png_of(8000, 8000), Preset::AvatarThumbnail),
         cost(&jpeg_of(8000, 8000), Preset::FeedFullsize),
         cost(&jpeg_of(4000, 3000), Preset::FeedThumbnail),
-        cost(&mega(2000), Preset::FeedFullsize),
+        cost(&progressive_of(3000), Preset::FeedFullsize),
+        cost(&progressive_of(3000), Preset::FeedThumbnail),
     ];
-    assert_eq!(costs.map(Result::unwrap), [20, 1, 9, 28, 40]);
+    assert_eq!(costs.map(Result::unwrap), [20, 1, 9, 28, 60, 70]);
     for preset in [Preset::FeedFullsize, Preset::AvatarThumbnail] {
-        assert!(matches!(cost(&mega(6000), preset), Err(MediaError::TooLarge)));
+        assert!(matches!(cost(&progressive_of(6000), preset), Err(MediaError::TooLarge)));
         assert!(matches!(cost(&gif_of(8000, 8000), preset), Err(MediaError::TooLarge)));
     }
 }

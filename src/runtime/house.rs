@@ -51,8 +51,7 @@ use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
 use crate::upkeep::{self, Alerts, DiskSetup, DiskState, DiskWatch, Retention};
 use crate::xrpc::{
-    self, App, AppCtx, Authenticator, NetFeedGenerators, Outflow, ParsedLabelers, Quotas,
-    ServerIdentity,
+    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, ServerIdentity,
 };
 
 /// All parts, made and not yet started.
@@ -64,9 +63,6 @@ pub(super) struct House {
     #[cfg(test)]
     ctx: Arc<AppCtx>,
 }
-
-/// Bytes of answers on their way to those who asked.
-const ANSWERS: u64 = 64 << 20;
 
 /// What a reload takes over without a part.
 const WITHOUT_A_PART: [&str; 1] = ["log.level"];
@@ -231,7 +227,7 @@ impl House {
             sources: Arc::clone(&sources),
             reloads: AtomicU64::new(0),
             parts: slot.clone(),
-            memory,
+            memory: memory.clone(),
         });
         let on_read = config.network.fetch_on_read.then(|| {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
@@ -261,7 +257,7 @@ impl House {
             hydration,
             quotas: Quotas::default(),
             reads: xrpc::read_threads(threads)?,
-            outflow: Arc::new(Outflow::new(ANSWERS)),
+            outflow: Arc::clone(&memory.answers),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
             feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),

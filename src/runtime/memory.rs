@@ -1,11 +1,14 @@
 //! The bytes that are held for strangers, each with its share of the budget, and what everybody holds now.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::config::memory::Share;
 use crate::ops::MemoryShare;
 use crate::store::Store;
 use crate::threads::Budget;
+use crate::xrpc::Outflow;
 
 /// What waits, goes to disk or is refused beyond its share.
 #[derive(Clone)]
@@ -15,6 +18,7 @@ pub(super) struct Memory {
     pub(super) records: Budget,
     pub(super) pictures: Budget,
     pub(super) files: Budget,
+    pub(super) answers: Arc<Outflow>,
 }
 
 impl Memory {
@@ -26,6 +30,7 @@ impl Memory {
             records: bytes(Share::Records),
             pictures: bytes(Share::Pictures),
             files: bytes(Share::Files),
+            answers: Arc::new(Outflow::new(Share::Answers.of(budget))),
         }
     }
 
@@ -37,6 +42,7 @@ impl Memory {
             Share::Records => Some(self.records.held()),
             Share::Pictures => Some(self.pictures.held()),
             Share::Files => Some(self.files.held()),
+            Share::Answers => Some(self.answers.bytes()),
             Share::Intake => Some(queued(upstreams)),
             share => of_store.iter().find(|(of, _)| *of == share).map(|(_, bytes)| *bytes),
         };
@@ -69,9 +75,10 @@ mod tests {
         let upstreams = json!([{"queue_bytes": 5}, {"queue_bytes": 6}]);
         let shares = memory.shares(&store, &upstreams);
         let of = |name| shares.iter().find(|share| share.name == name).map(|s| (s.bytes, s.held));
-        assert_eq!(of("fetches"), Some((40_000_000, Some(1 << 20))));
+        assert_eq!(of("fetches"), Some((32_000_000, Some(1 << 20))));
         assert_eq!(of("intake"), Some((32_000_000, Some(11))));
-        assert_eq!(of("pictures"), Some((64 << 20, Some(0))));
+        assert_eq!(of("pictures"), Some((80 << 20, Some(0))));
+        assert_eq!(of("answers"), Some((32 << 20, Some(0))));
         assert_eq!(of("names"), Some((16_000_000, None)));
         assert!(of("memtables").and_then(|(_, held)| held).is_some());
     }
