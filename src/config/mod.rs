@@ -12,6 +12,7 @@
 mod example;
 mod exposed;
 mod load;
+pub mod memory;
 mod options;
 mod parse;
 mod settings;

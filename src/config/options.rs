@@ -157,7 +157,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         key: "store.memory_budget",
         default: Some("\"512MB\""),
         example: Example::On,
-        doc: "Memory for caches, write buffers and queues together.",
+        doc: "Memory for caches, write buffers, queues, and what is held for strangers: fetched repos, pictures, answers. `aerie status` \
+              shows how it is divided. With less than 256MB the least that pictures and fetches need is more than their part.",
         apply: |c, v| set(&mut c.store.memory_budget, parse::bytes(v, 64_000_000)),
         ..BASE
     },

@@ -9,7 +9,7 @@ use super::ServeError;
 use super::follow_up::WantedByIndex;
 use super::identities;
 use super::sink::{Applied, ToWriter};
-use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
+use super::sources::{FromIndex, spill_floor};
 use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -18,10 +18,13 @@ use crate::net::{Dialer, HttpClient};
 use crate::schema::migrations;
 use crate::store::{Progress, Writer};
 use crate::sync::{self, FileError, FileRepo};
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock};
 
 /// Files read at a time, so that the writer never waits for one.
 const AT_A_TIME: usize = 12;
+
+/// Memory for the repos that are read at a time. Nothing else runs beside them, and they are the operator's own.
+const MEMORY: u64 = 224 << 20;
 
 /// Takes repos in from files and tells of each; ends when everything is on disk. DID documents that no import of the PLC
 /// directory brought are read over the network that `config` names; handles are left to the next server.
@@ -57,8 +60,8 @@ pub fn import(
         sink,
         spill: store.path().to_owned(),
         spill_floor: spill_floor(config, &store),
-        memory: RESYNC_MEMORY,
-        room: sync::Room::default(),
+        fetches: Budget::new(MEMORY),
+        records: Budget::new(MEMORY),
         concurrency: AT_A_TIME,
         clock: Clock::system(),
     };

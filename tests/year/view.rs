@@ -17,7 +17,7 @@ use aerie::private::{Private, bookmarks};
 use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
-use aerie::threads::Clock;
+use aerie::threads::{Budget, Clock};
 use aerie::upkeep::{ClockState, Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
@@ -362,6 +362,8 @@ impl Reading {
             floor: 0,
             free: aerie::store::free_space,
             threads: 1,
+            pictures: Budget::new(64 << 20),
+            files: Budget::new(12 << 20),
         };
         let limiter = Arc::new(aerie::limits::Limits::new(
             Default::default(),
