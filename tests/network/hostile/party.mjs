@@ -38,6 +38,7 @@ export async function launch(kind, options) {
   info.catch(() => {})
   return {
     kind,
+    name: options.name,
     counts,
     info: await info,
     /** Has it do something; servers wait for this. */

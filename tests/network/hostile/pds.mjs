@@ -57,21 +57,26 @@ export async function tinyBlocks(party) {
   party.ready({ port: server.address().port })
 }
 
-/** Serves one picture of `side` by `side` pixels as every blob, whose CID it tells. */
+/** Serves pictures of `side` by `side` pixels as blobs, as many as `count`, and tells their CIDs. */
 export async function pictures(party) {
   const { transitive } = await import('../plc.mjs')
   const { cidOf } = await import('../shapes.mjs')
   const { default: sharp } = await transitive('sharp')
-  const side = party.options.side
+  const { side, count = 1 } = party.options
   const picture = await sharp({ create: { width: side, height: side, channels: 3, background: 'grey' } })
     .png({ compressionLevel: 9 })
     .toBuffer()
+  // Bytes after its end make each a blob of its own.
+  const blobs = new Map(
+    Array.from({ length: count }, (_, i) => Buffer.concat([picture, Buffer.from(String(i))])).map((bytes) => [cidOf(bytes, 0x55), bytes]),
+  )
   const server = http.createServer((req, res) => {
-    if (!req.url.startsWith('/xrpc/com.atproto.sync.getBlob?')) return res.writeHead(404).end()
+    const blob = blobs.get(new URL(req.url, 'http://pds').searchParams.get('cid'))
+    if (!blob) return res.writeHead(404).end()
     party.count('blobs asked for')
-    res.writeHead(200, { 'content-type': 'image/png' }).end(picture)
+    res.writeHead(200, { 'content-type': 'image/png' }).end(blob)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  party.ready({ url: `http://127.0.0.1:${server.address().port}`, cid: cidOf(picture, 0x55), bytes: picture.length })
+  party.ready({ url: `http://127.0.0.1:${server.address().port}`, cids: [...blobs.keys()] })
 }

@@ -6,6 +6,7 @@ import { figure, format, note } from '../figures.mjs'
 import { BENCH_DIR } from '../simulator.mjs'
 import { p } from './good.mjs'
 import { hasNetwork64, LOGIN, startScene, words } from './scene.mjs'
+import { hostileStreams } from './streams.mjs'
 
 const within = async (options, run) => {
   const scene = await startScene(options)
@@ -93,19 +94,20 @@ async function connections(options) {
   })
 }
 
+/** What each flood of an account calls. */
+export const NSIDS = {
+  mutes: 'app.bsky.graph.muteActor',
+  bookmarks: 'app.bsky.bookmark.createBookmark',
+  subscriptions: 'app.bsky.notification.putActivitySubscription',
+  exports: 'alt.aerie.account.exportData',
+  feeds: 'app.bsky.feed.getAuthorFeed',
+}
 /** What the table of limits gives one account, see README. */
 const WRITES = { hour: 1500 }
 const EXPORTS = 10
 
 async function accounts(options) {
-  const kinds = ['mutes', 'bookmarks', 'subscriptions', 'exports', 'feeds']
-  const NSIDS = {
-    mutes: 'app.bsky.graph.muteActor',
-    bookmarks: 'app.bsky.bookmark.createBookmark',
-    subscriptions: 'app.bsky.notification.putActivitySubscription',
-    exports: 'alt.aerie.account.exportData',
-    feeds: 'app.bsky.feed.getAuthorFeed',
-  }
+  const kinds = Object.keys(NSIDS)
   const seconds = 15
   await within(options, async (scene) => {
     const owners = Object.fromEntries(kinds.map((kind, i) => [kind, scene.members[i]]))
@@ -139,32 +141,10 @@ async function kept(scene, owners) {
   }
 }
 
-/** Each flood, and the reason that ends its connection; what may be true may go on as long as it costs nothing. */
-const ANY = { pings: /pings and pongs|does not read/, 'sequence numbers': /leaps/, 'empty fragments': /pieces/, garbage: /could not be read/ }
-const FLOODS = {
-  upstream: { ...ANY, deletions: null, identities: null, accounts: null },
-  labeler: { ...ANY, 'forged labels': null },
-}
-
 async function upstreams(options) {
-  const parties = []
-  const prepare = async (scene) => {
-    for (const [kind, floods] of Object.entries(FLOODS)) {
-      for (const [flood, reason] of Object.entries(floods)) {
-        const did = `did:plc:${'a'.repeat(22)}${String.fromCharCode(98 + parties.length)}a`
-        const party = await scene.launch(kind, { name: flood, known: scene.known, did })
-        parties.push({ kind, flood, reason, did, party, port: party.info.port })
-      }
-    }
-    return (s) => {
-      for (const { kind, port, did } of parties) {
-        if (kind === 'upstream') s.network.upstreams.push(`ws://127.0.0.1:${port}`)
-        else s.labels.labelers.push({ did, url: `http://127.0.0.1:${port}`, signing_key: SIGNING_KEY })
-      }
-    }
-  }
+  const { parties, prepare } = hostileStreams()
   await within({ ...options, prepare }, async (scene) => {
-    for (const { kind, flood, reason, did, party, port } of parties) {
+    for (const { kind, flood, reason, party, status } of parties) {
       const seconds = 5
       const title = `${kind}: ${flood}`
       await scene.under(title, {
@@ -174,8 +154,7 @@ async function upstreams(options) {
           return []
         },
       })
-      const { upstreams, labelers } = await scene.aerie.status()
-      const at = kind === 'upstream' ? upstreams.find(({ url }) => url.endsWith(`:${port}`)) : labelers.find((one) => one.did === did)
+      const at = status(await scene.aerie.status())
       note(`  ${words(party.counts)}; connected: ${at.connected}, connections after the first: ${at.reconnects}, reason: ${at.last_error ?? 'none'}, dropped: ${words(at.dropped)}`)
       if (reason) figure(`${title}: the connection ended with that as its reason`, Number(reason.test(at.last_error)), '', '>=', 1)
       await party.stop()
@@ -184,16 +163,13 @@ async function upstreams(options) {
     const settled = async () => (await scene.aerie.status()).pending === 0
     while (!(await settled()) && performance.now() - asked < 60_000) await sleep(500)
     const { pending, parts } = await scene.aerie.status()
-    figure('questions that the floods left open', pending, '', '<=', 0, ` after ${format((performance.now() - asked) / 1000)} s`)
+    note(`${format(pending)} questions that the floods raised are open after ${format((performance.now() - asked) / 1000)} s`)
     for (const { name, state, last_error } of parts) if (state !== 'running') note(`${name}: ${state}, ${last_error}`)
-    const hidden = []
-    for (const did of scene.known) if (!(await fetch(`${scene.aerie.url}/xrpc/app.bsky.actor.getProfile?actor=${did}`)).ok) hidden.push(did)
-    figure('accounts that are gone because a stranger said so', hidden.length, '', '<=', 0)
+    const gone = []
+    for (const did of await scene.alive()) if (!(await scene.shows(did))) gone.push(did)
+    figure('accounts that are gone because a stranger said so', gone.length, '', '<=', 0)
   })
 }
-
-/** Some key: what the labeler sends is signed with none. */
-const SIGNING_KEY = 'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme'
 
 async function memory(options) {
   let tiny, big
@@ -221,7 +197,7 @@ async function memory(options) {
     await scene.under('20 requests for a picture of 8000 x 8000', {
       seconds: 15,
       attack: async () => {
-        answers = Promise.all(pictures(owner.did, big.info.cid).map((path) => fetch(scene.aerie.url + path).then(({ status }) => status, (error) => error.message)))
+        answers = Promise.all(pictures(owner.did, big.info.cids[0]).map((path) => fetch(scene.aerie.url + path).then(({ status }) => status, (error) => error.message)))
         return []
       },
       beside: () => answers,
@@ -231,7 +207,7 @@ async function memory(options) {
 }
 
 /** Twenty requests for one picture, in all the sizes and formats that there are. */
-function pictures(did, cid) {
+export function pictures(did, cid) {
   const presets = ['avatar', 'avatar_thumbnail', 'banner', 'feed_thumbnail', 'feed_fullsize']
   const each = presets.flatMap((preset) => ['jpeg', 'webp'].map((format) => `/img/${preset}/plain/${did}/${cid}@${format}`))
   return [...each, ...each]

@@ -84,15 +84,16 @@ async function running(shape, serving, dir, work) {
   }
 }
 
+const activeActors = async (net) => {
+  const { actors } = await (await fetch(`${net.pds.url}/sim/actors?cursor=1&limit=1000`)).json()
+  return actors.filter(({ active }) => active).map(({ did }) => did)
+}
+const shows = async (net, did) => (await fetch(`${net.appview.url}/xrpc/app.bsky.actor.getProfile?actor=${did}`)).ok
+
 /** Accounts of the simulator that the server can show. */
 async function knownTo(net) {
-  const { actors } = await (await fetch(`${net.pds.url}/sim/actors?cursor=1&limit=1000`)).json()
   const known = []
-  for (const { did, active } of actors) {
-    if (!active || known.length >= 500) continue
-    const { ok } = await fetch(`${net.appview.url}/xrpc/app.bsky.actor.getProfile?actor=${did}`)
-    if (ok) known.push(did)
-  }
+  for (const did of await activeActors(net)) if (known.length < 500 && (await shows(net, did))) known.push(did)
   return known
 }
 
@@ -188,9 +189,14 @@ class Scene {
     figure(`${name}: events applied of those sent`, (100 * applied) / RATE, '%', '>=', 95)
   }
 
-  async upstream(port) {
-    const { upstreams } = await this.aerie.status()
-    return upstreams.find(({ url }) => url.includes(`:${port}`))
+  /** Of the accounts that the server had in the beginning, those that are still there. */
+  async alive() {
+    const active = new Set(await activeActors(this.net))
+    return this.known.filter((did) => active.has(did))
+  }
+
+  shows(did) {
+    return shows(this.net, did)
   }
 
   async close() {
