@@ -26,6 +26,8 @@ mod context;
 mod dispatch;
 mod encode;
 mod error;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 mod images;
 mod jwt;
 mod labelers;

@@ -22,6 +22,8 @@
 mod chain;
 mod file;
 mod follow;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 mod line;
 
 use std::collections::HashMap;
