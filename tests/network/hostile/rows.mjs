@@ -1,5 +1,6 @@
 // The rows of the table "what must hold": each starts a server with a world in it, attacks it, and prints what a good
 // client got and what the server took.
+import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { command } from '../aerie.mjs'
 import { figure, format, note } from '../figures.mjs'
@@ -133,7 +134,6 @@ async function accounts(options) {
 async function kept(scene, owners) {
   const exported = await command(scene.aerie.config, 'private', 'export', '--out', `${scene.dir}/private.jsonl`)
   if (exported.code !== 0) throw new Error(`private export: ${exported.output}`)
-  const { default: fs } = await import('node:fs')
   const lines = fs.readFileSync(`${scene.dir}/private.jsonl`, 'utf8').trim().split('\n')
   for (const [kind, did] of Object.entries(owners)) {
     const rows = lines.filter((line) => line.includes(`"${did}"`)).length
