@@ -182,7 +182,7 @@ async function upstreams(options) {
     }
     const asked = performance.now()
     const settled = async () => (await scene.aerie.status()).pending === 0
-    while (!(await settled()) && performance.now() - asked < 60_000) await sleep(500)
+    while (!(await settled()) && performance.now() - asked < 20_000) await sleep(500)
     const { pending, parts } = await scene.aerie.status()
     note(`${format(pending)} questions that the floods raised are open after ${format((performance.now() - asked) / 1000)} s`)
     for (const { name, state, last_error } of parts) if (state !== 'running') note(`${name}: ${state}, ${last_error}`)
