@@ -238,6 +238,6 @@ export function pictures(did, cid) {
 export const ROWS = { tokens, connections, accounts, upstreams, memory }
 export const ELSEWHERE = [
   ['a clock that is behind, ahead or leaps', 'tests/clock.rs'],
-  ['each file of the store flipped, cut or missing', 'the tests of src/store/salvage and of src/cli/db/repair.rs'],
+  ['each file of the store flipped, cut or missing', 'src/store/salvage_tests.rs'],
   ['a full disk, no inodes, EIO, read-only, a folder gone, a second process', 'tests/disk.rs, tests/faults.rs, tests/folder.rs and tests/cli.rs'],
 ]
