@@ -110,7 +110,7 @@ async function fetchInTurn(scene, { tiny, big }, over) {
   for (let turn = 0; !over(); turn++) {
     for (let i = 0; i < REPOS; i++) await logIn(`http://127.3.0.${1 + (host++ % 200)}:${tiny.info.port}`)
     const asked = pictures(await logIn(big.info.url), big.info.cids[turn % big.info.cids.length])
-    await Promise.all(asked.map((path) => fetch(scene.aerie.url + path).then((res) => res.arrayBuffer(), () => undefined)))
+    await Promise.all(asked.map((path) => fetch(scene.aerie.url + path, { signal: AbortSignal.timeout(60_000) }).then((res) => res.arrayBuffer(), () => undefined)))
     for (let s = 0; s < FETCH_EVERY && !over(); s++) await sleep(1000)
   }
 }
