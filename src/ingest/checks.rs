@@ -465,6 +465,13 @@ impl Checks {
             Err(IdentityError::Tombstoned) if said == Said::Deleted => {
                 return Some(HostingStatus::Deleted);
             }
+            // Otherwise whoever can make the directory fail could hide accounts by naming them. That it is active where
+            // it lived is enough; that it is not may be because it moved.
+            Err(error) if error.is_transient() => {
+                let pds = self.held_identity(did)?.pds;
+                let status = self.directory.hosting_status(&pds, did).await.ok();
+                return status.filter(|status| *status == HostingStatus::Active);
+            }
             Err(_) => return None,
         };
         let status = self.directory.hosting_status(doc.pds()?, did).await;

@@ -164,6 +164,30 @@ async fn only_the_sole_upstream_or_the_host_of_an_account_is_believed() {
 }
 
 #[tokio::test]
+async fn a_stranger_hides_nobody_while_the_directory_gives_no_answer() {
+    use HostingStatus::{Active, Deactivated};
+    let [here, moved] = ["did:plc:a", "did:plc:b"].map(Account::new);
+    let frames =
+        vec![(1, here.account(1, false, "deleted")), (2, moved.account(2, false, "takendown"))];
+    let (relay, other) = (Relay::of(frames).await, Relay::of(vec![]).await);
+    let (_dir, store) = store_with(&[&here, &moved], "https://pds.example").await;
+    let (directory, sink) = (Documents::of([&here, &moved]), Collected::new());
+    directory.away.store(true, std::sync::atomic::Ordering::SeqCst);
+    let states = [(here.did.clone(), Active), (moved.did.clone(), Deactivated)];
+    directory.status.lock().extend(states);
+    let mut options = options(&relay);
+    options.upstreams.push(other.url.clone());
+    let ingest = start(options, &store, &directory, &sink);
+    until("asked", || sink.aside.lock().len() > 1).await;
+    let answer =
+        |of: &Account| sink.aside.lock().iter().find(|e| e.did == of.did).unwrap().body.clone();
+    assert!(matches!(answer(&here), Body::Account(Active)), "{:?}", answer(&here));
+    // That it is not active there may be because it moved.
+    assert!(matches!(answer(&moved), Body::Unanswered), "{:?}", answer(&moved));
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn a_flood_of_deletions_waits_in_rows_and_not_in_memory() {
     const FLOOD: i64 = 21_000;
     let gone = |seq: i64| {

@@ -260,6 +260,8 @@ pub(crate) struct Documents {
     pub(crate) forgotten: Mutex<Vec<Did>>,
     /// While set, whoever forgets something is held up.
     pub(crate) blocked: AtomicBool,
+    /// While set, nobody gets an answer of it.
+    pub(crate) away: AtomicBool,
     /// DIDs at which it panics.
     pub(crate) panics: Mutex<HashSet<Did>>,
 }
@@ -312,6 +314,9 @@ impl Directory for Documents {
                     break;
                 }
                 released.await;
+            }
+            if self.away.load(Ordering::SeqCst) {
+                return Err(NetError::Timeout("test").into());
             }
             if freshness == Freshness::Fresh
                 && let Some(doc) = self.fresh.lock().remove(did)

@@ -4,9 +4,11 @@
 //! The question is written in the batch of the event that raised it and taken away by the answer, so a crash between the
 //! two repeats it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::event::Upstream;
@@ -22,6 +24,16 @@ pub enum Due {
     Identity,
     /// Whether what somebody said of it is so.
     Status(Said),
+}
+
+impl Due {
+    /// Under which its row is.
+    fn tag(self) -> u8 {
+        match self {
+            Self::Identity => IDENTITY,
+            Self::Status(_) => STATUS,
+        }
+    }
 }
 
 /// What somebody said of an account. Numbers are on disk.
@@ -121,15 +133,20 @@ pub fn dues_after<R: Reader + ?Sized>(
 }
 
 /// Questions that were raised and are not taken up yet: the way from the writer, which makes their rows, to whoever
-/// asks. What does not fit in is in its row all the same, and is found there.
+/// asks. Each account waits once for each of its two questions, however often they are raised: the last one counts, as in
+/// its row. What does not fit in is in its row all the same, and is found there.
 pub struct Questions {
-    raised: flume::Sender<Question>,
-    waiting: flume::Receiver<Question>,
+    raised: flume::Sender<Waiting>,
+    waiting: flume::Receiver<Waiting>,
+    latest: Mutex<HashMap<Waiting, Question>>,
     /// Raised, and not with whoever asks.
     count: AtomicUsize,
     missed: AtomicBool,
     nudge: Notify,
 }
+
+/// Whose question waits, and under which tag its row is.
+type Waiting = (Did, u8);
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,14 +159,14 @@ pub struct Question {
     pub upstream: Option<Upstream>,
 }
 
-/// Questions in memory, about a hundred bytes each.
+/// Questions in memory, about two hundred bytes each.
 const WAITING: usize = 20_000;
 
 impl Default for Questions {
     fn default() -> Self {
         let (raised, waiting) = flume::bounded(WAITING);
         let (count, missed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { raised, waiting, count, missed, nudge: Notify::new() }
+        Self { raised, waiting, latest: Mutex::default(), count, missed, nudge: Notify::new() }
     }
 }
 
@@ -162,11 +179,20 @@ impl Questions {
 
     /// Raises a question that has its row.
     pub fn raise(&self, question: Question) {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        if self.raised.try_send(question).is_err() {
-            self.count.fetch_sub(1, Ordering::AcqRel);
-            self.miss();
+        let waiting = (question.did.clone(), question.due.tag());
+        let mut latest = self.latest.lock();
+        if let Some(held) = latest.get_mut(&waiting) {
+            *held = question;
+            return;
         }
+        self.count.fetch_add(1, Ordering::AcqRel);
+        if self.raised.try_send(waiting.clone()).is_ok() {
+            latest.insert(waiting, question);
+            return;
+        }
+        drop(latest);
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.miss();
     }
 
     /// There is a question somewhere that has only its row.
@@ -177,10 +203,12 @@ impl Questions {
 
     /// The next one. Call [`Self::taken`] once it is counted elsewhere.
     pub async fn next(&self) -> Question {
-        match self.waiting.recv_async().await {
-            Ok(question) => question,
+        loop {
             // The other end is in `self`.
-            Err(_) => std::future::pending().await,
+            let Ok(waiting) = self.waiting.recv_async().await else { std::future::pending().await };
+            if let Some(question) = self.latest.lock().remove(&waiting) {
+                return question;
+            }
         }
     }
 
@@ -261,17 +289,46 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_in_memory_is_missed_and_not_lost() {
         let questions = Questions::default();
-        let question =
-            Question { did: Did::parse("did:plc:a").unwrap(), due: Due::Identity, upstream: None };
-        (0..WAITING).for_each(|_| questions.raise(question.clone()));
+        let question = |n: usize| {
+            let did = Did::parse(&format!("did:plc:{n}")).unwrap();
+            Question { did, due: Due::Identity, upstream: None }
+        };
+        (0..WAITING).for_each(|n| questions.raise(question(n)));
         assert_eq!(questions.waiting(), WAITING);
-        (0..10).for_each(|_| questions.raise(question.clone()));
+        (WAITING..WAITING + 10).for_each(|n| questions.raise(question(n)));
         assert_eq!(questions.waiting(), WAITING + 1);
         questions.missed().await;
         questions.look();
-        assert_eq!(questions.next().await, question);
+        assert_eq!(questions.next().await, question(0));
         assert_eq!(questions.waiting(), WAITING, "until it is counted elsewhere");
         questions.taken();
         assert_eq!(questions.waiting(), WAITING - 1);
+    }
+    #[tokio::test]
+    async fn who_raises_the_same_again_and_again_takes_one_place_and_the_last_word_counts() {
+        let questions = Questions::default();
+        let of = |did: &str, due| {
+            questions.raise(Question { did: Did::parse(did).unwrap(), due, upstream: None });
+        };
+        for said in [Said::Away, Said::Back, Said::Deleted].repeat(WAITING) {
+            of("did:plc:flooded", Due::Status(said));
+        }
+        of("did:plc:other", Due::Identity);
+        of("did:plc:flooded", Due::Identity);
+        assert_eq!(questions.waiting(), 3, "each has its place, and nothing is missed");
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let Question { did, due, .. } = questions.next().await;
+            asked.push((did.to_string(), due));
+        }
+        let want = [
+            ("did:plc:flooded", Due::Status(Said::Deleted)),
+            ("did:plc:other", Due::Identity),
+            ("did:plc:flooded", Due::Identity),
+        ];
+        assert_eq!(asked, want.map(|(did, due)| (did.to_owned(), due)));
+        // One that is taken up may change again meanwhile.
+        of("did:plc:flooded", Due::Identity);
+        assert_eq!(questions.next().await.due, Due::Identity);
     }
 }

@@ -14,6 +14,15 @@ class Spell {
   kept = []
   fresh = []
   statuses = {}
+  /** Accounts that it was told are not there. */
+  absent = []
+
+  /** Accounts that truly are not there any more are no lack. */
+  forgive(isThere) {
+    const gone = this.absent.filter((actor) => !isThere(actor))
+    this.absent = this.absent.filter(isThere)
+    if (gone.length > 0 && (this.statuses[400] -= gone.length) === 0) delete this.statuses[400]
+  }
 
   note(what) {
     this.statuses[what] = (this.statuses[what] ?? 0) + 1
@@ -80,11 +89,13 @@ export class Good {
   }
 
   async #ask(spell, fresh) {
-    const path = `/xrpc/${PROFILE}?actor=${this.#random.pick(this.#actors)}`
+    const actor = this.#random.pick(this.#actors)
+    const path = `/xrpc/${PROFILE}?actor=${actor}`
     const wire = (!fresh && this.#wires.pop()) || new Wire({ ...this.#to, localAddress: this.#address() })
     try {
       const { status, ms } = await wire.ask(path)
       spell.note(status)
+      if (status === 400) spell.absent.push(actor)
       if (status === 200) (fresh ? spell.fresh : spell.kept).push(ms)
     } catch (error) {
       if (!(error instanceof Broken)) throw error

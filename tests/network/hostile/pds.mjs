@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
+import { transitive } from '../plc.mjs'
+import { cidOf } from '../shapes.mjs'
 import { Random } from './random.mjs'
 
 const BLOCKS = 5_900_000
@@ -59,8 +61,6 @@ export async function tinyBlocks(party) {
 
 /** Serves pictures of `side` by `side` pixels as blobs, as many as `count`, and tells their CIDs. */
 export async function pictures(party) {
-  const { transitive } = await import('../plc.mjs')
-  const { cidOf } = await import('../shapes.mjs')
   const { default: sharp } = await transitive('sharp')
   const { side, count = 1 } = party.options
   const picture = await sharp({ create: { width: side, height: side, channels: 3, background: 'grey' } })

@@ -6,7 +6,7 @@ const SIGNING_KEY = 'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme'
 /** Each flood, and the reason that ends its connection; what may be true may go on as long as it costs nothing. */
 const ANY = { pings: /pings and pongs|does not read/, 'sequence numbers': /leaps/, 'empty fragments': /pieces/, garbage: /could not be read/ }
 const FLOODS = {
-  upstream: { ...ANY, deletions: null, identities: null, accounts: null },
+  upstream: { ...ANY, deletions: null, identities: null, 'identities of known accounts': null, accounts: null },
   labeler: { ...ANY, 'forged labels': null },
 }
 

@@ -19,6 +19,7 @@ export async function upstream(party) {
     deletions: () => handful(() => account('deleted')),
     accounts: () => handful(() => account(random.pick(states))),
     identities: () => handful(() => event('#identity', { seq: ++seq, did: random.did() })),
+    'identities of known accounts': () => handful(() => event('#identity', { seq: ++seq, did: random.pick(known) })),
     'sequence numbers': () => binary(farAhead(event('#identity', { seq: PLACE, did: random.pick(known) }))),
   })
 }
