@@ -207,8 +207,9 @@ fn size(store: &Path) -> u64 {
     tables.filter_map(|table| table.metadata().ok()).map(|table| table.len()).sum()
 }
 
-/// The error of an engine that did not open a store, with the files that are to blame, if there are any.
-pub(super) fn explained(store: &Path, error: StoreError) -> StoreError {
+/// The error of an engine that did not open or read a store, with the files that are to blame, if there are any.
+#[must_use]
+pub fn explained(store: &Path, error: StoreError) -> StoreError {
     let StoreError::Engine(cause) = error else { return error };
     let found = match examine(store, false) {
         // A bad block among the first rows that are read. In a large store that takes its time, and `db repair` does it.
