@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Subcommand};
 use serde_json::Value;
 
-use super::status::{bytes, counts, list, number, text};
+use super::format::{bytes, counts, list, number, text};
 use super::{CliError, answer, print, span};
 use crate::admin::protocol::{
     BackfillPause, BackfillResume, BackfillStart, BackfillStop, BackfillStopped, Done, RepoList,

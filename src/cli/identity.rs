@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::status::{bytes, number, text};
+use super::format::{bytes, number, text};
 use super::{CliError, answer, configuration, migrating, print, span};
 use crate::admin::AskError;
 use crate::admin::protocol::{IdentityImport, Status};

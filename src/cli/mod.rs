@@ -11,6 +11,7 @@ mod account;
 mod backfill;
 mod config;
 mod db;
+mod format;
 mod identity;
 mod import;
 mod member;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::status::{bytes, number, text};
+use super::format::{bytes, number, text};
 use super::{CliError, answer, print, span};
 use crate::admin::protocol::{RetentionPlan, RetentionRun, RetentionStatus};
 use crate::config::{ScopeMode, Sources};

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::format::{bytes, counts, list, number, text, whole};
 use super::{CliError, answer, print};
 use crate::admin::protocol::Status;
 use crate::config::Sources;
@@ -16,33 +17,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     print(&answer(sources, Status {})?, args.json, page)
-}
-
-pub(super) fn number(v: &Value, key: &str) -> f64 {
-    v.get(key).and_then(Value::as_f64).unwrap_or(0.0)
-}
-
-pub(super) fn text<'a>(v: &'a Value, key: &str) -> &'a str {
-    v.get(key).and_then(Value::as_str).unwrap_or("-")
-}
-
-pub(super) fn list<'a>(v: &'a Value, key: &str) -> &'a [Value] {
-    v.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-pub(super) fn bytes(n: f64) -> String {
-    let mut n = n;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if n < 1000.0 {
-            return if unit == "B" { format!("{n:.0} B") } else { format!("{n:.1} {unit}") };
-        }
-        n /= 1000.0;
-    }
-    format!("{n:.1} TB")
-}
-
-fn whole(v: &Value, key: &str) -> String {
-    v.get(key).and_then(Value::as_i64).map_or_else(|| "-".to_owned(), |n| n.to_string())
 }
 
 /// The status for people.
@@ -128,6 +102,7 @@ fn page(s: &Value) -> String {
             bytes(number(memory, "resident")),
             bytes(number(memory, "peak"))
         ));
+        lines.extend(shares(list(memory, "shares")));
     }
     lines.extend(counts("rows (about)", s.get("store").and_then(|x| x.get("rows"))));
     if let Some(Value::Object(families)) = s.get("counters") {
@@ -135,6 +110,19 @@ fn page(s: &Value) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What the budget is for: the share, and what it holds where that is known.
+fn shares(shares: &[Value]) -> Option<String> {
+    let share = |v: &Value| {
+        let (name, most) = (text(v, "name"), bytes(number(v, "bytes")));
+        match v.get("held").and_then(Value::as_f64) {
+            Some(held) => format!("{name} {} of {most}", bytes(held)),
+            None => format!("{name} up to {most}"),
+        }
+    };
+    let shares: Vec<String> = shares.iter().map(share).collect();
+    (!shares.is_empty()).then(|| format!("  budget: {}", shares.join(", ")))
 }
 
 /// A part that is not well, or was not once.
@@ -183,12 +171,6 @@ fn gaps(v: &Value) -> Option<String> {
     ))
 }
 
-pub(super) fn counts(name: &str, v: Option<&Value>) -> Option<String> {
-    let Some(Value::Object(map)) = v else { return None };
-    let parts: Vec<String> = map.iter().map(|(k, n)| format!("{k} {n}")).collect();
-    (!parts.is_empty()).then(|| format!("{name}: {}", parts.join(", ")))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -210,6 +192,8 @@ mod tests {
                 "dropped": {"bad-signature": 4},
                 "gaps": {"first": 1_767_225_600_000_i64, "last": 1_767_225_601_000_i64, "count": 2}}],
             "resync": {"repos_left": 1, "failed": {"x": 1}, "parked_by_cause": {"x": 1}},
+            "memory": {"resident": 3_000_000, "peak": 4_000_000, "shares": [
+                {"name": "fetches", "bytes": 40_000_000, "held": 2_000_000}, {"name": "names", "bytes": 900, "held": null}]},
             "on_read": {"records": 7, "bytes": 9000, "budget": 20_000},
             "disk": {"used": 1500, "free": 5, "reserve": 1, "fall_per_day": 2_000_000, "days_left": 3.2, "step": "warn",
                 "advice": "make room"},
@@ -230,6 +214,7 @@ mod tests {
             "1 to go",
             "fetched on read: 7 records, 9.0 kB, of 20.0 kB",
             "parked: x 1",
+            "memory: 3.0 MB, peak 4.0 MB\n  budget: fetches 2.0 MB of 40.0 MB, names up to 900 B",
             "1.5 kB used, 5 B free, ingest stops below 1 B, in about 3 days at 2.0 MB a day\n  WARN: make room",
         ] {
             assert!(page.contains(part), "{part} in {page}");

@@ -12,6 +12,7 @@
 mod example;
 mod exposed;
 mod load;
+pub mod memory;
 mod options;
 mod parse;
 mod settings;
@@ -198,6 +199,27 @@ pub struct Scope {
     pub disk_budget: u64,
     /// Accounts that are members without having called.
     pub members: Vec<Did>,
+    /// Who becomes one by calling.
+    pub join: Join,
+    /// How many members there are at most, besides those whom the operator names.
+    pub max_members: u32,
+    /// Of whom one member follows, so many are fetched and kept.
+    pub max_follows: u32,
+}
+
+/// `scope.join`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Join {
+    /// Everybody with a good token.
+    #[default]
+    Anyone,
+    /// Only those whom the operator names.
+    Listed,
+}
+
+impl Join {
+    /// Every one with its name.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Anyone, "anyone"), (Self::Listed, "listed")];
 }
 
 /// `scope.mode`.

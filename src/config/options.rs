@@ -3,7 +3,7 @@
 
 use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
 use super::value::Value;
-use super::{Config, HandleOverride, Labeler, LiveNow, LogFormat, ScopeMode, Secret};
+use super::{Config, HandleOverride, Join, Labeler, LiveNow, LogFormat, ScopeMode, Secret};
 
 /// How a value is read from the environment, which has only text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,7 +157,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         key: "store.memory_budget",
         default: Some("\"512MB\""),
         example: Example::On,
-        doc: "Memory for caches, write buffers and queues together.",
+        doc: "Memory for caches, write buffers, queues, and what is held for strangers: fetched repos, pictures, answers. `aerie status` \
+              shows how it is divided. With less than 256MB the least that pictures and fetches need is more than their part.",
         apply: |c, v| set(&mut c.store.memory_budget, parse::bytes(v, 64_000_000)),
         ..BASE
     },
@@ -375,9 +376,40 @@ pub(crate) const OPTIONS: &[Opt] = &[
         shape: Shape::List,
         default: Some("[]"),
         example: Example::OffWith("[\"did:plc:z72i7hdynmk6r22z27h6tvur\"]"),
-        doc: "Accounts that are members from the start on. Everybody who calls with a valid token becomes one too. `aerie \
-              member` lists, adds and removes them.",
+        doc: "Accounts that are members from the start on. `aerie member` lists, adds and removes them.",
         apply: |c, v| set(&mut c.scope.members, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "scope.join",
+        default: Some("\"anyone\""),
+        doc: "Who else becomes a member. \"anyone\": whoever calls with a valid token and wants something kept: \
+              notifications, mutes, bookmarks, drafts, settings. \"listed\": nobody; others read as signed in, and what \
+              would be kept for them is refused (403 NotAMember).",
+        apply: |c, v| {
+            let name = parse::one_of(v, &Join::ALL.map(|(_, name)| name))?;
+            let join = Join::ALL.iter().find(|(_, known)| *known == name);
+            c.scope.join = join.map(|(join, _)| *join).unwrap_or_default();
+            Ok(())
+        },
+        ..BASE
+    },
+    Opt {
+        key: "scope.max_members",
+        shape: Shape::Plain,
+        default: Some("10000"),
+        doc: "From so many members on nobody joins by calling, only whom you name. A member costs its notifications, its \
+              own repo and, as far as scope.mode and scope.max_follows say, those of the accounts it follows.",
+        apply: |c, v| set(&mut c.scope.max_members, parse::integer(v, 0, 10_000_000)),
+        ..BASE
+    },
+    Opt {
+        key: "scope.max_follows",
+        shape: Shape::Plain,
+        default: Some("5000"),
+        doc: "Of the accounts that one member follows, fetch the history of so many, the last followed first, and keep \
+              all of so many where scope.mode is not \"whole\".",
+        apply: |c, v| set(&mut c.scope.max_follows, parse::integer(v, 0, 2_000_000)),
         ..BASE
     },
     Opt {

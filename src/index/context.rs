@@ -1,10 +1,11 @@
 //! Whose repos a member's reading needs: whom the account follows, and who wrote what its newest posts answer, quote
 //! and repost when that is not held.
 
+use super::kept::follows_of;
 use super::names::Known;
 use super::posts;
-use crate::schema::rows::{EdgeKind, EdgeRow, FeedRow, feed_prefix, fwd_prefix};
-use crate::schema::{ActorId, PostId, Rows, Target};
+use crate::schema::rows::{FeedRow, feed_prefix};
+use crate::schema::{ActorId, PostId, Rows};
 use crate::store::{Ks, Reader, Snapshot, StoreError};
 
 /// Entries of a feed that are looked at.
@@ -12,19 +13,14 @@ const ENTRIES: usize = 100;
 /// Authors taken from one feed.
 const AUTHORS: usize = 25;
 
-/// Accounts that `actor` follows and whose repos are not complete.
-pub fn follows_to_fetch(s: &Snapshot, actor: ActorId) -> Result<Vec<ActorId>, StoreError> {
-    let mut found = Vec::new();
-    s.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Follow, actor), &mut |k, v| {
-        if let Some(EdgeRow { target: Target::Actor(whom), .. }) = EdgeRow::decode(k, v) {
-            found.push(whom);
-        }
-        true
-    })?;
-    found.sort_unstable();
-    found.dedup();
+/// Of the `most` accounts that `actor` followed last those whose repos are not complete.
+pub fn follows_to_fetch(
+    s: &Snapshot,
+    actor: ActorId,
+    most: usize,
+) -> Result<Vec<ActorId>, StoreError> {
     let mut out = Vec::new();
-    for whom in found {
+    for whom in follows_of(s, actor)?.into_iter().take(most) {
         if is_wanted(s, whom)? {
             out.push(whom);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::check::{Options, check};
 use super::retention_tests::{policy, run};
-use super::scope::{Kept, Mode};
+use super::scope::Mode;
 use super::testing::*;
 use super::*;
 use crate::changes::testing::{Mirror, held};
@@ -291,7 +291,8 @@ async fn a_follower_has_what_the_store_has_whatever_takes_it_away() {
     f.event("s", Body::Found { rev: Tid::parse(&tid(90)).unwrap(), ops: vec![post(80), post(81)] })
         .await;
     assert_eq!(brief(&f.same("found")), ["History create"; 4]);
-    let (index, kept) = (Arc::clone(&f.index), Kept::load(&f.store.snapshot()).unwrap());
+    let (index, kept) =
+        (Arc::clone(&f.index), f.index.scope().1.anew(&f.store.snapshot()).unwrap());
     f.writer.durable(move |tx| evict(&index, tx, &kept, NOW, 0)).await.unwrap();
     let told = brief(&f.same("evicted"));
     assert!(told.len() >= 2 && told.iter().all(|change| change == "Local delete"), "{told:?}");

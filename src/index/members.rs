@@ -1,4 +1,4 @@
-//! Members: accounts that called with a valid token, for whom notifications are kept.
+//! Members: accounts that called with a valid token, or whom the operator named, for whom notifications are kept.
 //!
 //! A notification of everybody's would double the size of a like. So rows are written for members only, and a new
 //! member's are built from the index at the first call, by the same rules in `notify`.
@@ -58,11 +58,32 @@ impl Members {
         self.live.read().is_empty()
     }
 
+    /// Whether an account is a member or may become one. One that was never seen has no number.
+    #[must_use]
+    pub fn lets_in(&self, actor: Option<ActorId>, door: Door) -> bool {
+        match door {
+            Door::Open => true,
+            Door::Until(most) => {
+                let live = self.live.read();
+                live.len() < most || actor.is_some_and(|actor| live.contains(&actor))
+            }
+        }
+    }
+
     /// The row of a member went.
     pub(super) fn forget(&self, actor: ActorId) {
         self.complete.write().remove(&actor);
         self.live.write().remove(&actor);
     }
+}
+
+/// Who may become a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Whom the operator names.
+    Open,
+    /// Whoever comes while there are less members than this.
+    Until(usize),
 }
 
 /// Posts of a new member that are looked through for likes, reposts, replies and quotes.
@@ -93,22 +114,30 @@ impl Index {
         job.await
     }
 
-    /// Makes an account a member and answers when its notifications are there. Cheap if it is one already. One that is
-    /// deleted or being deleted becomes none.
+    /// Makes an account a member and answers when its notifications are there; `false` if the door is closed to it. Cheap
+    /// if it is one already. One that is deleted or being deleted becomes none.
     pub async fn ensure_member(
         self: &std::sync::Arc<Self>,
         store: &Store,
         private: &Private,
         actor: ActorId,
         now: i64,
-    ) -> Result<(), StoreError> {
+        door: Door,
+    ) -> Result<bool, StoreError> {
         let complete = || self.members.complete.read().contains(&actor);
         if complete() {
-            return Ok(());
+            return Ok(true);
+        }
+        if !self.members.lets_in(Some(actor), door) {
+            return Ok(false);
         }
         let _turn = self.members.joining.lock().await;
         if complete() {
-            return Ok(());
+            return Ok(true);
+        }
+        // Others may have come in while this one waited for its turn.
+        if !self.members.lets_in(Some(actor), door) {
+            return Ok(false);
         }
         // From the next event on rows are written live; the snapshot after that has everything before.
         let index = std::sync::Arc::clone(self);
@@ -122,7 +151,7 @@ impl Index {
             Ok(true)
         });
         if !expected.await? {
-            return Ok(());
+            return Ok(true);
         }
         let store = store.clone();
         let built = tokio::task::spawn_blocking(move || build(&store.snapshot(), actor)).await;
@@ -143,7 +172,7 @@ impl Index {
         if joined.await? {
             self.members.complete.write().insert(actor);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The row of a member came.

@@ -59,6 +59,7 @@ mod resync;
 mod rights;
 mod subscribed;
 pub mod retention;
+pub mod kept;
 pub mod scope;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,7 +81,7 @@ use crate::work::recheck::Questions;
 pub use account::purge_step;
 pub use context::{context_to_fetch, follows_to_fetch};
 pub use labels::apply_labels;
-pub use members::Members;
+pub use members::{Door, Members};
 pub use on_read_cache::evict;
 pub use rights::Removed;
 

@@ -8,9 +8,10 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
 use super::Index;
+use super::kept::Kept;
 use super::records::Before;
 use super::retention::{Policy, STEP, goes, take_alone};
-use super::scope::{Kept, Mode};
+use super::scope::Mode;
 use crate::event::Op;
 use crate::repo::dag_cbor;
 use crate::schema::rebuild::held_cid;

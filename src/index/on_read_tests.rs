@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::{Options, check};
-use super::scope::{Kept, Mode};
+use super::scope::Mode;
 use super::testing::*;
 use super::*;
 use crate::event::{HostingStatus, IdentityState, Op};
@@ -88,7 +88,8 @@ async fn found_at(w: &World, who: &str, n: u64, at: i64, ops: impl Into<Vec<Op>>
 /// Evicts until `target` bytes are left, in as many steps as it takes.
 async fn evict_to(w: &World, target: u64) -> usize {
     for steps in 1.. {
-        let (index, kept) = (Arc::clone(&w.index), Kept::load(&w.store.snapshot()).unwrap());
+        let (index, kept) =
+            (Arc::clone(&w.index), w.index.scope().1.anew(&w.store.snapshot()).unwrap());
         let more = w.writer.durable(move |tx| evict(&index, tx, &kept, NOW, target)).await.unwrap();
         if !more {
             return steps;

@@ -16,9 +16,9 @@
 
 use rustc_hash::FxHashSet;
 
+use super::kept::Kept;
 use super::names::Known;
 use super::posts::{self, Refs};
-use super::scope::Kept;
 use crate::private::{community, subscriptions};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{AggRow, Counter, EdgeKind, Order, order_prefix, rev_prefix};

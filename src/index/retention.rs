@@ -20,8 +20,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::gates::Gate;
+use super::kept::Kept;
 use super::names::Known;
-use super::scope::{DAY_MS, Kept, Mode, Rule, holds_posts};
+use super::scope::{DAY_MS, Mode, Rule, holds_posts};
 use super::{Index, posts, relevance};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, EdgeRow, FanRow, RecordRow, fwd_key, rev_prefix};

@@ -1,41 +1,30 @@
 //! What of the network is stored: all of it, a window of time, or what touches members and those they follow.
 //!
-//! An account is *kept* if it is a member or a member follows it; everything of kept accounts is stored in every scope.
-//! Of the others a record is stored by the rule of its collection in `RULES`, the one table of this:
-//! `circle` asks the rule of every record, `window` only of those that are older than its days, as a backfill brings
-//! them. Retention (see [`super::retention`]) takes away by the same rules what grew old since.
+//! Everything of *kept* accounts (see [`super::kept`]) is stored in every scope. Of the others a record is stored by the
+//! rule of its collection in `RULES`, the one table of this: `circle` asks the rule of every record, `window` only of
+//! those that are older than its days, as a backfill brings them. Retention (see [`super::retention`]) takes away by the same rules what grew old since.
 //!
 //! The repo row of an account advances with every commit, stored or not, so its chain holds; but a repo of which a
 //! record was left out does not count as complete, so it is fetched again once somebody follows the account, also when
 //! that happens while it is being fetched (see `resync`). Counters consist of what is stored.
-//!
-//! # Invariants
-//! - The writer alone changes the kept accounts, with the follow that makes or unmakes one; an event that is taken back
-//!   takes them back too.
-//! - Once full, no followed account leaves the set until the next start: what cannot be counted is not let go.
 
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
+use super::kept::{Kept, NO_LIMIT};
 use super::names::Known;
 use super::{Index, posts, records, relevance};
+use crate::config;
 pub use crate::config::ScopeMode as Mode;
 use crate::event::{Op, Record};
-use crate::private;
 use crate::repo::fields;
-use crate::schema::rows::{EdgeKind, EdgeRow, fwd_prefix};
-use crate::schema::{ActorId, CollId, Key, PostId, Rows, Target, collections as c};
-use crate::store::{Ks, Reader, Snapshot, Store, StoreError, Tx};
+use crate::schema::{ActorId, CollId, Key, PostId, Rows, collections as c};
+use crate::store::{Ks, Reader, Store, StoreError, Tx};
 use crate::telemetry::counters::Counters;
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
 /// What was left out, by rule.
 static LEFT_OUT: Counters = Counters::new("scope.left-out");
-
-/// Most followed accounts: about 40 MB.
-const MOST: usize = 2_000_000;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 86_400_000;
@@ -116,135 +105,19 @@ impl Rule {
     }
 }
 
-/// The kept accounts, in memory.
-#[derive(Debug, Default)]
-pub struct Kept(parking_lot::RwLock<Sets>);
-
-#[derive(Debug, Default)]
-struct Sets {
-    members: FxHashSet<ActorId>,
-    /// How many members follow the account.
-    followed: FxHashMap<ActorId, u32>,
-    full: bool,
-}
-
-impl Sets {
-    fn contains(&self, actor: ActorId) -> bool {
-        self.members.contains(&actor) || self.followed.contains_key(&actor)
-    }
-
-    fn add(&mut self, whom: ActorId) {
-        if let Some(n) = self.followed.get_mut(&whom) {
-            *n = n.saturating_add(1);
-        } else if self.followed.len() < MOST {
-            self.followed.insert(whom, 1);
-        } else if !self.full {
-            self.full = true;
-            tracing::error!(most = MOST, "scope: members follow more accounts than can be kept");
-        }
-    }
-
-    fn take(&mut self, whom: ActorId) {
-        let Some(n) = self.followed.get_mut(&whom) else { return };
-        *n = n.saturating_sub(1);
-        if *n == 0 && !self.full {
-            self.followed.remove(&whom);
-        }
-    }
-}
-
-impl Kept {
-    /// The members of a store and whom they follow.
-    pub fn load(s: &Snapshot) -> Result<Self, StoreError> {
-        let kept = Self::default();
-        for member in private::members(s)? {
-            kept.join(s, member)?;
-        }
-        Ok(kept)
-    }
-
-    /// Whether everything of the account is stored.
-    #[must_use]
-    pub fn contains(&self, actor: ActorId) -> bool {
-        self.0.read().contains(actor)
-    }
-
-    /// Members, and accounts that they follow.
-    #[must_use]
-    pub fn len(&self) -> (usize, usize) {
-        let sets = self.0.read();
-        (sets.members.len(), sets.followed.len())
-    }
-
-    /// Every kept account, some of them twice.
-    pub(super) fn all(&self) -> Vec<ActorId> {
-        let sets = self.0.read();
-        sets.members.iter().chain(sets.followed.keys()).copied().collect()
-    }
-
-    fn join<R: Reader>(&self, r: &R, member: ActorId) -> Result<Vec<ActorId>, StoreError> {
-        let follows = follows_of(r, member)?;
-        let mut sets = self.0.write();
-        if sets.members.insert(member) {
-            follows.iter().for_each(|whom| sets.add(*whom));
-        }
-        Ok(follows)
-    }
-
-    pub(super) fn leave<R: Reader>(&self, r: &R, member: ActorId) -> Result<(), StoreError> {
-        if !self.0.read().members.contains(&member) {
-            return Ok(());
-        }
-        let follows = follows_of(r, member)?;
-        let mut sets = self.0.write();
-        sets.members.remove(&member);
-        follows.iter().for_each(|whom| sets.take(*whom));
-        Ok(())
-    }
-
-    /// Whether `whom` was not kept before. Taken back with the change.
-    fn follow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) -> bool {
-        if !self.0.read().members.contains(&who) {
-            return false;
-        }
-        let mut sets = self.0.write();
-        let new = !sets.contains(whom);
-        sets.add(whom);
-        let kept = Arc::clone(self);
-        tx.if_taken_back(move || kept.0.write().take(whom));
-        new
-    }
-
-    fn unfollow(self: &Arc<Self>, tx: &mut Tx<'_>, who: ActorId, whom: ActorId) {
-        if !self.0.read().members.contains(&who) {
-            return;
-        }
-        self.0.write().take(whom);
-        let kept = Arc::clone(self);
-        tx.if_taken_back(move || kept.0.write().add(whom));
-    }
-}
-
-/// Whom an account follows, each once.
-fn follows_of<R: Reader>(r: &R, actor: ActorId) -> Result<Vec<ActorId>, StoreError> {
-    let mut out = Vec::new();
-    r.scan_prefix(Ks::Fwd, &fwd_prefix(EdgeKind::Follow, actor), &mut |k, v| {
-        if let Some(EdgeRow { target: Target::Actor(whom), .. }) = EdgeRow::decode(k, v) {
-            out.push(whom);
-        }
-        true
-    })?;
-    out.sort_unstable();
-    out.dedup();
-    Ok(out)
-}
-
 /// The scope in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scope {
     pub(super) mode: Mode,
     window: i64,
     kept: Arc<Kept>,
+}
+
+impl Default for Scope {
+    /// Everything of everybody.
+    fn default() -> Self {
+        Self { mode: Mode::Whole, window: 0, kept: Arc::new(Kept::new(NO_LIMIT)) }
+    }
 }
 
 impl Scope {
@@ -264,13 +137,14 @@ impl Scope {
 }
 
 impl Index {
-    /// Stores by this scope from now on; `days` is its window.
-    pub fn scoped(mut self, store: &Store, mode: Mode, days: u32) -> Result<Self, StoreError> {
+    /// Stores by this scope from now on.
+    pub fn scoped(mut self, store: &Store, scope: &config::Scope) -> Result<Self, StoreError> {
+        let (mode, of_each) = (scope.mode, scope.max_follows as usize);
         let kept = match mode {
-            Mode::Whole => Kept::default(),
-            Mode::Window | Mode::Circle => Kept::load(&store.snapshot())?,
+            Mode::Whole => Kept::new(of_each),
+            Mode::Window | Mode::Circle => Kept::load(&store.snapshot(), of_each)?,
         };
-        self.scope = Scope { mode, window: i64::from(days) * DAY_MS, kept: Arc::new(kept) };
+        self.scope = Scope { mode, window: i64::from(scope.days) * DAY_MS, kept: Arc::new(kept) };
         Ok(self)
     }
 
@@ -296,7 +170,7 @@ impl Index {
         who: ActorId,
         whom: ActorId,
     ) -> Result<(), StoreError> {
-        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(tx, who, whom) {
+        if self.scope.mode == Mode::Whole || !self.scope.kept.follow(tx, who, whom)? {
             return Ok(());
         }
         if !tx.repo(whom)?.is_some_and(|row| row.is_complete()) {

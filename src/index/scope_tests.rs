@@ -1,10 +1,12 @@
 //! What each scope stores.
 
-use super::scope::{Kept, Mode};
+use super::members::Door;
+use super::scope::Mode;
 use super::testing::{
     FOLLOW, LIKE, POST, World, at, block, did, follow, gate_nobody, gone, like, map, op, post,
     quote, reply, strong, text, uri,
 };
+use crate::config::Scope;
 use crate::event::Op;
 use crate::schema::rows::{AccountStatus, Counter};
 use crate::schema::{Rows, Target};
@@ -170,7 +172,7 @@ async fn follows_are_counted_exactly() {
     w.join("m").await;
     assert!(kept(&w));
     // As if it had started now.
-    let fresh = Kept::load(&w.store.snapshot()).unwrap();
+    let fresh = w.index.scope().1.anew(&w.store.snapshot()).unwrap();
     assert_eq!(fresh.len(), w.index.scope().1.len());
     w.event("m", crate::event::Body::Account(crate::event::HostingStatus::Deleted)).await;
     let (index, m) = (std::sync::Arc::clone(&w.index), w.actor("m"));
@@ -186,6 +188,64 @@ async fn follows_are_counted_exactly() {
     assert!(!kept(&w));
     let row = w.store.snapshot().actor(m).unwrap().unwrap();
     assert_eq!(row.status, AccountStatus::Deleted);
+}
+
+#[tokio::test]
+async fn of_each_member_so_many_are_kept() {
+    let mut w = World::new();
+    let scope =
+        |max_follows| Scope { mode: Mode::Circle, days: 30, max_follows, ..Scope::default() };
+    w.restart_with(&scope(2));
+    for who in ["m", "n", "a", "b", "c", "d"] {
+        w.commit(who, []).await;
+    }
+    w.join("m").await;
+    w.join("n").await;
+    let kept = |w: &World| {
+        let kept = w.index.scope().1;
+        let names = ["a", "b", "c", "d"].into_iter();
+        names.filter(|who| kept.contains(w.actor(who))).collect::<String>()
+    };
+    let job = |w: &World, who| repo_queue::get(&w.store.snapshot(), w.actor(who)).unwrap();
+    w.commit("m", [follow(1, "a"), follow(2, "b"), follow(3, "c")]).await;
+    assert_eq!(kept(&w), "ab");
+    assert!(job(&w, "b").is_some() && job(&w, "c").is_none());
+    w.commit("m", [gone(FOLLOW, 3)]).await;
+    assert_eq!(kept(&w), "ab", "c was never kept");
+    w.commit("m", [gone(FOLLOW, 1), follow(4, "d"), follow(5, "a"), follow(6, "c")]).await;
+    assert_eq!(kept(&w), "bd");
+    w.commit("n", [follow(1, "a")]).await;
+    assert_eq!(kept(&w), "abd", "another has room of its own");
+    // As if it had started now: the last ones.
+    w.restart_with(&scope(2));
+    assert_eq!(kept(&w), "ac");
+    let wanted = super::follows_to_fetch(&w.store.snapshot(), w.actor("m"), 2).unwrap();
+    assert_eq!(wanted, [w.actor("c"), w.actor("a")]);
+    assert!(w.index.remove_member(&w.private(), w.actor("m")).await.unwrap());
+    assert_eq!(kept(&w), "a", "of n");
+    assert_eq!(w.index.scope().1.len(), (1, 1));
+}
+
+#[tokio::test]
+async fn the_door_closes_behind_so_many() {
+    let mut w = World::new();
+    for who in ["a", "b", "c"] {
+        w.commit(who, []).await;
+    }
+    let private = w.private();
+    for (who, door, let_in) in [
+        ("a", Door::Until(0), false),
+        ("a", Door::Until(1), true),
+        ("b", Door::Until(1), false),
+        ("b", Door::Open, true),
+        ("a", Door::Until(0), true),
+        ("c", Door::Until(2), false),
+    ] {
+        let (index, actor) = (&w.index, w.actor(who));
+        let joined = index.ensure_member(&w.store, &private, actor, 1, door).await.unwrap();
+        assert_eq!(joined, let_in, "{who} {door:?}");
+        assert_eq!(index.members().contains(actor), let_in, "{who} {door:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ipld_core::ipld::Ipld;
 
+use super::members::Door;
 use super::{Index, Requests};
+use crate::config::Scope;
 use crate::event::{Body, Commit, Event, IdentityState, Op, Record};
 use crate::private::Private;
 use crate::schema::rows::{Counter, NotifRow, notif_prefix};
@@ -139,8 +141,12 @@ impl World {
 
     /// The same store after a restart with another scope.
     pub(crate) fn restart(&mut self, mode: super::scope::Mode, days: u32) {
+        self.restart_with(&Scope { mode, days, max_follows: 1000, ..Scope::default() });
+    }
+
+    pub(crate) fn restart_with(&mut self, scope: &Scope) {
         let (index, requests) = Index::new(&self.store).unwrap();
-        self.index = Arc::new(index.scoped(&self.store, mode, days).unwrap());
+        self.index = Arc::new(index.scoped(&self.store, scope).unwrap());
         self.requests = requests;
     }
 
@@ -199,7 +205,7 @@ impl World {
 
     pub(crate) async fn join(&self, who: &str) {
         let (private, actor) = (self.private(), self.actor(who));
-        self.index.ensure_member(&self.store, &private, actor, NOW).await.unwrap();
+        self.index.ensure_member(&self.store, &private, actor, NOW, Door::Open).await.unwrap();
     }
 
     pub(crate) fn private(&self) -> Private {

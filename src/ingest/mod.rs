@@ -22,6 +22,8 @@ mod ahead;
 mod checks;
 pub mod directory;
 mod feed;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 mod jetstream;
 mod verify;
 pub mod labels;
@@ -52,6 +54,7 @@ use directory::Directory;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::memory::Share;
 use crate::event::Event;
 use crate::net::{Dialer, NetError};
 use crate::schema::cursors::CursorOf;
@@ -144,7 +147,8 @@ impl Options {
             verify: config.network.verify,
             public_url: config.server.public_url.clone(),
             lanes: 0,
-            queue_bytes: 32 << 20,
+            queue_bytes: usize::try_from(Share::Intake.of(config.store.memory_budget))
+                .unwrap_or(usize::MAX),
             timing: Timing::default(),
             clock: Clock::system(),
         }

@@ -17,6 +17,8 @@ pub enum Limit {
     Reads,
     /// Bytes of answers on their way, counted from [`ANSWER_COUNTS`] on.
     Answers,
+    /// Bytes of bodies that are being sent to us.
+    Bodies,
     /// Pictures of one address that are fetched and made.
     Flights,
     /// Of these, those of one host.
@@ -96,6 +98,8 @@ pub(super) const TABLE: &[Rule] = &[
     Rule { limit: Limit::Reads, name: "waiting calls", at_once: Some(64), ..BASE },
     // Some fifty of the largest, all at once. Who reads them at all is soon below that again.
     Rule { limit: Limit::Answers, name: "unread answers", at_once: Some(16 << 20), ..BASE },
+    // Forty of the largest at a time.
+    Rule { limit: Limit::Bodies, name: "unfinished requests", at_once: Some(4 << 20), ..BASE },
     // A page that nobody has seen yet; pictures that are cached, or on their way for somebody else, do not count.
     Rule { limit: Limit::Flights, name: "pictures at a time", at_once: Some(64), ..BASE },
     // An eighth and a half of what there is, so that no host and few addresses can have it all.

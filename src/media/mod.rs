@@ -10,7 +10,8 @@
 //! account's PDS has. `xrpc` makes the routes of it.
 //!
 //! # Codecs
-//! Everything that reads a stranger's bytes is safe Rust (`image` with zune-jpeg, png, image-webp, gif). Encoders only
+//! Everything that reads a stranger's bytes is safe Rust (`image` with zune-jpeg, png, image-webp, gif; jpeg-decoder for
+//! JPEGs that are made much smaller, because it alone decodes at a reduced scale). Encoders only
 //! see our own pixels: jpeg-encoder for JPEG, and for WebP libwebp, because there is no other encoder with lossy
 //! compression under a free licence (image-webp writes lossless WebP, many times larger). Sizes and fit are the
 //! reference's, which also gives WebP where a path names no format. Its quality of 100 is not taken over: for
@@ -18,7 +19,8 @@
 //!
 //! # Invariants
 //! - Bytes that do not hash to the CID of the path are never shown.
-//! - What a picture may cost is decided from its header, before a pixel is decoded: see `decode`.
+//! - What a picture may cost is decided from its header, before a pixel is decoded (see `decode`), and is taken from the
+//!   share of all pictures until its image is made; so are the bytes that a PDS sends.
 //! - Takedowns and account status are looked at in each request, also when the image is in the cache.
 //! - Of an account that was deleted here or opted out nothing stays in the cache: file names begin with the account, and
 //!   what was under way when it went is not kept. Those who are only hidden keep theirs; they may come back.
@@ -30,11 +32,15 @@ mod blob;
 mod cache;
 mod decode;
 mod error;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 mod gate;
+mod jpeg;
 mod key;
 mod origin;
 mod render;
 mod request;
+mod rows;
 mod service;
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use futures_util::{Stream, StreamExt};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use url::{Url, form_urlencoded};
 
@@ -18,7 +17,7 @@ use crate::identity::{Freshness, Identity};
 use crate::limits::{Client, Hold, Limit, Limits};
 use crate::net::{HostThrottle, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock, Held};
 
 /// Lexicons allow images of 2 MB; other applications a little more. The reference takes 10 MB.
 const IMAGE_LIMITS: StreamLimits = StreamLimits {
@@ -48,17 +47,24 @@ const REMEMBERED: usize = 1024;
 /// Some PDSes keep their blobs elsewhere.
 const REDIRECTS: usize = 3;
 
-/// A blob in memory, and its place there.
-pub type BlobInMemory = (Bytes, OwnedSemaphorePermit);
+/// Taken before the first byte, if so many are announced: with most pictures this is all, so that they need not wait again.
+const FIRST: u64 = 512 << 10;
+/// Taken at a time for bytes that were not announced, or are more. Who announces much and sends little holds little.
+const STEP: u64 = 128 << 10;
+/// How long one that holds some waits for more.
+const MORE: Duration = Duration::from_secs(5);
+
+/// A blob in memory, and what it holds of it.
+pub type BlobInMemory = (Bytes, Held);
 
 /// Gives the bytes of blobs, unchecked.
 pub trait BlobOrigin: Send + Sync {
-    /// A whole blob that may be an image. One of `slots` is taken when its bytes come, not while a PDS thinks.
+    /// A whole blob that may be an image. Its bytes are taken from `memory` as they come, and not while a PDS thinks.
     fn image<'a>(
         &'a self,
         did: &'a Did,
         cid: &'a str,
-        slots: Arc<Semaphore>,
+        memory: &'a Budget,
     ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>>;
 
     /// Any blob, piece by piece, and the place of its host; the status is 200.
@@ -124,12 +130,12 @@ impl NetOrigin {
         &self,
         did: &Did,
         cid: &str,
-        slots: Arc<Semaphore>,
+        memory: &Budget,
     ) -> Result<BlobInMemory, MediaError> {
         let (url, host) = self.locate(did, cid).await?;
         let counted = Client::host(&host);
         let _place = self.enter(counted)?;
-        let outcome = self.fetch_from(url, &host, slots).await;
+        let outcome = self.fetch_from(url, &host, memory).await;
         self.observe(counted, &outcome);
         outcome
     }
@@ -138,7 +144,7 @@ impl NetOrigin {
         &self,
         url: String,
         host: &str,
-        slots: Arc<Semaphore>,
+        memory: &Budget,
     ) -> Result<BlobInMemory, MediaError> {
         let turn = timeout(TURN, self.throttle.acquire(host)).await;
         let turn = turn.map_err(|_| NetError::Timeout("turn at the PDS"))?;
@@ -148,12 +154,7 @@ impl NetOrigin {
         if is_image(&headers) == Some(false) {
             return Err(MediaError::NotAnImage);
         }
-        let slot = slots.acquire_owned().await.map_err(|_| MediaError::Overloaded)?;
-        let mut whole = BytesMut::new();
-        while let Some(piece) = body.next().await.transpose()? {
-            whole.extend_from_slice(&piece);
-        }
-        Ok((whole.freeze(), slot))
+        whole(&headers, &mut body, memory, MORE).await
     }
 
     async fn stream(&self, did: &Did, cid: &str) -> Result<(StreamResponse, Hold), MediaError> {
@@ -179,6 +180,32 @@ impl NetOrigin {
     }
 }
 
+/// All of a body, as far as there is memory for it.
+async fn whole(
+    headers: &HeaderMap,
+    body: &mut (impl Stream<Item = Result<Bytes, NetError>> + Unpin),
+    memory: &Budget,
+    patience: Duration,
+) -> Result<BlobInMemory, MediaError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    let first: u64 = announced.unwrap_or(STEP).min(FIRST);
+    let overloaded = |_| MediaError::Overloaded;
+    let mut held = timeout(TURN, memory.take(first)).await.map_err(overloaded)?;
+    let mut whole = Vec::with_capacity(usize::try_from(first).unwrap_or_default());
+    while let Some(piece) = body.next().await.transpose()? {
+        while held.bytes() < (whole.len() + piece.len()) as u64 {
+            held.add(match memory.try_take(STEP) {
+                Some(more) => more,
+                // Others may wait like this for what is held here, so not for long.
+                None => timeout(patience, memory.take(STEP)).await.map_err(overloaded)?,
+            });
+        }
+        whole.extend_from_slice(&piece);
+    }
+    held.keep(whole.len() as u64);
+    Ok((whole.into(), held))
+}
+
 fn redirect(from: &str, response: &StreamResponse) -> Option<String> {
     response.status.is_redirection().then_some(())?;
     let to = response.headers.get(LOCATION)?.to_str().ok()?;
@@ -190,9 +217,9 @@ impl BlobOrigin for NetOrigin {
         &'a self,
         did: &'a Did,
         cid: &'a str,
-        slots: Arc<Semaphore>,
+        memory: &'a Budget,
     ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
-        Box::pin(self.fetch(did, cid, slots))
+        Box::pin(self.fetch(did, cid, memory))
     }
 
     fn blob<'a>(
@@ -262,6 +289,28 @@ mod tests {
         }
         // What is not public is not reached, whoever says so.
         assert!(origin(false).get(format!("{url}/0"), &IMAGE_LIMITS).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_blob_holds_what_it_has_and_waits_a_while_for_more() {
+        let memory = Budget::new(1 << 20);
+        let read = async |announced: Option<u64>, pieces: Vec<usize>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(announced.map(|len| (CONTENT_LENGTH, HeaderValue::from(len))));
+            let pieces = pieces.into_iter().map(|len| Ok(Bytes::from(vec![7; len])));
+            let mut body = futures_util::stream::iter(pieces);
+            whole(&headers, &mut body, &memory, Duration::ZERO).await
+        };
+        let (blob, held) = read(Some(900_000), vec![300_000; 3]).await.unwrap();
+        assert_eq!((blob.len(), held.bytes()), (900_000, memory.held()));
+        assert!(held.bytes() < 910_000);
+        // Who announced much holds what is there: another has room beside it.
+        let (_, other) = read(Some(50_000), vec![50_000]).await.unwrap();
+        assert!(matches!(read(None, vec![10_000; 90]).await, Err(MediaError::Overloaded)));
+        drop((held, other));
+        assert_eq!(memory.held(), 0, "who gave up holds nothing");
+        let (blob, held) = read(None, vec![10_000; 90]).await.unwrap();
+        assert_eq!((blob.len(), held.bytes().div_ceil(4096)), (900_000, 220));
     }
 
     #[test]

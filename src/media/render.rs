@@ -1,12 +1,11 @@
 //! From pixels to the bytes of a size and format. CPU-bound: for the resize threads only.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::metadata::Orientation;
+use fast_image_resize::images::Image;
+use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, RgbImage, RgbaImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-use super::decode::{self, Picture};
+use super::decode::{self, Picture, Plan};
 use super::error::MediaError;
 use super::request::{Fit, OutputFormat, Preset};
 
@@ -15,14 +14,14 @@ const WEBP_QUALITY: f32 = 80.0;
 /// Effort of the WebP encoder, 0 to 6. At 2 it is twice as fast as at its default of 4 for some percent more bytes.
 const WEBP_METHOD: i32 = 2;
 
-/// Decodes `bytes` and makes them into an image of this size and format.
+/// Makes `bytes` into an image of the size that was planned, in this format.
 pub(super) fn render(
     bytes: &[u8],
     preset: Preset,
     format: OutputFormat,
+    plan: &Plan,
 ) -> Result<Vec<u8>, MediaError> {
-    let picture = decode::decode(bytes)?;
-    let sized = resize(picture, preset)?;
+    let sized = resize(decode::decode(bytes, plan)?, preset, plan.to)?;
     match format {
         OutputFormat::Jpeg => jpeg(sized),
         OutputFormat::Webp => webp(&sized),
@@ -30,29 +29,33 @@ pub(super) fn render(
 }
 
 /// Resizes first and turns then, because then there are fewer pixels to turn.
-fn resize(picture: Picture, preset: Preset) -> Result<DynamicImage, MediaError> {
+fn resize(
+    picture: Picture,
+    preset: Preset,
+    (to_width, to_height): (u32, u32),
+) -> Result<DynamicImage, MediaError> {
     let Picture { pixels, width, height, alpha, orientation } = picture;
-    let sideways = matches!(
-        orientation,
-        Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH
-    );
-    let swap = |(a, b): (u32, u32)| if sideways { (b, a) } else { (a, b) };
-    let (to_width, to_height) = swap(target(swap((width, height)), preset));
     let kind = if alpha { PixelType::U8x4 } else { PixelType::U8x3 };
     let resized = if (to_width, to_height) == (width, height) {
         pixels
     } else {
-        let source =
-            ImageRef::new(width, height, &pixels, kind).map_err(|_| MediaError::Damaged)?;
+        let damaged = |_| MediaError::Damaged;
+        let mut source = Image::from_vec_u8(width, height, pixels, kind).map_err(damaged)?;
         let mut into = Image::new(to_width, to_height, kind);
+        // Colours count as much as they are seen. Multiplied here and not by the resizer, which would make a copy.
+        let transparency = MulDiv::new();
+        if alpha {
+            transparency.multiply_alpha_inplace(&mut source).map_err(|_| MediaError::Damaged)?;
+        }
         // Of a picture to be filled, the middle; one to be fitted has these proportions already.
         let options = ResizeOptions::new()
+            .use_alpha(false)
             .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
             .fit_into_destination((preset.fit() == Fit::Cover).then_some((0.5, 0.5)));
         Resizer::new().resize(&source, &mut into, &options).map_err(|_| MediaError::Damaged)?;
+        if alpha {
+            transparency.divide_alpha_inplace(&mut into).map_err(|_| MediaError::Damaged)?;
+        }
         into.into_vec()
     };
     let image = if alpha {
@@ -63,20 +66,6 @@ fn resize(picture: Picture, preset: Preset) -> Result<DynamicImage, MediaError> 
     let mut image = image.ok_or(MediaError::Damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
-}
-
-/// The size that a picture of this size (as it is shown) gets.
-fn target((width, height): (u32, u32), preset: Preset) -> (u32, u32) {
-    let (max_width, max_height) = preset.size();
-    match preset.fit() {
-        Fit::Cover => (max_width, max_height),
-        Fit::Inside => {
-            let scale = (f64::from(max_width) / f64::from(width))
-                .min(f64::from(max_height) / f64::from(height));
-            let scaled = |n: u32, max| ((f64::from(n) * scale).round() as u32).clamp(1, max);
-            (scaled(width, max_width), scaled(height, max_height))
-        }
-    }
 }
 
 /// JPEG has no transparency: what is behind becomes black, as in the reference.

@@ -64,6 +64,20 @@ impl Preset {
         }
     }
 
+    /// The size that a picture of this size (as it is shown) gets.
+    pub(super) fn target(self, (width, height): (u32, u32)) -> (u32, u32) {
+        let (max_width, max_height) = self.size();
+        match self.fit() {
+            Fit::Cover => (max_width, max_height),
+            Fit::Inside => {
+                let scale = (f64::from(max_width) / f64::from(width))
+                    .min(f64::from(max_height) / f64::from(height));
+                let scaled = |n: u32, max| ((f64::from(n) * scale).round() as u32).clamp(1, max);
+                (scaled(width, max_width), scaled(height, max_height))
+            }
+        }
+    }
+
     pub(super) fn fit(self) -> Fit {
         match self {
             Self::Avatar | Self::AvatarThumbnail | Self::Banner => Fit::Cover,

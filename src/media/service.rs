@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::blob::{self, Blob, Slot};
 use super::cache::DiskCache;
+use super::decode;
 use super::error::MediaError;
 use super::gate::BlobGate;
 use super::key::{ImageKey, Owner};
@@ -30,7 +31,7 @@ use crate::store::Store;
 use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 use crate::telemetry::counters::Counters;
-use crate::threads::{Pool, Priority, Threads};
+use crate::threads::{Budget, Pool, Priority, Threads};
 
 static ANSWERS: Counters = Counters::new("images.answers");
 static FAILURES: Counters = Counters::new("images.failures");
@@ -39,8 +40,8 @@ static FAILURES: Counters = Counters::new("images.failures");
 pub(super) const FLIGHTS: usize = 512;
 /// From then on a flight gives way when there are too many.
 const LONG: Duration = Duration::from_secs(3);
-/// Of these, how many hold their blob in memory.
-const IN_MEMORY: usize = 32;
+/// Of these, how many have their blob and are looked at, wait for memory or are made.
+const MADE: usize = 32;
 /// Blobs that pass through.
 const BLOBS: usize = 64;
 /// Threads that look into the store and the cache, and requests that wait for them.
@@ -62,6 +63,10 @@ pub struct MediaSettings {
     pub free: fn(&Path) -> u64,
     /// Threads that resize.
     pub threads: usize,
+    /// For pictures that are decoded and made smaller.
+    pub pictures: Budget,
+    /// For their files, as they come.
+    pub files: Budget,
 }
 
 /// An image.
@@ -110,7 +115,9 @@ pub struct Media {
     time: Elapsed,
     readers: Pool,
     resizers: Pool,
-    in_memory: Arc<Semaphore>,
+    made: Arc<Semaphore>,
+    pictures: Budget,
+    files: Budget,
     blobs: Arc<Semaphore>,
     flights: Mutex<FxHashMap<ImageKey, Flight>>,
     failures: Cache<ImageKey, (Instant, MediaError)>,
@@ -143,7 +150,8 @@ impl Media {
         limits: Arc<Limits>,
         time: Elapsed,
     ) -> io::Result<Arc<Self>> {
-        let MediaSettings { cache_path, cache_size, floor, free, threads } = settings;
+        let MediaSettings { cache_path, cache_size, floor, free, threads, pictures, files } =
+            settings;
         let cache = (cache_size > 0)
             .then(|| DiskCache::open(cache_path, cache_size, floor, free))
             .transpose()?;
@@ -154,8 +162,10 @@ impl Media {
             limits,
             time,
             readers: pool("image-read", READERS, READ_QUEUE, Priority::Normal)?,
-            resizers: pool("image", threads, IN_MEMORY, Priority::Yielding)?,
-            in_memory: Arc::new(Semaphore::new(IN_MEMORY)),
+            resizers: pool("image", threads, MADE, Priority::Yielding)?,
+            made: Arc::new(Semaphore::new(MADE)),
+            pictures,
+            files,
             blobs: Arc::new(Semaphore::new(BLOBS)),
             flights: Mutex::default(),
             failures: Cache::new(REMEMBERED),
@@ -272,15 +282,24 @@ impl Media {
     }
 
     async fn make(self: &Arc<Self>, key: ImageKey, request: ImageRequest) -> RenderResult {
-        let (cid, slots) = (cid::to_base32(&request.cid), Arc::clone(&self.in_memory));
-        let (blob, slot) = self.origin.image(&request.did, &cid, slots).await?;
-        let this = Arc::clone(self);
-        let made = self.resizers.run(move || {
-            let _slot = slot;
-            if cid::digest(&cid::for_raw(&blob)) != cid::digest(&request.cid) {
+        let cid = cid::to_base32(&request.cid);
+        let (blob, held) = self.origin.image(&request.did, &cid, &self.files).await?;
+        let slot = Arc::clone(&self.made).acquire_owned().await;
+        let slot = slot.map_err(|_| MediaError::Overloaded)?;
+        let ImageRequest { preset, format, .. } = request;
+        let (looked_at, wanted, most) = (blob.clone(), request.cid, self.pictures.limit());
+        let plan = self.resizers.run(move || {
+            if cid::digest(&cid::for_raw(&looked_at)) != cid::digest(&wanted) {
                 return Err(MediaError::NotFound);
             }
-            let image = render(&blob, request.preset, request.format)?;
+            decode::plan(&looked_at, preset, format, most)
+        });
+        let plan = plan.await??;
+        let memory = self.pictures.take(plan.bytes).await;
+        let this = Arc::clone(self);
+        let made = self.resizers.run(move || {
+            let _until_it_is_made = (slot, held, memory);
+            let image = render(&blob, preset, format, &plan)?;
             this.resized.fetch_add(1, Ordering::Relaxed);
             if let Some(cache) = &this.cache
                 && let Err(error) = cache.put(key, &image)

@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue, Response};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::limits::{Hold, Limits, Proxies};
@@ -18,6 +17,7 @@ use crate::moderation::Takedowns;
 use crate::net::{Dialer, HttpClient, NetError, StreamLimits, StreamResponse};
 use crate::store::Store;
 use crate::syntax::{Did, cid};
+use crate::threads::Budget;
 
 /// A PDS: blobs by CID, whoever asks.
 #[derive(Default)]
@@ -52,14 +52,15 @@ impl BlobOrigin for Blobs {
         &'a self,
         _did: &'a Did,
         cid: &'a str,
-        slots: Arc<Semaphore>,
+        memory: &'a Budget,
     ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(async move {
             let image = self.give(cid);
-            let slot = slots.acquire_owned().await.unwrap();
             // Others get to ask for the same meanwhile.
             tokio::time::sleep(Duration::from_millis(20)).await;
-            Ok((image?, slot))
+            let image = image?;
+            let held = memory.take(image.len() as u64).await;
+            Ok((image, held))
         })
     }
 
@@ -107,8 +108,15 @@ async fn raw_server(bytes: Bytes) -> String {
 /// Images over a store, with a cache of its own that stays until the process ends.
 pub(crate) fn media(store: &Store, takedowns: Takedowns, origin: Arc<Blobs>) -> Arc<Media> {
     let cache_path = tempfile::tempdir().unwrap().keep();
-    let settings =
-        MediaSettings { cache_path, cache_size: 1 << 30, floor: 0, free: |_| u64::MAX, threads: 2 };
+    let settings = MediaSettings {
+        cache_path,
+        cache_size: 1 << 30,
+        floor: 0,
+        free: |_| u64::MAX,
+        threads: 2,
+        pictures: Budget::new(64 << 20),
+        files: Budget::new(12 << 20),
+    };
     let limits = Arc::new(Limits::new(Proxies::default(), &[]));
     Media::start(settings, store.clone(), takedowns, origin, limits).unwrap()
 }

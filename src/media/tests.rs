@@ -7,9 +7,7 @@ use futures_util::future::BoxFuture;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{DynamicImage, Frame, GrayImage, ImageFormat, Rgba, RgbaImage};
 use jpeg_encoder::{ColorType, Encoder};
-use tokio::sync::Semaphore;
 
-use super::render::render;
 use super::service::FLIGHTS;
 use super::testing::*;
 use super::*;
@@ -21,6 +19,15 @@ use crate::schema::Edit;
 use crate::schema::rows::{self, AccountStatus};
 use crate::store::{Ks, Store, Tx, Writer};
 use crate::syntax::{Did, cid};
+use crate::threads::Budget;
+
+/// With as much memory as a small server has for pictures.
+const MEMORY: u64 = 80 << 20;
+
+fn render(bytes: &[u8], preset: Preset, format: OutputFormat) -> Result<Vec<u8>, MediaError> {
+    let plan = decode::plan(bytes, preset, format, MEMORY)?;
+    render::render(bytes, preset, format, &plan)
+}
 
 const OWNER: &str = "did:plc:owner";
 
@@ -239,6 +246,58 @@ fn bombs_are_refused_by_their_header() {
 }
 
 #[test]
+fn what_is_much_larger_than_its_image_is_decoded_smaller_and_looks_the_same() {
+    let kinds = [ImageFormat::Jpeg, ImageFormat::Png];
+    for (kind, preset, (w, h)) in kinds.iter().flat_map(|kind| {
+        let presets = [(Preset::AvatarThumbnail, (600, 900)), (Preset::FeedFullsize, (4400, 3000))];
+        presets.map(|(preset, size)| (*kind, preset, size))
+    }) {
+        let source = picture(w, h, kind);
+        let plan = decode::plan(&source, preset, OutputFormat::Webp, MEMORY).unwrap();
+        let decoded = decode::decode(&source, &plan).unwrap();
+        assert!(decoded.width < w && decoded.width >= plan.to.0, "{kind:?} {}", decoded.width);
+        assert!(decoded.height >= plan.to.1);
+        let image = opened(&render(&source, preset, OutputFormat::Webp).unwrap());
+        assert_eq!((image.width(), image.height()), plan.to);
+        is_like(&image, (2, plan.to.1 / 2), RED);
+        is_like(&image, (plan.to.0 - 3, plan.to.1 / 2), BLUE);
+    }
+    let grey = GrayImage::from_pixel(900, 900, image::Luma([99]));
+    let mut jpeg = Vec::new();
+    Encoder::new(&mut jpeg, 90).encode(grey.as_raw(), 900, 900, ColorType::Luma).unwrap();
+    let image = opened(&render(&jpeg, Preset::AvatarThumbnail, OutputFormat::Jpeg).unwrap());
+    is_like(&image, (64, 64), [99; 3]);
+    let many = progressive(900, 900, 8);
+    is_like(
+        &opened(&render(&many, Preset::AvatarThumbnail, OutputFormat::Jpeg).unwrap()),
+        (5, 64),
+        RED,
+    );
+}
+
+/// What a picture of these takes, by its header, or that it takes too much.
+#[test]
+fn what_a_picture_takes_is_within_the_share_or_it_is_refused() {
+    let cost = |bytes: &[u8], preset| {
+        decode::plan(bytes, preset, OutputFormat::Webp, MEMORY).map(|plan| plan.bytes >> 20)
+    };
+    let progressive_of = |height| claiming(progressive(64, 64, 6), 0xc2, 4000, height);
+    let costs = [
+        cost(&png_of(8000, 8000), Preset::FeedFullsize),
+        cost(&png_of(8000, 8000), Preset::AvatarThumbnail),
+        cost(&jpeg_of(8000, 8000), Preset::FeedFullsize),
+        cost(&jpeg_of(4000, 3000), Preset::FeedThumbnail),
+        cost(&progressive_of(3000), Preset::FeedFullsize),
+        cost(&progressive_of(3000), Preset::FeedThumbnail),
+    ];
+    assert_eq!(costs.map(Result::unwrap), [20, 1, 9, 28, 60, 70]);
+    for preset in [Preset::FeedFullsize, Preset::AvatarThumbnail] {
+        assert!(matches!(cost(&progressive_of(6000), preset), Err(MediaError::TooLarge)));
+        assert!(matches!(cost(&gif_of(8000, 8000), preset), Err(MediaError::TooLarge)));
+    }
+}
+
+#[test]
 fn cut_and_garbled_files_neither_panic_nor_grow() {
     let kinds = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP];
     let mut inputs: Vec<_> = kinds.iter().map(|kind| picture(60, 40, *kind)).collect();
@@ -427,7 +486,7 @@ impl BlobOrigin for Silent {
         &'a self,
         _: &'a Did,
         _: &'a str,
-        _: Arc<Semaphore>,
+        _: &'a Budget,
     ) -> BoxFuture<'a, Result<BlobInMemory, MediaError>> {
         Box::pin(std::future::pending())
     }
@@ -454,8 +513,15 @@ impl Waiting {
         let store = Store::open(dir.path(), 64 << 20).unwrap();
         let takedowns = Takedowns::load(&store.snapshot()).unwrap();
         let cache_path = dir.path().join("images");
-        let settings =
-            MediaSettings { cache_path, cache_size: 0, floor: 0, free: |_| 0, threads: 1 };
+        let settings = MediaSettings {
+            cache_path,
+            cache_size: 0,
+            floor: 0,
+            free: |_| 0,
+            threads: 1,
+            pictures: Budget::new(MEMORY),
+            files: Budget::new(MEMORY),
+        };
         let limits = Arc::new(Limits::new(Proxies::default(), &[]));
         let time = Elapsed::stopped();
         let (origin, stopped) = (Arc::new(Silent), time.clone());

@@ -1,18 +1,31 @@
 //! What the machine says about this process: memory.
 
-/// Resident memory of this process in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+/// Memory of this process in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub struct Memory {
     /// Now.
     pub resident: u64,
     /// The most so far.
     pub peak: u64,
+    /// What the budget is for.
+    pub shares: Vec<MemoryShare>,
 }
 
-/// Reads `/proc/self/status`; zeros where there is none.
+/// A share of the memory budget.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryShare {
+    /// Its name.
+    pub name: &'static str,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What it holds now; nothing for what is counted and not weighed.
+    pub held: Option<u64>,
+}
+
+/// Resident memory now, and at its most: reads `/proc/self/status`; zeros where there is none.
 #[must_use]
-pub fn memory() -> Memory {
+pub fn memory() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         text.lines()
@@ -21,7 +34,7 @@ pub fn memory() -> Memory {
             })
             .map_or(0, |kib| kib * 1024)
     };
-    Memory { resident: field("VmRSS:"), peak: field("VmHWM:") }
+    (field("VmRSS:"), field("VmHWM:"))
 }
 
 #[cfg(test)]
@@ -30,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_running_process_uses_memory() {
-        let m = memory();
-        assert!(m.resident > 0 && m.peak >= m.resident / 2, "{m:?}");
+        let (resident, peak) = memory();
+        assert!(resident > 0 && peak >= resident / 2, "{resident} {peak}");
     }
 }

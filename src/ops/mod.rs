@@ -5,5 +5,5 @@
 mod host;
 mod status;
 
-pub use host::{Memory, memory};
+pub use host::{Memory, MemoryShare, memory};
 pub use status::{PartState, PartStatus, PushStatus, Status, StoreStatus};

@@ -52,7 +52,7 @@ pub struct Status {
     pub clock: Value,
     /// The daily export of private state.
     pub exports: Value,
-    /// Resident memory.
+    /// Memory, and what it is for.
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
@@ -145,7 +145,7 @@ impl Status {
     /// Memory and counters as of now.
     #[must_use]
     pub fn measured(mut self) -> Self {
-        self.memory = memory();
+        (self.memory.resident, self.memory.peak) = memory();
         self.counters = crate::telemetry::counters::snapshot();
         self
     }

@@ -17,24 +17,39 @@ pub use super::json::{from_json, parse_json, to_json, write_json};
 
 /// The protocol's limit on a record, in bytes.
 pub const MAX_RECORD_LEN: usize = 1_000_000;
+/// Most items of one value: an item may be one byte and takes a hundred in memory. Records are far from it.
+pub const MAX_ITEMS: usize = 1 << 16;
+/// About what an item takes in memory, besides its text or bytes.
+pub const ITEM_BYTES: usize = 96;
 
-/// Decodes one value of at most [`MAX_RECORD_LEN`] bytes; anything but its canonical spelling is an error.
+/// Decodes one value of at most [`MAX_RECORD_LEN`] bytes and [`MAX_ITEMS`] items; anything but its canonical spelling is an
+/// error.
 pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
     decode_within(bytes, MAX_RECORD_LEN)
 }
 
 /// As [`decode`], with another limit on the size.
 pub fn decode_within(bytes: &[u8], max_len: usize) -> Result<Ipld, CborError> {
+    counted_within(bytes, max_len).map(|(value, _)| value)
+}
+
+/// As [`decode`], with the number of its items.
+pub fn decode_counted(bytes: &[u8]) -> Result<(Ipld, usize), CborError> {
+    counted_within(bytes, MAX_RECORD_LEN)
+}
+
+fn counted_within(bytes: &[u8], max_len: usize) -> Result<(Ipld, usize), CborError> {
     if bytes.len() > max_len {
         return Err(CborError::TooLarge);
     }
-    let mut reader = Reader::new(bytes);
-    let value = read(&mut reader, MAX_DEPTH)?;
+    let (mut reader, mut left) = (Reader::new(bytes), MAX_ITEMS);
+    let value = read(&mut reader, MAX_DEPTH, &mut left)?;
     reader.end()?;
-    Ok(value)
+    Ok((value, MAX_ITEMS - left))
 }
 
-fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
+fn read(reader: &mut Reader<'_>, depth: usize, left: &mut usize) -> Result<Ipld, CborError> {
+    *left = left.checked_sub(1).ok_or(CborError::TooLarge)?;
     Ok(match reader.head()? {
         Head::Uint(value) => Ipld::Integer(i128::from(value)),
         Head::Negative(value) => Ipld::Integer(-1 - i128::from(value)),
@@ -49,7 +64,7 @@ fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
             // A hostile length is bounded by the bytes left, but an `Ipld` is a hundred times a byte.
             let mut list = Vec::with_capacity(len.min(64));
             for _ in 0..len {
-                list.push(read(reader, depth)?);
+                list.push(read(reader, depth, left)?);
             }
             Ipld::List(list)
         }
@@ -66,7 +81,7 @@ fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
                     return Err(CborError::KeyOrder);
                 }
                 last = Some(key);
-                map.insert(key.to_owned(), read(reader, depth)?);
+                map.insert(key.to_owned(), read(reader, depth, left)?);
             }
             Ipld::Map(map)
         }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::admin::ports::{self, Afterwards, Records, Removed};
-use crate::index::Index;
+use crate::index::{Door, Index};
 use crate::moderation::Takedowns;
 use crate::private::{Effects, Private, Together, opt_outs};
 use crate::schema::{ActorId, Edit as _, Rows as _};
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
+use crate::telemetry::counters::Counters;
 use crate::threads::Clock;
 use crate::xrpc::{Members, Rights};
+
+/// Calls of accounts that are no members, by why they do not become one.
+static REFUSED: Counters = Counters::new("members.refused");
 
 /// The accounts of the index. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +25,8 @@ pub(super) struct IndexAccounts {
     pub(super) store: Store,
     pub(super) private: Private,
     pub(super) clock: Clock,
+    /// For whoever calls; whom the operator names comes in anyway.
+    pub(super) door: Door,
 }
 
 impl IndexAccounts {
@@ -31,8 +37,13 @@ impl IndexAccounts {
         known.map_err(|_| StoreError::Closed)?
     }
 
-    async fn join_at(&self, did: &str, at: i64) -> Result<bool, StoreError> {
-        let actor = match self.known(did).await? {
+    /// Whether it was let in, and whether it was no member before.
+    async fn join_at(&self, did: &str, at: i64, door: Door) -> Result<(bool, bool), StoreError> {
+        let known = self.known(did).await?;
+        if !self.index.members().lets_in(known, door) {
+            return Ok((false, false));
+        }
+        let actor = match known {
             Some(actor) => actor,
             // The network has not shown it yet, but its token was good, or the operator knows it.
             None => {
@@ -42,8 +53,8 @@ impl IndexAccounts {
         };
         let new = !self.index.members().contains(actor);
         // Also for one that is a member already: somebody else's call may be building its notifications now.
-        self.index.ensure_member(&self.store, &self.private, actor, at).await?;
-        Ok(new)
+        let let_in = self.index.ensure_member(&self.store, &self.private, actor, at, door).await?;
+        Ok((let_in, new))
     }
 
     async fn opt_out_at(&self, did: &str, at: i64) -> Result<bool, StoreError> {
@@ -69,8 +80,15 @@ pub(super) fn followed(writer: Writer, index: &Arc<Index>, takedowns: &Takedowns
 }
 
 impl Members for IndexAccounts {
-    fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.join_at(viewer.as_str(), self.clock.now_ms()).await.map(drop) })
+    fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let now = self.clock.now_ms();
+            let (let_in, _) = self.join_at(viewer.as_str(), now, self.door).await?;
+            if !let_in {
+                REFUSED.inc(if self.door == Door::Until(0) { "not-listed" } else { "full" });
+            }
+            Ok(let_in)
+        })
     }
 }
 
@@ -91,7 +109,7 @@ impl Rights for IndexAccounts {
 
 impl ports::Accounts for IndexAccounts {
     fn join<'a>(&'a self, did: &'a str, at: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.join_at(did, at))
+        Box::pin(async move { self.join_at(did, at, Door::Open).await.map(|(_, new)| new) })
     }
 
     fn leave<'a>(&'a self, did: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -16,6 +16,7 @@ use super::followers::{self, FollowersPart};
 use super::identities;
 use super::keys::FromDocuments;
 use super::members::{self, CommunityFromHandlers};
+use super::memory::Memory;
 use super::notify::Manager;
 use super::on_read::{Cache, FromPds};
 use super::operator::RetentionRuns;
@@ -54,8 +55,7 @@ use crate::upkeep::{
     Retention,
 };
 use crate::xrpc::{
-    self, App, AppCtx, Authenticator, NetFeedGenerators, Outflow, ParsedLabelers, Quotas,
-    ServerIdentity,
+    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, ServerIdentity,
 };
 
 /// All parts, made and not yet started.
@@ -67,9 +67,6 @@ pub(super) struct House {
     #[cfg(test)]
     ctx: Arc<AppCtx>,
 }
-
-/// Bytes of answers on their way to those who asked.
-const ANSWERS: u64 = 64 << 20;
 
 /// What a reload takes over without a part.
 const WITHOUT_A_PART: [&str; 1] = ["log.level"];
@@ -103,8 +100,8 @@ impl House {
         let key = signing_key::load_or_make(&config.server.signing_key_file)?;
         let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
         // The log says how it goes if that takes long.
-        let (path, memory) = (&config.store.path, config.store.memory_budget);
-        let store = migrations::open(path, memory, &mut |_| {})?;
+        let (path, budget) = (&config.store.path, config.store.memory_budget);
+        let store = migrations::open(path, budget, &mut |_| {})?;
         flags.mark.leave();
         let (writer, writer_thread) = Writer::start(store.clone())?;
         writer.room().set_floor(store.headroom());
@@ -123,12 +120,13 @@ impl House {
         let (index, requests) = Index::new(&store)?;
         let Requests { resync, purge, push: push_requests, questions } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
-        let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
+        let index = index.scoped(&store, &config.scope)?;
         let changes = Log::start(&store, &writer, followers::all()).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
         let public_url = config.server.public_url.clone();
+        let memory = Memory::new(config.store.memory_budget);
         let entries = cache_entries(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
         identity.look_into(store.clone());
@@ -176,6 +174,7 @@ impl House {
             applied,
             config: config.clone(),
             clock: clock.clone(),
+            memory: memory.clone(),
             stop: stop.clone(),
         });
         let _ = sources_slot.set(Arc::downgrade(&sources));
@@ -183,7 +182,7 @@ impl House {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
         let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(config))?);
         hydration.takedowns.log_to(&changes);
-        let settings = media_settings(config, threads);
+        let settings = media_settings(config, threads, &memory);
         let cache_path = settings.cache_path.display().to_string();
         let limiter = Arc::new(limits(config));
         let origin = NetOrigin::new(for_readers.clone(), http.clone(), Arc::clone(&limiter));
@@ -212,6 +211,7 @@ impl House {
             store: store.clone(),
             private: private.clone(),
             clock: clock.clone(),
+            door: members::door(&config.scope),
         });
         let default_labelers = Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults(
             config.labels.default.clone(),
@@ -242,6 +242,7 @@ impl House {
             sources: Arc::clone(&sources),
             reloads: AtomicU64::new(0),
             parts: slot.clone(),
+            memory: memory.clone(),
         });
         let on_read = config.network.fetch_on_read.then(|| {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
@@ -271,7 +272,7 @@ impl House {
             hydration,
             quotas: Quotas::default(),
             reads: xrpc::read_threads(threads)?,
-            outflow: Arc::new(Outflow::new(ANSWERS)),
+            outflow: Arc::clone(&memory.answers),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
             feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),

@@ -9,7 +9,7 @@ use super::ServeError;
 use super::follow_up::WantedByIndex;
 use super::identities;
 use super::sink::{Applied, ToWriter};
-use super::sources::{FromIndex, RESYNC_MEMORY, spill_floor};
+use super::sources::{FromIndex, spill_floor};
 use super::wire::cache_entries;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -18,10 +18,13 @@ use crate::net::{Dialer, HttpClient};
 use crate::schema::migrations;
 use crate::store::{Progress, Writer};
 use crate::sync::{self, FileError, FileRepo};
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock};
 
 /// Files read at a time, so that the writer never waits for one.
 const AT_A_TIME: usize = 12;
+
+/// Memory for the repos that are read at a time. Nothing else runs beside them, and they are the operator's own.
+const MEMORY: u64 = 224 << 20;
 
 /// Takes repos in from files and tells of each; ends when everything is on disk. DID documents that no import of the PLC
 /// directory brought are read over the network that `config` names; handles are left to the next server.
@@ -35,7 +38,7 @@ pub fn import(
     let (writer, thread) = Writer::start_bulk(store.clone())?;
     // What has to be done elsewhere is in the store, for the next server.
     let (index, _requests): (Index, Requests) = Index::new(&store)?;
-    let index = index.scoped(&store, config.scope.mode, config.scope.days)?;
+    let index = index.scoped(&store, &config.scope)?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
     let entries = cache_entries(config.store.memory_budget);
     let public_url = &config.server.public_url;
@@ -52,13 +55,13 @@ pub fn import(
         http: HttpClient::new(&dialer, public_url),
         store: store.clone(),
         writer: writer.clone(),
-        follow_up: Arc::new(WantedByIndex(store.clone())),
+        follow_up: Arc::new(WantedByIndex::new(&store, &config.scope)),
         held: Arc::new(FromIndex(store.clone())),
         sink,
         spill: store.path().to_owned(),
         spill_floor: spill_floor(config, &store),
-        memory: RESYNC_MEMORY,
-        room: sync::Room::default(),
+        fetches: Budget::new(MEMORY),
+        records: Budget::new(MEMORY),
         concurrency: AT_A_TIME,
         clock: Clock::system(),
     };
@@ -89,6 +92,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::event::{Body, Commit, Event, Op};
+    use crate::index::Door;
     use crate::index::repo_contents::held_records;
     use crate::index::scope::Mode;
     use crate::index::testing::{FOLLOW, POST, at, map, op, post, text, tid};
@@ -148,7 +152,7 @@ mod tests {
         writer.durable(move |tx| applying.apply(tx, &events)).await.unwrap();
         let member = store.snapshot().actor_id(MEMBER).unwrap().unwrap();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
-        index.ensure_member(&store, &private, member, now_ms()).await.unwrap();
+        index.ensure_member(&store, &private, member, now_ms(), Door::Open).await.unwrap();
         writer.stop().await;
         thread.join().unwrap().unwrap();
     }

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use futures_util::future::BoxFuture;
 
 use super::accounts::IndexAccounts;
+use crate::config::{Join, Scope};
+use crate::index::Door;
 use crate::push::CommunityGate;
 use crate::store::StoreError;
 use crate::syntax::Did;
@@ -23,6 +25,14 @@ impl CommunityGate for CommunityFromHandlers {
             handlers.in_community(did).await.unwrap_or(false)
         })
     }
+}
+
+/// Who becomes a member by calling.
+pub(super) fn door(scope: &Scope) -> Door {
+    Door::Until(match scope.join {
+        Join::Anyone => scope.max_members as usize,
+        Join::Listed => 0,
+    })
 }
 
 /// Before the sources start; [`join_all`] may take a while, as it builds the notifications of who is new.

@@ -15,6 +15,7 @@ mod identities;
 mod import;
 mod keys;
 mod members;
+mod memory;
 mod notify;
 mod on_read;
 mod operator;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::sources::Sources;
-use crate::index::scope::{Kept, Mode};
+use crate::index::kept::Kept;
+use crate::index::scope::Mode;
 use crate::index::{Index, evict};
 use crate::store::{Store, StoreError, Writer};
 use crate::sync::on_read::{self, Want};
@@ -104,8 +105,8 @@ impl Cache {
         if mode != Mode::Whole {
             return Ok(Arc::clone(kept));
         }
-        let store = self.store.clone();
-        let load = move || Kept::load(&store.snapshot()).map(Arc::new);
+        let (store, kept) = (self.store.clone(), Arc::clone(kept));
+        let load = move || kept.anew(&store.snapshot()).map(Arc::new);
         tokio::task::spawn_blocking(load).await.map_err(|_| StoreError::Closed)?
     }
 }

@@ -14,7 +14,7 @@ use crate::admin::ports::{Backfill, Fetch, Intake, Repos, Retention, Said};
 use crate::admin::protocol::{BackfillStopped, RepoImported, ReposAdded};
 use crate::config::ScopeMode;
 use crate::identity::plc::PlcExport;
-use crate::index::Index;
+use crate::index::{Door, Index};
 use crate::moderation::Takedowns;
 use crate::schema::ActorId;
 use crate::store::{Store, StoreError, Writer};
@@ -30,7 +30,8 @@ pub fn private_state(store: Store, writer: Writer) -> Result<PrivateState, Store
     takedowns.log_to(index.log());
     let private = followed(writer, &index, &takedowns);
     let (of, to) = (store.clone(), private.clone());
-    let accounts = IndexAccounts { index, store: of, private: to, clock: Clock::system() };
+    let door = Door::Open;
+    let accounts = IndexAccounts { index, store: of, private: to, clock: Clock::system(), door };
     Ok(PrivateState { store, private, accounts: Arc::new(accounts) })
 }
 

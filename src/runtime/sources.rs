@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::follow_up::WantedByIndex;
+use super::memory::Memory;
 use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
 use super::sink::{Applied, ToWriter};
 use crate::config::{Config, Labeler};
@@ -125,6 +126,7 @@ pub(super) struct Parts {
     pub(super) config: Config,
     /// Watched.
     pub(super) clock: Clock,
+    pub(super) memory: Memory,
     /// Ends everything.
     pub(super) stop: CancellationToken,
 }
@@ -142,9 +144,8 @@ pub(super) struct Sources {
     held: Mutex<[Option<String>; 2]>,
 }
 
-/// Repos fetched at a time, and blocks of each kept in memory; the rest goes to files.
+/// Repos fetched at a time, if their share of the memory has room for so many.
 const RESYNCS: usize = 16;
-pub(super) const RESYNC_MEMORY: usize = 16 << 20;
 
 /// Free bytes that repos being read leave alone: where backfill pauses.
 pub(super) fn spill_floor(config: &Config, store: &Store) -> u64 {
@@ -409,13 +410,13 @@ impl Source for ResyncSource<'_> {
             http: p.http.clone(),
             store: p.store.clone(),
             writer: p.sink.writer.clone(),
-            follow_up: Arc::new(WantedByIndex(p.store.clone())),
+            follow_up: Arc::new(WantedByIndex::new(&p.store, &p.config.scope)),
             held: Arc::new(FromIndex(p.store.clone())),
             sink: Arc::clone(&p.sink) as _,
             spill: p.store.path().to_owned(),
             spill_floor: spill_floor(&p.config, &p.store),
-            memory: RESYNC_MEMORY,
-            room: sync::Room::default(),
+            fetches: p.memory.fetches.clone(),
+            records: p.memory.records.clone(),
             concurrency: RESYNCS,
             clock: p.clock.clone(),
         };

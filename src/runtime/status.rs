@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::memory::Memory;
 use super::parts::{CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
 use crate::index::Index;
-use crate::ops::{Memory, Status, StoreStatus};
+use crate::ops::{self, Status, StoreStatus};
 use crate::store::{Store, Writer};
 
 /// Where the status comes from.
@@ -22,6 +23,7 @@ pub(super) struct StatusSources {
     pub(super) sources: Arc<Sources>,
     pub(super) reloads: AtomicU64,
     pub(super) parts: PartsSlot,
+    pub(super) memory: Memory,
 }
 
 impl StatusSources {
@@ -30,6 +32,7 @@ impl StatusSources {
         let parts = self.parts.get();
         // What an event asks for is pending before the event's number is shown, so the numbers are read first.
         let (upstreams, labelers) = (parts.of(&INGEST), parts.of(&LABELERS));
+        let shares = self.memory.shares(&self.store, &upstreams);
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
@@ -51,7 +54,7 @@ impl StatusSources {
             disk: parts.of(&DISK),
             clock: parts.of(&CLOCK),
             exports: parts.of(&EXPORTS),
-            memory: Memory::default(),
+            memory: ops::Memory { shares, ..Default::default() },
             counters: Default::default(),
         };
         serde_json::to_value(status.measured()).unwrap_or_default()

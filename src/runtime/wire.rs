@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::memory::Memory;
 use crate::config::{self, Config};
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
@@ -47,13 +48,19 @@ pub(super) fn hydration_settings(config: &Config) -> HydrationSettings {
 }
 
 /// Images, with a cache that is the first to give way: images can be made again.
-pub(super) fn media_settings(config: &Config, threads: usize) -> media::MediaSettings {
+pub(super) fn media_settings(
+    config: &Config,
+    threads: usize,
+    memory: &Memory,
+) -> media::MediaSettings {
     media::MediaSettings {
         cache_path: config.images.cache_path.clone(),
         cache_size: config.images.cache_size,
         floor: Step::HoldBackfill.below(config.store.reserve),
         free: free_space,
         threads,
+        pictures: memory.pictures.clone(),
+        files: memory.files.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::cache::{Forget, NumberCache, RowCache};
 use super::folder::{is_there, private_folder};
 use super::{Ks, Snapshot, StoreError, bulk, damage, migrate, tx};
+use crate::config::memory::{self, Share};
 
 /// A value of the store.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,9 +53,8 @@ pub(super) struct Inner {
 }
 
 impl Store {
-    /// Opens the folder, making it if it is not there. `memory_budget` in bytes is shared between the block
-    /// cache (a quarter), the row cache (an eighth), memtables (an eighth as the engine counts them, twice that in truth)
-    /// and the name cache; the rest is for what comes in and for what is kept of accounts.
+    /// Opens the folder, making it if it is not there. Of `memory_budget` in bytes it takes
+    /// its shares ([`Share`]): block cache, row cache, memtables and the name cache.
     ///
     /// A store of another format is refused; `schema::migrations::open` brings older ones to this one.
     #[cfg(any(test, feature = "testing"))]
@@ -81,10 +81,10 @@ impl Store {
     ) -> Result<Self, StoreError> {
         migrate::refuse_newer(path)?;
         private_folder(path).map_err(|e| StoreError::Folder(path.to_owned(), e))?;
-        let budget = memory_budget.max(64 << 20);
+        let budget = memory_budget.max(memory::LEAST);
         damage::refuse_headless(path)?;
         let db = fjall::Database::builder(path.join("db"))
-            .cache_size(budget / 4)
+            .cache_size(Share::Blocks.of(budget))
             .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
             .manual_journal_persist(true)
             .worker_threads(2)
@@ -100,14 +100,16 @@ impl Store {
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
             .collect::<Result<Vec<_>, _>>()?;
+        // As the engine counts them, which is half of what they take.
+        let buffered = Share::Memtables.of(budget) / 2;
         let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
         let inner = Inner {
             path: path.to_owned(),
             keyspaces,
             names,
-            rows: RowCache::new(budget / 8),
-            max_buffered: budget / 8,
-            max_bulk: usize::try_from(budget / 8).unwrap_or(usize::MAX),
+            rows: RowCache::new(Share::Rows.of(budget)),
+            max_buffered: buffered,
+            max_bulk: usize::try_from(buffered).unwrap_or(usize::MAX),
             epoch: AtomicU64::new(0),
             compacting: AtomicUsize::new(0),
             caches: parking_lot::RwLock::default(),
@@ -214,6 +216,17 @@ impl Store {
             std::thread::sleep(FLUSH_LOOK);
         }
         Ok(())
+    }
+
+    /// Bytes that caches and buffers hold now, as far as they are weighed.
+    #[must_use]
+    pub fn memory(&self) -> [(Share, u64); 3] {
+        let db = self.db();
+        [
+            (Share::Blocks, db.cache_size()),
+            (Share::Memtables, 2 * db.write_buffer_size()),
+            (Share::Rows, self.rows().weight()),
+        ]
     }
 
     /// Whether [`Self::compact_one`] is at work: the engine may hold the writer until it is done.

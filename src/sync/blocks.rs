@@ -1,53 +1,30 @@
-//! Blocks of one repo: in memory up to a limit, then in a file that has no name any more.
+//! Blocks of one repo: in memory as far as its quota goes, then in a file that has no name any more.
 
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
-use rustc_hash::FxHashMap;
-
-use crate::store::free_space;
+use super::quota::Quota;
+use super::spill::{Spill, SpillError, SpillFolder};
+use super::table::{Digest, FILE, Place, Table};
 
 /// The largest repositories have about two million records.
 const MAX_BLOCKS: usize = 6_000_000;
-/// Bytes written between two looks at the free space.
-const LOOK: u64 = 32 << 20;
+/// Blocks of a tree are larger than this: a record names its type, which has three parts, and a node has a link of 41
+/// bytes for everything below it.
+const MIN_MEAN: usize = 15;
+/// So many may come before that is looked at.
+const SMALL: usize = 10_000;
 /// Blocks lie together in pieces of about so many bytes.
-const CHUNK: usize = 64 << 10;
-
-static NAMES: AtomicU64 = AtomicU64::new(0);
+const CHUNK: usize = 16 << 10;
 
 pub(crate) struct Blocks {
-    index: FxHashMap<[u8; 32], Place>,
+    table: Table,
     chunks: Vec<Vec<u8>>,
-    memory: usize,
-    limit: usize,
-    folder: PathBuf,
-    /// Free bytes that are left to others.
-    floor: u64,
+    memory: u64,
+    bytes: usize,
+    quota: Quota,
+    folder: SpillFolder,
     spilled: Option<Spill>,
-}
-
-/// Small, as there are millions.
-struct Place {
-    /// Its chunk; `FILE` for the file.
-    chunk: u16,
-    len: u32,
-    /// Where it begins in there, its low and its high part.
-    at: u32,
-    at_high: u16,
-}
-
-const FILE: u16 = u16::MAX;
-
-struct Spill {
-    out: BufWriter<File>,
-    len: u64,
-    /// Where it was when the free space was looked at.
-    looked: Option<u64>,
 }
 
 /// Why a block was not taken.
@@ -55,47 +32,57 @@ struct Spill {
 pub(crate) enum BlocksError {
     #[error("the repository has too many blocks")]
     TooMany,
-    #[error("the repository does not fit beside the store: the disk is nearly full")]
-    NoRoom,
-    #[error("the spill file: {0}")]
-    Io(#[from] std::io::Error),
+    #[error("the repository has blocks that hold next to nothing, {SMALL} of them")]
+    TooSmall,
+    #[error(transparent)]
+    Spill(#[from] SpillError),
 }
 
 impl Blocks {
-    /// Keeps `limit` bytes in memory and the rest in a file in `folder`.
-    pub(crate) fn new(folder: &Path, limit: usize) -> Self {
-        let (folder, limit) = (folder.to_owned(), limit.min(CHUNK * usize::from(FILE) / 4));
-        let (index, chunks) = (FxHashMap::default(), Vec::new());
-        Self { index, chunks, memory: 0, limit, folder, floor: 0, spilled: None }
+    /// Keeps as much in memory as `quota` has, and the rest in files in `folder`.
+    pub(crate) fn new(folder: &Path, quota: Quota) -> Self {
+        let folder = SpillFolder { path: folder.to_owned(), floor: 0 };
+        let (table, chunks) = (Table::default(), Vec::new());
+        Self { table, chunks, memory: 0, bytes: 0, quota, folder, spilled: None }
     }
 
-    /// So many free bytes of the disk are not touched: no host gets to fill it, and to stop what it is for.
-    pub(crate) fn leaving(self, floor: u64) -> Self {
-        Self { floor, ..self }
+    /// So many free bytes of the disk are not touched.
+    pub(crate) fn leaving(mut self, floor: u64) -> Self {
+        self.folder.floor = floor;
+        self
     }
 
-    pub(crate) fn insert(&mut self, digest: [u8; 32], block: &[u8]) -> Result<(), BlocksError> {
-        if self.index.len() >= MAX_BLOCKS {
+    pub(crate) fn insert(&mut self, digest: Digest, block: &[u8]) -> Result<(), BlocksError> {
+        let count = self.table.len();
+        if count >= MAX_BLOCKS {
             return Err(BlocksError::TooMany);
         }
-        if self.index.contains_key(&digest) {
-            return Ok(());
+        if count >= SMALL && self.bytes / MIN_MEAN < count {
+            return Err(BlocksError::TooSmall);
         }
-        let place = if self.memory + block.len() <= self.limit {
-            self.keep(block)
-        } else {
-            self.spill(block)?
-        };
-        self.index.insert(digest, place);
-        Ok(())
+        self.bytes = self.bytes.saturating_add(block.len());
+        let place = if self.has_room(block.len()) { self.keep(block) } else { self.spill(block)? };
+        Ok(self.table.insert(digest, place, &mut self.quota, &self.folder)?)
+    }
+
+    /// Whether a block fits in the last chunk, or in a new one beside what the table may come to need.
+    fn has_room(&mut self, len: usize) -> bool {
+        if self.chunks.last().is_some_and(|chunk| chunk.len() + len <= chunk.capacity()) {
+            return true;
+        }
+        let size = chunk_size(len) as u64;
+        let fits = self.chunks.len() < usize::from(FILE)
+            && self.memory + size <= self.quota.blocks()
+            && self.quota.fits(size);
+        if fits {
+            self.memory += size;
+            self.chunks.push(Vec::with_capacity(chunk_size(len)));
+        }
+        fits
     }
 
     fn keep(&mut self, block: &[u8]) -> Place {
-        self.memory += block.len();
-        if self.chunks.last().is_none_or(|chunk| chunk.len() + block.len() > CHUNK) {
-            self.chunks.push(Vec::new());
-        }
-        let (chunk, mut at) = (self.chunks.len() - 1, 0);
+        let (chunk, mut at) = (self.chunks.len().saturating_sub(1), 0);
         if let Some(chunk) = self.chunks.last_mut() {
             at = chunk.len();
             chunk.extend_from_slice(block);
@@ -103,85 +90,102 @@ impl Blocks {
         place(chunk as u16, at as u64, block.len())
     }
 
-    fn spill(&mut self, block: &[u8]) -> Result<Place, BlocksError> {
+    fn spill(&mut self, block: &[u8]) -> Result<Place, SpillError> {
         let spill = match &mut self.spilled {
             Some(spill) => spill,
-            none => {
-                let out = BufWriter::new(unnamed(&self.folder)?);
-                none.insert(Spill { out, len: 0, looked: None })
-            }
+            none => none.insert(Spill::new(&self.folder)?),
         };
-        if spill.looked.is_none_or(|at| spill.len >= at + LOOK) {
-            if free_space(&self.folder) < self.floor {
-                return Err(BlocksError::NoRoom);
-            }
-            spill.looked = Some(spill.len);
-        }
-        spill.out.write_all(block)?;
-        let at = spill.len;
-        spill.len += block.len() as u64;
-        Ok(place(FILE, at, block.len()))
+        Ok(place(FILE, spill.append(block)?, block.len()))
     }
 
     /// Makes everything readable; nothing is inserted after this.
     pub(crate) fn finish(&mut self) -> Result<(), BlocksError> {
         if let Some(spill) = &mut self.spilled {
-            spill.out.flush()?;
+            spill.flush()?;
         }
-        Ok(())
+        Ok(self.table.finish(&self.folder)?)
     }
 
-    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Cow<'_, [u8]>> {
-        let Place { chunk, len, at, at_high } = self.index.get(digest)?;
-        let (at, len) = (u64::from(*at_high) << 32 | u64::from(*at), *len as usize);
-        if *chunk != FILE {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Cow<'_, [u8]>> {
+        let Place { chunk, at_high, at, len } = self.table.get(digest)?;
+        let (at, len) = (u64::from(at_high) << 32 | u64::from(at), len as usize);
+        if chunk != FILE {
             let at = usize::try_from(at).ok()?;
-            return Some(self.chunks.get(usize::from(*chunk))?.get(at..at + len)?.into());
+            return Some(self.chunks.get(usize::from(chunk))?.get(at..at + len)?.into());
         }
         let mut block = vec![0; len];
         // A block that cannot be read back is missing, and the fetch fails by that.
-        self.spilled.as_ref()?.out.get_ref().read_exact_at(&mut block, at).ok()?;
+        self.spilled.as_ref()?.read(&mut block, at).ok()?;
         Some(block.into())
     }
 }
 
-/// Sections are of a few megabytes, files below 2^48 bytes.
-fn place(chunk: u16, at: u64, len: usize) -> Place {
-    Place { chunk, len: len as u32, at: at as u32, at_high: (at >> 32) as u16 }
+/// The chunk that a block begins.
+fn chunk_size(block: usize) -> usize {
+    block.max(CHUNK)
 }
 
-fn unnamed(folder: &Path) -> std::io::Result<File> {
-    std::fs::create_dir_all(folder)?;
-    let number = NAMES.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!("repo-{}-{number}.tmp", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+/// Sections are of a few megabytes, files below 2^48 bytes.
+fn place(chunk: u16, at: u64, len: usize) -> Place {
+    Place { chunk, at_high: (at >> 32) as u16, at: at as u32, len: len as u32 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::quota;
+    use crate::threads::Budget;
 
-    #[test]
-    fn blocks_come_back_from_memory_and_file() {
+    async fn blocks(folder: &Path) -> (Blocks, Budget) {
+        let all = Budget::new(quota::LEAST);
+        (Blocks::new(folder, Quota::growing(&all).await), all)
+    }
+
+    #[tokio::test]
+    async fn blocks_come_back_from_memory_and_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mut blocks = Blocks::new(dir.path(), 250);
-        for n in 0..10u8 {
-            blocks.insert([n; 32], &[n; 100]).unwrap();
+        let (mut blocks, all) = blocks(dir.path()).await;
+        let block = |n: u8| vec![n; 100_000];
+        for n in 0..20 {
+            blocks.insert([n; 32], &block(n)).unwrap();
         }
-        blocks.insert([3; 32], &[3; 100]).unwrap();
+        blocks.insert([30; 32], &[30; 1000]).unwrap();
+        blocks.insert([3; 32], &block(3)).unwrap();
         blocks.finish().unwrap();
-        for n in 0..10u8 {
-            assert_eq!(blocks.get(&[n; 32]).as_deref(), Some(&[n; 100][..]), "{n}");
+        for n in 0..20 {
+            assert_eq!(blocks.get(&[n; 32]).as_deref(), Some(&block(n)[..]), "{n}");
         }
-        assert_eq!(blocks.get(&[11; 32]), None);
-        let on_disk = blocks.spilled.as_ref().map(|spill| spill.len);
-        assert_eq!((blocks.memory, on_disk), (200, Some(800)), "each once");
+        assert_eq!(blocks.get(&[30; 32]).as_deref(), Some(&[30; 1000][..]));
+        assert_eq!(blocks.get(&[31; 32]), None);
+        let on_disk = blocks.spilled.as_ref().map_or(0, Spill::len);
+        assert!(blocks.memory > 300_000 && on_disk > 1_000_000, "{} {on_disk}", blocks.memory);
+        assert_eq!(all.held(), quota::LEAST);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left behind");
-        // With less free than it has to leave, what fits in memory is all.
-        let mut blocks = Blocks::new(dir.path(), 250).leaving(u64::MAX);
-        let full = (0..10u8).map(|n| blocks.insert([n; 32], &[n; 100])).position(|r| r.is_err());
-        assert_eq!(full, Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_what_fits_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (blocks, _all) = blocks(dir.path()).await;
+        let mut blocks = blocks.leaving(u64::MAX);
+        let mut put = (0..40).map(|n| blocks.insert([n; 32], &[n; 100_000]));
+        let full = put.position(|put| matches!(put, Err(BlocksError::Spill(SpillError::NoRoom))));
+        assert!((4..6).contains(&full.unwrap()), "{full:?}");
+    }
+
+    #[tokio::test]
+    async fn millions_of_blocks_that_hold_nothing_end_early_and_small_records_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = |n: u64| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&n.to_be_bytes());
+            digest
+        };
+        let (mut junk, _all) = blocks(dir.path()).await;
+        let ended = (0..20_000).map(|n| junk.insert(digest(n), &[0; 4])).position(|r| r.is_err());
+        assert_eq!(ended, Some(SMALL));
+        let (mut records, _all) = blocks(dir.path()).await;
+        let record = b"\xa1\x65$type\x67aa.bb.c";
+        assert!((0..50_000).all(|n| records.insert(digest(n), record).is_ok()));
     }
 }

@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::net::NetError;
 use crate::syntax::cid::{self, Cid};
 
+/// Longest section: the largest record, and its CID. The reader would take four times as much, twice.
+const MAX_SECTION: u64 = (1 << 20) + 1024;
+
 /// A piece of a CAR, or why there are no more.
 pub(crate) type Piece = Result<Bytes, NetError>;
 
@@ -27,9 +30,12 @@ pub(crate) enum CarError {
     /// The stream ended within a section.
     #[error("the CAR ends early")]
     Cut,
-    /// It is no CAR v1, or a section is larger than any record or node may be.
+    /// It is no CAR v1.
     #[error("not a CAR: {0}")]
     Format(iroh_car::Error),
+    /// A block that no record and no node is as large as.
+    #[error("a section of more than {MAX_SECTION} bytes")]
+    TooLong,
     /// A CID, or that of the root, that is not one of the protocol's.
     #[error("a section has a CID of an unknown kind")]
     Cid,
@@ -44,13 +50,53 @@ enum End {
     #[default]
     NotYet,
     Closed,
+    TooLong,
     Failed(NetError),
+}
+
+/// Follows the lengths of sections, without looking into them.
+#[derive(Default)]
+struct Lengths {
+    /// Bytes of the section that are still to come.
+    left: u64,
+    /// What was read of a length, and how many bits.
+    length: u64,
+    bits: u32,
+}
+
+impl Lengths {
+    /// Whether no section that begins in `bytes` is too long.
+    fn fit(&mut self, mut bytes: &[u8]) -> bool {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let within = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                self.left -= within as u64;
+                bytes = bytes.get(within..).unwrap_or_default();
+                continue;
+            }
+            bytes = rest;
+            if self.bits > 56 {
+                return false;
+            }
+            self.length |= u64::from(first & 0x7f) << self.bits;
+            self.bits += 7;
+            if first & 0x80 == 0 {
+                self.left = std::mem::take(&mut self.length);
+                self.bits = 0;
+                if self.left > MAX_SECTION {
+                    return false;
+                }
+            }
+        }
+        true
+    }
 }
 
 /// Pieces as one run of bytes. Waits for the next one on this thread, so reading never yields.
 struct Source<'a, P> {
     pieces: &'a mut P,
     current: Bytes,
+    lengths: Lengths,
     end: &'a Cell<End>,
 }
 
@@ -62,7 +108,11 @@ impl<P: Iterator<Item = Piece>> AsyncRead for Source<'_, P> {
     ) -> Poll<io::Result<()>> {
         while self.current.is_empty() {
             match self.pieces.next() {
-                Some(Ok(piece)) => self.current = piece,
+                Some(Ok(piece)) if self.lengths.fit(&piece) => self.current = piece,
+                Some(Ok(_)) => {
+                    self.end.set(End::TooLong);
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
                 Some(Err(error)) => {
                     self.end.set(End::Failed(error));
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -96,10 +146,16 @@ async fn blocks<E: From<CarError>>(
     let end = Cell::default();
     let format = |error| match end.take() {
         End::Failed(error) => E::from(CarError::Net(error)),
+        End::TooLong => CarError::TooLong.into(),
         End::Closed => CarError::Cut.into(),
         End::NotYet => CarError::Format(error).into(),
     };
-    let source = Source { pieces: &mut pieces, current: Bytes::new(), end: &end };
+    let source = Source {
+        pieces: &mut pieces,
+        current: Bytes::new(),
+        lengths: Lengths::default(),
+        end: &end,
+    };
     let mut car = CarReader::new(source).await.map_err(format)?;
     let root = car.header().roots().first().and_then(digest_of).ok_or(CarError::Cid)?;
     while let Some((cid, bytes)) = car.next_block().await.map_err(format)? {
@@ -112,6 +168,7 @@ async fn blocks<E: From<CarError>>(
     // Within a section's length `iroh-car` takes an error, or the end, for the end of the whole.
     match end.take() {
         End::Failed(error) => Err(CarError::Net(error).into()),
+        End::TooLong => Err(CarError::TooLong.into()),
         _ => Ok(root),
     }
 }
@@ -157,10 +214,17 @@ mod tests {
         }
         *bytes.last_mut().unwrap() ^= 1;
         assert!(matches!(parse(&bytes, 64), Err(CarError::Hash)));
+        let (long, whole) = (vec![7; MAX_SECTION as usize], vec![7; MAX_SECTION as usize - 36]);
+        let car = |block: &[u8]| {
+            let cid = cid::for_record(block);
+            parse(&testing::car(&cid, [(&cid, block)]), 100_000)
+        };
+        assert!(matches!(car(&long), Err(CarError::TooLong)));
+        assert_eq!(car(&whole).unwrap(), 1);
         let garbage =
             [&[0xff; 40][..], &[0; 40], &[0x81, 0x80, 0x80, 2, 1], &[3, 1, 2, 3, 4, 5, 6]];
         for bytes in garbage {
-            assert!(matches!(parse(bytes, 64), Err(CarError::Format(_))));
+            assert!(matches!(parse(bytes, 64), Err(CarError::Format(_) | CarError::TooLong)));
         }
     }
 }

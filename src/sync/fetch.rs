@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::blocks::Blocks;
-use super::car::CarError;
-use super::import::{Expected, ImportError, import};
+use super::car::{CarError, Piece};
+use super::import::{Expected, ImportError, Told, import};
+use super::quota::Quota;
 use super::state::{Home, Need, Progress};
 use super::{Setup, SinkClosed};
 use crate::event::{Body, Event, HostingStatus};
@@ -21,6 +22,7 @@ use crate::identity::{DidDoc, Freshness, IdentityError};
 use crate::net::{BodyStream, Limits, NetError, StreamLimits};
 use crate::schema::Rows;
 use crate::syntax::{Did, Tid};
+use crate::threads::{Budget, Held};
 
 const LIMITS: StreamLimits = StreamLimits {
     max_bytes: 8 << 30,
@@ -33,8 +35,8 @@ const REDIRECTS: u8 = 3;
 /// A host has to send so much in so long a time of waiting for it.
 const CRAWL_SPAN: Duration = Duration::from_secs(60);
 const CRAWL_BYTES: usize = 64 << 10;
-/// Pieces between the socket and the thread that reads them.
-const PIECES: usize = 16;
+/// Pieces between the socket and the thread that reads them, of up to some hundred kilobytes.
+const PIECES: usize = 4;
 /// Parts between that thread and the sink.
 const PARTS: usize = 4;
 const MAX_ERROR: usize = 16 << 10;
@@ -213,6 +215,8 @@ async fn transfer(
     told: impl Fn(StatusCode, &HeaderMap),
 ) -> Result<(), FetchError> {
     let url = format!("{}/xrpc/com.atproto.sync.getRepo?did={did}", home.pds);
+    // Nothing is asked for before there is memory for it.
+    let quota = Quota::growing(&setup.fetches).await;
     let answer = setup.http.get_stream(&url, &HeaderMap::new(), &LIMITS).await?;
     told(answer.status, &answer.headers);
     if !answer.status.is_success() {
@@ -224,30 +228,31 @@ async fn transfer(
     }
     let expected =
         Expected { did: did.clone(), key: home.key.clone(), now_us: setup.clock.now_us() };
-    take_in(setup, expected, answer.body, progress).await
+    take_in(setup, expected, quota, answer.body, progress).await
 }
 
 /// Takes a repo in from the pieces of its CAR.
 pub(crate) async fn take_in(
     setup: &Arc<Setup>,
     expected: Expected,
-    mut body: impl Stream<Item = Result<Bytes, NetError>> + Unpin,
+    quota: Quota,
+    mut body: impl Stream<Item = Piece> + Unpin,
     progress: &Arc<Progress>,
 ) -> Result<(), FetchError> {
     let (pieces, from_socket) = flume::bounded(PIECES);
-    let (parts, to_sink) = flume::bounded::<Body>(PARTS);
+    let (parts, to_sink) = flume::bounded::<(Body, Held)>(PARTS);
     let (begun, applied_begin) = flume::bounded::<()>(1);
     let (own, did) = (Arc::clone(setup), expected.did.clone());
     let walked = Arc::clone(progress);
+    let to = ToSink { runtime: Handle::current(), records: setup.records.clone(), parts };
     let import = tokio::task::spawn_blocking(move || {
-        let blocks = Blocks::new(&own.spill, own.memory).leaving(own.spill_floor);
+        let blocks = Blocks::new(&own.spill, quota).leaving(own.spill_floor);
         let held = || {
             // An error means that the sink is gone, which the next part finds out.
             let _ = applied_begin.recv();
             own.held.held(&expected.did)
         };
-        let emit = |body| parts.send(body).is_ok();
-        let result = import(from_socket.iter(), blocks, &expected, held, &walked.records, emit);
+        let result = import(from_socket.iter(), blocks, &expected, held, &walked.records, to);
         // The socket is not read on for nothing.
         drop(from_socket);
         result
@@ -272,7 +277,7 @@ pub(crate) async fn take_in(
     let (sink, clock) = (Arc::clone(&setup.sink), setup.clock.clone());
     // Owns the receiver, so that the thread does not wait for a sink that is gone.
     let apply = async move {
-        while let Ok(body) = to_sink.recv_async().await {
+        while let Ok((body, held)) = to_sink.recv_async().await {
             let begins = matches!(body, Body::Fetching { .. });
             let time = clock.now_ms();
             // By a clock that is ahead all of it might be too old to be kept.
@@ -280,9 +285,12 @@ pub(crate) async fn take_in(
                 return Ok(false);
             }
             let event = |body| Event::found_here(did.clone(), time, body);
-            let mut events = vec![event(body)];
+            let (mut events, mut held) = (vec![event(body)], vec![held]);
             // What is ready goes along: a small repo ends with its only part.
-            events.extend(to_sink.drain().map(event));
+            for (body, more) in to_sink.drain() {
+                events.push(event(body));
+                held.push(more);
+            }
             sink.apply_parts(did.clone(), events).await?;
             if begins {
                 let _ = begun.send_async(()).await;
@@ -296,6 +304,23 @@ pub(crate) async fn take_in(
     }
     // A thread that panicked was reported by the hook; the repo is tried again like after any failure.
     Ok(imported.unwrap_or(Err(ImportError::Stopped))?)
+}
+
+/// The way from the thread that reads a repo to the sink.
+struct ToSink {
+    runtime: Handle,
+    records: Budget,
+    parts: flume::Sender<(Body, Held)>,
+}
+
+impl Told for ToSink {
+    fn room(&mut self, bytes: u64) -> Held {
+        self.runtime.block_on(self.records.take(bytes))
+    }
+
+    fn tell(&mut self, body: Body, held: Held) -> bool {
+        self.parts.send((body, held)).is_ok()
+    }
 }
 
 /// Sees that a host sends, or takes its connection back.

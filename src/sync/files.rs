@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::Blocks;
 use super::car::Piece;
 use super::fetch::{self, FetchError};
 use super::import::{Expected, ImportError, Repo};
+use super::quota::Quota;
 use super::{Along, RepoSink, Setup, SinkClosed, settle};
 use crate::event::{Body, Event};
 use crate::identity::Freshness;
@@ -23,7 +23,7 @@ use crate::repo::Commit;
 use crate::schema::{Edit, Rows};
 use crate::store::{Answer, StoreError, Tx};
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority};
 
@@ -33,31 +33,17 @@ const AHEAD: usize = 8;
 /// A repo that takes longer than this to come in from a file is left to its host.
 const PATIENCE_MS: i64 = 6 * 3600 * 1000;
 
-/// Memory for repos that are read from files at a time, bytes.
-const ROOM: u64 = 224 << 20;
-const UNIT: u64 = 4 << 10;
+/// Blocks of one file that are kept in memory.
+const KEPT: u64 = 16 << 20;
+/// What is lost between blocks that lie together.
+const SLACK: u64 = 64 << 10;
 
-/// Holds files back that do not fit in memory beside those that are being read.
-pub struct Room(Semaphore);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Semaphore::new(units(ROOM) as usize))
-    }
-}
-
-impl Room {
-    /// Waits for room to read a file of `len` bytes of which `kept` may stay in memory; one that needs more than there is
-    /// is read alone.
-    async fn take(&self, len: u64, kept: usize) -> Option<SemaphorePermit<'_>> {
-        // Where its blocks are takes about half as much as they do, while the table of them grows.
-        let need = (len / 2).saturating_add(len.min(kept as u64)).min(ROOM);
-        self.0.acquire_many(units(need)).await.ok()
-    }
-}
-
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes / UNIT).unwrap_or(u32::MAX)
+/// Waits for memory to read a file of `len` bytes beside those that are being read; one that needs more than there is is
+/// read alone, and the rest of it goes to a file.
+async fn quota(fetches: &Budget, len: u64) -> Quota {
+    let blocks = len.min(KEPT).saturating_add(SLACK);
+    // Where its blocks are takes about half as much as they do, while the table of them grows.
+    Quota::fixed(fetches.take((len / 2).saturating_add(blocks)).await, blocks)
 }
 
 /// What became of a file.
@@ -187,17 +173,16 @@ impl Source<'_> {
 
     fn begin(&self) -> Result<Begun, FileError> {
         let file = File::open(self.path)?;
-        let room = self.setup.room.take(file.metadata()?.len(), self.setup.memory);
-        let room = self.runtime.block_on(room);
-        let begun = self.read(file)?;
-        drop(room);
+        let quota = quota(&self.setup.fetches, file.metadata()?.len());
+        let quota = self.runtime.block_on(quota);
+        let begun = self.read(file, quota)?;
         begun.map_or_else(|| self.begin_again(), Ok)
     }
 
     /// Reads the file and sends what it has; nothing if it has to be read again.
-    fn read(&self, file: File) -> Result<Option<Begun>, FileError> {
+    fn read(&self, file: File, quota: Quota) -> Result<Option<Begun>, FileError> {
         let (read, walked, mut look) = (AtomicU64::new(0), AtomicU64::new(0), None);
-        let blocks = Blocks::new(&self.setup.spill, self.setup.memory);
+        let blocks = Blocks::new(&self.setup.spill, quota);
         let repo = Repo::read(pieces(file, &read)?, blocks, |commit| {
             look = Some(self.look(commit)?);
             Ok(())
@@ -268,7 +253,7 @@ impl Source<'_> {
         let mut way = Way { sink: &*self.setup.sink, next: Vec::new(), last: None };
         way.next.extend([event(Body::Wanted), event(repo.begins())]);
         let mut goes = Ok(true);
-        let changed = repo.changes(Vec::new(), walked, |body| {
+        let changed = repo.changes(Vec::new(), walked, &mut |body| {
             // The last part goes with the end.
             if way.next.iter().any(|event| matches!(event.body, Body::Part { .. })) {
                 let first = way.last.is_none();
@@ -297,7 +282,7 @@ impl Source<'_> {
         apply(Body::Wanted)?;
         let merged = apply(repo.begins()).map_err(FileError::from).and_then(|()| {
             let held = self.setup.held.held(did)?;
-            repo.changes(held, walked, |body| apply(body).is_ok())?;
+            repo.changes(held, walked, &mut |body| apply(body).is_ok())?;
             Ok(apply(repo.ends())?)
         });
         if merged.is_err() {
@@ -393,8 +378,8 @@ mod tests {
 
     #[tokio::test]
     async fn big_files_wait_for_each_other_and_small_ones_do_not() {
-        let room = Room::default();
-        let take = |len| room.take(len, 16 << 20).now_or_never().flatten();
+        let memory = Budget::new(224 << 20);
+        let take = |len| quota(&memory, len).now_or_never();
         let small: Vec<_> = (0..100).map(|_| take(100_000).expect("there is room")).collect();
         let whole = 1 << 40;
         assert!(take(whole).is_none(), "others are being read");
@@ -402,7 +387,7 @@ mod tests {
         let alone = take(whole).expect("however large it is");
         assert!(take(100_000).is_none());
         drop(alone);
-        let half = [take(ROOM), take(ROOM / 2)];
-        assert!(half.iter().all(Option::is_some) && take(ROOM).is_none());
+        let half = [take(300 << 20), take(100 << 20)];
+        assert!(half[0].is_some() && half[1].is_none() && take(10 << 20).is_some());
     }
 }

@@ -105,8 +105,8 @@ fn watched(net: &Net, batches: usize) -> (Setup, Arc<Mutex<Vec<&'static str>>>) 
         sink: Arc::new(sink),
         spill: setup.spill.clone(),
         spill_floor: 0,
-        memory: setup.memory,
-        room: super::Room::default(),
+        fetches: setup.fetches.clone(),
+        records: setup.records.clone(),
         concurrency: 1,
         clock: Clock::system(),
     };

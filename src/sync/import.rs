@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::blocks::{Blocks, BlocksError};
 use super::car::{self, CarError, Piece};
+use super::spill::SpillError;
 use super::{HeldRecord, INVALID};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Op, Record};
@@ -19,11 +20,14 @@ use crate::repo::{Commit, dag_cbor};
 use crate::store::StoreError;
 use crate::syntax::Tid;
 use crate::syntax::{Did, cid, is_nsid, is_rkey};
+use crate::threads::Held;
 
 /// Records of one event.
 const PART_OPS: usize = 500;
-/// Bytes of records of one event, about.
-const PART_BYTES: usize = 4 << 20;
+/// Bytes that records of one event take, about: a record more may go beyond it, by [`dag_cbor::MAX_ITEMS`].
+const PART_BYTES: usize = 1 << 20;
+/// The commit is within so many bytes of blocks: who has no key for the account cannot make us read on.
+const COMMIT_WITHIN: usize = 1 << 20;
 /// How far a clock may be ahead of ours, microseconds.
 const MAX_AHEAD_US: u64 = 5 * 60 * 1_000_000;
 
@@ -36,6 +40,8 @@ pub(crate) enum ImportError {
     Cut,
     #[error(transparent)]
     Blocks(#[from] BlocksError),
+    #[error("the first megabyte of the CAR has no commit")]
+    Late,
     #[error("the commit block is invalid: {0}")]
     Commit(CborError),
     #[error("the commit is of another repository")]
@@ -60,8 +66,10 @@ impl ImportError {
             Self::Car(_) => "bad-car",
             Self::Cut | Self::Tree(MstError::MissingBlock(_)) => "car-cut",
             Self::Blocks(BlocksError::TooMany) => "too-big",
-            Self::Blocks(BlocksError::NoRoom) => "no-room",
-            Self::Blocks(BlocksError::Io(_)) => "spill",
+            Self::Blocks(BlocksError::TooSmall) => "tiny-blocks",
+            Self::Blocks(BlocksError::Spill(SpillError::NoRoom)) => "no-room",
+            Self::Blocks(BlocksError::Spill(SpillError::Io(_))) => "spill",
+            Self::Late => "commit-late",
             Self::Commit(_) => "commit-invalid",
             Self::WrongDid => "wrong-did",
             Self::Future => "rev-future",
@@ -88,14 +96,18 @@ pub(crate) struct Repo {
 }
 
 impl Repo {
-    /// Reads pieces to the end; `look` sees the commit as soon as it comes, which is first as a rule.
+    /// Reads pieces to the end; `look` sees the commit as soon as it comes, which is first as a rule and never late.
     pub(crate) fn read<E: From<ImportError>>(
         pieces: impl Iterator<Item = Piece>,
         mut blocks: Blocks,
         look: impl FnOnce(&Commit) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let (mut look, mut commit) = (Some(look), None);
+        let (mut look, mut commit, mut before) = (Some(look), None, 0);
         let taken = car::read(pieces, |root, digest, block| {
+            if commit.is_none() && before > COMMIT_WITHIN {
+                return Err(Stop::Bad(ImportError::Late));
+            }
+            before += block.len();
             blocks.insert(digest, block).map_err(ImportError::from).map_err(Stop::Bad)?;
             if digest == root
                 && let Some(look) = look.take()
@@ -128,14 +140,34 @@ impl Repo {
         Body::Fetched { rev: self.commit.rev }
     }
 
-    /// Hands what differs from `held` to `emit` in parts, which answers whether to go on.
+    /// Hands what differs from `held` on in parts.
     pub(crate) fn changes(
         &self,
         held: Vec<HeldRecord>,
         walked: &AtomicU64,
-        mut emit: impl FnMut(Body) -> bool,
+        to: &mut impl Told,
     ) -> Result<(), ImportError> {
-        compare(&self.commit, &self.blocks, held, walked, &mut emit)
+        compare(&self.commit, &self.blocks, held, walked, to)
+    }
+}
+
+/// Whom changes are told.
+pub(crate) trait Told {
+    /// Waits until `bytes` of records may be held.
+    fn room(&mut self, bytes: u64) -> Held;
+
+    /// Takes some, and what they hold; says whether to go on.
+    fn tell(&mut self, body: Body, held: Held) -> bool;
+}
+
+/// Whoever waits for nothing.
+impl<F: FnMut(Body) -> bool> Told for F {
+    fn room(&mut self, _: u64) -> Held {
+        Held::default()
+    }
+
+    fn tell(&mut self, body: Body, _: Held) -> bool {
+        self(body)
     }
 }
 
@@ -167,22 +199,22 @@ impl Expected {
     }
 }
 
-/// Reads pieces to the end and hands the changes to `emit`, which answers whether to go on. `held` is called after
-/// [`Body::Fetching`] was emitted, and has to wait until that is applied.
+/// Reads pieces to the end and hands the changes on. `held` is called after
+/// [`Body::Fetching`] was told, and has to wait until that is applied.
 pub(crate) fn import(
     pieces: impl Iterator<Item = Piece>,
     blocks: Blocks,
     expected: &Expected,
     held: impl FnOnce() -> Result<Vec<HeldRecord>, StoreError>,
     walked: &AtomicU64,
-    mut emit: impl FnMut(Body) -> bool,
+    mut to: impl Told,
 ) -> Result<(), ImportError> {
     let repo = Repo::read(pieces, blocks, |commit| expected.check(commit))?;
-    if !emit(repo.begins()) {
+    if !to.tell(repo.begins(), Held::default()) {
         return Err(ImportError::Stopped);
     }
-    repo.changes(held()?, walked, &mut emit)?;
-    if emit(repo.ends()) { Ok(()) } else { Err(ImportError::Stopped) }
+    repo.changes(held()?, walked, &mut to)?;
+    if to.tell(repo.ends(), Held::default()) { Ok(()) } else { Err(ImportError::Stopped) }
 }
 
 /// Held records by path, in the order of the tree.
@@ -193,7 +225,7 @@ fn compare(
     blocks: &Blocks,
     held: Vec<HeldRecord>,
     walked: &AtomicU64,
-    emit: &mut impl FnMut(Body) -> bool,
+    to: &mut impl Told,
 ) -> Result<(), ImportError> {
     // Edges need not be looked for where nothing is; what commits add meanwhile is known to the index.
     let fresh = held.is_empty();
@@ -202,7 +234,8 @@ fn compare(
     held.sort_unstable();
     let mut held: HeldPaths = held.into_iter().peekable();
     let collection = Arc::from("");
-    let mut parts = Parts { emit, rev: commit.rev, ops: Vec::new(), bytes: 0, collection };
+    let (ops, room) = (Vec::new(), Held::default());
+    let mut parts = Parts { to, rev: commit.rev, ops, bytes: 0, room, collection };
     for entry in Walk::new(commit.data, |cid| blocks.get(&cid::digest(cid)?)) {
         let (path, cid) = entry?;
         let digest = cid::digest(&cid).ok_or(MstError::Key)?;
@@ -212,8 +245,9 @@ fn compare(
             continue;
         }
         let block = blocks.get(&digest).ok_or_else(|| MstError::MissingBlock(Box::new(cid)))?;
+        parts.begin();
         match parts.put(&path, digest, &block, fresh) {
-            Some(op) => parts.push(op, block.len())?,
+            Some((op, bytes)) => parts.push(op, bytes)?,
             // In the tree, but not a record: nothing is known of it, and what was there is gone.
             None if known.is_some() => parts.push(delete(&path), 0)?,
             None => {}
@@ -226,10 +260,10 @@ fn compare(
 }
 
 /// Deletes what is held before `path`, and gives what is held at it.
-fn catch_up<F: FnMut(Body) -> bool>(
+fn catch_up(
     held: &mut HeldPaths,
     path: &str,
-    parts: &mut Parts<'_, F>,
+    parts: &mut Parts<'_, impl Told>,
 ) -> Result<Option<Option<[u8; 32]>>, ImportError> {
     while let Some((next, cid)) = held.peek() {
         match next.as_str().cmp(path) {
@@ -252,21 +286,22 @@ fn catch_up<F: FnMut(Body) -> bool>(
 /// A record of a tree as a change; `None` if it is none by its path or encoding.
 pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
     let (collection, rkey) = path.split_once('/')?;
-    put_in(Arc::from(collection), rkey, digest, block, created)
+    put_in(Arc::from(collection), rkey, digest, block, created).map(|(op, _)| op)
 }
 
+/// The change, and about how much memory it takes.
 fn put_in(
     collection: Arc<str>,
     rkey: &str,
     digest: [u8; 32],
     block: &[u8],
     created: bool,
-) -> Option<Op> {
+) -> Option<(Op, usize)> {
     if !is_nsid(&collection) || !is_rkey(rkey) {
         INVALID.inc("path");
         return None;
     }
-    let Ok(value) = dag_cbor::decode(block) else {
+    let Ok((value, items)) = dag_cbor::decode_counted(block) else {
         INVALID.inc("cbor");
         return None;
     };
@@ -278,7 +313,8 @@ fn put_in(
         }
     };
     let record = Some(Record { cid: digest, value, valid });
-    Some(Op { collection, rkey: Arc::from(rkey), record, created })
+    let op = Op { collection, rkey: Arc::from(rkey), record, created };
+    Some((op, block.len() + items * dag_cbor::ITEM_BYTES))
 }
 
 fn delete(path: &str) -> Op {
@@ -286,17 +322,32 @@ fn delete(path: &str) -> Op {
     Op { collection: Arc::from(collection), rkey: Arc::from(rkey), record: None, created: false }
 }
 
-struct Parts<'e, F> {
-    emit: &'e mut F,
+struct Parts<'e, T> {
+    to: &'e mut T,
     rev: Tid,
     ops: Vec<Op>,
     bytes: usize,
+    /// What those are counted in.
+    room: Held,
     /// The last one: a tree has its records by collection.
     collection: Arc<str>,
 }
 
-impl<F: FnMut(Body) -> bool> Parts<'_, F> {
-    fn put(&mut self, path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
+impl<T: Told> Parts<'_, T> {
+    /// Waits for memory before the first record of a part is decoded.
+    fn begin(&mut self) {
+        if self.room.bytes() == 0 {
+            self.room = self.to.room(PART_BYTES as u64);
+        }
+    }
+
+    fn put(
+        &mut self,
+        path: &str,
+        digest: [u8; 32],
+        block: &[u8],
+        created: bool,
+    ) -> Option<(Op, usize)> {
         let (collection, rkey) = path.split_once('/')?;
         if *self.collection != *collection {
             self.collection = Arc::from(collection);
@@ -314,9 +365,10 @@ impl<F: FnMut(Body) -> bool> Parts<'_, F> {
     }
 
     fn flush(&mut self) -> Result<(), ImportError> {
-        self.bytes = 0;
-        let ops = std::mem::take(&mut self.ops);
-        if ops.is_empty() || (self.emit)(Body::Part { rev: self.rev, ops }) {
+        let bytes = std::mem::take(&mut self.bytes) as u64;
+        let (ops, mut room) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.room));
+        room.keep(bytes);
+        if ops.is_empty() || self.to.tell(Body::Part { rev: self.rev, ops }, room) {
             Ok(())
         } else {
             Err(ImportError::Stopped)

@@ -13,21 +13,27 @@
 //! - Every block was hashed, and the commit is signed with the key the DID document has now.
 //! - [`crate::event::Body::Fetched`] comes only after the whole tree was walked: a stream that was cut shorter
 //!   ends in an error.
-//! - Memory is bounded: blocks beyond a limit go to a file that has no name, jobs beyond a window stay in the store.
+//! - Memory is bounded: all repos together have their share of it; blocks beyond that, and the table of them, go to files
+//!   that have no name; records wait for the writer. Jobs beyond a window stay in the store.
 //! - A repo is asked of the PDS that its DID document names, whoever listed it.
 
 mod blocks;
 mod car;
 mod fetch;
 mod files;
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 mod handle;
 mod hosts;
 mod import;
 mod lists;
 pub mod on_read;
 mod queue;
+mod quota;
 mod settle;
+mod spill;
 mod state;
+mod table;
 mod window;
 
 #[cfg(test)]
@@ -56,11 +62,10 @@ use crate::schema::ActorId;
 use crate::store::{Answer, Store, StoreError, Tx, Writer};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
-use crate::threads::Clock;
-use crate::threads::{Failure, catch_async};
+use crate::threads::{Budget, Clock, Failure, catch_async};
 use crate::work::repo_queue::Priority;
 
-pub use files::{FileError, FileRepo, Room, import_files};
+pub use files::{FileError, FileRepo, import_files};
 pub use handle::{AddedRepos, CommandError, Handle, Stopped};
 pub use hosts::ParkedHost;
 
@@ -142,10 +147,10 @@ pub struct Setup {
     pub spill: PathBuf,
     /// Free bytes that they leave there.
     pub spill_floor: u64,
-    /// Bytes of blocks in memory for one repo.
-    pub memory: usize,
-    /// For repos that are read from files.
-    pub room: Room,
+    /// For the blocks of all repos that are read, and the tables of them.
+    pub fetches: Budget,
+    /// For their records on the way to the sink.
+    pub records: Budget,
     /// Repos at a time.
     pub concurrency: usize,
     /// What time it is.

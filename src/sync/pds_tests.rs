@@ -24,7 +24,7 @@ use crate::repo::testing::{car, commit};
 use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Answer, Store, StoreError, Writer};
 use crate::syntax::{Cid, Did, Tid, cid};
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock};
 use crate::work::repo_queue as jobs;
 use crate::work::repo_queue::{JobRow, Priority, SourceKind, SourceRow};
 
@@ -105,8 +105,8 @@ impl Net {
             sink: to,
             spill: dir.path().to_owned(),
             spill_floor: 0,
-            memory: 1 << 20,
-            room: super::Room::default(),
+            fetches: Budget::new(16 << 20),
+            records: Budget::new(4 << 20),
             concurrency: 4,
             clock: Clock::system(),
         };

@@ -1,21 +1,25 @@
 //! A CAR through to events.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::HeldRecord;
 use super::blocks::Blocks;
 use super::import::{Expected, ImportError, import};
+use super::quota::Quota;
 use crate::crypto::PrivateKey;
 use crate::event::{Body, Op};
 use crate::net::NetError;
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit};
 use crate::syntax::{Cid, Did, Tid, cid};
+use crate::threads::Budget;
 
 pub(super) const DID: &str = "did:plc:abc";
 pub(super) const NOW_US: u64 = 1_750_000_000_000_000;
@@ -55,6 +59,16 @@ impl Repo {
         car(&root, blocks)
     }
 
+    /// With so many blocks before the commit that nothing names, a quarter of a megabyte each.
+    fn car_behind(&self, before: u8, did: &str, rev: Tid) -> Vec<u8> {
+        let good = self.car(did, rev);
+        let header = usize::from(good[0]) + 1;
+        let junk: Vec<Vec<u8>> = (0..before).map(|n| vec![n; 256 << 10]).collect();
+        let cids: Vec<Cid> = junk.iter().map(|block| cid::for_record(block)).collect();
+        let blocks = car(&cids[0], cids.iter().zip(junk.iter().map(Vec::as_slice)));
+        [&good[..header], &blocks[header..], &good[header..]].concat()
+    }
+
     fn held(&self) -> Vec<HeldRecord> {
         let held = |(path, record): (&String, &Vec<u8>)| {
             let (collection, rkey) = path.split_once('/').unwrap();
@@ -68,6 +82,11 @@ impl Repo {
         let (did, key) = (Did::parse(DID).unwrap(), self.key.public());
         Expected { did, key, now_us: NOW_US }
     }
+}
+
+fn blocks(folder: &Path, memory: u64) -> Blocks {
+    let held = Budget::new(1 << 30).take(memory).now_or_never().unwrap();
+    Blocks::new(folder, Quota::fixed(held, memory / 2))
 }
 
 pub(super) fn rev() -> Tid {
@@ -85,7 +104,7 @@ fn run(
     }
     drop(sender);
     let dir = tempfile::tempdir().unwrap();
-    let (mut bodies, blocks) = (Vec::new(), Blocks::new(dir.path(), 20_000));
+    let (mut bodies, blocks) = (Vec::new(), blocks(dir.path(), 20_000));
     let result = import(
         pieces.iter(),
         blocks,
@@ -134,7 +153,10 @@ fn parts_are_bounded_by_bytes_too() {
     let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
     result.unwrap();
     let parts = bodies.iter().filter(|body| matches!(body, Body::Part { .. }));
-    assert_eq!(parts.map(|part| changes(std::slice::from_ref(part)).0).collect::<Vec<_>>(), [5, 2]);
+    assert_eq!(
+        parts.map(|part| changes(std::slice::from_ref(part)).0).collect::<Vec<_>>(),
+        [2, 2, 2, 1]
+    );
 }
 
 #[test]
@@ -147,7 +169,7 @@ fn who_takes_no_more_ends_it() {
             left >= 0
         };
         let pieces = std::iter::once(Ok(Bytes::from(repo.car(DID, rev()))));
-        let blocks = Blocks::new(dir.path(), 1 << 20);
+        let blocks = blocks(dir.path(), 1 << 20);
         let result =
             import(pieces, blocks, &repo.expected(), || Ok(vec![]), &AtomicU64::new(0), go_on);
         assert_eq!(result.unwrap_err().cause(), "stopped", "{taken}");
@@ -204,6 +226,9 @@ fn what_is_not_the_accounts_repo_is_refused() {
     assert_eq!(cause(&repo.car(DID, future), &repo.expected()), "rev-future");
     assert_eq!(cause(&b"<html>".repeat(20), &repo.expected()), "bad-car");
     assert_eq!(cause(&[], &repo.expected()), "car-cut");
+    let padded = |before| repo.car_behind(before, DID, rev());
+    assert_eq!(cause(&padded(5), &repo.expected()), "commit-late");
+    assert!(run(&padded(4), &repo.expected(), vec![]).1.is_ok());
     // Nothing but the header.
     assert_eq!(cause(&good[..usize::from(good[0]) + 1], &repo.expected()), "car-cut");
     // A stream that was cut anywhere, also between two sections, has no end.
@@ -219,7 +244,7 @@ fn a_failed_connection_is_no_end() {
     sender.send(Ok(Bytes::from(repo.car(DID, rev())))).unwrap();
     sender.send(Err(NetError::Timeout("body"))).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let blocks = Blocks::new(dir.path(), 1 << 20);
+    let blocks = blocks(dir.path(), 1 << 20);
     let result = import(
         pieces.iter(),
         blocks,

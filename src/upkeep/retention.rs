@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::clock::ClockState;
 use crate::config::{Config, ScopeMode};
 use crate::index::Index;
+use crate::index::kept::Kept;
 use crate::index::retention::{self, Found, Place, Policy, Tally, Weights};
-use crate::index::scope::{DAY_MS, Kept};
+use crate::index::scope::DAY_MS;
 use crate::store::{Ks, Store, StoreError, Writer, free_space};
 use crate::telemetry::counters::Counters;
 use crate::work;
@@ -423,8 +424,8 @@ impl Retention {
         if !plan.dry || mode != ScopeMode::Whole {
             return Ok(Arc::clone(kept));
         }
-        let store = self.store.clone();
-        blocking(move || Kept::load(&store.snapshot()).map(Arc::new)).await
+        let (store, kept) = (self.store.clone(), Arc::clone(kept));
+        blocking(move || kept.anew(&store.snapshot()).map(Arc::new)).await
     }
 
     async fn walk(

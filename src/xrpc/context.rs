@@ -155,6 +155,17 @@ impl AppCtx {
         self.limiter.take(limit, client).map_err(|refused| self.limited(refused))
     }
 
+    /// What the caller asks for is to be kept, so they have to be a member, or become one.
+    ///
+    /// # Errors
+    /// 403 `NotAMember`; those of the store.
+    pub(super) async fn keep_for(&self, viewer: &Did) -> Result<(), XrpcError> {
+        match self.members.ensure(viewer).await? {
+            true => Ok(()),
+            false => Err(XrpcError::not_a_member()),
+        }
+    }
+
     /// 429 for who has had enough.
     pub(super) fn limited(&self, refused: Refused) -> XrpcError {
         XrpcError::limited(refused, self.clock.now_ms())

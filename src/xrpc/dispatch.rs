@@ -86,6 +86,9 @@ impl Counted<'_> {
         let client = self.client;
         let mut call =
             Call { params, input, credentials, headers, client, to_fetch, community: false };
+        if method.keeps {
+            ctx.keep_for(call.require_viewer()?).await?;
+        }
         if community::is_named(&call.params) {
             ctx.seek_community(&mut call).await?;
         }

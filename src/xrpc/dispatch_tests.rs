@@ -1,17 +1,20 @@
 //! Whole calls without a socket: routing, checks, panics, CORS, the pages beside XRPC.
 
+use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::limits::{Elapsed, Limits, Proxies};
+use crate::store::StoreError;
+use crate::syntax::Did;
 use crate::xrpc::auth::{Auth, TokenRule};
 use crate::xrpc::method::Method;
 use crate::xrpc::testing::{
     ALICE, NOW, TokenSpec, app, app_within, basic, headers, json_of, request,
 };
-use crate::xrpc::{AppCtx, Body, Reply};
+use crate::xrpc::{AppCtx, Body, Members, Reply};
 
 fn echo(ctx: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let labelers = ctx.labelers(call);
@@ -40,6 +43,7 @@ static METHODS: &[Method] = &[
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, echo).tokens(TokenRule::OrChat),
     Method::read("app.bsky.graph.muteActor", Auth::Required, echo),
     Method::read("app.bsky.graph.muteThread", Auth::Required, echo).counts_as(Limit::Writes),
+    Method::read("app.bsky.graph.muteActorList", Auth::Required, echo).keeps(),
     Method::read("app.bsky.feed.getAuthorFeed", Auth::OptionalOrAdmin, echo).costly(),
     Method::read("app.bsky.feed.getPostThread", Auth::Optional, failing),
     Method::read("app.bsky.feed.getLikes", Auth::Optional, explode),
@@ -54,6 +58,44 @@ static METHODS: &[Method] = &[
         })
     }),
 ];
+
+/// Nobody is a member, nor becomes one.
+struct Strangers;
+
+impl Members for Strangers {
+    fn ensure<'a>(&'a self, _viewer: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async { Ok(false) })
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_kept_is_refused_to_who_is_no_member() {
+    let (app, key) = app(METHODS);
+    let mut ctx = Arc::into_inner(Arc::into_inner(app).unwrap().ctx).unwrap();
+    ctx.members = Arc::new(Strangers);
+    let app = App::with_methods(Arc::new(ctx), METHODS).unwrap();
+    let ask = async |nsid: &str, verb: Verb, body: &str| {
+        let token = format!("Bearer {}", TokenSpec::new(nsid).sign(&key));
+        let mut request = request(verb, &format!("/xrpc/{nsid}"));
+        request.headers = headers(&token);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.body = match body {
+            "" => Body::Missing,
+            body => Body::Bytes(body.to_owned().into()),
+        };
+        let response = app.handle(request).await;
+        let json = json_of(&response);
+        (response.status.as_u16(), json["error"].clone())
+    };
+    let actor = r#"{"actor":"a.test"}"#;
+    assert_eq!(ask("app.bsky.feed.getTimeline", Verb::GET, "").await.0, 200);
+    let refused = (403, json!("NotAMember"));
+    assert_eq!(ask("app.bsky.graph.muteActorList", Verb::POST, LIST).await, refused);
+    assert_eq!(ask("app.bsky.graph.muteActorList", Verb::POST, "{}").await.0, 400);
+    assert_eq!(ask("app.bsky.graph.muteActor", Verb::POST, actor).await.0, 200);
+}
+
+const LIST: &str = r#"{"list":"at://did:plc:a/app.bsky.graph.list/1"}"#;
 
 async fn get(target: &str, authorization: Option<&str>) -> (u16, Value) {
     let (app, _) = app(METHODS);
@@ -302,7 +344,7 @@ impl crate::xrpc::OnRead for Bringer {
         &self,
         missing: Vec<crate::xrpc::FetchRequest>,
         within: std::time::Duration,
-    ) -> futures_util::future::BoxFuture<'_, bool> {
+    ) -> BoxFuture<'_, bool> {
         assert!(within <= std::time::Duration::from_millis(300));
         self.asked.lock().unwrap().extend(missing);
         Box::pin(async { self.comes })
@@ -472,7 +514,7 @@ async fn an_account_changes_so_much_in_an_hour() {
 async fn crowd(
     app: &App,
     clients: impl Iterator<Item = Client>,
-) -> (flume::Sender<()>, Vec<futures_util::future::BoxFuture<'static, Result<(), XrpcError>>>) {
+) -> (flume::Sender<()>, Vec<BoxFuture<'static, Result<(), XrpcError>>>) {
     let (release, gate) = flume::bounded::<()>(0);
     let mut all = Vec::new();
     let begin = |client, work: Box<dyn FnOnce() + Send>| {

@@ -79,6 +79,13 @@ impl XrpcError {
         Self::new(StatusCode::NOT_FOUND, "NotFoundError", message)
     }
 
+    /// 403 `NotAMember`: it would be kept for members, and the caller is none.
+    pub fn not_a_member() -> Self {
+        let message = "This server keeps notifications, mutes, bookmarks, drafts and settings for its members only. \
+                       Whoever runs it can make you one.";
+        Self::new(StatusCode::FORBIDDEN, "NotAMember", message)
+    }
+
     /// 413 `PayloadTooLarge`.
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "request entity too large")

@@ -47,19 +47,21 @@ pub struct Method {
     pub limit: Option<Limit>,
     /// It is among the first that are given up when too many wait.
     pub costly: bool,
+    /// What it asks for is kept, which is done for members only.
+    pub keeps: bool,
 }
 
 impl Method {
     /// A row with a handler that reads the store.
     pub const fn read(nsid: &'static str, auth: Auth, handler: ReadFn) -> Self {
         let (tokens, handler) = (TokenRule::Own, Handler::Read(handler));
-        Self { nsid, auth, tokens, handler, limit: None, costly: false }
+        Self { nsid, auth, tokens, handler, limit: None, costly: false, keeps: false }
     }
 
     /// A row with an asynchronous handler.
     pub const fn asynchronous(nsid: &'static str, auth: Auth, handler: AsyncFn) -> Self {
         let (tokens, handler) = (TokenRule::Own, Handler::Async(handler));
-        Self { nsid, auth, tokens, handler, limit: None, costly: false }
+        Self { nsid, auth, tokens, handler, limit: None, costly: false, keeps: false }
     }
 
     /// The same row with a further limit.
@@ -74,6 +76,13 @@ impl Method {
     pub const fn costly(mut self) -> Self {
         self.costly = true;
         self
+    }
+
+    /// The same row, a change that is kept: it counts as a write, and its caller has to be a member.
+    #[must_use]
+    pub const fn keeps(mut self) -> Self {
+        self.keeps = true;
+        self.counts_as(Limit::Writes)
     }
 
     /// The same row with another token rule.
@@ -96,7 +105,7 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.ageassurance.begin", Auth::Required, api::age_assurance::not_offered),
     Method::read("app.bsky.ageassurance.getConfig", Auth::Optional, api::age_assurance::get_config),
     Method::read("app.bsky.ageassurance.getState", Auth::Required, api::age_assurance::get_state),
-    Method::asynchronous("app.bsky.bookmark.createBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::create_bookmark(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.bookmark.createBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::create_bookmark(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.bookmark.deleteBookmark", Auth::Required, |ctx, call| Box::pin(api::bookmark::delete_bookmark(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.bookmark.getBookmarks", Auth::Required, api::bookmark::get_bookmarks),
     Method::read("app.bsky.contact.dismissMatch", Auth::Required, api::contact::not_offered),
@@ -107,10 +116,10 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.contact.sendNotification", Auth::AdminOrModService, api::contact::not_offered),
     Method::read("app.bsky.contact.startPhoneVerification", Auth::Required, api::contact::not_offered),
     Method::read("app.bsky.contact.verifyPhone", Auth::Required, api::contact::not_offered),
-    Method::asynchronous("app.bsky.draft.createDraft", Auth::Required, |ctx, call| Box::pin(api::draft::create_draft(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.draft.createDraft", Auth::Required, |ctx, call| Box::pin(api::draft::create_draft(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.draft.deleteDraft", Auth::Required, |ctx, call| Box::pin(api::draft::delete_draft(ctx, call))).counts_as(Limit::Writes),
     Method::read("app.bsky.draft.getDrafts", Auth::Required, api::draft::get_drafts),
-    Method::asynchronous("app.bsky.draft.updateDraft", Auth::Required, |ctx, call| Box::pin(api::draft::update_draft(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.draft.updateDraft", Auth::Required, |ctx, call| Box::pin(api::draft::update_draft(ctx, call))).keeps(),
     Method::read("app.bsky.embed.getEmbedExternalView", Auth::Optional, api::embed::get_embed_external_view),
     Method::read("app.bsky.feed.getActorFeeds", Auth::Optional, api::feed::get_actor_feeds),
     Method::read("app.bsky.feed.getActorLikes", Auth::Optional, api::feed::get_actor_likes).costly(),
@@ -140,9 +149,9 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.graph.getStarterPack", Auth::Optional, api::starter_pack::get_starter_pack),
     Method::read("app.bsky.graph.getStarterPacks", Auth::Optional, api::starter_pack::get_starter_packs),
     Method::read("app.bsky.graph.getStarterPacksWithMembership", Auth::Required, api::starter_pack::get_starter_packs_with_membership),
-    Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))).keeps(),
+    Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))).keeps(),
+    Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))).counts_as(Limit::Writes),
@@ -152,11 +161,11 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.notification.listActivitySubscriptions", Auth::Required, api::subscription::list_activity_subscriptions),
     Method::asynchronous("app.bsky.notification.listNotifications", Auth::Required, |ctx, call| Box::pin(api::notification::list_notifications(ctx, call))).costly(),
     Method::asynchronous("app.bsky.notification.putActivitySubscription", Auth::Required, |ctx, call| Box::pin(api::subscription::put_activity_subscription(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.notification.putPreferences", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.notification.putPreferencesV2", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences_v2(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.notification.registerPush", Auth::Required, |ctx, call| Box::pin(api::push::register_push(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.putPreferences", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences(ctx, call))).keeps(),
+    Method::asynchronous("app.bsky.notification.putPreferencesV2", Auth::Required, |ctx, call| Box::pin(api::preferences::put_preferences_v2(ctx, call))).keeps(),
+    Method::asynchronous("app.bsky.notification.registerPush", Auth::Required, |ctx, call| Box::pin(api::push::register_push(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.notification.unregisterPush", Auth::Required, |ctx, call| Box::pin(api::push::unregister_push(ctx, call))).counts_as(Limit::Writes),
-    Method::asynchronous("app.bsky.notification.updateSeen", Auth::Required, |ctx, call| Box::pin(api::notification::update_seen(ctx, call))).counts_as(Limit::Writes),
+    Method::asynchronous("app.bsky.notification.updateSeen", Auth::Required, |ctx, call| Box::pin(api::notification::update_seen(ctx, call))).keeps(),
     Method::read("app.bsky.unspecced.getAgeAssuranceState", Auth::Required, api::age_assurance::get_state_v1),
     Method::read("app.bsky.unspecced.getConfig", Auth::None, api::unspecced::get_config),
     Method::read("app.bsky.unspecced.getPostThreadOtherV2", Auth::OptionalOrAdmin, api::unspecced::get_post_thread_other_v2).costly(),
@@ -190,6 +199,32 @@ mod tests {
             if is_change && matches!(method.handler, Handler::Async(_)) {
                 assert_eq!(method.limit, Some(Limit::Writes), "{}", method.nsid);
             }
+        }
+    }
+
+    /// Changes that need no member: what takes away, what everybody may ask for, and what others decide.
+    const FOR_ALL: &[&str] = &[
+        "alt.aerie.account.deleteData",
+        "alt.aerie.account.putOptOut",
+        "app.bsky.bookmark.deleteBookmark",
+        "app.bsky.draft.deleteDraft",
+        "app.bsky.graph.unmuteActor",
+        "app.bsky.graph.unmuteActorList",
+        "app.bsky.graph.unmuteThread",
+        // Its handler looks whether it takes away.
+        "app.bsky.notification.putActivitySubscription",
+        "app.bsky.notification.unregisterPush",
+        // The community has a door of its own.
+        "community.blacksky.feed.deletePost",
+        "community.blacksky.feed.submitPost",
+    ];
+
+    #[test]
+    fn what_is_kept_is_kept_for_members() {
+        for method in METHODS {
+            let is_change = method.limit == Some(Limit::Writes);
+            let keeps = is_change && !FOR_ALL.contains(&method.nsid);
+            assert_eq!(method.keeps, keeps, "{}", method.nsid);
         }
     }
 }

@@ -11,10 +11,11 @@ use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
 use crate::syntax::Did;
 
-/// Who has called with a valid token before: their notifications are kept.
+/// For whom something is kept here: their notifications, and what they set.
 pub trait Members: Send + Sync {
-    /// Makes an account a member; answers when its notifications are there.
-    fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Makes an account that called with a valid token a member, if such may become one; answers when its notifications
+    /// are there. `false` if it is none.
+    fn ensure<'a>(&'a self, viewer: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>>;
 }
 
 /// What an account may ask for itself, here by whoever keeps the index. Answers are on disk.

@@ -257,8 +257,10 @@ async fn answer(
         }
         return write(shared, response, client, running).await;
     }
-    let (request, whole) = read(request, client, shared.limits.body_time).await;
-    let mut response = shared.app.handle(request).await;
+    let (mut response, whole) = match read(shared, request, client).await {
+        Ok((request, whole)) => (shared.app.handle(request).await, whole),
+        Err(error) => (encode::failure("", error), false),
+    };
     if !whole && !has_streams {
         // hyper closes the connection, and whoever sent too much must not put another request on it.
         response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -289,10 +291,10 @@ fn names_one_host(request: &http::Request<Incoming>) -> bool {
 
 /// The request, and whether its body was read to the end.
 async fn read(
+    shared: &Shared,
     request: http::Request<Incoming>,
     client: Client,
-    body_time: Duration,
-) -> (Request, bool) {
+) -> Result<(Request, bool), XrpcError> {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
         match head.headers.contains_key(CONTENT_LENGTH) {
@@ -302,11 +304,16 @@ async fn read(
     } else if incoming.size_hint().lower() > MAX_DISCARD as u64 {
         (Body::TooLarge, false)
     } else {
-        timeout(body_time, collect(incoming)).await.unwrap_or((Body::Aborted, false))
+        let ctx = &shared.app.ctx;
+        let bytes = incoming.size_hint().upper().unwrap_or(u64::MAX).min(MAX_BODY as u64);
+        let hold = ctx.limiter.hold(Limit::Bodies, client, bytes);
+        let _hold = hold.map_err(|refused| ctx.limited(refused))?;
+        let collected = timeout(shared.limits.body_time, collect(incoming)).await;
+        collected.unwrap_or((Body::Aborted, false))
     };
     let request =
         Request { method: head.method, uri: head.uri, headers: head.headers, body, client };
-    (request, whole)
+    Ok((request, whole))
 }
 
 async fn collect(mut incoming: Incoming) -> (Body, bool) {

@@ -1,6 +1,7 @@
 //! The server over real sockets: both versions of HTTP, shutdown, limits.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method as Verb;
 use http_body_util::Full;
@@ -24,7 +25,16 @@ fn large(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
     Ok(Reply::with_type(vec![b'x'; 1 << 20], "text/plain"))
 }
 
+/// Answers that were made of the method that only one test asks for.
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+fn counted(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
+    COUNTED.fetch_add(1, Ordering::SeqCst);
+    Reply::json("made")
+}
+
 static METHODS: &[Method] = &[
+    Method::read("app.bsky.actor.getProfiles", Auth::None, counted),
     Method::read("app.bsky.graph.getRelationships", Auth::None, large),
     Method::read("app.bsky.actor.getProfile", Auth::Optional, who),
     Method::read("app.bsky.graph.muteActor", Auth::None, who),
@@ -317,9 +327,9 @@ async fn a_connection_that_reads_nothing_gets_no_more_than_a_few_answers() {
     }
     assert_eq!(server.ctx.outflow.bytes(), 4 << 20);
     let mut further = Box::pin(ask_large(&server, &slow));
-    // Others are answered meanwhile, on connections of their own.
+    // Others are answered meanwhile, on connections of their own: more than it would take to make the fifth.
     let url = format!("http://{}/robots.txt", server.address);
-    for _ in 0..3 {
+    for _ in 0..50 {
         let other = client(false);
         let answered = send(&other, Verb::GET, url.clone(), "");
         let first = futures_util::future::select(&mut further, Box::pin(answered)).await;
@@ -363,11 +373,12 @@ async fn an_address_that_reads_nothing_is_told_so_and_others_are_served() {
 #[tokio::test]
 async fn nothing_is_made_while_there_is_no_room_for_answers() {
     let server = start(ServerLimits::default()).await;
-    let url = format!("http://{}/xrpc/app.bsky.actor.getProfile?actor=a.test", server.address);
+    let url = format!("http://{}/xrpc/app.bsky.actor.getProfiles?actors=a.test", server.address);
     assert!(server.ctx.outflow.enter(64 << 20));
     let (status, body) = send(&client(false), Verb::GET, url.clone(), "").await;
     assert_eq!(status, 503);
     assert!(body.starts_with(br#"{"error":"NotEnoughResources""#), "{body:?}");
+    assert_eq!(COUNTED.load(Ordering::SeqCst), 0);
     server.ctx.outflow.leave(64 << 20);
     assert_eq!(send(&client(false), Verb::GET, url, "").await.0, 200);
 }
@@ -398,4 +409,42 @@ async fn a_second_host_must_not_contradict_the_authority() {
         let request = request.version(Version::HTTP_2).body(Full::default()).unwrap();
         assert_eq!(client(true).request(request).await.unwrap().status(), status, "{host}");
     }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_bodies_on_their_way() {
+    let patient = Duration::from_secs(3600);
+    let server = start(ServerLimits { body_time: patient, ..ServerLimits::default() }).await;
+    let head = |length: usize| {
+        format!(
+            "POST /xrpc/app.bsky.graph.muteActor HTTP/1.1\r\nhost: x\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let mut unfinished = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head(MAX_BODY).as_bytes()).await.unwrap();
+        unfinished.push(stream);
+    }
+    // The server may not have seen all of them yet.
+    let whole = head(MAX_BODY) + &" ".repeat(MAX_BODY);
+    loop {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        match status_of(&mut stream, whole.as_bytes()).await {
+            400 => tokio::task::yield_now().await,
+            // Or it was closed while it still sent.
+            status => {
+                assert!(status == 429 || status == 0, "{status}");
+                break;
+            }
+        }
+    }
+    let mut small = TcpStream::connect(server.address).await.unwrap();
+    let request = head(16) + r#"{"actor":"a.te"}"#;
+    assert_eq!(
+        status_of(&mut small, request.as_bytes()).await,
+        200,
+        "there is room for a small one"
+    );
 }

@@ -113,6 +113,7 @@ export async function startAerie(net, { dir = temporaryDir(), change, binary = B
     config,
     store: settings.store.path,
     pid: child.pid,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
     exited,
     status,
     until,

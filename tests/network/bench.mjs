@@ -4,101 +4,27 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import { connect } from 'node:net'
-import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { adminHeaders, BINARY, command, configure, startAerie } from './aerie.mjs'
 import { writeRepo } from './car.mjs'
+import { figure, format, note, printFigures } from './figures.mjs'
+import { hostile } from './hostile/main.mjs'
 import { afterwards, Client, discover, extremes, page, procedures, promises, queries, summary } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
 import { cidOf, startShapes } from './shapes.mjs'
+import { ATSIM, BENCH_DIR, cpuSeconds, finish, folder, peakMb, position, remove, simulate, SIMULATOR_PORT, world } from './simulator.mjs'
 
-const { ATSIM, BENCH_DIR } = process.env
 const EVENTS = Number(process.env.BENCH_EVENTS ?? 500_000)
 const RECORDS = Number(process.env.BENCH_RECORDS ?? 2_000_000)
 const CALLS = Number(process.env.BENCH_CALLS ?? 1000)
-// The cursor belongs to the upstream's URL, so a store that is used again must find it at the same port.
-const SIMULATOR_PORT = process.env.BENCH_PORT ?? '2590'
-const TICKS_PER_SECOND = Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
-fs.mkdirSync(BENCH_DIR, { recursive: true })
 
-const rows = []
-const note = (text) => console.log(`  ${text}`)
-/** Records a figure; `at` is '<=' or '>='. */
-function figure(name, value, unit, at, target, more = '') {
-  const reached = at === '<=' ? value <= target : value >= target
-  rows.push({ name, value: `${format(value)} ${unit}`, target: `${at} ${format(target)} ${unit}`, reached })
-  note(`${name}: ${format(value)} ${unit} (${at} ${format(target)}) ${reached ? 'ok' : 'SHORT'}${more}`)
-}
-const format = (n) => n.toLocaleString('en', { maximumFractionDigits: n < 100 ? 2 : 0 })
-
-/** A world file of the simulator, made once; `shape` names its options. */
-function world(name, events, options = []) {
-  const file = path.join(BENCH_DIR, `${name}-${events}.bin`)
-  const facts = `${file}.json`
-  if (!fs.existsSync(facts)) {
-    note(`making the world ${name} of ${format(events)} events`)
-    const made = spawnSync(ATSIM, ['gen', '--out', file, '--events', String(events), ...options], { encoding: 'utf8' })
-    if (made.status !== 0) throw new Error(`atsim gen: ${made.stderr}`)
-    fs.writeFileSync(facts, made.stdout.trim().split('\n').at(-1))
-  }
-  return { file, ...JSON.parse(fs.readFileSync(facts, 'utf8')) }
-}
-
-/**
- * The simulator serving a world, in the shape of a network that `startAerie` knows. With `past` it knows the cursor of a
- * store that has the world already; otherwise it would send everything again, beside what is measured.
- */
-async function simulate({ file }, { rate = 'max', past = false, port = SIMULATOR_PORT, options = [] } = {}) {
-  const url = `http://127.0.0.1:${port}`
-  const args = ['serve', '--from', file, '--port', port, '--rate', String(rate), '--no-oracle', ...options]
-  if (past) args.push('--prehistory', 'all')
-  const child = spawn(ATSIM, args, { stdio: 'ignore' })
-  let state
-  while (!state) {
-    await sleep(100)
-    if (child.exitCode !== null) throw new Error('atsim serve ended')
-    state = await fetch(`${url}/sim/state`).then((r) => r.json(), () => undefined)
-  }
-  const appviewPort = await freePort()
-  return {
-    plc: { url },
-    pds: { url },
-    firehose: { url: url.replace('http', 'ws'), seq: async () => state.lastSeq },
-    labeler: { did: state.labeler, url, seq: 0 },
-    actors: state.actors,
-    token: async (iss, lxm) => {
-      const query = new URLSearchParams({ iss, lxm, aud: 'did:web:appview.example', exp: '3600' })
-      return (await fetch(`${url}/sim/serviceAuth?${query}`).then((r) => r.json())).token
-    },
-    appview: {
-      port: appviewPort,
-      url: `http://127.0.0.1:${appviewPort}`,
-      did: 'did:web:appview.example',
-      signingKeyHex: '01'.repeat(32),
-    },
-    lastSeq: state.lastSeq,
-    async close() {
-      child.kill()
-      await once(child, 'exit')
-    },
-  }
-}
-
-const folder = () => fs.mkdtempSync(path.join(BENCH_DIR, 'run-'))
 const memory = '512MB'
 const settings = (verify) => (s) => {
   s.store.memory_budget = memory
   s.network.verify = verify
 }
-const proc = (pid, file) => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
-const peakMb = (pid) => Number(proc(pid, 'status').match(/VmHWM:\s+(\d+)/)[1]) / 1024
-const cpuSeconds = (pid) => {
-  const fields = proc(pid, 'stat').split(') ')[1].split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-}
-const position = async (aerie) => (await aerie.status()).upstreams[0].seq ?? 0
 
 /** Lets aerie catch up with a whole world: events a second from the first event on, peak memory, CPU. */
 async function catchUp(shape, { verify = true, dir = folder(), port, past, change = settings(verify), begin } = {}) {
@@ -118,12 +44,6 @@ async function catchUp(shape, { verify = true, dir = folder(), port, past, chang
   note(`${format(seq)} events in ${format(seconds)} s, ${format(cpu)} s of CPU`)
   return { net, aerie, dir, rate, peak, cpu }
 }
-
-async function finish({ net, aerie }) {
-  await aerie.stop()
-  await net.close()
-}
-const remove = (dir) => fs.rmSync(dir, { recursive: true, force: true })
 
 const mixed = (events) => world('mixed', events, ['--actors', String(Math.max(1000, events / 50))])
 
@@ -593,13 +513,14 @@ async function loaded() {
 }
 
 const chosen = process.argv.slice(2)
+if (chosen[0] === 'hostile') {
+  await hostile(chosen.splice(0).slice(1))
+  printFigures()
+  process.exit(0)
+}
 for (const name of chosen) if (!(name in sections)) throw new Error(`no section ${name}; there are ${Object.keys(sections).join(', ')}`)
 for (const name of chosen.length ? chosen : Object.keys(sections)) {
   console.log(`\n== ${name}`)
   await sections[name]()
 }
-console.log(`\n${os.cpus().length} x ${os.cpus()[0].model}\n`)
-const width = Math.max(...rows.map((row) => row.name.length))
-for (const { name, value, target, reached } of rows) {
-  console.log(`${name.padEnd(width)}  ${value.padStart(18)}  target ${target.padEnd(18)} ${reached ? 'reached' : 'SHORT'}`)
-}
+printFigures()

@@ -206,6 +206,15 @@ impl Aerie {
         (head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0), body)
     }
 
+    /// The most bytes of memory that it had so far, as the kernel counts them.
+    #[allow(dead_code, reason = "only one test weighs it")]
+    pub(crate) fn peak(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.lock().id());
+        let text = fs::read_to_string(path).unwrap();
+        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        kib.unwrap().trim().parse::<u64>().unwrap() * 1024
+    }
+
     pub(crate) async fn status(&self) -> Value {
         let (_, body) = self.ask("GET /admin/status", "").await;
         serde_json::from_str(&body).unwrap_or_default()

@@ -10,14 +10,14 @@ use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, HeldKey, Identity};
 use aerie::index::check::{Options, check};
 use aerie::index::repo_contents::held_records;
-use aerie::index::{Index, context_to_fetch, follows_to_fetch, purge_step};
+use aerie::index::{Door, Index, context_to_fetch, follows_to_fetch, purge_step};
 use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
 use aerie::private::{Private, bookmarks};
 use aerie::schema::{ActorId, Rows, Target};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
-use aerie::threads::Clock;
+use aerie::threads::{Budget, Clock};
 use aerie::upkeep::{ClockState, Retention, RetentionReport};
 use aerie::work::purge;
 use aerie::work::repo_queue::{self as jobs, JobRow, Priority};
@@ -62,8 +62,9 @@ impl View {
     fn open(pds: Pds, config: Config, folder: tempfile::TempDir) -> Self {
         let store = Store::open(folder.path(), 64 << 20).unwrap();
         let (writer, thread) = Writer::start(store.clone()).unwrap();
-        let (mode, days) = (config.scope.mode, config.scope.days);
-        let index = Arc::new(Index::new(&store).unwrap().0.scoped(&store, mode, days).unwrap());
+        let mode = config.scope.mode;
+        let index = Index::new(&store).unwrap().0.scoped(&store, &config.scope).unwrap();
+        let index = Arc::new(index);
         let stop = CancellationToken::new();
         let private = Private::new(writer.clone(), Arc::clone(&index) as _);
         let (of, to) = (store.clone(), writer.clone());
@@ -105,7 +106,8 @@ impl View {
             Step::Join(member) => {
                 self.settle().await;
                 let actor = self.actor(&member).unwrap();
-                self.index.ensure_member(&self.store, &self.private, actor, NOW).await.unwrap();
+                let (store, private) = (&self.store, &self.private);
+                self.index.ensure_member(store, private, actor, NOW, Door::Open).await.unwrap();
             }
             Step::Bookmark(member, uri) => {
                 let add = move |r: &aerie::store::Tx<'_>| match r.target(&uri)? {
@@ -150,7 +152,8 @@ impl View {
             let s = self.store.snapshot();
             let mut follow_up = Vec::new();
             if priority == Priority::Member {
-                let follows = follows_to_fetch(&s, actor).unwrap();
+                let follows =
+                    follows_to_fetch(&s, actor, self.config.scope.max_follows as usize).unwrap();
                 follow_up.extend(follows.into_iter().map(|a| (a, Priority::Follow)));
             }
             if priority < Priority::Context {
@@ -321,8 +324,8 @@ impl KeySource for Keys {
 struct Nobody;
 
 impl Members for Nobody {
-    fn ensure<'a>(&'a self, _viewer: &'a Did) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
+    fn ensure<'a>(&'a self, _viewer: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async { Ok(true) })
     }
 }
 
@@ -359,6 +362,8 @@ impl Reading {
             floor: 0,
             free: aerie::store::free_space,
             threads: 1,
+            pictures: Budget::new(64 << 20),
+            files: Budget::new(12 << 20),
         };
         let limiter = Arc::new(aerie::limits::Limits::new(
             Default::default(),

@@ -112,6 +112,11 @@ impl RowCache {
         }
     }
 
+    /// Bytes that it holds.
+    pub(in crate::store) fn weight(&self) -> u64 {
+        self.rows.weight()
+    }
+
     /// The commit of `epoch`, which is about to become visible, changes a key.
     pub(in crate::store) fn mark(&self, ks: Ks, key: &[u8], epoch: u64) {
         let group = ks.group(key);

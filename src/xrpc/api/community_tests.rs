@@ -10,7 +10,7 @@ use crate::event::{Body, Commit, Event, Op, Record};
 use crate::hydrate::graph::MODLIST;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{AccountStatus, ActorId, Target};
-use crate::index::Index;
+use crate::index::{Door, Index};
 use crate::repo::dag_cbor;
 use crate::schema::rows::{EdgeKind, RecordRow, notif_prefix};
 use crate::schema::{RecordId, Rows, collections};
@@ -77,7 +77,10 @@ impl Bench {
     /// Keeps the notifications of an account from now on.
     fn join(&self, who: ActorId) {
         let (store, private) = (&self.s.fixture.store, &self.s.ctx.private);
-        self.s.fixture.wait(self.index.ensure_member(store, private, who, NOW)).unwrap();
+        self.s
+            .fixture
+            .wait(self.index.ensure_member(store, private, who, NOW, Door::Open))
+            .unwrap();
     }
 
     /// Reason, author, record and subject of each notification, and how many are unread.
@@ -475,7 +478,7 @@ fn posts_notify_those_inside() {
     let (store, private) = (&b.s.fixture.store, &b.s.ctx.private);
     assert!(b.s.fixture.wait(b.index.remove_member(private, me)).unwrap());
     assert!(rows(me).is_empty());
-    b.s.fixture.wait(b.index.ensure_member(store, private, me, NOW)).unwrap();
+    b.s.fixture.wait(b.index.ensure_member(store, private, me, NOW, Door::Open)).unwrap();
     let (built, liked) = (rows(me), 1);
     assert_eq!(built.iter().filter(|row| live.contains(row)).count(), live.len());
     assert_eq!(built.len(), live.len() + liked);

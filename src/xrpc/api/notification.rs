@@ -1,7 +1,7 @@
 //! `app.bsky.notification.*`: what happened to the viewer, and up to when they have seen it.
 //!
-//! The first call of an account makes it a member: from then on its notifications are kept, and those from before are
-//! built.
+//! The first call of an account makes it a member, if `scope.join` lets it in: from then on its notifications are kept,
+//! and those from before are built.
 
 use std::sync::Arc;
 
@@ -46,7 +46,8 @@ async fn as_member(
     refuse_seen_at(&call)?;
     match app.members.ensure(call.require_viewer()?).await {
         // It becomes one at a later call; nobody's reading depends on the disk.
-        Ok(()) | Err(StoreError::NoRoom) => {}
+        Ok(true) | Err(StoreError::NoRoom) => {}
+        Ok(false) => return Err(XrpcError::not_a_member()),
         Err(error) => return Err(error.into()),
     }
     loop {

@@ -42,11 +42,10 @@ fn registration(app: &AppCtx, call: &Call) -> Result<Registration, XrpcError> {
     Ok(new)
 }
 
-/// `app.bsky.notification.registerPush`: from now on the account's notifications are kept.
+/// `app.bsky.notification.registerPush`
 pub(crate) async fn register_push(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let viewer = call.require_viewer()?;
     let new = registration(&app, &call)?;
-    app.members.ensure(viewer).await?;
     let viewer = viewer.as_str().to_owned();
     app.private.change(move |r| registrations::register(r, &viewer, &new)).await?;
     Ok(Reply::empty())

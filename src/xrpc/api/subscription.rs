@@ -35,9 +35,9 @@ pub(crate) async fn put_activity_subscription(
         out.insert("activitySubscription".to_owned(), asked.cloned().unwrap_or_default());
     }
     if to.post || to.reply {
+        app.keep_for(&did).await?;
         quota::room_for(quota::SUBSCRIPTIONS, &app, &call, &subject).await?;
     }
-    app.members.ensure(&did).await?;
     app.private.change(move |r| subscriptions::subscribe(r, &viewer, &subject, to)).await?;
     Reply::json(&out)
 }
