@@ -34,6 +34,8 @@
 //! | what is to be done and must not be forgotten | [`work`] |
 //! | who follows what was committed | [`changes`] |
 //! | what is checked in a store at rest | `index/check` |
+//! | what opens a damaged store again | `store/salvage`, `cli/db/repair`, [`work::refetch`] |
+//! | whether the clock is believed | `upkeep/clock`, `ingest/ahead` |
 //!
 //! | to add | touch |
 //! |---|---|

@@ -137,10 +137,9 @@ fn only_table(data: &Path, keyspace: u32) -> PathBuf {
     tables.remove(0)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_store_names_its_file_and_opens_after_the_repair_with_private_state() {
+/// The folder and the configuration of a store with posts and a member, of which private state was exported.
+async fn filled(dir: &tempfile::TempDir) -> (PathBuf, String) {
     let (upstream, (documents, _)) = (posts().await, serve_documents().await);
-    let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let text = format!(
         "[store]\npath = {data:?}\nmemory_budget = \"64MB\"\nreserve_file = \"0\"\n\
@@ -159,7 +158,14 @@ async fn a_damaged_store_names_its_file_and_opens_after_the_repair_with_private_
     let exported = async || aerie.status().await["exports"]["files"] == 1;
     aerie.until("private state is exported", 30, exported).await;
     aerie.stop();
-    drop(aerie);
+    (data, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_names_its_file_and_opens_after_the_repair_with_private_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, text) = filled(&dir).await;
+    let start = async || Aerie::start(dir.path().join("aerie.toml"), &text).await;
 
     let cut = |file: &Path| {
         let bytes = fs::read(file).unwrap();
@@ -196,4 +202,122 @@ async fn a_damaged_store_names_its_file_and_opens_after_the_repair_with_private_
         let report = aerie.command(&["db", "repair"]);
         assert!(report.contains("no file is damaged"), "{report}");
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Flip,
+    Cut,
+    Remove,
+}
+
+fn damage(file: &Path, how: Damage) {
+    let bytes = fs::read(file).unwrap();
+    match how {
+        Damage::Flip => {
+            let mut bytes = bytes;
+            // Journals have room for more behind what they hold.
+            let len = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+            if let Some(byte) = bytes.get_mut(len / 2) {
+                *byte ^= 0x10;
+            }
+            fs::write(file, bytes).unwrap();
+        }
+        Damage::Cut => fs::write(file, &bytes[..bytes.len() / 2]).unwrap(),
+        Damage::Remove => fs::remove_file(file).unwrap(),
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.file_name().unwrap() != "lock" {
+            found.push(path);
+        }
+    }
+}
+
+/// The exit code of a command and what it says.
+fn run(config: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_aerie"))
+        .args(args)
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap();
+    let (out, err) = (&ended.stdout, &ended.stderr);
+    let text = format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err));
+    (ended.status.code(), text)
+}
+
+/// Damages one file of a copy of the store, and repairs that.
+fn damaged_and_repaired(base: &Path, folder: &Path, name: &Path, how: Damage) {
+    let context = format!("{} {how:?}", name.display());
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir(folder).unwrap();
+    let data = folder.join("data");
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "--sparse=always"])
+        .args([base, &data])
+        .status();
+    assert!(copied.unwrap().success());
+    let config = folder.join("aerie.toml");
+    fs::write(&config, settings(&data)).unwrap();
+    let file = data.join(name);
+    damage(&file, how);
+    let (code, said) = run(&config, &["db", "check"]);
+    if code != Some(0) {
+        // Of a keyspace without a list the list is named, and of a list what names it.
+        let place = file.parent().unwrap().to_str().unwrap();
+        assert!(said.contains(place) && said.contains("aerie db repair"), "{context}: {said}");
+    }
+    let (code, repaired) = run(&config, &["db", "repair"]);
+    assert_eq!(code, Some(0), "{context}: {repaired}");
+    let context = format!("{context}: {said}\n{repaired}");
+    let (code, said) = run(&config, &["db", "check", "--full"]);
+    assert_eq!(code, Some(0), "{context}: {said}");
+    let (code, private) = run(&config, &["private", "export"]);
+    assert!(code == Some(0) && private.contains("\"kind\":\"member\""), "{context}: {private}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_file_is_damaged_the_repair_opens_the_store_and_private_state_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, _) = filled(&dir).await;
+    let mut all = vec![data.join("format")];
+    files(&data.join("db"), &mut all);
+    all.sort();
+    // Of keyspaces without a table one is enough.
+    let is_empty = |file: &PathBuf| {
+        let folder = file.strip_prefix(data.join("db/keyspaces")).ok()?.iter().next()?;
+        let tables = data.join("db/keyspaces").join(folder).join("tables");
+        Some(fs::read_dir(tables).ok()?.next().is_none())
+    };
+    let empty = all.iter().find(|file| is_empty(file) == Some(true)).and_then(|file| file.parent());
+    let empty = empty.map(Path::to_owned);
+    all.retain(|file| is_empty(file) != Some(true) || file.parent() == empty.as_deref());
+    let cases: Vec<(PathBuf, Damage)> = all
+        .iter()
+        .flat_map(|file| {
+            let name = file.strip_prefix(&data).unwrap();
+            [Damage::Flip, Damage::Cut, Damage::Remove].map(|how| (name.to_owned(), how))
+        })
+        .collect();
+    assert!(cases.len() > 60, "{}", cases.len());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let folder = dir.path().join(format!("worker{worker}"));
+            let (cases, next, data) = (&cases, &next, &data);
+            scope.spawn(move || {
+                while let Some((name, how)) =
+                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    damaged_and_repaired(data, &folder, name, *how);
+                }
+            });
+        }
+    });
 }

@@ -70,12 +70,19 @@ fn now() -> u64 {
 
 /// A Jetstream of posts, the first at `begin`.
 async fn posts(begin: u64) -> String {
+    posts_with(begin, "hi").await
+}
+
+/// The same of which each says that it is `signed`.
+async fn posts_with(begin: u64, signed: &'static str) -> String {
     jetstream(begin, EVENTS, move |n| {
         let rkey = Tid::from_micros(begin + n, 1).to_string();
         let record = json!({
             "$type": "app.bsky.feed.post", "text": "hi", "createdAt": "2026-01-01T00:00:00.000Z",
         });
-        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&record)));
+        let mut of = record.clone();
+        of["text"] = signed.into();
+        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&of)));
         let commit = json!({
             "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
             "record": record, "cid": cid.to_string(),
@@ -175,6 +182,7 @@ async fn readiness_tells_what_an_upstream_lacks() {
     for (upstream, ready, words) in [
         ("ws://127.0.0.1:9".to_owned(), 503, "ws://127.0.0.1:9: not reached yet"),
         (posts(now() - 200 * MINUTE).await, 503, "3 h behind"),
+        (posts_with(now() - MINUTE, "another").await, 503, "nearly all that it sends is dropped"),
         (posts(now() - MINUTE).await, 200, "ready"),
     ] {
         let dir = tempfile::tempdir().unwrap();

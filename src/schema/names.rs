@@ -152,6 +152,9 @@ pub(super) fn coll_text<R: Reader + ?Sized>(r: &R, c: CollId) -> Result<Arc<str>
     name(r, &Key::tag(b'C').u32(c.0), |v| text(v).map(Arc::from))
 }
 
+/// Record keys that are no TID have numbers with this bit.
+const NAMED: u64 = 1 << 63;
+
 /// A sequence of the name table, in `meta`.
 #[derive(Clone, Copy)]
 enum Seq {
@@ -183,6 +186,55 @@ pub fn last_actor<R: Reader + ?Sized>(r: &R) -> Result<Option<ActorId>, StoreErr
     Ok(next.and_then(|next| u32::try_from(next.checked_sub(1)?).ok()).map(ActorId))
 }
 
+/// Puts what is missing of names of which one of the two rows was lost, some at a time, from this key on; where to go on.
+///
+/// # Errors
+/// The store.
+pub fn mend_twins(tx: &mut Tx<'_>, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let (mut rows, mut next) = (Vec::new(), None);
+    tx.scan(Ks::Names, from, None, false, &mut |k, v| {
+        if rows.len() >= STEP {
+            next = Some(k.to_vec());
+            return false;
+        }
+        rows.extend(counterpart(k, v));
+        true
+    })?;
+    for (key, value) in rows {
+        if !tx.has(Ks::Names, &key)? {
+            tx.put_kept(Ks::Names, &key, &value);
+        }
+    }
+    Ok(next)
+}
+
+/// Rows of one step.
+const STEP: usize = 2000;
+
+/// Lets each sequence go on behind the last number that has a name.
+///
+/// # Errors
+/// The store.
+pub fn mend_sequences(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    for (key, tag) in [(&b"next-actor"[..], b'D'), (b"next-rkey", b'K'), (b"next-coll", b'C')] {
+        let mut last = None;
+        tx.scan(Ks::Names, &[tag], Some(&[tag + 1]), true, &mut |k, _| {
+            let number = k.get(1..).unwrap_or_default();
+            last = match tag {
+                b'K' => ByteReader::new(number).rkey().map(|rkey| rkey.0 & !NAMED),
+                _ => ByteReader::new(number).u32().map(u64::from),
+            };
+            false
+        })?;
+        let Some(last) = last else { continue };
+        let next = tx.row(Ks::Meta, key, |b| ByteReader::new(b).u64());
+        if !matches!(next, Ok(Some(next)) if next > last) {
+            tx.put(Ks::Meta, key, &(last + 1).to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
 /// The number of a DID, a new one if it has none.
 pub(super) fn intern_actor(tx: &mut Tx<'_>, did: &str) -> Result<ActorId, StoreError> {
     if let Some(id) = actor_id(tx, did)? {
@@ -202,7 +254,7 @@ pub(super) fn intern_rkey(tx: &mut Tx<'_>, text: &str) -> Result<Rkey, StoreErro
     if let Some(k) = rkey(tx, text)? {
         return Ok(k);
     }
-    let k = Rkey(next(tx, Seq::Rkey)? | 1 << 63);
+    let k = Rkey(next(tx, Seq::Rkey)? | NAMED);
     tx.put_kept(Ks::Names, &Key::tag(b'k').bytes(text.as_bytes()), &k.0.to_be_bytes());
     tx.put_kept(Ks::Names, &Key::tag(b'K').rkey(k), text.as_bytes());
     Ok(k)

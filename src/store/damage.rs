@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::damages::{Damage, Damages};
-use super::journal;
+use super::{journal, migrate};
 use crate::store::StoreError;
 use crate::threads::catch;
 
@@ -207,8 +207,9 @@ fn size(store: &Path) -> u64 {
     tables.filter_map(|table| table.metadata().ok()).map(|table| table.len()).sum()
 }
 
-/// The error of an engine that did not open a store, with the files that are to blame, if there are any.
-pub(super) fn explained(store: &Path, error: StoreError) -> StoreError {
+/// The error of an engine that did not open or read a store, with the files that are to blame, if there are any.
+#[must_use]
+pub fn explained(store: &Path, error: StoreError) -> StoreError {
     let StoreError::Engine(cause) = error else { return error };
     let found = match examine(store, false) {
         // A bad block among the first rows that are read. In a large store that takes its time, and `db repair` does it.
@@ -235,6 +236,7 @@ pub(super) fn examine(store: &Path, whole: bool) -> io::Result<Vec<Damage>> {
     if fs::read(&version).unwrap_or_default() != VERSION {
         found.push(Damage { file: version, what: "it says nothing that is known".to_owned() });
     }
+    found.extend(migrate::damaged_file(store));
     found.extend(
         keyspaces(&db)?.iter().flat_map(|keyspace| keyspace.damages(whole || keyspace.id == 0)),
     );

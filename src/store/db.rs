@@ -26,6 +26,8 @@ impl AsRef<[u8]> for Slice {
     }
 }
 
+/// How often it is looked whether a flush is done.
+const FLUSH_LOOK: std::time::Duration = std::time::Duration::from_millis(5);
 /// The longest wait of one commit for memory.
 const MAX_STALL: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -178,7 +180,7 @@ impl Store {
     pub fn compact(&self, mut progress: impl FnMut(Ks)) -> Result<(), StoreError> {
         for (ks, k) in Ks::ALL.iter().zip(&self.0.keyspaces) {
             progress(*ks);
-            k.rotate_memtable_and_wait()?;
+            self.flush(k)?;
             k.major_compact()?;
         }
         Ok(())
@@ -201,9 +203,19 @@ impl Store {
     pub fn compact_one(&self, ks: Ks) -> Result<(), StoreError> {
         let keyspace = self.keyspace(ks)?;
         self.0.compacting.fetch_add(1, Ordering::Relaxed);
-        let done = keyspace.rotate_memtable_and_wait().and_then(|()| keyspace.major_compact());
+        let done = self.flush(keyspace).and_then(|()| Ok(keyspace.major_compact()?));
         self.0.compacting.fetch_sub(1, Ordering::Relaxed);
-        Ok(done?)
+        done
+    }
+
+    /// Moves what is only in the journal into tables. The engine would wait for ever if the thread that does it died.
+    fn flush(&self, keyspace: &fjall::Keyspace) -> Result<(), StoreError> {
+        keyspace.rotate_memtable()?;
+        while keyspace.sealed_memtable_count() > 0 {
+            self.is_alive()?;
+            std::thread::sleep(FLUSH_LOOK);
+        }
+        Ok(())
     }
 
     /// Bytes that caches and buffers hold now, as far as they are weighed.

@@ -73,7 +73,7 @@ pub enum StoreError {
     },
     /// Files of it are not what they were.
     #[error(
-        "store: {path} does not open: {found} ({cause}). `aerie db repair` sets aside what is damaged, opens the rest and \
+        "store: {path} is damaged: {found} ({cause}). `aerie db repair` sets aside what is damaged, keeps the rest and \
          says what was lost; private state is exported daily into {path}/exports. Or put a backup in its place"
     )]
     Damaged {

@@ -19,6 +19,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::damages::{Damage, Damages};
 use crate::store::{Ks, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.
@@ -319,11 +320,27 @@ fn file_format(path: &Path) -> Result<Option<u32>, StoreError> {
     match std::fs::read_to_string(&file) {
         Ok(text) => match text.trim().parse() {
             Ok(format) => Ok(Some(format)),
-            Err(_) => Err(StoreError::Folder(file, ErrorKind::InvalidData.into())),
+            Err(_) => Err(nonsense(path)),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(nonsense(path)),
         Err(error) => Err(StoreError::Folder(file, error)),
     }
+}
+
+fn nonsense(path: &Path) -> StoreError {
+    let found = Damages(vec![format_file(path)]);
+    let cause = "the row that says the same is enough".to_owned();
+    StoreError::Damaged { path: path.to_owned(), found, cause }
+}
+
+fn format_file(path: &Path) -> Damage {
+    Damage { file: path.join(FILE), what: "it is no number of a format".to_owned() }
+}
+
+/// The file of the format, if it says nothing.
+pub(super) fn damaged_file(path: &Path) -> Option<Damage> {
+    matches!(file_format(path), Err(StoreError::Damaged { .. })).then(|| format_file(path))
 }
 
 /// Under another name first, so that a crash leaves the old one or the new one.

@@ -31,6 +31,7 @@ mod tx;
 mod writer;
 
 pub use cache::{ActorCache, RowViews};
+pub use damage::explained;
 pub use damages::{Damage, Damages};
 pub use db::{Slice, Store};
 pub use error::{CorruptRow, StoreError};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::super::{CliError, confirm, open_store, private};
 use super::Meter;
 use crate::config::Config;
-use crate::index::check::{Options, check};
+use crate::index::check::{Options, Report, check};
 use crate::private::lines::export;
-use crate::schema::ActorId;
+use crate::schema::{ActorId, names};
 use crate::store::{Lost, Salvaged, Store, StoreError, Writer, salvage, set_aside};
 use crate::syntax::datetime::format_ms;
 use crate::threads::Clock;
@@ -48,12 +48,16 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), CliError> {
             return anew(path, memory, None);
         }
     };
-    let backs: Vec<Back> = salvaged.lost.iter().map(refetch::back).collect();
-    if args.anew || backs.contains(&Back::Everything) {
-        println!("a new store takes its place");
+    if args.anew {
         return anew(path, memory, Some(store));
     }
-    mend(store, &backs)?;
+    let backs: Vec<Back> = salvaged.lost.iter().map(refetch::back).collect();
+    if let Mended::Nameless(store) = mend(store, &backs)? {
+        println!(
+            "what was lost of names cannot be told from the rest: a new store takes its place"
+        );
+        return anew(path, memory, Some(store));
+    }
     if backs.contains(&Back::Private) {
         match newest(path)? {
             Some(file) => restore(path, memory, &file)?,
@@ -94,12 +98,13 @@ fn words(lost: &Lost) -> String {
     let back = match refetch::back(lost) {
         Back::Repos(..) => "these repos are fetched again",
         Back::Labels => "labels are read again from the beginning",
-        Back::Itself => "it is counted again, or fills up again",
+        Back::Itself => "it follows from other rows, or fills up again",
         Back::Nothing => {
-            "lists lack these entries until a new store has them: `aerie db repair --anew`"
+            "it does not come back, unless a new store is begun: `aerie db repair --anew`"
         }
         Back::Private => "it comes from the last export",
-        Back::Everything => "nothing else can be told without it",
+        Back::Names => "each name has a second row",
+        Back::Cursors => "streams are read again from their oldest event",
     };
     format!(
         "rows of {} between {} and {}, from {}: {back}",
@@ -110,43 +115,89 @@ fn words(lost: &Lost) -> String {
     )
 }
 
-/// Counts again, and wants back what the network gives back.
-fn mend(store: Store, backs: &[Back]) -> Result<(), CliError> {
+/// What became of it.
+pub(super) enum Mended {
+    Well,
+    /// Numbers have lost their names.
+    Nameless(Store),
+}
+
+/// Writes anew what follows from other rows, and wants back what the network gives back.
+pub(super) fn mend(store: Store, backs: &[Back]) -> Result<Mended, CliError> {
     let (writer, thread) = Writer::start(store.clone())?;
-    let mut meter = Meter::new(&store);
-    let options = Options { full: false, repair: Some(&writer) };
-    let report = check(&store, &options, &mut |p| meter.at(p.ks.name(), p.rows))?;
-    println!("{} counters and the like written anew", report.repaired);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let now = Clock::system().now_ms();
-    let wanted = runtime.block_on(async {
-        let mut wanted = 0;
-        for back in backs {
-            match *back {
-                Back::Labels => writer.durable(refetch::labels_anew).await?,
-                Back::Repos(first, last) => {
-                    let mut from: Option<ActorId> = Some(first);
-                    while let Some(at) = from {
-                        let step = writer.durable(move |tx| refetch::want(tx, at, last, now));
-                        let count;
-                        (from, count) = step.await?;
-                        wanted += count;
-                    }
-                }
-                Back::Itself | Back::Nothing | Back::Private | Back::Everything => {}
-            }
+    let named = runtime.block_on(async {
+        let mut from = Some(Vec::new()).filter(|_| backs.contains(&Back::Names));
+        while let Some(at) = from {
+            from = writer.durable(move |tx| names::mend_twins(tx, &at)).await?;
         }
-        writer.stop().await;
-        Ok::<u64, StoreError>(wanted)
-    })?;
+        let mended = writer.durable(|tx| {
+            names::mend_sequences(tx)?;
+            names::last_actor(tx)
+        });
+        mended.await
+    });
+    let last = named?;
+    let mut written = 0;
+    let mut report = Report::default();
+    // What one run writes may be what the next one counts.
+    for _ in 0..RUNS {
+        let mut meter = Meter::new(&store);
+        let options = Options { full: false, repair: Some(&writer) };
+        report = check(&store, &options, &mut |p| meter.at(p.ks.name(), p.rows))?;
+        written += report.repaired;
+        runtime.block_on(writer.durable(|_| Ok(())))?;
+        if report.repaired == 0 {
+            break;
+        }
+    }
+    println!("{written} counters and rows that follow from others are written anew");
+    let nameless = report.findings.contains_key("number-without-name");
+    let wanted = match (nameless, last) {
+        (false, Some(_)) => runtime.block_on(want(&writer, backs))?,
+        _ => 0,
+    };
+    runtime.block_on(writer.stop());
+    drop(writer);
     match thread.join() {
         Ok(result) => result?,
         Err(_) => return Err(CliError::Failed("the store's writer panicked".to_owned())),
     }
+    if nameless {
+        return Ok(Mended::Nameless(store));
+    }
     if wanted > 0 {
         println!("{wanted} repos are fetched again once the server runs");
     }
-    Ok(())
+    let left: u64 = report.findings.values().map(|finding| finding.count).sum();
+    if left > 0 {
+        println!("{left} differences are left, which `aerie db check` names");
+    }
+    Ok(Mended::Well)
+}
+
+/// Runs of the check at most.
+const RUNS: usize = 5;
+
+/// Lets the network give back what it can; how many repos that are.
+async fn want(writer: &Writer, backs: &[Back]) -> Result<u64, StoreError> {
+    let (mut wanted, now) = (0, Clock::system().now_ms());
+    for back in backs {
+        match *back {
+            Back::Labels => writer.durable(refetch::labels_anew).await?,
+            Back::Repos(first, last) => {
+                let mut from: Option<ActorId> = Some(first);
+                while let Some(at) = from {
+                    let step = writer.durable(move |tx| refetch::want(tx, at, last, now));
+                    let count;
+                    (from, count) = step.await?;
+                    wanted += count;
+                }
+            }
+            Back::Itself | Back::Nothing | Back::Private | Back::Names | Back::Cursors => {}
+        }
+    }
+    Ok(wanted)
 }
 
 /// A new store with the private state of the old one, as far as that can be read, and of the last export.

@@ -2,16 +2,17 @@
 
 use super::super::names::Known;
 use super::super::records::via_repost;
-use super::super::reverse_edges::{ORDERED_FROM, counter_of, order_all};
-use super::{Check, edge_kind, lenient};
+use super::super::reverse_edges::{ORDERED_FROM, counter_of, link, order_all, unlink};
+use super::{Check, edge_kind, lenient, puts, takes};
 use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rebuild::edge_record;
 use crate::schema::rows::{
-    Counter, EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, duplicate_key, fan_key, order_via_key,
+    Counter, EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, duplicate_key, fan_key, fwd_key,
+    order_via_key, rev_key,
 };
 use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
-use crate::store::{Ks, Reader, StoreError};
+use crate::store::{Ks, Reader, StoreError, Tx};
 
 /// The follows of one account, as they go by.
 #[derive(Default)]
@@ -37,7 +38,7 @@ impl Check<'_> {
         let mut rows = 0u64;
         self.rows(Ks::Fwd, |this, k, v| {
             rows += 1;
-            let Some((kind, id)) = fwd_key(k) else { return Ok(None) };
+            let Some((kind, id)) = read_fwd_key(k) else { return Ok(None) };
             if actor != Some(id.actor) {
                 actor = Some(id.actor);
                 this.named(id.actor)?;
@@ -74,7 +75,13 @@ impl Check<'_> {
         let wins = self.linked(kind, edge.target, id.actor, id, edge.sort_ms(id.rkey))?;
         if edge.kept {
             let row = lenient(self.s.record(id))?.filter(|row| row.valid);
-            self.expect(row.is_some(), "edge-without-record", |t| t.record_name(id));
+            let key = fwd_key(kind, id.actor, id.rkey);
+            self.mended(
+                row.is_some(),
+                "edge-without-record",
+                |t| t.record_name(id),
+                takes(Ks::Fwd, key.to_vec()),
+            )?;
             if let Some(row) = row.filter(|_| wins) {
                 self.via(kind, id, edge, &row)?;
             }
@@ -85,11 +92,12 @@ impl Check<'_> {
             let sort = edge.sort_ms(id.rkey);
             let row = FeedRow { sort, rkey: id.rkey, flags: 0, repost_of: Some(post) };
             let held = self.s.get(Ks::Feed, &row.key(id.actor))?;
-            self.expect(
+            self.mended(
                 held.is_some_and(|v| *v == *row.encode()),
                 "repost-without-feed-row",
                 |t| t.record_name(id),
-            );
+                puts(Ks::Feed, row.key(id.actor).to_vec(), row.encode()),
+            )?;
         }
         Ok(wins)
     }
@@ -111,8 +119,12 @@ impl Check<'_> {
         }
         let key = order_via_key(repost, edge.sort_ms(id.rkey), kind, id.actor, id.rkey);
         let listed = self.s.has(Ks::Order, &key)?;
-        self.expect(listed, "edge-without-via-row", |t| t.record_name(id));
-        Ok(())
+        self.mended(
+            listed,
+            "edge-without-via-row",
+            |t| t.record_name(id),
+            puts(Ks::Order, key.to_vec(), []),
+        )
     }
 
     /// A record on a target makes `fan` a fan, or waits as a duplicate; says which.
@@ -133,9 +145,9 @@ impl Check<'_> {
             let key = duplicate_key(kind, target, fan, rkey);
             lenient(self.s.row(Ks::Rev, &key, |v| FanRow::decode(target, v)))?
         };
-        self.expect(row.is_some_and(|f| f.sort_ms() == sort), "edge-without-fan", |t| {
-            t.record_name(id)
-        });
+        let same = row.is_some_and(|f| f.sort_ms() == sort);
+        let relink = move |tx: &mut Tx<'_>| link(tx, kind, target, fan, rkey, sort).map(drop);
+        self.mended(same, "edge-without-fan", |t| t.record_name(id), relink)?;
         Ok(wins)
     }
 
@@ -160,7 +172,7 @@ impl Check<'_> {
     pub(super) fn rev(&mut self) -> Result<(), StoreError> {
         let mut group: Option<Fans> = None;
         self.rows(Ks::Rev, |this, k, v| {
-            let Some((kind, target, fan, duplicate)) = rev_key(k) else { return Ok(None) };
+            let Some((kind, target, fan, duplicate)) = read_rev_key(k) else { return Ok(None) };
             if group.as_ref().is_none_or(|g| (g.kind, g.target) != (kind, target)) {
                 this.fans(group.take())?;
                 this.resolves(target)?;
@@ -180,6 +192,12 @@ impl Check<'_> {
                     "duplicate-out-of-place",
                     format!("{} by {}", this.name(target), this.name(Target::Actor(fan))),
                 );
+                this.fix(move |tx| {
+                    let Some(first) = tx.fan(kind, target, fan)? else { return Ok(()) };
+                    let first = FanRow { duplicates: true, ..first };
+                    tx.put(Ks::Rev, &rev_key(kind, target, fan), &first.encode(target));
+                    Ok(())
+                })?;
             }
             let ordered = g.ordered && duplicate.is_none();
             this.fan(kind, target, fan, &row)?;
@@ -219,8 +237,9 @@ impl Check<'_> {
         } else {
             lenient(self.s.record(id))?.is_some_and(|r| r.valid)
         };
-        self.expect(held, "fan-without-edge", |t| t.record_name(id));
-        Ok(())
+        let rkey = row.rkey;
+        let unlink = move |tx: &mut Tx<'_>| unlink(tx, kind, target, fan, rkey).map(drop);
+        self.mended(held, "fan-without-edge", |t| t.record_name(id), unlink)
     }
 
     fn in_order(
@@ -246,7 +265,7 @@ impl Check<'_> {
     }
 }
 
-fn fwd_key(k: &[u8]) -> Option<(EdgeKind, RecordId)> {
+fn read_fwd_key(k: &[u8]) -> Option<(EdgeKind, RecordId)> {
     let mut r = ByteReader::new(k);
     let kind = edge_kind(r.u8()?)?;
     let (actor, rkey) = (r.actor()?, r.rkey()?);
@@ -255,7 +274,7 @@ fn fwd_key(k: &[u8]) -> Option<(EdgeKind, RecordId)> {
     (r.is_empty() && compact).then_some((kind, RecordId { actor, coll, rkey }))
 }
 
-fn rev_key(k: &[u8]) -> Option<(EdgeKind, Target, ActorId, Option<Rkey>)> {
+fn read_rev_key(k: &[u8]) -> Option<(EdgeKind, Target, ActorId, Option<Rkey>)> {
     let mut r = ByteReader::new(k);
     let key = (edge_kind(r.u8()?)?, r.target()?, r.actor()?);
     let rkey = if r.is_empty() { None } else { Some(r.rkey()?) };

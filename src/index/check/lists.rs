@@ -3,7 +3,7 @@
 use super::super::names::Known;
 use super::super::posts::{self, Refs};
 use super::super::records;
-use super::{Check, edge_kind, lenient};
+use super::{Check, edge_kind, lenient, takes};
 use crate::private::community;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
@@ -44,7 +44,7 @@ impl Check<'_> {
                         group = Some(Listed { order, target, count: 0, forbidden: 0 });
                     }
                     let Some(low) = v.first().copied() else { return Ok(None) };
-                    let counts = this.listed_post(order, target, sort, post, low)?;
+                    let counts = this.listed_post(k, (order, target, sort), post, low)?;
                     if let Some(g) = group.as_mut() {
                         *if counts { &mut g.count } else { &mut g.forbidden } += 1;
                     }
@@ -58,18 +58,33 @@ impl Check<'_> {
                             Ks::Rev,
                             &crate::schema::rows::rev_key(EdgeKind::ListItem, list, member),
                         )?;
-                    this.expect(held, "list-row-without-item", |t| t.record_name(id));
+                    this.mended(
+                        held,
+                        "list-row-without-item",
+                        |t| t.record_name(id),
+                        takes(Ks::Order, k),
+                    )?;
                 }
                 Some(Entry::Joined(pack, sort, actor)) => {
                     let id = RecordId { actor, coll: c::PROFILE, rkey: Rkey::SELF };
                     let held = this.joined_through(pack, sort, id)?;
-                    this.expect(held, "joined-row-without-profile", |t| t.record_name(id));
+                    this.mended(
+                        held,
+                        "joined-row-without-profile",
+                        |t| t.record_name(id),
+                        takes(Ks::Order, k),
+                    )?;
                 }
                 Some(Entry::Via(sort, kind, actor, rkey)) => {
                     let edge = lenient(this.s.edge(kind, actor, rkey))?;
                     let same = edge.is_some_and(|e| e.kept && e.sort_ms(rkey) == sort);
                     let id = RecordId { actor, coll: kind.collection(), rkey };
-                    this.expect(same, "via-row-without-edge", |t| t.record_name(id));
+                    this.mended(
+                        same,
+                        "via-row-without-edge",
+                        |t| t.record_name(id),
+                        takes(Ks::Order, k),
+                    )?;
                 }
             }
             Ok(Some(()))
@@ -93,17 +108,17 @@ impl Check<'_> {
     /// The post must be there and say so; says whether it counts.
     fn listed_post(
         &mut self,
-        order: Order,
-        target: Target,
-        sort: i64,
+        key: &[u8],
+        (order, target, sort): (Order, Target, i64),
         post: PostId,
         low: u8,
     ) -> Result<bool, StoreError> {
         if post.is_community() {
-            return self.listed_community_post(order, target, sort, post);
+            return self.listed_community_post(key, (order, target, sort), post);
         }
         let Some(row) = lenient(self.s.post(post))? else {
             self.found("list-row-without-post", self.name(Target::Post(post)));
+            self.fix(takes(Ks::Order, key))?;
             return Ok(false);
         };
         // What does not unpack is counted where posts are read.
@@ -114,17 +129,19 @@ impl Check<'_> {
         };
         let says_so = posts::lists(&refs).any(|l| l == (order, target));
         let same = row.sort_ms(post.rkey) == sort && row.flags.to_be_bytes()[1] == low;
-        self.expect(says_so && same, "list-row-differs-from-post", |t| {
-            format!("{} under {}", t.name(Target::Post(post)), t.name(target))
-        });
+        self.mended(
+            says_so && same,
+            "list-row-differs-from-post",
+            |t| format!("{} under {}", t.name(Target::Post(post)), t.name(target)),
+            takes(Ks::Order, key),
+        )?;
         Ok(order != Order::Replies || !row.has(f::VIOLATES_THREADGATE))
     }
 
     fn listed_community_post(
         &mut self,
-        order: Order,
-        target: Target,
-        sort: i64,
+        key: &[u8],
+        (order, target, sort): (Order, Target, i64),
         post: PostId,
     ) -> Result<bool, StoreError> {
         let held = lenient(community::get(self.s, post))?.filter(|held| held.sort == sort);
@@ -137,9 +154,12 @@ impl Check<'_> {
             },
             None => Vec::new(),
         };
-        self.expect(lists.contains(&(order, target)), "list-row-without-post", |t| {
-            t.name(Target::Post(post))
-        });
+        self.mended(
+            lists.contains(&(order, target)),
+            "list-row-without-post",
+            |t| t.name(Target::Post(post)),
+            takes(Ks::Order, key),
+        )?;
         Ok(true)
     }
 
@@ -188,7 +208,12 @@ impl Check<'_> {
                     e.target == Target::Post(post) && e.sort_ms(row.rkey) == row.sort
                 });
                 let id = RecordId { actor, coll: c::REPOST, rkey: row.rkey };
-                this.expect(same, "feed-row-without-repost", |t| t.record_name(id));
+                this.mended(
+                    same,
+                    "feed-row-without-repost",
+                    |t| t.record_name(id),
+                    takes(Ks::Feed, k),
+                )?;
                 return Ok(Some(()));
             }
             let id = PostId { author: actor, rkey: row.rkey };
@@ -196,7 +221,12 @@ impl Check<'_> {
             let same = post.is_some_and(|p| {
                 p.sort_ms(row.rkey) == row.sort && p.flags.to_be_bytes()[1] == row.flags
             });
-            this.expect(same, "feed-row-without-post", |t| t.name(Target::Post(id)));
+            this.mended(
+                same,
+                "feed-row-without-post",
+                |t| t.name(Target::Post(id)),
+                takes(Ks::Feed, k),
+            )?;
             Ok(Some(()))
         })
     }

@@ -5,8 +5,11 @@
 //! what it is counted for, so a group is held at a time and memory does not grow with the store; only the accounts
 //! that joined through starter packs are added up in a map by pack. It reads one snapshot and knows no time.
 //!
-//! Repair rewrites what follows from other rows and has no other witness: counters, the fans of the popular in order of
-//! time, the kinds of records an account tells of, and the row of an older version of a post. Anything else points at damage that only a new fetch of the repo can undo.
+//! Repair rewrites what follows from other rows: counters, lists, feeds, fans, the other way of a name, the kinds of records
+//! an account tells of; it takes away what follows from rows that are not there, the row of an older version of a post,
+//! and one of two rows that make a record together where the other is lost, so that a new fetch of the repo brings both.
+//! What one run writes may be what the next one counts, so whoever repairs runs it until nothing is left to write.
+//! Anything else points at damage that only a new fetch can undo.
 
 mod edges;
 mod lists;
@@ -144,6 +147,18 @@ impl Check<'_> {
         }
     }
 
+    /// The same, with what makes it right.
+    fn mended(
+        &mut self,
+        holds: bool,
+        kind: &'static str,
+        sample: impl FnOnce(&Self) -> String,
+        job: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.expect(holds, kind, sample);
+        if holds { Ok(()) } else { self.fix(job) }
+    }
+
     /// A target for a human, also when the names are what is broken.
     fn name(&self, t: Target) -> String {
         self.s.target_text(t).unwrap_or_else(|_| format!("{t:?}"))
@@ -178,6 +193,31 @@ impl Check<'_> {
             tx.touch(target.actor());
             tx.update_agg(target, |a| a.set(counter, right)).map(drop)
         })
+    }
+}
+
+/// Puts a row where it is missing.
+fn puts(
+    ks: Ks,
+    key: impl Into<Vec<u8>>,
+    value: impl Into<Vec<u8>>,
+) -> impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static {
+    let (key, value) = (key.into(), value.into());
+    move |tx| {
+        tx.put(ks, &key, &value);
+        Ok(())
+    }
+}
+
+/// Takes a row away that nothing speaks for.
+fn takes(
+    ks: Ks,
+    key: impl Into<Vec<u8>>,
+) -> impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static {
+    let key = key.into();
+    move |tx| {
+        tx.del(ks, &key);
+        Ok(())
     }
 }
 

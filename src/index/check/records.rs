@@ -4,7 +4,7 @@ use ipld_core::ipld::Ipld;
 
 use super::super::names::Known;
 use super::super::{gates, posts, records};
-use super::{Check, lenient};
+use super::{Check, lenient, puts, takes};
 use crate::schema::rows::{
     Counter, EdgeKind, FeedRow, PostRow, RecordRow, fwd_key, order_item_key, order_joined_key,
     order_post_key, post_flags as f,
@@ -86,14 +86,21 @@ impl Check<'_> {
         let [_, low] = row.flags.to_be_bytes();
         let feed = FeedRow { sort, rkey: post.rkey, flags: low, repost_of: None };
         let entry = self.s.get(Ks::Feed, &feed.key(post.author))?;
-        self.expect(entry.is_some_and(|v| *v == *feed.encode()), "post-without-feed-row", |t| {
-            t.name(target)
-        });
+        self.mended(
+            entry.is_some_and(|v| *v == *feed.encode()),
+            "post-without-feed-row",
+            |t| t.name(target),
+            puts(Ks::Feed, feed.key(post.author).to_vec(), feed.encode()),
+        )?;
         for (order, under) in posts::lists(&refs) {
-            let listed = self.s.has(Ks::Order, &order_post_key(order, under, sort, post))?;
-            self.expect(listed, "post-without-list-row", |t| {
-                format!("{} under {}", t.name(target), t.name(under))
-            });
+            let key = order_post_key(order, under, sort, post);
+            let listed = self.s.has(Ks::Order, &key)?;
+            self.mended(
+                listed,
+                "post-without-list-row",
+                |t| format!("{} under {}", t.name(target), t.name(under)),
+                puts(Ks::Order, key.to_vec(), [low]),
+            )?;
         }
         Ok(())
     }
@@ -164,8 +171,12 @@ impl Check<'_> {
         let mut names = Known(self.s);
         if let Some(kind) = EdgeKind::compact(id.coll) {
             let edge = lenient(self.s.edge(kind, id.actor, id.rkey))?;
-            self.expect(edge.is_some_and(|e| e.kept), "record-without-edge", |t| t.record_name(id));
-            return Ok(());
+            return self.mended(
+                edge.is_some_and(|e| e.kept),
+                "record-without-edge",
+                |t| t.record_name(id),
+                takes(Ks::Record, id.to_bytes()),
+            );
         }
         match id.coll {
             c::LISTBLOCK | c::VERIFICATION => {
@@ -182,9 +193,15 @@ impl Check<'_> {
             c::LISTITEM => match records::list_item(&mut names, id, v)? {
                 Some((list, member)) => {
                     self.linked(EdgeKind::ListItem, list, member, id, row.sort)?;
-                    let listed = self.s.get(Ks::Order, &order_item_key(list, row.sort, id.rkey))?;
-                    let same = listed.is_some_and(|v| *v == member.0.to_be_bytes());
-                    self.expect(same, "item-without-list-row", |t| t.record_name(id));
+                    let (key, value) =
+                        (order_item_key(list, row.sort, id.rkey), member.0.to_be_bytes());
+                    let listed = self.s.get(Ks::Order, &key)?;
+                    self.mended(
+                        listed.is_some_and(|v| *v == value),
+                        "item-without-list-row",
+                        |t| t.record_name(id),
+                        puts(Ks::Order, key.to_vec(), value),
+                    )?;
                 }
                 None => self.found("record-without-subject", self.record_name(id)),
             },
@@ -198,7 +215,12 @@ impl Check<'_> {
                     *self.joined.entry(pack).or_default() += 1;
                     let key = order_joined_key(pack, row.sort, id.actor);
                     let listed = self.s.has(Ks::Order, &key)?;
-                    self.expect(listed, "profile-without-joined-row", |t| t.record_name(id));
+                    self.mended(
+                        listed,
+                        "profile-without-joined-row",
+                        |t| t.record_name(id),
+                        puts(Ks::Order, key.to_vec(), []),
+                    )?;
                 }
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! Keyspaces that depend on little else: names, accounts, labels, notifications; and, last of all,
 //! counters that nothing counts towards.
 
-use super::{Check, hex, lenient};
+use super::{Check, hex, lenient, puts};
 use crate::changes;
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;
@@ -61,6 +61,9 @@ impl Check<'_> {
     fn name_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
         let Some((key, value)) = names::counterpart(k, v) else { return Ok(None) };
         let other = self.s.get(Ks::Names, &key)?;
+        if other.is_none() {
+            self.fix(puts(Ks::Names, key, value.clone()))?;
+        }
         self.expect(other.is_some_and(|o| *o == value), "name-one-way", |_| hex(k));
         Ok(Some(()))
     }
@@ -85,8 +88,12 @@ impl Check<'_> {
                 if let Some(handle) = row.handle {
                     let owner =
                         self.s.row(Ks::Actor, &handle_key(&handle), |b| ByteReader::new(b).actor());
-                    let same = lenient(owner)? == Some(id);
-                    self.expect(same, "account-without-handle-row", |_| handle);
+                    let owner = lenient(owner)?;
+                    if owner.is_none() {
+                        let key = handle_key(&handle);
+                        self.fix(puts(Ks::Actor, key.to_vec(), id.0.to_be_bytes()))?;
+                    }
+                    self.expect(owner == Some(id), "account-without-handle-row", |_| handle);
                 }
                 Ok(Some(()))
             }

@@ -385,8 +385,46 @@ fn all_rows(w: &World) -> Vec<(Ks, Vec<u8>, Vec<u8>)> {
     out
 }
 
+/// What is as it was after the repair.
+const PUT_BACK: &[&str] = &[
+    "account-without-handle-row",
+    "edge-without-fan",
+    "item-without-list-row",
+    "name-one-way",
+    "post-without-feed-row",
+    "post-without-list-row",
+    "profile-without-joined-row",
+    "record-twice",
+    "record-untold",
+];
+
+/// What is gone after it: a row that followed from another one, or both.
+const MENDED: &[&str] = &[
+    "account-without-handle-row",
+    "edge-without-fan",
+    "edge-without-record",
+    "edge-without-via-row",
+    "fan-without-edge",
+    "feed-row-without-post",
+    "feed-row-without-repost",
+    "item-without-list-row",
+    "joined-row-without-profile",
+    "list-row-differs-from-post",
+    "list-row-without-item",
+    "list-row-without-post",
+    "name-one-way",
+    "post-without-feed-row",
+    "post-without-list-row",
+    "profile-without-joined-row",
+    "record-twice",
+    "record-untold",
+    "record-without-edge",
+    "repost-without-feed-row",
+    "via-row-without-edge",
+];
+
 #[tokio::test]
-async fn each_damage_is_found_as_what_it_is_and_counters_are_repaired() {
+async fn each_damage_is_found_as_what_it_is_and_what_follows_from_other_rows_is_repaired() {
     let w = filled().await;
     let before = all_rows(&w);
     let mut wrong = Vec::new();
@@ -396,16 +434,22 @@ async fn each_damage_is_found_as_what_it_is_and_counters_are_repaired() {
         if kinds(&report) != expected {
             wrong.push(format!("damage {i}: {expected:?} but {:#?}", report.findings));
         }
-        // Whatever waits in the writer's queue is done when this is.
-        change(&w, |_| ()).await;
-        let mends = |kind: &&&str| {
-            kind.starts_with("count") || ["record-untold", "record-twice"].contains(*kind)
-        };
+        let mut runs = 0;
+        // Whatever waits in the writer's queue is done when the change is.
+        while run(&w, &Options { full: true, repair: Some(&w.writer) }).repaired > 0 {
+            change(&w, |_| ()).await;
+            runs += 1;
+            assert!(runs < 5, "damage {i}: {expected:?} is mended again and again");
+        }
+        let mends = |kind: &&&str| kind.starts_with("count") || MENDED.contains(*kind);
         let counts = |r: &Report| kinds(r).iter().filter(mends).count();
         let again = run(&w, &FULL);
         assert_eq!(counts(&again), 0, "damage {i}: {:#?}", again.findings);
-        if counts(&report) == expected.len() {
-            assert!(all_rows(&w) == before, "damage {i}");
+        let same = |kind: &&&str| kind.starts_with("count") || PUT_BACK.contains(*kind);
+        if kinds(&report).iter().filter(same).count() == expected.len() {
+            let after = all_rows(&w);
+            // One of the damages is a row more, from which others follow.
+            assert!(after == before || after.len() > before.len(), "damage {i}: {expected:?}");
         }
         change(&w, restore(before.clone())).await;
     }
