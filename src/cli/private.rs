@@ -45,6 +45,9 @@ enum Action {
     Import {
         /// A file that `aerie private export` wrote
         file: PathBuf,
+        /// Make the store although there was one, which is gone
+        #[arg(long)]
+        new_store: bool,
     },
 }
 
@@ -61,17 +64,19 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let import = match &args.action {
-            Action::Import { file } => Some(Import::check(file)?),
+            Action::Import { file, .. } => Some(Import::check(file)?),
             Action::Export { .. } => None,
         };
         let path = &config.store.path;
         let make = import.is_some();
-        if make {
+        if matches!(args.action, Action::Import { new_store: true, .. }) {
+            mark(&config, sources).forget()?;
+        } else if make {
             mark(&config, sources).check()?;
         }
         let owner = StoreOwner::find(path, config.store.memory_budget, make).await?;
         let done = match (&args.action, import) {
-            (Action::Import { file }, Some(import)) => import.apply(file, &owner).await,
+            (Action::Import { file, .. }, Some(import)) => import.apply(file, &owner).await,
             (Action::Export { out }, _) => export(&owner, out.as_deref()).await,
             (Action::Import { .. }, None) => Ok(()),
         };

@@ -63,7 +63,7 @@ pub enum StoreError {
     #[error(
         "store: {store} is not there, but was once ({mark} says so): nothing is made in its place. Is something not \
          mounted? Mount it, or put a backup there, and start again. To begin anew, with nothing of what was in it, start \
-         once with `aerie serve --new-store`"
+         once with `aerie serve --new-store`, or with what `aerie private export` wrote, `aerie private import --new-store`"
     )]
     Gone {
         /// The folder.

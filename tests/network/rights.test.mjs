@@ -234,7 +234,7 @@ test('a deletion is finished after kill -9, and an opt-out outlives the store', 
 
   // A store of which nothing is left but the export: the stream and the PDS are told from the beginning.
   fs.rmSync(aerie.store, { recursive: true })
-  await run('private', 'import', file)
+  await run('private', 'import', '--new-store', file)
   aerie = await startAerie(net, { dir })
   await aerie.caughtUp(60_000)
   await run('repo', 'add', bob.did, carol.did)
