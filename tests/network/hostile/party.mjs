@@ -67,6 +67,8 @@ class Context {
       if (what === 'stop') this.#stop()
       else for (const listener of this.#listeners) listener(what)
     })
+    // Whoever started it is gone.
+    process.on('disconnect', () => process.exit(1))
     setInterval(() => this.#report(), 250).unref()
   }
 

@@ -109,6 +109,7 @@ export async function startScene({ seed, seconds = 0, prepare = async () => () =
   const net = await simulate(shape, { rate: RATE, past: base.seq })
   const directory = await startDirectory(net.plc.url, new Random(seed, 'directory'))
   const scene = new Scene({ seed, shape, net, directory, dir, known: base.known, members: base.known.slice(0, MEMBERS) })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => scene.close().finally(() => process.exit(1)))
   try {
     const change = await prepare(scene)
     const both = (s) => {
