@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::damages::{Damage, Damages};
-use super::{journal, migrate};
+use super::{format, journal};
 use crate::store::StoreError;
 use crate::threads::catch;
 
@@ -236,7 +236,7 @@ pub(super) fn examine(store: &Path, whole: bool) -> io::Result<Vec<Damage>> {
     if fs::read(&version).unwrap_or_default() != VERSION {
         found.push(Damage { file: version, what: "it says nothing that is known".to_owned() });
     }
-    found.extend(migrate::damaged_file(store));
+    found.extend(format::damaged_file(store));
     found.extend(
         keyspaces(&db)?.iter().flat_map(|keyspace| keyspace.damages(whole || keyspace.id == 0)),
     );

@@ -14,12 +14,10 @@
 //! - Memory is bounded by one chunk. A row that a step cannot read stays as it is, and is counted and named.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::damages::{Damage, Damages};
+use super::format::{FILE, file_format, set_file_format};
 use crate::store::{Ks, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.
@@ -29,8 +27,6 @@ pub const FORMAT: u32 = 3;
 const FORMAT_KEY: &[u8] = b"format";
 /// How far a step is, in [`Ks::Meta`]; absent but while one is under way.
 const PLACE_KEY: &[u8] = b"format-place";
-/// The file that says the same as the row of the format.
-const FILE: &str = "format";
 
 /// Rows of one batch, and the bytes that they may have.
 const CHUNK_ROWS: u64 = 16_384;
@@ -203,7 +199,7 @@ pub(super) fn run(
     let path = store.path();
     let (format, mut place) = held(meta)?;
     if file_format(path)? != Some(FORMAT) {
-        set_file_format(path).map_err(|e| StoreError::Folder(path.join(FILE), e))?;
+        set_file_format(path, FORMAT).map_err(|e| StoreError::Folder(path.join(FILE), e))?;
     }
     let Some(mut format) = format else {
         meta.insert(FORMAT_KEY, FORMAT.to_be_bytes())?;
@@ -313,44 +309,6 @@ fn chunk(store: &Store, rewrite: &Rewrite, place: &mut Place) -> Result<bool, St
 fn durable_batch(store: &Store) -> fjall::OwnedWriteBatch {
     let batch = fjall::OwnedWriteBatch::with_capacity(store.db().clone(), 1024);
     batch.durability(Some(fjall::PersistMode::SyncAll))
-}
-
-fn file_format(path: &Path) -> Result<Option<u32>, StoreError> {
-    let file = path.join(FILE);
-    match std::fs::read_to_string(&file) {
-        Ok(text) => match text.trim().parse() {
-            Ok(format) => Ok(Some(format)),
-            Err(_) => Err(nonsense(path)),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(nonsense(path)),
-        Err(error) => Err(StoreError::Folder(file, error)),
-    }
-}
-
-fn nonsense(path: &Path) -> StoreError {
-    let found = Damages(vec![format_file(path)]);
-    let cause = "the row that says the same is enough".to_owned();
-    StoreError::Damaged { path: path.to_owned(), found, cause }
-}
-
-fn format_file(path: &Path) -> Damage {
-    Damage { file: path.join(FILE), what: "it is no number of a format".to_owned() }
-}
-
-/// The file of the format, if it says nothing.
-pub(super) fn damaged_file(path: &Path) -> Option<Damage> {
-    matches!(file_format(path), Err(StoreError::Damaged { .. })).then(|| format_file(path))
-}
-
-/// Under another name first, so that a crash leaves the old one or the new one.
-fn set_file_format(path: &Path) -> std::io::Result<()> {
-    let part = path.join(format!("{FILE}.part"));
-    let mut file = File::create(&part)?;
-    writeln!(file, "{FORMAT}")?;
-    file.sync_all()?;
-    std::fs::rename(&part, path.join(FILE))?;
-    File::open(path)?.sync_all()
 }
 
 /// Whether a row of `meta` about the format is whole; `None` if it is another.

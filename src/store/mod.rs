@@ -19,6 +19,7 @@ mod damages;
 mod db;
 mod error;
 mod folder;
+mod format;
 mod guard;
 mod journal;
 mod keyspace;

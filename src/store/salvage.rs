@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::damage::{self, Keyspace, Listed};
 use super::damages::Damage;
-use super::{journal, migrate};
+use super::{format, journal};
 use crate::store::{Ks, StoreError};
 use crate::threads::catch;
 
@@ -68,9 +68,9 @@ pub fn salvage(
     }
     let aside = new_folder(store).map_err(failed)?;
     damage::write_version(&db).map_err(failed)?;
-    if let Some(format) = migrate::damaged_file(store) {
+    if let Some(damage) = format::damaged_file(store) {
         // The next start writes it again.
-        fs::rename(&format.file, aside.join("format")).map_err(failed)?;
+        fs::rename(&damage.file, aside.join("format")).map_err(failed)?;
     }
     let mut work = Work { db: &db, aside: &aside, memory_budget, names: Vec::new() };
     work.names()?;
