@@ -86,6 +86,8 @@ pub enum Body {
     /// An upstream says that nothing that is held of the DID document counts any more (`#identity`), and a look at it is
     /// due: a [`Body::Identity`].
     IdentityDue,
+    /// The same, from an upstream that may be anybody: the look is due, and what is held counts until its answer.
+    IdentityClaimed,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
     /// There is no DID document, asked as above.

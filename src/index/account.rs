@@ -59,7 +59,7 @@ impl Index {
     /// Something is said of an account that nothing is held of.
     pub(super) fn unheard(&self, event: &Event) {
         EVENTS.inc("unheard");
-        if matches!(event.body, Body::IdentityDue) {
+        if matches!(event.body, Body::IdentityDue | Body::IdentityClaimed) {
             self.unseen.put(&event.did);
         }
     }
@@ -212,12 +212,23 @@ impl Index {
         actor: ActorId,
         event: &Event,
     ) -> Result<(), StoreError> {
-        self.seen(tx, actor, event.time)?;
-        self.ask(tx, actor, event.did.clone(), Due::Identity, None);
+        self.identity_claimed(tx, actor, event)?;
         if let Some(mut row) = tx.identity(actor)? {
             row.key.clear();
             tx.put(Ks::Actor, &identity_key(actor), &row.encode());
         }
+        Ok(())
+    }
+
+    /// It is asked for, and what is held counts meanwhile.
+    pub(super) fn identity_claimed(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        self.seen(tx, actor, event.time)?;
+        self.ask(tx, actor, event.did.clone(), Due::Identity, None);
         Ok(())
     }
 

@@ -149,6 +149,21 @@ async fn a_repo_whose_upstream_left_something_out_is_fetched_at_most_once_an_hou
 }
 
 #[tokio::test]
+async fn who_may_be_anybody_takes_no_key_away() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    let key = crate::crypto::PrivateKey::generate().public().to_did_key();
+    let state = IdentityState { handle: Some("a.example".into()), key: Some(key), pds: None };
+    w.event("a", Body::Identity(state)).await;
+    let has_key =
+        |w: &World| !w.store.snapshot().identity(w.actor("a")).unwrap().unwrap().key.is_empty();
+    for (says, stays) in [(Body::IdentityClaimed, true), (Body::IdentityDue, false)] {
+        w.event("a", says).await;
+        assert_eq!((due(&w), has_key(&w)), (vec![Due::Identity], stays));
+    }
+}
+
+#[tokio::test]
 async fn a_document_that_is_known_settles_an_announcement() {
     let mut w = World::new();
     w.event("x", Body::IdentityDue).await;

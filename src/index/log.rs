@@ -147,7 +147,7 @@ impl Index {
             return Ok(());
         }
         let upstream = event.upstream;
-        if matches!(event.body, Body::Claimed(_, Belief::OnceConfirmed)) {
+        if matches!(event.body, Body::Claimed(_, Belief::OnceConfirmed) | Body::IdentityClaimed) {
             // It changed nothing yet.
             return Ok(());
         }

@@ -277,13 +277,15 @@ impl Index {
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = match &event.body {
             // What is said of an account that nothing is held of leaves nothing, or names would be enough to fill a disk.
-            Body::Claimed(..) | Body::IdentityDue => match self.held(tx, &event.did)? {
-                Some(actor) => actor,
-                None => {
-                    self.unheard(event);
-                    return Ok(());
+            Body::Claimed(..) | Body::IdentityDue | Body::IdentityClaimed => {
+                match self.held(tx, &event.did)? {
+                    Some(actor) => actor,
+                    None => {
+                        self.unheard(event);
+                        return Ok(());
+                    }
                 }
-            },
+            }
             _ => tx.intern_actor(&event.did)?,
         };
         self.push.event_at(event.received);
@@ -297,6 +299,7 @@ impl Index {
             Body::Claimed(status, belief) => self.claimed(tx, actor, *status, *belief, event),
             Body::Unanswered => self.unanswered(tx, actor, event.time),
             Body::IdentityDue => self.identity_due(tx, actor, event),
+            Body::IdentityClaimed => self.identity_claimed(tx, actor, event),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
             Body::NoDocument { tombstoned } => self.no_document(tx, actor, *tombstoned, event.time),
             Body::Introduced(state) => self.introduced(tx, actor, state, event.time),

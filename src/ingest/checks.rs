@@ -385,7 +385,7 @@ impl Checks {
     /// anybody, and where the account lives has the last word. That holds for all of them where a PDS that the account
     /// has left may be speaking.
     pub(crate) fn account(&self, feed: &Feed, did: &Did, status: HostingStatus) -> Body {
-        let own = feed.alone || self.is_host(feed, did);
+        let own = self.is_believed(feed, did);
         let belief = match status {
             _ if !own => Belief::OnceConfirmed,
             HostingStatus::Deleted | HostingStatus::Deactivated => Belief::UntilAsked,
@@ -398,6 +398,12 @@ impl Checks {
             }
         };
         Body::Claimed(status, belief)
+    }
+
+    /// Whether what an upstream says of an account counts at once. Anybody can say that an identity changed: if nothing of
+    /// it counted until the directory has answered, whoever is an upstream could lock accounts out.
+    pub(crate) fn is_believed(&self, feed: &Feed, did: &Did) -> bool {
+        feed.alone || self.is_host(feed, did)
     }
 
     /// Whether this is the stream of the host where the account lives.

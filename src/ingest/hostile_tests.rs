@@ -164,6 +164,40 @@ async fn only_the_sole_upstream_or_the_host_of_an_account_is_believed() {
 }
 
 #[tokio::test]
+async fn who_may_be_anybody_outdates_no_identity() {
+    for (pds, alone, is_believed) in [
+        ("https://pds.example", true, true),
+        ("https://pds.example", false, false),
+        ("the upstream", false, true),
+    ] {
+        let mut account = Account::new("did:plc:a");
+        let frames: Vec<(i64, Bytes)> =
+            vec![(1, account.commit(1, 0)), (2, account.identity(2)), (3, account.commit(3, 0))];
+        let (relay, other) = (Relay::of(frames).await, Relay::of(vec![]).await);
+        let host = relay.url.replace("ws://", "http://");
+        let pds = if pds == "the upstream" { &host } else { pds };
+        let (_dir, store) = store_with(&[&account], pds).await;
+        let (directory, sink) = (Documents::of([&account]), Collected::new());
+        let mut options = options(&relay);
+        if !alone {
+            options.upstreams.push(other.url.clone());
+        }
+        let ingest = start(options, &store, &directory, &sink);
+        until("all", || sink.seq() == Some(3) && ingest.pending() == 0).await;
+        let events = sink.events();
+        let changed = events.iter().find_map(|event| match event.body {
+            Body::IdentityDue => Some(true),
+            Body::IdentityClaimed => Some(false),
+            _ => None,
+        });
+        assert_eq!(changed, Some(is_believed), "{pds} {alone}");
+        let commits = events.iter().filter(|event| matches!(event.body, Body::Commit(_)));
+        assert_eq!(commits.count(), 2, "{pds} {alone}");
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_stranger_hides_nobody_while_the_directory_gives_no_answer() {
     use HostingStatus::{Active, Deactivated};
     let [here, moved] = ["did:plc:a", "did:plc:b"].map(Account::new);

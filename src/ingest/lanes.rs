@@ -250,8 +250,13 @@ impl Lane {
     fn take(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
         if let Payload::Identity(did, _) = &job.payload {
             let did = did.clone();
-            self.identity_changed(&did);
-            return Some(done(job, did, Body::IdentityDue));
+            if self.checks.is_believed(feed, &did) {
+                self.identity_changed(&did);
+                return Some(done(job, did, Body::IdentityDue));
+            }
+            // The store has the answer as soon as there is one, so the next commit takes the key from there.
+            self.keys.remove(&did);
+            return Some(done(job, did, Body::IdentityClaimed));
         }
         if let Some(parked) = self.parked.get_mut(job.payload.did()) {
             let did = job.payload.did().clone();
