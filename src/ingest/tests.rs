@@ -412,9 +412,8 @@ async fn the_answer_to_an_identity_comes_behind_the_question() {
     let (_dir, store) = store();
     let ingest = start(options(&relay), &store, &directory, &sink);
     until("all read", || ingest.status()[0].last_received_seq == Some(3)).await;
-    // For the key of the commit, which a lane may only be about to look at.
-    let asked = || directory.asked.lock().len();
-    until("nothing is under way", || asked() > 0 && ingest.pending() == 0).await;
+    // The key of the commit was found, and with it the document.
+    until("nothing is under way", || !sink.aside.lock().is_empty() && ingest.pending() == 0).await;
     let (asked, told) = (directory.asked.lock().len(), sink.aside.lock().len());
     sink.gate.add_permits(100);
     until("answered", || sink.seq() == Some(3) && ingest.pending() == 0).await;
