@@ -16,39 +16,13 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use aerie::repo::dag_cbor;
-use aerie::syntax::{Tid, cid};
-use serde_json::{Value, json};
-use server::{Aerie, did, jetstream, serve_documents};
+use server::{Aerie, POST_TEXT, now, posts, posts_of, serve_documents};
 
 const ACCOUNTS: u64 = 5;
 const EVENTS: u64 = 200;
 const MINUTES: u64 = 600_000_000;
 const TEN_YEARS: i64 = 3650 * 86_400;
 const WEEK: i64 = 7 * 86_400;
-
-/// Posts of some minutes ago.
-async fn posts(begin: u64) -> String {
-    jetstream(begin, EVENTS, move |n| {
-        let rkey = Tid::from_micros(begin + n, 1).to_string();
-        let record = json!({
-            "$type": "app.bsky.feed.post", "text": "hi", "createdAt": "2026-01-01T00:00:00.000Z",
-        });
-        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&record)));
-        let commit = json!({
-            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
-            "record": record, "cid": cid.to_string(),
-        });
-        let did = did(n % ACCOUNTS);
-        json!({ "did": did, "time_us": begin + n, "kind": "commit", "commit": commit }).to_string()
-    })
-    .await
-}
-
-fn now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_micros()).unwrap()
-}
 
 struct World {
     dir: tempfile::TempDir,
@@ -58,7 +32,7 @@ struct World {
 impl World {
     async fn new(documents: &str, webhook: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let upstream = posts(now() - MINUTES).await;
+        let upstream = posts(now() - MINUTES, EVENTS, ACCOUNTS, POST_TEXT).await;
         let text = format!(
             "[store]\npath = {:?}\nmemory_budget = \"64MB\"\nreserve_file = \"0\"\n\
              [network]\nupstreams = []\njetstream = [{upstream:?}]\nplc_url = {documents:?}\n\
@@ -90,10 +64,7 @@ impl World {
 async fn held(aerie: &Aerie) -> u64 {
     let mut sum = 0;
     for n in 0..ACCOUNTS {
-        let path = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
-        let (_, body) = aerie.ask(&path, "").await;
-        let profile: Value = serde_json::from_str(&body).unwrap_or_default();
-        sum += profile["postsCount"].as_u64().unwrap_or(0);
+        sum += posts_of(aerie, n).await;
     }
     sum
 }

@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a test says why it is skipped")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod server;
 
 use std::fs::{self, File};
@@ -24,7 +25,7 @@ use std::time::Duration;
 use aerie::repo::dag_cbor;
 use aerie::syntax::{Tid, cid};
 use serde_json::{Value, json};
-use server::{Aerie, did, jetstream, noise, serve_documents};
+use server::{Aerie, did, jetstream, noise, now, posts_of, serve_documents};
 
 const MB: u64 = 1 << 20;
 /// The file system; what of it is free at first, and where retention makes room.
@@ -117,13 +118,6 @@ impl World {
     }
 }
 
-async fn posts_of(aerie: &Aerie, n: u64) -> u64 {
-    let profile = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
-    let (_, body) = aerie.ask(&profile, "").await;
-    let profile: Value = serde_json::from_str(&body).unwrap_or_default();
-    profile["postsCount"].as_u64().unwrap_or(0)
-}
-
 async fn all_post(aerie: &Aerie) -> bool {
     for n in 0..ACCOUNTS {
         if posts_of(aerie, n).await == 0 {
@@ -185,16 +179,10 @@ fn settings(disk: &Disk, upstream: &str, documents: &str, reserve_file: &str) ->
     )
 }
 
-/// Ten minutes ago, in microseconds.
-fn lately() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_micros()).unwrap() - 600_000_000
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_runs_full_and_nothing_is_lost() {
     let Some(disk) = Disk::mount() else { return };
-    let begin = lately();
+    let begin = now() - 600_000_000;
     let world = Arc::new(World { begin });
     let of = Arc::clone(&world);
     let upstream = jetstream(begin, EVENTS, move |n| of.message(n)).await;
@@ -291,7 +279,7 @@ const WEEKS: u64 = 28 * 86_400_000_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_makes_room_before_the_disk_is_full() {
     let Some(disk) = Disk::mount() else { return };
-    let begin = lately();
+    let begin = now() - 600_000_000;
     let message = move |n: u64| {
         if n > AT_ONCE {
             std::thread::sleep(Duration::from_millis(3));

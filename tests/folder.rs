@@ -15,10 +15,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use aerie::repo::dag_cbor;
-use aerie::syntax::{Tid, cid};
-use serde_json::{Value, json};
-use server::{Aerie, did, jetstream, serve_documents};
+use server::{Aerie, POST_TEXT, did, now, posts, posts_of, serve_documents};
 
 fn settings(data: &Path) -> String {
     format!(
@@ -98,34 +95,11 @@ const ACCOUNTS: u64 = 5;
 const NAMES: u32 = 2;
 const PRIVATE: u32 = 14;
 
-/// Posts of some minutes ago.
-async fn posts() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let begin = u64::try_from(now.as_micros()).unwrap() - 600_000_000;
-    jetstream(begin, EVENTS, move |n| {
-        let rkey = Tid::from_micros(begin + n, 1).to_string();
-        let record = json!({
-            "$type": "app.bsky.feed.post", "text": "hi", "createdAt": "2026-01-01T00:00:00.000Z",
-        });
-        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&record)));
-        let commit = json!({
-            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
-            "record": record, "cid": cid.to_string(),
-        });
-        let did = did(n % ACCOUNTS);
-        json!({ "did": did, "time_us": begin + n, "kind": "commit", "commit": commit }).to_string()
-    })
-    .await
-}
-
 /// All posts are there, and the one member.
 async fn all_is_there(aerie: &Aerie) -> bool {
     let mut sum = 0;
     for n in 0..ACCOUNTS {
-        let path = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
-        let (_, body) = aerie.ask(&path, "").await;
-        let profile: Value = serde_json::from_str(&body).unwrap_or_default();
-        sum += profile["postsCount"].as_u64().unwrap_or(0);
+        sum += posts_of(aerie, n).await;
     }
     sum == EVENTS && aerie.status().await["members"] == 1
 }
@@ -139,7 +113,9 @@ fn only_table(data: &Path, keyspace: u32) -> PathBuf {
 
 /// The folder and the configuration of a store with posts and a member, of which private state was exported.
 async fn filled(dir: &tempfile::TempDir) -> (PathBuf, String) {
-    let (upstream, (documents, _)) = (posts().await, serve_documents().await);
+    // Of some minutes ago.
+    let upstream = posts(now() - 600_000_000, EVENTS, ACCOUNTS, POST_TEXT).await;
+    let (documents, _) = serve_documents().await;
     let data = dir.path().join("data");
     let text = format!(
         "[store]\npath = {data:?}\nmemory_budget = \"64MB\"\nreserve_file = \"0\"\n\

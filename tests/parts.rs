@@ -16,10 +16,8 @@ use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use aerie::repo::dag_cbor;
-use aerie::syntax::{Tid, cid};
-use serde_json::{Value, json};
-use server::{Aerie, did, jetstream, serve_documents};
+use serde_json::Value;
+use server::{Aerie, POST_TEXT, did, now, serve_documents};
 
 const ACCOUNTS: u64 = 5;
 const EVENTS: u64 = 500;
@@ -63,34 +61,9 @@ const KILLED: [(&str, &str, End); 24] = [
     ("plc", "plc", Restart),
 ];
 
-fn now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_micros()).unwrap()
-}
-
 /// A Jetstream of posts, the first at `begin`.
 async fn posts(begin: u64) -> String {
-    posts_with(begin, "hi").await
-}
-
-/// The same of which each says that it is `signed`.
-async fn posts_with(begin: u64, signed: &'static str) -> String {
-    jetstream(begin, EVENTS, move |n| {
-        let rkey = Tid::from_micros(begin + n, 1).to_string();
-        let record = json!({
-            "$type": "app.bsky.feed.post", "text": "hi", "createdAt": "2026-01-01T00:00:00.000Z",
-        });
-        let mut of = record.clone();
-        of["text"] = signed.into();
-        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&of)));
-        let commit = json!({
-            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
-            "record": record, "cid": cid.to_string(),
-        });
-        let did = did(n % ACCOUNTS);
-        json!({ "did": did, "time_us": begin + n, "kind": "commit", "commit": commit }).to_string()
-    })
-    .await
+    server::posts(begin, EVENTS, ACCOUNTS, POST_TEXT).await
 }
 
 fn settings(dir: &tempfile::TempDir, upstream: &str, documents: &str) -> String {
@@ -182,7 +155,11 @@ async fn readiness_tells_what_an_upstream_lacks() {
     for (upstream, ready, words) in [
         ("ws://127.0.0.1:9".to_owned(), 503, "ws://127.0.0.1:9: not reached yet"),
         (posts(now() - 200 * MINUTE).await, 503, "3 h behind"),
-        (posts_with(now() - MINUTE, "another").await, 503, "nearly all that it sends is dropped"),
+        (
+            server::posts(now() - MINUTE, EVENTS, ACCOUNTS, "another").await,
+            503,
+            "nearly all that it sends is dropped",
+        ),
         (posts(now() - MINUTE).await, 200, "ready"),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@
     reason = "a test: a panic is its failure"
 )]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod server;
 
 use std::fs;
@@ -95,8 +96,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_goes_on_where_it_was() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = u64::try_from(now.as_micros()).unwrap() - 3_600_000_000;
+    let now = server::now() - 3_600_000_000;
     let world = World { now };
     let upstream = jetstream(now, EVENTS, move |n| world.message(n)).await;
     let (documents, _) = serve_documents().await;
@@ -163,8 +163,7 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_member_wrote_stays_though_a_stream_tells_it_again_before_all_have_joined() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = u64::try_from(now.as_micros()).unwrap() - 3_600_000_000;
+    let now = server::now() - 3_600_000_000;
     let message = move |n| World { now }.message(n * 4);
     let (documents, _) = serve_documents().await;
     let folder = tempfile::tempdir().unwrap();

@@ -148,6 +148,18 @@ async fn a_clock_that_is_behind_loses_nothing_and_says_why_nothing_is_read() {
     ingest.stop().await;
 }
 
+/// A relay whose first connection ends after so many frames.
+async fn breaks_off_after(count: usize, all: Vec<(i64, Bytes)>) -> Relay {
+    let first = all[..count].to_vec();
+    Relay::start(move |connection, cursor| {
+        let frames = if connection == 0 { &first } else { &all };
+        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
+        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
+        sent.chain((connection == 0).then_some(Step::Close)).collect()
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_clock_that_leaps_back_loses_nothing_either() {
     let mut accounts: Vec<Account> =
@@ -155,14 +167,7 @@ async fn a_clock_that_leaps_back_loses_nothing_either() {
     let frames: Vec<_> = (1..=200)
         .map(|seq| (seq, accounts[usize::try_from(seq).unwrap() % 20].commit(seq, 0)))
         .collect();
-    let (first, all) = (frames[..100].to_vec(), frames);
-    let relay = Relay::start(move |connection, cursor| {
-        let frames = if connection == 0 { &first } else { &all };
-        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
-        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
-        sent.chain((connection == 0).then_some(Step::Close)).collect()
-    })
-    .await;
+    let relay = breaks_off_after(100, frames).await;
     let (directory, sink) = (Documents::of(&accounts), Collected::new());
     let clock = Clock::stopped_at(WRITTEN_MS);
     let mut options = Options { clock: clock.clone(), ..options(&relay) };
@@ -183,14 +188,7 @@ async fn a_clock_that_leaps_back_loses_nothing_either() {
 async fn nothing_is_taken_in_after_a_leap_before_somebody_looked() {
     let mut account = Account::new("did:plc:a1");
     let frames: Vec<_> = (1..=20).map(|seq| (seq, account.commit(seq, 0))).collect();
-    let (first, all) = (frames[..10].to_vec(), frames);
-    let relay = Relay::start(move |connection, cursor| {
-        let frames = if connection == 0 { &first } else { &all };
-        let behind = frames.iter().filter(|(seq, _)| cursor.is_none_or(|c| *seq > c));
-        let sent = behind.map(|(_, frame)| Step::Send(frame.clone()));
-        sent.chain((connection == 0).then_some(Step::Close)).collect()
-    })
-    .await;
+    let relay = breaks_off_after(10, frames).await;
     let (directory, sink) = (Documents::of([&account]), Collected::new());
     let clock = Clock::stopped_at(WRITTEN_MS).watched();
     clock.judge(WRITTEN_MS, Standing::Confirmed);

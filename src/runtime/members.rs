@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use futures_util::future::BoxFuture;
 
 use super::accounts::IndexAccounts;
+use crate::admin::ports::Accounts;
 use crate::config::{Join, Scope};
 use crate::index::Door;
 use crate::push::CommunityGate;
 use crate::store::StoreError;
 use crate::syntax::Did;
-use crate::xrpc::{AppCtx, Members};
+use crate::xrpc::AppCtx;
 
 /// The server's handlers, once they are there.
 pub(super) type Handlers = Arc<OnceLock<Weak<AppCtx>>>;
@@ -54,7 +55,8 @@ pub(super) async fn join_all(
 ) -> Result<(), StoreError> {
     let mut result = Ok(());
     for did in configured {
-        if let Err(error) = members.ensure(did).await {
+        let now = members.clock.now_ms();
+        if let Err(error) = Accounts::join(members, did.as_str(), now).await {
             tracing::error!(%did, %error, "scope.members: not a member");
             result = Err(error);
         }

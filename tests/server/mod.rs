@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use aerie::repo::dag_cbor;
+use aerie::syntax::{Tid, cid};
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -71,6 +73,43 @@ pub(crate) async fn jetstream(
 pub(crate) fn did(n: u64) -> String {
     let letter = |n: u64| char::from(b'a' + u8::try_from(n % 26).unwrap());
     format!("did:plc:aaaaaaaaaaaaaaaaaaaaaa{}{}", letter(n / 26), letter(n))
+}
+
+/// The time in microseconds.
+pub(crate) fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_micros()).unwrap()
+}
+
+/// A Jetstream of `count` posts of so many `accounts` by turns, the first at `begin`; each says that it is `signed`.
+pub(crate) async fn posts(begin: u64, count: u64, accounts: u64, signed: &'static str) -> String {
+    jetstream(begin, count, move |n| {
+        let rkey = Tid::from_micros(begin + n, 1).to_string();
+        let record = json!({
+            "$type": "app.bsky.feed.post", "text": POST_TEXT, "createdAt": "2026-01-01T00:00:00.000Z",
+        });
+        let mut of = record.clone();
+        of["text"] = signed.into();
+        let cid = cid::for_record(&dag_cbor::encode(&dag_cbor::from_json(&of)));
+        let commit = json!({
+            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+            "record": record, "cid": cid.to_string(),
+        });
+        let did = did(n % accounts);
+        json!({ "did": did, "time_us": begin + n, "kind": "commit", "commit": commit }).to_string()
+    })
+    .await
+}
+
+/// What [`posts`] say.
+pub(crate) const POST_TEXT: &str = "hi";
+
+/// How many posts an account shows.
+pub(crate) async fn posts_of(aerie: &Aerie, n: u64) -> u64 {
+    let profile = format!("GET /xrpc/app.bsky.actor.getProfile?actor={}", did(n));
+    let (_, body) = aerie.ask(&profile, "").await;
+    let profile: Value = serde_json::from_str(&body).unwrap_or_default();
+    profile["postsCount"].as_u64().unwrap_or(0)
 }
 
 /// PLC directory and webhook in one: what was posted to the latter.
