@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { adminHeaders, BINARY, command, configure, startAerie } from './aerie.mjs'
 import { writeRepo } from './car.mjs'
 import { figure, format, note, printFigures } from './figures.mjs'
+import { growth } from './growth.mjs'
 import { hostile } from './hostile/main.mjs'
 import { afterwards, Client, discover, extremes, page, procedures, promises, queries, summary } from './methods.mjs'
 import { transitive } from './plc.mjs'
@@ -63,10 +64,14 @@ const sections = {
     remove(run.dir)
   },
 
+  // Of accounts that are known by then, as nearly all are on a server that has run for a while.
   async live() {
-    const net = await simulate(mixed(EVENTS), { rate: 1000 })
+    const shape = mixed(EVENTS)
+    const known = Math.max(0, EVENTS - 120_000)
+    const net = await simulate(shape, { rate: 1000, past: known })
     const dir = folder()
     const aerie = await startAerie(net, { dir, change: settings(true) })
+    while ((await position(aerie)) < known) await sleep(100)
     await sleep(10_000)
     const before = { cpu: cpuSeconds(aerie.pid), at: performance.now(), seq: await position(aerie) }
     await sleep(30_000)
@@ -146,6 +151,8 @@ const sections = {
   methods: everyMethod,
 
   extremes: everyExtreme,
+
+  growth,
 
   // All that one upstream said is months old and goes, while another one is followed.
   async prune() {
