@@ -149,6 +149,12 @@ async fn a_clock_that_nobody_confirms_deletes_nothing_after_it_leapt() {
     assert!(why.contains("3650 days ahead"), "{why}");
     world.shift(0);
     assert_eq!(until_state(&aerie, "good", 200).await, "running");
+    // Nobody has the time but the upstream: its frames are newer than the clock.
+    world.shift(-WEEK);
+    let ingest = until_state(&aerie, "behind", 503).await;
+    assert!(ingest.contains("days behind ws://"), "{ingest}");
+    world.shift(0);
+    assert_eq!(until_state(&aerie, "good", 200).await, "running");
     assert_eq!(held(&aerie).await, EVENTS);
     aerie.stop();
 }
