@@ -33,6 +33,8 @@ pub struct Event {
     /// What the upstream says of an identity or account event. `None` for all other events, for what was found out
     /// here, and for an answer to a question that was asked again after a restart.
     pub upstream: Option<Upstream>,
+    /// Which upstream told it, as those of this process are numbered from 1 on; 0 for what was found out here.
+    pub line: u16,
     /// What happened.
     pub body: Body,
 }
@@ -60,7 +62,7 @@ impl Event {
     /// Something that was found out here, `now`.
     #[must_use]
     pub fn found_here(did: Did, now: i64, body: Body) -> Self {
-        Self { did, time: now, received: now, upstream: None, body }
+        Self { did, time: now, received: now, upstream: None, line: 0, body }
     }
 }
 
@@ -80,9 +82,6 @@ pub enum Body {
     Account(HostingStatus),
     /// An upstream says that the account's hosting status is this (`#account`).
     Claimed(HostingStatus, Belief),
-    /// Where the account lives gives no answer. Who said that it is gone may be right, so it is hidden, and the question
-    /// stays open.
-    Unanswered,
     /// An upstream says that nothing that is held of the DID document counts any more (`#identity`), and a look at it is
     /// due: a [`Body::Identity`].
     IdentityDue,

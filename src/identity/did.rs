@@ -17,6 +17,10 @@ const LIMITS: Limits = Limits {
     accept: Some("application/did+ld+json,application/json"),
 };
 
+/// The longest pause of a host that a lookup waits for: frames of a stream may wait for its answer, and whatever comes
+/// behind them.
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
+
 pub(super) struct DidResolver {
     pub(super) plc_url: String,
     pub(super) configured: HttpClient,
@@ -41,7 +45,8 @@ impl DidResolver {
 
     pub(super) async fn resolve(&self, did: &Did) -> Result<DidDoc, IdentityError> {
         let (client, url) = self.place(did)?;
-        let permit = self.throttle.acquire(host_of(&url)).await;
+        let permit = self.throttle.acquire_unless_paused(host_of(&url), SHORT_PAUSE).await;
+        let permit = permit.map_err(IdentityError::Busy)?;
         let response = client.get(&url, &LIMITS).await?;
         permit.observe(response.status, &response.headers);
         match response.status {
@@ -49,6 +54,11 @@ impl DidResolver {
             StatusCode::NOT_FOUND if was_there(&response.body) => Err(IdentityError::Tombstoned),
             StatusCode::NOT_FOUND => Err(IdentityError::NotFound),
             StatusCode::GONE => Err(IdentityError::Tombstoned),
+            status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                // Whoever asks next is told of the pause too.
+                let refused = NetError::Status(status.as_u16()).into();
+                Err(self.throttle.paused(host_of(&url)).map_or(refused, IdentityError::Busy))
+            }
             status => Err(NetError::Status(status.as_u16()).into()),
         }
     }

@@ -19,8 +19,9 @@ pub enum IdentityError {
     /// The answer is not a document of this DID.
     #[error("bad DID document: {0}")]
     Malformed(&'static str),
-    /// Nobody was asked: readers ask for too much already. It may be tried again then.
-    #[error("too many identities are asked for")]
+    /// Nobody was asked: the host wants to be left alone, or readers ask for too much already. It may be tried again
+    /// then.
+    #[error("too much was asked for; again in {} s", .0.as_secs() + 1)]
     Busy(Duration),
     /// No answer.
     #[error(transparent)]

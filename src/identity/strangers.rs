@@ -184,7 +184,7 @@ impl Gate {
     pub(super) fn no_result(&self, did: &Did, who: Stranger<'_>, error: &IdentityError) {
         let time = match error {
             error if !error.is_transient() => ABSENT,
-            IdentityError::Net(_) if is_web(did) => SILENT,
+            IdentityError::Net(_) | IdentityError::Busy(_) if is_web(did) => SILENT,
             _ => return,
         };
         // Who has none left is refused the next time.
@@ -312,6 +312,7 @@ mod tests {
             ("did:plc:bob", &IdentityError::Busy(PATIENCE), false),
             ("did:web:a.example", &silent, true),
             ("did:web:b.example", &absent, true),
+            ("did:web:c.example", &IdentityError::Busy(PATIENCE), true),
         ];
         for (text, error, remembered) in cases {
             let (gate, limits, _) = gate();

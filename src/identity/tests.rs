@@ -251,6 +251,14 @@ async fn a_directory_that_asks_for_a_pause_is_left_alone_and_known_accounts_do_w
             identity.for_readers().resolve_did(&did("did:plc:read"), Freshness::Cached).await;
         assert!(matches!(read, Err(IdentityError::Busy(_))), "{read:?}");
     }
+    // Nor does what we ask for ourselves wait: the frames of a stream may queue behind it.
+    for freshness in [Freshness::Cached, Freshness::Fresh] {
+        let own = identity.resolve_did(&did("did:plc:own"), freshness).await;
+        assert!(
+            matches!(own, Err(IdentityError::Busy(wait)) if wait > Duration::from_secs(200)),
+            "{own:?}"
+        );
+    }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     let key = |key, old| Some(HeldKey { key, old });
     assert_eq!(held("did:plc:fresh", "atproto").await, key(fresh, false));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::{EVENTS, Index};
-use crate::event::{Belief, Body, Event, HostingStatus, IdentityState, Upstream};
+use crate::event::{Belief, Body, Event, HostingStatus, IdentityState};
 use crate::private;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
@@ -38,7 +38,8 @@ impl Index {
                 if self.unseen.take(&did)
                     && let Ok(did) = Did::parse(&did)
                 {
-                    self.ask(tx, actor, did, Due::Identity, None);
+                    let question = Question { did, due: Due::Identity, upstream: None, line: 0 };
+                    self.ask(tx, actor, question);
                 }
             }
         }
@@ -65,9 +66,9 @@ impl Index {
     }
 
     /// A question about an account that is held.
-    fn ask(&self, tx: &mut Tx<'_>, actor: ActorId, did: Did, due: Due, upstream: Option<Upstream>) {
-        recheck::add_due(tx, actor, due);
-        self.questions.raise_after(tx, Question { did, due, upstream });
+    fn ask(&self, tx: &mut Tx<'_>, actor: ActorId, question: Question) {
+        recheck::add_due(tx, actor, question.due);
+        self.questions.raise_after(tx, question);
     }
 
     /// The account's row tells of a record that is about to be put: what it does not tell of, views do not look for.
@@ -183,25 +184,9 @@ impl Index {
             HostingStatus::Deleted => Said::Deleted,
             _ => Said::Away,
         };
-        self.ask(tx, actor, event.did.clone(), Due::Status(said), event.upstream);
-        Ok(())
-    }
-
-    /// Nobody could be asked whether the account is gone. It is hidden and nothing is taken away; the question stays.
-    pub(super) fn unanswered(
-        &self,
-        tx: &mut Tx<'_>,
-        actor: ActorId,
-        time: i64,
-    ) -> Result<(), StoreError> {
-        // A status that is believed came meanwhile.
-        if !recheck::is_status_due(tx, actor)? {
-            return Ok(());
-        }
-        if tx.actor(actor)?.is_some_and(|row| row.is_active()) {
-            self.account(tx, actor, HostingStatus::Deactivated, time)?;
-            recheck::add_due(tx, actor, Due::Status(Said::Away));
-        }
+        let (due, did) = (Due::Status(said), event.did.clone());
+        let Event { upstream, line, .. } = *event;
+        self.ask(tx, actor, Question { did, due, upstream, line });
         Ok(())
     }
 
@@ -228,7 +213,8 @@ impl Index {
         event: &Event,
     ) -> Result<(), StoreError> {
         self.seen(tx, actor, event.time)?;
-        self.ask(tx, actor, event.did.clone(), Due::Identity, None);
+        let (due, did) = (Due::Identity, event.did.clone());
+        self.ask(tx, actor, Question { did, due, upstream: None, line: event.line });
         Ok(())
     }
 

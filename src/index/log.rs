@@ -152,7 +152,7 @@ impl Index {
             return Ok(());
         }
         let what = match &event.body {
-            Body::Account(_) | Body::Claimed(..) | Body::Unanswered => {
+            Body::Account(_) | Body::Claimed(..) => {
                 let status = tx.actor(actor)?.map_or(AccountStatus::Active, |row| row.status);
                 What::Account { status, upstream }
             }

@@ -297,7 +297,6 @@ impl Index {
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
             Body::Claimed(status, belief) => self.claimed(tx, actor, *status, *belief, event),
-            Body::Unanswered => self.unanswered(tx, actor, event.time),
             Body::IdentityDue => self.identity_due(tx, actor, event),
             Body::IdentityClaimed => self.identity_claimed(tx, actor, event),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),

@@ -195,7 +195,8 @@ impl Index {
             // If that is so, nothing is kept of it.
             Body::Claimed(HostingStatus::Deleted, _) => {
                 let due = Due::Status(Said::Deleted);
-                let question = Question { did: event.did.clone(), due, upstream: event.upstream };
+                let Event { upstream, line, .. } = *event;
+                let question = Question { did: event.did.clone(), due, upstream, line };
                 self.questions.raise_after(tx, question);
             }
             // A fetch that was under way; what it brings is left out.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Freshness};
@@ -102,6 +102,7 @@ pub(crate) struct Checks {
     /// Accounts whose state is being confirmed.
     accounts: Mutex<HashMap<Did, Asked>>,
     questions: Arc<Questions>,
+    unproven: Paced,
     /// Of questions that events raise, and of those that stand in rows.
     pub(crate) live: Paced,
     pub(crate) rounds: Paced,
@@ -137,6 +138,7 @@ impl Checks {
             checks: Mutex::default(),
             accounts: Mutex::default(),
             questions,
+            unproven: Paced::new(timing.unproven),
             live: Paced::new(timing.questions),
             rounds: Paced::new(timing.rounds),
             retrying: Arc::default(),
@@ -177,6 +179,10 @@ impl Checks {
                 }
                 Ok(Err(error)) => {
                     LOOKUPS.inc(error.cause());
+                    if matches!(error, IdentityError::Busy(_)) && !this.is_held(&did) {
+                        let turn = this.unproven.turn_within(patience, Instant::now());
+                        sleep(turn.unwrap_or(patience)).await;
+                    }
                     if error.is_transient() { KeyAnswer::Later } else { KeyAnswer::None }
                 }
                 Err(_) => {
@@ -370,6 +376,13 @@ impl Checks {
         snapshot.actor(actor).ok()??.handle
     }
 
+    /// Whether a repo of the account is known, so that a claim about it makes no new rows. One that cannot be read may be.
+    fn is_held(&self, did: &Did) -> bool {
+        let snapshot = self.store.snapshot();
+        let Ok(actor) = snapshot.actor_id(did) else { return true };
+        actor.is_some_and(|actor| snapshot.repo(actor).map_or(true, |row| row.is_some()))
+    }
+
     fn had_document(&self, did: &Did) -> bool {
         let row = self.held_identity(did);
         row.is_some_and(|row| !row.pds.is_empty() || !row.key.is_empty())
@@ -438,20 +451,14 @@ impl Checks {
             accounts.remove(did);
             break answer;
         };
-        let body = match (answer, said) {
-            (Some(status), _) => Body::Account(status),
-            (None, Said::Back) => return self.confirm_again(question, said, tries),
-            (None, Said::Away | Said::Deleted) => Body::Unanswered,
-        };
+        // Whoever was believed has hidden it already; for whoever was not, a host that is silent is no witness.
+        let Some(status) = answer else { return self.confirm_again(question, said, tries) };
         let event = Event {
             upstream: question.upstream,
-            ..Event::found_here(did.clone(), self.clock.now_ms(), body)
+            ..Event::found_here(did.clone(), self.clock.now_ms(), Body::Account(status))
         };
         if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
             self.stop.cancel();
-        }
-        if answer.is_none() {
-            self.confirm_again(question, said, tries);
         }
     }
 

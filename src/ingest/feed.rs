@@ -20,6 +20,8 @@ const FRAME_OVERHEAD: usize = 512;
 /// One upstream.
 pub(crate) struct Feed {
     pub(crate) url: String,
+    /// See [`Event::line`].
+    pub(crate) line: u16,
     pub(crate) kind: UpstreamKind,
     pub(crate) cursor: CursorOf,
     /// Free bytes.
@@ -36,6 +38,7 @@ pub(crate) struct Feed {
 /// How a feed begins.
 pub(crate) struct Setup<'a> {
     pub(crate) url: &'a str,
+    pub(crate) line: u16,
     pub(crate) kind: UpstreamKind,
     pub(crate) budget: usize,
     pub(crate) cursor: Option<i64>,
@@ -49,6 +52,7 @@ impl Feed {
         let (done, receiver) = flume::unbounded();
         let feed = Self {
             url: setup.url.to_owned(),
+            line: setup.line,
             kind: setup.kind,
             cursor: cursor_of(setup.url, setup.kind == UpstreamKind::Jetstream),
             budget: Semaphore::new(setup.budget),

@@ -198,27 +198,114 @@ async fn who_may_be_anybody_outdates_no_identity() {
 }
 
 #[tokio::test]
-async fn a_stranger_hides_nobody_while_the_directory_gives_no_answer() {
+async fn a_stranger_hides_nobody_while_the_directory_or_the_host_gives_no_answer() {
     use HostingStatus::{Active, Deactivated};
-    let [here, moved] = ["did:plc:a", "did:plc:b"].map(Account::new);
-    let frames =
-        vec![(1, here.account(1, false, "deleted")), (2, moved.account(2, false, "takendown"))];
+    let [here, moved, silent] = ["did:plc:a", "did:plc:b", "did:plc:c"].map(Account::new);
+    let frames = vec![
+        (1, here.account(1, false, "deleted")),
+        (2, moved.account(2, false, "takendown")),
+        (3, silent.account(3, false, "deleted")),
+    ];
     let (relay, other) = (Relay::of(frames).await, Relay::of(vec![]).await);
-    let (_dir, store) = store_with(&[&here, &moved], "https://pds.example").await;
-    let (directory, sink) = (Documents::of([&here, &moved]), Collected::new());
+    let (_dir, store) = store_with(&[&here, &moved, &silent], "https://pds.example").await;
+    let (directory, sink) = (Documents::of([&here, &moved, &silent]), Collected::new());
     directory.away.store(true, std::sync::atomic::Ordering::SeqCst);
     let states = [(here.did.clone(), Active), (moved.did.clone(), Deactivated)];
     directory.status.lock().extend(states);
     let mut options = options(&relay);
     options.upstreams.push(other.url.clone());
     let ingest = start(options, &store, &directory, &sink);
-    until("asked", || sink.aside.lock().len() > 1).await;
-    let answer =
-        |of: &Account| sink.aside.lock().iter().find(|e| e.did == of.did).unwrap().body.clone();
-    assert!(matches!(answer(&here), Body::Account(Active)), "{:?}", answer(&here));
-    // That it is not active there may be because it moved.
-    assert!(matches!(answer(&moved), Body::Unanswered), "{:?}", answer(&moved));
+    let asked = || directory.asked.lock().len() == 3 && ingest.pending() == 0;
+    until("asked", || sink.seq() == Some(3) && asked()).await;
+    let answers: Vec<Event> = sink.aside.lock().clone();
+    // That it is not active where it lived may be because it moved, and a host that is silent says nothing.
+    assert!(
+        matches!(&answers[..], [Event { did, body: Body::Account(Active), .. }] if *did == here.did),
+        "{answers:?}"
+    );
     ingest.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_directory_pauses_known_accounts_go_on_and_made_up_ones_fill_nothing() {
+    const UNKNOWN: i64 = 40;
+    let relay = async |name: &str, count: i64, directory: &std::sync::Arc<Documents>| {
+        let mut frames = Vec::new();
+        for seq in 1..=count {
+            let mut account = Account::new(&format!("did:plc:{name}{seq}"));
+            directory.paused.lock().insert(account.did.clone());
+            frames.push((seq, account.commit(seq, 0)));
+        }
+        Relay::of(frames).await
+    };
+    let (directory, sink) = (Documents::of([]), Collected::new());
+    let (strange, known) =
+        (relay("strange", UNKNOWN, &directory).await, relay("known", UNKNOWN, &directory).await);
+    let dids = (1..=UNKNOWN).map(|n| format!("did:plc:known{n}"));
+    let (_dir, store) = store_of_repos(dids.collect()).await;
+    let mut options = options(&strange);
+    options.upstreams.push(known.url.clone());
+    let hour = Duration::from_secs(3600);
+    options.timing.unproven = Pace { burst: 5, every: hour };
+    options.timing.plc_patience = hour;
+    let ingest = start(options, &store, &directory, &sink);
+    let claims = |of: &str| {
+        let claim = |e: &&Event| matches!(e.body, Body::Sync { .. }) && e.did.contains(of);
+        sink.events().iter().filter(claim).count()
+    };
+    until("the known ones", || claims("known") == usize::try_from(UNKNOWN).unwrap()).await;
+    until("all asked", || directory.asked.lock().len() == 2 * usize::try_from(UNKNOWN).unwrap())
+        .await;
+    assert!(claims("strange") <= 5);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn who_names_accounts_of_silent_hosts_delays_no_question_of_others() {
+    let strange: Vec<Account> = (0..200).map(|n| Account::new(&format!("did:plc:s{n}"))).collect();
+    let honest = Account::new("did:plc:honest");
+    let gone = |(seq, account): (i64, &Account)| (seq, account.account(seq, false, "deleted"));
+    let relay = Relay::of((1..).zip(&strange).map(gone).collect()).await;
+    let other = Relay::of(vec![]).await;
+    let (directory, sink) = (Documents::of(strange.iter().chain([&honest])), Collected::new());
+    strange.iter().for_each(|account| directory.hang(account));
+    directory.status.lock().insert(honest.did.clone(), HostingStatus::Deleted);
+    let (_dir, store) = store();
+    let mut options = options(&relay);
+    options.upstreams.push(other.url.clone());
+    let ingest = start(options, &store, &directory, &sink);
+    until("all raised, and as many asked as may be", || {
+        sink.seq() == Some(200) && directory.asked.lock().len() == super::questions::SLOTS
+    })
+    .await;
+    let due = crate::work::recheck::Due::Status(crate::work::recheck::Said::Deleted);
+    let (did, upstream) = (honest.did.clone(), None);
+    sink.questions.raise(crate::work::recheck::Question { did, due, upstream, line: 2 });
+    until("answered", || !sink.aside.lock().is_empty()).await;
+    let answer = sink.aside.lock()[0].clone();
+    assert_eq!(answer.did, honest.did);
+    assert!(matches!(answer.body, Body::Account(HostingStatus::Deleted)));
+    ingest.stop().await;
+}
+
+/// A store that knows a repo of each of these, and no key.
+async fn store_of_repos(dids: Vec<String>) -> (tempfile::TempDir, crate::store::Store) {
+    use crate::schema::Edit as _;
+    use crate::schema::rows::{RepoRow, repo_key};
+    let (dir, store) = store();
+    let (writer, thread) = crate::store::Writer::start(store.clone()).unwrap();
+    let put = move |tx: &mut crate::store::Tx<'_>| {
+        for did in dids {
+            let actor = tx.intern_actor(&did)?;
+            let row = RepoRow { rev: 1, data: [1; 32], resync: None, whole: None };
+            tx.put(crate::store::Ks::Actor, &repo_key(actor), &row.encode());
+        }
+        Ok(())
+    };
+    writer.durable(put).await.unwrap();
+    drop(writer);
+    thread.join().unwrap().unwrap();
+    (dir, store)
 }
 
 #[tokio::test]

@@ -252,11 +252,11 @@ impl Lane {
             let did = did.clone();
             if self.checks.is_believed(feed, &did) {
                 self.identity_changed(&did);
-                return Some(done(job, did, Body::IdentityDue));
+                return Some(done(feed, job, did, Body::IdentityDue));
             }
             // The store has the answer as soon as there is one, so the next commit takes the key from there.
             self.keys.remove(&did);
-            return Some(done(job, did, Body::IdentityClaimed));
+            return Some(done(feed, job, did, Body::IdentityClaimed));
         }
         if let Some(parked) = self.parked.get_mut(job.payload.did()) {
             let did = job.payload.did().clone();
@@ -275,12 +275,12 @@ impl Lane {
             Payload::Account(did, status, _) => {
                 let did = did.clone();
                 let body = self.checks.account(feed, &did, *status);
-                Some(done(job, did, body))
+                Some(done(feed, job, did, body))
             }
             Payload::Jetstream(did, text) => match jetstream::commit(text) {
                 Ok(commit) => {
                     let did = did.clone();
-                    Some(done(job, did, Body::Commit(commit)))
+                    Some(done(feed, job, did, Body::Commit(commit)))
                 }
                 Err(cause) => Some(drop_job(feed, &job, cause)),
             },
@@ -482,21 +482,22 @@ impl Lane {
     }
 }
 
-fn done(job: Job, did: Did, body: Body) -> Done {
+fn done(feed: &Feed, job: Job, did: Did, body: Body) -> Done {
     let Job { place, payload } = job;
     let upstream = match payload {
         Payload::Identity(_, upstream) | Payload::Account(_, _, upstream) => upstream,
         Payload::Commit(_) | Payload::Sync(_) | Payload::Jetstream(..) => None,
     };
     let (time, received) = (frame_time(place.sent, place.received), place.received);
-    Done { place, event: Some(Event { did, time, received, upstream, body }) }
+    let line = feed.line;
+    Done { place, event: Some(Event { did, time, received, upstream, line, body }) }
 }
 
 fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {
     match verdict {
         Verdict::Event(body) => {
             let did = job.payload.did().clone();
-            done(job, did, body)
+            done(feed, job, did, body)
         }
         Verdict::Drop(cause) => drop_job(feed, &job, cause),
         Verdict::BadSignature => drop_job(feed, &job, "bad-signature"),

@@ -207,9 +207,12 @@ impl Ingest {
         let budget = (options.queue_bytes / count).max(1 << 20);
         let mut feeds = Vec::new();
         let firehoses = options.upstreams.iter().map(|url| (url, false));
-        for (url, jetstream) in firehoses.chain(options.jetstream.iter().map(|url| (url, true))) {
+        for (line, (url, jetstream)) in
+            (1..).zip(firehoses.chain(options.jetstream.iter().map(|url| (url, true))))
+        {
             let setup = feed::Setup {
                 url,
+                line,
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
@@ -231,8 +234,10 @@ impl Ingest {
             tasks.keep(format!("the sequencer of {url}"), sequencer);
             feeds.push(feed);
         }
-        let live = questions::live(Arc::clone(&checks), Arc::clone(&questions));
-        tasks.keep("the questions about accounts".to_owned(), live);
+        for line in std::iter::once(0).chain(feeds.iter().map(|feed| feed.line)) {
+            let live = questions::live(Arc::clone(&checks), Arc::clone(&questions), line);
+            tasks.keep("the questions about accounts".to_owned(), live);
+        }
         let rounds = questions::rounds(Arc::clone(&checks), questions, store.clone());
         tasks.keep("the rounds over open questions".to_owned(), rounds);
         let recheck = recheck::run(store.clone(), Arc::clone(&checks));

@@ -17,18 +17,19 @@ use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::work::recheck::{Place, Question, Questions, dues_after};
 
-/// Questions under way at a time, of each of the two ways to one.
-const SLOTS: usize = 24;
+/// Questions under way at a time, of each upstream and of the rows: hosts that say nothing hold up only those of whoever
+/// named their accounts.
+pub(super) const SLOTS: usize = 24;
 /// Rows read in one step. Few, as some are answered before their turn comes.
 const PAGE: usize = 50;
 /// Between two rounds over all rows. What is in them then had no answer before.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// Asks what is raised. Runs until it is dropped.
-pub(crate) async fn live(checks: Arc<Checks>, questions: Arc<Questions>) {
+/// Asks what is raised by one upstream, in turn with the others. Runs until it is dropped.
+pub(crate) async fn live(checks: Arc<Checks>, questions: Arc<Questions>, line: u16) {
     let slots = Arc::new(Semaphore::new(SLOTS));
     loop {
-        let question = questions.next().await;
+        let question = questions.next(line).await;
         checks.live.turn().await;
         // The semaphore is never closed.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -80,7 +81,7 @@ fn page(store: &Store, after: Option<Place>) -> Result<(Vec<Question>, Option<Pl
         match snapshot.did(actor) {
             Ok(did) => {
                 let did = Did::parse(&did).ok();
-                questions.extend(did.map(|did| Question { did, due, upstream: None }));
+                questions.extend(did.map(|did| Question { did, due, upstream: None, line: 0 }));
             }
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => tracing::error!(%error, "an account without a DID is passed over"),

@@ -258,6 +258,8 @@ pub(crate) struct Documents {
     /// DIDs asked for, and how fresh.
     pub(crate) asked: Mutex<Vec<(Did, Freshness)>>,
     pub(crate) forgotten: Mutex<Vec<Did>>,
+    /// DIDs of which it wants to be left alone.
+    pub(crate) paused: Mutex<HashSet<Did>>,
     /// While set, whoever forgets something is held up.
     pub(crate) blocked: AtomicBool,
     /// While set, nobody gets an answer of it.
@@ -317,6 +319,9 @@ impl Directory for Documents {
             }
             if self.away.load(Ordering::SeqCst) {
                 return Err(NetError::Timeout("test").into());
+            }
+            if self.paused.lock().contains(did) {
+                return Err(IdentityError::Busy(Duration::from_secs(300)));
             }
             if freshness == Freshness::Fresh
                 && let Some(doc) = self.fresh.lock().remove(did)
@@ -397,8 +402,8 @@ impl Sink for Collected {
                     Body::Claimed(..) => Due::Status(Said::Away),
                     _ => continue,
                 };
-                let (did, upstream) = (event.did.clone(), event.upstream);
-                self.questions.raise(Question { did, due, upstream });
+                let (did, upstream, line) = (event.did.clone(), event.upstream, event.line);
+                self.questions.raise(Question { did, due, upstream, line });
             }
             self.batches.lock().push(batch);
             Ok(())

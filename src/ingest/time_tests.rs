@@ -64,13 +64,14 @@ async fn an_account_state_keeps_the_place_of_its_frame_when_it_is_confirmed() {
     let frames = vec![(7, account.account(7, false, "deleted"))];
     let (directory, sink, relay) =
         (Documents::of([&account]), Collected::new(), Relay::of(frames).await);
+    directory.status.lock().insert(account.did.clone(), HostingStatus::Deleted);
     let (_dir, store) = store();
     let ingest = start(options(&relay), &store, &directory, &sink);
     until("confirmed", || !sink.aside.lock().is_empty()).await;
     let claim = sink.events().remove(0);
     let answer = sink.aside.lock()[0].clone();
     assert!(matches!(claim.body, Body::Claimed(HostingStatus::Deleted, _)));
-    assert!(matches!(answer.body, Body::Unanswered));
+    assert!(matches!(answer.body, Body::Account(HostingStatus::Deleted)));
     assert_eq!(claim.upstream.map(|at| at.seq), Some(7));
     assert_eq!(answer.upstream, claim.upstream);
     ingest.stop().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::threads::Clock;
 
@@ -49,20 +49,36 @@ impl HostThrottle {
     /// Waits for a slot at `host` and for the end of its pause. Put a timeout around it when the caller cannot wait
     /// minutes.
     pub async fn acquire(&self, host: &str) -> HostPermit {
+        loop {
+            // No pause is longer than that.
+            if let Ok(permit) = self.acquire_unless_paused(host, Duration::MAX).await {
+                return permit;
+            }
+        }
+    }
+
+    /// The same, for who does not wait for the end of a pause that is longer than `longest`, whether it has begun already
+    /// or begins while a slot is waited for.
+    ///
+    /// # Errors
+    /// How much longer the host wants to be left alone.
+    pub async fn acquire_unless_paused(
+        &self,
+        host: &str,
+        longest: Duration,
+    ) -> Result<HostPermit, Duration> {
         let host = self.host(host);
         loop {
-            let pause = *host.paused_until.lock();
-            match pause.filter(|until| *until > Instant::now()) {
-                Some(until) => sleep_until(until).await,
-                // The semaphore is never closed.
+            match host.paused() {
+                Some(left) if left > longest => return Err(left),
+                Some(left) => sleep(left).await,
                 None => {
-                    if let Ok(slot) = Arc::clone(&host.slots).acquire_owned().await {
-                        // The host may have asked for a pause while we waited.
-                        let pause = *host.paused_until.lock();
-                        if pause.is_none_or(|until| until <= Instant::now()) {
-                            let clock = self.clock.clone();
-                            return HostPermit { host, clock, _slot: slot };
-                        }
+                    // The semaphore is never closed, and the host may have asked for a pause while we waited.
+                    if let Ok(slot) = Arc::clone(&host.slots).acquire_owned().await
+                        && host.paused().is_none()
+                    {
+                        let clock = self.clock.clone();
+                        return Ok(HostPermit { host, clock, _slot: slot });
                     }
                 }
             }
@@ -73,8 +89,7 @@ impl HostThrottle {
     #[must_use]
     pub fn paused(&self, host: &str) -> Option<Duration> {
         let host = self.hosts.lock().get(host).map(Arc::clone)?;
-        let until = (*host.paused_until.lock())?;
-        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+        host.paused()
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
@@ -94,6 +109,13 @@ impl HostThrottle {
         });
         hosts.insert(name.to_owned(), Arc::clone(&host));
         host
+    }
+}
+
+impl Host {
+    fn paused(&self) -> Option<Duration> {
+        let until = (*self.paused_until.lock())?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 }
 
@@ -249,5 +271,25 @@ mod tests {
         assert!(throttle.paused("a").is_some_and(|left| left > Duration::from_secs(20)));
         assert_eq!(throttle.paused("b"), None);
         assert!(!would_wait("b").await);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_a_pause_is_told_how_long_it_is() {
+        let throttle = HostThrottle::new(1, Clock::system());
+        let headers =
+            HeaderMap::from_iter([("retry-after".parse().unwrap(), "30".parse().unwrap())]);
+        let short = Duration::from_secs(5);
+        let first = throttle.acquire_unless_paused("a", short).await.unwrap();
+        let waits = {
+            let throttle = throttle.clone();
+            tokio::spawn(async move { throttle.acquire_unless_paused("a", short).await.err() })
+        };
+        // It waits for the slot while the pause begins.
+        tokio::task::yield_now().await;
+        first.observe(StatusCode::TOO_MANY_REQUESTS, &headers);
+        drop(first);
+        let told = [waits.await.unwrap(), throttle.acquire_unless_paused("a", short).await.err()];
+        assert!(told.iter().all(|left| left.is_some_and(|left| left > short)), "{told:?}");
+        assert!(throttle.acquire_unless_paused("b", short).await.is_ok());
     }
 }

@@ -526,6 +526,28 @@ async fn a_directory_that_fails_is_no_fault_of_the_repo_and_is_said() {
     net.resync.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_asks_for_a_pause_is_asked_again_at_its_end() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let plc = serve(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let pause = Response::builder().status(429).header("retry-after", "300");
+        pause.body(Vec::new()).unwrap()
+    })
+    .await;
+    let net = Net::start(World::new(), &plc, true);
+    add(&net, &[DID]).await;
+    let handle = net.resync.handle();
+    while handle.status().failed.get("directory") < Some(&1) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let host = handle.status().hosts.remove(0);
+    assert!((200..=300).contains(&host.for_s), "{host:?}");
+    assert_eq!((asked.load(Ordering::SeqCst), net.job(DID).unwrap().tries), (1, 0));
+    net.resync.stop().await;
+}
+
 /// A host with three pages of repos, some of them oddities.
 fn pages(query: &str) -> serde_json::Value {
     let item =

@@ -25,7 +25,7 @@ use super::settle::{self, Settled};
 use super::state::{Census, Down, Home, Place, Source, State};
 use super::window::{self, Loaded, Scan};
 use super::{SETTLED, Setup};
-use crate::identity::Freshness;
+use crate::identity::{Freshness, IdentityError};
 use crate::schema::ActorId;
 use crate::store::StoreError;
 use crate::threads::{Backoff, Clock};
@@ -379,7 +379,11 @@ impl Queue {
         };
         if error.blame() == Blame::Directory {
             self.resolver_failures = self.resolver_failures.saturating_add(1);
-            let pause = DIRECTORY_RETRY.wait(self.resolver_failures);
+            let pause = match &error {
+                // Then it answers again, and nobody was asked in vain.
+                FetchError::Directory(IdentityError::Busy(pause)) => *pause,
+                _ => DIRECTORY_RETRY.wait(self.resolver_failures),
+            };
             let until = Instant::now() + pause;
             self.resolver_until = Some(until);
             let mut state = self.state.lock();

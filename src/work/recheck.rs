@@ -4,7 +4,7 @@
 //! The question is written in the batch of the event that raised it and taken away by the answer, so a crash between the
 //! two repeats it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -135,10 +135,12 @@ pub fn dues_after<R: Reader + ?Sized>(
 /// Questions that were raised and are not taken up yet: the way from the writer, which makes their rows, to whoever
 /// asks. Each account waits once for each of its two questions, however often they are raised: the last one counts, as in
 /// its row. What does not fit in is in its row all the same, and is found there.
+///
+/// Those of each upstream wait in a line of their own, so that one that asks about everybody delays only itself; of what
+/// does not fit in, the longest line has the least right to a place.
+#[derive(Default)]
 pub struct Questions {
-    raised: flume::Sender<Waiting>,
-    waiting: flume::Receiver<Waiting>,
-    latest: Mutex<HashMap<Waiting, Question>>,
+    lines: Mutex<Lines>,
     /// Raised, and not with whoever asks.
     count: AtomicUsize,
     missed: AtomicBool,
@@ -147,6 +149,20 @@ pub struct Questions {
 
 /// Whose question waits, and under which tag its row is.
 type Waiting = (Did, u8);
+
+#[derive(Default)]
+struct Lines {
+    latest: HashMap<Waiting, Question>,
+    lines: BTreeMap<u16, Line>,
+    /// In all lines, those included that moved on to another one.
+    places: usize,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    raised: Arc<Notify>,
+}
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,16 +173,50 @@ pub struct Question {
     pub due: Due,
     /// Who raised it, and where.
     pub upstream: Option<Upstream>,
+    /// In which line it waits: [`crate::event::Event::line`].
+    pub line: u16,
 }
 
 /// Questions in memory, about two hundred bytes each.
 const WAITING: usize = 20_000;
 
-impl Default for Questions {
-    fn default() -> Self {
-        let (raised, waiting) = flume::bounded(WAITING);
-        let (count, missed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { raised, waiting, latest: Mutex::default(), count, missed, nudge: Notify::new() }
+impl Lines {
+    fn len(&self, line: u16) -> usize {
+        self.lines.get(&line).map_or(0, |line| line.waiting.len())
+    }
+
+    fn push(&mut self, line: u16, waiting: Waiting) {
+        let line = self.lines.entry(line).or_default();
+        line.waiting.push_back(waiting);
+        line.raised.notify_one();
+        self.places += 1;
+    }
+
+    fn next(&mut self, line: u16) -> Option<Question> {
+        loop {
+            let waiting = self.lines.get_mut(&line)?.waiting.pop_front()?;
+            self.places -= 1;
+            if self.latest.get(&waiting).is_some_and(|question| question.line == line) {
+                return self.latest.remove(&waiting);
+            }
+        }
+    }
+
+    /// Takes the last one out of a line that is longer than that one would be; whether a place came free, and whether a
+    /// question went with it.
+    fn make_room(&mut self, line: u16) -> Option<bool> {
+        let (longest, last) = self.lines.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
+        let (longest, held) = (*longest, last.waiting.len());
+        if held <= self.len(line) + 1 {
+            return None;
+        }
+        let waiting = self.lines.get_mut(&longest)?.waiting.pop_back()?;
+        self.places -= 1;
+        let lost = self.latest.get(&waiting).is_some_and(|question| question.line == longest);
+        if lost {
+            self.latest.remove(&waiting);
+        }
+        Some(lost)
     }
 }
 
@@ -179,20 +229,29 @@ impl Questions {
 
     /// Raises a question that has its row.
     pub fn raise(&self, question: Question) {
-        let waiting = (question.did.clone(), question.due.tag());
-        let mut latest = self.latest.lock();
-        if let Some(held) = latest.get_mut(&waiting) {
-            *held = question;
+        let (waiting, line) = ((question.did.clone(), question.due.tag()), question.line);
+        let mut lines = self.lines.lock();
+        if let Some(held) = lines.latest.get(&waiting) {
+            let before = held.line;
+            // Whoever waits for less does not wait behind the others.
+            let moves = lines.len(line) < lines.len(before) && lines.places < WAITING;
+            let question = if moves { question } else { Question { line: before, ..question } };
+            lines.latest.insert(waiting.clone(), question);
+            if moves {
+                lines.push(line, waiting);
+            }
             return;
+        }
+        if lines.places >= WAITING {
+            let Some(lost) = lines.make_room(line) else { return self.miss() };
+            if lost {
+                self.count.fetch_sub(1, Ordering::AcqRel);
+                self.miss();
+            }
         }
         self.count.fetch_add(1, Ordering::AcqRel);
-        if self.raised.try_send(waiting.clone()).is_ok() {
-            latest.insert(waiting, question);
-            return;
-        }
-        drop(latest);
-        self.count.fetch_sub(1, Ordering::AcqRel);
-        self.miss();
+        lines.latest.insert(waiting.clone(), question);
+        lines.push(line, waiting);
     }
 
     /// There is a question somewhere that has only its row.
@@ -201,14 +260,17 @@ impl Questions {
         self.nudge.notify_one();
     }
 
-    /// The next one. Call [`Self::taken`] once it is counted elsewhere.
-    pub async fn next(&self) -> Question {
+    /// The next one of a line, for the one that asks them. Call [`Self::taken`] once it is counted elsewhere.
+    pub async fn next(&self, line: u16) -> Question {
         loop {
-            // The other end is in `self`.
-            let Ok(waiting) = self.waiting.recv_async().await else { std::future::pending().await };
-            if let Some(question) = self.latest.lock().remove(&waiting) {
-                return question;
-            }
+            let raised = {
+                let mut lines = self.lines.lock();
+                if let Some(question) = lines.next(line) {
+                    return question;
+                }
+                Arc::clone(&lines.lines.entry(line).or_default().raised)
+            };
+            raised.notified().await;
         }
     }
 
@@ -291,7 +353,7 @@ mod tests {
         let questions = Questions::default();
         let question = |n: usize| {
             let did = Did::parse(&format!("did:plc:{n}")).unwrap();
-            Question { did, due: Due::Identity, upstream: None }
+            Question { did, due: Due::Identity, upstream: None, line: 0 }
         };
         (0..WAITING).for_each(|n| questions.raise(question(n)));
         assert_eq!(questions.waiting(), WAITING);
@@ -299,7 +361,7 @@ mod tests {
         assert_eq!(questions.waiting(), WAITING + 1);
         questions.missed().await;
         questions.look();
-        assert_eq!(questions.next().await, question(0));
+        assert_eq!(questions.next(0).await, question(0));
         assert_eq!(questions.waiting(), WAITING, "until it is counted elsewhere");
         questions.taken();
         assert_eq!(questions.waiting(), WAITING - 1);
@@ -308,7 +370,8 @@ mod tests {
     async fn who_raises_the_same_again_and_again_takes_one_place_and_the_last_word_counts() {
         let questions = Questions::default();
         let of = |did: &str, due| {
-            questions.raise(Question { did: Did::parse(did).unwrap(), due, upstream: None });
+            let did = Did::parse(did).unwrap();
+            questions.raise(Question { did, due, upstream: None, line: 0 });
         };
         for said in [Said::Away, Said::Back, Said::Deleted].repeat(WAITING) {
             of("did:plc:flooded", Due::Status(said));
@@ -318,7 +381,7 @@ mod tests {
         assert_eq!(questions.waiting(), 3, "each has its place, and nothing is missed");
         let mut asked = Vec::new();
         for _ in 0..3 {
-            let Question { did, due, .. } = questions.next().await;
+            let Question { did, due, .. } = questions.next(0).await;
             asked.push((did.to_string(), due));
         }
         let want = [
@@ -329,6 +392,43 @@ mod tests {
         assert_eq!(asked, want.map(|(did, due)| (did.to_owned(), due)));
         // One that is taken up may change again meanwhile.
         of("did:plc:flooded", Due::Identity);
-        assert_eq!(questions.next().await.due, Due::Identity);
+        assert_eq!(questions.next(0).await.due, Due::Identity);
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_asks_about_everybody_delays_only_itself() {
+        let questions = Questions::default();
+        let raise = |n: usize, line| {
+            let did = Did::parse(&format!("did:plc:{n}")).unwrap();
+            let question = Question { did, due: Due::Identity, upstream: None, line };
+            questions.raise(question.clone());
+            question
+        };
+        (0..WAITING).for_each(|n| drop(raise(n, 1)));
+        assert_eq!(questions.waiting(), WAITING);
+        // Who has less to ask finds a place, and whoever has most has the row of one of his alone.
+        let other = raise(WAITING, 2);
+        assert_eq!(questions.waiting(), WAITING + 1);
+        assert_eq!(questions.lines.lock().places, WAITING);
+        questions.look();
+        assert_eq!(questions.next(2).await, other);
+        questions.taken();
+        // So does who asks what was asked long ago, and it is asked once.
+        let both = raise(0, 2);
+        assert_eq!(questions.next(2).await, both);
+        questions.taken();
+        assert_eq!(questions.waiting(), WAITING - 2);
+        assert_eq!(&*questions.next(1).await.did, "did:plc:1");
+        // Where all lines are alike nobody has to go.
+        let questions = Questions::default();
+        for n in 0..WAITING {
+            let did = Did::parse(&format!("did:plc:{n}")).unwrap();
+            let line = u16::try_from(n % 4).unwrap();
+            questions.raise(Question { did, due: Due::Identity, upstream: None, line });
+        }
+        let did = Did::parse("did:plc:last").unwrap();
+        questions.raise(Question { did, due: Due::Identity, upstream: None, line: 3 });
+        assert_eq!(questions.waiting(), WAITING + 1);
+        assert!((0..4).all(|line| questions.lines.lock().len(line) == WAITING / 4));
     }
 }
