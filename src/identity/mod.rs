@@ -20,6 +20,7 @@ mod held;
 mod memo;
 pub mod plc;
 mod strangers;
+mod turns;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use held::HeldKey;
 pub use strangers::{Stranger, StrangerError};
 
 use crate::config::Network;
+use crate::limits::Client;
 use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
 use crate::store::Store;
 use crate::syntax::{Did, Handle};
@@ -200,6 +202,16 @@ impl Identity {
             Some(pause) => Err(StrangerError::Busy(pause)),
             None => Ok(answer?),
         }
+    }
+
+    /// A client's token was good: what it asks for goes before what strangers ask.
+    pub fn proved(&self, client: Client) {
+        self.inner.strangers.proved(client);
+    }
+
+    /// A key was looked up for a client, and proved nothing.
+    pub fn asked_in_vain(&self, who: Stranger<'_>) {
+        self.inner.strangers.in_vain(who);
     }
 
     /// The document of a DID as operations of the directory that are here give it. Reads the store, so only for a thread

@@ -44,6 +44,16 @@ impl Client {
         Self::Account(NAMES.hash_one(did.as_str()))
     }
 
+    /// All of those whom one owner may well have: what a provider gives one customer, or nearly. Not a client itself.
+    #[must_use]
+    pub fn neighbourhood(self) -> Self {
+        match self {
+            Self::V4(v4) => Self::V4(Ipv4Addr::from_bits(v4.to_bits() & !0xff)),
+            Self::V6(bits) => Self::V6(bits & !0xffff),
+            Self::Own | Self::Account(_) | Self::Host(_) => self,
+        }
+    }
+
     /// A host by its name.
     #[must_use]
     pub fn host(name: &str) -> Self {

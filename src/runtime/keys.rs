@@ -6,7 +6,7 @@ use crate::crypto::PublicKey;
 use std::sync::Arc;
 
 use crate::identity::{Freshness, HeldKey, Identity, IdentityError, Stranger, StrangerError};
-use crate::limits::{Client, Limit, Limits};
+use crate::limits::{Client, Limits};
 use crate::syntax::Did;
 use crate::xrpc::{KeyLookupError, KeySource};
 
@@ -33,7 +33,13 @@ impl KeySource for FromDocuments {
         Box::pin(async move {
             let stranger = Stranger { client, limits: &self.limits };
             match self.identity.resolve_for_stranger(did, freshness, stranger).await {
-                Ok(doc) => doc.key(fragment).cloned().ok_or(KeyLookupError::NoKey),
+                Ok(doc) => {
+                    let key = doc.key(fragment).cloned();
+                    if key.is_none() {
+                        self.asked_in_vain(client);
+                    }
+                    key.ok_or(KeyLookupError::NoKey)
+                }
                 Err(StrangerError::Failed(IdentityError::NotFound | IdentityError::Tombstoned)) => {
                     Err(KeyLookupError::Unknown)
                 }
@@ -49,8 +55,11 @@ impl KeySource for FromDocuments {
     }
 
     fn asked_in_vain(&self, client: Client) {
-        // Who has none left is refused the next time.
-        let _ = self.limits.take(Limit::VainLookups, client);
+        self.identity.asked_in_vain(Stranger { client, limits: &self.limits });
+    }
+
+    fn proved(&self, client: Client) {
+        self.identity.proved(client);
     }
 
     fn renew(&self, did: &Did) {

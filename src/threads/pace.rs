@@ -52,6 +52,17 @@ impl Paced {
         Ok(wait)
     }
 
+    /// How long until a turn could be taken.
+    pub fn until_turn(&self, now: Instant) -> Duration {
+        self.wait(*self.earned.lock(), now)
+    }
+
+    /// A turn that was taken was not used.
+    pub fn give_back(&self) {
+        let mut earned = self.earned.lock();
+        *earned = earned.and_then(|earned| earned.checked_sub(self.pace.every));
+    }
+
     /// How long until the next turn.
     fn wait(&self, earned: Option<Instant>, now: Instant) -> Duration {
         let ahead = earned.map_or(Duration::ZERO, |earned| earned.saturating_duration_since(now));
@@ -89,6 +100,9 @@ mod tests {
         assert_eq!(turn(start), Ok(Duration::from_secs(2)), "waited for");
         assert_eq!(turn(start), Err(Duration::from_secs(4)));
         assert_eq!(turn(at(3)), Ok(Duration::from_secs(1)));
+        assert_eq!(paced.until_turn(at(3)), Duration::from_secs(3));
+        paced.give_back();
+        assert_eq!(turn(at(3)), Ok(Duration::from_secs(1)), "what was given back is there again");
         assert_eq!(turn(at(100)), Ok(Duration::ZERO));
         assert_eq!(paced.wait(*paced.earned.lock(), at(100)), Duration::ZERO);
     }

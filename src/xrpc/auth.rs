@@ -112,6 +112,9 @@ pub trait KeySource: Send + Sync {
     /// A key was asked for and proved nothing of what `client` said.
     fn asked_in_vain(&self, client: Client);
 
+    /// A token that `client` showed was good.
+    fn proved(&self, client: Client);
+
     /// An old key was good: its document should be looked at again some time.
     fn renew(&self, did: &Did);
 }
@@ -379,7 +382,7 @@ impl Authenticator {
                 if held.old {
                     self.keys.renew(did);
                 }
-                self.cache.remember_key(issuer, held.key, epoch, now);
+                self.good_key(issuer, held.key, epoch, client);
                 return Ok(());
             }
             // The key may have been rotated since.
@@ -400,11 +403,17 @@ impl Authenticator {
             KeyLookupError::Refused(refused) => XrpcError::limited(refused, self.clock.now_ms()),
         })?;
         if fits(&key, token) {
-            self.cache.remember_key(issuer, key, epoch, now);
+            self.good_key(issuer, key, epoch, client);
             return Ok(());
         }
         self.keys.asked_in_vain(client);
         Err(bad())
+    }
+
+    /// Once in a while for each account, so that each address from which good tokens come is soon known for it.
+    fn good_key(&self, issuer: &Issuer, key: PublicKey, epoch: u64, client: Client) {
+        self.cache.remember_key(issuer, key, epoch, self.clock.now_ms());
+        self.keys.proved(client);
     }
 
     /// Whether a DID is ours, or one of those that were.

@@ -178,6 +178,8 @@ async fn nobody_is_asked_for_a_key_that_is_here_or_would_be_of_no_use() {
         (*bench.keys.lookups.lock(), bench.keys.in_vain.lock().clone()),
         (2, vec![client()])
     );
+    // And what proves something, in its favour.
+    assert_eq!(*bench.keys.proved.lock(), [client(), client()]);
 }
 
 #[tokio::test]

@@ -170,6 +170,7 @@ pub(super) struct Keys {
     pub(super) lookups: Mutex<u32>,
     pub(super) fresh_lookups: Mutex<u32>,
     pub(super) in_vain: Mutex<Vec<Client>>,
+    pub(super) proved: Mutex<Vec<Client>>,
     pub(super) renewed: Mutex<Vec<Did>>,
 }
 
@@ -232,6 +233,10 @@ impl KeySource for Keys {
 
     fn asked_in_vain(&self, client: Client) {
         self.in_vain.lock().push(client);
+    }
+
+    fn proved(&self, client: Client) {
+        self.proved.lock().push(client);
     }
 
     fn renew(&self, did: &Did) {

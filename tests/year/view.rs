@@ -316,6 +316,8 @@ impl KeySource for Keys {
     ) -> BoxFuture<'a, Result<PublicKey, KeyLookupError>> {
         Box::pin(async { Ok(self.0.clone()) })
     }
+    fn proved(&self, _client: aerie::limits::Client) {}
+
     fn asked_in_vain(&self, _client: aerie::limits::Client) {}
     fn renew(&self, _did: &Did) {}
 }
