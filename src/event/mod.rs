@@ -89,6 +89,10 @@ pub enum Body {
     IdentityClaimed,
     /// What the DID document says now, asked because of `#identity` or because it was due.
     Identity(IdentityState),
+    /// What the DID document says, read because its key was needed. The handle is what it claims, to be looked up.
+    Keyed(IdentityState),
+    /// A claimed handle was looked up.
+    Handle(HandleAnswer),
     /// There is no DID document, asked as above.
     NoDocument {
         /// There was one, and it is gone: the account is, until it comes back.
@@ -172,6 +176,19 @@ pub struct Record {
     pub value: Ipld,
     /// Whether it passed its lexicon, or has none here. Invalid records are kept but have no effect.
     pub valid: bool,
+}
+
+/// What became of a handle that a DID document claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandleAnswer {
+    /// The place of the question.
+    pub due: i64,
+    /// When the document was read, milliseconds since the epoch.
+    pub read: i64,
+    /// The handle.
+    pub handle: String,
+    /// It leads back to the DID.
+    pub holds: bool,
 }
 
 /// How far what an upstream says of an account is believed. The answer that a question brings is a [`Body::Account`].

@@ -34,7 +34,7 @@ pub use strangers::{Stranger, StrangerError};
 
 use crate::config::Network;
 use crate::limits::Client;
-use crate::net::{Dialer, HostThrottle, HttpClient, NetError};
+use crate::net::{Dialer, HostThrottle, HttpClient, Idle, NetError};
 use crate::store::Store;
 use crate::syntax::{Did, Handle};
 use crate::threads::Clock;
@@ -47,6 +47,10 @@ use strangers::{Gate, Lane, Leave};
 const CONCURRENT: usize = 64;
 /// Requests at one host at a time. Most go to the PLC directory.
 const PER_HOST: usize = 32;
+/// Connections to the directory that wait for the next request.
+const DIRECTORY: Idle = Idle { per_host: PER_HOST, time: Duration::from_secs(60) };
+/// The same of hosts of handles. Hardly one is asked twice, and each would be an open file for as long.
+const HANDLES: Idle = Idle { per_host: 1, time: Duration::from_secs(2) };
 /// A lookup with all its waiting.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same for a stranger, who had his turn.
@@ -91,17 +95,17 @@ impl Identity {
     /// A service that remembers up to `capacity` DIDs and as many handles, and names itself with `public_url`.
     pub fn new(network: &Network, dialer: &Dialer, public_url: &str, capacity: usize) -> Self {
         let guarded = HttpClient::new(dialer, public_url);
-        let configured = HttpClient::new(&dialer.unguarded(), public_url);
+        let configured = HttpClient::keeping(DIRECTORY, &dialer.unguarded(), public_url);
         let did_resolver = DidResolver {
             plc_url: network.plc_url.clone(),
             configured: configured.clone(),
-            guarded: guarded.clone(),
+            guarded,
             throttle: HostThrottle::new(PER_HOST, Clock::system()),
         };
         let handle_resolver = handle::HandleResolver {
             overrides: network.handle_overrides.clone(),
             configured,
-            guarded,
+            guarded: HttpClient::keeping(HANDLES, dialer, public_url),
             dialer: dialer.clone(),
         };
         let inner = Arc::new(IdentityInner {

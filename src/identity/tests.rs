@@ -10,7 +10,7 @@ use super::*;
 use crate::config::HandleOverride;
 use crate::crypto::PrivateKey;
 use crate::limits::{Client, Elapsed, Limits, Proxies, Refused};
-use crate::net::testing::{serve, serve_raw};
+use crate::net::testing::{serve, serve_counting, serve_raw};
 use crate::schema::Edit as _;
 use crate::schema::rows::{IdentityRow, identity_key};
 use crate::store::{Ks, Writer};
@@ -304,4 +304,24 @@ async fn strangers_and_readers_at_silent_hosts_hold_up_nothing_of_ours() {
         identity.resolve_for_stranger(&stranger, Freshness::Cached, at("198.51.100.1", &limits));
     assert!(stranger.await.is_ok());
     flood.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn as_many_connections_to_the_directory_are_kept_as_are_used() {
+    const ROUNDS: usize = 20;
+    let (url, connections) = serve_counting(|_| answer(404, "")).await;
+    let network = Network { plc_url: url, ..Network::default() };
+    let dialer = Dialer::new(false).unwrap();
+    let identity = Identity::new(&network, &dialer, "https://appview.example", 10_000);
+    for round in 0..ROUNDS {
+        let lookups = (0..PER_HOST).map(|n| {
+            let (identity, did) = (identity.clone(), did(&format!("did:plc:r{round}n{n}")));
+            tokio::spawn(async move { identity.resolve_did(&did, Freshness::Cached).await })
+        });
+        for lookup in lookups.collect::<Vec<_>>() {
+            assert_eq!(lookup.await.unwrap().unwrap_err(), IdentityError::NotFound);
+        }
+    }
+    let opened = connections.load(Ordering::SeqCst);
+    assert!(opened < ROUNDS * PER_HOST / 4, "{opened} connections");
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
 use super::{EVENTS, Index};
-use crate::event::{Belief, Body, Event, HostingStatus, IdentityState};
+use crate::event::{Belief, Body, Event, HandleAnswer, HostingStatus, IdentityState};
 use crate::private;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
@@ -17,6 +18,7 @@ use crate::schema::rows::{
 use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections};
 use crate::store::{Ks, Reader, StoreError, Tx};
 use crate::syntax::Did;
+use crate::work::handles;
 use crate::work::purge::{self, Purge};
 use crate::work::recheck::{self, Due, Question, Said};
 use crate::work::repo_queue as jobs;
@@ -229,6 +231,79 @@ impl Index {
         put_identity(tx, actor, state, ActorRow { tombstoned: false, ..row }, time)
     }
 
+    /// What is stored is at least as new as the key that verified something. Its handle is looked up when there is time.
+    pub(super) fn keyed(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        state: &IdentityState,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        self.seen(tx, actor, time)?;
+        // Whatever was read since the document changed is newer, and so is what was applied meanwhile.
+        if recheck::is_identity_due(tx, actor)?
+            || tx.identity(actor)?.is_some_and(|held| held.checked > time)
+        {
+            return Ok(());
+        }
+        let row = row_of(tx, actor, time)?;
+        let Some(claim) = state.handle.as_ref().filter(|claim| row.handle.as_ref() != Some(*claim))
+        else {
+            return self.identity(tx, actor, state, time);
+        };
+        if row.status.is_gone() {
+            return Ok(());
+        }
+        let identity = identity_row(state, time);
+        tx.put(Ks::Actor, &identity_key(actor), &identity.encode());
+        if row.tombstoned {
+            let row = ActorRow { tombstoned: false, ..row };
+            tx.put(Ks::Actor, &actor_key(actor), &row.encode());
+            tx.touch(actor);
+        }
+        if handles::add(tx, actor, time, claim)? {
+            let questions = Arc::clone(&self.questions);
+            tx.after_commit(move || questions.claims.one_more());
+        }
+        Ok(())
+    }
+
+    /// A handle was looked up that the document had at some time; it counts if nothing was found out since.
+    pub(super) fn handle(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        answer: &HandleAnswer,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        if !self.settle_claim(tx, actor, answer, time)? || recheck::is_identity_due(tx, actor)? {
+            return Ok(());
+        }
+        let Some(mut row) = tx.actor(actor)? else { return Ok(()) };
+        if row.status.is_gone() || row.handle_checked >= answer.read {
+            return Ok(());
+        }
+        row.handle_checked = time;
+        let handle = answer.holds.then(|| answer.handle.clone());
+        put_handle(tx, actor, handle, row)
+    }
+
+    /// Takes a question about a handle away, if it is still there.
+    pub(super) fn settle_claim(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        answer: &HandleAnswer,
+        time: i64,
+    ) -> Result<bool, StoreError> {
+        let taken = handles::take(tx, actor, answer.due, time)?;
+        if taken {
+            let questions = Arc::clone(&self.questions);
+            tx.after_commit(move || questions.claims.one_less());
+        }
+        Ok(taken)
+    }
+
     /// Without a document there is neither handle nor key. That there never was one hides nothing: a directory may not
     /// know the accounts of a private network.
     pub(super) fn no_document(
@@ -315,21 +390,33 @@ fn put_identity(
         tx.put(Ks::Actor, &actor_key(actor), &row.encode());
         return Ok(());
     }
-    let identity = IdentityRow {
+    tx.put(Ks::Actor, &identity_key(actor), &identity_row(state, time).encode());
+    put_handle(tx, actor, state.handle.clone(), row)
+}
+
+fn identity_row(state: &IdentityState, time: i64) -> IdentityRow {
+    IdentityRow {
         checked: time,
         key: state.key.clone().unwrap_or_default(),
         pds: state.pds.clone().unwrap_or_default(),
-    };
-    tx.put(Ks::Actor, &identity_key(actor), &identity.encode());
-    if row.handle != state.handle {
+    }
+}
+
+fn put_handle(
+    tx: &mut Tx<'_>,
+    actor: ActorId,
+    handle: Option<String>,
+    mut row: ActorRow,
+) -> Result<(), StoreError> {
+    if row.handle != handle {
         if let Some(old) = &row.handle {
             release_handle(tx, old, actor)?;
         }
-        if let Some(new) = &state.handle {
+        if let Some(new) = &handle {
             take_handle(tx, new, actor)?;
         }
     }
-    row.handle.clone_from(&state.handle);
+    row.handle = handle;
     tx.put(Ks::Actor, &actor_key(actor), &row.encode());
     tx.touch(actor);
     Ok(())

@@ -2,10 +2,11 @@
 
 use super::testing::*;
 use crate::event::HostingStatus::{Active, Deactivated, Deleted, Suspended, Takendown};
-use crate::event::{Belief, Body, Commit, HostingStatus, IdentityState};
+use crate::event::{Belief, Body, Commit, HandleAnswer, HostingStatus, IdentityState};
 use crate::schema::Rows;
 use crate::schema::rows::AccountStatus;
 use crate::syntax::Tid;
+use crate::work::handles;
 use crate::work::recheck::{Due, Said, dues};
 use crate::work::repo_queue as jobs;
 
@@ -159,4 +160,88 @@ async fn a_document_that_is_known_settles_an_announcement() {
     let state = IdentityState { handle: Some("x.example".into()), key: None, pds: None };
     w.event("x", Body::Identity(state)).await;
     assert_eq!(due(&w), []);
+}
+
+/// The handle and the key of an account, and how many handles are to be looked up.
+fn held(w: &World, who: &str) -> (Option<String>, bool, usize) {
+    let s = w.store.snapshot();
+    let row = s.actor(w.actor(who)).unwrap().unwrap();
+    let key = s.identity(w.actor(who)).unwrap().is_some_and(|row| !row.key.is_empty());
+    let waiting = handles::waiting(&s, 99, |_, _| false).unwrap().len();
+    assert_eq!(w.requests.questions.claims.waiting(), waiting, "rows and their count");
+    (row.handle, key, waiting)
+}
+
+fn document(handle: Option<&str>) -> IdentityState {
+    let key = crate::crypto::PrivateKey::generate().public().to_did_key();
+    IdentityState { handle: handle.map(str::to_owned), key: Some(key), pds: None }
+}
+
+/// What became of the oldest handle that is to be looked up.
+fn looked_up(w: &World, holds: bool) -> Body {
+    let claim = handles::waiting(&w.store.snapshot(), 1, |_, _| false).unwrap().remove(0);
+    let handles::Claim { due, read, handle, .. } = claim;
+    Body::Handle(HandleAnswer { due, read, handle, holds })
+}
+
+#[tokio::test]
+async fn a_key_is_stored_at_once_and_its_handle_once_it_was_looked_up() {
+    let mut w = World::new();
+    let name = |text: &str| Some(text.to_owned());
+    w.commit("a", [post(1)]).await;
+    w.event("a", Body::Keyed(document(Some("a.example")))).await;
+    assert_eq!(held(&w, "a"), (None, true, 1), "claimed only");
+    let answer = looked_up(&w, true);
+    w.event("a", answer.clone()).await;
+    assert_eq!(held(&w, "a"), (name("a.example"), true, 0));
+    w.event("a", answer).await;
+    assert_eq!(held(&w, "a"), (name("a.example"), true, 0), "an answer counts once");
+    // It is the same handle, or there is none.
+    w.event("a", Body::Keyed(document(Some("a.example")))).await;
+    assert_eq!(held(&w, "a"), (name("a.example"), true, 0));
+    w.event("b", Body::Keyed(document(None))).await;
+    assert_eq!(held(&w, "b"), (None, true, 0));
+    // It leads to somebody else.
+    w.event("c", Body::Keyed(document(Some("a.example")))).await;
+    w.event("c", looked_up(&w, false)).await;
+    assert_eq!(held(&w, "c"), (None, true, 0));
+    assert_eq!(w.store.snapshot().handle_owner("a.example").unwrap(), Some(w.actor("a")));
+}
+
+#[tokio::test]
+async fn what_was_found_out_since_is_newer_than_a_claim() {
+    let mut w = World::new();
+    w.commit("a", [post(1)]).await;
+    w.event("a", Body::Keyed(document(Some("old.example")))).await;
+    w.event("a", Body::Identity(document(Some("new.example")))).await;
+    w.event("a", looked_up(&w, true)).await;
+    assert_eq!(held(&w, "a"), (Some("new.example".to_owned()), true, 0));
+    // A document that was read before it changed is none.
+    w.event("a", Body::IdentityDue).await;
+    w.event("a", Body::Keyed(document(Some("old.example")))).await;
+    assert_eq!(held(&w, "a"), (Some("new.example".to_owned()), false, 0));
+    // Nor is its handle, if it changed while that was looked up.
+    w.commit("b", [post(1)]).await;
+    w.event("b", Body::Keyed(document(Some("b.example")))).await;
+    w.event("b", Body::IdentityDue).await;
+    w.event("b", looked_up(&w, true)).await;
+    assert_eq!(held(&w, "b"), (None, false, 0));
+    // Of an account that is gone nothing is left waiting.
+    w.commit("c", [post(1)]).await;
+    w.event("c", Body::Keyed(document(Some("c.example")))).await;
+    w.event("c", Body::Account(Deleted)).await;
+    w.event("c", looked_up(&w, true)).await;
+    assert_eq!(held(&w, "c").2, 0);
+    assert_eq!(w.store.snapshot().handle_owner("c.example").unwrap(), None);
+}
+
+#[tokio::test]
+async fn handles_that_wait_are_counted_at_the_next_start() {
+    let mut w = World::new();
+    for who in ["a", "b"] {
+        w.commit(who, [post(1)]).await;
+        w.event(who, Body::Keyed(document(Some(&format!("{who}.example"))))).await;
+    }
+    let (_, requests) = super::Index::new(&w.store).unwrap();
+    assert_eq!(requests.questions.waiting(), 2);
 }

@@ -136,6 +136,10 @@ impl Index {
         &self.log.log
     }
 
+    fn is_looked_at(&self, tx: &Tx<'_>, actor: ActorId, time: i64) -> Result<bool, StoreError> {
+        Ok(tx.actor(actor)?.is_some_and(|row| row.handle_checked == time))
+    }
+
     /// An event about the account as such was applied.
     pub(super) fn tell_of_account(
         &self,
@@ -157,9 +161,13 @@ impl Index {
                 What::Account { status, upstream }
             }
             Body::IdentityDue => What::Identity { settled: false, upstream },
-            Body::Identity(_) | Body::NoDocument { .. } | Body::Introduced(_) => {
-                What::Identity { settled: true, upstream }
-            }
+            // Otherwise its handle is still to be looked up.
+            Body::Keyed(_) if !self.is_looked_at(tx, actor, event.time)? => return Ok(()),
+            Body::Identity(_)
+            | Body::Keyed(_)
+            | Body::NoDocument { .. }
+            | Body::Introduced(_)
+            | Body::Handle(_) => What::Identity { settled: true, upstream },
             _ => return Ok(()),
         };
         self.log.tell(tx, actor, what);

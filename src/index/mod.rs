@@ -76,6 +76,7 @@ use crate::schema::{ActorId, Edit, Rows};
 use crate::store::{Store, StoreError, Tx};
 use crate::syntax::cid;
 use crate::telemetry::counters::Counters;
+use crate::work::handles;
 use crate::work::recheck::Questions;
 
 pub use account::purge_step;
@@ -145,7 +146,11 @@ impl Index {
             left_out: rights::LeftOut::load(&store.snapshot())?,
             on_read: on_read_cache::CachedAccounts::load(&store.snapshot())?,
             log: log::ToLog::new(Log::of(store)?),
-            questions: Arc::default(),
+            questions: {
+                let questions = Questions::default();
+                questions.claims.found(handles::count(&store.snapshot())?);
+                Arc::new(questions)
+            },
             unseen: account::Unseen::default(),
         };
         let requests = Requests {
@@ -300,6 +305,8 @@ impl Index {
             Body::IdentityDue => self.identity_due(tx, actor, event),
             Body::IdentityClaimed => self.identity_claimed(tx, actor, event),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
+            Body::Keyed(state) => self.keyed(tx, actor, state, event.time),
+            Body::Handle(answer) => self.handle(tx, actor, answer, event.time),
             Body::NoDocument { tombstoned } => self.no_document(tx, actor, *tombstoned, event.time),
             Body::Introduced(state) => self.introduced(tx, actor, state, event.time),
             Body::Found { rev, ops } => self.found(tx, actor, rev.as_u64(), ops, event.time),

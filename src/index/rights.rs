@@ -199,6 +199,9 @@ impl Index {
                 let question = Question { did: event.did.clone(), due, upstream, line };
                 self.questions.raise_after(tx, question);
             }
+            Body::Handle(ref answer) => {
+                self.settle_claim(tx, actor, answer, event.time)?;
+            }
             // A fetch that was under way; what it brings is left out.
             Body::Wanted | Body::Fetching { .. } | Body::Fetched { .. } | Body::GivenUp => {}
             _ => DROPPED.inc("opted-out"),

@@ -1,8 +1,9 @@
-//! Lookups on behalf of the stream: keys that hold frames, handles, and hosting states that need a second opinion.
+//! Lookups on behalf of the stream: keys that hold frames, documents that are old, and hosting states that need a second
+//! opinion.
 //!
-//! Keys are asked for at once, since frames wait for them. Handles wait in a queue with a few workers, so that a
-//! catch-up with a million new accounts is not slowed down by them; what is found goes to the sink beside the
-//! stream. What events raise as a question comes through [`super::questions`].
+//! Keys are asked for at once, since frames wait for them, and what else their documents say goes to the sink beside the
+//! stream. The handles in them are looked up by [`super::handles`]; what events raise as a question comes through
+//! [`super::questions`].
 //!
 //! # Invariants
 //! - One check of a DID runs at a time; a request during it makes it run again, so the last answer is a new one.
@@ -26,7 +27,7 @@ use super::tasks::Tasks;
 use super::timing::Timing;
 use super::{Pending, Sink};
 use crate::crypto::PublicKey;
-use crate::event::{Belief, Body, Event, HostingStatus, IdentityState};
+use crate::event::{Belief, Body, Event, HandleAnswer, HostingStatus, IdentityState};
 use crate::identity::{DidDoc, IdentityError};
 use crate::schema::Rows;
 use crate::schema::rows::IdentityRow;
@@ -42,7 +43,11 @@ static SKIPPED: Counters = Counters::new("ingest.check-skipped");
 /// Handle checks at a time.
 const WORKERS: usize = 24;
 /// DIDs in the queue; more come up again with the rounds over all accounts.
-const QUEUE: usize = 200_000;
+const QUEUE: usize = 2000;
+/// Documents on their way to the sink.
+const READ: usize = 1024;
+/// Of these, how many go there together.
+const TOGETHER: usize = 64;
 /// For a document and its handle, or for what a PDS says.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
 /// Waits before a question that got no answer is asked again.
@@ -58,7 +63,7 @@ const TOO_LATE: u32 = 2;
 /// The key of a DID.
 #[derive(Debug, Clone)]
 pub(crate) enum KeyAnswer {
-    Key(Box<PublicKey>),
+    Key(Box<PublicKey>, Arc<DidDoc>),
     /// There is none.
     None,
     /// It could not be found out.
@@ -98,6 +103,7 @@ pub(crate) struct Checks {
     tasks: Tasks,
     stop: CancellationToken,
     queue: flume::Sender<(Did, Pending)>,
+    read: flume::Sender<(Event, Pending)>,
     checks: Mutex<HashMap<Did, Check>>,
     /// Accounts whose state is being confirmed.
     accounts: Mutex<HashMap<Did, Asked>>,
@@ -126,6 +132,7 @@ impl Checks {
     pub(crate) fn start(setup: Setup, tasks: &Tasks) -> Arc<Self> {
         let Setup { directory, store, sink, questions, timing, clock, stop } = setup;
         let (queue, dids) = flume::unbounded();
+        let (read, documents) = flume::bounded(READ);
         let checks = Arc::new(Self {
             directory,
             store,
@@ -135,6 +142,7 @@ impl Checks {
             tasks: tasks.clone(),
             stop,
             queue,
+            read,
             checks: Mutex::default(),
             accounts: Mutex::default(),
             questions,
@@ -144,6 +152,7 @@ impl Checks {
             retrying: Arc::default(),
             pending: Arc::default(),
         });
+        tasks.spawn("the way of documents", Arc::clone(&checks).pass_on(documents));
         for _ in 0..WORKERS {
             let (checks, dids) = (Arc::clone(&checks), dids.clone());
             tasks.spawn("a check of an identity", async move {
@@ -175,7 +184,7 @@ impl Checks {
             let answer = match timeout(patience, this.directory.document(&did, freshness)).await {
                 Ok(Ok(doc)) => {
                     let key = doc.signing_key().cloned();
-                    key.map_or(KeyAnswer::None, |key| KeyAnswer::Key(Box::new(key)))
+                    key.map_or(KeyAnswer::None, |key| KeyAnswer::Key(Box::new(key), doc))
                 }
                 Ok(Err(error)) => {
                     LOOKUPS.inc(error.cause());
@@ -193,6 +202,48 @@ impl Checks {
             reply(answer);
             drop(pending);
         });
+    }
+
+    /// Stores what the document says that gave a key, by which something of the account was verified. Waits for its
+    /// place, so only for threads.
+    pub(crate) fn keyed(&self, doc: &DidDoc) {
+        let state = IdentityState {
+            handle: doc.handle.as_ref().map(|handle| handle.as_str().to_owned()),
+            key: doc.signing_key().map(PublicKey::to_did_key),
+            pds: doc.pds().map(str::to_owned),
+        };
+        let event = Event::found_here(doc.did.clone(), self.clock.now_ms(), Body::Keyed(state));
+        // At the end nobody takes it, and the key is asked for again.
+        let _ = self.read.send((event, self.begin()));
+    }
+
+    async fn pass_on(self: Arc<Self>, documents: flume::Receiver<(Event, Pending)>) {
+        while let Ok(first) = documents.recv_async().await {
+            let all = std::iter::once(first).chain(documents.try_iter()).take(TOGETHER);
+            let (events, held): (Vec<_>, Vec<_>) = all.unzip();
+            let pending = self.begin();
+            drop(held);
+            if self.sink.apply_aside(events, pending).await.is_err() {
+                self.stop.cancel();
+            }
+        }
+    }
+
+    /// Hands on what became of a handle.
+    pub(crate) async fn answered(&self, did: Did, answer: HandleAnswer) {
+        let event = Event::found_here(did, self.clock.now_ms(), Body::Handle(answer));
+        if self.sink.apply_aside(vec![event], self.begin()).await.is_err() {
+            self.stop.cancel();
+        }
+    }
+
+    /// Runs something until ingest ends.
+    pub(crate) fn spawn(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tasks.spawn(what, work);
     }
 
     /// Asks a question that has its row, until `slot` is given back. If it is not answered it is asked again soon, a few

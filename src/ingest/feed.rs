@@ -99,6 +99,11 @@ impl Feed {
             && place(pds).is_some_and(|pds| place(&self.url) == Some(pds))
     }
 
+    /// Whether frames pile up: more comes than is taken in.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.queued() > self.budget_total / 4
+    }
+
     /// Bytes that are held.
     pub(crate) fn queued(&self) -> usize {
         self.budget_total.saturating_sub(self.budget.available_permits())

@@ -428,7 +428,7 @@ impl Lane {
         }
         let Some(parked) = self.parked.remove(did) else { return };
         match answer {
-            KeyAnswer::Key(key) => {
+            KeyAnswer::Key(key, doc) => {
                 let forced = parked.forced.then(Instant::now);
                 self.stale.remove(did);
                 self.keys.insert(did.clone(), CachedKey { key: *key, forced });
@@ -439,9 +439,8 @@ impl Lane {
                     feed.send(done.into_iter().collect());
                 }
                 if held {
-                    // The document goes to the store with its handle, whenever that is looked up. Not that of an account
-                    // in whose name somebody sent what it did not sign: nothing is held of it.
-                    self.checks.check_handle(did, Freshness::Cached);
+                    // Not that of an account in whose name somebody sent what it did not sign: nothing is held of it.
+                    self.checks.keyed(&doc);
                 }
             }
             KeyAnswer::None => {

@@ -3,7 +3,8 @@
 //! ```text
 //! socket -> upstream (slots, bytes) -> lanes (decode, key, verify) -> sequencer (order) -> Sink
 //!                                        |  key miss, #identity                             ^
-//!                                        +--> checks (DID documents, handles) --------------+
+//!                                        +--> checks (DID documents) -----------------------+
+//!                                             handles, from their rows ---------------------+
 //! ```
 //!
 //! Every frame takes a slot of its upstream and a share of that upstream's byte budget; when the budget is used
@@ -22,6 +23,7 @@ mod ahead;
 mod checks;
 pub mod directory;
 mod feed;
+mod handles;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
 mod jetstream;
@@ -61,7 +63,7 @@ use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::Clock;
-use crate::threads::{Failure, Pulse};
+use crate::threads::{Failure, Paced, Pulse};
 use crate::work::recheck::Questions;
 
 pub use status::{DropSample, UpstreamKind, UpstreamStatus, UpstreamTime, span};
@@ -190,6 +192,7 @@ impl Ingest {
         let stop = CancellationToken::new();
         let group = tasks::Group::new(stop.clone());
         let tasks = group.tasks();
+        let (looks_up, asked) = (Arc::clone(&directory), Arc::clone(&questions));
         let setup = checks::Setup {
             directory,
             store: store.clone(),
@@ -240,6 +243,15 @@ impl Ingest {
         }
         let rounds = questions::rounds(Arc::clone(&checks), questions, store.clone());
         tasks.keep("the rounds over open questions".to_owned(), rounds);
+        let handles = handles::Setup {
+            store: store.clone(),
+            directory: looks_up,
+            questions: asked,
+            checks: Arc::clone(&checks),
+            feeds: feeds.clone(),
+            aside: Paced::new(options.timing.handles_aside),
+        };
+        tasks.keep("the look-ups of handles".to_owned(), handles::run(handles));
         let recheck = recheck::run(store.clone(), Arc::clone(&checks));
         tasks.keep("the rounds over all accounts".to_owned(), recheck);
         Ok(Self { feeds, checks, lanes, group })

@@ -258,6 +258,8 @@ pub(crate) struct Documents {
     /// DIDs asked for, and how fresh.
     pub(crate) asked: Mutex<Vec<(Did, Freshness)>>,
     pub(crate) forgotten: Mutex<Vec<Did>>,
+    /// While set, handles get no answer until `release`.
+    pub(crate) names_hang: AtomicBool,
     /// DIDs of which it wants to be left alone.
     pub(crate) paused: Mutex<HashSet<Did>>,
     /// While set, whoever forgets something is held up.
@@ -343,7 +345,15 @@ impl Directory for Documents {
         let docs = self.docs.lock();
         let owner = docs.values().find(|doc| doc.handle.as_ref() == Some(handle));
         let owner = owner.map(|doc| doc.did.clone());
-        Box::pin(async move { Ok(owner) })
+        Box::pin(async move {
+            loop {
+                let released = self.release.notified();
+                if !self.names_hang.load(Ordering::SeqCst) {
+                    return Ok(owner);
+                }
+                released.await;
+            }
+        })
     }
 
     fn hosting_status<'a>(

@@ -56,11 +56,11 @@ async fn events_come_in_order_and_every_slot_is_filled() {
     assert_eq!((status.seq, status.last_received_seq), (Some(300), Some(300)));
     assert_eq!((status.dropped["frame-header"], status.dropped["unknown-frame"]), (15, 15));
     until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
-    // Each account was seen for the first time, so its document and handle are on record.
+    // Each account was seen for the first time, so its document is on record.
     until("identities", || ingest.pending() == 0).await;
     let aside = sink.aside.lock().clone();
     let handles = aside.iter().filter(
-        |event| matches!(&event.body, Body::Identity(state) if state.handle.is_some() && state.key.is_some()),
+        |event| matches!(&event.body, Body::Keyed(state) if state.handle.is_some() && state.key.is_some()),
     );
     assert_eq!(handles.count(), 7);
     tokio::time::timeout(Duration::from_secs(8), ingest.stop()).await.unwrap();

@@ -24,6 +24,8 @@ pub struct Timing {
     /// How often frames of accounts of which nothing is held go on as claims at once while the directory wants to be left
     /// alone. Each makes rows and a repo to fetch before anything is proven, so the others wait as long as for a key.
     pub unproven: Pace,
+    /// How often a handle is looked up while frames pile up. There is time for all the others once they do not.
+    pub handles_aside: Pace,
     /// How often accounts are asked about because of what an upstream says. Each question is one at the directory, and
     /// with the next it makes 3,000 in five minutes, which servers of the protocol allow anybody.
     pub questions: Pace,
@@ -43,6 +45,7 @@ impl Default for Timing {
             web_patience: Duration::from_secs(4),
             plc_patience: Duration::from_secs(15),
             unproven: Pace { burst: 1000, every: Duration::from_millis(20) },
+            handles_aside: Pace { burst: 1, every: Duration::from_millis(20) },
             questions: Pace { burst: 1000, every: Duration::from_millis(125) },
             rounds: Pace { burst: 100, every: Duration::from_millis(500) },
         }

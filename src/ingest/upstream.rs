@@ -24,8 +24,11 @@ use crate::threads::{Standing, catch, fault};
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
 /// How long a socket that has little to read is left alone: every frame that is read by itself wakes a thread here, one
-/// of the lanes and the sequencer, which costs more than all that is done with it.
-const REST: Duration = Duration::from_millis(5);
+/// of the lanes, the sequencer and the writer, which costs more than all that is done with it. The writer waits for
+/// company longer if more comes at once, so what comes meanwhile is not seen later.
+const REST: Duration = Duration::from_millis(50);
+/// From so many frames a second on there is always something to read, and a rest would only fill the socket.
+const BUSY: u128 = 2500;
 /// How often the clock is looked at once it was found behind, and when the stream is heard again.
 const CLOCK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -173,14 +176,15 @@ impl Reader {
         state.garbage = 0;
         tracing::info!(url = %self.feed.url, start = ?state.start, "connected");
         let mut watch = Heartbeat::new(self.timing);
-        let mut rested = state.frames;
+        let (mut frames, mut emptied) = (state.frames, Instant::now());
         loop {
             let message = match socket.next().now_or_never() {
                 Some(message) => message,
                 None => {
                     state.flush(&self.feed, &self.lanes);
-                    let few = state.frames - std::mem::replace(&mut rested, state.frames);
-                    if (1..CHUNK as u64).contains(&few) {
+                    let read = state.frames - std::mem::replace(&mut frames, state.frames);
+                    let took = std::mem::replace(&mut emptied, Instant::now()).elapsed();
+                    if read > 0 && is_little(read, took) {
                         sleep(REST).await;
                         continue;
                     }
@@ -460,6 +464,11 @@ impl Reader {
     }
 }
 
+/// Whether so many frames in so long a time are worth a rest.
+fn is_little(frames: u64, took: Duration) -> bool {
+    u128::from(frames) * 1000 < BUSY * took.as_millis()
+}
+
 /// Counters take names, not what an upstream says.
 fn known_notice(name: &str) -> &'static str {
     match name {
@@ -579,6 +588,21 @@ mod tests {
             ("wss://j/subscribe", Jetstream, Start::Live, "wss://j/subscribe".to_owned()),
         ] {
             assert_eq!(subscription_url(base, kind, start), want);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_behind_is_not_left_alone() {
+        for (frames, ms, little) in [
+            (1, 100, true),
+            (50, 50, true),
+            (124, 50, true),
+            (130, 50, false),
+            // The first frames of a catch-up, and what comes one by one as fast as it is read.
+            (1, 0, false),
+            (15, 1, false),
+        ] {
+            assert_eq!(is_little(frames, Duration::from_millis(ms)), little, "{frames} in {ms} ms");
         }
     }
 

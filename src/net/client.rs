@@ -21,9 +21,21 @@ use super::{Dialer, NetError};
 
 /// Bytes of header kept in memory while reading a response.
 const MAX_HEADER: usize = 64 << 10;
-/// Idle connections kept for one host, and for how long.
-const IDLE_PER_HOST: usize = 4;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Idle connections that are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// For one host: as many as requests run there at a time, or the others begin with a new connection each.
+    pub per_host: usize,
+    /// For how long.
+    pub time: Duration,
+}
+
+impl Default for Idle {
+    /// For hosts that are asked now and then.
+    fn default() -> Self {
+        Self { per_host: 4, time: Duration::from_secs(60) }
+    }
+}
 
 /// Caps of a request whose answer is taken whole.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +140,11 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client that connects through `dialer` and names itself with `public_url`.
     pub fn new(dialer: &Dialer, public_url: &str) -> Self {
+        Self::keeping(Idle::default(), dialer, public_url)
+    }
+
+    /// The same with other connections kept.
+    pub fn keeping(idle: Idle, dialer: &Dialer, public_url: &str) -> Self {
         let connector = || {
             let tls = rustls::ClientConfig::clone(dialer.tls());
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1()
@@ -138,8 +155,8 @@ impl HttpClient {
         builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .pool_idle_timeout(idle.time)
+            .pool_max_idle_per_host(idle.per_host)
             .http1_max_buf_size(MAX_HEADER)
             .http2_max_header_list_size(MAX_HEADER as u32)
             .http2_adaptive_window(true);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,11 +19,21 @@ use tokio_rustls::server::TlsStream;
 pub(crate) async fn serve<B: Into<Bytes>>(
     answer: impl Fn(&Request<Incoming>) -> Response<B> + Send + Sync + 'static,
 ) -> String {
+    serve_counting(answer).await.0
+}
+
+/// The same, with the number of its connections.
+pub(crate) async fn serve_counting<B: Into<Bytes>>(
+    answer: impl Fn(&Request<Incoming>) -> Response<B> + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let connections = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&connections);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
             let answer = Arc::clone(&answer);
             let service = service_fn(move |request| {
                 let response = answer(&request).map(|body| Full::new(body.into()));
@@ -34,7 +45,7 @@ pub(crate) async fn serve<B: Into<Bytes>>(
             );
         }
     });
-    url
+    (url, connections)
 }
 
 /// Reads the start of a request, then writes `head` once and `rest` for ever (or, when empty, goes silent).

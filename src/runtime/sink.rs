@@ -51,7 +51,10 @@ impl ToWriter {
     /// is called, which is to be done once no read shows the old key any more.
     fn forget_keys(&self, events: &[Event]) -> Option<impl FnOnce() + Send + 'static> {
         let changed = events.iter().filter(|event| {
-            matches!(event.body, Body::Identity(_) | Body::NoDocument { .. } | Body::IdentityDue)
+            matches!(
+                event.body,
+                Body::Identity(_) | Body::Keyed(_) | Body::NoDocument { .. } | Body::IdentityDue
+            )
         });
         let changed: Vec<Did> = changed.map(|event| event.did.clone()).collect();
         let forget = Arc::clone(&self.forget);

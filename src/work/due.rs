@@ -26,11 +26,13 @@ use crate::store::{Ks, Reader, StoreError, Tx};
 pub enum Kind {
     /// A notification is to be pushed: `outbox` rows, see `pushes`.
     Push = b'p',
+    /// A handle is to be looked up: see `handles`.
+    Handle = b'h',
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Push];
+    pub const ALL: [Self; 2] = [Self::Push, Self::Handle];
 
     fn watermark(self) -> Key {
         Key::tag(WATERMARK).u8(self as u8)
@@ -61,6 +63,11 @@ pub fn put(
     let due = due.max(watermark(tx, kind)?);
     tx.put(Ks::Jobs, &kind.at(due).bytes(what), value);
     Ok(due)
+}
+
+/// Whether it is to be done.
+pub fn has<R: Reader>(r: &R, kind: Kind, due: i64, what: &[u8]) -> Result<bool, StoreError> {
+    r.has(Ks::Jobs, &kind.at(due).bytes(what))
 }
 
 /// Takes it away.

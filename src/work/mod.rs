@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod due;
 pub mod gate_rechecks;
+pub mod handles;
 pub mod on_read;
 pub mod outbox;
 pub mod purge;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::handles::Claims;
 use crate::event::Upstream;
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, Key};
@@ -140,6 +141,8 @@ pub fn dues_after<R: Reader + ?Sized>(
 /// does not fit in, the longest line has the least right to a place.
 #[derive(Default)]
 pub struct Questions {
+    /// Handles that wait in their own rows.
+    pub claims: Claims,
     lines: Mutex<Lines>,
     /// Raised, and not with whoever asks.
     count: AtomicUsize,
@@ -291,10 +294,11 @@ impl Questions {
         self.missed.store(false, Ordering::Release);
     }
 
-    /// How many wait; those that were missed are one.
+    /// How many wait, handles included; those that were missed are one.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.count.load(Ordering::Acquire) + usize::from(self.missed.load(Ordering::Acquire))
+        let missed = usize::from(self.missed.load(Ordering::Acquire));
+        self.count.load(Ordering::Acquire) + missed + self.claims.waiting()
     }
 }
 

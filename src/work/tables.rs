@@ -1,7 +1,7 @@
 //! The tables of durable work, and the registry of all tables: this is the lowest folder that sees every owner but
 //! `private` and `changes`, which tell their own rows apart.
 
-use super::{clock, due, on_read, purge, pushes, recheck, repo_queue, retention};
+use super::{clock, due, handles, on_read, purge, pushes, recheck, repo_queue, retention};
 use crate::schema::tables::{self, For, Kind, Part, Registry, Table, table};
 use crate::store::Ks;
 
@@ -43,6 +43,7 @@ static TABLES: &[Table] = &[
     table!("time", "work", Meta b"t", &[Rest], clock::decodes, OTHER),
     table!("repos to fetch, of early versions", "work", Meta b"r", &[Actor], any, OTHER),
     table!("notifications to push", "work", Jobs b"p", &[Long, Rest], pushes::decodes, OTHER),
+    table!("handles to look up", "work", Jobs b"h", &[Long, Actor], handles::decodes, OTHER),
     table!("watermarks", "work", Jobs b"w", &[Byte], due::watermark_decodes, OTHER),
     table!("replies to judge again", "work", Jobs b"D", &[Actor, Post], empty, OTHER),
     table!("fetched records", "work", Jobs b"F", &[Record], fetched, OTHER),
