@@ -21,6 +21,8 @@ pub enum Share {
     Memtables,
     /// Rows that are read again and again.
     Rows,
+    /// What liked posts have for a CID.
+    Subjects,
     /// Names and their numbers; counted, not weighed.
     Names,
     /// What was made of accounts and posts; counted, not weighed.
@@ -59,7 +61,8 @@ const fn row(share: Share, name: &'static str, parts: u64) -> Row {
 const TABLE: &[Row] = &[
     row(Share::Blocks, "block-cache", 16),
     row(Share::Memtables, "memtables", 16),
-    row(Share::Rows, "row-cache", 8),
+    row(Share::Rows, "row-cache", 7),
+    row(Share::Subjects, "subjects", 1),
     row(Share::Names, "names", 2),
     row(Share::Accounts, "accounts", 3),
     Row { least: 8 * MB, most: 32 * MB, ..row(Share::Intake, "intake", 4) },

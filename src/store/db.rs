@@ -37,6 +37,7 @@ pub struct Store(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     path: PathBuf,
+    budget: u64,
     pub(super) keyspaces: Vec<fjall::Keyspace>,
     names: NumberCache,
     rows: RowCache,
@@ -105,6 +106,7 @@ impl Store {
         let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
         let inner = Inner {
             path: path.to_owned(),
+            budget,
             keyspaces,
             names,
             rows: RowCache::new(Share::Rows.of(budget)),
@@ -138,6 +140,11 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// What a share of the memory is that the store was opened with: for what is remembered beside its rows.
+    pub(crate) fn share(&self, share: Share) -> u64 {
+        share.of(self.0.budget)
     }
 
     /// Makes `cache` forget what a commit changes, as long as it lives.
