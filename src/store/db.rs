@@ -103,13 +103,15 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         // As the engine counts them, which is half of what they take.
         let buffered = Share::Memtables.of(budget) / 2;
-        let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
         let inner = Inner {
             path: path.to_owned(),
             budget,
             keyspaces,
-            names,
-            rows: RowCache::new(Share::Rows.of(budget)),
+            names: NumberCache::new(Share::Names.of(budget)),
+            rows: RowCache::new(
+                Share::Rows.of(budget),
+                [Share::Repos, Share::Counters].map(|s| s.of(budget)),
+            ),
             max_buffered: buffered,
             max_bulk: usize::try_from(buffered).unwrap_or(usize::MAX),
             epoch: AtomicU64::new(0),

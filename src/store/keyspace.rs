@@ -65,6 +65,9 @@ mod tag {
 }
 
 impl Ks {
+    /// What the key of a repo begins with, in [`Ks::Actor`].
+    pub(super) const REPOS: u8 = b'r';
+
     /// The group of rows that a row is part of, by the beginning of their keys: what a cache may keep as a whole and forgets
     /// when any row of it changes. These are the replies to a post, what an account likes or reposts, the members of a
     /// list, the lists that an account asks not to be on (by the beginning of its records' keys), and the labels on

@@ -4,6 +4,7 @@ mod accounts;
 mod numbers;
 mod rows;
 mod sets;
+mod small;
 
 use quick_cache::Weighter;
 

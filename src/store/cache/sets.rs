@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(sets.get(7, is(1)), Some(entry(1, 10)));
         sets.put(7, is(3), entry(3, 33));
         sets.put(7, is(5), entry(5, 50));
-        let held = [1, 2, 3, 4, 5].map(|n| sets.get(7, is(n)).map(|[_, value]| u32::from_be_bytes(value)));
+        let held =
+            [1, 2, 3, 4, 5].map(|n| sets.get(7, is(n)).map(|[_, value]| u32::from_be_bytes(value)));
         assert_eq!(held, [Some(10), None, Some(33), Some(40), Some(50)]);
         sets.remove(7, is(4));
         sets.remove(7, is(9));
