@@ -21,6 +21,12 @@ pub enum Share {
     Memtables,
     /// Rows that are read again and again.
     Rows,
+    /// The repos of who writes.
+    Repos,
+    /// The counters of what is liked and followed.
+    Counters,
+    /// What liked posts have for a CID.
+    Subjects,
     /// Names and their numbers; counted, not weighed.
     Names,
     /// What was made of accounts and posts; counted, not weighed.
@@ -57,10 +63,13 @@ const fn row(share: Share, name: &'static str, parts: u64) -> Row {
 
 /// In the order of the status.
 const TABLE: &[Row] = &[
-    row(Share::Blocks, "block-cache", 16),
+    row(Share::Blocks, "block-cache", 13),
     row(Share::Memtables, "memtables", 16),
-    row(Share::Rows, "row-cache", 8),
-    row(Share::Names, "names", 2),
+    row(Share::Rows, "row-cache", 5),
+    row(Share::Repos, "repos", 2),
+    row(Share::Counters, "counters", 2),
+    row(Share::Subjects, "subjects", 1),
+    row(Share::Names, "names", 3),
     row(Share::Accounts, "accounts", 3),
     Row { least: 8 * MB, most: 32 * MB, ..row(Share::Intake, "intake", 4) },
     Row { least: 6 * MB, most: 256 * MB, ..row(Share::Fetches, "fetches", 4) },
@@ -114,7 +123,7 @@ mod tests {
             assert!(sum(budget) <= budget + 100 * MB, "{budget}");
         }
         assert_eq!(sum(2 << 30), (2 << 30) - 96 * MB, "no more than 32 MB of frames wait");
-        assert_eq!(Share::Blocks.of(512_000_000), 128_000_000);
-        assert_eq!(Share::Blocks.of(1), LEAST / 4);
+        assert_eq!(Share::Memtables.of(512_000_000), 128_000_000);
+        assert_eq!(Share::Memtables.of(1), LEAST / 4);
     }
 }

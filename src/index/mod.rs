@@ -57,6 +57,7 @@ mod push;
 mod records;
 mod resync;
 mod rights;
+mod subject_cids;
 mod subscribed;
 pub mod retention;
 pub mod kept;
@@ -67,8 +68,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
 use records::Before;
+use subject_cids::SubjectCids;
 
 use crate::changes::Log;
+use crate::config::memory::Share;
 use crate::event::{Body, Commit, Event, Op};
 use crate::repo::mst;
 use crate::schema::rows::RepoRow;
@@ -99,7 +102,7 @@ static EMPTY_DATA: LazyLock<Option<[u8; 32]>> = LazyLock::new(|| cid::digest(&ms
 /// The rules and what they remember between events.
 pub struct Index {
     members: Members,
-    subject_cids: Arc<records::SubjectCids>,
+    subject_cids: Arc<SubjectCids>,
     touched: resync::TouchedRepos,
     untold: resync::Untold,
     resync: flume::Sender<ActorId>,
@@ -135,7 +138,7 @@ impl Index {
         let members = Members::load(&store.snapshot())?;
         let index = Self {
             members,
-            subject_cids: Arc::new(records::SubjectCids::new()),
+            subject_cids: Arc::new(SubjectCids::new(store.share(Share::Subjects))),
             touched: resync::TouchedRepos::default(),
             untold: resync::Untold::default(),
             resync,

@@ -188,10 +188,22 @@ fn forget_shared_cid(
     cid: [u8; 32],
 ) -> Result<(), StoreError> {
     let target = Target::Post(post);
-    if tx.get(Ks::Cid, &target.key())?.is_some_and(|v| *v == cid) {
-        tx.del(Ks::Cid, &target.key());
-    }
-    index.subject_cids.forget(target);
+    let shared = tx.get(Ks::Cid, &target.key())?;
+    let agreed = match shared.as_deref().map(<[u8; 32]>::try_from) {
+        Some(Ok(agreed)) if agreed == cid => {
+            tx.del(Ks::Cid, &target.key());
+            cid
+        }
+        Some(Ok(agreed)) => agreed,
+        // It says nothing, and who needs it is told so.
+        Some(Err(_)) => {
+            index.subject_cids.forget(target);
+            return Ok(());
+        }
+        None => cid,
+    };
+    // Most likes go to posts that are new.
+    index.subject_cids.remember(target, &agreed);
     Ok(())
 }
 

@@ -45,24 +45,6 @@ impl Before {
     }
 }
 
-/// The CIDs that edges on recent targets agreed on, so that a hundred likes on one post read it once.
-pub(super) struct SubjectCids(quick_cache::sync::Cache<Target, [u8; 32]>);
-
-impl SubjectCids {
-    pub(super) fn new() -> Self {
-        Self(quick_cache::sync::Cache::new(50_000))
-    }
-
-    pub(super) fn forget(&self, target: Target) {
-        self.0.remove(&target);
-    }
-
-    /// Nothing is remembered any more. After what was taken back, as it may have agreed on a CID that no row has now.
-    pub(super) fn clear(&self) {
-        self.0.clear();
-    }
-}
-
 impl Index {
     /// Applies a change as far as the scope admits it. `false` if it leaves the record out; then nothing is held there.
     pub(super) fn op(
@@ -204,6 +186,8 @@ impl Index {
             self.unindex_record(tx, id, &row, &value, time)?;
             tx.touch(id.actor);
         }
+        keep_subject_cid(tx, Target::of(id), row.cid)?;
+        self.subject_cids.forget(Target::of(id));
         Ok(Some(Taken { target: None }))
     }
 
@@ -318,17 +302,15 @@ impl Index {
         target: Target,
         digest: [u8; 32],
     ) -> Result<SubjectCid, StoreError> {
-        let known = match self.subject_cids.0.get(&target) {
-            Some(known) => known,
-            None => {
-                let Some(known) = shared_cid(tx, target)? else {
-                    tx.put(Ks::Cid, &target.key(), &digest);
-                    return Ok(SubjectCid::Shared);
-                };
-                self.subject_cids.0.insert(target, known);
-                known
-            }
-        };
+        if let Some(same) = self.subject_cids.is(target, &digest) {
+            return Ok(if same { SubjectCid::Shared } else { SubjectCid::Own(digest) });
+        }
+        let known = shared_cid(tx, target)?;
+        if known.is_none() {
+            tx.put(Ks::Cid, &target.key(), &digest);
+        }
+        let known = known.unwrap_or(digest);
+        self.subject_cids.remember(target, &known);
         Ok(if known == digest { SubjectCid::Shared } else { SubjectCid::Own(digest) })
     }
 
@@ -450,8 +432,6 @@ impl Index {
             c::STARTERPACK => drop(tx.count(me, Counter::StarterPacks, -1)?),
             _ => {}
         }
-        keep_subject_cid(tx, Target::of(id), row.cid)?;
-        self.subject_cids.forget(Target::of(id));
         Ok(())
     }
 }

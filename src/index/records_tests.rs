@@ -10,11 +10,11 @@ use super::repo_contents::held_records;
 use super::testing::*;
 use crate::event::{Body, Commit, Op};
 use crate::private::community;
-use crate::schema::rebuild::held_cid;
-use crate::schema::rows::{Counter, RecordRow};
+use crate::schema::rebuild::{edge_record, held_cid};
+use crate::schema::rows::{Counter, EdgeKind, RecordRow};
 use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, collections as c};
 use crate::store::{Ks, Tx};
-use crate::syntax::Tid;
+use crate::syntax::{Tid, cid};
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";
 const LIST: &str = "app.bsky.graph.list";
@@ -109,6 +109,54 @@ async fn what_an_event_that_was_taken_back_agreed_on_is_forgotten() {
     assert_eq!(w.count(s.target(&target).unwrap().unwrap(), Counter::Likes), 1, "b's is dropped");
     change(&w, move |tx| tx.del(Ks::Agg, &damaged.key())).await;
     assert_eq!(findings(&w), [] as [String; 0]);
+}
+
+fn like_of(n: u64, of: &str, subject: &Op) -> Op {
+    let cid = cid::for_digest(cid::DAG_CBOR, &subject.record.as_ref().unwrap().cid);
+    let strong = map([("uri", text(of)), ("cid", text(cid::to_base32(&cid)))]);
+    op(LIKE, n, map([("$type", text(LIKE)), ("subject", strong), ("createdAt", text(at(n)))]))
+}
+
+/// Most likes share their subject's CID, which is remembered beside the rows that have it.
+#[tokio::test]
+async fn likes_come_back_as_they_were_whatever_becomes_of_their_subject() {
+    let of = uri("a", POST, 1);
+    let made = |words: &str| {
+        op(POST, 1, map([("$type", text(POST)), ("text", text(words)), ("createdAt", text(at(1)))]))
+    };
+    let (first, second, third) = (made("first"), made("second"), broken(made("third")));
+    let gone = || gone(POST, 1);
+    let versions = [first.clone(), gone(), second.clone(), gone(), third.clone(), gone()];
+    let versions = [&versions[..], &[third.clone(), second.clone()]].concat();
+    for until in 0..=versions.len() {
+        for always in [false, true] {
+            let mut w = World::new();
+            let mut likes = Vec::new();
+            w.commit("a", []).await;
+            for n in 0..=until {
+                if let Some(version) = n.checked_sub(1).and_then(|n| versions.get(n)) {
+                    w.commit("a", [version.clone()]).await;
+                }
+                if !always && n < until {
+                    continue;
+                }
+                for (who, subject) in [("b", &first), ("c", &second), ("d", &third)] {
+                    let like = like_of(20 + n as u64, &of, subject);
+                    let cid = like.record.as_ref().unwrap().cid;
+                    w.commit(who, [like]).await;
+                    likes.push((who, w.post(who, 20 + n as u64).rkey, cid));
+                }
+            }
+            let s = w.store.snapshot();
+            for (who, rkey, cid) in likes {
+                let actor = w.actor(who);
+                let edge = s.edge(EdgeKind::Like, actor, rkey).unwrap().unwrap();
+                let record = edge_record(&s, EdgeKind::Like, actor, rkey, &edge).unwrap();
+                assert_eq!(record.map(|(_, digest)| digest), Some(cid), "{until} {always}: {who}");
+            }
+            assert_eq!(findings(&w), [] as [String; 0], "{until} {always}");
+        }
+    }
 }
 
 /// An upstream that is believed tells of no tree, so a commit of it does not say what it follows on.

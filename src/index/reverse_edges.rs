@@ -51,7 +51,14 @@ pub(super) fn link(
     let key = rev_key(kind, target, fan);
     let sort_delta = sort.saturating_sub(rkey.millis());
     let new = FanRow { rkey, sort_delta, duplicates: false, promoted: false };
-    if let Some(mut winner) = tx.fan(kind, target, fan)? {
+    let counter = counter_of(kind);
+    // The counter is at hand, while it takes the engine several files to find out that there is no such fan.
+    let is_first = match counter {
+        Some((counter, _)) => tx.agg(target)?.get(counter) == 0,
+        None => false,
+    };
+    let winner = if is_first { None } else { tx.fan(kind, target, fan)? };
+    if let Some(mut winner) = winner {
         if winner.rkey == rkey {
             return Ok(Linked::Duplicate);
         }
@@ -61,7 +68,7 @@ pub(super) fn link(
         return Ok(Linked::Duplicate);
     }
     tx.put(Ks::Rev, &key, &new.encode(target));
-    let Some((counter, ordered)) = counter_of(kind) else { return Ok(Linked::New) };
+    let Some((counter, ordered)) = counter else { return Ok(Linked::New) };
     let agg = tx.count(target, counter, 1)?;
     if agg.is_ordered(kind) {
         tx.put(Ks::Order, &fan_key(kind, target, sort, fan), &rkey.0.to_be_bytes());

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(of("intake"), Some((32_000_000, Some(11))));
         assert_eq!(of("pictures"), Some((80 << 20, Some(0))));
         assert_eq!(of("answers"), Some((32 << 20, Some(0))));
-        assert_eq!(of("names"), Some((16_000_000, None)));
+        assert_eq!(of("names"), Some((24_000_000, None)));
         assert!(of("memtables").and_then(|(_, held)| held).is_some());
     }
 }

@@ -9,24 +9,42 @@ use std::sync::Arc;
 
 use crate::schema::bytes::ByteReader;
 use crate::schema::{ActorId, CollId, Key, Rkey, collections};
-use crate::store::{Ks, Reader, StoreError, Tx};
+use crate::store::{KeyBuf, Ks, Reader, StoreError, Tx};
 
 /// The stored form of a DID: tag 1 and 15 bytes for did:plc, tag 0 and the text for any other.
-pub(super) fn did_bytes(did: &str) -> Vec<u8> {
-    if let Some(rest) = did.strip_prefix("did:plc:")
-        && rest.len() == 24
-        && let Ok(raw) = data_encoding::BASE32_NOPAD.decode(rest.to_ascii_uppercase().as_bytes())
-        && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    {
-        let mut out = Vec::with_capacity(16);
-        out.push(1);
-        out.extend_from_slice(&raw);
-        return out;
+pub(super) fn did_bytes(did: &str) -> KeyBuf {
+    if let Some(plc) = did.strip_prefix("did:plc:").and_then(plc_bytes) {
+        return KeyBuf::from_slice(&plc);
     }
-    let mut out = Vec::with_capacity(did.len() + 1);
+    let mut out = KeyBuf::new();
     out.push(0);
     out.extend_from_slice(did.as_bytes());
     out
+}
+
+/// Each event has a DID or two, so this does not go through a decoder for any alphabet.
+fn plc_bytes(text: &str) -> Option<[u8; 16]> {
+    let mut out = [1; 16];
+    if text.len() != 24 {
+        return None;
+    }
+    let (_, raw) = out.split_first_mut()?;
+    for (letters, bytes) in text.as_bytes().chunks(8).zip(raw.chunks_mut(5)) {
+        let mut bits = 0_u64;
+        for letter in letters {
+            let five = match letter {
+                b'a'..=b'z' => letter - b'a',
+                b'2'..=b'7' => letter - b'2' + 26,
+                _ => return None,
+            };
+            bits = bits << 5 | u64::from(five);
+        }
+        bytes
+            .iter_mut()
+            .zip(bits.to_be_bytes().into_iter().skip(3))
+            .for_each(|(to, byte)| *to = byte);
+    }
+    Some(out)
 }
 
 fn did_text(bytes: &[u8]) -> Option<Arc<str>> {
@@ -86,12 +104,13 @@ pub(super) fn actor_id<R: Reader + ?Sized>(
     did: &str,
 ) -> Result<Option<ActorId>, StoreError> {
     let cache = r.store().names();
-    if let Some(id) = cache.number(did) {
+    let name = did_bytes(did);
+    if let Some(id) = cache.number(&name) {
         return Ok(Some(ActorId(id)));
     }
-    let Some(v) = number(r, &Key::tag(b'd').bytes(&did_bytes(did)))? else { return Ok(None) };
+    let Some(v) = number(r, &Key::tag(b'd').bytes(&name))? else { return Ok(None) };
     let id = ActorId(u32::from_be_bytes(v));
-    cache.remember(&Arc::from(did), id.0);
+    cache.remember_number(&name, id.0);
     Ok(Some(id))
 }
 
@@ -102,7 +121,7 @@ pub(super) fn did<R: Reader + ?Sized>(r: &R, id: ActorId) -> Result<Arc<str>, St
         return Ok(d);
     }
     let did = name(r, &Key::tag(b'D').actor(id), did_text)?;
-    cache.remember(&did, id.0);
+    cache.remember_name(id.0, &did);
     Ok(did)
 }
 
@@ -284,9 +303,13 @@ mod tests {
             "did:web:example.com",
             "did:plc:short",
             "did:plc:Z72i7hdynmk6r22z27h6tvur",
+            "did:plc:z72i7hdynmk6r22z27h6tvu1",
+            "did:plc:z72i7hdynmk6r22z27h6tvu\u{e9}",
         ] {
             assert_eq!(did_text(&did_bytes(d)).as_deref(), Some(d));
         }
-        assert_eq!(did_bytes("did:plc:z72i7hdynmk6r22z27h6tvur").len(), 16);
+        let plc = did_bytes("did:plc:z72i7hdynmk6r22z27h6tvur");
+        let raw = data_encoding::BASE32_NOPAD.decode(b"Z72I7HDYNMK6R22Z27H6TVUR").unwrap();
+        assert_eq!(plc.as_slice(), [&[1], &raw[..]].concat());
     }
 }

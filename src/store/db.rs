@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use fjall::AbstractTree as _;
+
 use super::cache::{Forget, NumberCache, RowCache};
 use super::folder::{is_there, private_folder};
 use super::{Ks, Snapshot, StoreError, bulk, damage, migrate, tx};
@@ -37,6 +39,7 @@ pub struct Store(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     path: PathBuf,
+    budget: u64,
     pub(super) keyspaces: Vec<fjall::Keyspace>,
     names: NumberCache,
     rows: RowCache,
@@ -87,27 +90,29 @@ impl Store {
             .cache_size(Share::Blocks.of(budget))
             .max_journaling_size((budget / 3).clamp(96 << 20, 256 << 20))
             .manual_journal_persist(true)
-            .worker_threads(2)
+            // Of two, one would do nothing but hand the compaction that waits back to the queue while the other compacts.
+            .worker_threads(1)
             .open()
             .map_err(|e| match e {
                 fjall::Error::Locked => StoreError::Locked(path.to_owned()),
                 e => e.into(),
             })?;
         migrate::refuse(&db, path, steps)?;
-        // 53 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 6 / 106).max(256 << 10);
-        let keyspaces = Ks::ALL
-            .iter()
-            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
-            .collect::<Result<Vec<_>, _>>()?;
         // As the engine counts them, which is half of what they take.
         let buffered = Share::Memtables.of(budget) / 2;
-        let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
+        let keyspaces = Ks::ALL
+            .iter()
+            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(buffered)))
+            .collect::<Result<Vec<_>, _>>()?;
         let inner = Inner {
             path: path.to_owned(),
+            budget,
             keyspaces,
-            names,
-            rows: RowCache::new(Share::Rows.of(budget)),
+            names: NumberCache::new(Share::Names.of(budget)),
+            rows: RowCache::new(
+                Share::Rows.of(budget),
+                [Share::Repos, Share::Counters].map(|s| s.of(budget)),
+            ),
             max_buffered: buffered,
             max_bulk: usize::try_from(buffered).unwrap_or(usize::MAX),
             epoch: AtomicU64::new(0),
@@ -138,6 +143,11 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// What a share of the memory is that the store was opened with: for what is remembered beside its rows.
+    pub(crate) fn share(&self, share: Share) -> u64 {
+        share.of(self.0.budget)
     }
 
     /// Makes `cache` forget what a commit changes, as long as it lives.
@@ -256,6 +266,23 @@ impl Store {
         &self.0.names
     }
 
+    /// Moves the memtable that is the biggest for its weight towards a file once all together are two thirds of what there
+    /// is memory for. The fuller they are then, the fewer files there are to merge; the last third is for what comes while
+    /// the file is written.
+    fn flush_fullest(&self) -> Result<(), StoreError> {
+        let sizes = self.0.keyspaces.iter().map(|keyspace| keyspace.tree.active_memtable().size());
+        let sizes: Vec<u64> = sizes.collect();
+        if sizes.iter().sum::<u64>() < self.0.max_buffered / 3 * 2 {
+            return Ok(());
+        }
+        let all = Ks::ALL.iter().zip(&self.0.keyspaces).zip(sizes);
+        let fullest = all.max_by_key(|((ks, _), size)| size / ks.tuning().weight);
+        if let Some(((_, keyspace), _)) = fullest {
+            keyspace.rotate_memtable()?;
+        }
+        Ok(())
+    }
+
     /// Waits until memtables are flushed to within the budget. The engine itself lets four of each keyspace wait,
     /// which is most of a small server's memory.
     pub(super) fn make_room(&self) {
@@ -266,6 +293,7 @@ impl Store {
     }
 
     pub(super) fn commit(&self, parts: tx::Committable) -> Result<(), StoreError> {
+        self.flush_fullest()?;
         self.make_room();
         let mut kept = Vec::new();
         let mut batch =

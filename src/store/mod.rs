@@ -31,6 +31,7 @@ mod salvage;
 mod tx;
 mod writer;
 
+pub(crate) use cache::Sets;
 pub use cache::{ActorCache, RowViews};
 pub use damage::explained;
 pub use damages::{Damage, Damages};

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::damage::{self, Keyspace, Listed};
 use super::damages::Damage;
 use super::{format, journal};
+use crate::config::memory::Share;
 use crate::store::{Ks, StoreError};
 use crate::threads::catch;
 
@@ -186,10 +187,10 @@ impl Work<'_> {
         }
         let cache = (self.memory_budget / 8).max(16 << 20);
         let db = fjall::Database::builder(&folder).cache_size(cache).worker_threads(1).open()?;
-        let unit = (self.memory_budget / 6 / 106).max(256 << 10);
+        let memtable = Share::Memtables.of(self.memory_budget) / 2;
         let made = keyspaces
             .iter()
-            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
+            .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(memtable)))
             .collect::<Result<Vec<_>, _>>()?;
         fill(&made)?;
         drop(made);

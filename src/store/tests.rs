@@ -135,3 +135,24 @@ fn a_second_owner_is_refused() {
     let e = Store::open(dir.path(), BUDGET).unwrap_err();
     assert!(matches!(e, StoreError::Locked(_)), "{e}");
 }
+
+#[tokio::test]
+async fn memtables_become_files_the_fullest_first_before_all_are_more_than_their_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), BUDGET).unwrap();
+    let (writer, _thread) = Writer::start(store.clone()).unwrap();
+    for n in 0..200_u32 {
+        let fill = move |tx: &mut Tx<'_>| {
+            tx.put(Ks::Label, &n.to_be_bytes(), &[7; 1000]);
+            tx.put(Ks::Post, &n.to_be_bytes(), &[7; 60_000]);
+            tx.put(Ks::Record, &n.to_be_bytes(), &[7; 40_000]);
+            Ok(())
+        };
+        writer.visible(fill).await.unwrap();
+        let held = store.db().write_buffer_size();
+        assert!(held <= store.0.max_buffered + 200_000, "{held}");
+    }
+    let files = |ks| store.keyspace(ks).unwrap().table_count();
+    let files = [files(Ks::Label), files(Ks::Post), files(Ks::Record)];
+    assert!(files[0] == 0 && files[1] > 0 && files[2] > 0, "{files:?}");
+}

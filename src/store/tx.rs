@@ -18,7 +18,6 @@ use std::ops::Bound;
 use quick_cache::DefaultHashBuilder;
 use smallvec::SmallVec;
 
-use crate::store::cache::RowCache;
 use crate::store::read::visit;
 use crate::store::{Ks, Reader, Slice, Store, StoreError, Visit};
 
@@ -322,11 +321,7 @@ impl Reader for Tx<'_> {
             return Ok(v.clone().map(Slice));
         }
         let load = || Ok(self.store.keyspace(ks)?.get(key)?.map(Slice));
-        if RowCache::keeps(ks) {
-            self.store.rows().get((ks, key), self.store.epoch(), true, load)
-        } else {
-            load()
-        }
+        self.store.rows().get_to_write(ks, key, self.store.epoch(), load)
     }
 
     /// Merges the overlay with the store. Scans by the writer are short or chunked, so both sides of the merge

@@ -3,6 +3,8 @@
 mod accounts;
 mod numbers;
 mod rows;
+mod sets;
+mod small;
 
 use quick_cache::Weighter;
 
@@ -11,6 +13,7 @@ pub(crate) use accounts::Forget;
 pub(crate) use numbers::NumberCache;
 pub(super) use rows::RowCache;
 pub use rows::RowViews;
+pub(crate) use sets::Sets;
 
 /// What a value is taken to weigh, mostly, where values are weighed.
 const TYPICAL: u64 = 1024;

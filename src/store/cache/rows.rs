@@ -2,7 +2,8 @@
 //!
 //! A point read costs the engine 1 to 3 us (version, memtables, filter and block of every level). Views need several
 //! hundred of them, and mostly the same: popular posts and their counters, who follows whom on a viewer's own page.
-//! The writer needs the repo of who writes and the counters of what is liked; those rows it leaves here itself.
+//! The writer needs the repo of who writes and the counters of what is liked; those rows have a place of their own
+//! ([`WriterRows`]), where it leaves them itself, and readers find the counters too.
 //! Here one costs 0.1 us. The engine's block cache stays in front of the disk for scans and everything rarer.
 //!
 //! # Invariants
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::{DefaultHashBuilder, Weighter};
 
 use super::Scales;
+use super::small::WriterRows;
 use crate::store::{Ks, Slice};
 
 /// In place of a group that is longer. No group of rows has such a length.
@@ -96,17 +98,19 @@ impl<T: Clone> RowViews<T> {
 /// The cache of one store.
 pub(in crate::store) struct RowCache {
     rows: quick_cache::sync::Cache<RowKey, Entry, Weight>,
+    of_writer: WriterRows,
     /// Seeded: whoever writes records chooses keys.
     hasher: DefaultHashBuilder,
     marks: Box<[AtomicU64]>,
 }
 
 impl RowCache {
-    /// A cache of about `bytes`.
-    pub(in crate::store) fn new(bytes: u64) -> Self {
+    /// A cache of about `bytes`, and of the writer's own rows in as many bytes for each kind.
+    pub(in crate::store) fn new(bytes: u64, [repos, counters]: [u64; 2]) -> Self {
         let entries = usize::try_from(bytes / (ENTRY + 32)).unwrap_or(1 << 20);
         Self {
             rows: quick_cache::sync::Cache::with_weighter(entries, bytes, Weight),
+            of_writer: WriterRows::new(repos, counters),
             hasher: DefaultHashBuilder::default(),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -198,10 +202,37 @@ impl RowCache {
         epoch: u64,
         value: Option<fjall::Slice>,
     ) {
+        if WriterRows::are(ks, key) {
+            return self.of_writer.put(ks, key, value.as_deref());
+        }
         let Some(key) = RowKey::new(ks, key) else { return };
         if value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE) {
             self.rows.insert(key, Entry { epoch, value: value.map(Slice) });
         }
+    }
+
+    /// The row as the last commit left it, for the writer between two commits.
+    pub(in crate::store) fn get_to_write<E>(
+        &self,
+        ks: Ks,
+        key: &[u8],
+        epoch: u64,
+        load: impl FnOnce() -> Result<Option<Slice>, E>,
+    ) -> Result<Option<Slice>, E> {
+        if !Self::keeps(ks) {
+            return load();
+        }
+        if !WriterRows::are(ks, key) {
+            return self.get((ks, key), epoch, true, load);
+        }
+        if let Some(value) = self.of_writer.get(ks, key) {
+            return Ok(Some(Slice(value)));
+        }
+        let value = load()?;
+        if let Some(value) = &value {
+            self.of_writer.put(ks, key, Some(value));
+        }
+        Ok(value)
     }
 
     /// The row as a snapshot of `epoch` has it, read by `load` if it is not here, and then to `keep` or not.
@@ -212,8 +243,16 @@ impl RowCache {
         keep: bool,
         load: impl FnOnce() -> Result<Option<Slice>, E>,
     ) -> Result<Option<Slice>, E> {
-        let Some(key) = RowKey::new(ks, key) else { return load() };
+        let (text, Some(key)) = (key, RowKey::new(ks, key)) else { return load() };
         let mark = self.last_change(&key);
+        // A commit marks a row before it puts it: what is here is of the last commit that the mark tells of.
+        if WriterRows::are(ks, text)
+            && mark <= epoch
+            && let Some(value) = self.of_writer.get(ks, text)
+            && self.last_change(&key) == mark
+        {
+            return Ok(Some(Slice(value)));
+        }
         if let Some(entry) = self.rows.get(&key)
             && (mark..=epoch).contains(&entry.epoch)
         {
@@ -253,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_row_is_read_once_until_a_commit_changes_it() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         assert_eq!(get(&cache, 4, "old"), ("old".to_owned(), true));
         assert_eq!(get(&cache, 4, "?"), ("old".to_owned(), false));
         assert_eq!(get(&cache, 8, "?"), ("old".to_owned(), false), "other commits do not matter");
@@ -264,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_sees_neither_newer_nor_older_rows() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         cache.mark(Ks::Post, b"key", 10);
         assert_eq!(get(&cache, 10, "new"), ("new".to_owned(), true));
         assert_eq!(get(&cache, 8, "old"), ("old".to_owned(), true), "its snapshot is older");
@@ -273,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_a_snapshot_reads_during_a_commit_does_not_outlive_it() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         // Epoch 11: the commit that makes 12 is under way, and the snapshot may have been made before it.
         assert_eq!(get(&cache, 11, "old"), ("old".to_owned(), true));
         cache.mark(Ks::Post, b"key", 12);
@@ -282,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_the_writer_leaves_is_seen_from_its_commit_on() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         assert_eq!(get(&cache, 8, "old"), ("old".to_owned(), true));
         cache.mark(Ks::Post, b"key", 10);
         cache.put(Ks::Post, b"key", 10, Some(fjall::Slice::from(&b"new"[..])));
@@ -291,8 +330,39 @@ mod tests {
     }
 
     #[test]
+    fn what_the_writer_counts_is_seen_by_the_snapshots_that_have_it_and_no_other() {
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
+        let read = |epoch, stored: &str| {
+            let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored.as_bytes()))));
+            let value = cache.get((Ks::Agg, b"key"), epoch, true, load).unwrap().unwrap();
+            String::from_utf8(value.to_vec()).unwrap()
+        };
+        let write = |epoch, value: &str| {
+            cache.mark(Ks::Agg, b"key", epoch);
+            cache.put(Ks::Agg, b"key", epoch, Some(fjall::Slice::from(value.as_bytes())));
+        };
+        let of_writer = |stored: Option<&str>| {
+            let load =
+                || stored.ok_or("read").map(|s| Some(Slice(fjall::Slice::from(s.as_bytes()))));
+            cache.get_to_write(Ks::Agg, b"key", 10, load).map(|v| v.unwrap().to_vec())
+        };
+        assert_eq!(of_writer(Some("one")), Ok(b"one".into()));
+        assert_eq!(of_writer(None), Ok(b"one".into()), "it is read once");
+        assert_eq!(read(8, "?"), "one");
+        write(10, "two");
+        assert_eq!(of_writer(None), Ok(b"two".into()));
+        assert_eq!(read(8, "one"), "one", "its snapshot is older");
+        assert_eq!([read(10, "?"), read(12, "?")], ["two", "two"]);
+        cache.mark(Ks::Agg, b"key", 14);
+        assert_eq!(read(12, "two"), "two");
+        cache.put(Ks::Agg, b"key", 14, None);
+        assert_eq!(of_writer(None), Err("read"));
+        assert_eq!(read(14, "of the engine"), "of the engine");
+    }
+
+    #[test]
     fn absence_is_remembered_and_big_values_are_not() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         let none =
             |load: bool| {
                 cache.get((Ks::Rev, b"none"), 2, true, || {
@@ -316,7 +386,7 @@ mod tests {
 
     #[test]
     fn what_is_read_once_is_taken_from_here_and_not_left_here() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         let once = |epoch, stored: &'static str| {
             let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored.as_bytes()))));
             let value = cache.get((Ks::Post, b"key"), epoch, false, load).unwrap().unwrap();
@@ -331,7 +401,7 @@ mod tests {
 
     #[test]
     fn keys_differ_by_their_length_and_memory_is_bounded_by_values() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         let read = |key: &[u8], stored: &[u8]| {
             let load = || Ok::<_, ()>(Some(Slice(fjall::Slice::from(stored))));
             cache.get((Ks::Rev, key), 2, true, load).unwrap().unwrap().to_vec()
@@ -346,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_view_is_made_once_until_its_row_changes_and_only_kept_if_it_may_be() {
-        let (cache, views) = (RowCache::new(1 << 20), RowViews::new(8));
+        let (cache, views) = (RowCache::new(1 << 20, [1 << 16; 2]), RowViews::new(8));
         let made = |epoch, value: u8, keep| {
             cache.view(&views, (Ks::Post, b"key"), epoch, || Ok::<_, ()>((value, keep))).unwrap()
         };
@@ -366,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_list_is_read_once_until_one_of_its_rows_changes() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         let id = |n| PostId { author: ActorId(1), rkey: Rkey(n) };
         let (parent, other) = (Target::Post(id(1)), Target::Post(id(2)));
         let prefix = order_prefix(Order::Replies, parent);
