@@ -450,7 +450,7 @@ impl Index {
             c::STARTERPACK => drop(tx.count(me, Counter::StarterPacks, -1)?),
             _ => {}
         }
-        keep_subject_cid(tx, Target::of(id), row.cid)?;
+        keep_subject_cid(tx, Target::of(id), row.cid, &row.packed)?;
         self.subject_cids.forget(Target::of(id));
         Ok(())
     }
@@ -487,13 +487,15 @@ pub(super) fn via_repost(
 pub(super) fn keep_subject_cid(
     tx: &mut Tx<'_>,
     target: Target,
-    cid: [u8; 32],
+    cid: Option<[u8; 32]>,
+    packed: &[u8],
 ) -> Result<(), StoreError> {
     let agg = tx.agg(target)?;
     if (agg.get(Counter::Likes) > 0 || agg.get(Counter::Reposts) > 0)
         && !tx.has(Ks::Cid, &target.key())?
     {
-        tx.put(Ks::Cid, &target.key(), &cid);
+        let digest = tx.digest(cid, packed)?;
+        tx.put(Ks::Cid, &target.key(), &digest);
     }
     Ok(())
 }
@@ -505,9 +507,9 @@ fn put_record(
     time: i64,
     valid: bool,
 ) -> Result<(), StoreError> {
-    let packed = tx.pack(&record.value)?;
+    let (packed, cid) = tx.pack_record(&record.value, record.cid)?;
     let sort = sort(&record.value, time);
-    let row = RecordRow { cid: record.cid, indexed: time, sort, valid, packed };
+    let row = RecordRow { cid, indexed: time, sort, valid, packed };
     tx.put(Ks::Record, &id.to_bytes(), &row.encode());
     Ok(())
 }
