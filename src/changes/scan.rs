@@ -7,7 +7,7 @@ use super::follower::Place;
 use super::{Change, Mark, What};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rebuild::edge_record;
-use crate::schema::rows::{ActorRow, EdgeKind, LabelRow, fwd_key, fwd_prefix};
+use crate::schema::rows::{ActorRow, EdgeKind, LabelRow, PostRow, RecordRow, fwd_key, fwd_prefix};
 use crate::schema::{ActorId, Key, PostId, RecordId, Rows, collections};
 use crate::store::{Ks, Reader, Snapshot, StoreError, prefix_end};
 
@@ -92,17 +92,28 @@ fn some(
     range: &Range,
     want: &dyn Fn(&Change) -> bool,
 ) -> Result<(Vec<Change>, Option<Vec<u8>>), StoreError> {
-    let (mut found, mut next, mut seen) = (Vec::new(), None, 0);
+    let (mut found, mut next, mut seen, mut failed) = (Vec::new(), None, 0, None);
     s.scan(range.part.ks(), &range.lo, range.hi.as_deref(), false, &mut |k, v| {
         if seen >= STEP {
             next = Some(k.to_vec());
             return false;
         }
         seen += 1;
+        let before = found.len();
         range.part.read(k, v, &mut found);
-        true
+        if let Some(change) = found.get_mut(before).filter(|change| want(change)) {
+            match range.part.version(s, v, change) {
+                Err(StoreError::Corrupt(_)) => found.truncate(before),
+                Err(error) => failed = Some(error),
+                Ok(()) => {}
+            }
+        }
+        failed.is_none()
     })?;
     found.retain(want);
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let mut changes = Vec::with_capacity(found.len());
     for mut change in found {
         if range.part == Part::Records && is_edge(s, &change)? {
@@ -153,6 +164,23 @@ impl Part {
         }
     }
 
+    /// Says of a change which version of a post or another record this row is. Who wants it does not ask for that.
+    fn version(self, s: &Snapshot, v: &[u8], change: &mut Change) -> Result<(), StoreError> {
+        let row = match self {
+            Self::Posts => PostRow::decode(v).map(|row| (row.cid, row.packed)),
+            Self::Records => RecordRow::decode(v).map(|row| (row.cid, row.packed)),
+            Self::Accounts | Self::Edges | Self::Labels => return Ok(()),
+        };
+        let (kept, packed) = row.ok_or_else(|| StoreError::undecodable(self.ks().name()))?;
+        let digest = s.digest(kept, &packed)?;
+        if let What::Put { cid, .. } = &mut change.what
+            && let Some(first) = digest.first_chunk()
+        {
+            *cid = *first;
+        }
+        Ok(())
+    }
+
     /// A row that does not decode is passed over: `db check` names it.
     fn read(self, k: &[u8], v: &[u8], out: &mut Vec<Change>) {
         let mark = Mark::History;
@@ -173,8 +201,7 @@ impl Part {
                     coll: collections::POST,
                     rkey: post.rkey,
                 });
-                // Behind the flags.
-                out.extend(post.and_then(|id| put(id, v.get(2..))));
+                out.extend(post.map(put));
             }
             Self::Edges => {
                 let mut r = ByteReader::new(k);
@@ -182,10 +209,10 @@ impl Part {
                 let Some(((tag, actor), rkey)) = edge else { return };
                 let kind = EDGES.into_iter().find(|kind| *kind as u8 == tag);
                 let id = kind.map(|kind| RecordId { actor, coll: kind.collection(), rkey });
-                out.extend(id.and_then(|id| put(id, Some(&[0; 4]))));
+                out.extend(id.map(put));
             }
             Self::Records => {
-                out.extend(RecordId::from_bytes(k).and_then(|id| put(id, Some(v))));
+                out.extend(RecordId::from_bytes(k).map(put));
             }
             Self::Labels => {
                 let labels = ByteReader::new(k).target().zip(LabelRow::decode_all(v));
@@ -203,8 +230,8 @@ impl Part {
     }
 }
 
-fn put(id: RecordId, digest: Option<&[u8]>) -> Option<Change> {
-    let cid = *digest?.first_chunk()?;
-    let what = What::Put { coll: id.coll, rkey: id.rkey, rev: 0, cid, created: true };
-    Some(Change { mark: Mark::History, actor: id.actor, what })
+/// A record that is held, of a version that is not told yet.
+fn put(id: RecordId) -> Change {
+    let what = What::Put { coll: id.coll, rkey: id.rkey, rev: 0, cid: [0; 4], created: true };
+    Change { mark: Mark::History, actor: id.actor, what }
 }

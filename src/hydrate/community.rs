@@ -76,7 +76,8 @@ impl Hydrator<'_> {
         if let Some((id, row)) = self.gate_row(post, coll)? {
             let value = self.snapshot.unpack(&row.packed)?;
             if text(&value, "post").is_some_and(|uri| self.names(uri, post)) {
-                return Ok(Some(GateRecord { uri: self.snapshot.uri(id)?, value, cid: row.cid }));
+                let cid = self.snapshot.digest(row.cid, &row.packed)?;
+                return Ok(Some(GateRecord { uri: self.snapshot.uri(id)?, value, cid }));
             }
         }
         let Some(held) = community::get(self.snapshot, post)? else { return Ok(None) };

@@ -161,9 +161,10 @@ impl Hydrator<'_> {
         Ok(fan.is_some_and(|fan| fan.rkey == edge.rkey))
     }
 
-    fn row_cid(&self, id: RecordId) -> Result<String> {
-        let row = self.snapshot.record(id)?;
-        Ok(row.map_or_else(|| "0".to_owned(), |row| record_cid(&row.cid)))
+    /// The CID of a record; "0" if there is none, so that it still has a place in an order.
+    pub(super) fn row_cid(&self, id: RecordId) -> Result<String> {
+        let Some(row) = self.snapshot.record(id)? else { return Ok("0".to_owned()) };
+        Ok(record_cid(&self.snapshot.digest(row.cid, &row.packed)?))
     }
 
     /// The members of a list. Who opted out of a reference list is there for its owner only.

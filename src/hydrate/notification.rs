@@ -275,7 +275,7 @@ impl Hydrator<'_> {
                 None => None,
             },
             None => match s.record(id)?.filter(|row| row.valid) {
-                Some(row) => Some((s.unpack(&row.packed)?, row.cid)),
+                Some(row) => Some((s.unpack(&row.packed)?, s.digest(row.cid, &row.packed)?)),
                 None => None,
             },
         };

@@ -52,7 +52,8 @@ impl Hydrator<'_> {
             let row = self.snapshot.once(Ks::Post, &id.to_bytes(), PostRow::decode)?;
             let Some(row) = row else { return Ok((None, true)) };
             let value = self.snapshot.unpack(&row.packed)?;
-            let record = Arc::new(PostRecord::parse(self.snapshot, id, &value, &row.cid)?);
+            let cid = self.snapshot.digest(row.cid, &row.packed)?;
+            let record = Arc::new(PostRecord::parse(self.snapshot, id, &value, &cid)?);
             let settled = record.is_settled();
             let post = Post { id, flags: row.flags, sort: row.sort_ms(id.rkey), record };
             Ok((Some(post), settled))
@@ -150,7 +151,8 @@ impl Hydrator<'_> {
         }
         let value = self.snapshot.unpack(&row.packed)?;
         let uri = self.snapshot.uri(id)?.into();
-        Threadgate::parse(self.snapshot, uri, &value, &row.cid).map(Some)
+        let cid = self.snapshot.digest(row.cid, &row.packed)?;
+        Threadgate::parse(self.snapshot, uri, &value, &cid).map(Some)
     }
 
     fn postgate(&self, post: PostId) -> Result<Option<Postgate>> {

@@ -35,7 +35,7 @@ impl ShownRecord {
         if !row.valid {
             return Ok(None);
         }
-        let (uri, cid) = (s.uri(id)?.into(), record_cid(&row.cid));
+        let (uri, cid) = (s.uri(id)?.into(), record_cid(&s.digest(row.cid, &row.packed)?));
         let value = s.unpack(&row.packed)?;
         let labels = fields::self_labels(&value);
         let created = fields::text(&value, "createdAt");

@@ -91,8 +91,7 @@ impl Hydrator<'_> {
     pub fn tie_cid(&self, kind: EdgeKind, actor: ActorId, rkey: Rkey) -> Result<String> {
         let id = RecordId::from_index(actor, kind.collection(), rkey);
         if id.rkey != rkey {
-            let row = self.snapshot.record(id)?;
-            return Ok(row.map_or_else(|| "0".to_owned(), |row| record_cid(&row.cid)));
+            return self.row_cid(id);
         }
         let Some(edge) = self.snapshot.edge(kind, actor, rkey)? else { return Ok("0".to_owned()) };
         let record = rebuild::edge_record(self.snapshot, kind, actor, rkey, &edge)?;

@@ -8,7 +8,6 @@
 //!   replica began another goes on with.
 
 use super::page::{MAX_SORTED, Page, Sorted, TimeCursor};
-use super::record::record_cid;
 use super::{Hydrator, Result};
 use crate::private::{self, Kind, Mute};
 use crate::repo::fields;
@@ -21,14 +20,16 @@ use crate::syntax::{Tid, datetime::normalize_ms};
 /// some 6 MB and a few tens of milliseconds.
 const MAX_OWN: usize = 100_000;
 
-/// Records, each with the digest that decides among those of the same time.
-pub struct Records(Sorted<(RecordId, [u8; 32])>);
+/// Records; among those of the same time their CID decides.
+pub struct Records<'h> {
+    h: Hydrator<'h>,
+    sorted: Sorted<RecordId>,
+}
 
-impl Records {
+impl Records<'_> {
     /// A page of them, the latest first.
     pub fn page(&self, cursor: Option<&TimeCursor>, limit: usize) -> Result<Page<RecordId>> {
-        let page = self.0.page(cursor, limit, |(_, digest)| Ok(record_cid(digest)))?;
-        Ok(Page { items: page.items.into_iter().map(|(id, _)| id).collect(), cursor: page.cursor })
+        self.sorted.page(cursor, limit, |id| self.h.row_cid(*id))
     }
 }
 
@@ -67,29 +68,29 @@ impl Subscriptions {
 
 impl Hydrator<'_> {
     /// The valid records that an account has in a collection with rows of its own: lists, feed generators.
-    pub fn records_of(&self, actor: ActorId, coll: CollId) -> Result<Records> {
+    pub fn records_of(&self, actor: ActorId, coll: CollId) -> Result<Records<'_>> {
         let (mut all, mut left) = (Vec::new(), MAX_SORTED);
         let prefix = Key::new().actor(actor).u32(coll.0);
         self.snapshot.scan_prefix(Ks::Record, &prefix, &mut |key, value| {
             let head = RecordRow::decode_head(value).filter(|row| row.valid);
-            all.extend(RecordId::from_bytes(key).zip(head).map(|(id, r)| (r.sort, (id, r.cid))));
+            all.extend(RecordId::from_bytes(key).zip(head).map(|(id, row)| (row.sort, id)));
             left -= 1;
             left > 0
         })?;
-        Ok(Records(Sorted::new(all)))
+        Ok(Records { h: *self, sorted: Sorted::new(all) })
     }
 
     /// The lists among `lists` that are indexed, by their own `createdAt`: when an account began to block or mute a
     /// list does not matter to the reference.
-    pub fn lists_by_age(&self, lists: &[RecordId]) -> Result<Records> {
-        let mut all: Vec<(i64, (RecordId, [u8; 32]))> = Vec::with_capacity(lists.len());
+    pub fn lists_by_age(&self, lists: &[RecordId]) -> Result<Records<'_>> {
+        let mut all: Vec<(i64, RecordId)> = Vec::with_capacity(lists.len());
         for &id in lists {
             let Some(row) = self.snapshot.record(id)?.filter(|row| row.valid) else { continue };
             let value = self.snapshot.unpack(&row.packed)?;
             let created = fields::text(&value, "createdAt").map_or(row.sort, normalize_ms);
-            all.push((created, (id, row.cid)));
+            all.push((created, id));
         }
-        Ok(Records(Sorted::new(all)))
+        Ok(Records { h: *self, sorted: Sorted::new(all) })
     }
 
     /// The accounts that a viewer muted.

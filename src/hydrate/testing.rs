@@ -102,8 +102,8 @@ impl Fixture {
             let created =
                 crate::repo::fields::text(&value, "createdAt").map(datetime::normalize_ms);
             let sort = created.unwrap_or(NOW).min(NOW);
-            let packed = tx.pack(&value)?;
-            let row = RecordRow { cid: digest, indexed: NOW, sort, valid: true, packed };
+            let (packed, cid) = tx.pack_record(&value, digest)?;
+            let row = RecordRow { cid, indexed: NOW, sort, valid: true, packed };
             tx.put(Ks::Record, &id.to_bytes(), &row.encode());
             tx.touch(actor);
             let named = |key| crate::repo::fields::string(&value, key);
@@ -212,7 +212,8 @@ impl Fixture {
                 tx.put(Ks::Order, &order_post_key(Order::Quotes, quoted, sort, id), &[]);
             }
             let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
-            let row = PostRow { flags, cid: digest, sort_delta: 0, packed: tx.pack(&value)? };
+            let (packed, cid) = tx.pack_record(&value, digest)?;
+            let row = PostRow { flags, cid, sort_delta: 0, packed };
             tx.put(Ks::Post, &id.to_bytes(), &row.encode());
             let low = flags.to_be_bytes()[1];
             let entry = FeedRow { sort, rkey, flags: low, repost_of: None };
@@ -226,7 +227,7 @@ impl Fixture {
     pub(crate) fn strong_ref(&self, post: PostId) -> Value {
         let s = self.snapshot();
         let row = s.post(post).unwrap().unwrap();
-        let cid = cid::to_base32(&cid::for_digest(cid::DAG_CBOR, &row.cid));
+        let cid = super::record::record_cid(&s.digest(row.cid, &row.packed).unwrap());
         serde_json::json!({ "uri": s.post_uri(post).unwrap(), "cid": cid })
     }
 

@@ -205,7 +205,7 @@ fn only_so_many_list_blocks_of_an_account_are_looked_at() {
     let older = |n: std::ops::Range<u64>| {
         f.write(move |tx| {
             let packed = tx.pack(&crate::repo::dag_cbor::from_json(&json!({ "subject": "x" })))?;
-            let row = RecordRow { cid: [0; 32], indexed: NOW, sort: NOW, valid: true, packed };
+            let row = RecordRow { cid: None, indexed: NOW, sort: NOW, valid: true, packed };
             for n in n {
                 let id = RecordId { actor: alice, coll: collections::LISTBLOCK, rkey: Rkey(n) };
                 tx.put(Ks::Record, &id.to_bytes(), &row.encode());

@@ -17,7 +17,7 @@ use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     EdgeKind, EdgeRow, FeedRow, Order, feed_prefix, fwd_prefix, order_prefix,
 };
-use crate::schema::{ActorId, Key, PostId, RecordId, Rows, Target, collections, whole};
+use crate::schema::{ActorId, Key, PostId, RecordId, Target, collections, whole};
 use crate::store::{ActorCache, Ks, Reader, Snapshot, Store, prefix_end};
 
 /// Follows or members that are merged at most, the newest first: an answer must stay cheap.
@@ -289,7 +289,8 @@ impl Hydrator<'_> {
         if item.post.is_community() {
             return self.community_cid(item.post);
         }
-        let row = self.snapshot.post(item.post)?;
-        Ok(row.map_or_else(|| "0".to_owned(), |row| super::record::record_cid(&row.cid)))
+        // The last of a page is asked for, and shown as well.
+        let post = self.read_post(item.post)?;
+        Ok(post.map_or_else(|| "0".to_owned(), |post| post.record.cid.clone()))
     }
 }

@@ -14,7 +14,7 @@ use super::retention::{Policy, STEP, goes, take_alone};
 use super::scope::Mode;
 use crate::event::Op;
 use crate::repo::dag_cbor;
-use crate::schema::rebuild::held_cid;
+use crate::schema::rebuild::is_held;
 use crate::schema::{ActorId, Edit, RecordId, Rows};
 use crate::store::{Snapshot, StoreError, Tx};
 use crate::telemetry::counters::Counters;
@@ -53,7 +53,7 @@ impl Index {
         };
         let (coll, rkey) = (tx.intern_coll(&op.collection)?, tx.intern_rkey(&op.rkey)?);
         let id = RecordId { actor, coll, rkey };
-        let elsewhere = held_cid(tx, id)?.is_some() && !on_read::has(tx, id)?;
+        let elsewhere = is_held(tx, id)? && !on_read::has(tx, id)?;
         // Somebody asked for it, so it is stored in every scope.
         self.replace(tx, actor, op, Some(record), time, Before::Unknown)?;
         if elsewhere {

@@ -144,7 +144,7 @@ async fn what_is_no_cache_any_more_stays() {
     w.commit("m", [like(7, &uri("a", POST, 3))]).await;
     w.event("a", chained(8, 6, vec![gone(POST, 4)])).await;
     w.event("whole", Body::Wanted).await;
-    w.event("whole", Body::Fetching { rev: rev(9), data: [9; 32] }).await;
+    w.event("whole", Body::Fetching { rev: rev(9), data: [0; 32] }).await;
     w.event("whole", Body::Fetched { rev: rev(9) }).await;
     // Held by the stream before somebody fetched it.
     found_at(&w, "a", 8, 10, [post(2)]).await;

@@ -129,13 +129,8 @@ pub(super) fn insert(
     {
         flags |= f::VIOLATES_EMBEDDING;
     }
-    let packed = tx.pack(&record.value)?;
-    let row = PostRow {
-        flags,
-        cid: record.cid,
-        sort_delta: sort.saturating_sub(id.rkey.millis()),
-        packed,
-    };
+    let (packed, cid) = tx.pack_record(&record.value, record.cid)?;
+    let row = PostRow { flags, cid, sort_delta: sort.saturating_sub(id.rkey.millis()), packed };
     tx.put(Ks::Post, &post.to_bytes(), &row.encode());
     forget_shared_cid(index, tx, post, record.cid)?;
     place(tx, post, &refs, flags, sort)?;
@@ -229,7 +224,7 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(),
     if let Some(quoted) = refs.quoted() {
         tx.count(Target::Post(quoted), Counter::Quotes, -1)?;
     }
-    records::keep_subject_cid(tx, Target::Post(post), row.cid)?;
+    records::keep_subject_cid(tx, Target::Post(post), row.cid, &row.packed)?;
     index.subject_cids.forget(Target::Post(post));
     tx.touch(post.author);
     notify::post_gone(index, tx, post, &refs, sort)

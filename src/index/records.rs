@@ -186,7 +186,7 @@ impl Index {
             self.unindex_record(tx, id, &row, &value, time)?;
             tx.touch(id.actor);
         }
-        keep_subject_cid(tx, Target::of(id), row.cid)?;
+        keep_subject_cid(tx, Target::of(id), row.cid, &row.packed)?;
         self.subject_cids.forget(Target::of(id));
         Ok(Some(Taken { target: None }))
     }
@@ -467,13 +467,15 @@ pub(super) fn via_repost(
 pub(super) fn keep_subject_cid(
     tx: &mut Tx<'_>,
     target: Target,
-    cid: [u8; 32],
+    cid: Option<[u8; 32]>,
+    packed: &[u8],
 ) -> Result<(), StoreError> {
     let agg = tx.agg(target)?;
     if (agg.get(Counter::Likes) > 0 || agg.get(Counter::Reposts) > 0)
         && !tx.has(Ks::Cid, &target.key())?
     {
-        tx.put(Ks::Cid, &target.key(), &cid);
+        let digest = tx.digest(cid, packed)?;
+        tx.put(Ks::Cid, &target.key(), &digest);
     }
     Ok(())
 }
@@ -485,9 +487,9 @@ fn put_record(
     time: i64,
     valid: bool,
 ) -> Result<(), StoreError> {
-    let packed = tx.pack(&record.value)?;
+    let (packed, cid) = tx.pack_record(&record.value, record.cid)?;
     let sort = sort(&record.value, time);
-    let row = RecordRow { cid: record.cid, indexed: time, sort, valid, packed };
+    let row = RecordRow { cid, indexed: time, sort, valid, packed };
     tx.put(Ks::Record, &id.to_bytes(), &row.encode());
     Ok(())
 }

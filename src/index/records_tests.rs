@@ -10,10 +10,10 @@ use super::repo_contents::held_records;
 use super::testing::*;
 use crate::event::{Body, Commit, Op};
 use crate::private::community;
-use crate::schema::rebuild::{edge_record, held_cid};
-use crate::schema::rows::{Counter, EdgeKind, RecordRow};
-use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, collections as c};
-use crate::store::{Ks, Tx};
+use crate::schema::rebuild::{Held, edge_record, held_cid};
+use crate::schema::rows::{Counter, EdgeKind, RecordRow, SubjectCid};
+use crate::schema::{CollId, Edit as _, RecordId, Rkey, Rows as _, Target, collections as c};
+use crate::store::{Ks, Reader as _, Tx};
 use crate::syntax::{Tid, cid};
 
 const COMMUNITY_POST: &str = "community.blacksky.feed.post";
@@ -68,6 +68,67 @@ async fn a_record_that_broke_its_lexicon_leaves_nothing_when_it_is_updated() {
     }
 }
 
+/// A post whose CID is not that of what it says: nobody held its source to it.
+fn odd(n: u64) -> Op {
+    let mut op = post(n);
+    op.record.as_mut().unwrap().cid = [7; 32];
+    op
+}
+
+#[tokio::test]
+async fn a_record_keeps_its_cid_if_it_does_not_give_it() {
+    let mut w = World::new();
+    let list = op(LIST, 3, map([("name", text("list"))]));
+    let mut odd_list = op(LIST, 4, map([("name", text("list"))]));
+    odd_list.record.as_mut().unwrap().cid = [7; 32];
+    let digest = |op: &Op| op.record.as_ref().unwrap().cid;
+    let given = [digest(&post(2)), digest(&list)];
+    w.commit("a", [odd(1), post(2), odd_list, list]).await;
+    let s = w.store.snapshot();
+    let coll = s.coll_id(LIST).unwrap().unwrap();
+    let id = |coll, n| RecordId { coll, ..w.post("a", n).record() };
+    let posts = [1, 2].map(|n| s.post(w.post("a", n)).unwrap().unwrap().cid);
+    let lists = [4, 3].map(|n| s.record(id(coll, n)).unwrap().unwrap().cid);
+    assert_eq!((posts, lists), ([Some([7; 32]), None], [Some([7; 32]), None]));
+    let held = [id(c::POST, 1), id(c::POST, 2), id(coll, 4), id(coll, 3)]
+        .map(|id| held_cid(&s, id).unwrap().unwrap());
+    assert_eq!(held, [[7; 32], given[0], [7; 32], given[1]].map(Held::Cid));
+    // The same once more is no change.
+    let before = w.rows();
+    w.commit("a", [odd(1), post(2)]).await;
+    let changed = w.rows().into_iter().filter(|(key, row)| before.get(key) != Some(row));
+    assert!(changed.map(|((ks, _), _)| ks).all(|ks| ks == Ks::Actor), "the rev alone");
+}
+
+/// Likes of it share the CID that the post gives, and have it from elsewhere once the post is gone or another.
+#[tokio::test]
+async fn a_like_has_the_cid_of_its_subject_after_that_is_gone() {
+    for last in [gone(POST, 1), odd(1)] {
+        let mut w = World::new();
+        w.commit("a", [post(1)]).await;
+        let target = uri("a", POST, 1);
+        let digest = post(1).record.unwrap().cid;
+        let cid = cid::to_base32(&cid::for_digest(cid::DAG_CBOR, &digest));
+        let subject = map([("uri", text(&target)), ("cid", text(cid))]);
+        let value = map([("$type", text(LIKE)), ("subject", subject), ("createdAt", text(at(2)))]);
+        let like = op(LIKE, 2, value);
+        let came = like.record.as_ref().unwrap().cid;
+        w.commit("b", [like]).await;
+        let made = |w: &World| {
+            let s = w.store.snapshot();
+            let (actor, rkey) = (w.actor("b"), w.post("b", 2).rkey);
+            let edge = s.edge(EdgeKind::Like, actor, rkey).unwrap().unwrap();
+            assert_eq!(edge.cid, SubjectCid::Shared);
+            let kept = s.has(Ks::Cid, &Target::Post(w.post("a", 1)).key()).unwrap();
+            let record = edge_record(&s, EdgeKind::Like, actor, rkey, &edge).unwrap();
+            (record.unwrap().1, kept)
+        };
+        assert_eq!(made(&w), (came, false), "the post gives it");
+        w.commit("a", [last]).await;
+        assert_eq!(made(&w), (came, true));
+    }
+}
+
 /// So did versions before this one leave it.
 #[tokio::test]
 async fn a_post_that_has_two_rows_is_named_once_and_its_old_row_is_found_and_goes() {
@@ -77,7 +138,7 @@ async fn a_post_that_has_two_rows_is_named_once_and_its_old_row_is_found_and_goe
     let id = w.post("a", 1).record();
     change(&w, move |tx| {
         let packed = tx.pack(&map([("text", text("old"))])).unwrap();
-        let row = RecordRow { cid: [7; 32], indexed: NOW, sort: NOW, valid: false, packed };
+        let row = RecordRow { cid: Some([7; 32]), indexed: NOW, sort: NOW, valid: false, packed };
         tx.put(Ks::Record, &id.to_bytes(), &row.encode());
     })
     .await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::schema::bytes::ByteReader;
-use crate::schema::rows::{EdgeKind, fwd_prefix};
+use crate::schema::rows::{EdgeKind, PostRow, RecordRow, fwd_prefix};
 use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections as c};
 use crate::store::{Ks, Reader, Snapshot, StoreError};
 
@@ -14,7 +14,7 @@ pub struct HeldRecord {
     pub collection: Arc<str>,
     /// Record key.
     pub rkey: String,
-    /// SHA-256 of the record; `None` for an edge, which keeps none.
+    /// SHA-256 of the record; `None` for an edge, which comes again, and for what does not decode.
     pub cid: Option<[u8; 32]>,
 }
 
@@ -24,15 +24,25 @@ type Named = (RecordId, Option<[u8; 32]>);
 /// Every record held of a repo, in no order.
 pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, StoreError> {
     let mut ids: Vec<Named> = Vec::new();
+    let mut failed = None;
+    // What the packed record gives; whatever else goes wrong is told.
+    let mut digest = |cid: Option<[u8; 32]>, packed: &[u8]| match s.digest(cid, packed) {
+        Ok(digest) => Some(digest),
+        Err(StoreError::Corrupt(_)) => None,
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    };
     let of = |coll: CollId, rkey: Rkey| RecordId { actor, coll, rkey };
     s.scan_prefix(Ks::Post, &Key::new().actor(actor), &mut |k, v| {
-        let cid = v.get(2..34).and_then(|c| c.try_into().ok());
+        let cid = PostRow::decode(v).and_then(|row| digest(row.cid, &row.packed));
         ids.extend(PostId::from_bytes(k).map(|p| (of(c::POST, p.rkey), cid)));
         true
     })?;
     let posts = ids.len();
     s.scan_prefix(Ks::Record, &Key::new().actor(actor), &mut |k, v| {
-        let cid = v.get(..32).and_then(|c| c.try_into().ok());
+        let cid = RecordRow::decode(v).and_then(|row| digest(row.cid, &row.packed));
         // A kept edge has a row in both places; the one here has the CID. A post has one here instead if it broke its
         // lexicon; as well as its own, it is left over (see `check`), and naming it would make a resync delete the post.
         if let Some(id) = RecordId::from_bytes(k)
@@ -42,6 +52,9 @@ pub fn held_records(s: &Snapshot, actor: ActorId) -> Result<Vec<HeldRecord>, Sto
         }
         true
     })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     ids.sort_unstable_by_key(|(id, _)| *id);
     let own_rows = ids.len();
     for kind in [EdgeKind::Like, EdgeKind::Repost, EdgeKind::Follow, EdgeKind::Block] {

@@ -59,7 +59,7 @@ fn is_held(w: &World, who: &str, op: &Op) -> bool {
             rkey: s.rkey(&op.rkey).unwrap()?,
         })
     };
-    id().is_some_and(|id| crate::schema::rebuild::held_cid(&s, id).unwrap().is_some())
+    id().is_some_and(|id| crate::schema::rebuild::is_held(&s, id).unwrap())
 }
 
 #[tokio::test]

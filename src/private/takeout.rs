@@ -249,7 +249,10 @@ fn line<R: Reader>(
     }
     let found = match ks {
         Ks::Post => match (PostId::from_bytes(k), PostRow::decode(v)) {
-            (Some(post), Some(row)) => Some((post.record(), r.unpack(&row.packed)?, row.cid)),
+            (Some(post), Some(row)) => {
+                let digest = r.digest(row.cid, &row.packed)?;
+                Some((post.record(), r.unpack(&row.packed)?, digest))
+            }
             _ => None,
         },
         Ks::Fwd => match (edge_id(k), EdgeRow::decode(k, v)) {
@@ -259,7 +262,9 @@ fn line<R: Reader>(
             _ => None,
         },
         _ => match (RecordId::from_bytes(k), RecordRow::decode(v)) {
-            (Some(id), Some(row)) => Some((id, r.unpack(&row.packed)?, row.cid)),
+            (Some(id), Some(row)) => {
+                Some((id, r.unpack(&row.packed)?, r.digest(row.cid, &row.packed)?))
+            }
             _ => None,
         },
     };

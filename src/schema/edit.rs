@@ -3,7 +3,7 @@
 use ipld_core::ipld::Ipld;
 
 use crate::schema::rows::{AggRow, Counter, LabelRow, NotifRow};
-use crate::schema::{ActorId, CollId, RecordId, Rkey, Target, names, packed};
+use crate::schema::{ActorId, CollId, RecordId, Rkey, Rows as _, Target, names, packed};
 use crate::store::{Ks, StoreError, Tx, Update};
 
 /// Names that get a number, records that are packed, counters that change: over an open batch.
@@ -18,6 +18,12 @@ pub trait Edit {
     fn intern_target(&mut self, subject: &str) -> Result<Option<Target>, StoreError>;
     /// Packs a record.
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError>;
+    /// Packs a record for a row: with the digest of its CID, if the row has to keep that.
+    fn pack_record(
+        &mut self,
+        value: &Ipld,
+        cid: [u8; 32],
+    ) -> Result<(Vec<u8>, Option<[u8; 32]>), StoreError>;
     /// Writes the labels on a target.
     fn put_labels(&mut self, target: Target, labels: &[LabelRow]);
     /// Whether the notification was there before the batch.
@@ -67,6 +73,16 @@ impl Edit for Tx<'_> {
 
     fn pack(&mut self, value: &Ipld) -> Result<Vec<u8>, StoreError> {
         packed::pack(value, &mut Interner(self))
+    }
+
+    fn pack_record(
+        &mut self,
+        value: &Ipld,
+        cid: [u8; 32],
+    ) -> Result<(Vec<u8>, Option<[u8; 32]>), StoreError> {
+        let packed = self.pack(value)?;
+        let given = self.packed_digest(&packed)?;
+        Ok((packed, Some(cid).filter(|cid| given != Some(*cid))))
     }
 
     fn had_notification(&self, to: ActorId, row: &NotifRow) -> Result<bool, StoreError> {

@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod collections;
 pub mod cursors;
 mod edit;
+mod encoded;
 mod ids;
 mod key;
 pub mod migrations;

@@ -9,7 +9,7 @@ use crate::schema::rows::{
     self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, NotifRow, PostRow,
     RecordRow, RepoRow,
 };
-use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target, names, packed};
+use crate::schema::{ActorId, CollId, PostId, RecordId, Rkey, Target, encoded, names, packed};
 use crate::store::{Ks, Reader, Slice, Snapshot, StoreError, prefix_end};
 
 /// Rows as what they stand for, over every view of the store. A row that does not decode is [`StoreError::Corrupt`].
@@ -107,6 +107,23 @@ pub trait Rows: Reader {
         Self: Sized,
     {
         packed::unpack(packed, &Names(self))
+    }
+    /// The digest of a record's CID: the one in its row, or that of what is packed.
+    fn digest(&self, cid: Option<[u8; 32]>, packed: &[u8]) -> Result<[u8; 32], StoreError>
+    where
+        Self: Sized,
+    {
+        match cid {
+            Some(digest) => Ok(digest),
+            None => self.packed_digest(packed)?.ok_or_else(packed::bad),
+        }
+    }
+    /// The digest of the CID that a packed record gives; `None` if it does not decode.
+    fn packed_digest(&self, packed: &[u8]) -> Result<Option<[u8; 32]>, StoreError>
+    where
+        Self: Sized,
+    {
+        encoded::digest(packed, &Names(self))
     }
     /// The edge that an actor's record is.
     fn edge(

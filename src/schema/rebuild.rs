@@ -25,7 +25,7 @@ pub fn edge_record<R: Reader>(
     if edge.kept {
         let id = RecordId { actor, coll: kind.collection(), rkey };
         let Some(row) = r.record(id)? else { return Ok(None) };
-        return Ok(Some((r.unpack(&row.packed)?, row.cid)));
+        return Ok(Some((r.unpack(&row.packed)?, r.digest(row.cid, &row.packed)?)));
     }
     let subject_cid = match edge.cid {
         SubjectCid::None => None,
@@ -93,39 +93,53 @@ fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
 pub enum Held {
     /// A record with this CID's digest.
     Cid([u8; 32]),
-    /// An edge, whose CID would have to be computed.
+    /// An edge, whose record takes other rows to put together.
     Edge,
 }
 
-/// Looks a record up without reading it.
-pub fn held_cid<R: Reader + ?Sized>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
+/// Whether a record is held.
+pub fn is_held<R: Reader>(r: &R, id: RecordId) -> Result<bool, StoreError> {
     let post = PostId { author: id.actor, rkey: id.rkey };
-    if id.coll == collections::POST
-        && let Some(cid) = r.row(Ks::Post, &post.to_bytes(), |b| b.get(2..34)?.try_into().ok())?
-    {
-        return Ok(Some(Held::Cid(cid)));
+    if id.coll == collections::POST && r.has(Ks::Post, &post.to_bytes())? {
+        return Ok(true);
     }
-    if let Some(kind) = EdgeKind::compact(id.coll)
-        && r.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey))?
-    {
-        return Ok(Some(Held::Edge));
-    }
-    r.row(Ks::Record, &id.to_bytes(), |b| b.get(..32)?.try_into().ok().map(Held::Cid))
+    Ok(is_edge(r, id)? || r.has(Ks::Record, &id.to_bytes())?)
 }
 
-/// The CID that [`SubjectCid::Shared`] stands for: the writer shares by it and a reader rebuilds by it.
-pub fn shared_cid<R: Reader + ?Sized>(
-    r: &R,
-    target: Target,
-) -> Result<Option<[u8; 32]>, StoreError> {
+fn is_edge<R: Reader>(r: &R, id: RecordId) -> Result<bool, StoreError> {
+    match EdgeKind::compact(id.coll) {
+        Some(kind) => r.has(Ks::Fwd, &fwd_key(kind, id.actor, id.rkey)),
+        None => Ok(false),
+    }
+}
+
+/// The CID of a record that is held.
+pub fn held_cid<R: Reader>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
+    let post = PostId { author: id.actor, rkey: id.rkey };
+    if id.coll == collections::POST
+        && let Some(row) = r.post(post)?
+    {
+        return r.digest(row.cid, &row.packed).map(|digest| Some(Held::Cid(digest)));
+    }
+    if is_edge(r, id)? {
+        return Ok(Some(Held::Edge));
+    }
+    let Some(row) = r.record(id)? else { return Ok(None) };
+    r.digest(row.cid, &row.packed).map(|digest| Some(Held::Cid(digest)))
+}
+
+/// The CID that [`SubjectCid::Shared`] stands for: the writer shares by it and a reader rebuilds by it. A subject that does
+/// not decode has none to anybody else.
+pub fn shared_cid<R: Reader>(r: &R, target: Target) -> Result<Option<[u8; 32]>, StoreError> {
     if let Some(cid) = r.row(Ks::Cid, &target.key(), |b| b.try_into().ok())? {
         return Ok(Some(cid));
     }
     let Some(id) = target.record() else { return Ok(None) };
-    Ok(match held_cid(r, id)? {
-        Some(Held::Cid(cid)) => Some(cid),
-        Some(Held::Edge) | None => None,
-    })
+    match held_cid(r, id) {
+        Ok(Some(Held::Cid(cid))) => Ok(Some(cid)),
+        Ok(Some(Held::Edge) | None) | Err(StoreError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

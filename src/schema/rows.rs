@@ -432,10 +432,14 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let target = Target::Post(PostId { author: ActorId(5), rkey: Rkey(77) });
-        let p = PostRow { flags: 0x0102, cid: [3; 32], sort_delta: -9, packed: vec![1, 2, 3] };
-        assert_eq!(PostRow::decode(&p.encode()), Some(p));
-        let r = RecordRow { cid: [3; 32], indexed: 1000, sort: 900, valid: true, packed: vec![1] };
-        assert_eq!(RecordRow::decode(&r.encode()), Some(r));
+        for cid in [None, Some([3; 32])] {
+            let p = PostRow { flags: 0x0102, cid, sort_delta: -9, packed: vec![1, 2, 3] };
+            assert_eq!(PostRow::decode(&p.encode()), Some(p));
+            for valid in [false, true] {
+                let r = RecordRow { cid, indexed: 1000, sort: 900, valid, packed: vec![1] };
+                assert_eq!(RecordRow::decode(&r.encode()), Some(r));
+            }
+        }
         let a = ActorRow {
             status: AccountStatus::Deleted,
             handle: Some("a.b".into()),

@@ -42,12 +42,12 @@ keyspaces! {
     Meta   "meta_1"     Tuning::small(),   "Cursors, schema version, sequences, repos waiting for a resync.";
     Names  "names_1"    Tuning::point(4).weighing(2), "DID, record key and collection strings, both ways.";
     Actor  "actor_1"    Tuning::point(4).weighing(8), "Per account: profile state, repo state, identity; handle to account.";
-    Post   "post_1"     Tuning::point(10).weighing(8), "Post to flags, CID and packed record.";
+    Post   "post_1"     Tuning::point(10).weighing(8), "Post to flags and packed record, and to its CID where the record does not give it.";
     Fwd    "edge_fwd_2" Tuning::edges().weighing(8), "kind, actor, rkey to target: deletes, own likes, follows in order.";
     Rev    "edge_rev_2" Tuning::fans().weighing(8), "kind, target, actor to rkey: uniqueness, viewer state, fans.";
     Order  "order_1"    Tuning::scan().weighing(2), "Replies, quotes, mentions, list items, and the fans of the popular, by time.";
     Feed   "feed_1"     Tuning::scan().weighing(3), "actor, newest first, posts and reposts.";
-    Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject has it.";
+    Cid    "subject_cid_1" Tuning::point(4), "Target to the CID that edges on it agree on, where no row of the subject gives it.";
     Agg    "agg_1"      Tuning::point(4).weighing(4), "Target to absolute counters.";
     Record "record_1"   Tuning::point(4).weighing(4), "Every other record.";
     Label  "label_1"    Tuning::point(4), "Target to its labels, negations included.";

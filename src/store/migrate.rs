@@ -18,10 +18,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::format::{FILE, file_format, set_file_format};
-use crate::store::{Ks, Store, StoreError};
+use crate::store::{Ks, Snapshot, Store, StoreError};
 
 /// The format of keys and values on disk. Raised with a migration, never without.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Its row in [`Ks::Meta`].
 const FORMAT_KEY: &[u8] = b"format";
@@ -45,14 +45,17 @@ pub enum Migrated {
     Damaged,
 }
 
+/// What becomes of a row, by its key and value, and by rows that no step changes.
+pub type OfRow = fn(&Snapshot, &[u8], &[u8]) -> Result<Migrated, StoreError>;
+
 /// What changes in one keyspace.
 pub struct Rewrite {
     /// Where.
     pub ks: Ks,
     /// What, for people.
     pub name: &'static str,
-    /// What becomes of a row, by its key and value.
-    pub row: fn(&[u8], &[u8]) -> Migrated,
+    /// What becomes of a row.
+    pub row: OfRow,
 }
 
 /// The way from one format to the next.
@@ -273,13 +276,14 @@ fn chunk(store: &Store, rewrite: &Rewrite, place: &mut Place) -> Result<bool, St
     let (keyspace, meta) = (store.keyspace(rewrite.ks)?, store.keyspace(Ks::Meta)?);
     let from = place.after.as_deref().map_or(Unbounded, Excluded);
     let mut batch = durable_batch(store);
+    let view = store.snapshot();
     let (mut rows, mut bytes) = (0, 0);
     let mut last = None;
     for guard in keyspace.range::<&[u8], _>((from, Unbounded)) {
         let (key, value) = guard.into_inner()?;
         rows += 1;
         bytes += key.len() + value.len();
-        match (rewrite.row)(&key, &value) {
+        match (rewrite.row)(&view, &key, &value)? {
             Migrated::Same => {}
             Migrated::Changed(new) => batch.insert(keyspace, key.clone(), new),
             Migrated::Damaged => {
@@ -383,15 +387,18 @@ mod tests {
     }
 
     /// Appends a byte, so that a row that is changed twice shows it; cannot read rows with an empty value.
-    fn append(_: &[u8], value: &[u8]) -> Migrated {
-        if value.is_empty() { Migrated::Damaged } else { Migrated::Changed([value, b"!"].concat()) }
+    fn append(_: &Snapshot, _: &[u8], value: &[u8]) -> Result<Migrated, StoreError> {
+        Ok(match value {
+            [] => Migrated::Damaged,
+            value => Migrated::Changed([value, b"!"].concat()),
+        })
     }
 
     const STEPS: &[Step] = &[Step {
         from: FORMAT - 1,
         rewrites: &[
             Rewrite { ks: Ks::Post, name: "posts", row: append },
-            Rewrite { ks: Ks::Record, name: "records", row: |_, _| Migrated::Same },
+            Rewrite { ks: Ks::Record, name: "records", row: |_, _, _| Ok(Migrated::Same) },
             Rewrite { ks: Ks::Label, name: "labels", row: append },
         ],
     }];

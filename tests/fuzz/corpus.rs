@@ -10,7 +10,8 @@ use aerie::private::portable;
 use aerie::repo::dag_cbor::{Ipld, encode, from_json};
 use aerie::repo::mst::key_layer;
 use aerie::schema::migrations;
-use aerie::store::{Ks, Reader as _};
+use aerie::schema::rows::{PostRow, RecordRow};
+use aerie::store::{Ks, Reader as _, Store};
 use aerie::syntax::{Cid, Tid, cid};
 use aerie::work::tables::registry;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
@@ -147,13 +148,35 @@ pub(crate) fn repo(count: u64) -> (Cid, Blocks, BTreeMap<String, Cid>) {
     (root, all, paths)
 }
 
-/// Rows of every table, as a store of an earlier build has them, and what of it is private, as it is exported.
-pub(crate) fn store() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+/// The store of an earlier build, and its folder.
+pub(crate) fn saved() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v3.tar.gz");
+    let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v4.tar.gz");
     let done = Command::new("tar").arg("-xzf").arg(saved).arg("-C").arg(dir.path()).status();
     assert!(done.unwrap().success());
     let store = migrations::open(dir.path(), 64 << 20, &mut |_| {}).unwrap();
+    (dir, store)
+}
+
+/// Posts and other records of a store, packed.
+pub(crate) fn packed(store: &Store) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for ks in [Ks::Post, Ks::Record] {
+        let mut each = |_: &[u8], value: &[u8]| {
+            out.extend(match ks {
+                Ks::Post => PostRow::decode(value).map(|row| row.packed),
+                _ => RecordRow::decode(value).map(|row| row.packed),
+            });
+            true
+        };
+        store.snapshot().scan(ks, b"", None, false, &mut each).unwrap();
+    }
+    out
+}
+
+/// Rows of every table, as a store of an earlier build has them, and what of it is private, as it is exported.
+pub(crate) fn store() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (_dir, store) = saved();
     let (snapshot, registry) = (store.snapshot(), registry());
     let (mut rows, mut seen) = (Vec::new(), BTreeMap::<&str, u32>::new());
     for ks in Ks::ALL {

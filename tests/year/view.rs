@@ -256,7 +256,7 @@ async fn fetch(view: &View, uri: &str, above: usize) -> bool {
         let held = {
             let s = view.store.snapshot();
             let id = s.target(&uri).unwrap().and_then(Target::record);
-            id.is_some_and(|id| aerie::schema::rebuild::held_cid(&s, id).unwrap().is_some())
+            id.is_some_and(|id| aerie::schema::rebuild::is_held(&s, id).unwrap())
         };
         if !held {
             let op = Op {

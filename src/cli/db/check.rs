@@ -38,6 +38,7 @@ fn report_json(report: &Report) -> serde_json::Value {
         "clean": report.is_clean(),
         "rows": rows,
         "rebuilt": report.rebuilt,
+        "trees": report.trees,
         "findings": findings,
     })
 }
@@ -54,7 +55,8 @@ fn report_text(report: &Report) -> String {
         }
     }
     let rows: u64 = report.rows.iter().map(|(_, n)| n).sum();
-    out += &format!("{rows} rows read, {} records rebuilt: ", report.rebuilt);
+    let (rebuilt, trees) = (report.rebuilt, report.trees);
+    out += &format!("{rows} rows read, {rebuilt} records rebuilt, {trees} repos compared: ");
     let differences: u64 = report.findings.values().map(|f| f.count).sum();
     out += &match differences {
         0 => "everything fits\n".to_owned(),

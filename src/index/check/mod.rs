@@ -17,6 +17,7 @@ mod private;
 mod records;
 mod report;
 mod small;
+mod trees;
 
 use rustc_hash::FxHashMap;
 
@@ -31,7 +32,8 @@ pub use report::{Finding, Report};
 /// How much is looked at, and whether counters are rewritten.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Recompute the CID of every record and rebuild every edge, instead of one in [`SAMPLE`].
+    /// Recompute the CID of every record and rebuild every edge, instead of one in [`SAMPLE`]; compare the tree of every
+    /// repo that is here whole.
     pub full: bool,
     /// Where repairs go.
     pub repair: Option<&'a Writer>,
@@ -92,7 +94,8 @@ impl Check<'_> {
         self.order()?;
         self.rev()?;
         self.feed()?;
-        self.agg()
+        self.agg()?;
+        if self.every == 1 { self.trees() } else { Ok(()) }
     }
 
     /// Reads a keyspace. A row does not decode if its table or `f` says so.

@@ -23,6 +23,8 @@ pub struct Report {
     pub rows: Vec<(Ks, u64)>,
     /// Records whose CID was recomputed and edges that were rebuilt.
     pub rebuilt: u64,
+    /// Repos whose tree was made of what is held, and compared with the one that their last commit named.
+    pub trees: u64,
     /// Differences by kind.
     pub findings: BTreeMap<&'static str, Finding>,
     /// Repairs given to the writer.

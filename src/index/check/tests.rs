@@ -5,14 +5,15 @@ use ipld_core::ipld::Ipld;
 use super::super::reverse_edges::ORDERED_FROM;
 use super::super::testing::*;
 use super::*;
+use crate::event::{Body, Op};
 use crate::private::{bookmarks, community, subscriptions};
-use crate::repo::dag_cbor;
+use crate::repo::{dag_cbor, mst};
 use crate::schema::rows::{
-    ActorRow, FeedRow, Kinds, Order, RecordRow, actor_key, fan_key, fans_prefix, fwd_key,
+    ActorRow, FeedRow, Kinds, Order, PostRow, RecordRow, actor_key, fan_key, fans_prefix, fwd_key,
     handle_key, order_joined_key, order_prefix, post_flags, rev_key,
 };
 use crate::schema::{ActorId, PostId, RecordId, collections as c};
-use crate::syntax::cid;
+use crate::syntax::{Tid, cid};
 use crate::work::on_read;
 
 const FULL: Options<'_> = Options { full: true, repair: None };
@@ -189,7 +190,13 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             &["feed-row-without-post"],
         ),
         (del(Ks::Record, &record(a, c::THREADGATE, 1).to_bytes()), &["gate-flags-differ"]),
-        (alter(Ks::Post, &p.to_bytes(), |v| v[10] ^= 1), &["record-differs-from-cid"]),
+        (
+            alter(Ks::Post, &p.to_bytes(), |v| {
+                let row = PostRow::decode(v).unwrap();
+                *v = PostRow { cid: Some([7; 32]), ..row }.encode();
+            }),
+            &["record-differs-from-cid"],
+        ),
         (
             alter(Ks::Post, &p.to_bytes(), |v| v[1] ^= post_flags::VIDEO.to_be_bytes()[1]),
             &["feed-row-without-post", "post-flags-differ", "post-without-feed-row"],
@@ -198,7 +205,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
             alter(Ks::Record, &list.to_bytes(), |v| v.truncate(v.len() - 1)),
             &["record-does-not-unpack"],
         ),
-        (alter(Ks::Record, &list.to_bytes(), |v| v.truncate(20)), &["count-lists", "undecodable"]),
+        (alter(Ks::Record, &list.to_bytes(), |v| v.truncate(1)), &["count-lists", "undecodable"]),
         (alter(Ks::Fwd, &like, Vec::clear), &["fan-without-edge", "undecodable"]),
         (
             put(Ks::Agg, &root.key(), &[0xff]),
@@ -217,7 +224,8 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         (
             Box::new(move |tx| {
                 let packed = tx.pack(&map([("text", text("old"))])).unwrap();
-                let row = RecordRow { cid: [7; 32], indexed: NOW, sort: NOW, valid: false, packed };
+                let row =
+                    RecordRow { cid: Some([7; 32]), indexed: NOW, sort: NOW, valid: false, packed };
                 tx.put(Ks::Record, &p.record().to_bytes(), &row.encode());
             }),
             &["record-differs-from-cid", "record-twice"],
@@ -288,8 +296,8 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
                 let (liked, coll) = (tx.post_uri(root).unwrap(), "community.blacksky.feed.like");
                 let value = map([("subject", strong(&liked)), ("createdAt", text(at(71)))]);
                 let digest = cid::digest(&cid::for_record(&dag_cbor::encode(&value))).unwrap();
-                let packed = tx.pack(&value).unwrap();
-                let row = RecordRow { cid: digest, indexed: NOW, sort: NOW, valid: true, packed };
+                let (packed, cid) = tx.pack_record(&value, digest).unwrap();
+                let row = RecordRow { cid, indexed: NOW, sort: NOW, valid: true, packed };
                 let id = RecordId { actor: b, coll: tx.intern_coll(coll).unwrap(), rkey };
                 tx.put(Ks::Record, &id.to_bytes(), &row.encode());
             }),
@@ -447,6 +455,69 @@ async fn each_damage_is_found_as_what_it_is_and_what_follows_from_other_rows_is_
     }
     assert_eq!(wrong, [] as [String; 0]);
     assert!(run(&w, &FULL).is_clean());
+}
+
+/// A repo that was fetched whole, with records of every kind that rows keep in another way.
+async fn whole_repo(w: &World) -> Vec<Op> {
+    w.event("b", Body::Wanted).await;
+    let mut named = post(3);
+    named.rkey = "not-a-tid".into();
+    let root = uri("b", POST, 1);
+    let ops =
+        vec![post(1), post(2), named, like(4, &root), like(5, &uri("c", POST, 1)), follow(6, "c")];
+    let mut tree: Vec<_> = ops
+        .iter()
+        .map(|op| {
+            let digest = op.record.as_ref().unwrap().cid;
+            (format!("{}/{}", op.collection, op.rkey), cid::for_digest(cid::DAG_CBOR, &digest))
+        })
+        .collect();
+    tree.sort();
+    let root = mst::root(tree.iter().map(|(path, cid)| (path.as_bytes(), cid)));
+    let rev = Tid::parse(&tid(9)).unwrap();
+    w.event("b", Body::Fetching { rev, data: cid::digest(&root).unwrap() }).await;
+    w.event("b", Body::Part { rev, ops: ops.clone() }).await;
+    w.event("b", Body::Fetched { rev }).await;
+    ops
+}
+
+#[tokio::test]
+async fn a_record_that_is_another_than_came_is_found_by_the_tree_of_its_repo() {
+    let w = World::new();
+    whole_repo(&w).await;
+    let report = run(&w, &FULL);
+    assert!(report.is_clean() && report.trees == 1, "{:#?}", report.findings);
+    assert_eq!(run(&w, &Options::default()).trees, 0, "only the full one");
+    let key = w.post("b", 2).to_bytes();
+    change(&w, move |tx| {
+        let row = PostRow::decode(&tx.get(Ks::Post, &key).unwrap().unwrap()).unwrap();
+        assert_eq!(row.cid, None);
+        let Ipld::Map(mut value) = tx.unpack(&row.packed).unwrap() else { panic!() };
+        value.insert("text".to_owned(), text("another"));
+        let packed = tx.pack(&Ipld::Map(value)).unwrap();
+        tx.put(Ks::Post, &key, &PostRow { packed, ..row }.encode());
+    })
+    .await;
+    let report = run(&w, &FULL);
+    assert_eq!(kinds(&report), ["repo-differs-from-tree"]);
+    assert_eq!(report.findings["repo-differs-from-tree"].samples, [did("b").to_string()]);
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_repo_is_compared_by_cids_that_no_row_has() {
+    let w = World::new();
+    let ops = whole_repo(&w).await;
+    let held =
+        crate::index::repo_contents::held_records(&w.store.snapshot(), w.actor("b")).unwrap();
+    assert_eq!(held.len(), ops.len());
+    for record in held {
+        let came = ops
+            .iter()
+            .find(|op| (&*op.collection, &*op.rkey) == (&*record.collection, &record.rkey));
+        let digest = came.unwrap().record.as_ref().unwrap().cid;
+        let own_row = &*record.collection == POST;
+        assert_eq!(record.cid, own_row.then_some(digest), "{}", record.rkey);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Two readers, neither of which builds the tree: [`invert`] takes the operations of one commit back out of a partial
 //! tree and tells what the root was before (sync 1.1), [`Walk`] goes through a whole tree in key order with the nodes of
-//! one path in memory. Blocks come from whatever function the caller gives.
+//! one path in memory. Blocks come from whatever function the caller gives. [`root`] says what the tree of given keys is.
 //!
 //! # Invariants
 //! - Every node that is read has ordered, valid keys of one layer, exactly one above its children.
@@ -10,9 +10,11 @@
 
 mod invert;
 mod node;
+mod root;
 mod walk;
 
 pub use self::invert::{MstOp, contains, find, invert};
+pub use self::root::root;
 pub use self::walk::Walk;
 use sha2::{Digest, Sha256};
 

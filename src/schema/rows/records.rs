@@ -1,4 +1,6 @@
 //! Rows of posts and of other records, the record itself packed behind what rules ask for most.
+//!
+//! A row has the CID of its record only if the packed record does not give its bytes back (`schema::encoded`).
 
 use crate::schema::Rkey;
 use crate::schema::bytes::{ByteReader, push_zigzag};
@@ -23,15 +25,21 @@ pub mod post_flags {
     pub const HAS_THREADGATE: u16 = 1 << 11;
     /// A post gate names this post.
     pub const HAS_POSTGATE: u16 = 1 << 12;
+    /// The row has the CID. No flag of the post: [`super::PostRow::cid`] says it.
+    pub(super) const WITH_CID: u16 = 1 << 15;
 }
+
+/// Bits before a record.
+const VALID: u8 = 1;
+const WITH_CID: u8 = 1 << 1;
 
 /// A post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostRow {
     /// See [`post_flags`].
     pub flags: u16,
-    /// SHA-256 of the record.
-    pub cid: [u8; 32],
+    /// SHA-256 of the record, if that is not what the packed record gives.
+    pub cid: Option<[u8; 32]>,
     /// `sortAt` less the time in the record key.
     pub sort_delta: i64,
     /// The packed record.
@@ -53,8 +61,10 @@ impl PostRow {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40 + self.packed.len());
-        out.extend_from_slice(&self.flags.to_be_bytes());
-        out.extend_from_slice(&self.cid);
+        let with_cid = if self.cid.is_some() { post_flags::WITH_CID } else { 0 };
+        let flags = self.flags & !post_flags::WITH_CID | with_cid;
+        out.extend_from_slice(&flags.to_be_bytes());
+        out.extend(self.cid.iter().flatten());
         push_zigzag(&mut out, self.sort_delta);
         out.extend_from_slice(&self.packed);
         out
@@ -63,9 +73,11 @@ impl PostRow {
     #[must_use]
     pub fn decode(b: &[u8]) -> Option<Self> {
         let mut r = ByteReader::new(b);
+        let flags = u16::from_be_bytes(r.array()?);
+        let cid = if flags & post_flags::WITH_CID != 0 { Some(r.array()?) } else { None };
         Some(Self {
-            flags: u16::from_be_bytes(r.array()?),
-            cid: r.array()?,
+            flags: flags & !post_flags::WITH_CID,
+            cid,
             sort_delta: r.zigzag()?,
             packed: r.rest().to_vec(),
         })
@@ -75,8 +87,8 @@ impl PostRow {
 /// A record that has no keyspace of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordRow {
-    /// SHA-256 of the record.
-    pub cid: [u8; 32],
+    /// SHA-256 of the record, if that is not what the packed record gives.
+    pub cid: Option<[u8; 32]>,
     /// When it was indexed.
     pub indexed: i64,
     /// `sortAt`.
@@ -92,8 +104,9 @@ impl RecordRow {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48 + self.packed.len());
-        out.extend_from_slice(&self.cid);
-        out.push(u8::from(self.valid));
+        let bits = [(self.valid, VALID), (self.cid.is_some(), WITH_CID)];
+        out.push(bits.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum());
+        out.extend(self.cid.iter().flatten());
         push_zigzag(&mut out, self.indexed);
         push_zigzag(&mut out, self.indexed.saturating_sub(self.sort));
         out.extend_from_slice(&self.packed);
@@ -112,8 +125,9 @@ impl RecordRow {
         Self::read_head(&mut ByteReader::new(b))
     }
     fn read_head(r: &mut ByteReader<'_>) -> Option<Self> {
-        let cid = r.array()?;
-        let valid = r.u8()? != 0;
+        let bits = r.u8().filter(|bits| *bits <= VALID | WITH_CID)?;
+        let valid = bits & VALID != 0;
+        let cid = if bits & WITH_CID != 0 { Some(r.array()?) } else { None };
         let indexed = r.zigzag()?;
         let sort = indexed.saturating_sub(r.zigzag()?);
         Some(Self { cid, indexed, sort, valid, packed: Vec::new() })

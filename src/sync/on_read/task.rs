@@ -171,8 +171,8 @@ async fn held(on_read: &OnRead, did: &Did, record: Option<(&str, &str)>) -> Resu
             None => (Some(c::PROFILE), Some(crate::schema::Rkey::SELF)),
         };
         let (Some(coll), Some(rkey)) = (coll, rkey) else { return Ok(Held::Lacking) };
-        let found = rebuild::held_cid(&s, RecordId { actor, coll, rkey })?;
-        Ok(if found.is_some() { Held::Enough } else { Held::Lacking })
+        let found = rebuild::is_held(&s, RecordId { actor, coll, rkey })?;
+        Ok(if found { Held::Enough } else { Held::Lacking })
     };
     let looked = tokio::task::spawn_blocking(look).await;
     looked.ok().and_then(Result::ok).ok_or(Outcome::Failed("store"))

@@ -108,8 +108,9 @@ fn a_post_shows_what_its_link_pins() {
     let uri = |id| f.snapshot().uri(id).unwrap();
     let text = document(f, owner, &uri(blog));
     let pin = |id: RecordId| {
-        let row = f.snapshot().record(id).unwrap().unwrap();
-        json!({ "uri": uri(id), "cid": crate::hydrate::record::record_cid(&row.cid) })
+        let (s, row) = (f.snapshot(), f.snapshot().record(id).unwrap().unwrap());
+        let digest = s.digest(row.cid, &row.packed).unwrap();
+        json!({ "uri": uri(id), "cid": crate::hydrate::record::record_cid(&digest) })
     };
     let post = |ms: i64, refs: Value, thumb: Option<Value>| {
         let mut link =

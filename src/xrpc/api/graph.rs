@@ -237,7 +237,7 @@ pub(crate) fn get_list_mutes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcErr
 fn lists_of_viewer(
     app: &AppCtx,
     call: &Call,
-    read: impl Fn(&Hydrator<'_>, ActorId) -> hydrate::Result<Records>,
+    read: impl for<'h> Fn(&'h Hydrator<'h>, ActorId) -> hydrate::Result<Records<'h>>,
 ) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();

@@ -67,7 +67,7 @@ fn find(app: &AppCtx, call: &Call, session: &Session) -> Result<Reply, XrpcError
 pub(super) fn held(s: &Snapshot, id: RecordId) -> Result<Option<(String, Json)>, StoreError> {
     let found = if id.coll == c::POST {
         match s.post(PostId { author: id.actor, rkey: id.rkey })? {
-            Some(row) => Some((s.unpack(&row.packed)?, row.cid)),
+            Some(row) => Some((s.unpack(&row.packed)?, s.digest(row.cid, &row.packed)?)),
             None => held_row(s, id)?,
         }
     } else if let Some(kind) = EdgeKind::compact(id.coll)
@@ -85,7 +85,7 @@ fn held_row(
     id: RecordId,
 ) -> Result<Option<(ipld_core::ipld::Ipld, [u8; 32])>, StoreError> {
     match s.record(id)? {
-        Some(row) => Ok(Some((s.unpack(&row.packed)?, row.cid))),
+        Some(row) => Ok(Some((s.unpack(&row.packed)?, s.digest(row.cid, &row.packed)?))),
         None => Ok(None),
     }
 }
