@@ -390,10 +390,10 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     if !index.remove_community_posts(tx, actor, STEP)? {
         return Ok(false);
     }
-    if purge.takes_settings() {
-        if !notify::clear(tx, actor, STEP)? || !private::forget(tx, actor, STEP)? {
-            return Ok(false);
-        }
+    if purge.takes_settings()
+        && (!notify::clear(tx, actor, STEP)? || !private::forget(tx, actor, STEP)?)
+    {
+        return Ok(false);
     }
     tx.del(Ks::Actor, &identity_key(actor));
     purge::remove_purge(tx, actor);
