@@ -8,7 +8,7 @@ use super::{Hydrator, Result};
 use crate::private::{self, community};
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections, rebuild, whole};
-use crate::store::{Ks, Reader, StoreError, prefix_end};
+use crate::store::{Ks, Reader, RowViews, StoreError, prefix_end};
 
 /// Rows read for one page; behind them it ends early, with a cursor.
 const MAX_READ: usize = 2_000;
@@ -22,6 +22,26 @@ pub enum NotifAuthors {
     All,
     /// Those of accounts that the viewer follows (`priority`).
     Followed,
+}
+
+/// What a viewer has not seen, and what else that depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unread {
+    seen: i64,
+    takedowns: u64,
+    others: u64,
+    /// Of and about the community.
+    of_community: u64,
+    any_of_community: bool,
+}
+
+/// Counts of unread notifications, which clients ask for every half a minute. A count is forgotten when a notification of
+/// its viewer comes or goes; and it counts only as long as the seen time and what is taken down are as they were.
+pub(super) type UnreadCache = RowViews<Unread>;
+
+/// Of so many viewers.
+pub(super) fn cache(entries: usize) -> UnreadCache {
+    RowViews::new(entries)
 }
 
 /// A page of notifications.
@@ -185,7 +205,22 @@ impl Hydrator<'_> {
             return Ok((0, false));
         }
         let seen = self.seen(viewer)?.unwrap_or(i64::MIN);
-        let (mut count, mut withheld, mut read, mut failed) = (0, false, 0, Ok(()));
+        let takedowns = self.shared.takedowns.changes();
+        let prefix = notif_prefix(viewer);
+        let unread = self.snapshot.view_of_group(
+            &self.shared.unread,
+            (Ks::Notif, &prefix),
+            |held| (held.seen, held.takedowns) == (seen, takedowns),
+            || self.count_unread(viewer, seen, takedowns),
+        )?;
+        let more = if self.ctx.community { unread.of_community } else { 0 };
+        Ok((unread.others + more, unread.any_of_community && !self.ctx.community))
+    }
+
+    /// Counts, and says whether that holds until a notification of the viewer comes or goes.
+    fn count_unread(&self, viewer: ActorId, seen: i64, takedowns: u64) -> Result<(Unread, bool)> {
+        let (mut read, mut failed, mut holds) = (0, Ok(()), true);
+        let mut unread = Unread { seen, takedowns, ..Unread::default() };
         self.snapshot.scan_prefix(Ks::Notif, &notif_prefix(viewer), &mut |k, v| {
             let row = whole(Ks::Notif, k, NotifRow::decode(k, v));
             let Some((_, row)) = row else { return true };
@@ -193,19 +228,24 @@ impl Hydrator<'_> {
                 return false;
             }
             read += 1;
-            match self.is_counted(&row) {
-                _ if self.withholds(&row) => withheld = true,
-                Ok(counts) => count += u64::from(counts),
+            let may_outlive = row.may_outlive(v);
+            // Where a verification ends a notification comes.
+            holds &= !may_outlive || row.record().coll == collections::VERIFICATION;
+            unread.any_of_community |= row.is_of_community();
+            let count =
+                if row.is_of_community() { &mut unread.of_community } else { &mut unread.others };
+            match self.is_counted(&row, may_outlive) {
+                Ok(counts) => *count += u64::from(counts),
                 Err(e) => failed = Err(e),
             }
             failed.is_ok() && read < MAX_UNREAD
         })?;
-        failed.map(|()| (count, withheld))
+        failed.map(|()| (unread, holds))
     }
 
-    fn is_counted(&self, row: &NotifRow) -> Result<bool> {
+    fn is_counted(&self, row: &NotifRow, may_outlive: bool) -> Result<bool> {
         let record = Target::of(row.record());
-        Ok(self.exists(record)? && !self.shared.takedowns.contains(record))
+        Ok(!self.shared.takedowns.contains(record) && (!may_outlive || self.exists(record)?))
     }
 
     /// Whether the viewer wants notifications by followed accounts only, if the call does not say.
@@ -321,5 +361,80 @@ impl NotifState {
         let root = post.root().filter(|r| Some(r.author) == self.posts.base.ctx.viewer);
         let gate = root.and_then(|r| self.posts.threadgates.get(&r));
         gate.is_some_and(|g| g.hidden.iter().any(|uri| **uri == *post.record.uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{Fixture, NOW, seen_by};
+    use super::*;
+    use crate::private::{Kind, testing};
+
+    /// What is unread, and whether the next call finds that remembered.
+    fn unread(f: &Fixture, viewer: ActorId) -> (u64, bool) {
+        f.hydrate(&seen_by(Some(viewer)), |h| {
+            let held = h.snapshot.holds(&f.shared.unread, (Ks::Notif, &notif_prefix(viewer)));
+            (h.unread(viewer).unwrap().0, held)
+        })
+    }
+
+    #[test]
+    fn a_count_is_remembered_until_something_that_it_depends_on_changes() {
+        let f = Fixture::new();
+        let [me, other] = ["me", "other"].map(|name| f.account(name));
+        let own = f.post(me, NOW - 900, json!({}));
+        let row = |ago| {
+            let rkey = f.edge(EdgeKind::Like, other, Target::Post(own), NOW - ago);
+            let subject = Some(Target::Post(own));
+            NotifRow { sort: NOW - ago, author: other, reason: Reason::Like, rkey, subject }
+        };
+        let put = |to: ActorId, row: NotifRow| {
+            f.write(move |tx| {
+                tx.put(Ks::Notif, &row.key(to), &row.encode());
+                Ok(())
+            });
+        };
+        let [first, second, third] = [800, 700, 600].map(row);
+        put(me, first);
+        put(me, second);
+        assert_eq!([unread(&f, me), unread(&f, me)], [(2, false), (2, true)]);
+        // What the count of the reference does not depend on.
+        put(other, third);
+        f.mute(me, other);
+        f.block(me, other);
+        assert_eq!(unread(&f, me), (2, true));
+        put(me, third);
+        assert_eq!([unread(&f, me), unread(&f, me)], [(3, false), (3, true)]);
+        f.write(move |tx| {
+            tx.del(Ks::Notif, &first.key(me));
+            Ok(())
+        });
+        assert_eq!([unread(&f, me), unread(&f, me)], [(2, false), (2, true)]);
+        f.write(move |tx| testing::put(tx, Kind::Seen, me, None, NOW - 650));
+        assert_eq!(unread(&f, me).0, 1);
+        f.take_down(Target::of(third.record()));
+        assert_eq!(unread(&f, me).0, 0);
+        let uri = f.snapshot().uri(third.record()).unwrap();
+        f.wait(f.shared.takedowns.set(&f.writer, uri, None)).unwrap();
+        assert_eq!([unread(&f, me), unread(&f, me)], [(1, true), (1, true)]);
+        // Of a verification nothing is known but that its end notifies too.
+        let reason = Reason::Verified;
+        put(me, NotifRow { reason, subject: None, ..third });
+        assert_eq!([unread(&f, me), unread(&f, me)], [(1, false), (1, true)]);
+        // An early version's may lose its record at any time.
+        let post = f.post(other, NOW - 500, json!({}));
+        let early = NotifRow { reason: Reason::Mention, rkey: post.rkey, subject: None, ..third };
+        f.write(move |tx| {
+            tx.put(Ks::Notif, &early.key(me), &[]);
+            Ok(())
+        });
+        assert_eq!([unread(&f, me), unread(&f, me)], [(2, false), (2, false)]);
+        f.write(move |tx| {
+            tx.del(Ks::Post, &post.to_bytes());
+            Ok(())
+        });
+        assert_eq!(unread(&f, me).0, 1);
     }
 }

@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 
 use super::settings::HydrationSettings;
 use super::{
-    Result, actor, block_set, follow_sets, labels, list_membership, mute_set, opt_outs, own_edges,
-    post, prefetch, starter_pack, timeline,
+    Result, actor, block_set, follow_sets, labels, list_membership, mute_set, notification,
+    opt_outs, own_edges, post, prefetch, starter_pack, timeline,
 };
 use crate::moderation::Takedowns;
 use crate::store::Store;
@@ -30,6 +30,7 @@ pub struct Shared {
     pub(super) newest_members: starter_pack::NewestMembersCache,
     pub(super) opt_outs: opt_outs::OptOutsCache,
     pub(super) newest_times: timeline::NewestTimesCache,
+    pub(super) unread: notification::UnreadCache,
     /// Threads that may help one answer.
     pub(super) helpers: usize,
 }
@@ -53,6 +54,7 @@ impl Shared {
             newest_members: starter_pack::cache(entries / 16 + 64),
             opt_outs: opt_outs::cache(budget / 4),
             newest_times: timeline::cache(store, entries.saturating_mul(4)),
+            unread: notification::cache(entries),
             helpers: prefetch::helpers(),
         })
     }

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::{EVENTS, Index};
+use super::{EVENTS, Index, notify};
 use crate::event::{Belief, Body, Event, HandleAnswer, HostingStatus, IdentityState};
 use crate::private;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
     AccountStatus, ActorRow, EdgeKind, IdentityRow, Kinds, actor_key, fwd_prefix, handle_key,
-    identity_key, notif_prefix, repo_key,
+    identity_key, repo_key,
 };
 use crate::schema::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, collections};
 use crate::store::{Ks, Reader, StoreError, Tx};
@@ -463,12 +463,10 @@ pub fn purge_step(index: &Index, tx: &mut Tx<'_>, actor: ActorId) -> Result<bool
     if !index.remove_community_posts(tx, actor, STEP)? {
         return Ok(false);
     }
-    if purge.takes_settings() {
-        let rest = collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
-        rest.iter().for_each(|key| tx.del(Ks::Notif, key));
-        if rest.len() >= STEP || !private::forget(tx, actor, STEP)? {
-            return Ok(false);
-        }
+    if purge.takes_settings()
+        && (!notify::clear(tx, actor, STEP)? || !private::forget(tx, actor, STEP)?)
+    {
+        return Ok(false);
     }
     tx.del(Ks::Actor, &identity_key(actor));
     purge::remove_purge(tx, actor);

@@ -5,7 +5,6 @@
 //! `notify`. Whether a recipient belongs to the community is asked when notifications are read: who leaves it reads no
 //! more of it.
 
-use super::notify::Turn;
 use super::{Index, notify, posts};
 use crate::private::{self, community};
 use crate::schema::{ActorId, PostId, Rows};
@@ -26,17 +25,16 @@ impl Index {
         Ok(posts.len() < most)
     }
 
-    /// Writes the notifications of a held post, or takes them back.
+    /// Writes the notifications of a held post.
     pub(super) fn tell_of_community_post(
         &self,
         tx: &mut Tx<'_>,
         post: PostId,
-        turn: Turn,
     ) -> Result<(), StoreError> {
         let Some(held) = community::get(tx, post)? else { return Ok(()) };
         let content = tx.unpack(&held.packed)?;
         let refs = posts::refs(tx, &content)?;
-        notify::community_post(self, tx, post, &refs, held.sort, turn)
+        notify::community_post(self, tx, post, &refs, held.sort)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What a change of private state means to the index: who is a member, of whom nothing is collected, whom a community post
 //! notifies.
 
-use super::Index;
-use super::notify::Turn;
+use super::{Index, notify};
 use crate::private::{Afterwards, Effects};
 use crate::schema::{ActorId, PostId};
 use crate::store::{StoreError, Tx};
@@ -13,9 +12,7 @@ impl Effects for Index {
     }
 
     fn left(&self, tx: &mut Tx<'_>, member: ActorId) -> Result<(), StoreError> {
-        self.scope.leave(tx, member)?;
-        self.members.forget(member);
-        Ok(())
+        self.member_left(tx, member)
     }
 
     fn opted_out(&self, tx: &mut Tx<'_>, actor: ActorId, at: i64) -> Result<(), StoreError> {
@@ -42,10 +39,11 @@ impl Effects for Index {
 
     fn post_kept(&self, tx: &mut Tx<'_>, post: PostId, at: i64) -> Result<(), StoreError> {
         self.push.event_at(at);
-        self.tell_of_community_post(tx, post, Turn::Came)
+        self.tell_of_community_post(tx, post)
     }
 
     fn post_going(&self, tx: &mut Tx<'_>, post: PostId) -> Result<(), StoreError> {
-        self.tell_of_community_post(tx, post, Turn::Went)
+        self.lost(post.record());
+        notify::gone(self, tx, post.record())
     }
 }

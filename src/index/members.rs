@@ -2,15 +2,25 @@
 //!
 //! A notification of everybody's would double the size of a like. So rows are written for members only, and a new
 //! member's are built from the index at the first call, by the same rules in `notify`.
+//!
+//! # Invariants
+//! - A notification goes with its record, but for those of verifications. What is built from a snapshot is put without
+//!   that of which a record went or changed meanwhile; that of its new version was written as it came.
+//! - Nobody else has any, but for what a crash left of somebody who had not quite joined; that goes when they come again.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 
 use super::{Index, account, notify, posts};
 use crate::private::{self, Private, community};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
-    EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, notif_prefix, order_prefix,
-    rev_prefix, via_prefix,
+    EdgeKind, FanRow, FeedRow, NotifRow, Order, Reason, feed_prefix, order_prefix, rev_prefix,
+    via_prefix,
 };
 use crate::schema::{
     ActorId, CollId, Edit, Key, PostId, RecordId, Rkey, Rows, Target, collections as c,
@@ -28,6 +38,67 @@ pub struct Members {
     complete: parking_lot::RwLock<FxHashSet<ActorId>>,
     /// One account joins at a time, so that nobody reads what is half built.
     joining: tokio::sync::Mutex<()>,
+    pub(super) lost: Lost,
+}
+
+/// Which records went or changed while an account joins.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    watched: AtomicBool,
+    /// `None`: too many.
+    records: Mutex<Option<HashSet<RecordId, RandomState>>>,
+}
+
+/// So many are told apart.
+const MOST_LOST: usize = 100_000;
+
+impl Lost {
+    fn note(&self, id: RecordId) {
+        if !self.watched.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut records = self.records.lock();
+        if records.as_ref().is_some_and(|records| records.len() >= MOST_LOST) {
+            *records = None;
+        }
+        if let Some(records) = records.as_mut() {
+            records.insert(id);
+        }
+    }
+
+    fn begin(&self) {
+        *self.records.lock() = Some(HashSet::default());
+    }
+
+    /// Whether a notification tells of a record that is there no more, or not so.
+    fn has(&self, tx: &Tx<'_>, row: &NotifRow) -> Result<bool, StoreError> {
+        let id = row.record();
+        if id.coll == c::VERIFICATION {
+            return Ok(false);
+        }
+        match &*self.records.lock() {
+            Some(records) => Ok(records.contains(&id)),
+            None => Ok(!notify::is_there(tx, id)?),
+        }
+    }
+}
+
+/// Watches what is lost until it is dropped.
+pub(super) struct Watch<'m>(&'m Lost);
+
+impl<'m> Watch<'m> {
+    pub(super) fn new(lost: &'m Lost) -> Self {
+        lost.begin();
+        lost.watched.store(true, Ordering::Relaxed);
+        Self(lost)
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.watched.store(false, Ordering::Relaxed);
+        self.0.begin();
+    }
 }
 
 impl Members {
@@ -37,6 +108,7 @@ impl Members {
             live: parking_lot::RwLock::new(all.clone()),
             complete: parking_lot::RwLock::new(all),
             joining: tokio::sync::Mutex::default(),
+            lost: Lost::default(),
         })
     }
 
@@ -105,9 +177,7 @@ impl Index {
         let job = writer.durable(move |tx| {
             for did in &dids {
                 let actor = tx.intern_actor(did)?;
-                if index.members.live.write().insert(actor) {
-                    index.keep_member(tx, actor)?;
-                }
+                index.tell_from_now(tx, actor)?;
             }
             Ok(())
         });
@@ -137,14 +207,17 @@ impl Index {
             return Ok(false);
         }
         // From the next event on rows are written live; the snapshot after that has everything before.
+        let _watch = Watch::new(&self.members.lost);
         let index = std::sync::Arc::clone(self);
         let writer = private.writer();
         let expected = writer.durable(move |tx| {
             if !private::keeps_settings(tx, actor)? {
                 return Ok(false);
             }
-            index.members.live.write().insert(actor);
+            index.tell_from_now(tx, actor)?;
             index.keep_member(tx, actor)?;
+            // What changed before is in the snapshot as it is now.
+            index.members.lost.begin();
             Ok(true)
         });
         if !expected.await? {
@@ -153,7 +226,7 @@ impl Index {
         let store = store.clone();
         let built = tokio::task::spawn_blocking(move || build(&store.snapshot(), actor)).await;
         let rows = built.map_err(|_| StoreError::Closed)??;
-        let changes = private.clone();
+        let (changes, index) = (private.clone(), std::sync::Arc::clone(self));
         let joined = writer.durable(move |tx| {
             let did = tx.did(actor)?;
             changes.within(tx, |r| private::members::join(r, &did, now))?;
@@ -161,9 +234,7 @@ impl Index {
             if private::get(tx, private::Kind::Member, actor, None)?.is_none() {
                 return Ok(false);
             }
-            for row in &rows {
-                tx.put(Ks::Notif, &row.key(actor), &row.encode());
-            }
+            index.put_built(tx, actor, &rows)?;
             Ok(true)
         });
         if joined.await? {
@@ -182,11 +253,48 @@ impl Index {
         // What the account wrote before it was seen, and then whom it follows.
         jobs::add(tx, actor, &JobRow::new(Priority::Member, at))?;
         // Last, since memory is not taken back.
-        if self.members.live.write().insert(actor) {
-            self.keep_member(tx, actor)?;
-        }
+        self.tell_from_now(tx, actor)?;
         self.announce(tx, actor);
         Ok(())
+    }
+
+    /// Puts what was built for an account that joins, but for what is not so any more.
+    pub(super) fn put_built(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        rows: &[NotifRow],
+    ) -> Result<(), StoreError> {
+        for row in rows {
+            if !self.members.lost.has(tx, row)? {
+                notify::keep(tx, actor, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notifications of the account are written from the next event on.
+    pub(super) fn tell_from_now(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        if self.members.contains(actor) {
+            return Ok(());
+        }
+        while !notify::clear(tx, actor, account::STEP)? {}
+        self.members.live.write().insert(actor);
+        self.keep_member(tx, actor)
+    }
+
+    /// A member is none any more.
+    pub(super) fn member_left(&self, tx: &mut Tx<'_>, actor: ActorId) -> Result<(), StoreError> {
+        while !notify::clear(tx, actor, account::STEP)? {}
+        self.scope.leave(tx, actor)?;
+        // Last, since memory is not taken back.
+        self.members.forget(actor);
+        Ok(())
+    }
+
+    /// A record goes, or another version takes its place.
+    pub(super) fn lost(&self, id: RecordId) {
+        self.members.lost.note(id);
     }
 }
 
@@ -199,26 +307,22 @@ impl Index {
         actor: ActorId,
     ) -> Result<bool, StoreError> {
         let _turn = self.members.joining.lock().await;
-        let index = std::sync::Arc::clone(self);
-        let was = private.change(move |r| {
-            let was = index.members.contains(actor);
-            Ok((vec![private::members::leave(&r.did(actor)?)], was))
-        });
-        if !was.await? {
+        if !self.members.contains(actor) {
             return Ok(false);
         }
-        let step = move |tx: &mut Tx<'_>| {
-            let keys = account::collect_keys(tx, Ks::Notif, &notif_prefix(actor))?;
-            keys.iter().for_each(|key| tx.del(Ks::Notif, key));
-            Ok(keys.len() < account::STEP)
-        };
+        // First, so that who is killed here leaves a member who is told less, and is asked again. The last ones go with
+        // the member.
+        let step = move |tx: &mut Tx<'_>| notify::clear(tx, actor, account::STEP);
         while !private.writer().durable(step).await? {}
+        let leave =
+            private.change(move |r| Ok((vec![private::members::leave(&r.did(actor)?)], ())));
+        leave.await?;
         Ok(true)
     }
 }
 
 /// The notifications that an account would have if it had been a member all along.
-fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
+pub(super) fn build(s: &Snapshot, me: ActorId) -> Result<Vec<NotifRow>, StoreError> {
     let mut out = Vec::new();
     let row =
         |sort, author, reason, rkey, subject| NotifRow { sort, author, reason, rkey, subject };

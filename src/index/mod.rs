@@ -449,6 +449,8 @@ mod claims_tests;
 #[cfg(test)]
 mod failed_tests;
 #[cfg(test)]
+mod notify_tests;
+#[cfg(test)]
 mod on_read_tests;
 #[cfg(test)]
 mod log_tests;

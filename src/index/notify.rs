@@ -10,7 +10,10 @@ use super::posts::{REPLY_NOTIF_DEPTH, Refs};
 use super::{Index, gates, posts, push, subscribed};
 use crate::private::{self, community};
 use crate::repo::fields;
-use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags as f};
+use crate::schema::rebuild::held_cid;
+use crate::schema::rows::{
+    EdgeKind, NotifRow, Reason, notif_prefix, post_flags as f, traces_prefix,
+};
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target};
 use crate::store::{Ks, Reader, Snapshot, StoreError, Tx};
 
@@ -34,7 +37,7 @@ fn write(
         return Ok(());
     }
     if turn == Turn::Went {
-        tx.del(Ks::Notif, &row.key(to));
+        take(tx, to, &row);
     } else if !muted_thread(tx, to, row.subject)? {
         put(index, tx, to, row)?;
     }
@@ -44,8 +47,69 @@ fn write(
 /// Writes a member's row, which is to be pushed too.
 fn put(index: &Index, tx: &mut Tx<'_>, to: ActorId, row: NotifRow) -> Result<(), StoreError> {
     push::notified(index, tx, to, &row)?;
-    tx.put(Ks::Notif, &row.key(to), &row.encode());
+    keep(tx, to, &row);
     Ok(())
+}
+
+/// Keeps a row, with the trace that leads to it.
+pub(super) fn keep(tx: &mut Tx<'_>, to: ActorId, row: &NotifRow) {
+    tx.put(Ks::Notif, &row.key(to), &row.encode());
+    if row.reason.is_traced() {
+        tx.put(Ks::Order, &row.trace(to), &[]);
+    }
+}
+
+fn take(tx: &mut Tx<'_>, to: ActorId, row: &NotifRow) {
+    tx.del(Ks::Notif, &row.key(to));
+    if row.reason.is_traced() {
+        tx.del(Ks::Order, &row.trace(to));
+    }
+}
+
+/// The notifications that have a trace from a record.
+fn traced(tx: &Tx<'_>, record: RecordId) -> Result<Vec<(ActorId, NotifRow)>, StoreError> {
+    let mut out = Vec::new();
+    tx.scan_prefix(Ks::Order, &traces_prefix(record), &mut |k, _| {
+        out.extend(NotifRow::from_trace(k));
+        true
+    })?;
+    Ok(out)
+}
+
+/// Whether a record is held.
+pub(super) fn is_there<R: Reader>(r: &R, id: RecordId) -> Result<bool, StoreError> {
+    match PostId::of(id).filter(|post| post.is_community()) {
+        Some(post) => community::has(r, post),
+        None => Ok(held_cid(r, id)?.is_some()),
+    }
+}
+
+/// A record went: what it notified of goes, whoever was told and why.
+pub(super) fn gone(index: &Index, tx: &mut Tx<'_>, record: RecordId) -> Result<(), StoreError> {
+    if index.members.is_empty() {
+        return Ok(());
+    }
+    for (to, row) in traced(tx, record)? {
+        take(tx, to, &row);
+    }
+    Ok(())
+}
+
+/// Takes up to `most` notifications of an account away; `true` once none are left.
+pub(super) fn clear(tx: &mut Tx<'_>, of: ActorId, most: usize) -> Result<bool, StoreError> {
+    let mut rows: Vec<(Vec<u8>, Option<NotifRow>)> = Vec::new();
+    tx.scan_prefix(Ks::Notif, &notif_prefix(of), &mut |k, v| {
+        rows.push((k.to_vec(), NotifRow::decode(k, v).map(|(_, row)| row)));
+        rows.len() < most
+    })?;
+    for (key, row) in &rows {
+        match row {
+            Some(row) => take(tx, of, row),
+            // What does not decode is nobody's notification.
+            None => tx.del(Ks::Notif, key),
+        }
+    }
+    Ok(rows.len() < most)
 }
 
 /// Whether the recipient muted the thread that the subject is in.
@@ -166,10 +230,15 @@ pub(super) fn joined(
         rkey: id.rkey,
         subject: Some(pack),
     };
-    if pack.actor() != id.actor && index.members.contains(pack.actor()) {
-        put(index, tx, pack.actor(), row)?;
+    let to = pack.actor();
+    if to == id.actor || !index.members.contains(to) {
+        return Ok(());
     }
-    Ok(())
+    // Another version of the profile is no news.
+    if traced(tx, row.record())?.iter().any(|(told, _)| *told == to) {
+        return Ok(());
+    }
+    put(index, tx, to, row)
 }
 
 /// A post came, or its surroundings changed.
@@ -191,58 +260,37 @@ pub(super) fn post(
         let turn = if only { Turn::Came } else { Turn::Went };
         write(index, tx, to, of_subscription(post, sort), turn)?;
     }
-    tell(index, tx, post, told, sort, Turn::Came)
+    tell(index, tx, post, told, sort)
 }
 
-/// Writes the notifications of a post, or takes them back.
+/// Writes the notifications of a post.
 fn tell(
     index: &Index,
     tx: &mut Tx<'_>,
     post: PostId,
     told: Vec<Recipient>,
     sort: i64,
-    turn: Turn,
 ) -> Result<(), StoreError> {
     for (to, reason, subject) in told {
         let row = NotifRow { sort, author: post.author, reason, rkey: post.rkey, subject };
-        write(index, tx, to, row, turn)?;
+        write(index, tx, to, row, Turn::Came)?;
     }
     Ok(())
 }
 
-/// A community post came or goes. It may be against no gate, or it had not been kept.
+/// A community post comes. It may be against no gate, or it had not been kept.
 pub(super) fn community_post(
     index: &Index,
     tx: &mut Tx<'_>,
     post: PostId,
     refs: &Refs,
     sort: i64,
-    turn: Turn,
 ) -> Result<(), StoreError> {
     if index.members.is_empty() {
         return Ok(());
     }
     let told = recipients(tx, post, refs, 0)?;
-    tell(index, tx, post, told, sort, turn)
-}
-
-/// A post went; rows that cannot be found any more are passed over when they are read, as their record is missing.
-pub(super) fn post_gone(
-    index: &Index,
-    tx: &mut Tx<'_>,
-    post: PostId,
-    refs: &Refs,
-    sort: i64,
-) -> Result<(), StoreError> {
-    if index.members.is_empty() {
-        return Ok(());
-    }
-    let told = recipients(tx, post, refs, 0)?;
-    tell(index, tx, post, told, sort, Turn::Went)?;
-    for to in subscribed::all(tx, post)? {
-        write(index, tx, to, of_subscription(post, sort), Turn::Went)?;
-    }
-    Ok(())
+    tell(index, tx, post, told, sort)
 }
 
 /// It has no subject: that is how clients know which of them to show as one.

@@ -227,7 +227,7 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(),
     records::keep_subject_cid(tx, Target::Post(post), row.cid, &row.packed)?;
     index.subject_cids.forget(Target::Post(post));
     tx.touch(post.author);
-    notify::post_gone(index, tx, post, &refs, sort)
+    notify::gone(index, tx, id)
 }
 
 /// The flags that depend on the thread a reply stands in.
@@ -341,7 +341,7 @@ pub(super) fn recheck(index: &Index, tx: &mut Tx<'_>, post: PostId) -> Result<bo
             })?;
         }
         if is && !was {
-            notify::post_gone(index, tx, post, &refs, sort)?;
+            notify::gone(index, tx, post.record())?;
         }
     }
     notify::post(index, tx, post, &refs, flags, sort)?;

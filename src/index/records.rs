@@ -161,6 +161,10 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         if let Some(taken) = self.take(tx, id, time)? {
+            // Another version of a profile does not take back that somebody joined.
+            if id.coll == c::PROFILE && id.rkey == Rkey::SELF {
+                notify::gone(self, tx, id)?;
+            }
             self.log.delete(tx, id, taken.target);
         }
         Ok(())
@@ -169,6 +173,7 @@ impl Index {
     /// Does that and tells nobody, as another version follows; `None` if nothing is held there.
     fn take(&self, tx: &mut Tx<'_>, id: RecordId, time: i64) -> Result<Option<Taken>, StoreError> {
         self.not_cached(tx, id)?;
+        self.lost(id);
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
             posts::delete(self, tx, id)?;
             return Ok(Some(Taken { target: None }));

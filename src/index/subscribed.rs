@@ -10,12 +10,6 @@ use crate::schema::rows::{EdgeKind, post_flags as f};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{StoreError, Tx};
 
-/// Everybody who subscribed to the author, whatever to.
-pub(super) fn all(tx: &Tx<'_>, post: PostId) -> Result<Vec<ActorId>, StoreError> {
-    let held = subscriptions::of_account(tx, post.author)?;
-    Ok(held.into_iter().map(|(viewer, _)| viewer).collect())
-}
-
 /// Who is to be told of a post.
 pub(super) fn recipients(
     tx: &Tx<'_>,

@@ -4,6 +4,7 @@
 //! - The set follows the rows of `private`: it changes after the commit that changed them and before whoever
 //!   changed them is answered.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
@@ -21,6 +22,8 @@ pub struct Takedowns(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     set: RwLock<FxHashSet<Target>>,
+    /// Counts the changes of the set.
+    changes: AtomicU64,
     log: OnceLock<Arc<Log>>,
 }
 
@@ -28,7 +31,7 @@ impl Takedowns {
     /// Reads the set from the store.
     pub fn load(r: &impl Reader) -> Result<Self, StoreError> {
         let set = private::takedowns(r)?.into_iter().collect();
-        Ok(Self(Arc::new(Inner { set: RwLock::new(set), log: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { set: RwLock::new(set), ..Inner::default() })))
     }
 
     /// Tells this log what is taken down; the first one that is named here.
@@ -40,6 +43,24 @@ impl Takedowns {
     #[must_use]
     pub fn contains(&self, target: Target) -> bool {
         self.0.set.read().contains(&target)
+    }
+
+    /// Another number each time the set has changed, for who remembers what was made with it.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    fn change(
+        &self,
+        tx: &mut Tx<'_>,
+        change: impl FnOnce(&mut FxHashSet<Target>) + Send + 'static,
+    ) {
+        let inner = Arc::clone(&self.0);
+        tx.after_commit(move || {
+            change(&mut inner.set.write());
+            inner.changes.fetch_add(1, Ordering::Release);
+        });
     }
 
     /// Takes a subject down, or lifts that, as [`crate::private::Private`] with this among its effects does.
@@ -65,18 +86,12 @@ impl Takedowns {
 impl Effects for Takedowns {
     fn taken_down(&self, tx: &mut Tx<'_>, target: Target) {
         self.tell(tx, target, true);
-        let inner = Arc::clone(&self.0);
-        tx.after_commit(move || {
-            inner.set.write().insert(target);
-        });
+        self.change(tx, move |set| _ = set.insert(target));
     }
 
     fn reinstated(&self, tx: &mut Tx<'_>, target: Target) {
         self.tell(tx, target, false);
-        let inner = Arc::clone(&self.0);
-        tx.after_commit(move || {
-            inner.set.write().remove(&target);
-        });
+        self.change(tx, move |set| _ = set.remove(&target));
     }
 }
 

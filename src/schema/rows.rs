@@ -17,7 +17,7 @@ pub use counters::{AggRow, COUNTERS, Counter};
 pub use edges::{EdgeRow, FanRow, SubjectCid};
 pub use feeds::{FeedRow, feed_prefix};
 pub use labels::LabelRow;
-pub use notifications::{NotifRow, Reason, notif_prefix};
+pub use notifications::{NotifRow, Reason, notif_prefix, traces_prefix};
 pub use records::{PostRow, RecordRow, post_flags};
 
 /// The kinds of edges: records that say little more than "this account, that subject".
@@ -356,6 +356,8 @@ pub enum Order {
     Joined = 0x44,
     /// Likes and reposts made through a repost; member: account, kind, record key.
     Via = 0x45,
+    /// Notifications that a record caused, by the record; member: recipient, reason.
+    Notices = 0x46,
 }
 
 /// All members of such a list.

@@ -353,6 +353,14 @@ pub static TABLES: &[Table] = &[
         All(Kind::Post)
     ),
     table!(
+        "notifications of records",
+        "schema",
+        Order & [Order::Notices as u8],
+        &[Record, NewestFirst, Actor, Byte],
+        |k, _| NotifRow::from_trace(k).is_some(),
+        All(Kind::Notification)
+    ),
+    table!(
         "likes by time",
         "schema",
         Order & [EdgeKind::Like as u8],

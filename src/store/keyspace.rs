@@ -73,8 +73,8 @@ impl Ks {
 
     /// The group of rows that a row is part of, by the beginning of their keys: what a cache may keep as a whole and forgets
     /// when any row of it changes. These are the replies to a post, what an account likes or reposts, the members of a
-    /// list, the lists that an account asks not to be on (by the beginning of its records' keys), and the labels on
-    /// everything of an account (by its number).
+    /// list, the lists that an account asks not to be on (by the beginning of its records' keys), the labels on
+    /// everything of an account (by its number), and its notifications.
     #[must_use]
     pub fn group(self, key: &[u8]) -> Option<&[u8]> {
         let first = *key.first()?;
@@ -86,6 +86,7 @@ impl Ks {
             Ks::Rev if first == tag::LIST_ITEM => key.get(..18),
             Ks::Record if key.get(4..8) == Some(&tag::LIST_OPT_OUT.to_be_bytes()) => key.get(..8),
             Ks::Label => key.get(1..5),
+            Ks::Notif => key.get(..4),
             _ => None,
         }
     }

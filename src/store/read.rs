@@ -93,7 +93,18 @@ impl Snapshot {
         row: (Ks, &[u8]),
         load: impl FnOnce() -> Result<(T, bool), StoreError>,
     ) -> Result<T, StoreError> {
-        self.store.rows().view(views, row, self.epoch, load)
+        self.store.rows().view(views, row, self.epoch, |_| true, load)
+    }
+
+    /// The same of a group of rows (see [`Ks::group`]) and of more, which `fit` holds against what is kept.
+    pub fn view_of_group<T: Clone>(
+        &self,
+        views: &RowViews<T>,
+        group: (Ks, &[u8]),
+        fit: impl FnOnce(&T) -> bool,
+        load: impl FnOnce() -> Result<(T, bool), StoreError>,
+    ) -> Result<T, StoreError> {
+        self.store.rows().view(views, group, self.epoch, fit, load)
     }
 
     /// A row of which something is made that is kept, here or in another cache; the row itself then need not be.

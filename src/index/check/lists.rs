@@ -6,7 +6,7 @@ use super::super::records;
 use super::{Check, edge_kind, lenient, takes};
 use crate::private::community;
 use crate::schema::bytes::ByteReader;
-use crate::schema::rows::{Counter, EdgeKind, FeedRow, Order, post_flags as f};
+use crate::schema::rows::{Counter, EdgeKind, FeedRow, NotifRow, Order, post_flags as f};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, StoreError};
 
@@ -26,6 +26,7 @@ enum Entry {
     Item(Target, i64, Rkey),
     Joined(Target, i64, ActorId),
     Via(i64, EdgeKind, ActorId, Rkey),
+    Notice(ActorId, NotifRow),
 }
 
 impl Check<'_> {
@@ -72,6 +73,15 @@ impl Check<'_> {
                         held,
                         "joined-row-without-profile",
                         |t| t.record_name(id),
+                        takes(Ks::Order, k),
+                    )?;
+                }
+                Some(Entry::Notice(to, row)) => {
+                    let held = this.s.has(Ks::Notif, &row.key(to))?;
+                    this.mended(
+                        held,
+                        "trace-without-notification",
+                        |t| t.record_name(row.record()),
                         takes(Ks::Order, k),
                     )?;
                 }
@@ -235,6 +245,9 @@ impl Check<'_> {
 fn entry(k: &[u8]) -> Option<Entry> {
     let mut r = ByteReader::new(k);
     let tag = r.u8()?;
+    if tag == Order::Notices as u8 {
+        return NotifRow::from_trace(k).map(|(to, row)| Entry::Notice(to, row));
+    }
     let (target, sort) = (r.target()?, r.newest_first()?);
     let orders =
         [Order::Replies, Order::Quotes, Order::Mentions, Order::Items, Order::Joined, Order::Via];

@@ -1,12 +1,13 @@
 //! Keyspaces that depend on little else: names, accounts, labels, notifications; and, last of all,
 //! counters that nothing counts towards.
 
-use super::{Check, hex, lenient, puts};
+use super::super::notify;
+use super::{Check, hex, lenient, puts, takes};
 use crate::changes;
 use crate::private::bookmarks;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
-    ActorRow, AggRow, Counter, EdgeKind, Kinds, LabelRow, Order, actor_key, handle_key,
+    ActorRow, AggRow, Counter, EdgeKind, Kinds, LabelRow, NotifRow, Order, actor_key, handle_key,
     order_prefix, rev_prefix,
 };
 use crate::schema::{ActorId, CollId, Key, Rows, Target, collections as c, names};
@@ -22,7 +23,7 @@ impl Check<'_> {
         self.rows(Ks::Names, Self::name_row)?;
         self.rows(Ks::Actor, Self::actor_row)?;
         self.rows(Ks::Label, Self::label_row)?;
-        self.whole(Ks::Notif)?;
+        self.rows(Ks::Notif, Self::notification_row)?;
         self.rows(Ks::Jobs, Self::job_row)?;
         self.fetched()?;
         self.whole(Ks::Plc)?;
@@ -33,6 +34,35 @@ impl Check<'_> {
     /// Rows about which nothing else is to be said than that they decode.
     fn whole(&mut self, ks: Ks) -> Result<(), StoreError> {
         self.rows(ks, |_, _, _| Ok(Some(())))
+    }
+
+    /// A notification goes with its record, and a trace leads from the one to the other.
+    fn notification_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {
+        let Some((to, row)) = NotifRow::decode(k, v) else { return Ok(None) };
+        if row.may_outlive(v) {
+            return Ok(Some(()));
+        }
+        let id = row.record();
+        let held = lenient(notify::is_there(self.s, id))?;
+        self.mended(
+            held,
+            "notification-without-record",
+            |t| t.record_name(id),
+            takes(Ks::Notif, k),
+        )?;
+        if row.reason.is_traced() {
+            let trace = row.trace(to);
+            let traced = self.s.has(Ks::Order, &trace)?;
+            if held {
+                self.mended(
+                    traced,
+                    "notification-without-trace",
+                    |t| t.record_name(id),
+                    puts(Ks::Order, &*trace, []),
+                )?;
+            }
+        }
+        Ok(Some(()))
     }
 
     fn job_row(&mut self, k: &[u8], v: &[u8]) -> Result<Option<()>, StoreError> {

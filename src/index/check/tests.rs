@@ -140,7 +140,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
     };
     let me = Target::Actor(a);
     vec![
-        (del(Ks::Fwd, &like), &["fan-without-edge"]),
+        (del(Ks::Fwd, &like), &["fan-without-edge", "notification-without-record"]),
         (del(Ks::Fwd, &duplicate), &["fan-without-edge"]),
         (del(Ks::Cid, &nowhere.key()), &["edge-does-not-rebuild"]),
         (del(Ks::Rev, &fan), &["count-likes", "edge-without-fan"]),
@@ -150,7 +150,7 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         ),
         (
             del(Ks::Fwd, &fwd_key(EdgeKind::Repost, cc, rkey(41))),
-            &["fan-without-edge", "feed-row-without-repost"],
+            &["fan-without-edge", "feed-row-without-repost", "notification-without-record"],
         ),
         (del(Ks::Record, &record(cc, c::LIKE, 40).to_bytes()), &["edge-without-record"]),
         (
@@ -178,7 +178,13 @@ fn damages(w: &World) -> Vec<(Damage, &'static [&'static str])> {
         ),
         (
             del(Ks::Post, &w.post("b", 5).to_bytes()),
-            &["count-posts", "count-quotes", "feed-row-without-post", "list-row-without-post"],
+            &[
+                "count-posts",
+                "count-quotes",
+                "feed-row-without-post",
+                "list-row-without-post",
+                "notification-without-record",
+            ],
         ),
         (del(Ks::Feed, &first(Ks::Feed, &a.0.to_be_bytes())), &["post-without-feed-row"]),
         (
@@ -399,6 +405,7 @@ const PUT_BACK: &[&str] = &[
     "edge-without-fan",
     "item-without-list-row",
     "name-one-way",
+    "notification-without-trace",
     "post-without-feed-row",
     "post-without-list-row",
     "profile-without-joined-row",
@@ -417,8 +424,10 @@ const TAKEN_AWAY: &[&str] = &[
     "list-row-differs-from-post",
     "list-row-without-item",
     "list-row-without-post",
+    "notification-without-record",
     "record-without-edge",
     "repost-without-feed-row",
+    "trace-without-notification",
     "via-row-without-edge",
 ];
 

@@ -146,18 +146,21 @@ impl RowCache {
         Ok(packed.filter(|packed| **packed != *LONG))
     }
 
-    /// What was made of a row as a snapshot of `epoch` has it; made by `load`, which also says whether it may be kept.
+    /// What was made of a row, or of a group of rows, as a snapshot of `epoch` has it, if it is `fit`; otherwise made by
+    /// `load`, which also says whether it may be kept.
     pub(in crate::store) fn view<T: Clone, E>(
         &self,
         views: &RowViews<T>,
         (ks, key): (Ks, &[u8]),
         epoch: u64,
+        fit: impl FnOnce(&T) -> bool,
         load: impl FnOnce() -> Result<(T, bool), E>,
     ) -> Result<T, E> {
         let Some(key) = RowKey::new(ks, key) else { return Ok(load()?.0) };
         let mark = self.last_change(&key);
         if let Some((made, value)) = views.0.get(&key)
             && (mark..=epoch).contains(&made)
+            && fit(&value)
         {
             return Ok(value);
         }
@@ -418,7 +421,8 @@ mod tests {
     fn a_view_is_made_once_until_its_row_changes_and_only_kept_if_it_may_be() {
         let (cache, views) = (RowCache::new(1 << 20, [1 << 16; 2]), RowViews::new(8));
         let made = |epoch, value: u8, keep| {
-            cache.view(&views, (Ks::Post, b"key"), epoch, || Ok::<_, ()>((value, keep))).unwrap()
+            let load = || Ok::<_, ()>((value, keep));
+            cache.view(&views, (Ks::Post, b"key"), epoch, |_| true, load).unwrap()
         };
         let holds = |epoch| cache.holds(&views, (Ks::Post, b"key"), epoch);
         assert_eq!(made(4, 1, false), 1);
