@@ -1,12 +1,12 @@
 //! The canonical bytes of a packed record, put together without its value: they alone say what its CID is.
 //!
 //! No row keeps the CID of a record whose packed form gives its bytes back, which is nearly every one: 32 bytes that do
-//! not compress, an eighth of a post. Whoever needs one hashes these bytes. By way of the value that took 4.5 us for a
-//! post; put together here it is 0.8, hashing included. So no part of a CID is kept either, to compare by: reading the
-//! row is dearer than all of this.
+//! not compress, an eighth of a post. Whoever needs one hashes these bytes. They are put together without the value, as the
+//! encoder of values needs one made first. No part of a CID is kept either, to compare by: what is asked for is mostly the
+//! whole, and bytes that do not compress are what is saved.
 //!
 //! # Invariants
-//! - What is given is what `repo::dag_cbor` encodes of the unpacked value (property test below).
+//! - What is given is what `repo::dag_cbor` encodes of the unpacked value (property test of `packed`).
 //! - It is no longer than a record may be, whatever the packed bytes say.
 
 use sha2::{Digest, Sha256};

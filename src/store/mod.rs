@@ -40,7 +40,7 @@ pub use error::{CorruptRow, StoreError};
 pub use guard::{DiskSpace, Room, disk_space, free_space};
 pub use keyspace::Ks;
 pub use mark::Mark;
-pub use migrate::{FORMAT, Migrated, Progress, Rewrite, Step};
+pub use migrate::{FORMAT, Migrated, OfRow, Progress, Rewrite, Step};
 pub use read::{KeyBuf, Reader, Snapshot, Visit, prefix_end};
 pub use salvage::{Lost, Salvaged, salvage, set_aside};
 pub use tx::{Collector, Tx, Update};
