@@ -42,8 +42,9 @@ pub(super) struct Inner {
     rows: RowCache,
     /// Bytes in memtables beyond which the writer waits.
     pub(super) max_buffered: u64,
-    /// Bytes of rows in a batch for [`Self::load`], which takes about four times as much memory.
+    /// Bytes of rows in a batch, which takes about four times as much memory: for [`Self::load`], and otherwise.
     max_bulk: usize,
+    max_batch: usize,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     compacting: AtomicUsize,
@@ -54,7 +55,7 @@ pub(super) struct Inner {
 
 impl Store {
     /// Opens the folder, making it if it is not there. Of `memory_budget` in bytes it takes
-    /// its shares ([`Share`]): block cache, row cache, memtables and the name cache.
+    /// its shares ([`Share`]): block cache, row cache, memtables, the name cache and the open batch.
     ///
     /// A store of another format is refused; `schema::migrations::open` brings older ones to this one.
     #[cfg(any(test, feature = "testing"))]
@@ -95,14 +96,14 @@ impl Store {
             })?;
         migrate::refuse(&db, path, steps)?;
         // 53 units over all keyspaces, each with one memtable filling and one being flushed.
-        let unit = (budget / 6 / 106).max(256 << 10);
+        let unit = (Share::Memtables.of(budget) * 2 / 3 / 106).max(256 << 10);
         let keyspaces = Ks::ALL
             .iter()
             .map(|ks| db.keyspace(ks.name(), || ks.tuning().options(unit)))
             .collect::<Result<Vec<_>, _>>()?;
         // As the engine counts them, which is half of what they take.
         let buffered = Share::Memtables.of(budget) / 2;
-        let names = NumberCache::new(usize::try_from(budget / 4096).unwrap_or(100_000));
+        let names = NumberCache::new(Share::Names.entries(budget, memory::NAME));
         let inner = Inner {
             path: path.to_owned(),
             keyspaces,
@@ -110,6 +111,7 @@ impl Store {
             rows: RowCache::new(Share::Rows.of(budget)),
             max_buffered: buffered,
             max_bulk: usize::try_from(buffered).unwrap_or(usize::MAX),
+            max_batch: Share::Batch.entries(budget, 4),
             epoch: AtomicU64::new(0),
             compacting: AtomicUsize::new(0),
             caches: parking_lot::RwLock::default(),
@@ -245,6 +247,10 @@ impl Store {
 
     pub(super) fn max_bulk(&self) -> usize {
         self.0.max_bulk
+    }
+
+    pub(super) fn max_batch(&self) -> usize {
+        self.0.max_batch
     }
 
     pub(super) fn rows(&self) -> &RowCache {
