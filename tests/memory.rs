@@ -23,6 +23,7 @@ use aerie::sync::fuzzing::repo;
 use aerie::syntax::{Cid, Tid, cid};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::{SinkExt as _, StreamExt as _};
 use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 use peak_alloc::PeakAlloc;
 use serde_json::json;
@@ -30,6 +31,7 @@ use server::{Aerie, did};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio_tungstenite::tungstenite::Message;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -55,8 +57,8 @@ fn section(parts: &[&[u8]]) -> Bytes {
     [length, parts.concat()].concat().into()
 }
 
-/// The beginning of a good CAR: a signed repo with nothing in it.
-fn empty_repo(did: &str, key: &PrivateKey) -> [Bytes; 3] {
+/// A CAR of a signed repo with nothing in it, and its root.
+fn empty_repo(did: &str, key: &PrivateKey) -> (Cid, [Bytes; 3]) {
     let rev = Tid::from_micros(1_750_000_000_000_000, 1).to_string();
     let link = |cid: &Cid| json!({ "$link": cid::to_base32(cid) });
     let mut commit = json!({
@@ -68,11 +70,12 @@ fn empty_repo(did: &str, key: &PrivateKey) -> [Bytes; 3] {
         (encode(&from_json(&commit)), encode(&from_json(&json!({"e": [], "l": null}))));
     let root = cid::for_record(&commit);
     let header = encode(&from_json(&json!({ "roots": [link(&root)], "version": 1 })));
-    [
+    let blocks = [
         section(&[&header]),
         section(&[&root.to_bytes(), &commit]),
         section(&[&mst::empty_root().to_bytes(), &node]),
-    ]
+    ];
+    (root, blocks)
 }
 
 /// Blocks that nothing names.
@@ -89,7 +92,7 @@ fn junk(count: u32) -> impl Iterator<Item = Bytes> {
 fn hundreds_of_thousands_of_blocks_take_what_every_repo_has() {
     let _alone = COUNTING.blocking_lock();
     let dir = tempfile::tempdir().unwrap();
-    let first = empty_repo("did:plc:abc", &PrivateKey::generate());
+    let (_, first) = empty_repo("did:plc:abc", &PrivateKey::generate());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let work = || runtime.block_on(repo(first.into_iter().chain(junk(100_000)), dir.path()));
     let (records, most) = taken(work);
@@ -112,7 +115,7 @@ impl Host {
 
     fn answer(&self, path: &str, port: u16) -> Option<(&'static str, Vec<Bytes>)> {
         if let Some(did) = path.strip_prefix("/xrpc/com.atproto.sync.getRepo?did=") {
-            let first = empty_repo(did, &self.key).into_iter();
+            let first = empty_repo(did, &self.key).1.into_iter();
             return Some(("application/vnd.ipld.car", first.chain([self.junk.clone()]).collect()));
         }
         if path.starts_with("/xrpc/com.atproto.sync.getBlob?") {
@@ -201,6 +204,123 @@ async fn a_server_keeps_to_its_budget_whatever_strangers_send() {
     aerie.until("all repos are read", 120, fetched).await;
     let peak = aerie.peak();
     assert!(peak < BUDGET * 13 / 10, "{peak} bytes, {calm} before");
+}
+
+/// What a process may take of a budget.
+fn most(budget: u64) -> u64 {
+    budget * 12 / 10
+}
+
+fn settings(dir: &tempfile::TempDir, budget: u64, network: &str) -> String {
+    format!(
+        "[store]\npath = {:?}\nmemory_budget = \"{budget}B\"\n\
+         [network]\nallow_private_addresses = true\n{network}\n[labels]\nlabelers = []\n",
+        dir.path().join("data"),
+    )
+}
+
+/// The DID of the account of this number; there are as many as one likes.
+fn of_many(mut n: u64) -> String {
+    let letters = (0..24).map(|_| {
+        let letter = char::from(b'a' + u8::try_from(n % 26).unwrap());
+        n /= 26;
+        letter
+    });
+    format!("did:plc:{}", letters.collect::<String>())
+}
+
+/// A relay that sends the first commit of so many accounts.
+async fn relay_of_new_accounts(count: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let key = PrivateKey::generate();
+        let header = encode(&from_json(&json!({ "op": 1, "t": "#commit" })));
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { continue };
+            for seq in 1..=count {
+                let did = of_many(seq);
+                let (root, blocks) = empty_repo(&did, &key);
+                let time = i64::try_from(server::now() / 1000).unwrap();
+                let body = encode(&from_json(&json!({
+                    "seq": seq, "repo": did, "commit": { "$link": cid::to_base32(&root) },
+                    "rev": Tid::from_micros(1_750_000_000_000_000, 1).to_string(), "since": null,
+                    "blocks": { "$bytes": data_encoding::BASE64_NOPAD.encode(&blocks.concat()) },
+                    "ops": [], "blobs": [], "tooBig": false, "rebase": false,
+                    "time": aerie::syntax::datetime::format_ms(time),
+                })));
+                let frame = Message::binary([header.clone(), body].concat());
+                if socket.send(frame).await.is_err() {
+                    break;
+                }
+            }
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    });
+    url
+}
+
+/// Every account of a stream that begins is new, and the directory takes its time: thousands of frames wait for keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_keys_that_are_waited_for_take_next_to_nothing() {
+    const BUDGET: u64 = 256_000_000;
+    const WAIT: u64 = 3000;
+    let _alone = COUNTING.lock().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let directory = format!("http://{}", silent.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = silent.accept().await {
+            held.push(stream);
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let relay = relay_of_new_accounts(20_000).await;
+    let network = format!("upstreams = [{relay:?}]\nplc_url = {directory:?}");
+    let config = dir.path().join("aerie.toml");
+    let aerie = Aerie::start(config, &settings(&dir, BUDGET, &network)).await;
+    let waiting = async || aerie.status().await["pending"].as_u64().unwrap_or(0) >= WAIT;
+    aerie.until("keys are waited for", 120, waiting).await;
+    let peak = aerie.peak();
+    assert!(peak < most(BUDGET) / 2, "{peak} bytes");
+}
+
+/// Everything that a catch-up fills: memtables, caches, the batch, frames.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catch_up_takes_a_fifth_more_than_its_budget_at_most() {
+    const BUDGET: u64 = 256_000_000;
+    const POSTS: u64 = 60_000;
+    const ACCOUNTS: u64 = 600;
+    let _alone = COUNTING.lock().await;
+    let begin = server::now() - 3_600_000_000;
+    let stream = server::jetstream(begin, POSTS, move |n| {
+        let rkey = Tid::from_micros(begin + n, 1).to_string();
+        let record = json!({
+            "$type": "app.bsky.feed.post", "text": server::noise(n, 2000),
+            "createdAt": "2026-01-01T00:00:00.000Z",
+        });
+        let cid = cid::for_record(&encode(&from_json(&record)));
+        let commit = json!({
+            "rev": rkey, "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+            "record": record, "cid": cid.to_string(),
+        });
+        json!({
+            "did": did(n % ACCOUNTS), "time_us": begin + n, "kind": "commit", "commit": commit,
+        })
+        .to_string()
+    });
+    let (stream, (documents, _)) = (stream.await, server::serve_documents().await);
+    let dir = tempfile::tempdir().unwrap();
+    let network = format!("upstreams = []\njetstream = [{stream:?}]\nplc_url = {documents:?}");
+    let config = dir.path().join("aerie.toml");
+    let aerie = Aerie::start(config, &settings(&dir, BUDGET, &network)).await;
+    let last = async || {
+        let held = server::posts_of(&aerie, (POSTS - 1) % ACCOUNTS).await;
+        held == POSTS / ACCOUNTS
+    };
+    aerie.until("all posts are in", 300, last).await;
+    let peak = aerie.peak();
+    assert!(peak < most(BUDGET), "{peak} bytes");
 }
 
 fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {

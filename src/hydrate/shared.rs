@@ -38,8 +38,8 @@ pub struct Shared {
 impl Shared {
     /// Caches for up to `entries` accounts over `store`.
     pub fn new(store: &Store, entries: usize, settings: HydrationSettings) -> Result<Self> {
-        // Where values differ in size the cache is bounded in bytes: 16 MB, where the store's own cache has 512.
-        let budget = entries as u64 * 512 + (1 << 21);
+        // Where values differ in size the cache is bounded in bytes.
+        let budget = entries as u64 * 256 + (1 << 19);
         Ok(Self {
             takedowns: Takedowns::load(&store.snapshot())?,
             settings: ArcSwap::from_pointee(settings),

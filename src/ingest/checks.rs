@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,10 @@ const QUEUE: usize = 2000;
 const READ: usize = 1024;
 /// Of these, how many go there together.
 const TOGETHER: usize = 64;
+/// Keys that are asked for at a time, of did:web and of all others each: somewhat more than `identity` asks for at once,
+/// which so is not kept waiting. A look-up under way takes 25 KB, one that waits for its turn next to nothing, and at the
+/// begin of a stream every frame is of an account whose key is not known.
+pub(super) const KEYS: usize = 96;
 /// For a document and its handle, or for what a PDS says.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
 /// Waits before a question that got no answer is asked again.
@@ -105,6 +109,9 @@ pub(crate) struct Checks {
     queue: flume::Sender<(Did, Pending)>,
     read: flume::Sender<(Event, Pending)>,
     checks: Mutex<HashMap<Did, Check>>,
+    /// Turns of looking a key up.
+    keys: Semaphore,
+    web_keys: Semaphore,
     /// Accounts whose state is being confirmed.
     accounts: Mutex<HashMap<Did, Asked>>,
     questions: Arc<Questions>,
@@ -144,6 +151,8 @@ impl Checks {
             queue,
             read,
             checks: Mutex::default(),
+            keys: Semaphore::new(KEYS),
+            web_keys: Semaphore::new(KEYS),
             accounts: Mutex::default(),
             questions,
             unproven: Paced::new(timing.unproven),
@@ -181,7 +190,12 @@ impl Checks {
         self.tasks.spawn("a look-up of a key", async move {
             let web = did.starts_with("did:web:");
             let patience = if web { this.timing.web_patience } else { this.timing.plc_patience };
-            let answer = match timeout(patience, this.directory.document(&did, freshness)).await {
+            let document = async {
+                // It is never closed.
+                let _turn = if web { &this.web_keys } else { &this.keys }.acquire().await;
+                this.directory.document(&did, freshness).await
+            };
+            let answer = match timeout(patience, document).await {
                 Ok(Ok(doc)) => {
                     let key = doc.signing_key().cloned();
                     key.map_or(KeyAnswer::None, |key| KeyAnswer::Key(Box::new(key), doc))

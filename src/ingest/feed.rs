@@ -14,8 +14,8 @@ use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
 use crate::threads::Clock;
 
-/// Memory that a frame takes beside its bytes, about.
-const FRAME_OVERHEAD: usize = 512;
+/// What a small frame takes: what is made of it, with two maps of the record and a name or two, is larger than itself.
+const FRAME_OVERHEAD: usize = 2048;
 
 /// One upstream.
 pub(crate) struct Feed {
@@ -65,9 +65,10 @@ impl Feed {
         (Arc::new(feed), receiver)
     }
 
-    /// What a frame of this many bytes takes of the budget.
+    /// What a frame of this many bytes takes of the budget. Its own bytes are held with those of its neighbours, and
+    /// while a key is waited for what was made of them is held beside.
     pub(crate) fn weight(&self, len: usize) -> u32 {
-        u32::try_from((len + FRAME_OVERHEAD).min(self.budget_total)).unwrap_or(u32::MAX)
+        u32::try_from((2 * len + FRAME_OVERHEAD).min(self.budget_total)).unwrap_or(u32::MAX)
     }
 
     /// Hands results over. After the sequencer has ended there is nobody to miss them.

@@ -24,14 +24,14 @@ use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::{Failure, Pulse, catch, fault};
 
-/// Keys kept in memory by all lanes.
-const KEYS: usize = 200_000;
 /// Frames of one DID that are parked at most; more, and the repo is rather fetched whole.
 const MAX_PARKED: usize = 512;
 /// After a key was asked for because a signature did not fit, the next bad signature is simply bad.
 const FORCED_AGAIN: Duration = Duration::from_secs(10);
 /// How long a DID that gave no key is not asked for again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// So many of those are remembered by a lane, about 100 bytes each.
+const MAX_REFUSED: usize = 20_000;
 /// See [`Stale`].
 const MAX_STALE: usize = 100_000;
 /// A key read from the store that is older is used, and looked up again beside.
@@ -80,8 +80,9 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
+    /// So many, 0 for one each core, which keep so many keys together.
     pub(crate) fn start(
-        count: usize,
+        (count, keys): (usize, usize),
         verifier: Verifier,
         store: &Store,
         checks: &Arc<Checks>,
@@ -101,7 +102,7 @@ impl Lanes {
                 inboxes: inboxes.clone(),
                 store: store.clone(),
                 checks: Arc::clone(checks),
-                keys: quick_cache::unsync::Cache::new((KEYS / count).max(1000)),
+                keys: quick_cache::unsync::Cache::new((keys / count).max(1000)),
                 stale: Stale::default(),
                 refused: HashMap::default(),
                 parked: HashMap::default(),
@@ -459,8 +460,12 @@ impl Lane {
 
     fn refuse(&mut self, did: &Did, answer: KeyAnswer) {
         let now = Instant::now();
-        if self.refused.len() >= KEYS {
+        if self.refused.len() >= MAX_REFUSED {
             self.refused.retain(|_, (_, until)| *until > now);
+            // Whoever made so many up in a minute has them asked for again.
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.clear();
+            }
         }
         self.keys.remove(did);
         self.refused.insert(did.clone(), (answer, now + REFUSED_AGAIN));

@@ -56,7 +56,7 @@ use directory::Directory;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::memory::Share;
+use crate::config::memory::{self, Share};
 use crate::event::Event;
 use crate::net::{Dialer, NetError};
 use crate::schema::cursors::CursorOf;
@@ -133,6 +133,8 @@ pub struct Options {
     pub lanes: usize,
     /// Bytes of frames held at most, shared evenly between the upstreams.
     pub queue_bytes: usize,
+    /// Keys that all lanes keep together.
+    pub keys: usize,
     /// Timeouts and intervals.
     pub timing: Timing,
     /// What time it is.
@@ -149,6 +151,7 @@ impl Options {
             verify: config.network.verify,
             public_url: config.server.public_url.clone(),
             lanes: 0,
+            keys: Share::Keys.entries(config.store.memory_budget, memory::KEY),
             queue_bytes: usize::try_from(Share::Intake.of(config.store.memory_budget))
                 .unwrap_or(usize::MAX),
             timing: Timing::default(),
@@ -204,7 +207,13 @@ impl Ingest {
         };
         let checks = checks::Checks::start(setup, &tasks);
         let verifier = verify::Verifier { verify: options.verify };
-        let lanes = lanes::Lanes::start(options.lanes, verifier, store, &checks, group.failure())?;
+        let lanes = lanes::Lanes::start(
+            (options.lanes, options.keys),
+            verifier,
+            store,
+            &checks,
+            group.failure(),
+        )?;
         let snapshot = store.snapshot();
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
         let budget = (options.queue_bytes / count).max(1 << 20);

@@ -454,6 +454,7 @@ pub(crate) fn options(relay: &Relay) -> Options {
         public_url: "https://appview.example".to_owned(),
         lanes: 2,
         queue_bytes: 8 << 20,
+        keys: 10_000,
         timing: timing(),
         clock: Clock::system(),
     }

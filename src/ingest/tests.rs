@@ -313,6 +313,27 @@ async fn parked_frames_go_on_in_order() {
 }
 
 #[tokio::test]
+async fn few_keys_are_looked_up_at_a_time_and_those_of_one_method_do_not_wait_for_the_other() {
+    let mut all = accounts(300);
+    all.push(Account::new("did:web:a.example"));
+    let frames = (1..).zip(&mut all).map(|(seq, account)| (seq, account.commit(seq, 0))).collect();
+    let (directory, sink, relay) = (Documents::of(&all), Collected::new(), Relay::of(frames).await);
+    all.iter().for_each(|account| directory.hang(account));
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("all wait", || ingest.pending() == 301).await;
+    let web = |(did, _): &(crate::syntax::Did, Freshness)| did.starts_with("did:web:");
+    let asked = || {
+        let asked = directory.asked.lock();
+        (asked.iter().filter(|of| !web(of)).count(), asked.iter().filter(|of| web(of)).count())
+    };
+    until("some are asked for", || asked() == (super::checks::KEYS, 1)).await;
+    directory.let_go();
+    until("all applied", || sink.seq() == Some(301)).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn an_account_state_is_confirmed_where_the_account_lives() {
     use HostingStatus::*;
     let all = accounts(5);

@@ -32,8 +32,8 @@ use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cache_entries, client_config, community, hydration_settings, labelers_of, limits,
-    media_settings, push_settings,
+    auth_config, cached_accounts, cached_identities, client_config, community, hydration_settings,
+    labelers_of, limits, media_settings, push_settings,
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
@@ -127,7 +127,7 @@ impl House {
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
         let public_url = config.server.public_url.clone();
         let memory = Memory::new(config.store.memory_budget);
-        let entries = cache_entries(config.store.memory_budget);
+        let entries = cached_identities(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
         identity.look_into(store.clone());
         let for_readers = identity.for_readers();
@@ -180,7 +180,8 @@ impl House {
         let _ = sources_slot.set(Arc::downgrade(&sources));
 
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
-        let hydration = Arc::new(Shared::new(&store, entries, hydration_settings(config))?);
+        let accounts = cached_accounts(config.store.memory_budget);
+        let hydration = Arc::new(Shared::new(&store, accounts, hydration_settings(config))?);
         hydration.takedowns.log_to(&changes);
         let settings = media_settings(config, threads, &memory);
         let cache_path = settings.cache_path.display().to_string();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::wire::cache_entries;
+use super::wire::cached_identities;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::plc::{Outdated, PlcExport, PlcFileError, PlcStatus, PlcTable};
@@ -44,7 +44,7 @@ pub fn import(
     let store = migrations::open(&config.store.path, config.store.memory_budget, migrating)?;
     let (writer, thread) = Writer::start(store.clone())?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
-    let entries = cache_entries(config.store.memory_budget);
+    let entries = cached_identities(config.store.memory_budget);
     let identity = Identity::new(&config.network, &dialer, &config.server.public_url, entries);
     // Accounts to look at again are on a list in the store, for the next server.
     let export = export(config, &store, &writer, &identity, Box::new(|_| {}))?;

@@ -10,7 +10,7 @@ use super::follow_up::WantedByIndex;
 use super::identities;
 use super::sink::{Applied, ToWriter};
 use super::sources::{FromIndex, spill_floor};
-use super::wire::cache_entries;
+use super::wire::cached_identities;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
@@ -40,7 +40,7 @@ pub fn import(
     let (index, _requests): (Index, Requests) = Index::new(&store)?;
     let index = index.scoped(&store, &config.scope)?;
     let dialer = Dialer::new(config.network.allow_private_addresses)?;
-    let entries = cache_entries(config.store.memory_budget);
+    let entries = cached_identities(config.store.memory_budget);
     let public_url = &config.server.public_url;
     let sink = Arc::new(ToWriter {
         writer: writer.clone(),

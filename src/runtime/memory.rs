@@ -75,11 +75,11 @@ mod tests {
         let upstreams = json!([{"queue_bytes": 5}, {"queue_bytes": 6}]);
         let shares = memory.shares(&store, &upstreams);
         let of = |name| shares.iter().find(|share| share.name == name).map(|s| (s.bytes, s.held));
-        assert_eq!(of("fetches"), Some((32_000_000, Some(1 << 20))));
+        assert_eq!(of("fetches"), Some((24_000_000, Some(1 << 20))));
         assert_eq!(of("intake"), Some((32_000_000, Some(11))));
         assert_eq!(of("pictures"), Some((80 << 20, Some(0))));
         assert_eq!(of("answers"), Some((32 << 20, Some(0))));
-        assert_eq!(of("names"), Some((24_000_000, None)));
+        assert_eq!(of("names"), Some((Share::Names.of(512_000_000), None)));
         assert!(of("memtables").and_then(|(_, held)| held).is_some());
     }
 }

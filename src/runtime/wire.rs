@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::memory::Memory;
+use crate::config::memory::{self, Share};
 use crate::config::{self, Config};
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
@@ -18,9 +19,14 @@ use crate::xrpc::{
     ParsedLabelers,
 };
 
-/// How many accounts the caches hold for a memory budget.
-pub(super) fn cache_entries(budget: u64) -> usize {
-    usize::try_from(budget / 16_384).unwrap_or(100_000).clamp(4096, 500_000)
+/// How many accounts the caches of readers hold for a memory budget.
+pub(super) fn cached_accounts(budget: u64) -> usize {
+    Share::Accounts.entries(budget, memory::ACCOUNT)
+}
+
+/// How many documents and handles are remembered.
+pub(super) fn cached_identities(budget: u64) -> usize {
+    Share::Identities.entries(budget, memory::IDENTITY)
 }
 
 /// Who labels what is pushed: those that apply to clients that name none, as of now.

@@ -45,8 +45,9 @@ pub(super) struct Inner {
     rows: RowCache,
     /// Bytes in memtables beyond which the writer waits.
     pub(super) max_buffered: u64,
-    /// Bytes of rows in a batch for [`Self::load`], which takes about four times as much memory.
+    /// Bytes of rows in a batch, which takes about four times as much memory: for [`Self::load`], and otherwise.
     max_bulk: usize,
+    max_batch: usize,
     /// Even: no commit is under way. Moves by two with each commit.
     epoch: AtomicU64,
     compacting: AtomicUsize,
@@ -57,7 +58,7 @@ pub(super) struct Inner {
 
 impl Store {
     /// Opens the folder, making it if it is not there. Of `memory_budget` in bytes it takes
-    /// its shares ([`Share`]): block cache, row cache, memtables and the name cache.
+    /// its shares ([`Share`]): block cache, row cache, memtables, the name cache and the open batch.
     ///
     /// A store of another format is refused; `schema::migrations::open` brings older ones to this one.
     #[cfg(any(test, feature = "testing"))]
@@ -115,6 +116,7 @@ impl Store {
             ),
             max_buffered: buffered,
             max_bulk: usize::try_from(buffered).unwrap_or(usize::MAX),
+            max_batch: Share::Batch.entries(budget, 4),
             epoch: AtomicU64::new(0),
             compacting: AtomicUsize::new(0),
             caches: parking_lot::RwLock::default(),
@@ -255,6 +257,10 @@ impl Store {
 
     pub(super) fn max_bulk(&self) -> usize {
         self.0.max_bulk
+    }
+
+    pub(super) fn max_batch(&self) -> usize {
+        self.0.max_batch
     }
 
     pub(super) fn rows(&self) -> &RowCache {

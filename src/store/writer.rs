@@ -442,7 +442,8 @@ impl Loop {
             let full = if self.bulk && acks.is_empty() {
                 tx.bytes() >= store.max_bulk()
             } else {
-                count >= MAX_JOBS || tx.bytes() >= MAX_BYTES || age >= MAX_AGE
+                let bytes = store.max_batch().min(MAX_BYTES);
+                count >= MAX_JOBS || tx.bytes() >= bytes || age >= MAX_AGE
             };
             if full {
                 break;
