@@ -116,16 +116,23 @@ fn is_edge<R: Reader>(r: &R, id: RecordId) -> Result<bool, StoreError> {
 /// The CID of a record that is held.
 pub fn held_cid<R: Reader>(r: &R, id: RecordId) -> Result<Option<Held>, StoreError> {
     let post = PostId { author: id.actor, rkey: id.rkey };
+    let of_post = || {
+        let row = r.post(post)?;
+        row.map(|row| r.digest(row.cid, &row.packed)).transpose()
+    };
     if id.coll == collections::POST
-        && let Some(row) = r.post(post)?
+        && let Some(digest) = r.made((Ks::Post, &post.to_bytes()), of_post)?
     {
-        return r.digest(row.cid, &row.packed).map(|digest| Some(Held::Cid(digest)));
+        return Ok(Some(Held::Cid(digest)));
     }
     if is_edge(r, id)? {
         return Ok(Some(Held::Edge));
     }
-    let Some(row) = r.record(id)? else { return Ok(None) };
-    r.digest(row.cid, &row.packed).map(|digest| Some(Held::Cid(digest)))
+    let digest = r.made((Ks::Record, &id.to_bytes()), || {
+        let row = r.record(id)?;
+        row.map(|row| r.digest(row.cid, &row.packed)).transpose()
+    })?;
+    Ok(digest.map(Held::Cid))
 }
 
 /// The CID that [`SubjectCid::Shared`] stands for: the writer shares by it and a reader rebuilds by it. A subject that does

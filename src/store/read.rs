@@ -22,6 +22,15 @@ pub trait Reader {
     /// One value.
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError>;
 
+    /// A digest that `load` makes of this row. Views that are read by many keep it as long as the row is what it is.
+    fn made(
+        &self,
+        _: (Ks, &[u8]),
+        load: impl FnOnce() -> Result<Option<[u8; 32]>, StoreError>,
+    ) -> Result<Option<[u8; 32]>, StoreError> {
+        load()
+    }
+
     /// Whether the key exists.
     fn has(&self, ks: Ks, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.get(ks, key)?.is_some())
@@ -148,6 +157,14 @@ impl Reader for Snapshot {
 
     fn get(&self, ks: Ks, key: &[u8]) -> Result<Option<Slice>, StoreError> {
         self.read(ks, key, true)
+    }
+
+    fn made(
+        &self,
+        row: (Ks, &[u8]),
+        load: impl FnOnce() -> Result<Option<[u8; 32]>, StoreError>,
+    ) -> Result<Option<[u8; 32]>, StoreError> {
+        self.store.rows().made(row, self.epoch, load)
     }
 
     fn scan(

@@ -25,6 +25,8 @@ use crate::store::{Ks, Slice};
 
 /// In place of a group that is longer. No group of rows has such a length.
 const LONG: &[u8] = b"+";
+/// Set in the keyspace of what was made of a row, beside the row itself.
+const MADE: u8 = 1 << 7;
 /// Keys share marks; a shared one costs a read from the engine, never a wrong answer.
 const MARKS: usize = 1 << 18;
 /// Longer keys are not kept.
@@ -270,6 +272,29 @@ impl RowCache {
         }
         Ok(value)
     }
+
+    /// A digest that `load` makes of a row and that is dearer to make than to keep, as a snapshot of `epoch` has it.
+    pub(in crate::store) fn made<E>(
+        &self,
+        (ks, key): (Ks, &[u8]),
+        epoch: u64,
+        load: impl FnOnce() -> Result<Option<[u8; 32]>, E>,
+    ) -> Result<Option<[u8; 32]>, E> {
+        let Some(row) = RowKey::new(ks, key) else { return load() };
+        let mark = self.last_change(&row);
+        let made = RowKey { ks: row.ks | MADE, ..row };
+        if let Some(entry) = self.rows.get(&made)
+            && (mark..=epoch).contains(&entry.epoch)
+        {
+            return Ok(entry.value.and_then(|value| (*value).try_into().ok()));
+        }
+        let digest = load()?;
+        if let Some(epoch) = stamp(mark, epoch) {
+            let value = digest.map(|digest| Slice(fjall::Slice::from(&digest[..])));
+            self.rows.insert(made, Entry { epoch, value });
+        }
+        Ok(digest)
+    }
 }
 
 /// The epoch under which what a snapshot read may be kept; `None` if a later commit changed it.
@@ -400,6 +425,21 @@ mod tests {
         assert_eq!(once(4, "?"), "third");
         cache.mark(Ks::Post, b"key", 6);
         assert_eq!(once(6, "fourth"), "fourth");
+    }
+
+    #[test]
+    fn what_is_made_of_a_row_is_kept_beside_it_until_the_row_changes() {
+        let cache = RowCache::new(1 << 20);
+        let made = |epoch, digest: Option<[u8; 32]>| {
+            cache.made((Ks::Post, b"key"), epoch, || Ok::<_, ()>(digest)).unwrap()
+        };
+        assert_eq!(made(4, Some([1; 32])), Some([1; 32]));
+        assert_eq!(made(6, Some([2; 32])), Some([1; 32]));
+        assert_eq!(get(&cache, 6, "row"), ("row".to_owned(), true), "it is not the row");
+        cache.mark(Ks::Post, b"key", 8);
+        assert_eq!(made(6, Some([3; 32])), Some([3; 32]), "its snapshot is older");
+        assert_eq!(made(8, None), None);
+        assert_eq!(made(10, Some([4; 32])), None, "also that there is none");
     }
 
     #[test]
