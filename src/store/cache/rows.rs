@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn what_is_made_of_a_row_is_kept_beside_it_until_the_row_changes() {
-        let cache = RowCache::new(1 << 20);
+        let cache = RowCache::new(1 << 20, [1 << 16; 2]);
         let made = |epoch, digest: Option<[u8; 32]>| {
             cache.made((Ks::Post, b"key"), epoch, || Ok::<_, ()>(digest)).unwrap()
         };
