@@ -12,10 +12,11 @@ use super::*;
 use crate::event::{HostingStatus, Op};
 use crate::hydrate::{HydrateCtx, HydrationSettings, Hydrator, Shared};
 use crate::private::{self, subscriptions::Subscription};
+use crate::repo::mst;
 use crate::schema::rows::{NotifRow, Order, Reason, notif_prefix};
 use crate::schema::{Key, PostId, Rkey};
 use crate::store::{Ks, Reader};
-use crate::syntax::Tid;
+use crate::syntax::{Tid, cid};
 
 const REPOST: &str = "app.bsky.feed.repost";
 const PACK: &str = "app.bsky.graph.starterpack";
@@ -294,7 +295,8 @@ async fn a_repo_that_is_fetched_takes_what_it_lacks() {
     exact(&w, &remembers, "before");
     let rev = |n| Tid::parse(&tid(n)).unwrap();
     w.event("x", Body::Wanted).await;
-    w.event("x", Body::Fetching { rev: rev(500), data: [4; 32] }).await;
+    let nothing = cid::digest(&mst::root(std::iter::empty())).unwrap();
+    w.event("x", Body::Fetching { rev: rev(500), data: nothing }).await;
     w.event("x", Body::Part { rev: rev(500), ops: gone_all() }).await;
     exact(&w, &remembers, "a part");
     w.event("x", Body::Fetched { rev: rev(500) }).await;
