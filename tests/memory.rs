@@ -296,7 +296,7 @@ async fn a_catch_up_takes_a_fifth_more_than_its_budget_at_most() {
     let stream = server::jetstream(begin, POSTS, move |n| {
         let rkey = Tid::from_micros(begin + n, 1).to_string();
         let record = json!({
-            "$type": "app.bsky.feed.post", "text": server::noise(n, 2000),
+            "$type": "app.bsky.feed.post", "text": server::POST_TEXT, "other": server::noise(n, 2000),
             "createdAt": "2026-01-01T00:00:00.000Z",
         });
         let cid = cid::for_record(&encode(&from_json(&record)));
