@@ -220,6 +220,11 @@ impl Store {
         done
     }
 
+    /// Moves everything that is only in the journals into tables, so that the journals go: they may be hundreds of megabytes.
+    pub fn flush_all(&self) -> Result<(), StoreError> {
+        self.0.keyspaces.iter().try_for_each(|keyspace| self.flush(keyspace))
+    }
+
     /// Moves what is only in the journal into tables. The engine would wait for ever if the thread that does it died.
     fn flush(&self, keyspace: &fjall::Keyspace) -> Result<(), StoreError> {
         keyspace.rotate_memtable()?;

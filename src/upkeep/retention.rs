@@ -527,6 +527,8 @@ impl Retention {
             let store = self.store.clone();
             blocking(move || store.compact_one(ks)).await?;
         }
+        let store = self.store.clone();
+        blocking(move || store.flush_all()).await?;
         report.used_after = used(&self.store)?;
         report.compacted = report.used_after;
         if all {

@@ -437,22 +437,21 @@ impl Network {
     ) {
         self.now += 1;
         let rev = Tid::from_micros(u64::try_from(self.now).unwrap() * 1000, 1);
-        // Any digest will do, as long as each commit says which one it follows on.
-        let data = cid::digest(&cid::for_record(rev.to_string().as_bytes())).unwrap();
         let (coll, rkey): (Arc<str>, Arc<str>) = (coll.into(), rkey.into());
         let mut pds = self.pds.lock();
         let repo = pds.entry(self.accounts[who].did.clone()).or_insert_with(|| Repo {
             rev,
-            data: cid::digest(&mst::empty_root()).unwrap(),
+            data: tree(&BTreeMap::new()),
             records: BTreeMap::new(),
         });
-        let prev_data = Some(std::mem::replace(&mut repo.data, data));
         repo.rev = rev;
         let id = (Arc::clone(&coll), Arc::clone(&rkey));
         let created = match &record {
             Some(record) => repo.records.insert(id, record.clone()).is_none(),
             None => repo.records.remove(&id).is_none(),
         };
+        let data = tree(&repo.records);
+        let prev_data = Some(std::mem::replace(&mut repo.data, data));
         drop(pds);
         let ops = vec![Op { collection: coll, rkey, record, created }];
         let commit = Commit { rev, data: Some(data), prev_data, ops };
@@ -464,4 +463,14 @@ impl Network {
         let of = |p: &&Post| p.live && self.accounts[p.author].role == Role::Founder;
         self.posts.iter().rev().filter(of).map(|p| p.uri.as_str())
     }
+}
+
+/// The digest of the root of the tree of these records.
+fn tree(records: &BTreeMap<(Arc<str>, Arc<str>), Record>) -> [u8; 32] {
+    let leaf = |((coll, rkey), record): (&(Arc<str>, Arc<str>), &Record)| {
+        (format!("{coll}/{rkey}"), cid::for_digest(cid::DAG_CBOR, &record.cid))
+    };
+    let mut leaves: Vec<_> = records.iter().map(leaf).collect();
+    leaves.sort_unstable();
+    cid::digest(&mst::root(leaves.iter().map(|(path, cid)| (path.as_bytes(), cid)))).unwrap()
 }
