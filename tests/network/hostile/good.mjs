@@ -50,7 +50,8 @@ export class Good {
   #to
   #random
   #actors
-  #wires = []
+  /** Open connections, by address: a client that always took the one used last would be a single one. */
+  #wires = Array.from({ length: ADDRESSES }, () => [])
   #turn = 0
 
   constructor(port, actors, random) {
@@ -59,8 +60,13 @@ export class Good {
     this.#actors = actors
   }
 
-  #address() {
-    return `127.0.0.${11 + (this.#turn++ % ADDRESSES)}`
+  /** The next address, by its number. */
+  #next() {
+    return this.#turn++ % ADDRESSES
+  }
+
+  #open(number) {
+    return new Wire({ ...this.#to, localAddress: `127.0.0.${11 + number}` })
   }
 
   /**
@@ -91,7 +97,8 @@ export class Good {
   async #ask(spell, fresh) {
     const actor = this.#random.pick(this.#actors)
     const path = `/xrpc/${PROFILE}?actor=${actor}`
-    const wire = (!fresh && this.#wires.pop()) || new Wire({ ...this.#to, localAddress: this.#address() })
+    const number = this.#next()
+    const wire = (!fresh && this.#wires[number].pop()) || this.#open(number)
     try {
       const { status, ms } = await wire.ask(path)
       spell.note(status)
@@ -102,12 +109,12 @@ export class Good {
       spell.note(error.message)
     }
     if (fresh) wire.close()
-    else this.#wires.push(wire)
+    else this.#wires[number].push(wire)
   }
 
   /** Logs in: asks with a token until it is taken. Milliseconds, or what came instead. */
   async logIn(token, lxm, patienceMs) {
-    const wire = new Wire({ ...this.#to, localAddress: this.#address() })
+    const wire = this.#open(this.#next())
     const started = performance.now()
     let last
     try {
@@ -128,6 +135,6 @@ export class Good {
   }
 
   close() {
-    for (const wire of this.#wires) wire.close()
+    for (const wire of this.#wires.flat()) wire.close()
   }
 }
