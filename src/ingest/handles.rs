@@ -187,10 +187,18 @@ mod tests {
             claim(&writer, &account.did, account, n).await;
         }
         let mut busy = Account::new("did:plc:busy");
-        let frames = (1..=20).map(|seq| (seq, busy.commit(seq, 100_000))).collect();
+        let frames: Vec<_> = (1..=20).map(|seq| busy.commit(seq, 100_000)).collect();
         let all = accounts.iter().chain([&busy]);
         let (directory, sink) = (Documents::of(all), Collected::gated(0));
-        let mut options = options(&Relay::of(frames).await);
+        // They come when as many handles are asked for as may be.
+        let names = Arc::clone(&directory);
+        let relay = Relay::start(move |_, _| {
+            if names.names_asked.load(Ordering::SeqCst) < SLOTS {
+                return vec![Step::Close];
+            }
+            frames.iter().cloned().map(Step::Send).collect()
+        });
+        let mut options = options(&relay.await);
         options.timing.handles_aside = Pace { burst: 3, every: Duration::from_secs(3600) };
         options.queue_bytes = 1 << 20;
         directory.names_hang.store(true, Ordering::SeqCst);

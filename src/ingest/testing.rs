@@ -260,6 +260,8 @@ pub(crate) struct Documents {
     pub(crate) forgotten: Mutex<Vec<Did>>,
     /// While set, handles get no answer until `release`.
     pub(crate) names_hang: AtomicBool,
+    /// Handles asked for.
+    pub(crate) names_asked: AtomicUsize,
     /// DIDs of which it wants to be left alone.
     pub(crate) paused: Mutex<HashSet<Did>>,
     /// While set, whoever forgets something is held up.
@@ -342,6 +344,7 @@ impl Directory for Documents {
         handle: &'a Handle,
         _: Freshness,
     ) -> BoxFuture<'a, Result<Option<Did>, IdentityError>> {
+        self.names_asked.fetch_add(1, Ordering::SeqCst);
         let docs = self.docs.lock();
         let owner = docs.values().find(|doc| doc.handle.as_ref() == Some(handle));
         let owner = owner.map(|doc| doc.did.clone());
