@@ -5,9 +5,10 @@ import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BINARY, startAerie } from './aerie.mjs'
 import { figure, format, note } from './figures.mjs'
+import { p } from './hostile/good.mjs'
 import { Client, discover } from './methods.mjs'
 import { calls, replay } from './mix.mjs'
-import { cpuSeconds, finish, folder, peakMb, position, remove, residentMb, simulate, world } from './simulator.mjs'
+import { cpuSeconds, finish, folder, peakMb, position, proc, remove, residentMb, simulate, world, writtenBytes } from './simulator.mjs'
 
 const SIZES = (process.env.BENCH_GROWTH ?? '500000,2000000,5000000').split(',').map(Number)
 const BUDGETS = (process.env.BENCH_BUDGETS ?? '512MB').split(',')
@@ -23,26 +24,19 @@ export const NETWORK_MIX = [
 
 const networkWorld = (events) => world('network', events, ['--seed', '71', '--actors', String(Math.max(1000, events / 25)), '--mix', NETWORK_MIX])
 
-const written = (pid) => Number(fs.readFileSync(`/proc/${pid}/io`, 'utf8').match(/\nwrite_bytes: (\d+)/)[1])
-
 /** Seconds of CPU by kind of thread. */
 function cpuByThread(pid) {
   const used = Object.fromEntries(THREADS.map((name) => [name, 0]))
   for (const task of fs.readdirSync(`/proc/${pid}/task`)) {
     try {
-      const name = fs.readFileSync(`/proc/${pid}/task/${task}/comm`, 'utf8')
+      const name = proc(pid, `task/${task}/comm`)
       const kind = THREADS.find((kind) => name.startsWith(kind))
-      if (kind) used[kind] += Number(fs.readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e9
+      if (kind) used[kind] += Number(proc(pid, `task/${task}/schedstat`).split(' ')[0]) / 1e9
     } catch {
       // It ended meanwhile.
     }
   }
   return used
-}
-
-const p = (values, share) => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
 }
 
 export async function growth() {
@@ -76,7 +70,7 @@ async function grown(events, memory) {
   const small = events <= 1_000_000
   figure(`${of}: catch-up, verified`, whole.rate, 'events/s', '>=', small ? 30_000 : 26_000)
   figure(`${of}: its last tenth`, tenth.rate, 'events/s', '>=', small ? 30_000 : 24_000)
-  const wrote = written(aerie.pid)
+  const wrote = writtenBytes(aerie.pid)
 
   const client = new Client(net)
   const w = await discover(client, net)

@@ -108,6 +108,14 @@ export const afterwards = (w) => ({
   'app.bsky.draft.deleteDraft': () => ({ id: '3kaaaaaaaaaaa' }),
 })
 
+/** The parameters of a query, as they stand behind its path. */
+export function target(params) {
+  if (!params) return ''
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(params)) for (const one of [value].flat()) query.append(name, one)
+  return `?${query}`
+}
+
 /** One request at a time over one connection. */
 export class Client {
   #agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -127,11 +135,9 @@ export class Client {
 
   /** Asks, and says how long it took until the last byte. */
   async ask(nsid, { params, input, viewer, headers = {} }) {
-    const query = new URLSearchParams()
-    for (const [name, value] of Object.entries(params ?? {})) for (const one of [value].flat()) query.append(name, one)
     const body = input && JSON.stringify(input)
     const whole = await this.#headers(nsid, viewer, { ...headers, ...(body && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }) })
-    const path = `/xrpc/${nsid}${params ? `?${query}` : ''}`
+    const path = `/xrpc/${nsid}${target(params)}`
     return new Promise((resolve, reject) => {
       const started = performance.now()
       const req = http.request({ port: this.#net.appview.port, host: '127.0.0.1', path, method: body ? 'POST' : 'GET', agent: this.#agent, headers: whole }, (res) => {

@@ -4,6 +4,7 @@
 import { connect } from 'node:net'
 import { setImmediate as breath } from 'node:timers/promises'
 import { Random } from './hostile/random.mjs'
+import { target } from './methods.mjs'
 
 const ACTOR = 'app.bsky.actor.'
 const FEED = 'app.bsky.feed.'
@@ -74,11 +75,9 @@ export async function calls(net, { dids, posts }, n, { seed, only, viewers, gzip
 }
 
 function request(nsid, params, token, gzip) {
-  const query = new URLSearchParams()
-  for (const [name, value] of Object.entries(params ?? {})) for (const one of [value].flat()) query.append(name, one)
   const body = params ? '' : JSON.stringify({ seenAt: new Date().toISOString() })
   const head = [
-    `${params ? 'GET' : 'POST'} /xrpc/${nsid}${params ? `?${query}` : ''} HTTP/1.1`,
+    `${params ? 'GET' : 'POST'} /xrpc/${nsid}${target(params)} HTTP/1.1`,
     'host: localhost',
     `authorization: Bearer ${token}`,
     ...(gzip ? ['accept-encoding: gzip'] : []),

@@ -74,10 +74,12 @@ export async function simulate({ file }, { rate = 'max', past = false, port = SI
 export const folder = () => fs.mkdtempSync(path.join(BENCH_DIR, 'run-'))
 export const remove = (dir) => fs.rmSync(dir, { recursive: true, force: true })
 
-const proc = (pid, file) => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
+export const proc = (pid, file) => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
 const status = (pid, name) => Number(proc(pid, 'status').match(new RegExp(`${name}:\\s+(\\d+)`))[1]) / 1024
 export const peakMb = (pid) => status(pid, 'VmHWM')
 export const residentMb = (pid) => status(pid, 'VmRSS')
+/** Bytes that it gave to the disk. */
+export const writtenBytes = (pid) => Number(proc(pid, 'io').match(/\nwrite_bytes: (\d+)/)[1])
 export const cpuSeconds = (pid) => {
   const fields = proc(pid, 'stat').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND

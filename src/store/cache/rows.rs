@@ -258,6 +258,17 @@ impl RowCache {
         {
             return Ok(Some(Slice(value)));
         }
+        self.entry(key, (mark, epoch), keep, load)
+    }
+
+    /// What is here under a key, or what `load` gives, as long as the row of that mark is what the snapshot sees.
+    fn entry<E>(
+        &self,
+        key: RowKey,
+        (mark, epoch): (u64, u64),
+        keep: bool,
+        load: impl FnOnce() -> Result<Option<Slice>, E>,
+    ) -> Result<Option<Slice>, E> {
         if let Some(entry) = self.rows.get(&key)
             && (mark..=epoch).contains(&entry.epoch)
         {
@@ -283,17 +294,9 @@ impl RowCache {
         let Some(row) = RowKey::new(ks, key) else { return load() };
         let mark = self.last_change(&row);
         let made = RowKey { ks: row.ks | MADE, ..row };
-        if let Some(entry) = self.rows.get(&made)
-            && (mark..=epoch).contains(&entry.epoch)
-        {
-            return Ok(entry.value.and_then(|value| (*value).try_into().ok()));
-        }
-        let digest = load()?;
-        if let Some(epoch) = stamp(mark, epoch) {
-            let value = digest.map(|digest| Slice(fjall::Slice::from(&digest[..])));
-            self.rows.insert(made, Entry { epoch, value });
-        }
-        Ok(digest)
+        let load = || Ok(load()?.map(|digest| Slice(fjall::Slice::from(&digest[..]))));
+        let value = self.entry(made, (mark, epoch), true, load)?;
+        Ok(value.and_then(|value| (*value).try_into().ok()))
     }
 }
 
