@@ -27,6 +27,7 @@
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
 //! | every path that is no method | `xrpc/paths` |
+//! | how a text becomes terms of the index | [`search`] |
 //! | how much of what a client may have | `limits/table` |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
 //! | every keyspace | `store/keyspace`; every table in it: `schema/tables` |
@@ -123,6 +124,7 @@ cfg_if::cfg_if! {
         pub mod repo;
         pub mod runtime;
         pub mod schema;
+        pub mod search;
         pub mod store;
         pub mod sync;
         pub mod syntax;
