@@ -14,6 +14,8 @@
 
 pub mod analysis;
 pub mod document;
+pub mod eval;
+pub mod index;
 pub mod language;
 pub mod url_form;
 
