@@ -17,6 +17,7 @@ pub mod document;
 pub mod eval;
 pub mod index;
 pub mod language;
+pub mod query;
 pub mod url_form;
 
 #[cfg(test)]
