@@ -52,6 +52,8 @@ pub enum Share {
     Pictures,
     /// Their files, as they come.
     Files,
+    /// Lists of what was suggested.
+    Suggestions,
     /// Answers that their readers have not taken yet.
     Answers,
 }
@@ -106,6 +108,7 @@ const TABLE: &[Row] = &[
     // Two at a time of the largest size that they are made in, and a photograph of twelve megapixels, also a progressive one.
     fixed(Share::Pictures, "pictures", 3).between(80 * MB, 512 * MB),
     fixed(Share::Files, "picture-files", 1).between(12 * MB, 128 * MB),
+    fixed(Share::Suggestions, "suggestions", 0).between(2 * MB, 2 * MB),
     fixed(Share::Answers, "answers", 3).between(32 * MB, 512 * MB),
 ];
 

@@ -51,6 +51,8 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// What is suggested first.
+    pub discovery: Discovery,
     /// How much of the network is kept.
     pub scope: Scope,
     /// Images and videos.
@@ -186,6 +188,13 @@ pub struct LiveNow {
     pub did: Did,
     /// The sites.
     pub domains: Vec<String>,
+}
+
+/// `[discovery]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Discovery {
+    /// Accounts.
+    pub follows: Vec<Did>,
 }
 
 /// `[scope]`.
@@ -392,6 +401,7 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            discovery: Discovery::default(),
             scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),

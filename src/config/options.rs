@@ -54,6 +54,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("moderation", "Whom this server trusts to moderate and to verify."),
     ("age_assurance", "What clients are told about the age of users."),
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
+    (
+        "discovery",
+        "What is suggested first, before what is found by whom people follow and what they like.",
+    ),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request, address or account may ask for."),
@@ -338,6 +342,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Accounts that may show a link to these sites as live.",
         apply: |c, v| set(&mut c.live_now, parse::list(v, live_now)),
+        ..BASE
+    },
+    Opt {
+        key: "discovery.follows",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"did:plc:ar7c4by46qjdydhdevvrndac\"]"),
+        reload: true,
+        doc: "Accounts that are suggested to everybody who does not follow them yet.",
+        apply: |c, v| set(&mut c.discovery.follows, parse::list(v, parse::did)),
         ..BASE
     },
     Opt {

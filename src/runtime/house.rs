@@ -32,8 +32,8 @@ use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cached_accounts, cached_identities, client_config, community, hydration_settings,
-    labelers_of, limits, media_settings, push_settings,
+    auth_config, cached_accounts, cached_identities, client_config, community, discovery,
+    hydration_settings, labelers_of, limits, media_settings, push_settings,
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
@@ -218,6 +218,7 @@ impl House {
             config.labels.default.clone(),
         )));
         let community = community(config, &dialer);
+        let discovery = Arc::new(discovery(config, &clock));
         let push = Push::new(push::PushParts {
             store: store.clone(),
             private: private.clone(),
@@ -279,6 +280,7 @@ impl House {
             feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
             on_read,
             community,
+            discovery,
             identity: ServerIdentity {
                 did: config.server.did.clone(),
                 public_url,

@@ -9,6 +9,7 @@ pub mod collections;
 pub mod cursors;
 mod edit;
 mod encoded;
+pub mod graph;
 mod ids;
 mod key;
 pub mod migrations;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config;
 use crate::crypto::{PrivateKey, PublicKey};
+use crate::discovery::Discovery;
 use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
@@ -359,6 +360,7 @@ pub(super) fn context_with(
         feeds,
         on_read: None,
         community,
+        discovery: Arc::new(Discovery::new(Default::default(), 1 << 20, 1)),
         auth: authenticator(keys, Arc::clone(&limiter)),
         limiter,
         quotas: Default::default(),

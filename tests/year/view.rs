@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
+use aerie::discovery::Discovery;
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, HeldKey, Identity};
@@ -400,6 +401,7 @@ impl Reading {
             feeds: Arc::new(NetFeedGenerators { identity, http }),
             on_read: fetching.then(|| Arc::new(FromNetwork(Arc::clone(view))) as Arc<dyn OnRead>),
             community: None,
+            discovery: Arc::new(Discovery::new(Default::default(), 1 << 20, 1)),
             identity: ServerIdentity {
                 did: Did::parse(OWN).unwrap(),
                 public_url: url.to_owned(),
