@@ -52,8 +52,8 @@ pub enum Share {
     Pictures,
     /// Their files, as they come.
     Files,
-    /// Lists of what was suggested.
-    Suggestions,
+    /// Lists of what was suggested, and what is looked through for them.
+    Discovery,
     /// Answers that their readers have not taken yet.
     Answers,
 }
@@ -108,8 +108,8 @@ const TABLE: &[Row] = &[
     // Two at a time of the largest size that they are made in, and a photograph of twelve megapixels, also a progressive one.
     fixed(Share::Pictures, "pictures", 3).between(80 * MB, 512 * MB),
     fixed(Share::Files, "picture-files", 1).between(12 * MB, 128 * MB),
-    fixed(Share::Suggestions, "suggestions", 0).between(2 * MB, 2 * MB),
-    fixed(Share::Answers, "answers", 3).between(32 * MB, 512 * MB),
+    fixed(Share::Discovery, "discovery", 1).between(5 * MB, 14 * MB),
+    fixed(Share::Answers, "answers", 2).between(32 * MB, 512 * MB),
 ];
 
 /// Of a small budget the elastic shares have so many parts of it together, whatever the others take.

@@ -6,9 +6,12 @@ use crate::hydrate::{
     ActorId, HydrationState, Hydrator, RecordId, Result, Rkey, Target, collections as c,
 };
 use crate::repo::fields;
+use crate::schema::Rows as _;
 
 /// Labels of an account or its profile with which nobody is suggested, besides those that hide it anyway.
 const UNFIT: [&str; 3] = ["spam", "!hide", "impersonation"];
+
+const HIDDEN: [&str; 3] = ["!takedown", "!suspend", "needs-review"];
 
 /// What the declaration of an account says of it.
 const HIDE: &str = "hideFromAlgorithmicRecommendations";
@@ -50,6 +53,16 @@ fn is_labelled(state: &HydrationState, id: ActorId) -> bool {
             || labels.impersonation
             || labels.shown.iter().any(|label| UNFIT.contains(&label.val.as_str()))
     })
+}
+
+/// The same of an account alone, for who looks at many: by the rows of its labels.
+pub(super) fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
+    let labels = h.snapshot.labels(Target::Actor(id))?;
+    Ok(labels.iter().any(|label| {
+        let value = label.val.as_str();
+        let counts = !label.neg && h.ctx.labelers.redacts(label.src).is_some();
+        counts && (UNFIT.contains(&value) || HIDDEN.contains(&value))
+    }))
 }
 
 /// Whether an account asks not to be recommended.

@@ -19,24 +19,50 @@
 //! - Nobody is suggested who is followed already, blocked either way, muted, hidden, labelled spam, or asked not to be
 //!   (`app.bsky.actor.contentVisibilityDeclaration`).
 
+mod about;
+mod communities;
 mod fit;
+mod independent;
 mod kept;
+mod saved;
 mod suggest;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod top;
+mod words;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use rustc_hash::FxHashSet;
 
-use crate::hydrate::{ActorId, HydrateCtx, HydrationState, Hydrator, Result};
+use crate::hydrate::{
+    ActorId, HydrateCtx, HydrationState, Hydrator, RecordId, Result, Shared, collections as c,
+};
+use crate::repo::fields;
 use crate::schema::Rows as _;
+use crate::store::Store;
 use crate::syntax::Did;
+use crate::threads::Clock;
 use kept::Lists;
 use suggest::Suggester;
+use survey::{Ended, Survey, Surveyor};
 
 pub use kept::{Cursor, List};
+
+/// Bytes that lists take at most of what is given to all of this, and at most which part of it.
+const LISTS: (u64, u64) = (2 << 20, 4);
+/// Accounts that are about a topic, starter packs and lists of which that is said, and members of each.
+const ABOUT: usize = 200;
+const RECORDS_ABOUT: usize = 8;
+const MEMBERS: usize = 50;
+/// Topics that count of those that a client names.
+const TOPICS: usize = 8;
+/// The survey's file in the folder of the store.
+const FILE: &str = "survey.json";
 
 /// What the operator wants to be shown first.
 #[derive(Debug, Clone, Default)]
@@ -45,22 +71,56 @@ pub struct Settings {
     pub follows: Vec<Did>,
 }
 
-/// All lists that are kept.
+/// What a client says of whom it asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// What all of them should be about.
+    pub category: Option<String>,
+    /// What the viewer is interested in.
+    pub topics: Vec<String>,
+    /// Languages that the viewer reads, as primary subtags.
+    pub languages: Vec<String>,
+}
+
+/// All lists that are kept, and what they are made of besides the store.
 pub struct Discovery {
     settings: ArcSwap<Settings>,
     /// How often the settings were replaced: lists are made of them.
     version: AtomicU64,
     accounts: Lists<ActorId>,
+    survey: ArcSwap<Survey>,
+    /// Accounts that a survey looks at closely.
+    surveyed: usize,
+}
+
+/// What a survey looks through, and how.
+pub struct Ground<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Caches and takedowns.
+    pub shared: &'a Shared,
+    /// Who says what is spam.
+    pub labelers: &'a [Did],
+    /// The time.
+    pub clock: &'a Clock,
+    /// It rests so many times as long as it works.
+    pub rest: u32,
+    /// Whether to stop.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Discovery {
-    /// Keeps lists of so many bytes together, from this time on.
+    /// Takes so many bytes at most, from this time on.
     #[must_use]
     pub fn new(settings: Settings, bytes: u64, now_us: u64) -> Self {
+        let lists = LISTS.0.min(bytes / LISTS.1);
+        let surveyed = bytes.saturating_sub(lists) / survey::ACCOUNT_BYTES;
         Self {
             settings: ArcSwap::from_pointee(settings),
             version: AtomicU64::default(),
-            accounts: Lists::new(bytes, now_us),
+            accounts: Lists::new(lists, now_us),
+            survey: ArcSwap::default(),
+            surveyed: usize::try_from(surveyed).unwrap_or(usize::MAX),
         }
     }
 
@@ -70,25 +130,76 @@ impl Discovery {
         self.version.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes the last survey of the store in a folder, if there was one.
+    pub fn recall(&self, folder: &Path) {
+        if let Some(survey) = saved::load(&file(folder)) {
+            self.survey.store(Arc::new(survey));
+        }
+    }
+
+    /// Looks through a store and remembers what was found; `false` if it was told to stop. Blocks, with rests, for as long as it
+    /// takes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn look(&self, ground: &Ground<'_>) -> Result<bool> {
+        let Ground { store, shared, labelers, clock, rest, stop } = *ground;
+        let accounts = self.surveyed;
+        let surveyor = Surveyor { store, shared, labelers, clock, accounts, rest, stop };
+        let survey = match surveyor.look() {
+            Ok(survey) => survey,
+            Err(Ended::Stopped) => return Ok(false),
+            Err(Ended::Store(error)) => return Err(error),
+        };
+        if let Err(error) = saved::save(&survey, &file(store.path())) {
+            tracing::warn!(%error, "the survey of what is popular cannot be saved: after a restart it is made again");
+        }
+        self.survey.store(Arc::new(survey));
+        Ok(true)
+    }
+
     /// Accounts for the viewer. With a cursor the list that it is in, unless that is kept no more.
     pub fn accounts(
         &self,
         h: &Hydrator<'_>,
+        wish: &Wish,
         cursor: Option<Cursor>,
     ) -> Result<Option<Arc<List<ActorId>>>> {
-        let key = h.ctx.viewer.map_or_else(|| "all".to_owned(), |id| format!("for {}", id.0));
+        let survey = self.survey.load_full();
+        let wish = Known::of(wish, &survey);
+        let viewer = h.ctx.viewer.map_or_else(|| "all".to_owned(), |id| id.0.to_string());
+        let key = format!("{viewer} {wish}");
         if let Some(cursor) = cursor {
             return Ok(self.accounts.of_cursor(&key, cursor, h.ctx.now));
         }
-        let made_of = self.made_of(h)?;
+        let stance = h.ctx.viewer.map_or(Ok(0), |viewer| h.stance(viewer))?;
+        let made_of = stance.wrapping_add(self.version.load(Ordering::Relaxed));
+        // What is made for nobody in particular is given to others too.
+        let plain = HydrateCtx { now: h.ctx.now, ..HydrateCtx::default() };
+        let h = match h.ctx.viewer {
+            Some(_) => *h,
+            None => Hydrator { ctx: &plain, ..*h },
+        };
         let make = || {
+            if let Some(category) = &wish.category {
+                return about(&h, &survey, category);
+            }
             let mut out = Vec::new();
             for did in &self.settings.load().follows {
                 out.extend(h.snapshot.actor_id(did.as_str())?);
             }
             if let Some(viewer) = h.ctx.viewer {
-                out.extend(Suggester(*h).for_viewer(viewer)?);
+                let own = format!("own of {}", viewer.0);
+                let make = || Suggester(h).for_viewer(viewer);
+                let own = self.accounts.current(&own, stance, h.ctx.now, make)?;
+                out.extend_from_slice(&own.items);
             }
+            let mut of_topics = Vec::new();
+            for topic in &wish.topics {
+                of_topics.push(seeds(&h, &survey, topic)?);
+            }
+            out.extend(in_turn(&of_topics));
+            out.extend(wish.cold(&survey));
             Ok(suggest::distinct(out))
         };
         self.accounts.current(&key, made_of, h.ctx.now, make).map(Some)
@@ -101,11 +212,90 @@ impl Discovery {
         let make = || Suggester(Hydrator { ctx: &ctx, ..*h }).like(actor);
         self.accounts.current(&key, 0, h.ctx.now, make)
     }
+}
 
-    fn made_of(&self, h: &Hydrator<'_>) -> Result<u64> {
-        let stance = h.ctx.viewer.map_or(Ok(0), |viewer| h.stance(viewer))?;
-        Ok(stance.wrapping_add(self.version.load(Ordering::Relaxed)))
+fn file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// The part of a wish that makes a difference here, so that no more lists are made than differ.
+struct Known {
+    category: Option<String>,
+    topics: Vec<String>,
+    languages: Vec<String>,
+}
+
+impl Known {
+    fn of(wish: &Wish, survey: &Survey) -> Self {
+        let short = |text: &String| text.chars().take(64).flat_map(char::to_lowercase).collect();
+        let speaks = |language: &&String| survey.cold.iter().any(|(_, other)| other == *language);
+        let topics = wish.topics.iter().take(TOPICS).map(short);
+        Self {
+            // Of what nobody is about there is one list, which is empty.
+            category: wish.category.as_ref().map(|category| {
+                Some(short(category))
+                    .filter(|text: &String| survey.about.knows(text))
+                    .unwrap_or_default()
+            }),
+            topics: topics.filter(|topic: &String| survey.about.knows(topic)).collect(),
+            languages: wish.languages.iter().filter(speaks).take(4).cloned().collect(),
+        }
     }
+
+    /// Accounts for who follows nobody, those who post in the viewer's languages first.
+    fn cold(&self, survey: &Survey) -> Vec<ActorId> {
+        let mut cold: Vec<_> = survey.cold.iter().collect();
+        // Stable.
+        cold.sort_by_key(|(_, language)| {
+            let place = self.languages.iter().position(|known| known == language);
+            place.unwrap_or(usize::MAX)
+        });
+        cold.into_iter().map(|(id, _)| *id).collect()
+    }
+}
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?} {:?}", self.category, self.topics, self.languages)
+    }
+}
+
+/// Accounts whose profiles, starter packs or lists are about something.
+fn seeds(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> {
+    let mut out = vec![survey.about.accounts(text)];
+    for id in survey.about.records(text).into_iter().take(RECORDS_ABOUT) {
+        let list = match id.coll {
+            c::LIST => Some(id),
+            _ => list_of_pack(h, id)?,
+        };
+        if let Some(list) = list {
+            let members = h.list_items(list, None, MEMBERS)?.items;
+            out.push(members.into_iter().map(|item| item.member).collect());
+        }
+    }
+    let mut out = suggest::distinct(in_turn(&out));
+    out.truncate(ABOUT);
+    Ok(out)
+}
+
+/// The list of a starter pack's members.
+fn list_of_pack(h: &Hydrator<'_>, pack: RecordId) -> Result<Option<RecordId>> {
+    let Some(record) = h.load_record(pack)? else { return Ok(None) };
+    h.record_at(fields::text(&record.value, "list").unwrap_or_default(), c::LIST)
+}
+
+/// Those who are about something, then whom they follow.
+fn about(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> {
+    let mut out = seeds(h, survey, text)?;
+    let never: FxHashSet<ActorId> = out.iter().copied().chain(h.ctx.viewer).collect();
+    out.extend(Suggester(*h).from(&out, out.clone(), &never)?);
+    Ok(out)
+}
+
+/// One of each list in turn.
+fn in_turn(lists: &[Vec<ActorId>]) -> Vec<ActorId> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+    (0..longest).flat_map(|n| lists.iter().filter_map(move |list| list.get(n).copied())).collect()
 }
 
 /// Those of `ids` that may be suggested to the viewer, in their order. `state` has what their profile views need then.

@@ -39,7 +39,7 @@ const FOLLOWERS: usize = 64;
 const SILENT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// A number that looks like chance and is always the same, to take some of many without favour.
-fn spread(id: ActorId) -> u64 {
+pub(super) fn spread(id: ActorId) -> u64 {
     xxhash_rust::xxh3::xxh3_64(&id.0.to_be_bytes())
 }
 
@@ -71,7 +71,7 @@ impl Suggester<'_> {
     }
 
     /// Both steps, from `sources`, for somebody who is near `near`.
-    fn from(
+    pub(super) fn from(
         &self,
         sources: &[ActorId],
         near: Vec<ActorId>,

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::discovery::DiscoveryPart;
 use super::flags::Flags;
 use super::followers::{self, FollowersPart};
 use super::identities;
@@ -219,6 +220,14 @@ impl House {
         )));
         let community = community(config, &dialer);
         let discovery = Arc::new(discovery(config, &clock));
+        discovery.recall(&config.store.path);
+        let surveys = DiscoveryPart {
+            discovery: Arc::clone(&discovery),
+            store: store.clone(),
+            hydration: Arc::clone(&hydration),
+            labelers: labelers_of(&default_labelers),
+            clock: clock.clone(),
+        };
         let push = Push::new(push::PushParts {
             store: store.clone(),
             private: private.clone(),
@@ -377,7 +386,7 @@ impl House {
             config.server.did.as_str().to_owned(),
         ));
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 19] = [
+        let rest: [Arc<dyn Part>; 20] = [
             Arc::new(disk),
             Arc::new(doubts),
             Arc::new(ExportsPart(exports)),
@@ -391,6 +400,7 @@ impl House {
             Arc::new(purge),
             Arc::new(PushPart { push, requests: push_requests }),
             Arc::new(MediaPart(media)),
+            Arc::new(surveys),
             Arc::new(FollowersPart { log: changes, writer: writer.clone(), clock: believed }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod error;
+mod discovery;
 mod flags;
 mod follow_up;
 mod followers;

@@ -86,7 +86,7 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
 
 /// What is suggested, in its share of the memory.
 pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
-    let bytes = Share::Suggestions.of(config.store.memory_budget);
+    let bytes = Share::Discovery.of(config.store.memory_budget);
     Discovery::new(discovery_settings(config), bytes, clock.now_us())
 }
 

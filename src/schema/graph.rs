@@ -1,11 +1,13 @@
 //! Who follows whom, and what is counted of whom, in pieces whose size the caller bounds: for those who look over many
 //! accounts at once and need none of them whole.
 
+use ipld_core::ipld::Ipld;
+
 use super::bytes::ByteReader;
 use super::rows::{
-    EdgeKind, EdgeRow, FanRow, FeedRow, fans_prefix, feed_prefix, fwd_prefix, rev_prefix,
+    EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, fans_prefix, feed_prefix, fwd_prefix, rev_prefix,
 };
-use super::{ActorId, PostId, Rows, Target, whole};
+use super::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections, whole};
 use crate::store::{Ks, Reader, Snapshot, StoreError, prefix_end};
 
 /// Followers of an account that are read to find the newest, where they are not in order. The index puts them in order
@@ -61,6 +63,33 @@ pub fn newest_fans(
     Ok(fans.into_iter().take(most).map(|(_, fan)| fan).collect())
 }
 
+/// Some accounts that have a record of a kind on a target, no more than `most`: those that were seen here first.
+pub fn some_fans(
+    s: &Snapshot,
+    kind: EdgeKind,
+    target: Target,
+    most: usize,
+) -> Result<Vec<ActorId>, StoreError> {
+    let (mut out, prefix) = (Vec::new(), rev_prefix(kind, target));
+    s.scan_prefix(Ks::Rev, &prefix, &mut |key, _| {
+        let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
+        // Longer keys are further records of the same account.
+        let fan = rest.actor().filter(|_| rest.is_empty());
+        out.extend(fan);
+        out.len() < most
+    })?;
+    Ok(out)
+}
+
+/// The profile of an account as it is written, read once and kept by no cache.
+pub fn profile(s: &Snapshot, actor: ActorId) -> Result<Option<Ipld>, StoreError> {
+    let id = RecordId { actor, coll: collections::PROFILE, rkey: Rkey::SELF };
+    match s.once(Ks::Record, &id.to_bytes(), RecordRow::decode)? {
+        Some(row) if row.valid => s.unpack(&row.packed).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The newest post of an account and its time; `None` if there is none, or much was reposted since.
 pub fn newest_post(s: &Snapshot, actor: ActorId) -> Result<Option<(PostId, i64)>, StoreError> {
     let (mut found, mut read) = (None, 0);
@@ -95,6 +124,10 @@ mod tests {
         let followers = |most| newest_fans(&s, EdgeKind::Follow, Target::Actor(people[5]), most);
         assert_eq!(followers(9).unwrap(), order);
         assert_eq!(followers(1).unwrap(), order[..1]);
+        let some = |most| some_fans(&s, EdgeKind::Follow, Target::Actor(people[5]), most).unwrap();
+        assert_eq!((some(2), some(9)), (people[1..3].to_vec(), people[1..4].to_vec()));
+        let name = profile(&s, people[0]).unwrap().unwrap();
+        assert_eq!(crate::repo::fields::text(&name, "displayName"), Some("P0"));
     }
 
     #[test]

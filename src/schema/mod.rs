@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod collections;
+pub mod counted;
 pub mod cursors;
 mod edit;
 mod encoded;

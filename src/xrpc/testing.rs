@@ -360,7 +360,7 @@ pub(super) fn context_with(
         feeds,
         on_read: None,
         community,
-        discovery: Arc::new(Discovery::new(Default::default(), 1 << 20, 1)),
+        discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
         auth: authenticator(keys, Arc::clone(&limiter)),
         limiter,
         quotas: Default::default(),

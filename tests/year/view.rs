@@ -401,7 +401,7 @@ impl Reading {
             feeds: Arc::new(NetFeedGenerators { identity, http }),
             on_read: fetching.then(|| Arc::new(FromNetwork(Arc::clone(view))) as Arc<dyn OnRead>),
             community: None,
-            discovery: Arc::new(Discovery::new(Default::default(), 1 << 20, 1)),
+            discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
             identity: ServerIdentity {
                 did: Did::parse(OWN).unwrap(),
                 public_url: url.to_owned(),

@@ -1,15 +1,18 @@
 //! What is suggested: accounts (`app.bsky.actor.getSuggestions` and its many kin). How they are found is `discovery`'s to
 //! know.
 
+use http::HeaderName;
 use serde::Serialize;
 
 use super::page::limit;
-use crate::discovery::{Cursor, List, fit};
+use crate::discovery::{Cursor, List, Wish, fit};
 use crate::hydrate::{ActorId, Hydrator, ShownAccounts};
 use crate::view::actor::{ProfileView, profile, profile_known_followers};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
+/// What the viewer is interested in, as clients say it.
+const TOPICS: HeaderName = HeaderName::from_static("x-bsky-topics");
 /// Accounts like one that are shown: there are no pages of them.
 const LIKE_ONE: usize = 25;
 
@@ -31,6 +34,16 @@ fn cursor(call: &Call) -> Result<Option<Cursor>, XrpcError> {
     }
 }
 
+/// What the call says of whom it asks for.
+fn wish(call: &Call) -> Wish {
+    let topics = call.header_list(&TOPICS).into_iter().map(str::to_owned);
+    Wish {
+        category: call.params.str("category").map(str::to_owned),
+        topics: topics.collect(),
+        languages: call.languages(),
+    }
+}
+
 /// A page of accounts.
 fn page(
     h: &Hydrator<'_>,
@@ -47,7 +60,7 @@ fn page(
 pub(crate) fn get_suggestions(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let (h, from) = (session.hydrator(), cursor(call)?);
-    let Some(list) = app.discovery.accounts(&h, from)? else {
+    let Some(list) = app.discovery.accounts(&h, &wish(call), from)? else {
         return session.reply(&Actors { actors: Vec::new(), cursor: None });
     };
     let (ids, cursor) = page(&h, &list, from, limit(call))?;
@@ -66,7 +79,7 @@ pub(crate) fn get_suggested_users(app: &AppCtx, call: &Call) -> Result<Reply, Xr
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let mut actors = Vec::new();
-    if let Some(list) = app.discovery.accounts(&h, None)? {
+    if let Some(list) = app.discovery.accounts(&h, &wish(call), None)? {
         let (ids, _) = page(&h, &list, None, limit(call))?;
         let mut state = h.state();
         h.profiles(&mut state, &ids)?;

@@ -1,15 +1,17 @@
 //! What is suggested, over the wire's shapes.
 
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::testing::Server;
-use crate::discovery::Settings;
-use crate::hydrate::graph::MODLIST;
+use crate::discovery::{Ground, Settings};
+use crate::hydrate::graph::{CURATELIST, MODLIST};
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{ActorId, Target};
+use crate::hydrate::{ActorId, Counter, Target};
 use crate::schema::Rows;
 use crate::schema::rows::EdgeKind;
 use crate::syntax::Did;
+use crate::xrpc::Credentials;
 
 const SUGGESTIONS: &str = "app.bsky.actor.getSuggestions";
 const BY_ACTOR: &str = "app.bsky.graph.getSuggestedFollowsByActor";
@@ -165,4 +167,107 @@ fn the_operators_own_come_first_and_follow_a_reload() {
     s.ctx.discovery.reload(first(&[]));
     assert_eq!(actors(Some(viewer)), ["a", "b"]);
     assert_eq!(actors(None), [""; 0]);
+}
+
+/// Looks through the store as is done now and then.
+fn survey(s: &Server) {
+    let labelers = [Did::parse("did:plc:default").unwrap()];
+    let ground = Ground {
+        store: &s.fixture.store,
+        shared: &s.fixture.shared,
+        labelers: &labelers,
+        clock: &s.ctx.clock,
+        rest: 0,
+        stop: &|| false,
+    };
+    assert!(s.ctx.discovery.look(&ground).unwrap());
+}
+
+fn asked(s: &Server, nsid: &str, query: &str, headers: &[(&'static str, &str)]) -> Vec<String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    let answer = s.call(nsid, Some(query), None, Credentials::None, map).unwrap();
+    names(&answer, "actors")
+}
+
+/// Three groups of eight who follow one another: their members, whose profiles say what they like.
+fn groups(s: &Server) -> Vec<Vec<ActorId>> {
+    let f = &s.fixture;
+    let of_group = |(topic, language): (&str, &str)| {
+        let members: Vec<ActorId> = (0..8).map(|n| f.account(&format!("{topic}{n}"))).collect();
+        for (n, id) in members.iter().enumerate() {
+            let profile = json!({
+                "$type": "app.bsky.actor.profile",
+                "description": format!("I am number {n}, and I love {topic}!"),
+            });
+            f.record(*id, "app.bsky.actor.profile", "self", profile);
+            f.post(*id, NOW - 1000, json!({ "langs": [language] }));
+            for step in 1..=4 {
+                follow(f, *id, members[(n + step) % 8]);
+            }
+        }
+        members
+    };
+    [("trains", "de"), ("gardens", "en"), ("chess", "ja")].map(of_group).to_vec()
+}
+
+#[test]
+fn who_follows_nobody_is_shown_some_of_each_community() {
+    let s = Server::new(Fixture::new());
+    let groups = groups(&s);
+    // Followed by twelve who all follow one another, whom nobody else follows.
+    let f = &s.fixture;
+    let star = f.account("star");
+    let ring: Vec<ActorId> = (0..12).map(|n| f.account(&format!("ring{n}"))).collect();
+    for id in &ring {
+        follow(f, *id, star);
+        ring.iter().filter(|other| *other != id).for_each(|other| follow(f, *id, *other));
+    }
+    f.label(f.account("default"), Target::Actor(groups[0][0]), "spam");
+    survey(&s);
+    let newcomer = f.account("newcomer");
+    let cold = names(&s.get(SUGGESTIONS, "", Some(newcomer)).unwrap(), "actors");
+    let of = |name: &String| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let mut first: Vec<String> = cold.iter().take(3).map(of).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["chess", "gardens", "trains"], "{cold:?}");
+    assert!(
+        !cold.iter().any(|name| name == "trains0" || of(name) == "star" || of(name) == "ring"),
+        "{cold:?}"
+    );
+    // The languages that the client prefers come first.
+    let german = asked(&s, SUGGESTIONS, "", &[("accept-language", "de-AT,en;q=0.5")]);
+    assert_eq!(german.iter().take(7).map(of).collect::<Vec<_>>(), ["trains"; 7]);
+    assert_eq!(of(&german[7]), "gardens");
+    // So do what the viewer is interested in, before that.
+    let topics = [("x-bsky-topics", "chess,Nothing"), ("accept-language", "de")];
+    let chess = asked(&s, SUGGESTIONS, "", &topics);
+    assert_eq!(chess.iter().take(8).map(of).collect::<Vec<_>>(), ["chess"; 8]);
+    assert_eq!(of(&chess[8]), "trains");
+}
+
+#[test]
+fn a_category_is_who_says_so_and_whom_they_follow() {
+    let s = Server::new(Fixture::new());
+    let groups = groups(&s);
+    let f = &s.fixture;
+    let [friend, listed] = ["friend", "listed"].map(|name| f.account(name));
+    groups[1].iter().for_each(|id| follow(f, *id, friend));
+    let list = f.list(friend, "3kgarden", CURATELIST, &[listed]);
+    let record = json!({
+        "$type": "app.bsky.graph.list", "name": "Gardens of the world", "purpose": CURATELIST,
+        "createdAt": "2023-02-01T00:00:00.000Z",
+    });
+    f.record(friend, "app.bsky.graph.list", "3kgarden", record);
+    assert_eq!(f.snapshot().agg(Target::Record(list)).unwrap().get(Counter::Items), 1);
+    survey(&s);
+    for method in USERS.into_iter().filter(|method| !method.ends_with("Discover")) {
+        let found = asked(&s, method, "category=GARDENS", &[]);
+        let (about, others): (Vec<_>, Vec<_>) =
+            found.iter().partition(|name| name.starts_with("gardens") || *name == "listed");
+        assert_eq!((about.len(), others), (9, vec![&"friend".to_owned()]), "{method}");
+        assert_eq!(asked(&s, method, "category=nonsense", &[]), [""; 0]);
+    }
 }
