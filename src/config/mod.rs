@@ -195,6 +195,23 @@ pub struct LiveNow {
 pub struct Discovery {
     /// Accounts.
     pub follows: Vec<Did>,
+    /// AT-URIs of feed generators.
+    pub feeds: Vec<String>,
+    /// AT-URIs of starter packs.
+    pub starter_packs: Vec<String>,
+    /// Accounts and feeds under a word.
+    pub tagged: Vec<Tagged>,
+}
+
+/// One entry of `discovery.tagged`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tagged {
+    /// The word.
+    pub tag: String,
+    /// A DID or the AT-URI of a feed generator.
+    pub subject: String,
+    /// Which of them.
+    pub is_feed: bool,
 }
 
 /// `[scope]`.

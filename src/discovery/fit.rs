@@ -26,21 +26,23 @@ pub(super) fn fit(
     let mut out = Vec::with_capacity(ids.len());
     let mut seen = FxHashSet::default();
     for &id in ids {
-        let related = state.profile_viewers.get(&id).is_some_and(|v| v.following.is_some());
-        if h.ctx.viewer != Some(id)
-            && !related
-            && state.actor(id).is_some()
-            && !state.is_no_hosted(id)
-            && !state.viewer_block_exists(id)
-            && !state.viewer_mute_exists(id)
-            && !is_labelled(state, id)
-            && seen.insert(id)
-            && !opted_out(h, id)?
-        {
+        let followed = state.profile_viewers.get(&id).is_some_and(|v| v.following.is_some());
+        let known = followed || h.ctx.viewer == Some(id);
+        if !known && seen.insert(id) && may_be_shown(h, state, id)? {
             out.push(id);
         }
     }
     Ok(out)
+}
+
+/// Whether an account, whose profile `state` has, may be shown to the viewer unasked, whether they know it or not.
+pub(super) fn may_be_shown(h: &Hydrator<'_>, state: &HydrationState, id: ActorId) -> Result<bool> {
+    Ok(state.actor(id).is_some()
+        && !state.is_no_hosted(id)
+        && !state.viewer_block_exists(id)
+        && !state.viewer_mute_exists(id)
+        && !is_labelled(state, id)
+        && !opted_out(h, id)?)
 }
 
 /// Whether a label says that an account is not to be shown to who did not ask for it.

@@ -24,6 +24,7 @@ mod communities;
 mod fit;
 mod independent;
 mod kept;
+mod records;
 mod saved;
 mod suggest;
 mod survey;
@@ -42,8 +43,7 @@ use rustc_hash::FxHashSet;
 use crate::hydrate::{
     ActorId, HydrateCtx, HydrationState, Hydrator, RecordId, Result, Shared, collections as c,
 };
-use crate::repo::fields;
-use crate::schema::Rows as _;
+use crate::schema::{CollId, Rows as _};
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -61,6 +61,8 @@ const RECORDS_ABOUT: usize = 8;
 const MEMBERS: usize = 50;
 /// Topics that count of those that a client names.
 const TOPICS: usize = 8;
+/// Communities that have something under their word.
+const TAGGED: usize = 10;
 /// The survey's file in the folder of the store.
 const FILE: &str = "survey.json";
 
@@ -69,6 +71,23 @@ const FILE: &str = "survey.json";
 pub struct Settings {
     /// Accounts.
     pub follows: Vec<Did>,
+    /// AT-URIs of feed generators.
+    pub feeds: Vec<String>,
+    /// AT-URIs of starter packs.
+    pub starter_packs: Vec<String>,
+    /// Accounts and feeds under a word.
+    pub tagged: Vec<Tagged>,
+}
+
+/// An account or a feed under a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The word.
+    pub tag: String,
+    /// A DID or the AT-URI of a feed generator.
+    pub subject: String,
+    /// Which of them.
+    pub is_feed: bool,
 }
 
 /// What a client says of whom it asks for.
@@ -88,6 +107,7 @@ pub struct Discovery {
     /// How often the settings were replaced: lists are made of them.
     version: AtomicU64,
     accounts: Lists<ActorId>,
+    records: Lists<RecordId>,
     survey: ArcSwap<Survey>,
     /// Accounts that a survey looks at closely.
     surveyed: usize,
@@ -118,7 +138,8 @@ impl Discovery {
         Self {
             settings: ArcSwap::from_pointee(settings),
             version: AtomicU64::default(),
-            accounts: Lists::new(lists, now_us),
+            accounts: Lists::new(lists / 2, now_us),
+            records: Lists::new(lists / 2, now_us),
             survey: ArcSwap::default(),
             surveyed: usize::try_from(surveyed).unwrap_or(usize::MAX),
         }
@@ -172,14 +193,9 @@ impl Discovery {
         if let Some(cursor) = cursor {
             return Ok(self.accounts.of_cursor(&key, cursor, h.ctx.now));
         }
-        let stance = h.ctx.viewer.map_or(Ok(0), |viewer| h.stance(viewer))?;
-        let made_of = stance.wrapping_add(self.version.load(Ordering::Relaxed));
-        // What is made for nobody in particular is given to others too.
-        let plain = HydrateCtx { now: h.ctx.now, ..HydrateCtx::default() };
-        let h = match h.ctx.viewer {
-            Some(_) => *h,
-            None => Hydrator { ctx: &plain, ..*h },
-        };
+        let made_of = self.made_of(h)?;
+        let plain = plain(h);
+        let h = h.ctx.viewer.map_or(Hydrator { ctx: &plain, ..*h }, |_| *h);
         let make = || {
             if let Some(category) = &wish.category {
                 return about(&h, &survey, category);
@@ -188,12 +204,7 @@ impl Discovery {
             for did in &self.settings.load().follows {
                 out.extend(h.snapshot.actor_id(did.as_str())?);
             }
-            if let Some(viewer) = h.ctx.viewer {
-                let own = format!("own of {}", viewer.0);
-                let make = || Suggester(h).for_viewer(viewer);
-                let own = self.accounts.current(&own, stance, h.ctx.now, make)?;
-                out.extend_from_slice(&own.items);
-            }
+            out.extend(self.own(&h)?);
             let mut of_topics = Vec::new();
             for topic in &wish.topics {
                 of_topics.push(seeds(&h, &survey, topic)?);
@@ -208,14 +219,105 @@ impl Discovery {
     /// Accounts like one. Not for this viewer in particular: what is held of it is given to others too.
     pub fn accounts_like(&self, h: &Hydrator<'_>, actor: ActorId) -> Result<Arc<List<ActorId>>> {
         let key = format!("like {}", actor.0);
-        let ctx = HydrateCtx { now: h.ctx.now, ..HydrateCtx::default() };
+        let ctx = plain(h);
         let make = || Suggester(Hydrator { ctx: &ctx, ..*h }).like(actor);
         self.accounts.current(&key, 0, h.ctx.now, make)
+    }
+
+    /// Feeds or starter packs for the viewer. With a cursor the list that it is in, unless that is kept no more.
+    pub fn records(
+        &self,
+        h: &Hydrator<'_>,
+        which: Records<'_>,
+        cursor: Option<Cursor>,
+    ) -> Result<Option<Arc<List<RecordId>>>> {
+        // Those by likes are the same for all.
+        let viewer = h.ctx.viewer.filter(|_| matches!(which, Records::Feeds | Records::Packs));
+        let viewer_key = viewer.map_or_else(|| "all".to_owned(), |id| id.0.to_string());
+        let survey = self.survey.load_full();
+        let key = match which {
+            Records::FeedsAbout(text) if survey.about.records(text).is_empty() => {
+                "nothing".to_owned()
+            }
+            Records::FeedsAbout(text) => format!("about {}", short(text)),
+            which => format!("{viewer_key} {which:?}"),
+        };
+        if let Some(cursor) = cursor {
+            return Ok(self.records.of_cursor(&key, cursor, h.ctx.now));
+        }
+        let made_of = match viewer {
+            Some(_) => self.made_of(h)?,
+            None => self.version.load(Ordering::Relaxed),
+        };
+        let plain = plain(h);
+        let h = viewer.map_or(Hydrator { ctx: &plain, ..*h }, |_| *h);
+        let make = || {
+            let settings = self.settings.load();
+            let follows = viewer.map_or(Ok(Vec::new()), |viewer| Suggester(h).known(viewer))?;
+            Ok(suggest::distinct(match which {
+                Records::Feeds => {
+                    let mut out = named(&h, &settings.feeds, c::GENERATOR)?;
+                    out.extend(records::feeds(&h, &survey.feeds, &follows)?);
+                    out
+                }
+                Records::PopularFeeds => records::most_liked(&h, &survey.feeds)?,
+                Records::FeedsAbout(text) => {
+                    let about = survey.about.records(text);
+                    let feeds: Vec<RecordId> =
+                        about.into_iter().filter(|id| id.coll == c::GENERATOR).collect();
+                    records::most_liked(&h, &feeds)?
+                }
+                Records::Packs => {
+                    let mut out = named(&h, &settings.starter_packs, c::STARTERPACK)?;
+                    let mut near = follows;
+                    near.extend(self.own(&h)?);
+                    out.extend(records::packs(&h, &survey.packs, &near)?);
+                    out
+                }
+            }))
+        };
+        self.records.current(&key, made_of, h.ctx.now, make).map(Some)
+    }
+
+    /// Accounts and feeds under words: those of the operator, then of the largest communities.
+    pub fn tagged(&self, h: &Hydrator<'_>) -> Result<Vec<Tagged>> {
+        let mut out = self.settings.load().tagged.clone();
+        let (survey, mut state) = (self.survey.load_full(), h.state());
+        let named = survey.communities.iter().filter_map(|c| Some((c, c.word.as_ref()?)));
+        for (community, word) in named.take(TAGGED) {
+            let of = |subject, is_feed| Tagged { tag: word.clone(), subject, is_feed };
+            for &feed in records::shown(h, &mut state, community.feed.as_slice())?.iter().take(1) {
+                out.push(of(h.snapshot.uri(feed)?, true));
+            }
+            let best = community.best.get(..TAGGED).unwrap_or(&community.best);
+            for &account in fit::fit(h, &mut state, best)?.iter().take(1) {
+                out.push(of(h.snapshot.did(account)?.as_ref().to_owned(), false));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whom those follow whom the viewer follows; nobody for who follows nobody.
+    fn own(&self, h: &Hydrator<'_>) -> Result<Vec<ActorId>> {
+        let Some(viewer) = h.ctx.viewer else { return Ok(Vec::new()) };
+        let (key, stance) = (format!("own of {}", viewer.0), h.stance(viewer)?);
+        let make = || Suggester(*h).for_viewer(viewer);
+        Ok(self.accounts.current(&key, stance, h.ctx.now, make)?.items.to_vec())
+    }
+
+    fn made_of(&self, h: &Hydrator<'_>) -> Result<u64> {
+        let stance = h.ctx.viewer.map_or(Ok(0), |viewer| h.stance(viewer))?;
+        Ok(stance.wrapping_add(self.version.load(Ordering::Relaxed)))
     }
 }
 
 fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
+}
+
+/// So much of a text as is looked for.
+fn short(text: &str) -> String {
+    text.chars().take(64).flat_map(char::to_lowercase).collect()
 }
 
 /// The part of a wish that makes a difference here, so that no more lists are made than differ.
@@ -227,9 +329,8 @@ struct Known {
 
 impl Known {
     fn of(wish: &Wish, survey: &Survey) -> Self {
-        let short = |text: &String| text.chars().take(64).flat_map(char::to_lowercase).collect();
         let speaks = |language: &&String| survey.cold.iter().any(|(_, other)| other == *language);
-        let topics = wish.topics.iter().take(TOPICS).map(short);
+        let topics = wish.topics.iter().take(TOPICS).map(|topic| short(topic));
         Self {
             // Of what nobody is about there is one list, which is empty.
             category: wish.category.as_ref().map(|category| {
@@ -263,10 +364,11 @@ impl std::fmt::Display for Known {
 /// Accounts whose profiles, starter packs or lists are about something.
 fn seeds(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> {
     let mut out = vec![survey.about.accounts(text)];
-    for id in survey.about.records(text).into_iter().take(RECORDS_ABOUT) {
+    let filled = survey.about.records(text).into_iter().filter(|id| id.coll != c::GENERATOR);
+    for id in filled.take(RECORDS_ABOUT) {
         let list = match id.coll {
             c::LIST => Some(id),
-            _ => list_of_pack(h, id)?,
+            _ => records::list_of(h, id)?,
         };
         if let Some(list) = list {
             let members = h.list_items(list, None, MEMBERS)?.items;
@@ -276,12 +378,6 @@ fn seeds(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> 
     let mut out = suggest::distinct(in_turn(&out));
     out.truncate(ABOUT);
     Ok(out)
-}
-
-/// The list of a starter pack's members.
-fn list_of_pack(h: &Hydrator<'_>, pack: RecordId) -> Result<Option<RecordId>> {
-    let Some(record) = h.load_record(pack)? else { return Ok(None) };
-    h.record_at(fields::text(&record.value, "list").unwrap_or_default(), c::LIST)
 }
 
 /// Those who are about something, then whom they follow.
@@ -296,6 +392,42 @@ fn about(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> 
 fn in_turn(lists: &[Vec<ActorId>]) -> Vec<ActorId> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|n| lists.iter().filter_map(move |list| list.get(n).copied())).collect()
+}
+
+/// Feeds and starter packs that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records<'a> {
+    /// Feeds for the viewer.
+    Feeds,
+    /// Feeds by likes.
+    PopularFeeds,
+    /// Feeds that say all words of a text of themselves, by likes.
+    FeedsAbout(&'a str),
+    /// Starter packs for the viewer.
+    Packs,
+}
+
+/// The records that the operator names, as far as the store knows of them.
+fn named(h: &Hydrator<'_>, uris: &[String], coll: CollId) -> Result<Vec<RecordId>> {
+    let mut out = Vec::new();
+    for uri in uris {
+        out.extend(h.record_at(uri, coll)?);
+    }
+    Ok(out)
+}
+
+/// Who asks for what is then given to others too: nobody.
+fn plain(h: &Hydrator<'_>) -> HydrateCtx {
+    HydrateCtx { now: h.ctx.now, ..HydrateCtx::default() }
+}
+
+/// Those of `ids` that are there and whose creators may be shown to the viewer, in their order.
+pub fn fit_records(
+    h: &Hydrator<'_>,
+    state: &mut HydrationState,
+    ids: &[RecordId],
+) -> Result<Vec<RecordId>> {
+    records::shown(h, state, ids)
 }
 
 /// Those of `ids` that may be suggested to the viewer, in their order. `state` has what their profile views need then.

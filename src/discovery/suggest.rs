@@ -10,6 +10,8 @@
 //! The first step alone finds the famous, whom everybody follows; the second asks whether who follows somebody is near
 //! the viewer. Who did not post for 30 days comes last.
 
+use std::hash::Hash;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::fit;
@@ -49,7 +51,7 @@ pub(super) struct Suggester<'h>(pub(super) Hydrator<'h>);
 impl Suggester<'_> {
     /// Whom the viewer may want to follow; nobody if they follow nobody, or only such as follow nobody.
     pub(super) fn for_viewer(&self, viewer: ActorId) -> Result<Vec<ActorId>> {
-        let known = distinct(graph::newest_follows(self.0.snapshot, viewer, KNOWN)?);
+        let known = self.known(viewer)?;
         let (newest, older) = known.split_at_checked(NEWEST).unwrap_or((&known, &[]));
         let mut older = older.to_vec();
         older.sort_unstable_by_key(|id| spread(*id));
@@ -59,6 +61,11 @@ impl Suggester<'_> {
         let mut never: FxHashSet<ActorId> = known.iter().copied().collect();
         never.insert(viewer);
         self.from(&sources, known, &never)
+    }
+
+    /// Whom a viewer follows, the newest first.
+    pub(super) fn known(&self, viewer: ActorId) -> Result<Vec<ActorId>> {
+        Ok(distinct(graph::newest_follows(self.0.snapshot, viewer, KNOWN)?))
     }
 
     /// Whom those follow who follow an account: others like it.
@@ -204,12 +211,12 @@ impl Ord for Score {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for scores, and counters stay far below 2^52")]
-fn real(n: u64) -> f64 {
+pub(super) fn real(n: u64) -> f64 {
     n as f64
 }
 
 /// Each once, where it is first.
-pub(super) fn distinct(mut ids: Vec<ActorId>) -> Vec<ActorId> {
+pub(super) fn distinct<T: Copy + Eq + Hash>(mut ids: Vec<T>) -> Vec<T> {
     let mut seen = FxHashSet::default();
     ids.retain(|id| seen.insert(*id));
     ids

@@ -91,7 +91,11 @@ pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
 }
 
 pub(super) fn discovery_settings(config: &Config) -> discovery::Settings {
-    discovery::Settings { follows: config.discovery.follows.clone() }
+    let config::Discovery { follows, feeds, starter_packs, tagged } = config.discovery.clone();
+    let tagged = tagged.into_iter().map(|config::Tagged { tag, subject, is_feed }| {
+        discovery::Tagged { tag, subject, is_feed }
+    });
+    discovery::Settings { follows, feeds, starter_packs, tagged: tagged.collect() }
 }
 
 /// The table of limits with what the configuration says of it.

@@ -5,9 +5,10 @@ use ipld_core::ipld::Ipld;
 
 use super::bytes::ByteReader;
 use super::rows::{
-    EdgeKind, EdgeRow, FanRow, FeedRow, RecordRow, fans_prefix, feed_prefix, fwd_prefix, rev_prefix,
+    EdgeKind, EdgeRow, FanRow, FeedRow, Order, RecordRow, fans_prefix, feed_prefix, fwd_prefix,
+    order_prefix, rev_prefix,
 };
-use super::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections, whole};
+use super::{ActorId, CollId, Key, PostId, RecordId, Rkey, Rows, Target, collections, whole};
 use crate::store::{Ks, Reader, Snapshot, StoreError, prefix_end};
 
 /// Followers of an account that are read to find the newest, where they are not in order. The index puts them in order
@@ -81,6 +82,83 @@ pub fn some_fans(
     Ok(out)
 }
 
+/// Members of a list by its newest `most` items. Who is on it twice is there twice.
+pub fn newest_members(
+    s: &Snapshot,
+    list: RecordId,
+    most: usize,
+) -> Result<Vec<ActorId>, StoreError> {
+    let mut out = Vec::new();
+    let prefix = order_prefix(Order::Items, Target::Record(list));
+    s.scan_prefix(Ks::Order, &prefix, &mut |_, value| {
+        out.extend(ByteReader::new(value).actor());
+        out.len() < most
+    })?;
+    Ok(out)
+}
+
+/// How many joined through a starter pack since a time, at most `most`.
+pub fn joined_since(
+    s: &Snapshot,
+    pack: RecordId,
+    since: i64,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let lo = order_prefix(Order::Joined, Target::Record(pack));
+    let hi = lo.clone().newest_first(since);
+    let mut count = 0;
+    s.scan(Ks::Order, &lo, Some(&hi), false, &mut |_, _| {
+        count += 1;
+        count < most
+    })?;
+    Ok(count)
+}
+
+/// How many have a record of a kind on a target that is newer than a time, of the newest `most`; where they are not in
+/// order, of those that are found first.
+pub fn fans_since(
+    s: &Snapshot,
+    kind: EdgeKind,
+    target: Target,
+    since: i64,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let mut count = 0;
+    if s.agg(target)?.is_ordered(kind) {
+        let lo = fans_prefix(kind, target);
+        let hi = lo.clone().newest_first(since);
+        s.scan(Ks::Order, &lo, Some(&hi), false, &mut |_, _| {
+            count += 1;
+            count < most
+        })?;
+        return Ok(count);
+    }
+    let mut read = 0;
+    s.scan_prefix(Ks::Rev, &rev_prefix(kind, target), &mut |_, value| {
+        let row = FanRow::decode(target, value);
+        count += usize::from(row.is_some_and(|row| row.sort_ms() > since));
+        read += 1;
+        read < UNORDERED && count < most
+    })?;
+    Ok(count)
+}
+
+/// The newest `most` records of an account in a collection, by their keys.
+pub fn newest_records(
+    s: &Snapshot,
+    actor: ActorId,
+    coll: CollId,
+    most: usize,
+) -> Result<Vec<RecordId>, StoreError> {
+    let (mut out, prefix) = (Vec::new(), Key::new().actor(actor).u32(coll.0));
+    let end = prefix_end(&prefix);
+    s.scan(Ks::Record, &prefix, end.as_deref(), true, &mut |key, _| {
+        out.extend(RecordId::from_bytes(key));
+        out.len() < most
+    })?;
+    Ok(out)
+}
+
 /// The profile of an account as it is written, read once and kept by no cache.
 pub fn profile(s: &Snapshot, actor: ActorId) -> Result<Option<Ipld>, StoreError> {
     let id = RecordId { actor, coll: collections::PROFILE, rkey: Rkey::SELF };
@@ -128,6 +206,32 @@ mod tests {
         assert_eq!((some(2), some(9)), (people[1..3].to_vec(), people[1..4].to_vec()));
         let name = profile(&s, people[0]).unwrap().unwrap();
         assert_eq!(crate::repo::fields::text(&name, "displayName"), Some("P0"));
+    }
+
+    #[test]
+    fn members_records_and_what_is_new() {
+        let f = Fixture::new();
+        let [a, b, d] = ["a", "b", "d"].map(|name| f.account(name));
+        let list = f.list(a, "3klist", crate::hydrate::graph::CURATELIST, &[b, d]);
+        let s = f.snapshot();
+        assert_eq!(newest_members(&s, list, 9).unwrap(), [d, b]);
+        assert_eq!(newest_members(&s, list, 1).unwrap(), [d]);
+        assert_eq!(newest_records(&s, a, list.coll, 9).unwrap(), [list]);
+        assert_eq!(newest_records(&s, b, list.coll, 9).unwrap(), []);
+        let target = Target::Record(list);
+        f.edge(EdgeKind::Like, b, target, NOW - 500);
+        f.edge(EdgeKind::Like, d, target, NOW);
+        f.write(move |tx| {
+            let key = crate::schema::rows::order_joined_key(target, NOW - 500, d);
+            tx.put(Ks::Order, &key, &[]);
+            Ok(())
+        });
+        let s = f.snapshot();
+        let likes = |since| fans_since(&s, EdgeKind::Like, target, since, 9).unwrap();
+        assert_eq!([likes(NOW - 501), likes(NOW - 400), likes(NOW)], [2, 1, 0]);
+        assert_eq!(fans_since(&s, EdgeKind::Like, target, 0, 1).unwrap(), 1);
+        let joined = |since| joined_since(&s, list, since, 9).unwrap();
+        assert_eq!([joined(NOW - 501), joined(NOW - 400)], [1, 0]);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use http::HeaderName;
 use serde::Serialize;
 
 use super::page::limit;
-use crate::discovery::{Cursor, List, Wish, fit};
-use crate::hydrate::{ActorId, Hydrator, ShownAccounts};
+use crate::discovery::{Cursor, List, Records, Wish, fit, fit_records};
+use crate::hydrate::{ActorId, Hydrator, RecordId, ShownAccounts};
 use crate::view::actor::{ProfileView, profile, profile_known_followers};
+use crate::view::feedgen::{GeneratorView, generator};
+use crate::view::graph::{StarterPackView, starter_pack};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
@@ -105,4 +107,101 @@ pub(crate) fn get_suggested_follows_by_actor(
     let list = app.discovery.accounts_like(&h, actor)?;
     let (ids, _) = page(&h, &list, None, LIKE_ONE)?;
     session.reply(&Suggestions { suggestions: with_known_followers(&h, &ids)? })
+}
+
+#[derive(Serialize)]
+struct Feeds {
+    feeds: Vec<GeneratorView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// A page of feeds or starter packs.
+fn page_of_records(
+    app: &AppCtx,
+    call: &Call,
+    h: &Hydrator<'_>,
+    which: Records<'_>,
+) -> Result<(Vec<RecordId>, Option<String>), XrpcError> {
+    let from = cursor(call)?;
+    let Some(list) = app.discovery.records(h, which, from)? else {
+        return Ok((Vec::new(), None));
+    };
+    let mut state = h.state();
+    let (ids, next) = list.page(from, limit(call), |ids| fit_records(h, &mut state, ids))?;
+    Ok((ids, next.map(|cursor| cursor.to_string())))
+}
+
+fn feeds(app: &AppCtx, call: &Call, which: Records<'_>, pages: bool) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let (ids, cursor) = page_of_records(app, call, &h, which)?;
+    let mut state = h.state();
+    h.feed_generators(&mut state, &ids)?;
+    let feeds = ids.iter().filter_map(|id| generator(&state, *id)).collect();
+    session.reply(&Feeds { feeds, cursor: cursor.filter(|_| pages) })
+}
+
+/// `app.bsky.feed.getSuggestedFeeds`
+pub(crate) fn get_suggested_feeds(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    feeds(app, call, Records::Feeds, true)
+}
+
+/// `app.bsky.unspecced.getSuggestedFeeds`: the beginning of the same.
+pub(crate) fn get_first_suggested_feeds(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    feeds(app, call, Records::Feeds, false)
+}
+
+/// `app.bsky.unspecced.getPopularFeedGenerators`: by likes. A query is looked for among the popular ones.
+pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    // A cursor of the form that was used long ago ends it.
+    if call.params.str("cursor").is_some_and(|cursor| cursor.contains("::")) {
+        return Session::open(app, call)?.reply(&Feeds { feeds: Vec::new(), cursor: None });
+    }
+    match call.params.str("query").map(str::trim).filter(|query| !query.is_empty()) {
+        None => feeds(app, call, Records::PopularFeeds, true),
+        Some(query) => feeds(app, call, Records::FeedsAbout(query), true),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Packs {
+    starter_packs: Vec<StarterPackView>,
+}
+
+/// `app.bsky.unspecced.getSuggestedStarterPacks` and `getOnboardingSuggestedStarterPacks`
+pub(crate) fn get_suggested_starter_packs(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let (ids, _) = page_of_records(app, call, &h, Records::Packs)?;
+    let mut state = h.state();
+    h.starter_packs(&mut state, &ids)?;
+    let starter_packs = ids.iter().filter_map(|id| starter_pack(&state, *id)).collect();
+    session.reply(&Packs { starter_packs })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaggedSuggestion {
+    tag: String,
+    subject_type: &'static str,
+    subject: String,
+}
+
+#[derive(Serialize)]
+struct TaggedSuggestions {
+    suggestions: Vec<TaggedSuggestion>,
+}
+
+/// `app.bsky.unspecced.getTaggedSuggestions`
+pub(crate) fn get_tagged_suggestions(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let tagged = app.discovery.tagged(&session.hydrator())?.into_iter();
+    let suggestions = tagged.map(|tagged| TaggedSuggestion {
+        tag: tagged.tag,
+        subject_type: if tagged.is_feed { "feed" } else { "actor" },
+        subject: tagged.subject,
+    });
+    session.reply(&TaggedSuggestions { suggestions: suggestions.collect() })
 }

@@ -4,12 +4,13 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::testing::Server;
-use crate::discovery::{Ground, Settings};
-use crate::hydrate::graph::{CURATELIST, MODLIST};
+use crate::discovery::{Ground, Settings, Tagged};
+use crate::hydrate::graph::{CURATELIST, MODLIST, REFERENCELIST};
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{ActorId, Counter, Target};
-use crate::schema::Rows;
-use crate::schema::rows::EdgeKind;
+use crate::hydrate::{ActorId, Counter, RecordId, Target};
+use crate::schema::rows::{EdgeKind, order_joined_key};
+use crate::schema::{Edit, Rows};
+use crate::store::Ks;
 use crate::syntax::Did;
 use crate::xrpc::Credentials;
 
@@ -158,7 +159,10 @@ fn the_operators_own_come_first_and_follow_a_reload() {
     let (s, viewer, liked) = world(&["a", "b"]);
     let did = |id| Did::parse(&s.fixture.snapshot().did(id).unwrap()).unwrap();
     let own = s.fixture.account("own");
-    let first = |ids: &[ActorId]| Settings { follows: ids.iter().map(|id| did(*id)).collect() };
+    let first = |ids: &[ActorId]| Settings {
+        follows: ids.iter().map(|id| did(*id)).collect(),
+        ..Settings::default()
+    };
     s.ctx.discovery.reload(first(&[own, liked[1]]));
     let actors = |who| names(&s.get(SUGGESTIONS, "", who).unwrap(), "actors");
     assert_eq!(actors(Some(viewer)), ["own", "b", "a"]);
@@ -270,4 +274,151 @@ fn a_category_is_who_says_so_and_whom_they_follow() {
         assert_eq!((about.len(), others), (9, vec![&"friend".to_owned()]), "{method}");
         assert_eq!(asked(&s, method, "category=nonsense", &[]), [""; 0]);
     }
+}
+
+/// A feed generator that says this of itself, liked by these.
+fn feed(f: &Fixture, by: ActorId, name: &str, likes: &[ActorId]) -> RecordId {
+    let record = json!({
+        "$type": "app.bsky.feed.generator", "did": "did:web:feeds.example", "displayName": name,
+        "createdAt": "2023-02-01T00:00:00.000Z",
+    });
+    let key = format!("feed-{}", name.to_lowercase().replace(' ', "-"));
+    let id = f.record(by, "app.bsky.feed.generator", &key, record);
+    for like in likes {
+        f.edge(
+            EdgeKind::Like,
+            *like,
+            Target::Record(id),
+            NOW - 1_000_000 + i64::from(id.rkey.0 as u32),
+        );
+    }
+    id
+}
+
+fn feed_names(answer: &Value) -> Vec<&str> {
+    let feeds = answer["feeds"].as_array().unwrap().iter();
+    feeds.map(|feed| feed["displayName"].as_str().unwrap()).collect()
+}
+
+const FEEDS: [&str; 2] =
+    ["app.bsky.feed.getSuggestedFeeds", "app.bsky.unspecced.getSuggestedFeeds"];
+const POPULAR: &str = "app.bsky.unspecced.getPopularFeedGenerators";
+
+#[test]
+fn feeds_by_likes_and_by_those_of_whom_one_follows() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [viewer, friend, maker, other] =
+        ["viewer", "friend", "maker", "other"].map(|name| f.account(name));
+    let crowd: Vec<ActorId> = (0..9).map(|n| f.account(&format!("c{n}"))).collect();
+    follow(f, viewer, friend);
+    feed(f, maker, "Many", &crowd);
+    feed(f, maker, "Few", &crowd[..3]);
+    let known = feed(f, other, "Known cats", &[friend, crowd[0], crowd[1], crowd[2]]);
+    feed(f, maker, "Nobody", &[]);
+    survey(&s);
+    let get = |nsid, query: &str, who| s.get(nsid, query, who).unwrap();
+    for nsid in [FEEDS[0], FEEDS[1], POPULAR] {
+        let answer = get(nsid, "", None);
+        assert_eq!(feed_names(&answer), ["Many", "Known cats", "Few"], "{nsid}");
+    }
+    for nsid in FEEDS {
+        assert_eq!(feed_names(&get(nsid, "", Some(viewer))), ["Known cats", "Many", "Few"]);
+    }
+    assert_eq!(feed_names(&get(POPULAR, "", Some(viewer))), ["Many", "Known cats", "Few"]);
+    assert_eq!(feed_names(&get(POPULAR, "query=CATS", None)), ["Known cats"]);
+    assert_eq!(feed_names(&get(POPULAR, "query=dogs", None)), [""; 0]);
+    assert_eq!(feed_names(&get(POPULAR, "cursor=1::b", None)), [""; 0]);
+    // Pages, and whose feeds are not shown.
+    let first = get(POPULAR, "limit=1", Some(viewer));
+    let next = format!("limit=1&cursor={}", first["cursor"].as_str().unwrap());
+    assert_eq!(feed_names(&get(POPULAR, &next, Some(viewer))), ["Known cats"]);
+    assert_eq!(get(FEEDS[1], "limit=1", Some(viewer)).get("cursor"), None);
+    f.block(viewer, other);
+    assert_eq!(feed_names(&get(FEEDS[0], "", Some(viewer))), ["Many", "Few"]);
+    assert_eq!(feed_names(&get(POPULAR, &next, Some(viewer))), ["Few"]);
+    assert_eq!(feed_names(&get(FEEDS[0], "", None)).len(), 3);
+    let uri = f.snapshot().uri(known).unwrap();
+    let settings = Settings { feeds: vec![uri.clone(), uri], ..Settings::default() };
+    s.ctx.discovery.reload(settings);
+    assert_eq!(feed_names(&get(FEEDS[0], "", None)), ["Known cats", "Many", "Few"]);
+    assert_eq!(feed_names(&get(POPULAR, "", None)), ["Many", "Known cats", "Few"]);
+}
+
+#[test]
+fn starter_packs_by_who_is_in_them_and_who_joined() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let viewer = f.account("viewer");
+    let friends: Vec<ActorId> = (0..3).map(|n| f.account(&format!("f{n}"))).collect();
+    let others: Vec<ActorId> = (0..3).map(|n| f.account(&format!("o{n}"))).collect();
+    friends.iter().for_each(|friend| follow(f, viewer, *friend));
+    let pack = |by: ActorId, key: &str, members: &[ActorId], joined: usize| {
+        let list = f.list(by, &format!("list-{key}"), REFERENCELIST, members);
+        let record = json!({
+            "$type": "app.bsky.graph.starterpack", "name": key,
+            "list": f.snapshot().uri(list).unwrap(), "createdAt": "2023-02-01T00:00:00.000Z",
+        });
+        let id = f.record(by, "app.bsky.graph.starterpack", key, record);
+        f.write(move |tx| {
+            let target = Target::Record(id);
+            for n in 0..joined {
+                let who = ActorId(1000 + n as u32);
+                tx.put(Ks::Order, &order_joined_key(target, NOW - 1000, who), &[]);
+            }
+            tx.count(target, Counter::Joined, joined as i64)?;
+            tx.count(Target::Actor(by), Counter::StarterPacks, 1).map(drop)
+        });
+        id
+    };
+    pack(others[0], "joined", &others, 9);
+    let known = pack(others[1], "known", &friends, 1);
+    // Nobody joined through it yet, but the viewer knows who made it.
+    pack(friends[0], "made", &others, 0);
+    survey(&s);
+    let names = |who| {
+        let nsid = "app.bsky.unspecced.getOnboardingSuggestedStarterPacks";
+        let answer = s.get(nsid, "", who).unwrap();
+        let same = s.get("app.bsky.unspecced.getSuggestedStarterPacks", "", who).unwrap();
+        assert_eq!(answer, same);
+        let packs = answer["starterPacks"].as_array().unwrap().iter();
+        packs.map(|pack| pack["record"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Some(viewer)), ["known", "made", "joined"]);
+    assert_eq!(names(None), ["joined", "known"]);
+    f.mute(viewer, friends[0]);
+    assert_eq!(names(Some(viewer)), ["known", "joined"]);
+    let uri = f.snapshot().uri(known).unwrap();
+    s.ctx.discovery.reload(Settings { starter_packs: vec![uri], ..Settings::default() });
+    assert_eq!(names(None), ["known", "joined"]);
+}
+
+#[test]
+fn words_of_communities_with_their_best_account_and_feed() {
+    const TAGGED: &str = "app.bsky.unspecced.getTaggedSuggestions";
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let groups = groups(&s);
+    feed(f, groups[0][7], "Trainspotting", &groups[0]);
+    feed(f, groups[0][7], "All", &[&groups[0][..6], &groups[1][..6], &groups[2][..6]].concat());
+    assert_eq!(s.get(TAGGED, "", None).unwrap()["suggestions"], json!([]));
+    survey(&s);
+    let shown = || {
+        let answer = s.get(TAGGED, "", None).unwrap();
+        let all = answer["suggestions"].as_array().unwrap().clone();
+        let text = |v: &Value| v.as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+        let line = |v: &Value| [&v["tag"], &v["subjectType"], &v["subject"]].map(text).join(" ");
+        all.iter().map(line).collect::<Vec<_>>()
+    };
+    let found = shown();
+    let trains: Vec<&String> = found.iter().filter(|line| line.starts_with("trains")).collect();
+    assert!(trains[0].starts_with("trains feed") && trains[0].ends_with("feed-trainspotting"));
+    assert!(trains[1].starts_with("trains actor trains"), "{found:?}");
+    for tag in ["gardens", "chess"] {
+        assert!(found.iter().any(|line| line.starts_with(&format!("{tag} actor {tag}"))));
+    }
+    let subject = "did:plc:own".to_owned();
+    let own = Tagged { tag: "Own".to_owned(), subject, is_feed: false };
+    s.ctx.discovery.reload(Settings { tagged: vec![own], ..Settings::default() });
+    assert_eq!(shown(), [vec!["Own actor own".to_owned()], found].concat());
 }

@@ -80,8 +80,3 @@ pub(crate) fn get_config(app: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
     }
     Reply::json(&serde_json::json!({ "liveNow": config.live_now }))
 }
-
-/// `app.bsky.unspecced.getTaggedSuggestions`: curated by hand in the reference, and empty there too.
-pub(crate) fn get_tagged_suggestions(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
-    Reply::json(&serde_json::json!({ "suggestions": [] }))
-}
