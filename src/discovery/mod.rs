@@ -22,6 +22,7 @@
 mod about;
 mod communities;
 mod fit;
+mod ground;
 mod independent;
 mod kept;
 mod records;
@@ -31,6 +32,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod top;
+pub mod trends;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -41,16 +43,15 @@ use arc_swap::ArcSwap;
 use rustc_hash::FxHashSet;
 
 use crate::hydrate::{
-    ActorId, HydrateCtx, HydrationState, Hydrator, RecordId, Result, Shared, collections as c,
+    ActorId, HydrateCtx, HydrationState, Hydrator, RecordId, Result, collections as c,
 };
 use crate::schema::{CollId, Rows as _};
-use crate::store::Store;
 use crate::syntax::Did;
-use crate::threads::Clock;
 use kept::Lists;
 use suggest::Suggester;
 use survey::{Ended, Survey, Surveyor};
 
+pub use ground::Ground;
 pub use kept::{Cursor, List};
 
 /// Bytes that lists take at most of what is given to all of this, and at most which part of it.
@@ -113,22 +114,6 @@ pub struct Discovery {
     surveyed: usize,
 }
 
-/// What a survey looks through, and how.
-pub struct Ground<'a> {
-    /// The store.
-    pub store: &'a Store,
-    /// Caches and takedowns.
-    pub shared: &'a Shared,
-    /// Who says what is spam.
-    pub labelers: &'a [Did],
-    /// The time.
-    pub clock: &'a Clock,
-    /// It rests so many times as long as it works.
-    pub rest: u32,
-    /// Whether to stop.
-    pub stop: &'a dyn Fn() -> bool,
-}
-
 impl Discovery {
     /// Takes so many bytes at most, from this time on.
     #[must_use]
@@ -164,15 +149,12 @@ impl Discovery {
     /// # Errors
     /// The store cannot be read.
     pub fn look(&self, ground: &Ground<'_>) -> Result<bool> {
-        let Ground { store, shared, labelers, clock, rest, stop } = *ground;
-        let accounts = self.surveyed;
-        let surveyor = Surveyor { store, shared, labelers, clock, accounts, rest, stop };
-        let survey = match surveyor.look() {
+        let survey = match (Surveyor { ground, accounts: self.surveyed }).look() {
             Ok(survey) => survey,
             Err(Ended::Stopped) => return Ok(false),
             Err(Ended::Store(error)) => return Err(error),
         };
-        if let Err(error) = saved::save(&survey, &file(store.path())) {
+        if let Err(error) = saved::save(&survey, &file(ground.store.path())) {
             tracing::warn!(%error, "the survey of what is popular cannot be saved: after a restart it is made again");
         }
         self.survey.store(Arc::new(survey));
@@ -433,4 +415,21 @@ pub fn fit_records(
 /// Those of `ids` that may be suggested to the viewer, in their order. `state` has what their profile views need then.
 pub fn fit(h: &Hydrator<'_>, state: &mut HydrationState, ids: &[ActorId]) -> Result<Vec<ActorId>> {
     fit::fit(h, state, ids)
+}
+
+/// Those of `ids` who may be shown to the viewer, whether they know them or not, in their order. `state` has what their
+/// profile views need then.
+pub fn fit_authors(
+    h: &Hydrator<'_>,
+    state: &mut HydrationState,
+    ids: &[ActorId],
+) -> Result<Vec<ActorId>> {
+    h.profiles(state, ids)?;
+    let mut out = Vec::with_capacity(ids.len());
+    for &id in ids {
+        if fit::may_be_shown(h, state, id)? {
+            out.push(id);
+        }
+    }
+    Ok(out)
 }

@@ -12,19 +12,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::about::{About, Collected};
 use super::communities::communities;
+use super::ground::Ground;
 use super::independent::independent_followers;
 use super::top::Top;
 use super::{fit, suggest, words};
 use crate::hydrate::graph::CURATELIST;
-use crate::hydrate::{
-    ActorId, Counter, HydrateCtx, Hydrator, RecordId, Result, Rkey, Shared, collections as c,
-};
+use crate::hydrate::{ActorId, Counter, Hydrator, RecordId, Result, Rkey, collections as c};
 use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{CollId, Rows as _, Target, counted, graph};
-use crate::store::{Store, StoreError};
-use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::store::StoreError;
 
 /// Accounts that are followed most, of which communities are made; more would not fit into sixteen bits.
 pub(super) const ACCOUNTS: usize = 50_000;
@@ -91,39 +88,21 @@ type Done<T> = std::result::Result<T, Ended>;
 
 /// Looks through a store.
 pub(super) struct Surveyor<'a> {
-    pub(super) store: &'a Store,
-    pub(super) shared: &'a Shared,
-    pub(super) labelers: &'a [Did],
-    pub(super) clock: &'a Clock,
+    pub(super) ground: &'a Ground<'a>,
     /// How many accounts are looked at closely.
     pub(super) accounts: usize,
-    /// Rests so many times as long as it works.
-    pub(super) rest: u32,
-    pub(super) stop: &'a dyn Fn() -> bool,
 }
 
 impl Surveyor<'_> {
     /// Does a piece of work and rests.
     fn piece<T>(&self, work: impl FnOnce(&Hydrator<'_>) -> Result<T>) -> Done<T> {
-        if (self.stop)() {
+        if (self.ground.stop)() {
             return Err(Ended::Stopped);
         }
         let begun = Instant::now();
-        // Of its own, so that no snapshot is held for long.
-        let snapshot = self.store.snapshot();
-        let mut labelers = Vec::new();
-        for did in self.labelers {
-            labelers.extend(snapshot.actor_id(did.as_str())?.map(|id| (id, true)));
-        }
-        let ctx = HydrateCtx {
-            labelers: labelers.into_iter().collect(),
-            now: self.clock.now_ms(),
-            ..HydrateCtx::default()
-        };
-        let done = work(&Hydrator { snapshot: &snapshot, ctx: &ctx, shared: self.shared })?;
-        drop(snapshot);
-        if self.rest > 0 {
-            std::thread::sleep(begun.elapsed() * self.rest);
+        let done = self.ground.read(work)?;
+        if self.ground.rest > 0 {
+            std::thread::sleep(begun.elapsed() * self.ground.rest);
         }
         Ok(done)
     }
@@ -154,7 +133,7 @@ impl Surveyor<'_> {
             of_account.extend(accounts.map(|id| (*id, group)));
         }
         self.give_feeds(&mut found, &feeds, &of_account)?;
-        let made_at = self.clock.now_ms();
+        let made_at = self.ground.clock.now_ms();
         Ok(Survey { made_at, communities: found, cold, feeds, packs, about })
     }
 

@@ -12,7 +12,7 @@ fn is_spaceless(c: char) -> bool {
 }
 
 /// Whether it is part of a word: letters, digits, and the marks on letters of Indic scripts.
-fn is_part(c: char) -> bool {
+pub(super) fn is_part(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}' | '\u{900}'..='\u{dff}')
 }
 

@@ -29,6 +29,7 @@ mod sink;
 mod sources;
 mod status;
 mod supervisor;
+mod trends;
 mod watchdog;
 mod wire;
 

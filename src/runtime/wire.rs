@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use super::memory::Memory;
 use crate::config::memory::{self, Share};
 use crate::config::{self, Config};
+use crate::discovery::trends::Trends;
 use crate::discovery::{self, Discovery};
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
@@ -88,6 +89,11 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
 pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
     let bytes = Share::Discovery.of(config.store.memory_budget);
     Discovery::new(discovery_settings(config), bytes, clock.now_us())
+}
+
+/// What many write of, in its share of the memory.
+pub(super) fn trends(config: &Config, clock: &Clock) -> Trends {
+    Trends::new(Share::Trends.of(config.store.memory_budget), clock.clone())
 }
 
 pub(super) fn discovery_settings(config: &Config) -> discovery::Settings {

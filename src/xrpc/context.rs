@@ -18,6 +18,7 @@ use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use super::quotas::Quotas;
 use crate::config::Limits;
 use crate::discovery::Discovery;
+use crate::discovery::trends::Trends;
 use crate::hydrate::Shared;
 use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
 use crate::media::Media;
@@ -133,6 +134,8 @@ pub struct AppCtx {
     pub community: Option<Arc<Community>>,
     /// What is suggested.
     pub discovery: Arc<Discovery>,
+    /// What many write of.
+    pub trends: Arc<Trends>,
     /// Images and blobs.
     pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.

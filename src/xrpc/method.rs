@@ -183,6 +183,8 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.unspecced.getSuggestedUsersForExplore", Auth::Optional, api::discovery::get_suggested_users).costly(),
     Method::read("app.bsky.unspecced.getSuggestedUsersForSeeMore", Auth::Optional, api::discovery::get_suggested_users).costly(),
     Method::read("app.bsky.unspecced.getTaggedSuggestions", Auth::None, api::discovery::get_tagged_suggestions),
+    Method::read("app.bsky.unspecced.getTrendingTopics", Auth::Optional, api::discovery::get_trending_topics),
+    Method::read("app.bsky.unspecced.getTrends", Auth::Optional, api::discovery::get_trends),
     Method::read("app.bsky.unspecced.initAgeAssurance", Auth::Required, api::age_assurance::not_offered),
     Method::asynchronous("community.blacksky.feed.deletePost", Auth::Required, |ctx, call| Box::pin(api::community::delete_post(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("community.blacksky.feed.getCommunityFeed", Auth::Required, |ctx, call| Box::pin(api::community::get_community_feed(ctx, call))).costly(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
 use aerie::discovery::Discovery;
+use aerie::discovery::trends::Trends;
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, HeldKey, Identity};
@@ -402,6 +403,7 @@ impl Reading {
             on_read: fetching.then(|| Arc::new(FromNetwork(Arc::clone(view))) as Arc<dyn OnRead>),
             community: None,
             discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
+            trends: Arc::new(Trends::new(2 << 20, clock.clone())),
             identity: ServerIdentity {
                 did: Did::parse(OWN).unwrap(),
                 public_url: url.to_owned(),

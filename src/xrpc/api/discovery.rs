@@ -1,13 +1,14 @@
-//! What is suggested: accounts (`app.bsky.actor.getSuggestions` and its many kin). How they are found is `discovery`'s to
-//! know.
+//! What is suggested: accounts (`app.bsky.actor.getSuggestions` and its many kin), feeds, starter packs, and what many
+//! write of. How that is found is `discovery`'s to know.
 
 use http::HeaderName;
 use serde::Serialize;
 
 use super::page::limit;
-use crate::discovery::{Cursor, List, Records, Wish, fit, fit_records};
+use crate::discovery::{Cursor, List, Records, Wish, fit, fit_authors, fit_records};
 use crate::hydrate::{ActorId, Hydrator, RecordId, ShownAccounts};
-use crate::view::actor::{ProfileView, profile, profile_known_followers};
+use crate::syntax::datetime::format_ms;
+use crate::view::actor::{ProfileView, profile, profile_basic, profile_known_followers};
 use crate::view::feedgen::{GeneratorView, generator};
 use crate::view::graph::{StarterPackView, starter_pack};
 use crate::xrpc::session::Session;
@@ -204,4 +205,74 @@ pub(crate) fn get_tagged_suggestions(app: &AppCtx, call: &Call) -> Result<Reply,
         subject: tagged.subject,
     });
     session.reply(&TaggedSuggestions { suggestions: suggestions.collect() })
+}
+
+/// Who is shown of those who write of a trend.
+const AUTHORS: usize = 5;
+/// Topics that are shown behind the trends.
+const SUGGESTED: usize = 10;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TrendView {
+    topic: String,
+    display_name: String,
+    link: String,
+    started_at: String,
+    post_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    actors: Vec<ProfileView>,
+}
+
+#[derive(Serialize)]
+struct TrendViews {
+    trends: Vec<TrendView>,
+}
+
+/// `app.bsky.unspecced.getTrends`
+pub(crate) fn get_trends(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let (h, mut state) = (session.hydrator(), session.hydrator().state());
+    let mut trends = Vec::new();
+    for trend in app.trends.shown(&call.languages()).into_iter().take(limit(call)) {
+        let authors = fit_authors(&h, &mut state, &trend.authors)?;
+        let actors = authors.iter().take(AUTHORS).filter_map(|id| profile_basic(&state, *id));
+        trends.push(TrendView {
+            actors: actors.collect(),
+            topic: trend.name.clone(),
+            display_name: trend.name,
+            link: trend.link,
+            started_at: format_ms(trend.started_at),
+            post_count: trend.posts,
+            status: trend.hot.then_some("hot"),
+        });
+    }
+    session.reply(&TrendViews { trends })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Topic {
+    topic: String,
+    display_name: String,
+    link: String,
+}
+
+#[derive(Serialize)]
+struct Topics {
+    topics: Vec<Topic>,
+    suggested: Vec<Topic>,
+}
+
+/// `app.bsky.unspecced.getTrendingTopics`
+pub(crate) fn get_trending_topics(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let trends = app.trends.shown(&call.languages()).into_iter();
+    let mut all = trends.map(|trend| Topic {
+        topic: trend.name.clone(),
+        display_name: trend.name,
+        link: trend.link,
+    });
+    let topics = all.by_ref().take(limit(call)).collect();
+    Session::open(app, call)?.reply(&Topics { topics, suggested: all.take(SUGGESTED).collect() })
 }

@@ -4,10 +4,11 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::testing::Server;
+use crate::changes::{Change, Entry, Follower as _, Mark, Position, What};
 use crate::discovery::{Ground, Settings, Tagged};
 use crate::hydrate::graph::{CURATELIST, MODLIST, REFERENCELIST};
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{ActorId, Counter, RecordId, Target};
+use crate::hydrate::{ActorId, Counter, RecordId, Target, collections as c};
 use crate::schema::rows::{EdgeKind, order_joined_key};
 use crate::schema::{Edit, Rows};
 use crate::store::Ks;
@@ -173,18 +174,21 @@ fn the_operators_own_come_first_and_follow_a_reload() {
     assert_eq!(actors(None), [""; 0]);
 }
 
-/// Looks through the store as is done now and then.
-fn survey(s: &Server) {
+/// What is looked through now and then.
+fn with_ground<T>(s: &Server, look: impl FnOnce(&Ground<'_>) -> T) -> T {
     let labelers = [Did::parse("did:plc:default").unwrap()];
-    let ground = Ground {
+    look(&Ground {
         store: &s.fixture.store,
         shared: &s.fixture.shared,
         labelers: &labelers,
         clock: &s.ctx.clock,
         rest: 0,
         stop: &|| false,
-    };
-    assert!(s.ctx.discovery.look(&ground).unwrap());
+    })
+}
+
+fn survey(s: &Server) {
+    assert!(with_ground(s, |ground| s.ctx.discovery.look(ground).unwrap()));
 }
 
 fn asked(s: &Server, nsid: &str, query: &str, headers: &[(&'static str, &str)]) -> Vec<String> {
@@ -421,4 +425,44 @@ fn words_of_communities_with_their_best_account_and_feed() {
     let own = Tagged { tag: "Own".to_owned(), subject, is_feed: false };
     s.ctx.discovery.reload(Settings { tagged: vec![own], ..Settings::default() });
     assert_eq!(shown(), [vec!["Own actor own".to_owned()], found].concat());
+}
+
+/// These write of something with a tag, and what is shown is found out anew.
+fn tagged(s: &Server, authors: &[ActorId], tag: &str) {
+    let f = &s.fixture;
+    let posted = authors.iter().zip(0..).map(|(&actor, seq)| {
+        let post = f.post(actor, NOW, json!({ "text": "x", "tags": [tag], "langs": ["de"] }));
+        let put = What::Put { coll: c::POST, rkey: post.rkey, rev: 0, cid: [0; 4], created: true };
+        Entry { seq, time_us: 0, change: Change { mark: Mark::Live, actor, what: put } }
+    });
+    let posted: Vec<Entry> = posted.collect();
+    s.ctx.trends.apply(&posted, &f.snapshot(), &Position::At(9)).unwrap();
+    with_ground(s, |ground| s.ctx.trends.rank(ground).unwrap());
+}
+
+#[test]
+fn trends_with_some_who_write_of_them() {
+    const TRENDS: &str = "app.bsky.unspecced.getTrends";
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    assert_eq!(s.get(TRENDS, "", None).unwrap(), json!({ "trends": [] }));
+    let people: Vec<ActorId> = (0..8).map(|n| f.account(&format!("p{n}"))).collect();
+    let fans: Vec<ActorId> = (0..9).map(|n| f.account(&format!("fan{n}"))).collect();
+    // The first has most followers.
+    for (n, id) in people.iter().enumerate() {
+        fans.iter().take(9 - n.min(7)).for_each(|fan| follow(f, *fan, *id));
+    }
+    tagged(&s, &people, "Ça va");
+    tagged(&s, &people, "Ça_va");
+    f.block(fans[0], people[1]);
+    let answer = s.get(TRENDS, "", Some(fans[0])).unwrap();
+    let trend = &answer["trends"][0];
+    assert_eq!((&trend["displayName"], &trend["topic"]), (&json!("Ça_va"), &json!("Ça_va")));
+    assert_eq!(trend["link"], "/hashtag/%C3%87a_va");
+    assert_eq!((&trend["postCount"], &trend["status"]), (&json!(8), &json!("hot")));
+    assert!(trend["startedAt"].as_str().unwrap().ends_with('Z') && trend.get("category").is_none());
+    assert_eq!(names(trend, "actors"), ["p0", "p2", "p3", "p4", "p5"], "the best known first");
+    let topics = s.get("app.bsky.unspecced.getTrendingTopics", "limit=1", None).unwrap();
+    let shown = json!({ "topic": "Ça_va", "displayName": "Ça_va", "link": "/hashtag/%C3%87a_va" });
+    assert_eq!(topics, json!({ "topics": [shown], "suggested": [] }));
 }
