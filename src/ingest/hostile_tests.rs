@@ -186,7 +186,7 @@ async fn who_may_be_anybody_outdates_no_identity() {
         until("all", || sink.seq() == Some(3) && ingest.pending() == 0).await;
         let events = sink.events();
         let changed = events.iter().find_map(|event| match event.body {
-            Body::IdentityDue => Some(true),
+            Body::IdentityDue { .. } => Some(true),
             Body::IdentityClaimed => Some(false),
             _ => None,
         });

@@ -253,7 +253,8 @@ impl Lane {
             let did = did.clone();
             if self.checks.is_believed(feed, &did) {
                 self.identity_changed(&did);
-                return Some(done(feed, job, did, Body::IdentityDue));
+                let since = self.checks.clock.now_ms();
+                return Some(done(feed, job, did, Body::IdentityDue { since }));
             }
             // The store has the answer as soon as there is one, so the next commit takes the key from there.
             self.keys.remove(&did);
