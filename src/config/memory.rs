@@ -42,7 +42,7 @@ pub enum Share {
     Batch,
     /// Tables of fixed size: marks of rows, tokens.
     Fixed,
-    /// Frames of upstreams, until the writer has what they say.
+    /// Frames of upstreams and what is made of them, until the writer has what they say.
     Intake,
     /// Repos that are fetched: the blocks and the table of them.
     Fetches,

@@ -84,7 +84,10 @@ pub enum Body {
     Claimed(HostingStatus, Belief),
     /// An upstream says that nothing that is held of the DID document counts any more (`#identity`), and a look at it is
     /// due: a [`Body::Identity`].
-    IdentityDue,
+    IdentityDue {
+        /// What was read of the document after this is no older than the change, milliseconds.
+        since: i64,
+    },
     /// The same, from an upstream that may be anybody: the look is due, and what is held counts until its answer.
     IdentityClaimed,
     /// What the DID document says now, asked because of `#identity` or because it was due.

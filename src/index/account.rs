@@ -1,6 +1,6 @@
 //! Accounts: first sight, hosting status, identity, and the removal of everything an account had.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,11 +37,10 @@ impl Index {
             tx.touch(actor);
             if self.unseen.any() {
                 let did = tx.did(actor)?;
-                if self.unseen.take(&did)
+                if let Some(since) = self.unseen.take(&did)
                     && let Ok(did) = Did::parse(&did)
                 {
-                    let question = Question { did, due: Due::Identity, upstream: None, line: 0 };
-                    self.ask(tx, actor, question);
+                    self.ask_for_identity(tx, actor, did, since, 0)?;
                 }
             }
         }
@@ -62,15 +61,26 @@ impl Index {
     /// Something is said of an account that nothing is held of.
     pub(super) fn unheard(&self, event: &Event) {
         EVENTS.inc("unheard");
-        if matches!(event.body, Body::IdentityDue | Body::IdentityClaimed) {
-            self.unseen.put(&event.did);
+        match event.body {
+            Body::IdentityDue { since } => self.unseen.put(&event.did, since),
+            Body::IdentityClaimed => self.unseen.put(&event.did, ANY_TIME),
+            _ => (),
         }
     }
 
-    /// A question about an account that is held.
-    fn ask(&self, tx: &mut Tx<'_>, actor: ActorId, question: Question) {
-        recheck::add_due(tx, actor, question.due);
+    /// A question about the document of an account that is held.
+    fn ask_for_identity(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: ActorId,
+        did: Did,
+        since: i64,
+        line: u16,
+    ) -> Result<(), StoreError> {
+        recheck::add_identity_due(tx, actor, since)?;
+        let question = Question { did, due: Due::Identity, upstream: None, line };
         self.questions.raise_after(tx, question);
+        Ok(())
     }
 
     /// The account's row tells of a record that is about to be put: what it does not tell of, views do not look for.
@@ -188,7 +198,8 @@ impl Index {
         };
         let (due, did) = (Due::Status(said), event.did.clone());
         let Event { upstream, line, .. } = *event;
-        self.ask(tx, actor, Question { did, due, upstream, line });
+        recheck::add_due(tx, actor, due);
+        self.questions.raise_after(tx, Question { did, due, upstream, line });
         Ok(())
     }
 
@@ -197,9 +208,11 @@ impl Index {
         &self,
         tx: &mut Tx<'_>,
         actor: ActorId,
+        since: i64,
         event: &Event,
     ) -> Result<(), StoreError> {
-        self.identity_claimed(tx, actor, event)?;
+        self.seen(tx, actor, event.time)?;
+        self.ask_for_identity(tx, actor, event.did.clone(), since, event.line)?;
         if let Some(mut row) = tx.identity(actor)? {
             row.key.clear();
             tx.put(Ks::Actor, &identity_key(actor), &row.encode());
@@ -215,9 +228,7 @@ impl Index {
         event: &Event,
     ) -> Result<(), StoreError> {
         self.seen(tx, actor, event.time)?;
-        let (due, did) = (Due::Identity, event.did.clone());
-        self.ask(tx, actor, Question { did, due, upstream: None, line: event.line });
-        Ok(())
+        self.ask_for_identity(tx, actor, event.did.clone(), ANY_TIME, event.line)
     }
 
     pub(super) fn identity(
@@ -231,7 +242,8 @@ impl Index {
         put_identity(tx, actor, state, ActorRow { tombstoned: false, ..row }, time)
     }
 
-    /// What is stored is at least as new as the key that verified something. Its handle is looked up when there is time.
+    /// What is stored is at least as new as the key that verified something. Its handle is looked up when there is time,
+    /// or with the answer to a question that is open.
     pub(super) fn keyed(
         &self,
         tx: &mut Tx<'_>,
@@ -240,17 +252,18 @@ impl Index {
         time: i64,
     ) -> Result<(), StoreError> {
         self.seen(tx, actor, time)?;
-        // Whatever was read since the document changed is newer, and so is what was applied meanwhile.
-        if recheck::is_identity_due(tx, actor)?
+        // What was read before the document changed does not count, nor what is older than what is held.
+        let due = recheck::identity_due_since(tx, actor)?;
+        if due.is_some_and(|since| since >= time)
             || tx.identity(actor)?.is_some_and(|held| held.checked > time)
         {
             return Ok(());
         }
         let row = row_of(tx, actor, time)?;
-        let Some(claim) = state.handle.as_ref().filter(|claim| row.handle.as_ref() != Some(*claim))
-        else {
+        let claim = state.handle.as_ref().filter(|claim| row.handle.as_ref() != Some(*claim));
+        if claim.is_none() && due.is_none() {
             return self.identity(tx, actor, state, time);
-        };
+        }
         if row.status.is_gone() {
             return Ok(());
         }
@@ -261,7 +274,10 @@ impl Index {
             tx.put(Ks::Actor, &actor_key(actor), &row.encode());
             tx.touch(actor);
         }
-        if handles::add(tx, actor, time, claim)? {
+        if let Some(claim) = claim
+            && due.is_none()
+            && handles::add(tx, actor, time, claim)?
+        {
             let questions = Arc::clone(&self.questions);
             tx.after_commit(move || questions.claims.one_more());
         }
@@ -337,23 +353,28 @@ pub(super) struct Unseen(Mutex<Hashes>);
 
 #[derive(Default)]
 struct Hashes {
-    held: HashSet<u64>,
+    /// Since when what was read of each is no older than the change.
+    held: HashMap<u64, i64>,
     order: VecDeque<u64>,
     /// Of this process, so that nobody can make two alike.
     hasher: RandomState,
 }
 
 const MAX_UNSEEN: usize = 16_384;
+/// Who claims a change may be anybody: what is held counts until the answer, and so does what is read.
+const ANY_TIME: i64 = i64::MIN;
 
 impl Unseen {
     fn any(&self) -> bool {
         !self.0.lock().held.is_empty()
     }
 
-    fn put(&self, did: &str) {
+    fn put(&self, did: &str, since: i64) {
         let mut hashes = self.0.lock();
         let hash = hashes.hasher.hash_one(did);
-        if !hashes.held.insert(hash) {
+        let held = hashes.held.get(&hash).copied();
+        hashes.held.insert(hash, held.map_or(since, |held| held.max(since)));
+        if held.is_some() {
             return;
         }
         hashes.order.push_back(hash);
@@ -364,7 +385,7 @@ impl Unseen {
         }
     }
 
-    fn take(&self, did: &str) -> bool {
+    fn take(&self, did: &str) -> Option<i64> {
         let mut hashes = self.0.lock();
         let hash = hashes.hasher.hash_one(did);
         hashes.held.remove(&hash)

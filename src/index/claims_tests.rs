@@ -7,7 +7,7 @@ use crate::schema::Rows;
 use crate::schema::rows::AccountStatus;
 use crate::syntax::Tid;
 use crate::work::handles;
-use crate::work::recheck::{Due, Said, dues};
+use crate::work::recheck::{self, Due, Said, dues};
 use crate::work::repo_queue as jobs;
 
 fn status(w: &World, who: &str) -> AccountStatus {
@@ -31,14 +31,14 @@ async fn what_is_said_of_unseen_accounts_leaves_nothing() {
             w.event("x", Body::Claimed(status, belief)).await;
         }
     }
-    w.event("x", Body::IdentityDue).await;
+    w.event("x", Body::IdentityDue { since: NOW }).await;
     w.event("y", Body::Claimed(Deleted, Belief::UntilAsked)).await;
     let actor = |w: &World, who| w.store.snapshot().actor_id(&did(who)).unwrap();
     assert_eq!([actor(&w, "x"), actor(&w, "y")], [None; 2]);
     assert_eq!((due(&w), asked(&w)), (vec![], 0));
     // An account that is only named by others is not held either.
     w.commit("a", [follow(1, "z")]).await;
-    w.event("z", Body::IdentityDue).await;
+    w.event("z", Body::IdentityDue { since: NOW }).await;
     w.event("z", Body::Claimed(Deleted, Belief::UntilAsked)).await;
     assert!(w.store.snapshot().actor(actor(&w, "z").unwrap()).unwrap().is_none());
     assert_eq!((due(&w), asked(&w)), (vec![], 0));
@@ -145,7 +145,8 @@ async fn who_may_be_anybody_takes_no_key_away() {
     w.event("a", Body::Identity(state)).await;
     let has_key =
         |w: &World| !w.store.snapshot().identity(w.actor("a")).unwrap().unwrap().key.is_empty();
-    for (says, stays) in [(Body::IdentityClaimed, true), (Body::IdentityDue, false)] {
+    let due_now = Body::IdentityDue { since: NOW };
+    for (says, stays) in [(Body::IdentityClaimed, true), (due_now, false)] {
         w.event("a", says).await;
         assert_eq!((due(&w), has_key(&w)), (vec![Due::Identity], stays));
     }
@@ -154,7 +155,7 @@ async fn who_may_be_anybody_takes_no_key_away() {
 #[tokio::test]
 async fn a_document_that_is_known_settles_an_announcement() {
     let mut w = World::new();
-    w.event("x", Body::IdentityDue).await;
+    w.event("x", Body::IdentityDue { since: NOW }).await;
     w.commit("x", [post(1)]).await;
     assert_eq!(due(&w), [Due::Identity]);
     let state = IdentityState { handle: Some("x.example".into()), key: None, pds: None };
@@ -217,13 +218,13 @@ async fn what_was_found_out_since_is_newer_than_a_claim() {
     w.event("a", looked_up(&w, true)).await;
     assert_eq!(held(&w, "a"), (Some("new.example".to_owned()), true, 0));
     // A document that was read before it changed is none.
-    w.event("a", Body::IdentityDue).await;
+    w.event("a", Body::IdentityDue { since: NOW }).await;
     w.event("a", Body::Keyed(document(Some("old.example")))).await;
     assert_eq!(held(&w, "a"), (Some("new.example".to_owned()), false, 0));
     // Nor is its handle, if it changed while that was looked up.
     w.commit("b", [post(1)]).await;
     w.event("b", Body::Keyed(document(Some("b.example")))).await;
-    w.event("b", Body::IdentityDue).await;
+    w.event("b", Body::IdentityDue { since: NOW }).await;
     w.event("b", looked_up(&w, true)).await;
     assert_eq!(held(&w, "b"), (None, false, 0));
     // Of an account that is gone nothing is left waiting.
@@ -233,6 +234,45 @@ async fn what_was_found_out_since_is_newer_than_a_claim() {
     w.event("c", looked_up(&w, true)).await;
     assert_eq!(held(&w, "c").2, 0);
     assert_eq!(w.store.snapshot().handle_owner("c.example").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_key_that_was_read_after_a_change_is_stored_while_the_question_is_open() {
+    let mut w = World::new();
+    // An account that announces itself, and is verified before anybody looked at what it announced.
+    w.event("a", Body::IdentityDue { since: NOW - 1 }).await;
+    w.commit("a", [post(1)]).await;
+    w.event("a", Body::Keyed(document(Some("a.example")))).await;
+    assert_eq!(held(&w, "a"), (None, true, 0), "its handle comes with the answer");
+    assert_eq!(due(&w), [Due::Identity]);
+    // Who may be anybody keeps nothing away, and takes nothing back.
+    w.event("b", Body::IdentityClaimed).await;
+    w.commit("b", [post(1)]).await;
+    w.event("b", Body::Keyed(document(None))).await;
+    assert_eq!(held(&w, "b"), (None, true, 0));
+    // The last change counts, whoever told of another one since.
+    for since in [NOW - 2, NOW, NOW - 1] {
+        w.event("c", Body::IdentityDue { since }).await;
+    }
+    w.commit("c", [post(1)]).await;
+    w.event("c", Body::IdentityDue { since: NOW - 1 }).await;
+    w.event("c", Body::IdentityClaimed).await;
+    w.event("c", Body::Keyed(document(None))).await;
+    assert_eq!(held(&w, "c"), (None, false, 0), "read before it changed");
+    w.event("c", Body::Identity(document(Some("c.example")))).await;
+    assert_eq!(held(&w, "c"), (Some("c.example".to_owned()), true, 0));
+    // What the mirror of the directory, or an earlier version, left open says nothing of when it changed.
+    let d = w.actor("b");
+    w.writer
+        .durable(move |tx| {
+            recheck::add_due(tx, d, Due::Identity);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let before = w.store.snapshot().identity(d).unwrap().unwrap().key;
+    w.event("b", Body::Keyed(document(None))).await;
+    assert_eq!(w.store.snapshot().identity(d).unwrap().unwrap().key, before);
 }
 
 #[tokio::test]

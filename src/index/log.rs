@@ -160,7 +160,7 @@ impl Index {
                 let status = tx.actor(actor)?.map_or(AccountStatus::Active, |row| row.status);
                 What::Account { status, upstream }
             }
-            Body::IdentityDue => What::Identity { settled: false, upstream },
+            Body::IdentityDue { .. } => What::Identity { settled: false, upstream },
             // Otherwise its handle is still to be looked up.
             Body::Keyed(_) if !self.is_looked_at(tx, actor, event.time)? => return Ok(()),
             Body::Identity(_)

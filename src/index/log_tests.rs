@@ -206,7 +206,7 @@ async fn accounts_identities_labels_and_takedowns_are_told_with_who_said_so() {
     let f = Followed::new(World::new()).await;
     let upstream = Upstream { seq: 12, time: NOW - 5 };
     f.upstream_says("a", Body::Account(HostingStatus::Deactivated), upstream).await;
-    f.upstream_says("a", Body::IdentityDue, upstream).await;
+    f.upstream_says("a", Body::IdentityDue { since: NOW }, upstream).await;
     let proof = IdentityState { handle: Some("a.example".into()), key: None, pds: None };
     f.event("a", Body::Identity(proof)).await;
     let told = f.same("accounts");

@@ -285,7 +285,7 @@ impl Index {
     fn apply_one(&self, tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
         let actor = match &event.body {
             // What is said of an account that nothing is held of leaves nothing, or names would be enough to fill a disk.
-            Body::Claimed(..) | Body::IdentityDue | Body::IdentityClaimed => {
+            Body::Claimed(..) | Body::IdentityDue { .. } | Body::IdentityClaimed => {
                 match self.held(tx, &event.did)? {
                     Some(actor) => actor,
                     None => {
@@ -305,7 +305,7 @@ impl Index {
             Body::Sync { rev, data } => self.sync(tx, actor, rev.as_u64(), *data, event.time),
             Body::Account(status) => self.account(tx, actor, *status, event.time),
             Body::Claimed(status, belief) => self.claimed(tx, actor, *status, *belief, event),
-            Body::IdentityDue => self.identity_due(tx, actor, event),
+            Body::IdentityDue { since } => self.identity_due(tx, actor, *since, event),
             Body::IdentityClaimed => self.identity_claimed(tx, actor, event),
             Body::Identity(state) => self.identity(tx, actor, state, event.time),
             Body::Keyed(state) => self.keyed(tx, actor, state, event.time),

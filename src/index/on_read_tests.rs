@@ -186,7 +186,7 @@ async fn an_introduction_counts_only_for_strangers() {
     assert_eq!(handle(&w, "a").as_deref(), Some("a.example"));
     // Its document changed and is being looked at: what was read before does not count.
     w.event("b", Body::Account(HostingStatus::Active)).await;
-    w.event("b", Body::IdentityDue).await;
+    w.event("b", Body::IdentityDue { since: NOW }).await;
     w.event("b", Body::Introduced(state("b.example"))).await;
     assert_eq!(handle(&w, "b"), None);
     assert!(recheck::is_identity_due(&w.store.snapshot(), w.actor("b")).unwrap());

@@ -132,7 +132,7 @@ async fn everything_comes(w: &mut World) {
         Body::Account(HostingStatus::Active),
         Body::Account(HostingStatus::Takendown),
         Body::Claimed(HostingStatus::Deactivated, Belief::UntilAsked),
-        Body::IdentityDue,
+        Body::IdentityDue { since: NOW },
         Body::NoDocument { tombstoned: true },
         identity("b2.example"),
         Body::Introduced(IdentityState { handle: Some("b3.example".into()), key: None, pds: None }),

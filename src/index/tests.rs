@@ -688,7 +688,7 @@ async fn questions_about_an_account_stand_until_they_are_answered() {
         dues.into_iter().map(|(actor, due)| (actor == w.actor("a"), due)).collect::<Vec<_>>()
     };
     w.event("a", known.clone()).await;
-    w.event("a", Body::IdentityDue).await;
+    w.event("a", Body::IdentityDue { since: NOW }).await;
     assert_eq!((key(&w), due(&w)), (String::new(), vec![(true, Due::Identity)]));
     w.event("a", known).await;
     assert_eq!((key(&w).as_str(), due(&w)), ("did:key:old", vec![]));

@@ -12,7 +12,7 @@ use crate::event::{Event, HostingStatus, Upstream};
 use crate::repo::{CommitFrame, SyncFrame};
 use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Clock, Held};
 
 /// What a small frame takes: what is made of it, with two maps of the record and a name or two, is larger than itself.
 const FRAME_OVERHEAD: usize = 2048;
@@ -184,4 +184,13 @@ pub(crate) struct Chunk {
 pub(crate) struct Done {
     pub(crate) place: Place,
     pub(crate) event: Option<Event>,
+    /// What the event takes beyond its weight.
+    pub(crate) held: Held,
+}
+
+impl Done {
+    /// Nothing came of it.
+    pub(crate) fn nothing(place: Place) -> Self {
+        Self { place, event: None, held: Held::default() }
+    }
 }

@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Options;
 use super::testing::*;
 use crate::event::{Belief, Body, Commit, Event, HostingStatus};
-use crate::repo::dag_cbor::from_json;
+use crate::repo::dag_cbor::{encode, from_json};
 use crate::threads::{Clock, Pace};
 
 const NOW: i64 = 1_750_000_000_000;
@@ -83,6 +85,47 @@ async fn a_socket_that_gives_nothing_but_garbage_is_not_alive_for_long() {
     until("more garbage", || ingest.status()[0].dropped["frame-header"] > before + 1).await;
     let trouble = ingest.status()[0].trouble.clone();
     assert_eq!(trouble.as_deref(), Some("has sent nothing that is of use for 3 min"));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_records_have_no_room_is_a_claim_and_room_comes_back() {
+    let mut account = Account::new("did:plc:a");
+    // Two kilobytes of maps of one entry, which take a megabyte of the two that there are.
+    let maps = encode(&from_json(&json!(vec![json!({"": null}); 680])));
+    let mut frame = |seq, record: &[u8]| account.commit_record(seq, "com.example.note", record);
+    let small = encode(&from_json(&json!({})));
+    let first = [frame(1, &maps), frame(2, &maps), frame(3, &small)].map(Step::Send);
+    let last = Step::Send(frame(4, &maps));
+    let first: Vec<Step> = first.into_iter().chain([Step::Close]).collect();
+    let applied = Arc::new(AtomicBool::new(false));
+    let is_applied = Arc::clone(&applied);
+    let relay = Relay::start(move |number, _| match number {
+        0 => first.clone(),
+        _ if is_applied.load(Ordering::SeqCst) => vec![last.clone()],
+        _ => vec![Step::Close],
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::gated(0));
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    until("all settled", || ingest.status()[0].last_error.is_some()).await;
+    sink.gate.add_permits(tokio::sync::Semaphore::MAX_PERMITS >> 1);
+    until("the first three", || sink.seq() == Some(3)).await;
+    until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
+    applied.store(true, Ordering::SeqCst);
+    until("the last", || sink.seq() == Some(4)).await;
+    let kinds: Vec<_> = sink.events().iter().map(|e| matches!(e.body, Body::Commit(_))).collect();
+    assert_eq!(kinds, [true, false, true, true]);
+    let revs: Vec<_> = sink
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.body {
+            Body::Sync { rev, .. } => Some(rev.as_u64()),
+            _ => None,
+        })
+        .collect();
+    assert!(revs.len() == 1 && revs[0] < account.rev().as_u64());
     ingest.stop().await;
 }
 
@@ -186,7 +229,7 @@ async fn who_may_be_anybody_outdates_no_identity() {
         until("all", || sink.seq() == Some(3) && ingest.pending() == 0).await;
         let events = sink.events();
         let changed = events.iter().find_map(|event| match event.body {
-            Body::IdentityDue => Some(true),
+            Body::IdentityDue { .. } => Some(true),
             Body::IdentityClaimed => Some(false),
             _ => None,
         });
@@ -209,7 +252,7 @@ async fn a_stranger_hides_nobody_while_the_directory_or_the_host_gives_no_answer
     let (relay, other) = (Relay::of(frames).await, Relay::of(vec![]).await);
     let (_dir, store) = store_with(&[&here, &moved, &silent], "https://pds.example").await;
     let (directory, sink) = (Documents::of([&here, &moved, &silent]), Collected::new());
-    directory.away.store(true, std::sync::atomic::Ordering::SeqCst);
+    directory.away.store(true, Ordering::SeqCst);
     let states = [(here.did.clone(), Active), (moved.did.clone(), Deactivated)];
     directory.status.lock().extend(states);
     let mut options = options(&relay);
@@ -229,7 +272,7 @@ async fn a_stranger_hides_nobody_while_the_directory_or_the_host_gives_no_answer
 #[tokio::test]
 async fn while_the_directory_pauses_known_accounts_go_on_and_made_up_ones_fill_nothing() {
     const UNKNOWN: i64 = 40;
-    let relay = async |name: &str, count: i64, directory: &std::sync::Arc<Documents>| {
+    let relay = async |name: &str, count: i64, directory: &Arc<Documents>| {
         let mut frames = Vec::new();
         for seq in 1..=count {
             let mut account = Account::new(&format!("did:plc:{name}{seq}"));

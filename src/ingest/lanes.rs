@@ -16,13 +16,14 @@ use super::checks::{Checks, KeyAnswer};
 use super::directory::Freshness;
 use super::feed::{Chunk, Done, Feed, Job, Payload, Place};
 use super::jetstream;
+use super::room::Room;
 use super::verify::{Verdict, Verifier};
 use crate::crypto::PublicKey;
 use crate::event::{Body, Commit, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::Store;
 use crate::syntax::Did;
-use crate::threads::{Failure, Pulse, catch, fault};
+use crate::threads::{Budget, Failure, Held, Pulse, catch, fault};
 
 /// Frames of one DID that are parked at most; more, and the repo is rather fetched whole.
 const MAX_PARKED: usize = 512;
@@ -83,7 +84,7 @@ impl Lanes {
     /// So many, 0 for one each core, which keep so many keys together.
     pub(crate) fn start(
         (count, keys): (usize, usize),
-        verifier: Verifier,
+        (verifier, decoded): (Verifier, &Budget),
         store: &Store,
         checks: &Arc<Checks>,
         failure: &Failure,
@@ -99,6 +100,7 @@ impl Lanes {
             let mut lane = Lane {
                 index,
                 verifier,
+                decoded: decoded.clone(),
                 inboxes: inboxes.clone(),
                 store: store.clone(),
                 checks: Arc::clone(checks),
@@ -148,6 +150,8 @@ impl Lanes {
 struct Lane {
     index: usize,
     verifier: Verifier,
+    /// See [`Room`].
+    decoded: Budget,
     inboxes: Inboxes,
     store: Store,
     checks: Arc<Checks>,
@@ -253,7 +257,8 @@ impl Lane {
             let did = did.clone();
             if self.checks.is_believed(feed, &did) {
                 self.identity_changed(&did);
-                return Some(done(feed, job, did, Body::IdentityDue));
+                let since = self.checks.clock.now_ms();
+                return Some(done(feed, job, did, Body::IdentityDue { since }));
             }
             // The store has the answer as soon as there is one, so the next commit takes the key from there.
             self.keys.remove(&did);
@@ -285,21 +290,22 @@ impl Lane {
                 }
                 Err(cause) => Some(drop_job(feed, &job, cause)),
             },
-            Payload::Identity(..) => Some(Done { place: job.place, event: None }),
+            Payload::Identity(..) => Some(Done::nothing(job.place)),
             Payload::Commit(_) | Payload::Sync(_) => self.signed(feed, job),
         }
     }
 
     fn signed(&mut self, feed: &Arc<Feed>, job: Job) -> Option<Done> {
+        let mut room = Room::new(&self.decoded, job.place.weight);
         if !self.verifier.verify {
-            let verdict = self.verifier.check(&job.payload, None, job.place.received);
-            return Some(settled(feed, job, verdict));
+            let verdict = self.verifier.check(&job.payload, None, job.place.received, &mut room);
+            return Some(settled_with(feed, job, verdict, room));
         }
         let did = job.payload.did().clone();
         match self.known(&did) {
             Known::Key(cached) => {
-                let verdict =
-                    self.verifier.check(&job.payload, Some(&cached.key), job.place.received);
+                let (key, now) = (Some(&cached.key), job.place.received);
+                let verdict = self.verifier.check(&job.payload, key, now, &mut room);
                 if matches!(verdict, Verdict::BadSignature)
                     && cached.forced.is_none_or(|at| at.elapsed() > FORCED_AGAIN)
                 {
@@ -307,7 +313,7 @@ impl Lane {
                     return None;
                 }
                 let verdict = self.told_by(feed, &job.payload, verdict);
-                Some(settled(feed, job, verdict))
+                Some(settled_with(feed, job, verdict, room))
             }
             Known::Refused(KeyAnswer::Later) => {
                 let verdict = self.verifier.claim(&job.payload, job.place.received);
@@ -477,7 +483,7 @@ impl Lane {
         let last = jobs.iter().rposition(|(_, job)| signed(job));
         for (at, (feed, job)) in jobs.into_iter().enumerate() {
             let done = if signed(&job) && Some(at) != last {
-                Some(Done { place: job.place, event: None })
+                Some(Done::nothing(job.place))
             } else {
                 self.guarded(&feed, job, Self::settle)
             };
@@ -494,7 +500,15 @@ fn done(feed: &Feed, job: Job, did: Did, body: Body) -> Done {
     };
     let (time, received) = (frame_time(place.sent, place.received), place.received);
     let line = feed.line;
-    Done { place, event: Some(Event { did, time, received, upstream, line, body }) }
+    let event = Some(Event { did, time, received, upstream, line, body });
+    Done { event, ..Done::nothing(place) }
+}
+
+/// With the records of a commit, and what they take.
+fn settled_with(feed: &Feed, job: Job, verdict: Verdict, room: Room) -> Done {
+    let made = matches!(verdict, Verdict::Event(Body::Commit(_)));
+    let held = if made { room.into_held() } else { Held::default() };
+    Done { held, ..settled(feed, job, verdict) }
 }
 
 fn settled(feed: &Feed, job: Job, verdict: Verdict) -> Done {
@@ -514,5 +528,5 @@ fn drop_job(feed: &Feed, job: &Job, cause: &'static str) -> Done {
 
 fn drop_place(feed: &Feed, place: Place, did: Option<&Did>, cause: &'static str) -> Done {
     feed.status.dropped(cause, did.map(Did::as_str), place.seq.number());
-    Done { place, event: None }
+    Done::nothing(place)
 }

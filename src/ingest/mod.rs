@@ -33,6 +33,7 @@ mod lanes;
 mod leaps;
 mod questions;
 mod recheck;
+mod room;
 mod sequencer;
 mod status;
 mod tasks;
@@ -63,7 +64,7 @@ use crate::schema::cursors::CursorOf;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::Clock;
-use crate::threads::{Failure, Paced, Pulse};
+use crate::threads::{Budget, Failure, Paced, Pulse};
 use crate::work::recheck::Questions;
 
 pub use status::{DropSample, UpstreamKind, UpstreamStatus, UpstreamTime, span};
@@ -131,7 +132,8 @@ pub struct Options {
     pub public_url: String,
     /// Verify threads; 0 for one each core.
     pub lanes: usize,
-    /// Bytes of frames held at most, shared evenly between the upstreams.
+    /// Bytes of frames held at most, and of what is made of them: a quarter is for what takes much more than its frame, the
+    /// others are shared evenly between the upstreams.
     pub queue_bytes: usize,
     /// Keys that all lanes keep together.
     pub keys: usize,
@@ -207,16 +209,17 @@ impl Ingest {
         };
         let checks = checks::Checks::start(setup, &tasks);
         let verifier = verify::Verifier { verify: options.verify };
+        let decoded = Budget::new(options.queue_bytes as u64 / 4);
         let lanes = lanes::Lanes::start(
             (options.lanes, options.keys),
-            verifier,
+            (verifier, &decoded),
             store,
             &checks,
             group.failure(),
         )?;
         let snapshot = store.snapshot();
         let count = (options.upstreams.len() + options.jetstream.len()).max(1);
-        let budget = (options.queue_bytes / count).max(1 << 20);
+        let budget = (options.queue_bytes / 4 * 3 / count).max(1 << 20);
         let mut feeds = Vec::new();
         let firehoses = options.upstreams.iter().map(|url| (url, false));
         for (line, (url, jetstream)) in

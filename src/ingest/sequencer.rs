@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - A batch's `seq` is that of its last slot that has one, so the cursor never passes a slot that is not settled.
-//! - The budget of a slot is given back after the sink took its event.
+//! - The budget of a slot, and what its event took beyond it, is given back after the sink took its event.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Done, Feed, Seq};
 use super::{Batch, Pending, Sink};
-use crate::threads::fault;
+use crate::threads::{Held, fault};
 
 const MAX_EVENTS: usize = 256;
 /// A prefix of slots without events must not keep the cursor for ever, nor a batch grow without end.
@@ -53,7 +53,7 @@ pub(crate) async fn run(
 }
 
 async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
-    let Prefix { seq, events, weight, sent } = prefix;
+    let Prefix { seq, events, weight, sent, held } = prefix;
     let count = events.len();
     if let Some(seq) = seq {
         let batch = Batch { cursor: feed.cursor.clone(), seq, events };
@@ -65,6 +65,7 @@ async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
     }
     feed.status.applied(seq, &sent, count);
     feed.budget.add_permits(weight);
+    drop(held);
     true
 }
 
@@ -76,6 +77,8 @@ struct Prefix {
     weight: usize,
     /// When those that say so were sent.
     sent: Vec<i64>,
+    /// What the events take beyond their weight.
+    held: Held,
 }
 
 /// Settled slots, the first one expected at the front.
@@ -124,6 +127,7 @@ impl Order {
                 out.sent.push(done.place.sent);
             }
             out.events.extend(done.event);
+            out.held.add(done.held);
             match done.place.seq {
                 Seq::Same => {}
                 Seq::At(seq) if self.cursor.is_none_or(|cursor| seq > cursor) => {
@@ -148,7 +152,7 @@ mod tests {
     use super::*;
 
     fn done(slot: u64, seq: Seq) -> Done {
-        Done { place: Place { slot, seq, weight: 10, received: 0, sent: 0 }, event: None }
+        Done::nothing(Place { slot, seq, weight: 10, received: 0, sent: 0 })
     }
 
     #[test]

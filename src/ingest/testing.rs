@@ -408,7 +408,7 @@ impl Sink for Collected {
             self.gate.acquire().await.map_err(|_| SinkClosed)?.forget();
             for event in &batch.events {
                 let due = match event.body {
-                    Body::IdentityDue | Body::IdentityClaimed => Due::Identity,
+                    Body::IdentityDue { .. } | Body::IdentityClaimed => Due::Identity,
                     Body::Claimed(_, Belief::Full) => continue,
                     Body::Claimed(HostingStatus::Active, _) => Due::Status(Said::Back),
                     Body::Claimed(HostingStatus::Deleted, _) => Due::Status(Said::Deleted),

@@ -439,7 +439,7 @@ async fn the_answer_to_an_identity_comes_behind_the_question() {
     until("answered", || sink.seq() == Some(3) && ingest.pending() == 0).await;
     assert!(directory.asked.lock()[asked..].iter().all(|(_, f)| *f == Freshness::Fresh));
     assert!(sink.aside.lock().len() > told && directory.asked.lock().len() > asked);
-    let due = |event: &Event| matches!(event.body, Body::IdentityDue);
+    let due = |event: &Event| matches!(event.body, Body::IdentityDue { .. });
     assert_eq!(sink.events().iter().filter(|event| due(event)).count(), 2);
     assert!(matches!(sink.aside.lock().last().unwrap().body, Body::Identity(_)));
     ingest.stop().await;

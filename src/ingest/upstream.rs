@@ -548,7 +548,7 @@ impl State {
     /// Fills a slot with nothing.
     fn place(&mut self, seq: Seq, weight: u32, sent: i64) {
         let place = self.next_place(seq, weight, sent, 0);
-        self.own.push(Done { place, event: None });
+        self.own.push(Done::nothing(place));
         self.held += 1;
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 
 use super::feed::Payload;
+use super::room::Room;
 use super::status::INVALID;
 use crate::crypto::PublicKey;
 use crate::event::{Body, Commit, Op, Record};
@@ -12,7 +13,8 @@ use crate::lexicon::catalog;
 use crate::repo::OpAction;
 use crate::repo::mst;
 use crate::repo::verify::{
-    Verified, VerifiedOp, VerifyError, extract_commit, extract_sync, verify_commit, verify_sync,
+    Verified, VerifiedOp, VerifyError, extract_claim, extract_commit, extract_sync, verify_commit,
+    verify_sync,
 };
 use crate::syntax::{Cid, cid};
 
@@ -35,15 +37,23 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// Checks a commit or sync; without a key it is believed. Other payloads are not for here.
-    pub(crate) fn check(self, payload: &Payload, key: Option<&PublicKey>, now_ms: i64) -> Verdict {
+    /// Checks a commit or sync; without a key it is believed. Other payloads are not for here. A commit whose records have
+    /// no room is a claim: the same that a sync is.
+    pub(crate) fn check(
+        self,
+        payload: &Payload,
+        key: Option<&PublicKey>,
+        now_ms: i64,
+        room: &mut Room,
+    ) -> Verdict {
         let now_us = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1000);
+        let room = |bytes| room.take(bytes);
         match (payload, key) {
             (Payload::Commit(frame), Some(key)) => {
-                verdict(verify_commit(frame, key, now_us), |verified| body(verified, true))
+                verdict(verify_commit(frame, key, now_us, room), |verified| body(verified, true))
             }
             (Payload::Commit(frame), None) => {
-                verdict(extract_commit(frame, now_us), |verified| body(verified, false))
+                verdict(extract_commit(frame, now_us, room), |verified| body(verified, false))
             }
             (Payload::Sync(frame), Some(key)) => {
                 verdict(verify_sync(frame, key, now_us), |sync| sync_body(sync.rev, &sync.data))
@@ -60,10 +70,13 @@ impl Verifier {
     pub(crate) fn claim(self, payload: &Payload, now_ms: i64) -> Verdict {
         let now_us = u64::try_from(now_ms).unwrap_or(0).saturating_mul(1000);
         match payload {
-            Payload::Commit(frame) => verdict(extract_commit(frame, now_us), |verified| {
-                sync_body(verified.rev, &verified.data)
-            }),
-            _ => self.check(payload, None, now_ms),
+            Payload::Commit(frame) => {
+                verdict(extract_claim(frame, now_us), |claim| sync_body(claim.rev, &claim.data))
+            }
+            Payload::Sync(frame) => {
+                verdict(extract_sync(frame, now_us), |sync| sync_body(sync.rev, &sync.data))
+            }
+            _ => Verdict::Drop("misplaced"),
         }
     }
 }
@@ -85,6 +98,7 @@ fn sync_body(rev: crate::syntax::Tid, data: &Cid) -> Result<Body, &'static str> 
 }
 
 fn body(verified: Verified, chained: bool) -> Result<Body, &'static str> {
+    let Some(ops) = verified.ops else { return sync_body(verified.rev, &verified.data) };
     let prev_data = match (&verified.prev_data, verified.since) {
         (Some(prev), _) => Some(digest(prev)?),
         // The proof held for a repo that had nothing before.
@@ -95,7 +109,7 @@ fn body(verified: Verified, chained: bool) -> Result<Body, &'static str> {
         rev: verified.rev,
         data: Some(digest(&verified.data)?),
         prev_data: prev_data.filter(|_| chained),
-        ops: verified.ops.into_iter().map(op).collect::<Result<_, _>>()?,
+        ops: ops.into_iter().map(op).collect::<Result<_, _>>()?,
     }))
 }
 

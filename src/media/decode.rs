@@ -106,7 +106,7 @@ pub(super) fn plan(
         ImageFormat::Png if !rows::is_interlaced(bytes) => reduced_png((width, height), times),
         _ => None,
     };
-    let whole = whole((width, height), color, passes, format, bytes);
+    let whole = whole((width, height), color, format, bytes);
     // A PNG keeps twice what is needed, so that the last step still has what makes it sharp; a JPEG is sharp at any of its
     // sizes. What does not fit so is decoded smaller still, even if a little of it is made up then.
     let preferred = smaller(if format == ImageFormat::Png { times / 2.0 } else { times });
@@ -188,13 +188,7 @@ fn reduced_png((width, height): (u32, u32), times: f64) -> Option<Reduced> {
 }
 
 /// Bytes that decoding takes at its worst.
-fn whole(
-    size: (u32, u32),
-    color: ColorType,
-    passes: usize,
-    format: ImageFormat,
-    bytes: &[u8],
-) -> u64 {
+fn whole(size: (u32, u32), color: ColorType, format: ImageFormat, bytes: &[u8]) -> u64 {
     let decoded = u64::from(color.bytes_per_pixel());
     let converted = match color {
         ColorType::Rgb8 | ColorType::Rgba8 => 0,
@@ -202,8 +196,7 @@ fn whole(
         _ => 3,
     };
     let beside = match format {
-        // With several passes the coefficients of all pixels are kept.
-        ImageFormat::Jpeg if passes > 1 => 6,
+        ImageFormat::Jpeg if jpeg::keeps_coefficients(bytes) => 6,
         // Lossy, it is first in other colours; else it is all there twice.
         ImageFormat::WebP if bytes.get(12..16) == Some(b"VP8 ") => 2,
         ImageFormat::WebP => 4,

@@ -27,6 +27,12 @@ pub(super) fn scans(bytes: &[u8]) -> usize {
     bytes.windows(2).filter(|pair| *pair == [0xff, 0xda]).count()
 }
 
+/// Whether the coefficients of all pixels are kept until the last pass: there are several, or could be, even if it is the only
+/// one that came.
+pub(super) fn keeps_coefficients(bytes: &[u8]) -> bool {
+    scans(bytes) > 1 || bytes.windows(2).any(|pair| *pair == [0xff, 0xc2])
+}
+
 /// The frame of a grey or coloured picture of eight bits; others are left to be decoded whole.
 pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;

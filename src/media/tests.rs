@@ -291,6 +291,13 @@ fn what_a_picture_takes_is_within_the_share_or_it_is_refused() {
         cost(&progressive_of(3000), Preset::FeedThumbnail),
     ];
     assert_eq!(costs.map(Result::unwrap), [20, 1, 9, 28, 60, 70]);
+    // Decoded whole it takes the same if its other passes did not come.
+    let mut whole = claiming(progressive(64, 64, 6), 0xc2, 1500, 1500);
+    let all = cost(&whole, Preset::FeedFullsize).unwrap();
+    while jpeg::scans(&whole) > 1 {
+        whole.truncate(whole.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap());
+    }
+    assert_eq!(cost(&whole, Preset::FeedFullsize).unwrap(), all);
     for preset in [Preset::FeedFullsize, Preset::AvatarThumbnail] {
         assert!(matches!(cost(&progressive_of(6000), preset), Err(MediaError::TooLarge)));
         assert!(matches!(cost(&gif_of(8000, 8000), preset), Err(MediaError::TooLarge)));

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - `encode(&decode(bytes)?)` is `bytes`: whatever decodes is canonical, so a CID computed again is the same. The only
 //!   exception is minus zero, which our reader knows and the other does not; no lexicon has floats.
+//! - Nothing is allocated before it is known that all of the value takes no more than [`MAX_MEMORY`].
 
 use std::collections::BTreeMap;
 
@@ -13,43 +14,96 @@ pub use ipld_core::ipld::Ipld;
 
 pub use super::cbor::{CborError, MAX_DEPTH};
 use super::cbor::{Head, Reader, key_order};
-pub use super::json::{from_json, parse_json, to_json, write_json};
+pub use super::json::{JsonError, from_json, parse_json, parse_json_within, to_json, write_json};
+pub use super::memory::MAX_MEMORY;
+use super::memory::{self, Room};
 
 /// The protocol's limit on a record, in bytes.
 pub const MAX_RECORD_LEN: usize = 1_000_000;
-/// Most items of one value: an item may be one byte and takes a hundred in memory. Records are far from it.
-pub const MAX_ITEMS: usize = 1 << 16;
-/// About what an item takes in memory, besides its text or bytes.
-pub const ITEM_BYTES: usize = 96;
 
-/// Decodes one value of at most [`MAX_RECORD_LEN`] bytes and [`MAX_ITEMS`] items; anything but its canonical spelling is an
-/// error.
+/// Decodes one value of at most [`MAX_RECORD_LEN`] bytes that takes at most [`MAX_MEMORY`]; anything but its canonical
+/// spelling is an error.
 pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
-    decode_within(bytes, MAX_RECORD_LEN)
+    weigh(bytes)?.decode()
 }
 
-/// As [`decode`], with another limit on the size.
+/// As [`decode`], with another limit on the size: for what is no record.
+#[cfg(any(test, feature = "testing"))]
 pub fn decode_within(bytes: &[u8], max_len: usize) -> Result<Ipld, CborError> {
-    counted_within(bytes, max_len).map(|(value, _)| value)
+    weigh_within(bytes, max_len)?.decode()
 }
 
-/// As [`decode`], with the number of its items.
-pub fn decode_counted(bytes: &[u8]) -> Result<(Ipld, usize), CborError> {
-    counted_within(bytes, MAX_RECORD_LEN)
+/// A value that is not decoded yet, and what it will take.
+#[derive(Debug, Clone, Copy)]
+pub struct Weighed<'a> {
+    bytes: &'a [u8],
+    memory: usize,
 }
 
-fn counted_within(bytes: &[u8], max_len: usize) -> Result<(Ipld, usize), CborError> {
+/// Finds out what a value takes in memory before any of it is taken, in one pass over the heads of its items.
+pub fn weigh(bytes: &[u8]) -> Result<Weighed<'_>, CborError> {
+    weigh_within(bytes, MAX_RECORD_LEN)
+}
+
+fn weigh_within(bytes: &[u8], max_len: usize) -> Result<Weighed<'_>, CborError> {
     if bytes.len() > max_len {
         return Err(CborError::TooLarge);
     }
-    let (mut reader, mut left) = (Reader::new(bytes), MAX_ITEMS);
-    let value = read(&mut reader, MAX_DEPTH, &mut left)?;
+    let (mut reader, mut room) = (Reader::new(bytes), Room::new(MAX_MEMORY));
+    room.take(memory::list(1)).ok_or(CborError::TooLarge)?;
+    weigh_item(&mut reader, MAX_DEPTH, &mut room)?;
     reader.end()?;
-    Ok((value, MAX_ITEMS - left))
+    Ok(Weighed { bytes, memory: room.taken() })
 }
 
-fn read(reader: &mut Reader<'_>, depth: usize, left: &mut usize) -> Result<Ipld, CborError> {
-    *left = left.checked_sub(1).ok_or(CborError::TooLarge)?;
+impl Weighed<'_> {
+    /// Bytes of memory that the value takes, at most.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The value.
+    pub fn decode(self) -> Result<Ipld, CborError> {
+        let mut reader = Reader::new(self.bytes);
+        let value = read(&mut reader, MAX_DEPTH)?;
+        reader.end()?;
+        Ok(value)
+    }
+}
+
+fn weigh_item(reader: &mut Reader<'_>, depth: usize, room: &mut Room) -> Result<(), CborError> {
+    let mut take = |bytes| room.take(bytes).ok_or(CborError::TooLarge);
+    match reader.head()? {
+        Head::Bytes(len) | Head::Text(len) => {
+            reader.raw(len)?;
+            take(memory::bytes(len))
+        }
+        Head::Link => reader.bytes().map(drop),
+        Head::Array(len) => {
+            let depth = depth.checked_sub(1).ok_or(CborError::TooDeep)?;
+            take(memory::list(len))?;
+            (0..len).try_for_each(|_| weigh_item(reader, depth, room))
+        }
+        Head::Map(len) => {
+            let depth = depth.checked_sub(1).ok_or(CborError::TooDeep)?;
+            take(memory::map(len))?;
+            for _ in 0..len {
+                let Head::Text(key_len) = reader.head()? else {
+                    return Err(CborError::Unsupported);
+                };
+                reader.raw(key_len)?;
+                room.take(memory::bytes(key_len)).ok_or(CborError::TooLarge)?;
+                weigh_item(reader, depth, room)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever calls this has weighed the value.
+fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Ipld, CborError> {
     Ok(match reader.head()? {
         Head::Uint(value) => Ipld::Integer(i128::from(value)),
         Head::Negative(value) => Ipld::Integer(-1 - i128::from(value)),
@@ -61,10 +115,9 @@ fn read(reader: &mut Reader<'_>, depth: usize, left: &mut usize) -> Result<Ipld,
         Head::Link => Ipld::Link(reader.raw_link()?),
         Head::Array(len) => {
             let depth = depth.checked_sub(1).ok_or(CborError::TooDeep)?;
-            // A hostile length is bounded by the bytes left, but an `Ipld` is a hundred times a byte.
-            let mut list = Vec::with_capacity(len.min(64));
+            let mut list = Vec::with_capacity(len);
             for _ in 0..len {
-                list.push(read(reader, depth, left)?);
+                list.push(read(reader, depth)?);
             }
             Ipld::List(list)
         }
@@ -81,7 +134,7 @@ fn read(reader: &mut Reader<'_>, depth: usize, left: &mut usize) -> Result<Ipld,
                     return Err(CborError::KeyOrder);
                 }
                 last = Some(key);
-                map.insert(key.to_owned(), read(reader, depth, left)?);
+                map.insert(key.to_owned(), read(reader, depth)?);
             }
             Ipld::Map(map)
         }
@@ -156,6 +209,33 @@ mod tests {
         let big = encode(&Ipld::Bytes(vec![0; MAX_RECORD_LEN]));
         assert_eq!(decode(&big), Err(CborError::TooLarge));
         assert!(decode_within(&big, big.len()).is_ok());
+    }
+
+    #[test]
+    fn what_it_takes_in_memory_is_bounded() {
+        let list = |len: usize, item: &[u8]| {
+            let mut bytes = Vec::new();
+            crate::repo::cbor::put_head(&mut bytes, 4, len as u64);
+            bytes.extend(item.repeat(len));
+            bytes
+        };
+        // A map of one entry may be three bytes, and takes a node of a tree.
+        for item in [&b"\xa1\x60\xf6"[..], b"\xa1\x60\xa1\x60\xa1\x60\xf6", b"\x81\x81\xf6"] {
+            let most = MAX_MEMORY / weigh(item).unwrap().memory();
+            assert!(decode(&list(most / 2, item)).is_ok());
+            assert_eq!(decode(&list(most * 2, item)), Err(CborError::TooLarge));
+        }
+        assert_eq!(decode(&list(300_000, b"\xf6")), Err(CborError::TooLarge));
+        let links = list(10_000, &encode(&Ipld::Link(cid::for_raw(b"x"))));
+        assert!(weigh(&links).unwrap().memory() < 2 << 20);
+        // A long document: blocks of a few small maps each, as many as a record has room for.
+        let block = from_json(&serde_json::json!({
+            "block": {"$type": "pub.leaflet.blocks.text", "plaintext": "x".repeat(100)},
+            "$type": "pub.leaflet.pages.linearDocument#block"
+        }));
+        let blocks = list(2_500, &encode(&block));
+        assert!(decode(&blocks).is_ok());
+        assert!((4 << 20..12 << 20).contains(&weigh(&blocks).unwrap().memory()));
     }
 
     const MINUS_ZERO: &[u8] = &[0xfb, 0x80, 0, 0, 0, 0, 0, 0, 0];

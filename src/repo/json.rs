@@ -1,13 +1,15 @@
 //! The JSON form of the data model (<https://atproto.com/specs/data-model>): links as `{"$link"}`, bytes as `{"$bytes"}`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::BASE64_NOPAD;
 use ipld_core::ipld::Ipld;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::memory::{self, MAX_MEMORY, Room};
 use crate::syntax::cid;
 
 /// The JSON of a value. Integers beyond 64 bits, which no lexicon allows, become floats.
@@ -59,23 +61,60 @@ pub fn from_json(value: &Value) -> Ipld {
     }
 }
 
-/// The value of a JSON text, as [`from_json`] gives it, without building a tree in between. `None` if it is no JSON, or
-/// nests deeper than `serde_json` reads.
+/// The value of a JSON text, as [`from_json`] gives it, without building a tree in between. `None` if it is no JSON, nests
+/// deeper than `serde_json` reads, or takes more than [`MAX_MEMORY`].
 pub fn parse_json(text: &str) -> Option<Ipld> {
-    serde_json::from_str(text).ok().map(|Parsed(value)| value)
+    parse_json_within(text, MAX_MEMORY).ok().map(|(value, _)| value)
 }
 
-struct Parsed(Ipld);
+/// Why there is no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonError {
+    /// It is no JSON, or nests too deeply.
+    Invalid,
+    /// It takes more memory than it may.
+    TooLarge,
+}
 
-impl<'de> Deserialize<'de> for Parsed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Parser).map(Parsed)
+/// As [`parse_json`], but taking so much memory at most; with what it took.
+pub fn parse_json_within(text: &str, most: usize) -> Result<(Ipld, usize), JsonError> {
+    let room = RefCell::new(Some(Room::new(most)));
+    let mut from = serde_json::Deserializer::from_str(text);
+    let value = Parser(&room).take(memory::list(1)).and_then(|()| {
+        let value = Parser(&room).deserialize(&mut from)?;
+        from.end().map(|()| value)
+    });
+    match (value, room.into_inner()) {
+        (Ok(value), Some(room)) => Ok((value, room.taken())),
+        (_, None) => Err(JsonError::TooLarge),
+        (Err(_), Some(_)) => Err(JsonError::Invalid),
     }
 }
 
-struct Parser;
+/// With the room that there is: none once it was not enough.
+#[derive(Clone, Copy)]
+struct Parser<'r>(&'r RefCell<Option<Room>>);
 
-impl<'de> Visitor<'de> for Parser {
+impl Parser<'_> {
+    fn take<E: serde::de::Error>(self, bytes: usize) -> Result<(), E> {
+        let mut room = self.0.borrow_mut();
+        if room.as_mut().is_some_and(|room| room.take(bytes).is_some()) {
+            return Ok(());
+        }
+        *room = None;
+        Err(E::custom("it takes too much memory"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Parser<'_> {
+    type Value = Ipld;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Ipld, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Parser<'_> {
     type Value = Ipld;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,26 +141,32 @@ impl<'de> Visitor<'de> for Parser {
         Ok(float(value))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Ipld, E> {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Ipld, E> {
+        self.take(memory::bytes(text.len()))?;
         Ok(Ipld::String(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Ipld, E> {
-        Ok(Ipld::String(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ipld, A::Error> {
         let mut list = Vec::new();
-        while let Some(Parsed(item)) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(self)? {
+            if list.len() == list.capacity() {
+                // What it had before is there until all was moved, so each growth counts whole.
+                let more = list.capacity().max(4);
+                self.take(memory::list(list.capacity() + more))?;
+                list.reserve_exact(more);
+            }
             list.push(item);
         }
         Ok(Ipld::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ipld, A::Error> {
-        let mut out = BTreeMap::new();
-        while let Some((key, Parsed(value))) = map.next_entry::<String, Parsed>()? {
-            out.insert(key, value);
+        let (mut out, mut taken) = (BTreeMap::new(), 0);
+        while let Some(key) = map.next_key::<String>()? {
+            let nodes = memory::map(out.len() + 1);
+            self.take(memory::bytes(key.capacity()) + nodes.saturating_sub(taken))?;
+            taken = taken.max(nodes);
+            out.insert(key, map.next_value_seed(self)?);
         }
         Ok(object(out))
     }
@@ -254,6 +299,20 @@ mod tests {
         for text in ["", "{", "[1] 2", "{\"a\": nul}", &"[".repeat(100_000)] {
             assert_eq!(parse_json(text), None);
         }
+    }
+
+    #[test]
+    fn what_a_text_takes_in_memory_is_bounded() {
+        for item in [r#"{"":0}"#, r#"{"":{"":{}}}"#, "[[]]", "0"] {
+            let list = |len: usize| format!("[{}]", vec![item; len].join(","));
+            let (_, one) = parse_json_within(&list(1000), MAX_MEMORY).unwrap();
+            let most = MAX_MEMORY / one * 1000;
+            assert!(parse_json(&list(most / 3)).is_some());
+            let over = parse_json_within(&list(most * 3), MAX_MEMORY);
+            assert_eq!(over, Err(JsonError::TooLarge), "{item}");
+        }
+        assert_eq!(parse_json_within("\"xyz\"", 16), Err(JsonError::TooLarge));
+        assert_eq!(parse_json_within("xyz", MAX_MEMORY), Err(JsonError::Invalid));
     }
 
     #[test]

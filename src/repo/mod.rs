@@ -14,6 +14,7 @@ pub mod commit;
 pub mod dag_cbor;
 pub mod fields;
 mod json;
+mod memory;
 pub mod message;
 pub mod mst;
 pub mod proof;

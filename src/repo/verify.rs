@@ -9,6 +9,8 @@
 //! - Every record in a [`Verified`] is canonical DAG-CBOR of its CID, at a path of a valid NSID and record key.
 //! - From [`verify_commit`], with a previous root: the operations are exactly the difference of the two trees.
 
+use bytes::Bytes;
+
 use super::car::{CarError, CarLimits, CarSlice};
 use super::cbor::CborError;
 use super::commit::Commit;
@@ -40,8 +42,8 @@ pub struct Verified {
     pub prev_data: Option<Cid>,
     /// Root after the commit.
     pub data: Cid,
-    /// The changes, in the host's order.
-    pub ops: Vec<VerifiedOp>,
+    /// The changes, in the host's order. `None` if there is no room for the records in memory, or one takes more than any may.
+    pub ops: Option<Vec<VerifiedOp>>,
 }
 
 /// One change whose record, if any, is there and sound.
@@ -182,16 +184,18 @@ impl From<MstError> for VerifyError {
     }
 }
 
-/// Everything that a `#commit` can be checked for by itself. `now_us` is in microseconds since the epoch.
+/// Everything that a `#commit` can be checked for by itself. `now_us` is in microseconds since the epoch; `room` is asked
+/// for the memory of each record before it is decoded.
 pub fn verify_commit(
     frame: &CommitFrame,
     key: &PublicKey,
     now_us: u64,
+    room: impl FnMut(usize) -> bool,
 ) -> Result<Verified, VerifyError> {
     check_envelope(frame, now_us)?;
     let car = CarSlice::parse(frame.blocks.clone(), &COMMIT_LIMITS)?;
     let commit = read_commit(&car, Some(&frame.commit), &frame.repo, frame.rev)?;
-    let ops = read_ops(frame, &car)?;
+    let ops = read_ops(frame, &car, room)?;
     check_tree(frame, &commit.data, &car)?;
     if !commit.verify_signature(key) {
         return Err(VerifyError::Signature);
@@ -200,12 +204,24 @@ pub fn verify_commit(
 }
 
 /// Reads a `#commit` on trust (`verify = false`): caps, CAR and the records' own CIDs, but neither tree nor signature.
-pub fn extract_commit(frame: &CommitFrame, now_us: u64) -> Result<Verified, VerifyError> {
+pub fn extract_commit(
+    frame: &CommitFrame,
+    now_us: u64,
+    room: impl FnMut(usize) -> bool,
+) -> Result<Verified, VerifyError> {
     check_envelope(frame, now_us)?;
     let car = CarSlice::parse_unhashed(frame.blocks.clone(), &COMMIT_LIMITS)?;
     let commit = read_commit(&car, Some(&frame.commit), &frame.repo, frame.rev)?;
-    let ops = read_ops(frame, &car)?;
+    let ops = read_ops(frame, &car, room)?;
     Ok(verified(frame, commit.data, ops))
+}
+
+/// Reads on trust where a `#commit` says that the repository is, and nothing of its operations.
+pub fn extract_claim(frame: &CommitFrame, now_us: u64) -> Result<VerifiedSync, VerifyError> {
+    check_envelope(frame, now_us)?;
+    let car = CarSlice::parse_unhashed(frame.blocks.clone(), &COMMIT_LIMITS)?;
+    let commit = read_commit(&car, Some(&frame.commit), &frame.repo, frame.rev)?;
+    Ok(VerifiedSync { rev: commit.rev, data: commit.data })
 }
 
 /// Everything that a `#sync` can be checked for by itself.
@@ -230,7 +246,7 @@ fn read_sync(frame: &SyncFrame, now_us: u64) -> Result<(VerifiedSync, Commit), V
     Ok((VerifiedSync { rev: commit.rev, data: commit.data }, commit))
 }
 
-fn verified(frame: &CommitFrame, data: Cid, ops: Vec<VerifiedOp>) -> Verified {
+fn verified(frame: &CommitFrame, data: Cid, ops: Option<Vec<VerifiedOp>>) -> Verified {
     Verified { rev: frame.rev, since: frame.since, prev_data: frame.prev_data, data, ops }
 }
 
@@ -279,11 +295,32 @@ fn read_commit(
     Ok(commit)
 }
 
-fn read_ops(frame: &CommitFrame, car: &CarSlice) -> Result<Vec<VerifiedOp>, VerifyError> {
-    frame.ops.iter().map(|op| read_op(op, car)).collect()
+fn read_ops(
+    frame: &CommitFrame,
+    car: &CarSlice,
+    mut room: impl FnMut(usize) -> bool,
+) -> Result<Option<Vec<VerifiedOp>>, VerifyError> {
+    let mut ops = Some(Vec::with_capacity(frame.ops.len()));
+    for op in &frame.ops {
+        let (mut read, block) = read_op(op, car)?;
+        // Without room the others are still looked at, so that a commit that is none has its cause.
+        let Some(list) = &mut ops else { continue };
+        match block.as_deref().map(dag_cbor::weigh) {
+            None => list.push(read),
+            Some(Ok(record)) if room(record.memory()) => {
+                read.value = Some(record.decode().map_err(VerifyError::RecordInvalid)?);
+                list.push(read);
+            }
+            // A block that is too long is none of a commit.
+            Some(Ok(_) | Err(CborError::TooLarge)) => ops = None,
+            Some(Err(error)) => return Err(VerifyError::RecordInvalid(error)),
+        }
+    }
+    Ok(ops)
 }
 
-fn read_op(op: &RepoOp, car: &CarSlice) -> Result<VerifiedOp, VerifyError> {
+/// An operation, and its record still encoded.
+fn read_op(op: &RepoOp, car: &CarSlice) -> Result<(VerifiedOp, Option<Bytes>), VerifyError> {
     let (collection, rkey) = op.path.split_once('/').ok_or(VerifyError::OpPath)?;
     let collection = Nsid::parse(collection).map_err(|_| VerifyError::OpPath)?;
     let rkey = RecordKey::parse(rkey).map_err(|_| VerifyError::OpPath)?;
@@ -295,12 +332,11 @@ fn read_op(op: &RepoOp, car: &CarSlice) -> Result<VerifiedOp, VerifyError> {
     if !shape {
         return Err(VerifyError::OpShape);
     }
-    let mut value = None;
-    if let Some(cid) = &op.cid {
-        let block = car.get_hashed(cid)?.ok_or(VerifyError::RecordMissing)?;
-        value = Some(dag_cbor::decode(&block).map_err(VerifyError::RecordInvalid)?);
-    }
-    Ok(VerifiedOp { action: op.action, collection, rkey, cid: op.cid, value })
+    let block = match &op.cid {
+        Some(cid) => Some(car.get_hashed(cid)?.ok_or(VerifyError::RecordMissing)?),
+        None => None,
+    };
+    Ok((VerifiedOp { action: op.action, collection, rkey, cid: op.cid, value: None }, block))
 }
 
 fn check_tree(frame: &CommitFrame, data: &Cid, car: &CarSlice) -> Result<(), VerifyError> {
@@ -411,7 +447,8 @@ mod tests {
         }
 
         fn cause(&self, frame: &CommitFrame) -> &'static str {
-            verify_commit(frame, &self.key.public(), NOW).map_or_else(|e| e.cause(), |_| "ok")
+            verify_commit(frame, &self.key.public(), NOW, |_| true)
+                .map_or_else(|e| e.cause(), |_| "ok")
         }
     }
 
@@ -419,14 +456,45 @@ mod tests {
     fn a_true_commit_passes() {
         let repo = repo();
         let frame = repo.frame();
-        let verified = verify_commit(&frame, &repo.key.public(), NOW).unwrap();
+        let verified = verify_commit(&frame, &repo.key.public(), NOW, |_| true).unwrap();
         assert_eq!(verified.data, TestTree::build(&repo.new).root);
-        assert_eq!(verified.ops.len(), 3);
-        let value = verified.ops[0].value.as_ref().unwrap();
+        let ops = verified.ops.unwrap();
+        assert_eq!(ops.len(), 3);
+        let value = ops[0].value.as_ref().unwrap();
         assert_eq!(dag_cbor::encode(value), repo.records[0]);
-        assert!(verified.ops[1].value.is_some() && verified.ops[2].value.is_none());
-        let trusted = extract_commit(&frame, NOW).unwrap();
-        assert_eq!((trusted.data, trusted.ops.len()), (verified.data, 3));
+        assert!(ops[1].value.is_some() && ops[2].value.is_none());
+        let trusted = extract_commit(&frame, NOW, |_| true).unwrap();
+        assert_eq!((trusted.data, trusted.ops.unwrap().len()), (verified.data, 3));
+        let claim = extract_claim(&frame, NOW).unwrap();
+        assert_eq!((claim.data, claim.rev), (verified.data, verified.rev));
+    }
+
+    #[test]
+    fn records_without_room_are_not_decoded_and_the_commit_still_holds() {
+        let mut repo = repo();
+        let frame = repo.frame();
+        let mut asked = Vec::new();
+        let second = |bytes: usize| {
+            asked.push(bytes);
+            asked.len() < 2
+        };
+        let verified = verify_commit(&frame, &repo.key.public(), NOW, second).unwrap();
+        assert!(verified.ops.is_none() && asked.len() == 2 && asked[0] > 1000, "{asked:?}");
+        let other = PrivateKey::generate().public();
+        let refused = verify_commit(&frame, &other, NOW, |_| false);
+        assert_eq!(refused.unwrap_err(), VerifyError::Signature);
+        let mut lies = frame.clone();
+        lies.ops[1].cid = Some(cid::for_record(b"gone"));
+        let refused = verify_commit(&lies, &repo.key.public(), NOW, |_| false);
+        assert_eq!(refused.unwrap_err(), VerifyError::RecordMissing);
+        // What takes more than any record may is not asked for.
+        let maps = [&b"\x99\x75\x30"[..], &b"\xa1\x60\xf6".repeat(30_000)].concat();
+        repo.ops[0].cid = Some(cid::for_record(&maps));
+        repo.new.insert(path(60), cid::for_record(&maps));
+        repo.records[0] = maps;
+        let asks_none = |_| unreachable!();
+        let verified = verify_commit(&repo.frame(), &repo.key.public(), NOW, asks_none).unwrap();
+        assert!(verified.ops.is_none());
     }
 
     #[test]
@@ -463,7 +531,10 @@ mod tests {
         assert_eq!(cause(&|f| f.prev_data = Some(cid::for_record(b""))), "prev-data");
         assert_eq!(cause(&|f| (f.prev_data, f.since) = (None, None)), "prev-data");
         let other = PrivateKey::generate().public();
-        assert_eq!(verify_commit(&good, &other, NOW).unwrap_err(), VerifyError::Signature);
+        assert_eq!(
+            verify_commit(&good, &other, NOW, |_| true).unwrap_err(),
+            VerifyError::Signature
+        );
     }
 
     #[test]
@@ -476,7 +547,7 @@ mod tests {
         frame.blocks = bytes.into();
         assert_eq!(repo.cause(&frame), "block-hash");
         assert_eq!(
-            extract_commit(&frame, NOW).unwrap_err().cause(),
+            extract_commit(&frame, NOW, |_| true).unwrap_err().cause(),
             "block-hash",
             "a record's own CID"
         );

@@ -53,7 +53,10 @@ impl ToWriter {
         let changed = events.iter().filter(|event| {
             matches!(
                 event.body,
-                Body::Identity(_) | Body::Keyed(_) | Body::NoDocument { .. } | Body::IdentityDue
+                Body::Identity(_)
+                    | Body::Keyed(_)
+                    | Body::NoDocument { .. }
+                    | Body::IdentityDue { .. }
             )
         });
         let changed: Vec<Did> = changed.map(|event| event.did.clone()).collect();

@@ -15,6 +15,7 @@
 pub mod analysis;
 pub mod document;
 pub mod eval;
+pub mod find;
 pub mod index;
 pub mod language;
 pub mod query;

@@ -15,6 +15,7 @@ use crate::crypto::PublicKey;
 use crate::event::{Body, Op, Record};
 use crate::lexicon::catalog;
 use crate::repo::cbor::CborError;
+use crate::repo::dag_cbor::Weighed;
 use crate::repo::mst::{MstError, Walk};
 use crate::repo::{Commit, dag_cbor};
 use crate::store::StoreError;
@@ -24,7 +25,7 @@ use crate::threads::Held;
 
 /// Records of one event.
 const PART_OPS: usize = 500;
-/// Bytes that records of one event take, about: a record more may go beyond it, by [`dag_cbor::MAX_ITEMS`].
+/// Bytes that records of one event take. Only a record that takes more has an event of its own with as many as that.
 const PART_BYTES: usize = 1 << 20;
 /// The commit is within so many bytes of blocks: who has no key for the account cannot make us read on.
 const COMMIT_WITHIN: usize = 1 << 20;
@@ -245,9 +246,13 @@ fn compare(
             continue;
         }
         let block = blocks.get(&digest).ok_or_else(|| MstError::MissingBlock(Box::new(cid)))?;
-        parts.begin();
-        match parts.put(&path, digest, &block, fresh) {
-            Some((op, bytes)) => parts.push(op, bytes)?,
+        let record = dag_cbor::weigh(&block);
+        let bytes = record.map_or(0, |record| record.memory());
+        if bytes > 0 {
+            parts.begin(bytes)?;
+        }
+        match parts.put(&path, digest, record, fresh) {
+            Some(op) => parts.push(op, bytes)?,
             // In the tree, but not a record: nothing is known of it, and what was there is gone.
             None if known.is_some() => parts.push(delete(&path), 0)?,
             None => {}
@@ -286,22 +291,21 @@ fn catch_up(
 /// A record of a tree as a change; `None` if it is none by its path or encoding.
 pub(crate) fn put(path: &str, digest: [u8; 32], block: &[u8], created: bool) -> Option<Op> {
     let (collection, rkey) = path.split_once('/')?;
-    put_in(Arc::from(collection), rkey, digest, block, created).map(|(op, _)| op)
+    put_in(Arc::from(collection), rkey, digest, dag_cbor::weigh(block), created)
 }
 
-/// The change, and about how much memory it takes.
 fn put_in(
     collection: Arc<str>,
     rkey: &str,
     digest: [u8; 32],
-    block: &[u8],
+    record: Result<Weighed<'_>, CborError>,
     created: bool,
-) -> Option<(Op, usize)> {
+) -> Option<Op> {
     if !is_nsid(&collection) || !is_rkey(rkey) {
         INVALID.inc("path");
         return None;
     }
-    let Ok((value, items)) = dag_cbor::decode_counted(block) else {
+    let Ok(value) = record.and_then(Weighed::decode) else {
         INVALID.inc("cbor");
         return None;
     };
@@ -313,8 +317,7 @@ fn put_in(
         }
     };
     let record = Some(Record { cid: digest, value, valid });
-    let op = Op { collection, rkey: Arc::from(rkey), record, created };
-    Some((op, block.len() + items * dag_cbor::ITEM_BYTES))
+    Some(Op { collection, rkey: Arc::from(rkey), record, created })
 }
 
 fn delete(path: &str) -> Op {
@@ -334,31 +337,36 @@ struct Parts<'e, T> {
 }
 
 impl<T: Told> Parts<'_, T> {
-    /// Waits for memory before the first record of a part is decoded.
-    fn begin(&mut self) {
-        if self.room.bytes() == 0 {
-            self.room = self.to.room(PART_BYTES as u64);
+    /// Waits for memory before the first record of a part is decoded, which one of so many bytes is if it does not go with
+    /// those before it.
+    fn begin(&mut self, bytes: usize) -> Result<(), ImportError> {
+        if self.bytes + bytes > PART_BYTES {
+            self.flush()?;
         }
+        if self.room.bytes() == 0 {
+            self.room = self.to.room(bytes.max(PART_BYTES) as u64);
+        }
+        Ok(())
     }
 
     fn put(
         &mut self,
         path: &str,
         digest: [u8; 32],
-        block: &[u8],
+        record: Result<Weighed<'_>, CborError>,
         created: bool,
-    ) -> Option<(Op, usize)> {
+    ) -> Option<Op> {
         let (collection, rkey) = path.split_once('/')?;
         if *self.collection != *collection {
             self.collection = Arc::from(collection);
         }
-        put_in(Arc::clone(&self.collection), rkey, digest, block, created)
+        put_in(Arc::clone(&self.collection), rkey, digest, record, created)
     }
 
     fn push(&mut self, op: Op, bytes: usize) -> Result<(), ImportError> {
         self.ops.push(op);
         self.bytes += bytes;
-        if self.ops.len() >= PART_OPS || self.bytes >= PART_BYTES {
+        if self.ops.len() >= PART_OPS {
             self.flush()?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::HeldRecord;
 use super::blocks::Blocks;
-use super::import::{Expected, ImportError, import};
+use super::import::{Expected, ImportError, Told, import};
 use super::quota::Quota;
 use crate::crypto::PrivateKey;
 use crate::event::{Body, Op};
@@ -19,7 +19,7 @@ use crate::net::NetError;
 use crate::repo::dag_cbor::{encode, from_json};
 use crate::repo::testing::{TestTree, car, commit};
 use crate::syntax::{Cid, Did, Tid, cid};
-use crate::threads::Budget;
+use crate::threads::{Budget, Held};
 
 pub(super) const DID: &str = "did:plc:abc";
 pub(super) const NOW_US: u64 = 1_750_000_000_000_000;
@@ -98,25 +98,52 @@ fn run(
     expected: &Expected,
     held: Vec<HeldRecord>,
 ) -> (Vec<Body>, Result<(), ImportError>) {
+    let mut bodies = Vec::new();
+    let each = |body| {
+        bodies.push(body);
+        true
+    };
+    let result = run_to(car, expected, held, each);
+    (bodies, result)
+}
+
+fn run_to(
+    car: &[u8],
+    expected: &Expected,
+    held: Vec<HeldRecord>,
+    to: impl Told,
+) -> Result<(), ImportError> {
     let (sender, pieces) = flume::unbounded();
     for piece in car.chunks(1000) {
         sender.send(Ok::<Bytes, NetError>(Bytes::copy_from_slice(piece))).unwrap();
     }
     drop(sender);
     let dir = tempfile::tempdir().unwrap();
-    let (mut bodies, blocks) = (Vec::new(), blocks(dir.path(), 20_000));
-    let result = import(
-        pieces.iter(),
-        blocks,
-        expected,
-        || Ok(held),
-        &AtomicU64::new(0),
-        |body| {
-            bodies.push(body);
-            true
-        },
-    );
-    (bodies, result)
+    let blocks = blocks(dir.path(), 20_000);
+    import(pieces.iter(), blocks, expected, || Ok(held), &AtomicU64::new(0), to)
+}
+
+/// Counts the records of each part, and the bytes that were waited for.
+#[derive(Default)]
+struct Rooms {
+    waited: Vec<u64>,
+    parts: Vec<usize>,
+}
+
+impl Told for &mut Rooms {
+    fn room(&mut self, bytes: u64) -> Held {
+        self.waited.push(bytes);
+        Budget::new(1 << 30).try_take(bytes).unwrap()
+    }
+
+    fn tell(&mut self, body: Body, held: Held) -> bool {
+        if matches!(body, Body::Part { .. }) {
+            // Held bytes come in pieces of four thousand.
+            assert!(held.bytes() < *self.waited.last().unwrap() + 4096);
+            self.parts.push(changes(std::slice::from_ref(&body)).0);
+        }
+        true
+    }
 }
 
 fn ops(bodies: &[Body]) -> impl Iterator<Item = &Op> {
@@ -144,19 +171,21 @@ fn a_new_repo_is_all_puts_in_parts_and_then_the_end() {
 }
 
 #[test]
-fn parts_are_bounded_by_bytes_too() {
+fn parts_are_bounded_by_what_their_records_take() {
     let mut repo = Repo::new(0);
     for n in 0..7 {
-        let record = json!({"$type": "com.example.note", "n": n, "text": "x".repeat(900_000)});
+        let record = json!({"$type": "com.example.note", "n": n, "text": "x".repeat(400_000)});
         repo.records.insert(format!("com.example.note/{n}"), encode(&from_json(&record)));
     }
-    let (bodies, result) = run(&repo.car(DID, rev()), &repo.expected(), vec![]);
-    result.unwrap();
-    let parts = bodies.iter().filter(|body| matches!(body, Body::Part { .. }));
-    assert_eq!(
-        parts.map(|part| changes(std::slice::from_ref(part)).0).collect::<Vec<_>>(),
-        [2, 2, 2, 1]
-    );
+    // Half a hundred kilobytes that take seven megabytes, and as many that would take more than any record may.
+    let maps = |count: usize| encode(&from_json(&json!(vec![json!({"": {}}); count])));
+    repo.records.insert("com.example.note/maps".to_owned(), maps(5_000));
+    repo.records.insert("com.example.note/more".to_owned(), maps(20_000));
+    let mut rooms = Rooms::default();
+    run_to(&repo.car(DID, rev()), &repo.expected(), vec![], &mut rooms).unwrap();
+    assert_eq!(rooms.parts, [2, 2, 2, 1, 1]);
+    let (last, others) = rooms.waited.split_last().unwrap();
+    assert!(others.iter().all(|bytes| *bytes == 1 << 20) && *last > 7_000_000, "{last}");
 }
 
 #[test]

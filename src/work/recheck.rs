@@ -62,12 +62,30 @@ fn key(tag: u8, actor: ActorId) -> Key {
     Key::tag(tag).actor(actor)
 }
 
-/// Remembers a question until it is answered.
+/// Remembers a question until it is answered. Nothing that was read of the account before the answer counts.
 pub fn add_due(tx: &mut Tx<'_>, actor: ActorId, due: Due) {
     match due {
         Due::Identity => tx.put(Ks::Meta, &key(IDENTITY, actor), &[]),
         Due::Status(said) => tx.put(Ks::Meta, &key(STATUS, actor), &[said as u8]),
     }
+}
+
+/// Remembers that the document has to be looked at, as [`add_due`]; what was read after `since`, milliseconds, is no older
+/// than the change. Of several changes the last one counts.
+pub fn add_identity_due(tx: &mut Tx<'_>, actor: ActorId, since: i64) -> Result<(), StoreError> {
+    if identity_due_since(tx, actor)?.is_none_or(|held| held < since) {
+        tx.put(Ks::Meta, &key(IDENTITY, actor), &since.to_be_bytes());
+    }
+    Ok(())
+}
+
+/// Since when the document has to be looked at; the end of time, if nothing that was read before the answer counts.
+pub fn identity_due_since<R: Reader + ?Sized>(
+    r: &R,
+    actor: ActorId,
+) -> Result<Option<i64>, StoreError> {
+    let row = r.get(Ks::Meta, &key(IDENTITY, actor))?;
+    Ok(row.map(|value| (*value).try_into().map_or(i64::MAX, i64::from_be_bytes)))
 }
 
 /// Whether the document has to be looked at.

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::mutate::Numbers;
-use crate::{corpus, shape};
+use crate::{MEMORY, corpus, shape};
 
 const KB: usize = 1 << 10;
 const MB: usize = 1 << 20;
@@ -57,6 +57,11 @@ const BASE: Target = Target {
     memory: (256 * KB, 40),
 };
 
+/// A value, its bytes, and its JSON: a map of that takes half of what the value's does, a link, which is no map, as much.
+const VALUE: (usize, usize) = (2 * dag_cbor::MAX_MEMORY + 256 * KB, 40);
+/// A value of a text; the texts in between are of a few times its length.
+const JSON: (usize, usize) = (dag_cbor::MAX_MEMORY + 256 * KB, 40);
+
 /// What a picture may take, as on a small server.
 const PICTURE: u64 = 16 << 20;
 
@@ -83,16 +88,16 @@ pub(crate) const TARGETS: &[Target] = &[
         shape: Some(shape::cbor),
         corpus: values,
         run: value,
-        memory: (512 * KB, 120),
+        memory: VALUE,
         ..BASE
     },
-    Target { name: "items", corpus: items, run: value, memory: (8 * MB, 8), ..BASE },
+    Target { name: "items", corpus: items, run: value, memory: VALUE, ..BASE },
     Target {
         name: "json-record",
         shape: Some(shape::json),
         corpus: json_records,
         run: json_record,
-        memory: (256 * KB, 200),
+        memory: JSON,
         ..BASE
     },
     Target {
@@ -100,7 +105,7 @@ pub(crate) const TARGETS: &[Target] = &[
         shape: Some(shape::cbor),
         corpus: values,
         run: record,
-        memory: (512 * KB, 120),
+        memory: VALUE,
         ..BASE
     },
     Target { name: "commit", shape: Some(shape::cbor), corpus: commits, run: commit, ..BASE },
@@ -191,7 +196,7 @@ pub(crate) const TARGETS: &[Target] = &[
         shape: Some(shape::json),
         corpus: corpus::jetstream,
         run: |b| drop(aerie::ingest::fuzzing::jetstream(b)),
-        memory: (256 * KB, 200),
+        memory: JSON,
         ..BASE
     },
     Target {
@@ -236,8 +241,8 @@ fn frame(bytes: &[u8]) {
     let key = corpus::key().public();
     match Frame::decode(Bytes::copy_from_slice(bytes)) {
         Ok(Frame::Commit(commit)) => {
-            let verified = verify_commit(&commit, &key, corpus::NOW_US);
-            let read = extract_commit(&commit, corpus::NOW_US);
+            let verified = verify_commit(&commit, &key, corpus::NOW_US, |_| true);
+            let read = extract_commit(&commit, corpus::NOW_US, |_| true);
             assert!(verified.is_err() || read.is_ok(), "what is verified can be read");
         }
         Ok(Frame::Sync(sync)) => {
@@ -281,14 +286,32 @@ fn values() -> Vec<Vec<u8>> {
     corpus::records().iter().map(|record| dag_cbor::encode(&dag_cbor::from_json(record))).collect()
 }
 
-/// A list of more items than are read.
+/// Lists of what takes most: items of a byte, maps of one entry, maps within maps, long maps.
 fn items() -> Vec<Vec<u8>> {
-    vec![[&b"\x9a\0\x04\0\0"[..], &[0; 1 << 18]].concat()]
+    let list = |item: &[u8], len: u16| {
+        [&[0x99][..], &len.to_be_bytes(), &item.repeat(len.into())].concat()
+    };
+    let long: Vec<_> =
+        (0..=u8::MAX).flat_map(|n| [0x62, b'a' + n / 26, b'a' + n % 26, 0]).collect();
+    vec![
+        [&b"\x9a\0\x04\0\0"[..], &[0; 1 << 18]].concat(),
+        list(b"\0", 60_000),
+        list(b"\xa1\x60\xf6", 8_000),
+        list(&[&b"\xa1\x60".repeat(50)[..], b"\0"].concat(), 160),
+        [&b"\xb9\x01\0"[..], &long].concat(),
+    ]
 }
 
+/// What is counted before is what is taken, by the allocator's count.
 fn value(bytes: &[u8]) {
-    let Ok((value, items)) = dag_cbor::decode_counted(bytes) else { return };
-    assert!(items <= dag_cbor::MAX_ITEMS);
+    let Ok(weighed) = dag_cbor::weigh(bytes) else { return };
+    assert!(weighed.memory() <= dag_cbor::MAX_MEMORY);
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let decoded = weighed.decode();
+    let took = MEMORY.peak_usage().saturating_sub(before);
+    assert!(took <= weighed.memory(), "{took} bytes were taken, {} counted", weighed.memory());
+    let Ok(value) = decoded else { return };
     let minus_zero = bytes.windows(9).any(|w| w == [0xfb, 0x80, 0, 0, 0, 0, 0, 0, 0]);
     assert!(minus_zero || dag_cbor::encode(&value) == bytes, "what decodes is canonical");
     drop(dag_cbor::to_json(&value));
@@ -300,7 +323,13 @@ fn json_records() -> Vec<Vec<u8>> {
 
 fn json_record(bytes: &[u8]) {
     text(bytes, |text| {
-        if let Some(value) = dag_cbor::parse_json(text) {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        if let Ok((value, counted)) = dag_cbor::parse_json_within(text, dag_cbor::MAX_MEMORY) {
+            // The text of a string with escapes is put together once more beside it.
+            let (took, most) =
+                (MEMORY.peak_usage().saturating_sub(before), counted + 3 * text.len() + KB);
+            assert!(took <= most, "{took} bytes were taken, {counted} counted");
             let mut out = Vec::new();
             dag_cbor::write_json(&value, &mut out);
             serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("what is written is JSON");

@@ -78,8 +78,10 @@ async function grown(events, memory) {
   const dids = await everyActor(net)
   const world = { dids, posts: w.posts }
   await firstCalls(net, of, dids)
-  for (const pass of ['first', 'second']) {
-    const list = await calls(net, world, CALLS, { seed: `${events}-${pass}` })
+  const passes = new Map()
+  for (const pass of ['first', 'second']) passes.set(pass, await calls(net, world, CALLS, { seed: `${events}-${pass}` }))
+  await signIn(net, [...passes.values()].flat())
+  for (const [pass, list] of passes) {
     const before = cpuSeconds(aerie.pid)
     const done = await replay(net.appview.port, list)
     const refused = list.length - done.statuses[200]
@@ -126,6 +128,18 @@ async function firstCalls(net, of, dids) {
   const list = await calls(net, { dids, posts: ['-'] }, viewers.length, { seed: 'first', only: 'getTimeline', viewers })
   const { times } = await replay(net.appview.port, list, 1)
   figure(`${of}: first call of a member, p99`, p(times.getTimeline, 0.99), 'ms', '<=', 30)
+}
+
+/**
+ * Everybody who is about to call does so once: looking up somebody of whom the server has no key is paced by what the
+ * directory allows, and would be all that the passes show.
+ */
+async function signIn(net, list) {
+  const viewers = [...new Set(list.map(({ who }) => who))]
+  const first = await calls(net, { dids: viewers, posts: ['-'] }, viewers.length, { seed: 'sign-in', only: 'getUnreadCount', viewers })
+  const { times, statuses } = await replay(net.appview.port, first)
+  const looked = times.getUnreadCount.filter((ms) => ms > 500).length
+  note(`${format(viewers.length)} members sign in; ${format(looked)} of them waited for the directory; ${JSON.stringify(statuses)}`)
 }
 
 /** The question that every client asks every half minute, by those who have most to read. */

@@ -67,7 +67,7 @@ export async function calls(net, { dids, posts }, n, { seed, only, viewers, gzip
       const [who, nsid, params] = drawn[i]
       // A token that ends at a time of its own is another one.
       const token = await net.token(who, nsid, 600 + (i % 3000))
-      made[i] = { method: nsid.split('.').at(-1), bytes: request(nsid, params?.(w), token, gzip) }
+      made[i] = { who, method: nsid.split('.').at(-1), bytes: request(nsid, params?.(w), token, gzip) }
     }
   }
   await Promise.all(Array.from({ length: MINTING }, (_, first) => mint(first)))
