@@ -10,7 +10,7 @@
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::schema::bytes::ByteReader;
-use crate::schema::{ActorId, PostId, Rkey};
+use crate::schema::PostId;
 use crate::search::eval::Position;
 
 /// The version of both forms.

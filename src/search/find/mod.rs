@@ -13,7 +13,7 @@ mod plan;
 mod posts;
 mod sets;
 
-pub use posts::{Found, PostSearch, Sort};
+pub use posts::{Asked, Found, PostSearch, Sort};
 pub use sets::Known;
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! Searches over real indexes of a real store.
