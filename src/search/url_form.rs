@@ -44,10 +44,7 @@ impl UrlForm {
         };
         let named = matches!(url.host()?, Host::Domain(_));
         let host = url.host_str()?.trim_end_matches('.');
-        let mut host = host;
-        while let Some(rest) = host.strip_prefix("www.").filter(|rest| rest.contains('.')) {
-            host = rest;
-        }
+        let host = host.strip_prefix("www.").filter(|rest| rest.contains('.')).unwrap_or(host);
         if host.is_empty() {
             return None;
         }

@@ -25,10 +25,8 @@ mod tokens;
 pub use names::{fold, tag_term};
 pub use tokens::{Kind, Term, Token, Tokens};
 
-use std::borrow::Cow;
-use std::ops::Range;
-
 use scan::{Scanner, Sink};
+use std::ops::Range;
 
 /// The version of these rules. An index that was made by another is made again.
 pub const ANALYSIS: u32 = 1;
@@ -38,12 +36,6 @@ pub const MAX_TERM: usize = 64;
 
 /// Bytes of a text that are read; those of posts are a tenth of it, descriptions of pictures have no limit of their own.
 pub const MAX_TEXT: usize = 32 << 10;
-
-/// A text after NFKC: what the places of tokens are counted in.
-#[must_use]
-pub fn nfkc(text: &str) -> Cow<'_, str> {
-    icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(scan::cut(text, MAX_TEXT))
-}
 
 /// Makes terms of texts; its buffers serve all of them.
 #[derive(Debug, Default)]
