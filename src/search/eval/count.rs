@@ -36,9 +36,10 @@ impl Count {
 pub fn count(view: &View, fields: &RecordFields, ask: &Ask<'_>) -> Result<Count, IndexError> {
     let author = fields.number(NumberField::Author);
     let last = ask.span.until.saturating_sub(1);
-    let ranges = view.0.iter().filter(|segment| {
-        segment.newest() >= ask.span.since && segment.oldest() <= last
-    });
+    let ranges = view
+        .0
+        .iter()
+        .filter(|segment| segment.newest() >= ask.span.since && segment.oldest() <= last);
     let ranges: Vec<_> = ranges
         .map(|segment| {
             let from = segment.first_at_most(last);

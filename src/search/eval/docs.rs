@@ -17,7 +17,7 @@ use tantivy::{BitSet, DocId, DocSet, TERMINATED, Term};
 
 use super::plan::Plan;
 use crate::schema::{ActorId, PostId};
-use crate::search::index::{IndexError, NumberField, OpenSegment, RecordFields};
+use crate::search::index::{IndexError, OpenSegment, RecordFields};
 
 /// Up to so many terms of a beginning are read side by side; the documents of more are gathered first.
 const SIDE_BY_SIDE: usize = 8;
@@ -209,7 +209,11 @@ impl Docs {
     pub(super) fn seek(&mut self, from: DocId, segment: &OpenSegment) -> DocId {
         match self {
             Self::All(len) => {
-                if from < *len { from } else { TERMINATED }
+                if from < *len {
+                    from
+                } else {
+                    TERMINATED
+                }
             }
             Self::None => TERMINATED,
             Self::Term(postings) => forward(&mut **postings, from),

@@ -187,7 +187,8 @@ impl Stream {
         loop {
             self.looked += 1;
             if self.looked % STRIDE == 0 && Instant::now() >= ask.deadline && of.is_none() {
-                let late = if self.next < segment.len() { segment.order(self.next) } else { i64::MIN };
+                let late =
+                    if self.next < segment.len() { segment.order(self.next) } else { i64::MIN };
                 return Filled::Late(late);
             }
             let doc = docs.seek(self.next, &segment);

@@ -422,7 +422,8 @@ impl Dirty {
                 self.actors.insert(id.actor);
             }
             collections::LIKE | collections::REPOST => {
-                let kind = if id.coll == collections::LIKE { EdgeKind::Like } else { EdgeKind::Repost };
+                let kind =
+                    if id.coll == collections::LIKE { EdgeKind::Like } else { EdgeKind::Repost };
                 let edge = s.edge(kind, id.actor, id.rkey)?;
                 if let Some(Target::Post(post)) = edge.map(|edge| edge.target) {
                     self.counted.insert(post);
