@@ -45,7 +45,7 @@ pub fn count(view: &View, fields: &RecordFields, ask: &Ask<'_>) -> Result<Count,
             let from = segment.first_at_most(last);
             let to = match ask.span.since.checked_sub(1) {
                 Some(before) => segment.first_at_most(before),
-                None => segment.len(),
+                None => segment.end(),
             };
             (segment, from, to)
         })
@@ -63,7 +63,7 @@ pub fn count(view: &View, fields: &RecordFields, ask: &Ask<'_>) -> Result<Count,
             next = doc + 1;
             looked += 1;
             found += u64::from(segment.is_alive(doc) && !(ask.hidden)(segment.author(doc)));
-            let late = looked % STRIDE == 0 && Instant::now() >= ask.deadline;
+            let late = looked.is_multiple_of(STRIDE) && Instant::now() >= ask.deadline;
             if late || looked >= LOOKED_AT {
                 let passed = passed + u64::from(next.saturating_sub(from));
                 return Ok(Count::About(scaled(found, all, passed)));

@@ -8,6 +8,9 @@ use crate::schema::{ActorId, PostId};
 use crate::search::index::testing::*;
 use crate::search::index::{NumberField, TextField};
 
+/// Which seconds are wanted.
+type Want = Box<dyn Fn(u64) -> bool>;
+
 fn word(word: &str) -> Plan {
     Plan::Term(TextField::Text, word.to_owned())
 }
@@ -17,13 +20,14 @@ async fn numbers(n: u64) -> Found {
     let mut f = Found::new().await;
     f.catch_up();
     let words = |i: u64| {
-        let of = [2_u64, 3, 5, 7].into_iter().filter(|d| i % d == 0).map(|d| format!("by{d}"));
+        let of =
+            [2_u64, 3, 5, 7].into_iter().filter(|d| i.is_multiple_of(*d)).map(|d| format!("by{d}"));
         of.chain([format!("n{i}")]).collect::<Vec<_>>().join(" ")
     };
     let all: Vec<u64> = (1..=n).collect();
     for chunk in all.chunks(40) {
         for (who, of) in ["a", "b", "c"].into_iter().enumerate() {
-            let own = chunk.iter().filter(|i| **i % 3 == who as u64);
+            let own = chunk.iter().filter(|i| usize::try_from(**i).unwrap() % 3 == who);
             let ops: Vec<_> = own.map(|i| say(*i, &words(*i))).collect();
             f.world.commit(of, ops).await;
         }
@@ -47,31 +51,34 @@ async fn a_plan_finds_what_it_says_the_newest_first() {
     assert!(f.seen().posts.0.len() > 3, "several segments");
     let (two, three, five) = (word("by2"), word("by3"), word("by5"));
     let author = f.world.actor("b");
-    let table: Vec<(Plan, Box<dyn Fn(u64) -> bool>)> = vec![
+    let table: Vec<(Plan, Want)> = vec![
         (Plan::All, Box::new(|_| true)),
         (Plan::Nothing, Box::new(|_| false)),
-        (two.clone(), Box::new(|i| i % 2 == 0)),
-        (Plan::And(vec![two.clone(), three.clone()]), Box::new(|i| i % 6 == 0)),
-        (Plan::Or(vec![two.clone(), three.clone()]), Box::new(|i| i % 2 == 0 || i % 3 == 0)),
-        (Plan::And(vec![three.clone(), two.clone().negated()]), Box::new(|i| i % 6 == 3)),
-        (two.clone().negated(), Box::new(|i| i % 2 == 1)),
+        (two.clone(), Box::new(|i: u64| i.is_multiple_of(2))),
+        (Plan::And(vec![two.clone(), three.clone()]), Box::new(|i: u64| i.is_multiple_of(6))),
+        (
+            Plan::Or(vec![two.clone(), three.clone()]),
+            Box::new(|i: u64| i.is_multiple_of(2) || i.is_multiple_of(3)),
+        ),
+        (Plan::And(vec![three.clone(), two.clone().negated()]), Box::new(|i: u64| i % 6 == 3)),
+        (two.clone().negated(), Box::new(|i: u64| i % 2 == 1)),
         (
             Plan::Or(vec![five.clone(), Plan::And(vec![two.clone(), three.negated()])]),
-            Box::new(|i| i % 5 == 0 || (i % 2 == 0 && i % 3 != 0)),
+            Box::new(|i: u64| i.is_multiple_of(5) || (i.is_multiple_of(2) && !i.is_multiple_of(3))),
         ),
         (
             Plan::Prefix(TextField::Text, "n1".to_owned()),
-            Box::new(|i| i.to_string().starts_with('1')),
+            Box::new(|i: u64| i.to_string().starts_with('1')),
         ),
         (
             Plan::And(vec![Plan::Prefix(TextField::Text, "by".to_owned()), five]),
-            Box::new(|i| i % 5 == 0),
+            Box::new(|i: u64| i.is_multiple_of(5)),
         ),
-        (Plan::Number(NumberField::Author, u64::from(author.0)), Box::new(|i| i % 3 == 1)),
-        (Plan::Authors(Arc::new([author].into_iter().collect())), Box::new(|i| i % 3 == 1)),
+        (Plan::Number(NumberField::Author, u64::from(author.0)), Box::new(|i: u64| i % 3 == 1)),
+        (Plan::Authors(Arc::new([author].into_iter().collect())), Box::new(|i: u64| i % 3 == 1)),
         (
             Plan::And(vec![two, Plan::Authors(Arc::new([author].into_iter().collect())).negated()]),
-            Box::new(|i| i % 2 == 0 && i % 3 != 1),
+            Box::new(|i: u64| i.is_multiple_of(2) && i % 3 != 1),
         ),
         (Plan::And(vec![]), Box::new(|_| true)),
         (Plan::Or(vec![]), Box::new(|_| false)),
@@ -108,7 +115,7 @@ async fn pages_go_on_where_the_one_before_ended_and_stay_within_their_time() {
         after = Some(*last);
         all.extend(found.into_iter().map(|at| second(at.post)));
     }
-    assert_eq!(all, wanted(n, |i| i % 2 == 1));
+    assert_eq!(all, wanted(n, |i: u64| i % 2 == 1));
     let span = Span { since: 1_700_000_050_000, until: 1_700_000_060_000 };
     let within = Ask { span, ..ask(&plan) };
     let mut page = Newest::new(&seen.posts, &seen.records, within, None);

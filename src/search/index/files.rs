@@ -216,7 +216,7 @@ fn piece(segment: &OpenSegment) -> Piece<SegmentId> {
     Piece {
         id: segment.id(),
         alive: segment.alive(),
-        deleted: segment.len().saturating_sub(segment.alive()),
+        deleted: segment.end().saturating_sub(segment.alive()),
         newest: segment.newest(),
         oldest: segment.oldest(),
     }

@@ -398,9 +398,11 @@ impl Dirty {
             What::Identity { .. } => {
                 self.actors.insert(change.actor);
             }
-            What::Delete { target: Some(Target::Post(post)), coll, .. }
-                if matches!(coll, collections::LIKE | collections::REPOST) =>
-            {
+            What::Delete {
+                target: Some(Target::Post(post)),
+                coll: collections::LIKE | collections::REPOST,
+                ..
+            } => {
                 self.counted.insert(post);
             }
             What::Put { .. } | What::Delete { .. } => {

@@ -40,12 +40,12 @@ async fn after_a_crash_at_any_time_the_answers_are_those_of_an_index_made_anew()
     let mut crashes = 0;
     for n in 1..=24 {
         f.world.commit("a", [say(n, "one two"), say(n + 100, &format!("word{n}"))]).await;
-        if n % 3 == 0 {
+        if u64::is_multiple_of(n, 3) {
             f.world.commit("a", [gone(POST, n - 1), say(n - 2, "changed")]).await;
         }
         // Some of it is read, and none of that is kept before the next batch.
         step(&f.log, &*f.search).unwrap();
-        if n % 5 == 0 {
+        if u64::is_multiple_of(n, 5) {
             f.crash(later).await;
             crashes += 1;
         }
