@@ -27,7 +27,7 @@
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
 //! | every path that is no method | `xrpc/paths` |
-//! | how a text becomes terms of the index | [`search`] |
+//! | how a text becomes terms of the index; what the indexes hold and are asked | [`search`] |
 //! | how much of what a client may have | `limits/table` |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
 //! | every keyspace | `store/keyspace`; every table in it: `schema/tables` |

@@ -59,7 +59,8 @@ const TABLE: &[(u8, &str, Uses)] = &[
 ];
 
 /// Crates that stay behind one folder, so that they can be replaced there.
-const ENGINES: &[(&str, &str)] = &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store")];
+const ENGINES: &[(&str, &str)] =
+    &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store"), ("tantivy", "search")];
 
 /// Names that only those say who know what bytes a row has.
 const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];

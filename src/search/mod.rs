@@ -9,8 +9,10 @@
 //! | how a text becomes terms | [`analysis`] |
 //! | which parts of a record are searched | [`document`] |
 //! | when two URLs are the same | [`url_form`] |
+//! | what the indexes hold, and how they are kept as the store is | [`index`] |
+//! | what they are asked, newest first, best, how many | [`eval`] |
 //!
-//! This half knows no index and no store: records and texts go in, terms and answers come out.
+//! But for the last two nothing here knows an index or the store: records and texts go in, terms and answers come out.
 
 pub mod analysis;
 pub mod document;

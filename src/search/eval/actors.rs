@@ -164,7 +164,8 @@ fn letters_after(
         })?;
         let Some(Some(letter)) = next else { return Ok(letters) };
         letters.push(letter);
-        let Some(after) = char::from_u32(u32::from(letter) + 1) else { return Ok(letters) };
+        // The next in the order of code points, which is that of the bytes.
+        let Some(after) = (letter..=char::MAX).nth(1) else { return Ok(letters) };
         from = format!("{begin}{after}");
     }
 }

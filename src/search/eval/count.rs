@@ -36,15 +36,16 @@ impl Count {
 pub fn count(view: &View, fields: &RecordFields, ask: &Ask<'_>) -> Result<Count, IndexError> {
     let author = fields.number(NumberField::Author);
     let last = ask.span.until.saturating_sub(1);
-    let ranges = view.0.iter().filter(|segment| {
-        segment.newest() >= ask.span.since && segment.oldest() <= last
-    });
+    let ranges = view
+        .0
+        .iter()
+        .filter(|segment| segment.newest() >= ask.span.since && segment.oldest() <= last);
     let ranges: Vec<_> = ranges
         .map(|segment| {
             let from = segment.first_at_most(last);
             let to = match ask.span.since.checked_sub(1) {
                 Some(before) => segment.first_at_most(before),
-                None => segment.len(),
+                None => segment.end(),
             };
             (segment, from, to)
         })
@@ -62,7 +63,7 @@ pub fn count(view: &View, fields: &RecordFields, ask: &Ask<'_>) -> Result<Count,
             next = doc + 1;
             looked += 1;
             found += u64::from(segment.is_alive(doc) && !(ask.hidden)(segment.author(doc)));
-            let late = looked % STRIDE == 0 && Instant::now() >= ask.deadline;
+            let late = looked.is_multiple_of(STRIDE) && Instant::now() >= ask.deadline;
             if late || looked >= LOOKED_AT {
                 let passed = passed + u64::from(next.saturating_sub(from));
                 return Ok(Count::About(scaled(found, all, passed)));

@@ -17,7 +17,7 @@ use tantivy::{BitSet, DocId, DocSet, TERMINATED, Term};
 
 use super::plan::Plan;
 use crate::schema::{ActorId, PostId};
-use crate::search::index::{IndexError, NumberField, OpenSegment, RecordFields};
+use crate::search::index::{IndexError, OpenSegment, RecordFields};
 
 /// Up to so many terms of a beginning are read side by side; the documents of more are gathered first.
 const SIDE_BY_SIDE: usize = 8;
@@ -59,7 +59,7 @@ impl Docs {
             plans.iter().map(|plan| Self::of(plan, segment, fields)).collect::<Result<Vec<_>, _>>()
         };
         Ok(match plan {
-            Plan::All => Self::All(segment.len()),
+            Plan::All => Self::All(segment.end()),
             Plan::Nothing => Self::None,
             Plan::Term(field, term) => {
                 Self::term(segment, &Term::from_field_text(fields.text(*field), term))?
@@ -73,7 +73,7 @@ impl Docs {
             Plan::And(plans) => Self::every(all(plans)?, segment),
             Plan::Or(plans) => Self::any(all(plans)?),
             Plan::Not(plan) => match Self::of(plan, segment, fields)? {
-                Self::None => Self::All(segment.len()),
+                Self::None => Self::All(segment.end()),
                 docs => Self::Not(Box::new(docs)),
             },
         })
@@ -147,7 +147,7 @@ impl Docs {
             let each = terms.iter().map(|term| Self::term(segment, term));
             return Ok(Self::any(each.collect::<Result<_, _>>()?));
         }
-        let (mut bits, mut count) = (BitSet::with_max_value(segment.len()), 0_u32);
+        let (mut bits, mut count) = (BitSet::with_max_value(segment.end()), 0_u32);
         for term in terms {
             let Some(mut postings) = segment.postings(term)? else { continue };
             let mut doc = postings.doc();
@@ -183,7 +183,7 @@ impl Docs {
         }
         flat.sort_by_key(|docs| docs.cost(segment));
         match flat.len() {
-            0 => Self::All(segment.len()),
+            0 => Self::All(segment.end()),
             1 => flat.pop().unwrap_or(Self::None),
             _ => Self::Every(flat),
         }
@@ -191,7 +191,7 @@ impl Docs {
 
     /// How many it may have: those with the fewest lead.
     fn cost(&self, segment: &OpenSegment) -> u64 {
-        let len = u64::from(segment.len());
+        let len = u64::from(segment.end());
         match self {
             Self::All(_) | Self::Not(_) => len.saturating_mul(2),
             Self::None => 0,
@@ -209,7 +209,11 @@ impl Docs {
     pub(super) fn seek(&mut self, from: DocId, segment: &OpenSegment) -> DocId {
         match self {
             Self::All(len) => {
-                if from < *len { from } else { TERMINATED }
+                if from < *len {
+                    from
+                } else {
+                    TERMINATED
+                }
             }
             Self::None => TERMINATED,
             Self::Term(postings) => forward(&mut **postings, from),
@@ -234,7 +238,7 @@ impl Docs {
                 doc
             }
             Self::Authors(_) | Self::Posts(_) | Self::Not(_) => {
-                (from..segment.len()).find(|doc| self.has(*doc, segment)).unwrap_or(TERMINATED)
+                (from..segment.end()).find(|doc| self.has(*doc, segment)).unwrap_or(TERMINATED)
             }
         }
     }

@@ -186,8 +186,10 @@ impl Stream {
         let mut full = false;
         loop {
             self.looked += 1;
-            if self.looked % STRIDE == 0 && Instant::now() >= ask.deadline && of.is_none() {
-                let late = if self.next < segment.len() { segment.order(self.next) } else { i64::MIN };
+            if self.looked.is_multiple_of(STRIDE) && Instant::now() >= ask.deadline && of.is_none()
+            {
+                let late =
+                    if self.next < segment.end() { segment.order(self.next) } else { i64::MIN };
                 return Filled::Late(late);
             }
             let doc = docs.seek(self.next, &segment);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tantivy::index::SegmentId;
 use tantivy::query::{ConstScorer, EnableScoring, Explanation, Query, Scorer, Weight};
 use tantivy::schema::Field;
 use tantivy::{DocId, DocSet, Score, SegmentReader, TERMINATED, TantivyError};
@@ -46,7 +47,11 @@ impl Deletes {
     }
 
     /// The documents of a segment that go, in order.
-    pub(super) fn docs(&self, segment: &OpenSegment, author: Field) -> Result<Vec<DocId>, IndexError> {
+    pub(super) fn docs(
+        &self,
+        segment: &OpenSegment,
+        author: Field,
+    ) -> Result<Vec<DocId>, IndexError> {
         let mut docs = Vec::new();
         for (actor, of) in &self.0 {
             let mut own = segment.of_author(author, *actor)?;
@@ -97,6 +102,8 @@ pub(super) struct Going {
     pub author: Field,
     /// What the documents are.
     pub sorted: Sorted,
+    /// Segments that came with it, of which nothing goes: the engine shows it those too.
+    pub except: Vec<SegmentId>,
 }
 
 impl Query for Going {
@@ -108,7 +115,11 @@ impl Query for Going {
 impl Weight for Going {
     fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
         let segment = OpenSegment::of_reader(reader.clone(), self.sorted).map_err(engine)?;
-        let docs = self.deletes.docs(&segment, self.author).map_err(engine)?;
+        let docs = if self.except.contains(&segment.id()) {
+            Vec::new()
+        } else {
+            self.deletes.docs(&segment, self.author).map_err(engine)?
+        };
         Ok(Box::new(ConstScorer::new(Docs { docs, at: 0 }, boost)))
     }
 

@@ -211,7 +211,12 @@ impl Documents {
     }
 }
 
-fn put(value: &mut String, out: &mut TantivyDocument, field: Field, fill: impl FnOnce(&mut String)) {
+fn put(
+    value: &mut String,
+    out: &mut TantivyDocument,
+    field: Field,
+    fill: impl FnOnce(&mut String),
+) {
     value.clear();
     fill(value);
     if !value.is_empty() {

@@ -136,13 +136,13 @@ impl DocIndex {
         let view = self.view();
         let segments = view.0.iter().map(|segment| &**segment);
         let deletes = deletes.found_in(segments, self.author, self.sorted)?;
-        // Before what comes, which it is not about.
+        let mut except = Vec::new();
+        for documents in groups {
+            except.extend(self.write(documents)?);
+        }
         if !deletes.is_empty() {
             let (author, sorted) = (self.author, self.sorted);
-            self.writer.delete_query(Box::new(Going { deletes, author, sorted }))?;
-        }
-        for documents in groups {
-            self.write(documents)?;
+            self.writer.delete_query(Box::new(Going { deletes, author, sorted, except }))?;
         }
         let mut commit = self.writer.prepare_commit()?;
         commit.set_payload(payload);
@@ -150,9 +150,9 @@ impl DocIndex {
         self.look()
     }
 
-    fn write(&mut self, documents: Vec<TantivyDocument>) -> Result<(), IndexError> {
+    fn write(&mut self, documents: Vec<TantivyDocument>) -> Result<Option<SegmentId>, IndexError> {
         if documents.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let segment = self.writer.new_segment();
         let mut writer = SegmentWriter::for_segment(SEGMENT_BYTES, segment.clone())?;
@@ -164,16 +164,18 @@ impl DocIndex {
         let segment = segment.with_max_doc(documents);
         segment.meta().untrack_temp_docstore();
         self.writer.add_segment(segment.meta().clone())?;
-        Ok(())
+        Ok(Some(segment.id()))
     }
 
     /// Shows readers what was committed or merged.
     fn look(&self) -> Result<(), IndexError> {
         let before = self.view();
         // Nothing goes between reading which files there are and opening them.
-        let _stays = self.index.directory().acquire_lock(&META_LOCK).map_err(|error| {
-            IndexError::Damaged(format!("its lock: {error}"))
-        })?;
+        let _stays = self
+            .index
+            .directory()
+            .acquire_lock(&META_LOCK)
+            .map_err(|error| IndexError::Damaged(format!("its lock: {error}")))?;
         let mut segments = Vec::new();
         for segment in self.index.searchable_segments()? {
             let open = before.0.iter().find(|open| open.is(segment.meta()));
@@ -214,7 +216,7 @@ fn piece(segment: &OpenSegment) -> Piece<SegmentId> {
     Piece {
         id: segment.id(),
         alive: segment.alive(),
-        deleted: segment.len().saturating_sub(segment.alive()),
+        deleted: segment.end().saturating_sub(segment.alive()),
         newest: segment.newest(),
         oldest: segment.oldest(),
     }

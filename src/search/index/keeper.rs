@@ -398,9 +398,11 @@ impl Dirty {
             What::Identity { .. } => {
                 self.actors.insert(change.actor);
             }
-            What::Delete { target: Some(Target::Post(post)), coll, .. }
-                if matches!(coll, collections::LIKE | collections::REPOST) =>
-            {
+            What::Delete {
+                target: Some(Target::Post(post)),
+                coll: collections::LIKE | collections::REPOST,
+                ..
+            } => {
                 self.counted.insert(post);
             }
             What::Put { .. } | What::Delete { .. } => {
@@ -422,7 +424,8 @@ impl Dirty {
                 self.actors.insert(id.actor);
             }
             collections::LIKE | collections::REPOST => {
-                let kind = if id.coll == collections::LIKE { EdgeKind::Like } else { EdgeKind::Repost };
+                let kind =
+                    if id.coll == collections::LIKE { EdgeKind::Like } else { EdgeKind::Repost };
                 let edge = s.edge(kind, id.actor, id.rkey)?;
                 if let Some(Target::Post(post)) = edge.map(|edge| edge.target) {
                     self.counted.insert(post);

@@ -52,7 +52,8 @@ pub(super) fn partition(ts: i64) -> i64 {
 /// What is merged next, if anything; never into more than `most` documents. Partitions are over by the newest time that
 /// there is.
 pub(super) fn next<Id: Copy>(mut pieces: Vec<Piece<Id>>, most: u32) -> Option<Vec<Id>> {
-    pieces.sort_by_key(|piece| (piece.partition(), std::cmp::Reverse((piece.newest, piece.oldest))));
+    pieces
+        .sort_by_key(|piece| (piece.partition(), std::cmp::Reverse((piece.newest, piece.oldest))));
     let now = pieces.iter().map(|piece| piece.newest).max()?;
     let fits = |group: &[&Piece<Id>]| {
         group.iter().map(|piece| u64::from(piece.alive)).sum::<u64>() <= u64::from(most)
@@ -94,7 +95,8 @@ mod tests {
     #[test]
     fn ten_neighbours_of_one_size_become_one() {
         let at = |id: u32| i64::from(id) * 1000;
-        let small = |n: u32| (0..n).map(|id| piece(id, 5, at(id) + 999, at(id))).collect::<Vec<_>>();
+        let small =
+            |n: u32| (0..n).map(|id| piece(id, 5, at(id) + 999, at(id))).collect::<Vec<_>>();
         assert_eq!(next(small(9), 5_000_000), None);
         assert_eq!(next(small(10), 5_000_000), Some((0..10).rev().collect()));
         // A large one between them is not touched, and ten that would be too many are not merged.
@@ -117,7 +119,8 @@ mod tests {
         later.push(piece(50, 1, p(11) + 3 * DAY, p(11) + 3 * DAY));
         assert_eq!(next(later, 5_000_000), Some(vec![4, 3, 2, 1, 0]));
         // Merged, with a little that came late.
-        let done = vec![piece(1, 500, p(10), p(10)), piece(2, 5, p(10), p(10)), piece(3, 1, p(12), p(12))];
+        let done =
+            vec![piece(1, 500, p(10), p(10)), piece(2, 5, p(10), p(10)), piece(3, 1, p(12), p(12))];
         assert_eq!(next(done, 5_000_000), None);
     }
 

@@ -28,4 +28,6 @@ pub use segment::OpenSegment;
 pub use set::Seen;
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;

@@ -193,7 +193,8 @@ pub(super) fn sorted_by(column: &str) -> IndexSettings {
 /// What splits values into the terms that `analysis` made.
 #[must_use]
 pub(super) fn tokenizers() -> TokenizerManager {
-    let manager = TokenizerManager::new();
+    // Numbers are split by one of the engine's own.
+    let manager = TokenizerManager::default();
     manager.register(TOKENIZER, TextAnalyzer::from(Terms::default()));
     manager
 }
@@ -221,6 +222,8 @@ impl TokenStream for TermsOf<'_> {
             let (term, rest) = self.rest.split_once(SEPARATOR).unwrap_or((self.rest, ""));
             self.rest = rest;
             if !term.is_empty() {
+                // It begins before the first.
+                self.token.position = self.token.position.wrapping_add(1);
                 self.token.text.clear();
                 self.token.text.push_str(term);
                 return true;

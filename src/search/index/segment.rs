@@ -92,9 +92,9 @@ impl OpenSegment {
         self.id() == other.id() && self.segment.as_ref().is_some_and(same)
     }
 
-    /// Documents, deleted ones too.
+    /// One after its last document, deleted ones too.
     #[must_use]
-    pub fn len(&self) -> DocId {
+    pub fn end(&self) -> DocId {
         self.reader.max_doc()
     }
 
@@ -119,19 +119,19 @@ impl OpenSegment {
     /// The largest of those: that of the first document.
     #[must_use]
     pub fn newest(&self) -> i64 {
-        if self.len() == 0 { i64::MIN } else { self.order(0) }
+        if self.end() == 0 { i64::MIN } else { self.order(0) }
     }
 
     /// The smallest of those: that of the last document.
     #[must_use]
     pub fn oldest(&self) -> i64 {
-        self.len().checked_sub(1).map_or(i64::MAX, |last| self.order(last))
+        self.end().checked_sub(1).map_or(i64::MAX, |last| self.order(last))
     }
 
     /// The first document whose order is `most` or less.
     #[must_use]
     pub fn first_at_most(&self, most: i64) -> DocId {
-        let (mut from, mut to) = (0, self.len());
+        let (mut from, mut to) = (0, self.end());
         while from < to {
             let middle = from + (to - from) / 2;
             if self.order(middle) > most { from = middle + 1 } else { to = middle }

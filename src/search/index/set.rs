@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use tantivy::TantivyDocument;
 
 use super::deletes::Deletes;
+use super::documents::RecordDocument;
 use super::error::IndexError;
 use super::files::{DocIndex, View};
 use super::merges::partition;
 use super::schema::{ActorFields, RecordFields, SCHEMA};
 use super::segment::Sorted;
-use super::documents::RecordDocument;
 use crate::changes::Position;
 use crate::search::analysis::ANALYSIS;
 
@@ -126,7 +126,8 @@ impl Indexes {
     pub(super) fn open(dir: &Path) -> Result<Self, IndexError> {
         let (schema, records) = RecordFields::schema();
         let (actor_schema, accounts) = ActorFields::schema();
-        let of_records = |name: &str| DocIndex::open(&dir.join(name), schema.clone(), Sorted::ByTime);
+        let of_records =
+            |name: &str| DocIndex::open(&dir.join(name), schema.clone(), Sorted::ByTime);
         Ok(Self {
             posts: of_records("posts")?,
             top: of_records("top")?,

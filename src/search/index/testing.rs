@@ -1,0 +1,107 @@
+//! A store whose changes are followed by the indexes of search.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Search, Seen, Settings};
+use crate::changes::catch_up::{Step, rest, step};
+use crate::changes::{Follower, Log};
+use crate::event::Op;
+use crate::index::Index;
+use crate::index::testing::*;
+use crate::schema::{ActorId, PostId};
+use crate::search::eval::{Ask, Newest, Next, Plan, Span};
+use crate::search::index::TextField;
+
+/// The store, the log, and the indexes in a folder.
+pub(crate) struct Found {
+    pub(crate) world: World,
+    pub(crate) log: Arc<Log>,
+    pub(crate) search: Arc<Search>,
+    pub(crate) home: tempfile::TempDir,
+}
+
+pub(crate) const SETTINGS: Settings =
+    Settings { commit_interval: Duration::ZERO, batch: 100, largest: 5_000_000 };
+
+/// A post with these words, written at second `n`.
+pub(crate) fn say(n: u64, words: &str) -> Op {
+    let fields = [("$type", text(POST)), ("text", text(words)), ("createdAt", text(at(n)))];
+    op(POST, n, map(fields))
+}
+
+impl Found {
+    pub(crate) async fn new() -> Self {
+        Self::with(SETTINGS).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let mut world = World::new();
+        let home = tempfile::tempdir().unwrap();
+        let search = Arc::new(Search::new(home.path(), settings));
+        let follower = Arc::clone(&search) as Arc<dyn Follower>;
+        let log = Log::start(&world.store, &world.writer, vec![follower]).await.unwrap();
+        world.index = Arc::new(Index::new(&world.store).unwrap().0.logging(Arc::clone(&log)));
+        Self { world, log, search, home }
+    }
+
+    /// The process ends without a word, and starts again.
+    pub(crate) async fn crash(&mut self, settings: Settings) {
+        // The engine's lock goes with the process, here with what holds it.
+        let old =
+            std::mem::replace(&mut self.search, Arc::new(Search::new(&PathBuf::new(), settings)));
+        let gone = Arc::clone(&self.search) as Arc<dyn Follower>;
+        self.log = Log::start(&self.world.store, &self.world.writer, vec![gone]).await.unwrap();
+        self.world.index =
+            Arc::new(Index::new(&self.world.store).unwrap().0.logging(Arc::clone(&self.log)));
+        assert_eq!(Arc::strong_count(&old), 1);
+        drop(old);
+        self.search = Arc::new(Search::new(self.home.path(), settings));
+        let follower = Arc::clone(&self.search) as Arc<dyn Follower>;
+        self.log = Log::start(&self.world.store, &self.world.writer, vec![follower]).await.unwrap();
+        self.world.index =
+            Arc::new(Index::new(&self.world.store).unwrap().0.logging(Arc::clone(&self.log)));
+    }
+
+    /// Follows to the tip.
+    pub(crate) fn catch_up(&self) {
+        while step(&self.log, &*self.search).unwrap() == Step::Moved {}
+        rest(&self.log, &*self.search).unwrap();
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.search.seen().unwrap()
+    }
+
+    /// Which posts have a word, the newest first, by the seconds at which they were written.
+    pub(crate) fn with_word(&self, word: &str) -> Vec<u64> {
+        newest(&self.seen(), &Plan::Term(TextField::Text, word.to_owned()))
+            .into_iter()
+            .map(second)
+            .collect()
+    }
+}
+
+pub(crate) fn second(post: PostId) -> u64 {
+    u64::try_from(post.rkey.millis() - 1_700_000_000_000).unwrap() / 1000
+}
+
+pub(crate) fn ask(plan: &Plan) -> Ask<'_> {
+    let deadline = Instant::now() + Duration::from_secs(600);
+    Ask { plan, span: Span::default(), hidden: &nobody, deadline }
+}
+
+fn nobody(_: ActorId) -> bool {
+    false
+}
+
+/// All that a plan wants of the posts.
+pub(crate) fn newest(seen: &Seen, plan: &Plan) -> Vec<PostId> {
+    let mut newest = Newest::new(&seen.posts, &seen.records, ask(plan), None);
+    let mut out = Vec::new();
+    while let Next::Found(candidate) = newest.advance().unwrap() {
+        out.push(candidate.at.post);
+    }
+    out
+}
