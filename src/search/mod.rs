@@ -8,6 +8,8 @@
 //! |---|---|
 //! | how a text becomes terms | [`analysis`] |
 //! | which parts of a record are searched | [`document`] |
+//! | what a query means, and whether a post is that | [`query`] |
+//! | what somebody looks for, and whether a record is it | [`query`] |
 //! | when two URLs are the same | [`url_form`] |
 //!
 //! This half knows no index and no store: records and texts go in, terms and answers come out.
@@ -15,6 +17,7 @@
 pub mod analysis;
 pub mod document;
 pub mod language;
+pub mod query;
 pub mod url_form;
 
 #[cfg(test)]
