@@ -10,11 +10,13 @@
 //! | which parts of a record are searched | [`document`] |
 //! | what a query means, and whether a post is that | [`query`] |
 //! | what somebody looks for, and whether a record is it | [`query`] |
+//! | where a page ended | [`cursor`] |
 //! | when two URLs are the same | [`url_form`] |
 //!
 //! This half knows no index and no store: records and texts go in, terms and answers come out.
 
 pub mod analysis;
+pub mod cursor;
 pub mod document;
 pub mod language;
 pub mod query;
