@@ -151,6 +151,11 @@ impl<'a> PostDocument<'a> {
         self.alts.iter().chain(&self.card).copied()
     }
 
+    /// The body and everything beside it.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        std::iter::once(self.body).chain(self.more())
+    }
+
     /// Whether it has or is this.
     #[must_use]
     pub fn has(&self, flag: Flag) -> bool {

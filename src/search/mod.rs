@@ -8,13 +8,17 @@
 //! |---|---|
 //! | how a text becomes terms | [`analysis`] |
 //! | which parts of a record are searched | [`document`] |
+//! | what somebody looks for, and whether a record is it | [`query`] |
+//! | where a page ended | [`cursor`] |
 //! | when two URLs are the same | [`url_form`] |
 //! | what the indexes hold, and how they are kept as the store is | [`index`] |
 //! | what they are asked, newest first, best, how many | [`eval`] |
+//! | from a query to pages | [`find`] |
 //!
-//! But for the last two nothing here knows an index or the store: records and texts go in, terms and answers come out.
+//! But for the last three nothing here knows an index or the store: records and texts go in, terms and answers come out.
 
 pub mod analysis;
+pub mod cursor;
 pub mod document;
 pub mod eval;
 pub mod find;

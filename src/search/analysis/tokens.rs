@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::scan::{Sink, Spelling};
 use super::{Analyzer, MAX_TERM};
 
+/// Tokens that are compared to find some in a text.
+const MOST_STEPS: usize = 1 << 18;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -106,16 +109,25 @@ impl Tokens {
         self.joined.get(at).map(|(_, text)| self.part(text))
     }
 
-    /// Where these tokens stand side by side, from the given place on.
+    /// Where these tokens stand side by side, from the given place on. No text that means anything has so many
+    /// beginnings of them that it is given up.
     #[must_use]
     pub fn find(&self, wanted: &Tokens, from: usize) -> Option<Range<usize>> {
-        (from..self.len()).find_map(|start| self.end_of(wanted, start).map(|end| start..end))
+        let mut steps = MOST_STEPS;
+        (from..self.len())
+            .find_map(|start| self.end_from(wanted, start, &mut steps).map(|end| start..end))
     }
 
     /// Where these tokens end, if they begin at this place.
-    fn end_of(&self, wanted: &Tokens, start: usize) -> Option<usize> {
+    #[must_use]
+    pub fn end_of(&self, wanted: &Tokens, start: usize) -> Option<usize> {
+        self.end_from(wanted, start, &mut { MOST_STEPS })
+    }
+
+    fn end_from(&self, wanted: &Tokens, start: usize, steps: &mut usize) -> Option<usize> {
         let mut place = start;
         for (token, text) in wanted.iter() {
+            *steps = steps.checked_sub(1)?;
             let (here, of_here) = self.get(place)?;
             place += if of_here == text && (here.glued || !token.glued) {
                 1
