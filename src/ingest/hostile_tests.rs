@@ -129,6 +129,34 @@ async fn a_commit_whose_records_have_no_room_is_a_claim_and_room_comes_back() {
     ingest.stop().await;
 }
 
+#[tokio::test]
+async fn while_records_hold_all_of_the_room_one_frame_is_read_at_a_time() {
+    let mut account = Account::new("did:plc:a");
+    let frames: Vec<Step> = (1..=60).map(|seq| Step::Send(account.commit(seq, 0))).collect();
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = Arc::clone(&full);
+    let relay = Relay::start(move |_, _| match is_full.load(Ordering::SeqCst) {
+        true => frames.clone(),
+        false => vec![Step::Close],
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    let feed = Arc::clone(&ingest.feeds[0]);
+    let half = feed.decoded.try_take(feed.decoded.limit() / 2).unwrap();
+    let total = u32::try_from(feed.budget_total).unwrap();
+    assert_eq!((feed.must_be_free(10, 0), feed.must_be_free(total, 0)), (total / 2 + 10, total));
+    let rest = feed.decoded.try_take(feed.decoded.limit() / 2).unwrap();
+    assert_eq!((feed.must_be_free(10, 0), feed.must_be_free(10, 100)), (total, total - 100));
+    full.store(true, Ordering::SeqCst);
+    until("all applied", || sink.seq() == Some(60)).await;
+    assert!(sink.batches.lock().iter().all(|batch| batch.events.len() == 1));
+    drop((half, rest));
+    assert_eq!(feed.must_be_free(10, 0), 10);
+    ingest.stop().await;
+}
+
 /// A store that knows where these accounts live.
 async fn store_with(accounts: &[&Account], pds: &str) -> (tempfile::TempDir, crate::store::Store) {
     use crate::schema::Edit as _;

@@ -211,16 +211,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_events_take_is_held_until_the_sink_has_them() {
+        let budget = Budget::new(1 << 20);
         let (feed, _done) = Feed::new(&Setup {
             url: "wss://relay.example",
             line: 1,
             kind: UpstreamKind::Firehose,
             budget: 1000,
+            decoded: &budget,
             cursor: None,
             alone: true,
             clock: Clock::default(),
         });
-        let budget = Budget::new(1 << 20);
         let taken = |slot| Done {
             held: budget.try_take(4096).unwrap(),
             ..done(slot, Seq::At(i64::try_from(slot).unwrap()))
