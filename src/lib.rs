@@ -107,6 +107,7 @@ cfg_if::cfg_if! {
         pub mod cli;
         pub mod config;
         pub mod crypto;
+        pub mod discovery;
         pub mod event;
         pub mod hydrate;
         pub mod identity;
@@ -138,6 +139,7 @@ cfg_if::cfg_if! {
         pub mod cli;
         mod config;
         mod crypto;
+        mod discovery;
         mod event;
         mod hydrate;
         mod identity;

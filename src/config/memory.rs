@@ -52,6 +52,10 @@ pub enum Share {
     Pictures,
     /// Their files, as they come.
     Files,
+    /// Lists of what was suggested, and what is looked through for them.
+    Discovery,
+    /// What was written of within hours, and how much of it is usual.
+    Trends,
     /// Answers that their readers have not taken yet.
     Answers,
 }
@@ -87,7 +91,7 @@ const fn fixed(share: Share, name: &'static str, parts: u64) -> Row {
 
 /// In the order of the status.
 const TABLE: &[Row] = &[
-    row(Share::Blocks, "block-cache", 8),
+    row(Share::Blocks, "block-cache", 7),
     // With less, files would be so small that merging them was most of the work.
     row(Share::Memtables, "memtables", 17).between(28 * MB, u64::MAX),
     row(Share::Rows, "row-cache", 5),
@@ -106,11 +110,13 @@ const TABLE: &[Row] = &[
     // Two at a time of the largest size that they are made in, and a photograph of twelve megapixels, also a progressive one.
     fixed(Share::Pictures, "pictures", 3).between(80 * MB, 512 * MB),
     fixed(Share::Files, "picture-files", 1).between(12 * MB, 128 * MB),
-    fixed(Share::Answers, "answers", 3).between(32 * MB, 512 * MB),
+    fixed(Share::Discovery, "discovery", 1).between(5 * MB, 14 * MB),
+    fixed(Share::Trends, "trends", 1).between(2 * MB, 32 * MB),
+    fixed(Share::Answers, "answers", 2).between(32 * MB, 512 * MB),
 ];
 
 /// Of a small budget the elastic shares have so many parts of it together, whatever the others take.
-const ELASTIC_LEAST: u64 = 24;
+const ELASTIC_LEAST: u64 = 23;
 
 impl Row {
     const fn between(self, least: u64, most: u64) -> Self {

@@ -51,6 +51,8 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// What is suggested first.
+    pub discovery: Discovery,
     /// How much of the network is kept.
     pub scope: Scope,
     /// Images and videos.
@@ -186,6 +188,30 @@ pub struct LiveNow {
     pub did: Did,
     /// The sites.
     pub domains: Vec<String>,
+}
+
+/// `[discovery]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Discovery {
+    /// Accounts.
+    pub follows: Vec<Did>,
+    /// AT-URIs of feed generators.
+    pub feeds: Vec<String>,
+    /// AT-URIs of starter packs.
+    pub starter_packs: Vec<String>,
+    /// Accounts and feeds under a word.
+    pub tagged: Vec<Tagged>,
+}
+
+/// One entry of `discovery.tagged`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tagged {
+    /// The word.
+    pub tag: String,
+    /// A DID or the AT-URI of a feed generator.
+    pub subject: String,
+    /// Which of them.
+    pub is_feed: bool,
 }
 
 /// `[scope]`.
@@ -392,6 +418,7 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            discovery: Discovery::default(),
             scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),

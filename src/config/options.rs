@@ -3,7 +3,10 @@
 
 use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
 use super::value::Value;
-use super::{Config, HandleOverride, Join, Labeler, LiveNow, LogFormat, ScopeMode, Secret};
+use super::{Config, HandleOverride, Join, Labeler, LiveNow, LogFormat, ScopeMode, Secret, Tagged};
+
+const FEED: &str = "app.bsky.feed.generator";
+const PACK: &str = "app.bsky.graph.starterpack";
 
 /// How a value is read from the environment, which has only text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +57,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("moderation", "Whom this server trusts to moderate and to verify."),
     ("age_assurance", "What clients are told about the age of users."),
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
+    (
+        "discovery",
+        "What is suggested first, before what is found by whom people follow and what they like.",
+    ),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request, address or account may ask for."),
@@ -341,6 +348,50 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "discovery.follows",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"did:plc:ar7c4by46qjdydhdevvrndac\"]"),
+        reload: true,
+        doc: "Accounts that are suggested to everybody who does not follow them yet.",
+        apply: |c, v| set(&mut c.discovery.follows, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "discovery.feeds",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"at://did:plc:abc/app.bsky.feed.generator/cats\"]"),
+        reload: true,
+        doc: "Feeds that are suggested to everybody.",
+        apply: |c, v| set(&mut c.discovery.feeds, parse::list(v, |u| parse::record_uri(u, FEED))),
+        ..BASE
+    },
+    Opt {
+        key: "discovery.starter_packs",
+        shape: Shape::List,
+        default: Some("[]"),
+        example: Example::OffWith("[\"at://did:plc:abc/app.bsky.graph.starterpack/3kabc\"]"),
+        reload: true,
+        doc: "Starter packs that are suggested to everybody, at sign-up too.",
+        apply: |c, v| {
+            set(&mut c.discovery.starter_packs, parse::list(v, |u| parse::record_uri(u, PACK)))
+        },
+        ..BASE
+    },
+    Opt {
+        key: "discovery.tagged",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OffWith(
+            "[{ tag = \"Cats\", subject = \"at://did:plc:abc/app.bsky.feed.generator/cats\", type = \"feed\" }]",
+        ),
+        reload: true,
+        doc: "Accounts (type = \"actor\", subject = a DID) and feeds under a word (app.bsky.unspecced.getTaggedSuggestions).",
+        apply: |c, v| set(&mut c.discovery.tagged, parse::list(v, tagged)),
+        ..BASE
+    },
+    Opt {
         key: "scope.mode",
         default: Some("\"whole\""),
         example: Example::OnWith("\"window\""),
@@ -538,7 +589,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         key: "community.list",
         example: Example::OffWith("\"at://did:plc:abc/app.bsky.graph.list/3kabc\""),
         doc: "List whose members belong to the community.",
-        apply: |c, v| set(&mut c.community.list, parse::list_uri(v).map(Some)),
+        apply: |c, v| {
+            set(&mut c.community.list, parse::record_uri(v, "app.bsky.graph.list").map(Some))
+        },
         ..BASE
     },
     Opt {
@@ -653,6 +706,17 @@ fn labeler(value: &Value) -> Parsed<Labeler> {
     let url = row.optional("url", |v| parse::url(v, &["https", "http", "wss", "ws"]));
     let signing_key = row.optional("signing_key", parse::did_key);
     row.end(did.map(|did| Labeler { did, url, signing_key }))
+}
+
+fn tagged(value: &Value) -> Parsed<Tagged> {
+    let mut row = Row::new(value)?;
+    let tag = row.required("tag", parse::text);
+    let is_feed = row.required("type", |v| parse::one_of(v, &["actor", "feed"])) == Some("feed");
+    let subject = row.required("subject", |v| match is_feed {
+        true => parse::record_uri(v, FEED),
+        false => parse::did(v).map(|did| did.as_str().to_owned()),
+    });
+    row.end(tag.zip(subject).map(|(tag, subject)| Tagged { tag, subject, is_feed }))
 }
 
 fn live_now(value: &Value) -> Parsed<LiveNow> {

@@ -140,16 +140,16 @@ pub(crate) fn one_of(value: &Value, choices: &[&'static str]) -> Parsed<&'static
 pub(crate) const HTTP: &[&str] = &["https", "http"];
 pub(crate) const WEBSOCKET: &[&str] = &["wss", "ws"];
 
-/// The AT-URI of a list by the DID of its owner.
-pub(crate) fn list_uri(value: &Value) -> Parsed<String> {
+/// The AT-URI of a record in a collection by the DID of its owner.
+pub(crate) fn record_uri(value: &Value, collection: &str) -> Parsed<String> {
     let given = text(value)?;
     let whole = AtUriRef::parse(&given).is_some_and(|uri| {
-        let right = uri.collection == Some("app.bsky.graph.list") && uri.rkey.is_some();
+        let right = uri.collection == Some(collection) && uri.rkey.is_some();
         right && is_did(uri.authority)
     });
     match whole {
         true => Ok(given),
-        false => fault(value, format!("{value} is not at://DID/app.bsky.graph.list/KEY")),
+        false => fault(value, format!("{value} is not at://DID/{collection}/KEY")),
     }
 }
 

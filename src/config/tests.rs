@@ -316,6 +316,34 @@ live_now = [{ did = "did:plc:a", domains = ["a.example", "b.example"] }]"#;
 }
 
 #[test]
+fn what_is_suggested_first() {
+    let feed = "at://did:plc:a/app.bsky.feed.generator/cats";
+    let toml = format!(
+        r#"[discovery]
+follows = ["did:plc:a"]
+feeds = ["{feed}"]
+starter_packs = ["at://did:plc:a/app.bsky.graph.starterpack/3k"]
+tagged = [{{ tag = "Cats", subject = "{feed}", type = "feed" }}, {{ tag = "A", subject = "did:plc:a", type = "actor" }}]"#
+    );
+    let discovery = try_load(&toml, &[]).unwrap().discovery;
+    assert_eq!((discovery.feeds, discovery.starter_packs.len()), (vec![feed.to_owned()], 1));
+    let [cats, a] = discovery.tagged.try_into().unwrap();
+    assert_eq!((cats.tag.as_str(), cats.subject.as_str(), cats.is_feed), ("Cats", feed, true));
+    assert_eq!((a.subject.as_str(), a.is_feed), ("did:plc:a", false));
+    for bad in [
+        "feeds = [\"at://did:plc:a/app.bsky.graph.list/x\"]",
+        "starter_packs = [\"did:plc:a\"]",
+        "tagged = [{ tag = \"a\", subject = \"did:plc:a\", type = \"feed\" }]",
+        "tagged = [{ tag = \"a\", subject = \"did:plc:a\", type = \"list\" }]",
+        "tagged = [{ subject = \"did:plc:a\", type = \"actor\" }]",
+    ] {
+        let key = bad.split(' ').next().unwrap();
+        let error = try_load(&format!("[discovery]\n{bad}"), &[]).unwrap_err();
+        assert!(error.contains(key), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn an_endpoint_for_push_needs_a_secret() {
     let endpoint = ("AERIE_PUSH__ENDPOINT", "https://push.example/hook");
     assert!(try_load("", &[endpoint]).unwrap_err().contains("push.endpoint: needs push.secret"));

@@ -12,6 +12,8 @@ use crate::store::{Ks, Reader};
 
 /// `purpose` of a list that can be blocked or muted.
 pub const MODLIST: &str = "app.bsky.graph.defs#modlist";
+/// `purpose` of a list that is for reading.
+pub const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
 /// `purpose` of a list that a starter pack refers to; its members may opt out.
 pub const REFERENCELIST: &str = "app.bsky.graph.defs#referencelist";
 

@@ -9,7 +9,7 @@ use super::mute_set::MuteSet;
 use super::state::{HydrationState, ProfileViewer};
 use super::{Hydrator, Result};
 use crate::private;
-use crate::schema::rows::EdgeKind;
+use crate::schema::rows::{Counter, EdgeKind};
 use crate::schema::{ActorId, RecordId, Rkey, Rows, Target};
 
 /// An account's side of its relations, read once for all of them.
@@ -50,6 +50,35 @@ impl Hydrator<'_> {
             mutes: self.mute_set(id)?,
             follows: self.follow_sets(id)?,
         })
+    }
+
+    /// A number that is another one once a viewer follows, blocks or mutes others than before. Of what is too much to be
+    /// held it has the count at most.
+    pub fn stance(&self, viewer: ActorId) -> Result<u64> {
+        let own = self.side(viewer)?;
+        let mut sum = 0_u64;
+        let mut add = |kind: u8, of: &[u8]| {
+            let hash = xxhash_rust::xxh3::xxh3_64_with_seed(of, kind.into());
+            // In whatever order they come.
+            sum = sum.wrapping_add(hash);
+        };
+        match &own.follows.follows {
+            Some(follows) => follows.ids.iter().for_each(|id| add(0, &id.0.to_be_bytes())),
+            None => {
+                let agg = self.snapshot.agg(Target::Actor(viewer))?;
+                add(1, &agg.get(Counter::Follows).to_be_bytes());
+            }
+        }
+        for id in own.blocks.accounts.iter().flatten() {
+            add(2, &id.0.to_be_bytes());
+        }
+        for (id, mute) in own.mutes.accounts.iter().flatten() {
+            let entirely = !mute.only_reposts && !mute.only_quoteposts;
+            add(3 + u8::from(entirely), &id.0.to_be_bytes());
+        }
+        own.blocks.blocked_lists.iter().for_each(|list| add(5, &list.to_bytes()));
+        own.mutes.lists.iter().for_each(|list| add(6, &list.to_bytes()));
+        Ok(sum)
     }
 
     fn relation(

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::discovery::DiscoveryPart;
 use super::flags::Flags;
 use super::followers::{self, FollowersPart};
 use super::identities;
@@ -30,10 +31,11 @@ use super::sink::{Applied, ToWriter};
 use super::sources::{self, IngestPart, LabelersPart, PlcPart, ResyncPart, Sources};
 use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
+use super::trends::TrendsPart;
 use super::watchdog::Watchdog;
 use super::wire::{
-    auth_config, cached_accounts, cached_identities, client_config, community, hydration_settings,
-    labelers_of, limits, media_settings, push_settings,
+    auth_config, cached_accounts, cached_identities, client_config, community, discovery,
+    hydration_settings, labelers_of, limits, media_settings, push_settings, trends,
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
@@ -121,7 +123,9 @@ impl House {
         let Requests { resync, purge, push: push_requests, questions } = requests;
         let delay = i64::try_from(config.push.delay.as_millis()).unwrap_or(i64::MAX);
         let index = index.scoped(&store, &config.scope)?;
-        let changes = Log::start(&store, &writer, followers::all()).await?;
+        let trends = Arc::new(trends(config, &clock));
+        trends.recall(&config.store.path);
+        let changes = Log::start(&store, &writer, followers::all(&trends)).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
@@ -218,6 +222,22 @@ impl House {
             config.labels.default.clone(),
         )));
         let community = community(config, &dialer);
+        let discovery = Arc::new(discovery(config, &clock));
+        discovery.recall(&config.store.path);
+        let surveys = DiscoveryPart {
+            discovery: Arc::clone(&discovery),
+            store: store.clone(),
+            hydration: Arc::clone(&hydration),
+            labelers: labelers_of(&default_labelers),
+            clock: clock.clone(),
+        };
+        let of_trends = TrendsPart {
+            trends: Arc::clone(&trends),
+            store: store.clone(),
+            hydration: Arc::clone(&hydration),
+            labelers: labelers_of(&default_labelers),
+            clock: clock.clone(),
+        };
         let push = Push::new(push::PushParts {
             store: store.clone(),
             private: private.clone(),
@@ -279,6 +299,8 @@ impl House {
             feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
             on_read,
             community,
+            discovery,
+            trends,
             identity: ServerIdentity {
                 did: config.server.did.clone(),
                 public_url,
@@ -375,7 +397,7 @@ impl House {
             config.server.did.as_str().to_owned(),
         ));
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 19] = [
+        let rest: [Arc<dyn Part>; 21] = [
             Arc::new(disk),
             Arc::new(doubts),
             Arc::new(ExportsPart(exports)),
@@ -389,6 +411,8 @@ impl House {
             Arc::new(purge),
             Arc::new(PushPart { push, requests: push_requests }),
             Arc::new(MediaPart(media)),
+            Arc::new(surveys),
+            Arc::new(of_trends),
             Arc::new(FollowersPart { log: changes, writer: writer.clone(), clock: believed }),
             Arc::new(MembersPart { members: accounts, configured }),
             Arc::new(AlertsPart(alerts)),

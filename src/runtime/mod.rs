@@ -7,6 +7,7 @@
 
 mod accounts;
 mod error;
+mod discovery;
 mod flags;
 mod follow_up;
 mod followers;
@@ -28,6 +29,7 @@ mod sink;
 mod sources;
 mod status;
 mod supervisor;
+mod trends;
 mod watchdog;
 mod wire;
 

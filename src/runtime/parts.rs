@@ -190,6 +190,7 @@ impl Part for XrpcPart {
         ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
         ctx.client_config.store(Arc::new(wire::client_config(new)));
         ctx.hydration.reload(wire::hydration_settings(new));
+        ctx.discovery.reload(wire::discovery_settings(new));
         ctx.limits.store(Arc::new(new.limits.clone()));
         ctx.auth.trust(new.moderation.service_did.clone());
         vec![
@@ -197,6 +198,10 @@ impl Part for XrpcPart {
             "age_assurance.rules_file",
             "age_assurance.assured",
             "config.live_now",
+            "discovery.follows",
+            "discovery.feeds",
+            "discovery.starter_packs",
+            "discovery.tagged",
             "moderation.trusted_verifiers",
             "images.cdn_base",
             "images.video_base",

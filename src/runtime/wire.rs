@@ -7,12 +7,15 @@ use arc_swap::ArcSwap;
 use super::memory::Memory;
 use crate::config::memory::{self, Share};
 use crate::config::{self, Config};
+use crate::discovery::trends::Trends;
+use crate::discovery::{self, Discovery};
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
 use crate::store::free_space;
+use crate::threads::Clock;
 use crate::upkeep::Step;
 use crate::xrpc::{
     AdminPassword, AuthConfig, ClientConfig, Community, LiveNow, MemberHook, NetMemberHook,
@@ -80,6 +83,25 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
     let hook = hook.map(|url| Arc::new(NetMemberHook { url, http }) as Arc<dyn MemberHook>);
     let most = usize::try_from(posts).unwrap_or(usize::MAX);
     Some(Arc::new(Community::new(list, hook, most)))
+}
+
+/// What is suggested, in its share of the memory.
+pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
+    let bytes = Share::Discovery.of(config.store.memory_budget);
+    Discovery::new(discovery_settings(config), bytes, clock.now_us())
+}
+
+/// What many write of, in its share of the memory.
+pub(super) fn trends(config: &Config, clock: &Clock) -> Trends {
+    Trends::new(Share::Trends.of(config.store.memory_budget), clock.clone())
+}
+
+pub(super) fn discovery_settings(config: &Config) -> discovery::Settings {
+    let config::Discovery { follows, feeds, starter_packs, tagged } = config.discovery.clone();
+    let tagged = tagged.into_iter().map(|config::Tagged { tag, subject, is_feed }| {
+        discovery::Tagged { tag, subject, is_feed }
+    });
+    discovery::Settings { follows, feeds, starter_packs, tagged: tagged.collect() }
 }
 
 /// The table of limits with what the configuration says of it.

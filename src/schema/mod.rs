@@ -6,9 +6,11 @@
 
 pub mod bytes;
 pub mod collections;
+pub mod counted;
 pub mod cursors;
 mod edit;
 mod encoded;
+pub mod graph;
 mod ids;
 mod key;
 pub mod migrations;

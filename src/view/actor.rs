@@ -250,6 +250,16 @@ pub fn profile(state: &HydrationState, id: ActorId) -> Option<ProfileView> {
     Some(view)
 }
 
+/// `profileView` with whom the viewer follows among the account's followers.
+#[must_use]
+pub fn profile_known_followers(state: &HydrationState, id: ActorId) -> Option<ProfileView> {
+    let mut view = profile(state, id)?;
+    if let Some(viewer) = &mut view.viewer {
+        viewer.known_followers = known_followers(state, id);
+    }
+    Some(view)
+}
+
 /// `profileViewDetailed`.
 #[must_use]
 pub fn profile_detailed(state: &HydrationState, id: ActorId) -> Option<ProfileView> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ use crate::limits::Client;
 use crate::syntax::Did;
 
 const ACCEPT_LABELERS: HeaderName = HeaderName::from_static("atproto-accept-labelers");
+
+/// Languages that are looked at: nobody reads more.
+const MAX_LANGUAGES: usize = 16;
 
 /// Who makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +163,38 @@ impl Call {
     pub fn accept_labelers(&self) -> Option<ParsedLabelers> {
         ParsedLabelers::parse(&joined(&self.headers, &ACCEPT_LABELERS)?)
     }
+
+    /// The elements of a list header, without their parameters.
+    pub(super) fn header_list(&self, name: &HeaderName) -> Vec<&str> {
+        let lines = self.headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+        let elements = lines.flat_map(|line| line.split(',')).map(str::trim);
+        elements.filter(|element| !element.is_empty()).collect()
+    }
+
+    /// The languages that the client prefers, as primary subtags, the best first (RFC 9110 section 12.5.4).
+    pub(super) fn languages(&self) -> Vec<String> {
+        let mut ranked: Vec<(u16, String)> = Vec::new();
+        for range in self.header_list(&ACCEPT_LANGUAGE).into_iter().take(MAX_LANGUAGES) {
+            let (tag, quality) = range.split_once(';').unwrap_or((range, "q=1"));
+            let language = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
+            let is_tag = (2..=3).contains(&language.len())
+                && language.bytes().all(|b| b.is_ascii_lowercase());
+            let quality = thousandths(quality.trim().strip_prefix("q=").unwrap_or_default());
+            if is_tag && quality > 0 && ranked.iter().all(|(_, known)| *known != language) {
+                ranked.push((quality, language));
+            }
+        }
+        ranked.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));
+        ranked.into_iter().map(|(_, language)| language).collect()
+    }
+}
+
+/// A quality value in thousandths; none if it is not one.
+fn thousandths(text: &str) -> u16 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let part = part.get(..3).unwrap_or(part);
+    let of_part = format!("{part:0<3}").parse::<u16>().unwrap_or(0);
+    whole.parse::<u16>().map_or(0, |whole| whole.min(1) * 1000 + of_part).min(1000)
 }
 
 /// A list header that was sent in several lines is one list (RFC 9110 section 5.3).
@@ -169,4 +205,36 @@ fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>>
         out = Cow::Owned(format!("{out}, {}", line.to_str().ok()?));
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_the_best_first() {
+        for (header, expect) in [
+            ("", &[][..]),
+            ("en-US,en;q=0.9,de;q=0.8", &["en", "de"]),
+            ("de;q=0.5, fr, en; q=0.75, *;q=0.1", &["fr", "en", "de"]),
+            ("pt-BR;q=0, ja;q=1.000", &["ja"]),
+            ("x, nonsense, e1, \u{7f}", &[]),
+            ("en;q=x, de;q=9", &["de"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = http::HeaderValue::from_str(header) {
+                headers.insert(ACCEPT_LANGUAGE, value);
+            }
+            let call = Call {
+                params: Params::default(),
+                input: None,
+                credentials: Credentials::None,
+                headers,
+                client: Client::Own,
+                to_fetch: FetchRequests::default(),
+                community: false,
+            };
+            assert_eq!(call.languages(), expect, "{header}");
+        }
+    }
 }

@@ -17,6 +17,8 @@ use super::outflow::Outflow;
 use super::ports::{FeedGenerators, Members, OnRead, Rights};
 use super::quotas::Quotas;
 use crate::config::Limits;
+use crate::discovery::Discovery;
+use crate::discovery::trends::Trends;
 use crate::hydrate::Shared;
 use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
 use crate::media::Media;
@@ -130,6 +132,10 @@ pub struct AppCtx {
     pub on_read: Option<Arc<dyn OnRead>>,
     /// Who may read and write community posts; none if there is no community.
     pub community: Option<Arc<Community>>,
+    /// What is suggested.
+    pub discovery: Arc<Discovery>,
+    /// What many write of.
+    pub trends: Arc<Trends>,
     /// Images and blobs.
     pub media: Arc<Media>,
     /// Labelers for clients that name none, which need no account here; replaced when the configuration is reloaded.

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config;
 use crate::crypto::{PrivateKey, PublicKey};
+use crate::discovery::Discovery;
+use crate::discovery::trends::Trends;
 use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
@@ -359,6 +361,11 @@ pub(super) fn context_with(
         feeds,
         on_read: None,
         community,
+        discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
+        trends: Arc::new(Trends::new(
+            2 << 20,
+            Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
+        )),
         auth: authenticator(keys, Arc::clone(&limiter)),
         limiter,
         quotas: Default::default(),

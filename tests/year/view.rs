@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aerie::config::{Config, Limits, ScopeMode, Sources};
 use aerie::crypto::{PrivateKey, PublicKey};
+use aerie::discovery::Discovery;
+use aerie::discovery::trends::Trends;
 use aerie::event::{Body, Event, Op, Record};
 use aerie::hydrate::{HydrationSettings, Shared};
 use aerie::identity::{Freshness, HeldKey, Identity};
@@ -400,6 +402,8 @@ impl Reading {
             feeds: Arc::new(NetFeedGenerators { identity, http }),
             on_read: fetching.then(|| Arc::new(FromNetwork(Arc::clone(view))) as Arc<dyn OnRead>),
             community: None,
+            discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
+            trends: Arc::new(Trends::new(2 << 20, clock.clone())),
             identity: ServerIdentity {
                 did: Did::parse(OWN).unwrap(),
                 public_url: url.to_owned(),

@@ -51,7 +51,7 @@ fn what_takes_a_vendor_is_not_implemented() {
 fn who_may_show_a_link_as_live() {
     let s = Server::new(Fixture::new());
     let config = || s.get("app.bsky.unspecced.getConfig", "", None).unwrap();
-    assert_eq!(config(), json!({}));
+    assert_eq!(config(), json!({ "topicsEnabled": true }));
     let row = LiveNow {
         did: Did::parse("did:plc:alice").unwrap(),
         domains: vec!["stream.example".to_owned()],
@@ -59,7 +59,7 @@ fn who_may_show_a_link_as_live() {
     s.configure(ClientConfig { live_now: vec![row], ..ClientConfig::default() });
     assert_eq!(
         config(),
-        json!({ "liveNow": [{ "did": "did:plc:alice", "domains": ["stream.example"] }] })
+        json!({ "topicsEnabled": true, "liveNow": [{ "did": "did:plc:alice", "domains": ["stream.example"] }] })
     );
     let suggested = s.get("app.bsky.unspecced.getTaggedSuggestions", "", None).unwrap();
     assert_eq!(suggested, json!({ "suggestions": [] }));

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{
-    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor, graph::MODLIST,
+    self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor,
+    graph::{CURATELIST, MODLIST},
     sorted_pages::Records,
 };
 use crate::repo::fields;
@@ -16,8 +17,6 @@ use crate::view::actor::{ProfileView, profile};
 use crate::view::graph::{ListItemView, ListView, Relationship, RelationshipView, list, list_item};
 use crate::xrpc::session::{Identified, Session};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
-
-const CURATELIST: &str = "app.bsky.graph.defs#curatelist";
 
 /// Hydrates `ids` as profiles, drops those that rules hide, and shows the rest.
 fn profiles(

@@ -7,6 +7,7 @@ pub(super) mod age_assurance;
 pub(super) mod bookmark;
 pub(super) mod community;
 pub(super) mod contact;
+pub(super) mod discovery;
 pub(super) mod embed;
 pub(super) mod draft;
 pub(super) mod feed;
@@ -36,6 +37,8 @@ mod feed_tests;
 mod community_tests;
 #[cfg(test)]
 mod config_tests;
+#[cfg(test)]
+mod discovery_tests;
 #[cfg(test)]
 mod embed_tests;
 #[cfg(test)]

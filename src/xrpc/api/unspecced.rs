@@ -72,16 +72,11 @@ pub(crate) fn get_post_thread_other_v2(app: &AppCtx, call: &Call) -> Result<Repl
     session.reply(&Others { thread: state.thread_other_v2(&skeleton) })
 }
 
-/// `app.bsky.unspecced.getConfig`: who may show a link as live, from the configuration.
+/// `app.bsky.unspecced.getConfig`: that there are trends, and who may show a link as live, from the configuration.
 pub(crate) fn get_config(app: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
     let config = app.client_config.load();
     if config.live_now.is_empty() {
-        return Reply::json(&serde_json::json!({}));
+        return Reply::json(&serde_json::json!({ "topicsEnabled": true }));
     }
-    Reply::json(&serde_json::json!({ "liveNow": config.live_now }))
-}
-
-/// `app.bsky.unspecced.getTaggedSuggestions`: curated by hand in the reference, and empty there too.
-pub(crate) fn get_tagged_suggestions(_: &AppCtx, _: &Call) -> Result<Reply, XrpcError> {
-    Reply::json(&serde_json::json!({ "suggestions": [] }))
+    Reply::json(&serde_json::json!({ "topicsEnabled": true, "liveNow": config.live_now }))
 }
