@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::hydrate::{
-    ActorId, HydrationState, Hydrator, RecordId, Result, Rkey, Target, collections as c,
+    ActorId, HydrationState, Hydrator, RecordId, RecordRoom, Result, Rkey, Target, collections as c,
 };
 use crate::repo::fields;
 use crate::schema::Rows as _;
@@ -70,7 +70,7 @@ pub(super) fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
 /// Whether an account asks not to be recommended.
 fn opted_out(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
     let declaration = RecordId { actor: id, coll: c::CONTENT_VISIBILITY, rkey: Rkey::SELF };
-    let record = h.load_record(declaration)?;
+    let record = h.load_record(declaration, &mut RecordRoom::default())?;
     let hidden = record.and_then(|record| fields::boolean(&record.value, HIDE));
     Ok(hidden == Some(true))
 }

@@ -17,7 +17,9 @@ use super::independent::independent_followers;
 use super::top::Top;
 use super::{fit, suggest, words};
 use crate::hydrate::graph::CURATELIST;
-use crate::hydrate::{ActorId, Counter, Hydrator, RecordId, Result, Rkey, collections as c};
+use crate::hydrate::{
+    ActorId, Counter, Hydrator, RecordId, RecordRoom, Result, Rkey, collections as c,
+};
 use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
 use crate::schema::{CollId, Rows as _, Target, counted, graph};
@@ -212,7 +214,9 @@ impl Surveyor<'_> {
         for some in records.chunks(AT_ONCE) {
             self.piece(|h| {
                 for id in some {
-                    let Some(record) = h.load_record(*id)? else { continue };
+                    let Some(record) = h.load_record(*id, &mut RecordRoom::default())? else {
+                        continue;
+                    };
                     let of = |key| fields::text(&record.value, key).unwrap_or_default();
                     if id.coll != c::LIST || of("purpose") == CURATELIST {
                         let name = if id.coll == c::GENERATOR { "displayName" } else { "name" };

@@ -6,8 +6,10 @@ use ipld_core::ipld::Ipld;
 
 use super::images::ImagePreset;
 use super::record::{Json, ShownRecord};
+use super::room::{RecordRoom, beyond_small};
 use super::settings::HydrationSettings;
 use super::{Hydrator, Result};
+use crate::config::memory::ACCOUNT;
 use crate::private;
 use crate::repo::fields;
 use crate::schema::rows::{AccountStatus, EdgeKind, Kinds, RecordRow};
@@ -48,6 +50,8 @@ pub struct Actor {
     pub verifications: Vec<Verification>,
     /// Whether its own verifications count.
     pub trusted_verifier: bool,
+    /// Bytes of memory that its records take.
+    pub(super) memory: usize,
 }
 
 /// A profile record (`app.bsky.actor.profile`).
@@ -104,9 +108,12 @@ pub struct Verification {
 /// Accounts by number; `None` for those that the network never showed.
 pub(super) type ActorViewCache = ActorCache<Option<Arc<Actor>>>;
 
-/// A cache of up to `entries` accounts.
+/// A cache of up to `entries` accounts. What takes more than accounts do counts as several.
 pub(super) fn cache(store: &Store, entries: usize) -> ActorViewCache {
-    ActorCache::new(store, entries)
+    ActorCache::of_sizes(store, entries, |actor| {
+        let memory = actor.as_ref().map_or(0, |actor| actor.memory);
+        1 + beyond_small(memory) as u64 / ACCOUNT
+    })
 }
 
 impl Hydrator<'_> {
@@ -140,8 +147,10 @@ impl Actor {
         let did = s.did(id)?;
         let taken_down = |target| private::takedown(s, target).map(|t| t.is_some());
         let own_row = |coll| own_row(s, id, coll, row.kinds);
-        let own = |coll| {
-            own_row(coll)?.map_or(Ok(None), |row| ShownRecord::load(s, self_id(id, coll), &row))
+        let mut room = RecordRoom::of_account();
+        let mut own = |coll| {
+            let Some(row) = own_row(coll)? else { return Ok(None) };
+            ShownRecord::load(s, self_id(id, coll), &row, &mut room)
         };
         let own_value = |coll| {
             own_row(coll)?.filter(|row| row.valid).map(|row| s.unpack(&row.packed)).transpose()
@@ -173,8 +182,11 @@ impl Actor {
             Some(record) => taken_down(Target::Record(record.id))?,
             None => false,
         };
+        let records = [profile.as_ref().map(|p| &p.record), live.as_ref().map(|l| &l.record)];
+        let memory = records.into_iter().flatten().chain(&germ).map(|r| r.memory).sum();
         Ok(Some(Arc::new(Self {
             id,
+            memory,
             handle: row.handle.map(Arc::from),
             status: row.status,
             taken_down: taken_down(Target::Actor(id))?,

@@ -69,16 +69,17 @@ fn load_blocks(s: &Snapshot, actor: ActorId) -> Result<Option<FxHashSet<ActorId>
 fn load_list_blocks(s: &Snapshot, actor: ActorId) -> Result<Vec<RecordId>> {
     let first = RecordId { actor, coll: collections::LISTBLOCK, rkey: Rkey(0) };
     let prefix = first.to_bytes();
-    let (mut rows, mut read) = (Vec::new(), 0);
+    // Only which: a thousand rows may be a gigabyte.
+    let (mut ids, mut read) = (Vec::new(), 0);
     s.scan_prefix(Ks::Record, prefix.get(..8).unwrap_or_default(), &mut |key, value| {
-        let id = RecordId::from_bytes(key);
-        let row = whole(Ks::Record, key, RecordRow::decode(value));
-        rows.extend(id.zip(row).filter(|(_, row)| row.valid));
+        let head = whole(Ks::Record, key, RecordRow::decode_head(value));
+        ids.extend(RecordId::from_bytes(key).filter(|_| head.is_some_and(|row| row.valid)));
         read += 1;
         read < MAX_LISTS
     })?;
     let mut out = Vec::new();
-    for (id, row) in rows {
+    for id in ids {
+        let Some(row) = s.record(id)? else { continue };
         let value = s.unpack(&row.packed)?;
         let Some(uri) = fields::text(&value, "subject") else { continue };
         let Some(target @ Target::Record(list)) = s.target(uri)? else { continue };

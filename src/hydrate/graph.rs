@@ -3,7 +3,7 @@
 use super::actor::self_id;
 use super::record::ShownRecord;
 use super::state::{HydrationState, ListViewer};
-use super::{Hydrator, Result};
+use super::{Hydrator, RecordRoom, Result};
 use crate::private::Kind;
 use crate::repo::fields;
 use crate::schema::rows::{Counter, EdgeKind, Order, order_prefix};
@@ -146,15 +146,15 @@ impl Hydrator<'_> {
         self.labels(state, [target])?;
         let hidden = self.label_hides(state, target)
             || (!self.ctx.include_takedowns && self.shared.takedowns.contains(target));
-        let record = if hidden { None } else { self.load_record(id)? };
+        let record = if hidden { None } else { self.load_record(id, &mut state.room)? };
         state.records.insert(id, record);
         Ok(())
     }
 
-    /// A valid record of the `record` keyspace.
-    pub fn load_record(&self, id: RecordId) -> Result<Option<ShownRecord>> {
+    /// A valid record of the `record` keyspace, if there is room for it.
+    pub fn load_record(&self, id: RecordId, room: &mut RecordRoom) -> Result<Option<ShownRecord>> {
         match self.snapshot.record(id)? {
-            Some(row) => ShownRecord::load(self.snapshot, id, &row),
+            Some(row) => ShownRecord::load(self.snapshot, id, &row, room),
             None => Ok(None),
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! # Invariants
 //! - An entry `None` in a map of [`HydrationState`] means "looked for and not to be shown"; absent means "not asked for".
+//! - What an answer holds of records beyond the small ones is bounded (`room`); what is beyond that is not shown.
 //! - Whoever is not hosted (taken down, deactivated, suspended, deleted) is `None` unless the caller may see it.
 
 pub mod actor;
@@ -39,6 +40,7 @@ mod prefetch;
 mod profiles;
 pub mod record;
 pub mod reverse_edges;
+mod room;
 mod rules;
 mod settings;
 mod shared;
@@ -65,6 +67,7 @@ pub use page::{Collector, Page, TimeCursor};
 pub use profiles::ShownAccounts;
 pub use record::{Json, JsonRef, ShownRecord};
 pub use reverse_edges::Fan;
+pub use room::RecordRoom;
 pub use settings::HydrationSettings;
 pub use shared::Shared;
 pub use state::{HydrationState, KnownFollowers, ListViewer, ProfileViewer, StarterPack};

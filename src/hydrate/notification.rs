@@ -4,11 +4,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_state::{Post, PostState};
 use super::record::{Json, record_cid};
-use super::{Hydrator, Result};
+use super::{Hydrator, RecordRoom, Result};
 use crate::private::{self, community};
 use crate::schema::rows::{EdgeKind, NotifRow, Reason, notif_prefix};
 use crate::schema::{ActorId, PostId, RecordId, Rows, Target, collections, rebuild, whole};
-use crate::store::{Ks, Reader, RowViews, StoreError, prefix_end};
+use crate::store::{Ks, Reader, RowViews, prefix_end};
 
 /// Rows read for one page; behind them it ends early, with a cursor.
 const MAX_READ: usize = 2_000;
@@ -276,7 +276,7 @@ impl Hydrator<'_> {
         for row in rows {
             let id = row.record();
             if !state.records.contains_key(&id)
-                && let Some(record) = self.notif_record(id)?
+                && let Some(record) = self.notif_record(id, &mut state.posts.base.room)?
             {
                 packs.extend(record.via);
                 state.records.insert(id, record);
@@ -294,6 +294,7 @@ impl Hydrator<'_> {
             let Some(root) = root.filter(|r| Some(r.author) == self.ctx.viewer) else { continue };
             if !state.threadgates.contains_key(&root)
                 && let Some(gate) = self.threadgate(root)?
+                && state.base.room.take(gate.memory())
             {
                 state.threadgates.insert(root, gate);
             }
@@ -301,7 +302,8 @@ impl Hydrator<'_> {
         Ok(())
     }
 
-    fn notif_record(&self, id: RecordId) -> std::result::Result<Option<NotifRecord>, StoreError> {
+    /// The record behind a notification, if it is to be shown and there is room for it.
+    fn notif_record(&self, id: RecordId, room: &mut RecordRoom) -> Result<Option<NotifRecord>> {
         if id.coll == collections::PROFILE
             || PostId::of(id).is_some()
             || self.shared.takedowns.contains(Target::Record(id))
@@ -309,15 +311,19 @@ impl Hydrator<'_> {
             return Ok(None);
         }
         let s = self.snapshot;
-        let found = match EdgeKind::compact(id.coll) {
-            Some(kind) => match s.edge(kind, id.actor, id.rkey)? {
-                Some(edge) => rebuild::edge_record(s, kind, id.actor, id.rkey, &edge)?,
-                None => None,
-            },
-            None => match s.record(id)?.filter(|row| row.valid) {
-                Some(row) => Some((s.unpack(&row.packed)?, s.digest(row.cid, &row.packed)?)),
-                None => None,
-            },
+        let kind = EdgeKind::compact(id.coll);
+        let edge = kind.map(|kind| s.edge(kind, id.actor, id.rkey)).transpose()?.flatten();
+        let found = match (kind, edge) {
+            (Some(kind), Some(edge)) if !edge.kept => {
+                rebuild::edge_record(s, kind, id.actor, id.rkey, &edge)?
+            }
+            (Some(_), None) => None,
+            _ => {
+                let row = s.record(id)?.filter(|row| kind.is_some() || row.valid);
+                let Some(row) = row else { return Ok(None) };
+                let Some((value, _)) = room.unpack(s, &row.packed)? else { return Ok(None) };
+                Some((value, s.digest(row.cid, &row.packed)?))
+            }
         };
         let Some((value, digest)) = found else { return Ok(None) };
         let via = match crate::repo::fields::ref_uri(&value, "via") {

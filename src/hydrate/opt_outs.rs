@@ -41,14 +41,16 @@ impl Hydrator<'_> {
     fn opt_outs(&self, member: ActorId) -> Result<OptOuts> {
         let prefix = Key::new().actor(member).u32(c::LIST_OPT_OUT.0);
         self.snapshot.view(&self.shared.opt_outs, (Ks::Record, &prefix), || {
-            let mut rows = Vec::new();
+            // Only which: as many rows may be a gigabyte.
+            let mut ids = Vec::new();
             self.snapshot.scan_prefix(Ks::Record, &prefix, &mut |key, value| {
-                let row = RecordRow::decode(value).filter(|row| row.valid);
-                rows.extend(RecordId::from_bytes(key).zip(row));
-                rows.len() < MAX_OPT_OUTS
+                let valid = RecordRow::decode_head(value).is_some_and(|row| row.valid);
+                ids.extend(RecordId::from_bytes(key).filter(|_| valid));
+                ids.len() < MAX_OPT_OUTS
             })?;
             let (mut held, mut settled) = (FxHashMap::default(), true);
-            for (id, row) in rows {
+            for id in ids {
+                let Some(row) = self.snapshot.record(id)? else { continue };
                 let value = self.snapshot.unpack(&row.packed)?;
                 let subject = fields::text(&value, "subject").unwrap_or_default();
                 match self.snapshot.target(subject)? {

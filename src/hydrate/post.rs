@@ -18,6 +18,7 @@ use super::mute_set::MuteSet;
 use super::own_edges::OwnEdges;
 use super::post_record::{PostRecord, Postgate, RecordRef, Threadgate};
 use super::post_state::{Post, PostBlocks, PostState, PostViewer, Repost};
+use super::room::beyond_small;
 use super::{Hydrator, Result};
 use crate::private::{Kind, bookmarks};
 use crate::schema::rows::{AggRow, Counter, EdgeKind, PostRow, post_flags};
@@ -27,9 +28,15 @@ use crate::store::{Ks, RowViews};
 /// Parsed posts, by row.
 pub(super) type PostCache = RowViews<Option<Post>>;
 
-/// A cache of up to `entries` posts, two kilobytes each.
+/// What a post is taken to be in memory.
+const POST: u64 = 2048;
+
+/// A cache of up to `entries` posts, two kilobytes each. What takes more than posts do counts as several.
 pub(super) fn cache(entries: usize) -> PostCache {
-    RowViews::new(entries)
+    RowViews::of_sizes(entries, |post| {
+        let memory = post.as_ref().map_or(0, |post| post.record.memory());
+        1 + beyond_small(memory) as u64 / POST
+    })
 }
 
 /// The record of the gate for a post.
@@ -65,17 +72,18 @@ impl Hydrator<'_> {
         !self.ctx.include_takedowns && self.shared.takedowns.contains(target)
     }
 
-    /// Adds posts to the state that are not there yet.
+    /// Adds posts to the state that are not there yet, as far as there is room.
     pub fn load_posts(
         &self,
         state: &mut PostState,
         ids: impl IntoIterator<Item = PostId>,
     ) -> Result<()> {
         let ids = ids.into_iter();
-        state.posts.reserve(ids.size_hint().0);
+        let (posts, room) = (&mut state.posts, &mut state.base.room);
+        posts.reserve(ids.size_hint().0);
         for id in ids {
-            if let Entry::Vacant(slot) = state.posts.entry(id) {
-                slot.insert(self.load_post(id)?);
+            if let Entry::Vacant(slot) = posts.entry(id) {
+                slot.insert(self.load_post(id)?.filter(|post| room.take(post.record.memory())));
             }
         }
         Ok(())
@@ -125,7 +133,8 @@ impl Hydrator<'_> {
             if !gated || state.threadgates.contains_key(&root) {
                 continue;
             }
-            let Some(gate) = self.threadgate(root)? else { continue };
+            let gate = self.threadgate(root)?.filter(|gate| state.base.room.take(gate.memory()));
+            let Some(gate) = gate else { continue };
             for list in gate.lists().filter_map(RecordRef::record) {
                 embeds.records.insert(list);
                 if let Some(viewer) = self.ctx.viewer

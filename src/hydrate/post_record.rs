@@ -230,6 +230,11 @@ impl PostRecord {
 }
 
 impl PostRecord {
+    /// Bytes of memory that it takes: its JSON, and parts that are kept beside.
+    pub(super) fn memory(&self) -> usize {
+        2 * self.json.get().len()
+    }
+
     /// Whether every reference has its numbers, so that parsing again would give the same.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -386,6 +391,11 @@ impl Threadgate {
             allow,
             hidden: strings(record, "hiddenReplies"),
         })
+    }
+
+    /// As of a post; the numbers of rules are as long as what they are written with.
+    pub(super) fn memory(&self) -> usize {
+        2 * self.json.get().len()
     }
 
     /// The lists that its rules name.

@@ -107,7 +107,7 @@ impl Hydrator<'_> {
             .filter(|issuer| !state.actors.contains_key(issuer))
             .collect();
         for issuer in issuers {
-            let actor = self.visible(issuer, shown)?;
+            let actor = self.visible(state, issuer, shown)?;
             state.actors.entry(issuer).or_insert(actor);
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Hydrator<'_> {
             {
                 continue;
             }
-            let actor = self.visible(id, shown)?;
+            let actor = self.visible(state, id, shown)?;
             self.labels(state, label_subjects(id, actor.as_ref()))?;
             let hidden = shown == ShownAccounts::Hosted && self.label_hides(state, account);
             state.actors.insert(id, actor.filter(|_| !hidden));
@@ -137,13 +137,17 @@ impl Hydrator<'_> {
     }
 
     /// An account, if the caller may see it.
-    fn visible(&self, id: ActorId, shown: ShownAccounts) -> Result<Option<Arc<Actor>>> {
-        Ok(self.actor(id)?.filter(|actor| shown == ShownAccounts::All || actor.is_hosted()).map(
-            |actor| match shown {
-                ShownAccounts::All => actor,
-                ShownAccounts::Hosted => actor.without_taken_down_records(),
-            },
-        ))
+    fn visible(
+        &self,
+        state: &mut HydrationState,
+        id: ActorId,
+        shown: ShownAccounts,
+    ) -> Result<Option<Arc<Actor>>> {
+        let actor = self.actor(id)?.filter(|a| shown == ShownAccounts::All || a.is_hosted());
+        Ok(actor.filter(|actor| state.room.take(actor.memory)).map(|actor| match shown {
+            ShownAccounts::All => actor,
+            ShownAccounts::Hosted => actor.without_taken_down_records(),
+        }))
     }
 }
 

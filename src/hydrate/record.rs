@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::room::RecordRoom;
 use crate::moderation::ShownLabel;
 use crate::repo::fields;
 use crate::schema::rows::RecordRow;
@@ -27,21 +28,28 @@ pub struct ShownRecord {
     pub sort: i64,
     /// The labels that its author put on it.
     pub self_labels: Vec<ShownLabel>,
+    /// Bytes of memory that the value takes.
+    pub(super) memory: usize,
 }
 
 impl ShownRecord {
-    /// Builds it from its row; `None` if the record is not valid.
-    pub fn load(s: &Snapshot, id: RecordId, row: &RecordRow) -> Result<Option<Self>, StoreError> {
+    /// Builds it from its row; `None` if the record is not valid, or there is no room for it.
+    pub(super) fn load(
+        s: &Snapshot,
+        id: RecordId,
+        row: &RecordRow,
+        room: &mut RecordRoom,
+    ) -> Result<Option<Self>, StoreError> {
         if !row.valid {
             return Ok(None);
         }
+        let Some((value, memory)) = room.unpack(s, &row.packed)? else { return Ok(None) };
         let (uri, cid) = (s.uri(id)?.into(), record_cid(&s.digest(row.cid, &row.packed)?));
-        let value = s.unpack(&row.packed)?;
         let labels = fields::self_labels(&value);
         let created = fields::text(&value, "createdAt");
         let self_labels = own_labels(&s.did(id.actor)?, &uri, &cid, created, &labels);
         let value = Json(Arc::new(value));
-        Ok(Some(Self { id, uri, cid, value, sort: row.sort, self_labels }))
+        Ok(Some(Self { id, uri, cid, value, sort: row.sort, self_labels, memory }))
     }
 }
 

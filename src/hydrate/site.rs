@@ -84,7 +84,7 @@ impl Hydrator<'_> {
         self.view_record(state, id)?;
         let shown = state.record(id).cloned();
         let hidden = shown.is_none();
-        let record = if hidden { self.load_record(id)? } else { shown };
+        let record = if hidden { self.load_record(id, &mut state.room)? } else { shown };
         Ok(record.filter(|record| cid.is_none_or(|cid| cid == record.cid)).map(|record| {
             SiteRecord {
                 id,

@@ -12,6 +12,7 @@ use super::block_set::BlockSet;
 use super::context::HydrateCtx;
 use super::list_membership::ListLookups;
 use super::record::ShownRecord;
+use super::room::RecordRoom;
 use crate::moderation::SubjectLabels;
 use crate::private::subscriptions::Subscription;
 use crate::schema::rows::AggRow;
@@ -38,6 +39,8 @@ pub struct HydrationState {
     pub aggs: FxHashMap<Target, AggRow>,
     /// Labels by subject.
     pub labels: FxHashMap<Target, SubjectLabels>,
+    /// Memory for the records of this answer.
+    pub(super) room: RecordRoom,
     /// Lists, feed generators, starter packs and labelers; `None` for those that are not to be shown.
     pub records: FxHashMap<RecordId, Option<ShownRecord>>,
     /// How the viewer and a list relate.

@@ -114,6 +114,11 @@ impl Ahead {
         self.held.as_ref().map(|held| held.until)
     }
 
+    /// What is held weighs so much.
+    pub(crate) fn weight(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.weight)
+    }
+
     /// Whether a frame has to be looked at: almost never.
     pub(crate) fn concerns(&self, taken: &Taken) -> bool {
         self.held.is_some() || taken.is_ahead()

@@ -12,7 +12,7 @@ use crate::event::{Event, HostingStatus, Upstream};
 use crate::repo::{CommitFrame, SyncFrame};
 use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
-use crate::threads::{Clock, Held};
+use crate::threads::{Budget, Clock, Held};
 
 /// What a small frame takes: what is made of it, with two maps of the record and a name or two, is larger than itself.
 const FRAME_OVERHEAD: usize = 2048;
@@ -27,6 +27,8 @@ pub(crate) struct Feed {
     /// Free bytes.
     pub(crate) budget: Semaphore,
     pub(crate) budget_total: usize,
+    /// See [`super::room::Room`].
+    pub(crate) decoded: Budget,
     pub(crate) done: flume::Sender<Vec<Done>>,
     pub(crate) status: FeedStatus,
     /// There is no other.
@@ -41,6 +43,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) line: u16,
     pub(crate) kind: UpstreamKind,
     pub(crate) budget: usize,
+    pub(crate) decoded: &'a Budget,
     pub(crate) cursor: Option<i64>,
     pub(crate) alone: bool,
     pub(crate) clock: Clock,
@@ -57,6 +60,7 @@ impl Feed {
             cursor: cursor_of(setup.url, setup.kind == UpstreamKind::Jetstream),
             budget: Semaphore::new(setup.budget),
             budget_total: setup.budget,
+            decoded: setup.decoded.clone(),
             done,
             status: FeedStatus::new(setup.cursor, setup.clock.clone()),
             alone: setup.alone,
@@ -69,6 +73,20 @@ impl Feed {
     /// while a key is waited for what was made of them is held beside.
     pub(crate) fn weight(&self, len: usize) -> u32 {
         u32::try_from((2 * len + FRAME_OVERHEAD).min(self.budget_total)).unwrap_or(u32::MAX)
+    }
+
+    /// How much of the budget has to be free before a frame of this weight is read, while so much of it waits until others
+    /// have spoken. If records hold some part of the room beyond their frames, as large a part of the budget stays free: who
+    /// sends many of them is read more slowly, rather than that their repos are fetched. It is read in any case once nothing
+    /// else of this upstream is on its way.
+    pub(crate) fn must_be_free(&self, weight: u32, waits: usize) -> u32 {
+        let held = self.decoded.held();
+        if held == 0 {
+            return weight;
+        }
+        let part = (self.budget_total as u64).saturating_mul(held) / self.decoded.limit().max(1);
+        let most = self.budget_total.saturating_sub(waits) as u64;
+        u32::try_from((part + u64::from(weight)).min(most)).unwrap_or(weight).max(weight)
     }
 
     /// Hands results over. After the sequencer has ended there is nobody to miss them.

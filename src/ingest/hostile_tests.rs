@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::Options;
@@ -93,28 +93,33 @@ async fn a_commit_whose_records_have_no_room_is_a_claim_and_room_comes_back() {
     let mut account = Account::new("did:plc:a");
     // Two kilobytes of maps of one entry, which take a megabyte of the two that there are.
     let maps = encode(&from_json(&json!(vec![json!({"": null}); 680])));
-    let mut frame = |seq, record: &[u8]| account.commit_record(seq, "com.example.note", record);
     let small = encode(&from_json(&json!({})));
-    let first = [frame(1, &maps), frame(2, &maps), frame(3, &small)].map(Step::Send);
-    let last = Step::Send(frame(4, &maps));
-    let first: Vec<Step> = first.into_iter().chain([Step::Close]).collect();
-    let applied = Arc::new(AtomicBool::new(false));
-    let is_applied = Arc::clone(&applied);
-    let relay = Relay::start(move |number, _| match number {
-        0 => first.clone(),
-        _ if is_applied.load(Ordering::SeqCst) => vec![last.clone()],
-        _ => vec![Step::Close],
+    let records = (1..).zip([&maps, &maps, &small, &maps]);
+    let frames: Vec<_> = records
+        .map(|(seq, record)| (seq, account.commit_record(seq, "com.example.note", record)))
+        .collect();
+    let last = Arc::new(AtomicI64::new(1));
+    let sent = Arc::clone(&last);
+    let relay = Relay::start(move |_, cursor| {
+        let next = cursor.unwrap_or(0) + 1..=sent.load(Ordering::SeqCst);
+        let frames = frames.iter().filter(|(seq, _)| next.contains(seq));
+        frames.map(|(_, frame)| Step::Send(frame.clone())).chain([Step::Close]).collect()
     })
     .await;
-    let (directory, sink) = (Documents::of([&account]), Collected::gated(0));
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
     let (_dir, store) = store();
     let ingest = start(options(&relay), &store, &directory, &sink);
-    until("all settled", || ingest.status()[0].last_error.is_some()).await;
-    sink.gate.add_permits(tokio::sync::Semaphore::MAX_PERMITS >> 1);
-    until("the first three", || sink.seq() == Some(3)).await;
-    until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
-    applied.store(true, Ordering::SeqCst);
+    until("the first", || sink.seq() == Some(1)).await;
+    let room = &ingest.feeds[0].decoded;
+    until("its room is given back", || room.held() == 0).await;
+    let most = room.try_take(room.limit() / 4 * 3).unwrap();
+    last.store(3, Ordering::SeqCst);
+    until("two more", || sink.seq() == Some(3)).await;
+    drop(most);
+    until("all room is given back", || room.held() == 0).await;
+    last.store(4, Ordering::SeqCst);
     until("the last", || sink.seq() == Some(4)).await;
+    until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
     let kinds: Vec<_> = sink.events().iter().map(|e| matches!(e.body, Body::Commit(_))).collect();
     assert_eq!(kinds, [true, false, true, true]);
     let revs: Vec<_> = sink
@@ -126,6 +131,34 @@ async fn a_commit_whose_records_have_no_room_is_a_claim_and_room_comes_back() {
         })
         .collect();
     assert!(revs.len() == 1 && revs[0] < account.rev().as_u64());
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn while_records_hold_all_of_the_room_one_frame_is_read_at_a_time() {
+    let mut account = Account::new("did:plc:a");
+    let frames: Vec<Step> = (1..=60).map(|seq| Step::Send(account.commit(seq, 0))).collect();
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = Arc::clone(&full);
+    let relay = Relay::start(move |_, _| match is_full.load(Ordering::SeqCst) {
+        true => frames.clone(),
+        false => vec![Step::Close],
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let ingest = start(options(&relay), &store, &directory, &sink);
+    let feed = Arc::clone(&ingest.feeds[0]);
+    let half = feed.decoded.try_take(feed.decoded.limit() / 2).unwrap();
+    let total = u32::try_from(feed.budget_total).unwrap();
+    assert_eq!((feed.must_be_free(10, 0), feed.must_be_free(total, 0)), (total / 2 + 10, total));
+    let rest = feed.decoded.try_take(feed.decoded.limit() / 2).unwrap();
+    assert_eq!((feed.must_be_free(10, 0), feed.must_be_free(10, 100)), (total, total - 100));
+    full.store(true, Ordering::SeqCst);
+    until("all applied", || sink.seq() == Some(60)).await;
+    assert!(sink.batches.lock().iter().all(|batch| batch.events.len() == 1));
+    drop((half, rest));
+    assert_eq!(feed.must_be_free(10, 0), 10);
     ingest.stop().await;
 }
 

@@ -230,6 +230,7 @@ impl Ingest {
                 line,
                 kind: UpstreamKind::of(jetstream, options.verify),
                 budget,
+                decoded: &decoded,
                 cursor: stored_cursor(&snapshot, url, jetstream)?,
                 alone: count == 1,
                 clock: options.clock.clone(),

@@ -148,8 +148,16 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::super::feed::Place;
+    use futures_util::future::BoxFuture;
+    use parking_lot::Mutex;
+
+    use super::super::SinkClosed;
+    use super::super::feed::{Place, Setup};
+    use super::super::status::UpstreamKind;
     use super::*;
+    use crate::event::Event;
+    use crate::schema::cursors::CursorOf;
+    use crate::threads::{Budget, Clock};
 
     fn done(slot: u64, seq: Seq) -> Done {
         Done::nothing(Place { slot, seq, weight: 10, received: 0, sent: 0 })
@@ -177,6 +185,53 @@ mod tests {
         assert_eq!(order.take().unwrap().seq, Some(10));
         assert_eq!(order.take().unwrap().seq, Some(5));
         assert!(order.take().is_none());
+    }
+
+    /// Sees how much is held while it takes events.
+    struct Watch(Budget, Mutex<Vec<u64>>);
+
+    impl Watch {
+        fn look(&self) -> BoxFuture<'_, Result<(), SinkClosed>> {
+            self.1.lock().push(self.0.held());
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    impl Sink for Watch {
+        fn apply(&self, _: Batch) -> BoxFuture<'_, Result<(), SinkClosed>> {
+            self.look()
+        }
+        fn apply_aside(&self, _: Vec<Event>, _: Pending) -> BoxFuture<'_, Result<(), SinkClosed>> {
+            self.look()
+        }
+        fn gap(&self, _: CursorOf, _: i64) -> BoxFuture<'_, Result<(), SinkClosed>> {
+            self.look()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_events_take_is_held_until_the_sink_has_them() {
+        let budget = Budget::new(1 << 20);
+        let (feed, _done) = Feed::new(&Setup {
+            url: "wss://relay.example",
+            line: 1,
+            kind: UpstreamKind::Firehose,
+            budget: 1000,
+            decoded: &budget,
+            cursor: None,
+            alone: true,
+            clock: Clock::default(),
+        });
+        let taken = |slot| Done {
+            held: budget.try_take(4096).unwrap(),
+            ..done(slot, Seq::At(i64::try_from(slot).unwrap()))
+        };
+        let mut order = Order::default();
+        order.insert(vec![taken(0), taken(1), taken(3)]);
+        let watch = Arc::new(Watch(budget.clone(), Mutex::default()));
+        let sink: Arc<dyn Sink> = Arc::<Watch>::clone(&watch);
+        assert!(deliver(&feed, &sink, order.take().unwrap()).await);
+        assert_eq!((&**watch.1.lock(), budget.held()), (&[3 * 4096][..], 4096));
     }
 
     #[test]

@@ -149,6 +149,28 @@ async fn a_clock_that_is_behind_loses_nothing_and_says_why_nothing_is_read() {
     ingest.stop().await;
 }
 
+#[tokio::test]
+async fn a_frame_as_large_as_the_queue_does_not_wait_for_what_waits_for_others() {
+    let mut odd = Account::ahead("did:plc:odd", u64::try_from(HOUR_MS).unwrap());
+    let mut good: Vec<Account> = (0..2).map(|n| Account::new(&format!("did:plc:a{n}"))).collect();
+    let frames = vec![
+        (1, odd.commit(1, 0)),
+        (2, good[0].commit(2, 0)),
+        (3, good[1].commit(3, 0)),
+        (4, message("#later", from_json(&json!({"seq": 4, "x": "y".repeat(700_000)})))),
+        (5, good[0].commit(5, 0)),
+    ];
+    let (directory, sink, relay) =
+        (Documents::of(&good), Collected::new(), Relay::of(frames).await);
+    let clock = Clock::stopped_at(WRITTEN_MS);
+    let options = Options { clock, queue_bytes: 1 << 20, ..options(&relay) };
+    let (_dir, store) = store();
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.seq() == Some(5)).await;
+    assert_eq!((sink.events().len(), ingest.status()[0].queue_bytes), (3, 0));
+    ingest.stop().await;
+}
+
 /// A relay whose first connection ends after so many frames.
 async fn breaks_off_after(count: usize, all: Vec<(i64, Bytes)>) -> Relay {
     let first = all[..count].to_vec();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ahead::{Ahead, Taken, Verdict, What};
@@ -222,6 +223,9 @@ impl Reader {
                 Err(error) => return error.into(),
             };
             let weight = self.feed.weight(bytes.len());
+            if let Some(end) = self.make_room(weight, state) {
+                return end;
+            }
             self.reserve(weight, state).await;
             let good = state.good;
             let end = self.deal(bytes, weight, state);
@@ -245,17 +249,29 @@ impl Reader {
         }
     }
 
+    /// Sees to it that there can be room for a frame: what waits until others have spoken must not wait for ever, which it
+    /// would if nobody else could be read.
+    fn make_room(&self, weight: u32, state: &mut State) -> Option<End> {
+        if state.ahead.weight() + weight as usize <= self.feed.budget_total {
+            return None;
+        }
+        let now = self.feed.status.clock.now_ms();
+        let verdict = state.ahead.decide(now, self.is_confirmed(now));
+        self.settle(verdict, state)
+    }
+
     /// Takes from the budget, waiting for it.
     async fn reserve(&self, weight: u32, state: &mut State) {
-        if let Ok(permit) = self.feed.budget.try_acquire_many(weight) {
-            permit.forget();
+        let free = self.feed.must_be_free(weight, state.ahead.weight());
+        if let Ok(permit) = self.feed.budget.try_acquire_many(free) {
+            keep(permit, weight);
             return;
         }
         // What the lanes have not got yet can free nothing.
         state.flush(&self.feed, &self.lanes);
         // The semaphore is never closed.
-        if let Ok(permit) = self.feed.budget.acquire_many(weight).await {
-            permit.forget();
+        if let Ok(permit) = self.feed.budget.acquire_many(free).await {
+            keep(permit, weight);
         }
     }
 
@@ -536,6 +552,13 @@ struct State {
     ahead: Ahead,
     /// The clock was found behind, and no commit was let through since.
     doubted: bool,
+}
+
+/// Takes so many, and gives the others back.
+fn keep(mut permit: SemaphorePermit<'_>, weight: u32) {
+    if let Some(kept) = permit.split(weight as usize) {
+        kept.forget();
+    }
 }
 
 impl State {

@@ -23,22 +23,23 @@ const INNER: usize = LEAF + (ENTRIES + 1) * size_of::<usize>();
 
 /// What the allocator takes for so many bytes: sixteenths to 128, and then four sizes until twice as many.
 const fn rounded(bytes: usize) -> usize {
+    // A power of two, so no division is needed: this is done for every text.
     let step = if bytes <= 128 { 16 } else { bytes.next_power_of_two() / 8 };
-    bytes.next_multiple_of(step)
+    (bytes + (step - 1)) & !(step - 1)
 }
 
 /// The contents of a text or of bytes.
-pub(super) fn bytes(len: usize) -> usize {
+pub(crate) fn bytes(len: usize) -> usize {
     rounded(len)
 }
 
 /// The items of a list, without what they point to.
-pub(super) fn list(len: usize) -> usize {
+pub(crate) fn list(len: usize) -> usize {
     rounded(len.saturating_mul(size_of::<Ipld>()))
 }
 
 /// The nodes of a map, without what they point to.
-pub(super) fn map(len: usize) -> usize {
+pub(crate) fn map(len: usize) -> usize {
     match len {
         0 => 0,
         1..=ENTRIES => const { rounded(LEAF) },
@@ -48,23 +49,23 @@ pub(super) fn map(len: usize) -> usize {
 
 /// What may be taken still.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     left: usize,
     most: usize,
 }
 
 impl Room {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { left: most, most }
     }
 
     /// `None` if so much is not there.
-    pub(super) fn take(&mut self, bytes: usize) -> Option<()> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Option<()> {
         self.left = self.left.checked_sub(bytes)?;
         Some(())
     }
 
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.most - self.left
     }
 }

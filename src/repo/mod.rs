@@ -14,7 +14,7 @@ pub mod commit;
 pub mod dag_cbor;
 pub mod fields;
 mod json;
-mod memory;
+pub(crate) mod memory;
 pub mod message;
 pub mod mst;
 pub mod proof;

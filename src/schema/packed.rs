@@ -20,6 +20,7 @@ use std::sync::{Arc, LazyLock};
 
 use ipld_core::ipld::Ipld;
 
+use crate::repo::memory::{self, Room};
 use crate::schema::bytes::{ByteReader, push_blob, push_varint, push_zigzag};
 use crate::schema::{ActorId, collections};
 use crate::store::StoreError;
@@ -240,11 +241,38 @@ fn pack_uri(s: &str, names: &mut impl Intern, out: &mut Vec<u8>) -> Result<bool,
     Ok(true)
 }
 
-/// Unpacks a value; `None` inside the error when the bytes are no packed value.
-pub(super) fn unpack(bytes: &[u8], names: &impl Resolve) -> Result<Ipld, StoreError> {
+/// Unpacks a value; `None` if it takes more memory than there is room.
+pub(super) fn unpack(
+    bytes: &[u8],
+    names: &impl Resolve,
+    room: &mut Room,
+) -> Result<Option<Ipld>, StoreError> {
     let mut r = ByteReader::new(bytes);
-    let v = unpack_value(&mut r, names, 0)?;
-    if r.is_empty() { Ok(v) } else { Err(bad()) }
+    let value = take(room, memory::list(1)).and_then(|()| unpack_value(&mut r, names, room, 0));
+    match value {
+        Ok(value) if r.is_empty() => Ok(Some(value)),
+        Ok(_) => Err(bad()),
+        Err(NoValue::Room) => Ok(None),
+        Err(NoValue::Store(error)) => Err(error),
+    }
+}
+
+/// Why nothing was unpacked.
+enum NoValue {
+    /// It takes more memory than there is.
+    Room,
+    /// The bytes are no packed value, or a name is not there.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NoValue {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn take(room: &mut Room, bytes: usize) -> Result<(), NoValue> {
+    room.take(bytes).ok_or(NoValue::Room)
 }
 
 pub(super) fn bad() -> StoreError {
@@ -254,10 +282,11 @@ pub(super) fn bad() -> StoreError {
 fn unpack_value(
     r: &mut ByteReader<'_>,
     names: &impl Resolve,
+    room: &mut Room,
     depth: u32,
-) -> Result<Ipld, StoreError> {
+) -> Result<Ipld, NoValue> {
     if depth > 200 {
-        return Err(bad());
+        return Err(bad().into());
     }
     let t = r.u8().ok_or_else(bad)?;
     Ok(match t {
@@ -268,38 +297,71 @@ fn unpack_value(
         tag::NINT => Ipld::Integer(-1 - i128::from(r.varint().ok_or_else(bad)?)),
         tag::BIG_INT => Ipld::Integer(i128::from_be_bytes(r.array().ok_or_else(bad)?)),
         tag::FLOAT => Ipld::Float(f64::from_be_bytes(r.array().ok_or_else(bad)?)),
-        tag::BYTES => Ipld::Bytes(r.blob().ok_or_else(bad)?.to_vec()),
+        tag::BYTES => {
+            let bytes = r.blob().ok_or_else(bad)?;
+            take(room, memory::bytes(bytes.len()))?;
+            Ipld::Bytes(bytes.to_vec())
+        }
         tag::LINK_CBOR => Ipld::Link(digest(r, CBOR)?),
         tag::LINK_RAW => Ipld::Link(digest(r, RAW)?),
         tag::LINK => Ipld::Link(Cid::try_from(r.blob().ok_or_else(bad)?).map_err(|_| bad())?),
         tag::LIST => {
-            let n = r.varint().ok_or_else(bad)?;
-            let mut l = Vec::with_capacity(usize::try_from(n.min(64)).unwrap_or(0));
+            let n = count(r)?;
+            take(room, memory::list(n))?;
+            let mut l = Vec::with_capacity(n.min(64));
             for _ in 0..n {
-                l.push(unpack_value(r, names, depth + 1)?);
+                if l.len() == l.capacity() {
+                    // No more than is counted, however many it says there are.
+                    l.reserve_exact(l.len().min(n - l.len()));
+                }
+                l.push(unpack_value(r, names, room, depth + 1)?);
             }
             Ipld::List(l)
         }
         tag::MAP => {
+            let n = count(r)?;
+            take(room, memory::map(n))?;
             let mut m = BTreeMap::new();
-            for _ in 0..r.varint().ok_or_else(bad)? {
+            for _ in 0..n {
                 let k = r.u8().ok_or_else(bad)?;
-                let k = unpack_str(k, r, names)?;
-                m.insert(k, unpack_value(r, names, depth + 1)?);
+                let k = unpack_str(k, r, names, room)?;
+                m.insert(k, unpack_value(r, names, room, depth + 1)?);
             }
             Ipld::Map(m)
         }
-        t => Ipld::String(unpack_str(t, r, names)?),
+        t => Ipld::String(unpack_str(t, r, names, room)?),
     })
+}
+
+/// Of how many items or entries: each is a byte at least.
+fn count(r: &mut ByteReader<'_>) -> Result<usize, StoreError> {
+    let n = usize::try_from(r.varint().ok_or_else(bad)?).map_err(|_| bad())?;
+    if n > r.rest().len() { Err(bad()) } else { Ok(n) }
 }
 
 fn digest(r: &mut ByteReader<'_>, codec: u64) -> Result<Cid, StoreError> {
     Ok(crate::syntax::cid::for_digest(codec, &r.array().ok_or_else(bad)?))
 }
 
-fn unpack_str(t: u8, r: &mut ByteReader<'_>, names: &impl Resolve) -> Result<String, StoreError> {
+fn unpack_str(
+    t: u8,
+    r: &mut ByteReader<'_>,
+    names: &impl Resolve,
+    room: &mut Room,
+) -> Result<String, NoValue> {
+    // Only what was packed as it is can be long; the others are counted when they are there.
+    if t == tag::STR {
+        let text = r.str().ok_or_else(bad)?;
+        take(room, memory::bytes(text.len()))?;
+        return Ok(text.to_owned());
+    }
+    let text = short_str(t, r, names)?;
+    take(room, memory::bytes(text.capacity()))?;
+    Ok(text)
+}
+
+fn short_str(t: u8, r: &mut ByteReader<'_>, names: &impl Resolve) -> Result<String, StoreError> {
     Ok(match t {
-        tag::STR => r.str().ok_or_else(bad)?.to_owned(),
         tag::SHORT..tag::SHORT_END => {
             let b = r.take(usize::from(t - tag::SHORT)).ok_or_else(bad)?;
             std::str::from_utf8(b).map_err(|_| bad())?.to_owned()
@@ -360,7 +422,13 @@ mod tests {
     fn round_trip(v: &Ipld) -> usize {
         let mut t = Table::default();
         let b = pack(v, &mut t).unwrap();
-        assert_eq!(&unpack(&b, &t).unwrap(), v);
+        let mut room = Room::new(usize::MAX);
+        assert_eq!(unpack(&b, &t, &mut room).unwrap().as_ref(), Some(v));
+        // As much as decoding counts; texts that are put together may have room to spare.
+        let weighed = dag_cbor::weigh(&dag_cbor::encode(v)).unwrap().memory();
+        assert!((weighed..=weighed * 2).contains(&room.taken()), "{weighed} {}", room.taken());
+        let mut less = Room::new(room.taken() - 1);
+        assert_eq!(unpack(&b, &t, &mut less).unwrap(), None);
         assert_eq!(encoded::encode(&b, &t).unwrap(), Some(dag_cbor::encode(v)));
         b.len()
     }
@@ -410,9 +478,9 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_without_a_panic(b in prop::collection::vec(any::<u8>(), 0..200)) {
-            let value = unpack(&b, &Table::default());
+            let value = unpack(&b, &Table::default(), &mut Room::new(usize::MAX));
             if let Ok(Some(bytes)) = encoded::encode(&b, &Table::default()) {
-                assert_eq!(bytes, dag_cbor::encode(&value.unwrap()));
+                assert_eq!(bytes, dag_cbor::encode(&value.unwrap().unwrap()));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipld_core::ipld::Ipld;
 
 use super::bytes::ByteReader;
+use crate::repo::memory::Room;
 use crate::schema::rows::{
     self, ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, IdentityRow, LabelRow, NotifRow, PostRow,
     RecordRow, RepoRow,
@@ -106,7 +107,17 @@ pub trait Rows: Reader {
     where
         Self: Sized,
     {
-        packed::unpack(packed, &Names(self))
+        let all = self.unpack_within(packed, usize::MAX)?;
+        all.map(|(value, _)| value).ok_or_else(packed::bad)
+    }
+    /// The same with the memory that it takes; `None` if that is more than `most`.
+    fn unpack_within(&self, packed: &[u8], most: usize) -> Result<Option<(Ipld, usize)>, StoreError>
+    where
+        Self: Sized,
+    {
+        let mut room = Room::new(most);
+        let value = packed::unpack(packed, &Names(self), &mut room)?;
+        Ok(value.map(|value| (value, room.taken())))
     }
     /// The digest of a record's CID: the one in its row, or that of what is packed.
     fn digest(&self, cid: Option<[u8; 32]>, packed: &[u8]) -> Result<[u8; 32], StoreError>

@@ -32,8 +32,13 @@ impl<T: Clone + Send + Sync + 'static> ActorCache<T> {
     /// A cache of up to `entries` values over `store`.
     #[must_use]
     pub fn new(store: &Store, entries: usize) -> Self {
-        let cache = quick_cache::sync::Cache::with_weighter(entries, entries as u64, Scales::EVEN);
-        Self::over(store, cache)
+        Self::over(store, Scales::EVEN.entries(entries))
+    }
+
+    /// The same, where some values count as several.
+    #[must_use]
+    pub fn of_sizes(store: &Store, entries: usize, counts: fn(&T) -> u64) -> Self {
+        Self::over(store, Scales(counts).entries(entries))
     }
 
     /// A cache of values that weigh no more than `bytes` together.

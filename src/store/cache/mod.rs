@@ -35,6 +35,16 @@ impl<T> Scales<T> {
         let entries = usize::try_from(bytes / TYPICAL).unwrap_or(1 << 20);
         quick_cache::sync::Cache::with_weighter(entries, bytes, self)
     }
+
+    /// A cache of values that count as no more than `entries` together.
+    pub(super) fn entries<K, V>(self, entries: usize) -> quick_cache::sync::Cache<K, V, Self>
+    where
+        K: Eq + std::hash::Hash,
+        V: Clone,
+        Self: Weighter<K, V>,
+    {
+        quick_cache::sync::Cache::with_weighter(entries, entries as u64, self)
+    }
 }
 
 impl<T> Clone for Scales<T> {

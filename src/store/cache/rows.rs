@@ -87,7 +87,13 @@ impl<T: Clone> RowViews<T> {
     /// A cache of up to `entries` values.
     #[must_use]
     pub fn new(entries: usize) -> Self {
-        Self(quick_cache::sync::Cache::with_weighter(entries, entries as u64, Scales::EVEN))
+        Self(Scales::EVEN.entries(entries))
+    }
+
+    /// The same, where some values count as several.
+    #[must_use]
+    pub fn of_sizes(entries: usize, counts: fn(&T) -> u64) -> Self {
+        Self(Scales(counts).entries(entries))
     }
 
     /// A cache of values that weigh no more than `bytes` together.

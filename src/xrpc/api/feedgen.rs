@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
-use crate::hydrate::RecordId;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
+use crate::hydrate::{RecordId, RecordRoom};
 use crate::net::Response;
 use crate::repo::fields;
 use crate::schema::{Rows, Target, collections as c};
@@ -38,7 +38,8 @@ fn service(app: &AppCtx, call: &Call) -> Result<Did, XrpcError> {
     let session = Session::open(app, call)?;
     let feed = call.params.str("feed").unwrap_or_default();
     let id = session.generator_id(feed)?.ok_or_else(no_feed)?;
-    let record = session.hydrator().load_record(id)?.ok_or_else(no_feed)?;
+    let record =
+        session.hydrator().load_record(id, &mut RecordRoom::default())?.ok_or_else(no_feed)?;
     fields::text(&record.value, "did").and_then(|did| Did::parse(did).ok()).ok_or_else(no_feed)
 }
 
