@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use super::sets::{Relation, Sets};
+use rustc_hash::FxHashSet;
+
+use crate::schema::{ActorId, PostId, Rows, relations};
 use crate::search::analysis::Term;
 use crate::search::eval::{Plan, Span};
 use crate::search::index::{NumberField, TextField};
-use crate::search::query::{Author, Person, Place, Query, Text};
+use crate::search::query::resolve::Target;
+use crate::search::query::{Node, Plain, Test, Words};
+use crate::store::{Snapshot, StoreError};
 
-/// A plan, and whether what it wants is what the query finds: then records need not be looked at, and what is not it can
-/// be asked for.
+/// Quotes of a record, replies, posts of a thread: the newest of them.
+const MOST_RELATED: usize = 10_000;
+
+/// A plan, and whether what it wants is what the query finds: only then may what it does not want be asked for, and
+/// records need not be looked at.
 pub(super) struct Planned {
     /// What is asked.
     pub plan: Plan,
@@ -18,71 +25,42 @@ pub(super) struct Planned {
 }
 
 /// The plan of a query, and when what it finds is of.
-pub(super) fn plan(query: &Query<Person>, sets: &Sets) -> (Planned, Span) {
+pub(super) fn plan(s: &Snapshot, query: &Node<Test>) -> Result<(Planned, Span), StoreError> {
     let parts = match query {
-        Query::And(parts) => parts.as_slice(),
+        Node::And(parts) => parts.as_slice(),
         one => std::slice::from_ref(one),
     };
     let mut span = Span::default();
     let mut rest = Vec::new();
     for part in parts {
         match part {
-            Query::Since(ms) => span.since = span.since.max(*ms),
-            Query::Until(ms) => span.until = span.until.min(*ms),
-            part => rest.push(of(part, sets)),
+            Node::Leaf(Test::Plain(Plain::Since(ms))) => span.since = span.since.max(*ms),
+            Node::Leaf(Test::Plain(Plain::Until(ms))) => span.until = span.until.min(*ms),
+            part => rest.push(of(s, part)?),
         }
     }
-    (every(rest), span)
+    Ok((every(rest), span))
 }
 
-fn of(query: &Query<Person>, sets: &Sets) -> Planned {
-    match query {
-        Query::All => exact(Plan::All),
-        Query::Nothing => exact(Plan::Nothing),
-        Query::Text(text) => words(text),
-        Query::Tag(tag) => exact(Plan::Term(TextField::Tag, tag.clone())),
-        Query::From(authors) => exact(Plan::Authors(Arc::new(from(authors, sets)))),
-        Query::Mentions(person) => match person.actor {
-            Some(actor) => exact(Plan::Number(NumberField::Mention, u64::from(actor.0))),
-            None => exact(Plan::Nothing),
-        },
-        Query::Domains(hosts) => exact(any_term(TextField::Domain, hosts)),
-        Query::Langs(langs) => exact(any_term(TextField::Lang, langs)),
-        Query::Links(links) => {
-            let mut plans = Vec::new();
-            for link in links {
-                plans.extend(link.page.as_ref().map(|p| Plan::Number(NumberField::Url, p.hash())));
-                let quotes = link.post.as_ref().map(|post| sets.related(Relation::Quotes, post));
-                plans.extend(quotes.map(Plan::Posts));
-            }
-            // Two pages may have one hash.
-            Planned { plan: Plan::Or(plans), exact: false }
+fn of(s: &Snapshot, query: &Node<Test>) -> Result<Planned, StoreError> {
+    Ok(match query {
+        Node::And(parts) => every(all(s, parts)?),
+        Node::Or(parts) => {
+            let parts = all(s, parts)?;
+            let exact = parts.iter().all(|part| part.exact);
+            Planned { plan: Plan::Or(parts.into_iter().map(|part| part.plan).collect()), exact }
         }
-        // When it is of is asked by the span, and here only if it is one of several possibilities.
-        Query::Since(_) | Query::Until(_) => Planned { plan: Plan::All, exact: false },
-        Query::Has(flag) => exact(Plan::Term(TextField::Flag, flag.term().to_owned())),
-        Query::In(shelf) => {
-            exact(Plan::Or(sets.shelf(*shelf).into_iter().map(Plan::Posts).collect()))
-        }
-        Query::Quotes(record) => exact(Plan::Posts(sets.related(Relation::Quotes, record))),
-        Query::Parent(record) => exact(Plan::Posts(sets.related(Relation::Parent, record))),
-        Query::Root(record) => exact(Plan::Posts(sets.related(Relation::Root, record))),
-        Query::And(parts) => every(parts.iter().map(|part| of(part, sets)).collect()),
-        Query::Or(parts) => {
-            let planned: Vec<_> = parts.iter().map(|part| of(part, sets)).collect();
-            let exact = planned.iter().all(|part| part.exact);
-            Planned { plan: Plan::Or(planned.into_iter().map(|part| part.plan).collect()), exact }
-        }
-        Query::Not(inner) => match of(inner, sets) {
-            Planned { plan, exact: true } => exact(plan.negated()),
+        Node::Not(inner) => match of(s, inner)? {
+            Planned { plan, exact: true } => Planned { plan: plan.negated(), exact: true },
             // Some of what it wants is not what is excluded.
             Planned { exact: false, .. } => Planned { plan: Plan::All, exact: false },
         },
-    }
+        Node::Leaf(test) => Planned { plan: leaf(s, test)?, exact: is_exact(test) },
+    })
 }
 
-fn exact(plan: Plan) -> Planned {
-    Planned { plan, exact: true }
+fn all(s: &Snapshot, parts: &[Node<Test>]) -> Result<Vec<Planned>, StoreError> {
+    parts.iter().map(|part| of(s, part)).collect()
 }
 
 fn every(parts: Vec<Planned>) -> Planned {
@@ -90,37 +68,81 @@ fn every(parts: Vec<Planned>) -> Planned {
     Planned { plan: Plan::And(parts.into_iter().map(|part| part.plan).collect()), exact }
 }
 
-fn from(authors: &[Author<Person>], sets: &Sets) -> rustc_hash::FxHashSet<crate::schema::ActorId> {
-    let mut out = rustc_hash::FxHashSet::default();
-    for author in authors {
-        match author {
-            Author::One(person) => out.extend(person.actor),
-            Author::Following => out.extend(sets.follows().iter().copied()),
-        }
-    }
-    out
+/// Times are columns, which a plan does not ask; two pages may have one hash.
+fn is_exact(test: &Test) -> bool {
+    let is_column = matches!(
+        test,
+        Test::Plain(Plain::Since(_) | Plain::Until(_) | Plain::Url(_))
+    );
+    !is_column && test.is_exact()
 }
 
-fn any_term(field: TextField, terms: &[String]) -> Plan {
-    Plan::Or(terms.iter().map(|term| Plan::Term(field, term.clone())).collect())
+fn leaf(s: &Snapshot, test: &Test) -> Result<Plan, StoreError> {
+    let term = |field, term: &str| Plan::Term(field, term.to_owned());
+    Ok(match test {
+        Test::Plain(Plain::Word(words)) => {
+            let tag = (!words.tag.is_empty()).then(|| term(TextField::Tag, &words.tag));
+            said(words, tag)
+        }
+        Test::Plain(Plain::Phrase(words)) => said(words, None),
+        Test::Plain(Plain::Alt(words)) => all_in(TextField::More, words),
+        Test::Plain(Plain::Tag(tag)) => term(TextField::Tag, tag),
+        Test::Plain(Plain::Domain(host)) => term(TextField::Domain, host),
+        Test::Plain(Plain::Url(form)) => Plan::Number(NumberField::Url, form.hash()),
+        Test::Plain(Plain::Lang(tag)) => term(TextField::Lang, tag),
+        Test::Plain(Plain::Flag(flag)) => term(TextField::Flag, flag.term()),
+        // Verified on the record, where they are not of the whole query.
+        Test::Plain(Plain::Since(_) | Plain::Until(_)) => Plan::All,
+        Test::From(actor) => authors([*actor]),
+        Test::FromAny(actors) => Plan::Authors(Arc::clone(actors)),
+        Test::Mention(known) => Plan::Number(NumberField::Mention, u64::from(known.actor.0)),
+        Test::Posts(posts) => Plan::Posts(Arc::clone(posts)),
+        Test::Embeds(target) => match s.target(&target.uri)? {
+            Some(record) => posts(relations::newest_quotes(s, record, MOST_RELATED)?),
+            None => Plan::Nothing,
+        },
+        Test::Parent(target) => related(target, |post| {
+            relations::newest_replies(s, post, MOST_RELATED)
+        })?,
+        Test::Thread(target) => related(target, |post| {
+            let mut thread = relations::in_thread(s, post, MOST_RELATED)?;
+            thread.insert(post);
+            Ok(thread)
+        })?,
+    })
+}
+
+fn related(
+    target: &Target,
+    read: impl FnOnce(PostId) -> Result<FxHashSet<PostId>, StoreError>,
+) -> Result<Plan, StoreError> {
+    match target.post {
+        Some(post) => read(post).map(posts),
+        None => Ok(Plan::Nothing),
+    }
+}
+
+fn posts(posts: FxHashSet<PostId>) -> Plan {
+    Plan::Posts(Arc::new(posts))
+}
+
+fn authors(actors: impl IntoIterator<Item = ActorId>) -> Plan {
+    Plan::Authors(Arc::new(actors.into_iter().collect()))
 }
 
 /// All terms in the body, or all in what else is searched, or it is a tag.
-fn words(text: &Text) -> Planned {
-    let all_in = |field| {
-        let mut plans = Vec::new();
-        text.terms(&mut |term| {
-            plans.push(match term {
-                Term::Exact(term) => Plan::Term(field, term.to_owned()),
-                Term::Prefix(begin) => Plan::Prefix(field, begin.to_owned()),
-            });
+fn said(words: &Words, tag: Option<Plan>) -> Plan {
+    let fields = [TextField::Text, TextField::More].map(|field| all_in(field, words));
+    Plan::Or(fields.into_iter().chain(tag).collect())
+}
+
+fn all_in(field: TextField, words: &Words) -> Plan {
+    let mut plans = Vec::new();
+    words.terms(&mut |term| {
+        plans.push(match term {
+            Term::Exact(term) => Plan::Term(field, term.to_owned()),
+            Term::Prefix(begin) => Plan::Prefix(field, begin.to_owned()),
         });
-        Plan::And(plans)
-    };
-    if text.place() == Place::Alt {
-        return Planned { plan: all_in(TextField::More), exact: false };
-    }
-    let mut plans = vec![all_in(TextField::Text), all_in(TextField::More)];
-    plans.extend(text.tag().map(|tag| Plan::Term(TextField::Tag, tag.to_owned())));
-    Planned { plan: Plan::Or(plans), exact: text.is_one_term() }
+    });
+    Plan::And(plans)
 }

@@ -4,16 +4,16 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::FindError;
-use super::cursor::{self, Best};
 use super::plan::{Planned, plan};
-use super::sets::Sets;
+use super::world::StoreWorld;
 use crate::schema::rows::Counter;
 use crate::schema::{ActorId, PostId, Rows, Target};
-use crate::search::analysis::Analyzer;
+use crate::search::cursor::{Cursor, Malformed};
 use crate::search::document::PostDocument;
 use crate::search::eval::{self, Ask, Count, Newest, Next, Position, Span};
 use crate::search::index::Seen;
-use crate::search::query::{Candidate, Person, Query};
+use crate::search::query::parameters::RECENT_MS;
+use crate::search::query::{Node, Search, Sort, Subject, Test, Verifier, resolve};
 use crate::store::{Snapshot, StoreError};
 
 /// Candidates that are looked at for a page, and how long.
@@ -25,30 +25,26 @@ const COUNTING: Duration = Duration::from_millis(20);
 /// The newest so many of each tier are candidates for the best, and so many of those are listed.
 const OF_A_TIER: usize = 100;
 const MOST_BEST: usize = 500;
-/// What is new, where nothing else is asked for.
-const RECENT: i64 = 30 * 86_400_000;
 const DAY: f64 = 86_400_000.0;
-
-/// In which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// The newest first.
-    Latest,
-    /// The best first.
-    Top,
-}
 
 /// A search for posts.
 pub struct PostSearch<'a> {
     seen: &'a Seen,
     snapshot: &'a Snapshot,
-    query: &'a Query<Person>,
-    fingerprint: u64,
+    query: Node<Test>,
+    sort: Sort,
+    hash: u64,
     hidden: &'a (dyn Fn(ActorId) -> bool + Sync),
     now: i64,
-    sets: Sets,
     planned: Planned,
     span: Span,
+}
+
+/// A post at its place among the best.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Best {
+    score: f64,
+    post: PostId,
 }
 
 /// A page.
@@ -62,36 +58,25 @@ pub struct Found {
     pub total: u64,
 }
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// The query.
-    pub query: &'a Query<Person>,
-    /// Stands for the query and its parameters.
-    pub fingerprint: u64,
-    /// Only what is new is wanted.
-    pub recent_only: bool,
-    /// Who asks.
-    pub viewer: Option<ActorId>,
-    /// The time, milliseconds.
-    pub now: i64,
-}
-
 impl<'a> PostSearch<'a> {
-    /// Reads what a query names; of accounts that are `hidden` nothing is found.
+    /// Looks up what a search names, for who asks; of accounts that are `hidden` nothing is found. `now` is in milliseconds.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub fn new(
         seen: &'a Seen,
         snapshot: &'a Snapshot,
-        asked: Asked<'a>,
+        search: &Search,
+        (viewer, now): (Option<ActorId>, i64),
         hidden: &'a (dyn Fn(ActorId) -> bool + Sync),
-    ) -> Result<Self, FindError> {
-        let Asked { query, fingerprint, now, .. } = asked;
-        let sets = Sets::read(snapshot, asked.viewer, query)?;
-        let (planned, mut span) = plan(query, &sets);
-        if asked.recent_only {
-            span.since = span.since.max(now - RECENT);
+    ) -> Result<Self, StoreError> {
+        let query = resolve(&search.query, &mut StoreWorld::new(snapshot, viewer)?)?;
+        let (planned, mut span) = plan(snapshot, &query)?;
+        if search.only_recent {
+            span.since = span.since.max(now.saturating_sub(RECENT_MS));
         }
-        Ok(Self { seen, snapshot, query, fingerprint, hidden, now, sets, planned, span })
+        let (sort, hash) = (search.sort, search.hash());
+        Ok(Self { seen, snapshot, query, sort, hash, hidden, now, planned, span })
     }
 
     /// A page of `limit` posts. `keep` gives those of a batch that the viewer gets to see, in their order.
@@ -100,15 +85,23 @@ impl<'a> PostSearch<'a> {
     /// Those of [`FindError`], and of `keep`.
     pub fn page<E: From<FindError>>(
         &self,
-        sort: Sort,
         cursor: Option<&str>,
         limit: usize,
         mut keep: impl FnMut(Vec<PostId>) -> Result<Vec<PostId>, E>,
     ) -> Result<Found, E> {
         let cursor = cursor.filter(|text| !text.is_empty());
-        let mut found = match sort {
-            Sort::Latest => self.latest(cursor, limit, &mut keep)?,
-            Sort::Top => self.top(cursor, limit, &mut keep)?,
+        let cursor = cursor.map(|text| Cursor::read(text, self.hash)).transpose();
+        let cursor = cursor.map_err(FindError::from)?;
+        let mut found = match (self.sort, cursor) {
+            (Sort::Latest, None) => self.latest(None, limit, &mut keep)?,
+            (Sort::Latest, Some(Cursor::Latest { ts, post })) => {
+                self.latest(Some(Position { ts, post }), limit, &mut keep)?
+            }
+            (Sort::Top, None) => self.top(None, limit, &mut keep)?,
+            (Sort::Top, Some(Cursor::Top { now, score, post })) => {
+                self.top(Some((now, Best { score, post })), limit, &mut keep)?
+            }
+            _ => return Err(FindError::from(Malformed).into()),
         };
         found.total = self.total()?.max(found.posts.len() as u64);
         Ok(found)
@@ -121,18 +114,14 @@ impl<'a> PostSearch<'a> {
 
     fn latest<E: From<FindError>>(
         &self,
-        cursor: Option<&str>,
+        after: Option<Position>,
         limit: usize,
         keep: &mut impl FnMut(Vec<PostId>) -> Result<Vec<PostId>, E>,
     ) -> Result<Found, E> {
-        let after = cursor.map(|text| {
-            cursor::parse_newest(text, self.fingerprint).ok_or(FindError::BadCursor)
-        });
-        let after = after.transpose()?;
         let ask = self.ask(PATIENCE);
         let deadline = ask.deadline;
         let mut newest = Newest::new(&self.seen.posts, &self.seen.records, ask, after);
-        let mut analyzer = Analyzer::default();
+        let mut verifier = Verifier::default();
         let (mut posts, mut batch, mut looked) = (Vec::new(), Vec::new(), 0);
         let mut last = None;
         let ends = loop {
@@ -145,7 +134,7 @@ impl<'a> PostSearch<'a> {
                     }
                     looked += 1;
                     last = Some(candidate.at);
-                    if self.is_found(candidate.at, &mut analyzer)? {
+                    if self.is_found(candidate.at, &mut verifier)? {
                         batch.push(candidate.at.post);
                     }
                 }
@@ -162,23 +151,21 @@ impl<'a> PostSearch<'a> {
         if !batch.is_empty() {
             posts.append(&mut keep(batch)?);
         }
-        let cursor =
-            last.filter(|_| !ends).map(|at| cursor::newest(self.fingerprint, at));
+        let cursor = last.filter(|_| !ends);
+        let cursor = cursor.map(|at| Cursor::Latest { ts: at.ts, post: at.post }.write(self.hash));
         Ok(Found { posts, cursor, total: 0 })
     }
 
     fn top<E: From<FindError>>(
         &self,
-        cursor: Option<&str>,
+        after: Option<(i64, Best)>,
         limit: usize,
         keep: &mut impl FnMut(Vec<PostId>) -> Result<Vec<PostId>, E>,
     ) -> Result<Found, E> {
-        let after = cursor
-            .map(|text| cursor::parse_best(text, self.fingerprint).ok_or(FindError::BadCursor));
-        let after = after.transpose()?;
-        let now = after.map_or(self.now, |after| after.now);
+        // All pages are of the time of the first, so that what grows old between them keeps its place.
+        let now = after.map_or(self.now, |(now, _)| now);
         let mut best = self.best(now)?;
-        if let Some(after) = after {
+        if let Some((_, after)) = after {
             best.retain(|at| order(at, &after) == Ordering::Greater);
         }
         let mut best = best.into_iter().peekable();
@@ -189,20 +176,23 @@ impl<'a> PostSearch<'a> {
             posts.append(&mut keep(batch.into_iter().map(|at| at.post).collect())?);
         }
         let more = best.peek().is_some();
-        let cursor = last.filter(|_| more).map(|at| cursor::best(self.fingerprint, at));
+        let cursor = last.filter(|_| more);
+        let cursor = cursor.map(|Best { score, post }| {
+            Cursor::Top { now, score, post }.write(self.hash)
+        });
         Ok(Found { posts, cursor, total: 0 })
     }
 
     /// The best, the first one first.
     fn best(&self, now: i64) -> Result<Vec<Best>, FindError> {
         let candidates = eval::top(self.seen, &self.ask(PATIENCE), OF_A_TIER)?;
-        let mut analyzer = Analyzer::default();
+        let mut verifier = Verifier::default();
         let mut best = Vec::new();
         for candidate in candidates {
             let Position { ts, post } = candidate.at;
-            if self.is_found(candidate.at, &mut analyzer)? {
-                let score = popularity(self.snapshot, post)? - fading(now, ts);
-                best.push(Best { now, score, post });
+            if let Some(points) = self.quality(candidate.at, &mut verifier)? {
+                let score = popularity(self.snapshot, post)? - fading(now, ts) + f64::from(points);
+                best.push(Best { score, post });
             }
         }
         best.sort_unstable_by(order);
@@ -211,26 +201,43 @@ impl<'a> PostSearch<'a> {
     }
 
     /// Whether the record of a candidate is what the query asks for.
-    fn is_found(&self, at: Position, analyzer: &mut Analyzer) -> Result<bool, FindError> {
+    fn is_found(&self, at: Position, verifier: &mut Verifier) -> Result<bool, FindError> {
         if self.planned.exact {
             return Ok(true);
         }
-        let record = match self.snapshot.post(at.post) {
+        let fits = |document: &PostDocument<'_>| {
+            let subject = Subject { post: at.post, sort: at.ts, document };
+            verifier.read(subject).fits(&self.query)
+        };
+        Ok(self.with_record(at.post, fits)?.unwrap_or(false))
+    }
+
+    /// How well it fits; none if it does not.
+    fn quality(&self, at: Position, verifier: &mut Verifier) -> Result<Option<i32>, FindError> {
+        let points = |document: &PostDocument<'_>| {
+            let subject = Subject { post: at.post, sort: at.ts, document };
+            let mut reading = verifier.read(subject);
+            reading.fits(&self.query).then(|| reading.quality(&self.query))
+        };
+        Ok(self.with_record(at.post, points)?.flatten())
+    }
+
+    /// What `f` makes of a record; none if it is not there, or damaged, which cannot be shown either.
+    fn with_record<T>(
+        &self,
+        post: PostId,
+        f: impl FnOnce(&PostDocument<'_>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let record = match self.snapshot.post(post) {
             Ok(Some(row)) => self.snapshot.unpack(&row.packed),
-            Ok(None) => return Ok(false),
+            Ok(None) => return Ok(None),
             Err(error) => Err(error),
         };
-        let record = match record {
-            Ok(record) => record,
-            // It cannot be shown either.
-            Err(StoreError::Corrupt(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let document = PostDocument::of(&record);
-        let viewer = self.sets.about(at.post);
-        let of = (at.post.author, at.ts);
-        let candidate = Candidate::new(&document, of, &viewer, analyzer);
-        Ok(candidate.is(self.query))
+        match record {
+            Ok(record) => Ok(Some(f(&PostDocument::of(&record)))),
+            Err(StoreError::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// How many posts are found, before the viewer's rules.
@@ -245,13 +252,13 @@ impl<'a> PostSearch<'a> {
         }
         let deadline = ask.deadline;
         let mut newest = Newest::new(&self.seen.posts, &self.seen.records, ask, None);
-        let mut analyzer = Analyzer::default();
+        let mut verifier = Verifier::default();
         let (mut looked, mut found) = (0_u64, 0_u64);
         while looked < MOST_COUNTED && Instant::now() < deadline {
             match newest.advance()? {
                 Next::Found(candidate) => {
                     looked += 1;
-                    found += u64::from(self.is_found(candidate.at, &mut analyzer)?);
+                    found += u64::from(self.is_found(candidate.at, &mut verifier)?);
                 }
                 Next::End => return Ok(found),
                 Next::Late(_) => break,
