@@ -158,6 +158,7 @@ cfg_if::cfg_if! {
         mod repo;
         mod runtime;
         mod schema;
+        mod search;
         mod store;
         mod sync;
         mod syntax;

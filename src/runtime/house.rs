@@ -35,7 +35,7 @@ use super::trends::TrendsPart;
 use super::watchdog::Watchdog;
 use super::wire::{
     auth_config, cached_accounts, cached_identities, client_config, community, discovery,
-    hydration_settings, labelers_of, limits, media_settings, push_settings, trends,
+    hydration_settings, labelers_of, limits, media_settings, push_settings, search, trends,
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
@@ -125,7 +125,8 @@ impl House {
         let index = index.scoped(&store, &config.scope)?;
         let trends = Arc::new(trends(config, &clock));
         trends.recall(&config.store.path);
-        let changes = Log::start(&store, &writer, followers::all(&trends)).await?;
+        let search = Arc::new(search(config));
+        let changes = Log::start(&store, &writer, followers::all(&trends, &search)).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
@@ -301,6 +302,7 @@ impl House {
             community,
             discovery,
             trends,
+            search,
             identity: ServerIdentity {
                 did: config.server.did.clone(),
                 public_url,

@@ -1,6 +1,7 @@
 //! From the configuration to the settings that each folder takes: what is named how where.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -14,6 +15,7 @@ use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
+use crate::search::index::{self, Search};
 use crate::store::free_space;
 use crate::threads::Clock;
 use crate::upkeep::Step;
@@ -94,6 +96,16 @@ pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
 /// What many write of, in its share of the memory.
 pub(super) fn trends(config: &Config, clock: &Clock) -> Trends {
     Trends::new(Share::Trends.of(config.store.memory_budget), clock.clone())
+}
+
+/// The indexes of search, in the folder of the store.
+pub(super) fn search(config: &Config) -> Search {
+    let settings = index::Settings {
+        commit_interval: Duration::from_secs(5),
+        batch: 20_000,
+        largest: 5_000_000,
+    };
+    Search::new(&config.store.path.join("search"), settings)
 }
 
 pub(super) fn discovery_settings(config: &Config) -> discovery::Settings {

@@ -62,11 +62,7 @@ pub fn newest_replies(
 }
 
 /// The posts below the first one of a thread, level by level, `most` of them at most.
-pub fn in_thread(
-    s: &Snapshot,
-    root: PostId,
-    most: usize,
-) -> Result<FxHashSet<PostId>, StoreError> {
+pub fn in_thread(s: &Snapshot, root: PostId, most: usize) -> Result<FxHashSet<PostId>, StoreError> {
     let (mut out, mut above) = (FxHashSet::default(), VecDeque::from([root]));
     while let Some(parent) = above.pop_front() {
         each_reply(s, parent, false, &mut |post| {

@@ -23,6 +23,7 @@ use crate::hydrate::Shared;
 use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
 use crate::media::Media;
 use crate::private::Private;
+use crate::search::index::Search;
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::{Clock, Pool, PoolError, Priority, Threads, Turn};
@@ -134,6 +135,8 @@ pub struct AppCtx {
     pub community: Option<Arc<Community>>,
     /// What is suggested.
     pub discovery: Arc<Discovery>,
+    /// What can be searched.
+    pub search: Arc<Search>,
     /// What many write of.
     pub trends: Arc<Trends>,
     /// Images and blobs.

@@ -152,6 +152,8 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.graph.getStarterPacks", Auth::Optional, api::starter_pack::get_starter_packs),
     Method::read("app.bsky.graph.getStarterPacksWithMembership", Auth::Required, api::starter_pack::get_starter_packs_with_membership),
     Method::read("app.bsky.graph.getSuggestedFollowsByActor", Auth::Optional, api::discovery::get_suggested_follows_by_actor).costly(),
+    Method::read("app.bsky.feed.searchPosts", Auth::Optional, api::search::search_posts).costly(),
+    Method::read("app.bsky.feed.searchPostsV2", Auth::Optional, api::search::search_posts_v2).costly(),
     Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))).keeps(),

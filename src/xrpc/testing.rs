@@ -23,6 +23,7 @@ use crate::index::Index;
 use crate::limits::{Client, Elapsed, Limits, Proxies};
 use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
+use crate::search::index::Search;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -351,6 +352,12 @@ pub(super) fn context_with(
     let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
     let limiter = limits();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
+    let settings = crate::search::index::Settings {
+        commit_interval: Duration::ZERO,
+        batch: 100,
+        largest: 1_000_000,
+    };
+    let search = Search::new(&store.path().join("search"), settings);
     Arc::new(AppCtx {
         media,
         store,
@@ -362,6 +369,7 @@ pub(super) fn context_with(
         on_read: None,
         community,
         discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
+        search: Arc::new(search),
         trends: Arc::new(Trends::new(
             2 << 20,
             Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),

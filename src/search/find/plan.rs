@@ -70,10 +70,7 @@ fn every(parts: Vec<Planned>) -> Planned {
 
 /// Times are columns, which a plan does not ask; two pages may have one hash.
 fn is_exact(test: &Test) -> bool {
-    let is_column = matches!(
-        test,
-        Test::Plain(Plain::Since(_) | Plain::Until(_) | Plain::Url(_))
-    );
+    let is_column = matches!(test, Test::Plain(Plain::Since(_) | Plain::Until(_) | Plain::Url(_)));
     !is_column && test.is_exact()
 }
 
@@ -101,9 +98,9 @@ fn leaf(s: &Snapshot, test: &Test) -> Result<Plan, StoreError> {
             Some(record) => posts(relations::newest_quotes(s, record, MOST_RELATED)?),
             None => Plan::Nothing,
         },
-        Test::Parent(target) => related(target, |post| {
-            relations::newest_replies(s, post, MOST_RELATED)
-        })?,
+        Test::Parent(target) => {
+            related(target, |post| relations::newest_replies(s, post, MOST_RELATED))?
+        }
         Test::Thread(target) => related(target, |post| {
             let mut thread = relations::in_thread(s, post, MOST_RELATED)?;
             thread.insert(post);

@@ -177,9 +177,8 @@ impl<'a> PostSearch<'a> {
         }
         let more = best.peek().is_some();
         let cursor = last.filter(|_| more);
-        let cursor = cursor.map(|Best { score, post }| {
-            Cursor::Top { now, score, post }.write(self.hash)
-        });
+        let cursor =
+            cursor.map(|Best { score, post }| Cursor::Top { now, score, post }.write(self.hash));
         Ok(Found { posts, cursor, total: 0 })
     }
 

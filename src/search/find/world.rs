@@ -27,10 +27,7 @@ pub(super) struct StoreWorld<'a> {
 
 impl<'a> StoreWorld<'a> {
     /// For who asks, if that is an account that the store knows.
-    pub(super) fn new(
-        snapshot: &'a Snapshot,
-        viewer: Option<ActorId>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn new(snapshot: &'a Snapshot, viewer: Option<ActorId>) -> Result<Self, StoreError> {
         let viewer = match viewer {
             Some(actor) => known(snapshot, actor)?,
             None => None,

@@ -8,6 +8,7 @@ pub(super) mod bookmark;
 pub(super) mod community;
 pub(super) mod contact;
 pub(super) mod discovery;
+pub(super) mod search;
 pub(super) mod embed;
 pub(super) mod draft;
 pub(super) mod feed;
