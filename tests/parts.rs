@@ -34,7 +34,7 @@ use End::{Fatal, Restart};
 
 /// What is killed, which part that is, and what its end means. Of parts with threads and tasks inside, these are killed as
 /// well.
-const KILLED: [(&str, &str, End); 24] = [
+const KILLED: [(&str, &str, End); 26] = [
     ("writer", "writer", Fatal),
     ("xrpc", "xrpc", Fatal),
     ("reads", "reads", Restart),
@@ -50,6 +50,8 @@ const KILLED: [(&str, &str, End); 24] = [
     ("members", "members", Restart),
     ("alerts", "alerts", Restart),
     ("followers", "followers", Restart),
+    ("discovery", "discovery", Restart),
+    ("trends", "trends", Restart),
     ("watchdog", "watchdog", Restart),
     ("ingest", "ingest", Restart),
     ("reader", "ingest", Restart),

@@ -13,6 +13,8 @@ use rustc_hash::FxHashMap;
 
 /// How long a list is kept, milliseconds.
 pub(super) const KEPT_FOR: i64 = 10 * 60 * 1000;
+/// The same of one that has nothing in it: a store that was empty a moment ago may have something.
+const EMPTY_KEPT_FOR: i64 = 10 * 1000;
 /// What a list takes besides its entries.
 const OVERHEAD: u64 = 256;
 
@@ -64,6 +66,12 @@ pub struct List<T> {
 impl<T: Copy> List<T> {
     fn weight(&self) -> u64 {
         OVERHEAD + 2 * self.key.len() as u64 + size_of_val(&*self.items) as u64
+    }
+
+    /// Whether it is what would be made now of `made_of`, or was but moments ago.
+    fn is_current(&self, made_of: u64, now: i64) -> bool {
+        let kept_for = if self.items.is_empty() { EMPTY_KEPT_FOR } else { KEPT_FOR };
+        self.made_of == made_of && (0..kept_for).contains(&now.saturating_sub(self.made_at))
     }
 
     /// A page: the first `limit` items behind the cursor that `fit` lets through, which is asked of `limit` items at a time,
@@ -129,10 +137,8 @@ impl<T: Copy> Lists<T> {
         now: i64,
         make: impl FnOnce() -> Result<Vec<T>, E>,
     ) -> Result<Arc<List<T>>, E> {
-        let held = self.held.lock().current(key).filter(|list| {
-            list.made_of == made_of && (0..KEPT_FOR).contains(&now.saturating_sub(list.made_at))
-        });
-        if let Some(list) = held {
+        let held = self.held.lock().current(key);
+        if let Some(list) = held.filter(|list| list.is_current(made_of, now)) {
             return Ok(list);
         }
         let items = make()?.into();
@@ -233,6 +239,18 @@ mod tests {
         assert!(lists.of_cursor("a", cursor.unwrap(), NOW + 2 * KEPT_FOR).is_none());
         let beyond = Cursor { place: u32::MAX, ..cursor.unwrap() };
         assert_eq!(page(&again, Some(beyond), |_| true), (vec![], None));
+    }
+
+    #[test]
+    fn an_empty_list_is_soon_made_again() {
+        let lists = Lists::new(1 << 20, 7);
+        let made = |items: &[u32], now| {
+            lists.current("a", 1, now, || Ok::<_, ()>(items.to_vec())).unwrap().items.to_vec()
+        };
+        assert!(made(&[], NOW).is_empty());
+        assert!(made(&[1], NOW + EMPTY_KEPT_FOR - 1).is_empty());
+        assert_eq!(made(&[1], NOW + EMPTY_KEPT_FOR), [1]);
+        assert_eq!(made(&[2], NOW + KEPT_FOR), [1]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::testing::*;
 use crate::event::HostingStatus::{Active, Deactivated, Deleted, Suspended, Takendown};
 use crate::event::{Belief, Body, Commit, HandleAnswer, HostingStatus, IdentityState};
 use crate::schema::Rows;
-use crate::schema::rows::AccountStatus;
+use crate::schema::Target;
+use crate::schema::rows::{AccountStatus, Counter};
 use crate::syntax::Tid;
 use crate::work::handles;
 use crate::work::recheck::{self, Due, Said, dues};
@@ -94,6 +95,28 @@ async fn a_stranger_among_the_upstreams_changes_no_status_by_itself() {
     // A state that is believed ends the question.
     w.event("a", Body::Claimed(Active, Belief::Full)).await;
     assert_eq!((status(&w, "a"), due(&w)), (AccountStatus::Active, vec![]));
+}
+
+#[tokio::test]
+async fn a_claim_without_a_tree_marks_the_repo_even_at_the_rev_that_is_held() {
+    let w = World::new();
+    let rev = |n: u64| Tid::parse(&tid(n)).unwrap();
+    let resync =
+        |w: &World, who: &str| w.store.snapshot().repo(w.actor(who)).unwrap().unwrap().resync;
+    let claim = |n| Body::Sync { rev: rev(n), data: Commit::UNTOLD };
+    // As a Jetstream tells operations of one commit apart: for the second there was no room.
+    let told = |n| Commit { rev: rev(n), data: None, prev_data: None, ops: vec![post(n)] };
+    w.event("a", Body::Commit(told(5))).await;
+    w.event("a", claim(4)).await;
+    assert_eq!(resync(&w, "a"), None, "an older one");
+    w.event("a", claim(5)).await;
+    assert_eq!(resync(&w, "a"), Some(rev(5).as_u64()));
+    assert_eq!(w.requests.resync.drain().count(), 1);
+    w.event("a", Body::Commit(told(6))).await;
+    assert_eq!(w.count(Target::Actor(w.actor("a")), Counter::Posts), 2, "others are not held up");
+    w.event("b", claim(5)).await;
+    assert_eq!(resync(&w, "b"), Some(rev(5).as_u64()));
+    assert_eq!(w.requests.resync.drain().count(), 1);
 }
 
 #[tokio::test]

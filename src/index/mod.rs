@@ -400,11 +400,14 @@ impl Index {
                 self.seen(tx, actor, time)?;
                 begins(rev, [None, Some(data)])
             }
-            Some(row) if rev <= row.rev => return Ok(()),
+            // Where no tree is told, the claim may be about another op of the commit that is held.
+            Some(row) if rev < row.rev || (rev == row.rev && data != Commit::UNTOLD) => {
+                return Ok(());
+            }
             Some(row) => row,
         };
         let empty = row.rev == 0 && row.whole.is_some();
-        if row.data != data && !empty {
+        if (row.data != data || data == Commit::UNTOLD) && !empty {
             EVENTS.inc("sync");
             self.mark(tx, actor, &mut row, rev)?;
         }

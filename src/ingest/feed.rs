@@ -9,13 +9,16 @@ use url::Url;
 use super::cursor_of;
 use super::status::{FeedStatus, UpstreamKind};
 use crate::event::{Event, HostingStatus, Upstream};
-use crate::repo::{CommitFrame, SyncFrame};
+use crate::repo::{CommitFrame, SyncFrame, memory};
 use crate::schema::cursors::CursorOf;
 use crate::syntax::Did;
 use crate::threads::{Budget, Clock, Held};
 
 /// What a small frame takes: what is made of it, with two maps of the record and a name or two, is larger than itself.
 const FRAME_OVERHEAD: usize = 2048;
+/// Maps and lists that a Jetstream's message pays for: it has no proofs that are larger than what is made of it. A reply with a
+/// picture has fifteen, four pictures and a mention have thirty. More takes what all have.
+const MAX_NESTED: usize = 40;
 
 /// One upstream.
 pub(crate) struct Feed {
@@ -69,10 +72,15 @@ impl Feed {
         (Arc::new(feed), receiver)
     }
 
-    /// What a frame of this many bytes takes of the budget. Its own bytes are held with those of its neighbours, and
-    /// while a key is waited for what was made of them is held beside.
-    pub(crate) fn weight(&self, len: usize) -> u32 {
-        u32::try_from((2 * len + FRAME_OVERHEAD).min(self.budget_total)).unwrap_or(u32::MAX)
+    /// What a frame takes of the budget. Its own bytes are held with those of its neighbours, and while a key is waited for
+    /// what was made of them is held beside.
+    pub(crate) fn weight(&self, frame: &[u8]) -> u32 {
+        let nested = match self.kind {
+            UpstreamKind::Jetstream => nested(frame),
+            UpstreamKind::Firehose | UpstreamKind::UnverifiedFirehose => 0,
+        };
+        let weight = 2 * frame.len() + FRAME_OVERHEAD + nested;
+        u32::try_from(weight.min(self.budget_total)).unwrap_or(u32::MAX)
     }
 
     /// How much of the budget has to be free before a frame of this weight is read, while so much of it waits until others
@@ -127,6 +135,12 @@ impl Feed {
     pub(crate) fn queued(&self) -> usize {
         self.budget_total.saturating_sub(self.budget.available_permits())
     }
+}
+
+/// What the maps and lists of a text take at most, as far as its message pays for them.
+pub(super) fn nested(text: &[u8]) -> usize {
+    let begin = text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    begin.min(MAX_NESTED) * memory::map(1)
 }
 
 /// A frame's place in its upstream.

@@ -162,6 +162,39 @@ async fn while_records_hold_all_of_the_room_one_frame_is_read_at_a_time() {
     ingest.stop().await;
 }
 
+#[tokio::test]
+async fn a_jetstreams_record_without_room_is_a_claim_and_the_others_go_on() {
+    let account = Account::new("did:plc:a");
+    let maps = json!(vec![json!({"": null}); 680]);
+    let records = [&json!({}), &maps, &json!({})];
+    let frames = (1..).zip(records).map(|(n, record)| {
+        let cid = crate::syntax::cid::for_record(&encode(&from_json(record)));
+        let commit = json!({"rev": format!("3l3qo2vuts{}2b", n + 1), "operation": "create",
+            "collection": "com.example.note", "rkey": "x", "record": record,
+            "cid": crate::syntax::cid::to_base32(&cid)});
+        let time_us = NOW * 1000 + n;
+        let json =
+            json!({"did": &*account.did, "time_us": time_us, "kind": "commit", "commit": commit});
+        (time_us, Bytes::from(json.to_string()))
+    });
+    let relay = Relay::of(frames.collect()).await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    // Half a megabyte of it is for what takes more than its message, and the second record takes a whole one.
+    let options = Options {
+        upstreams: vec![],
+        jetstream: vec![relay.url.clone()],
+        queue_bytes: 2 << 20,
+        ..options(&relay)
+    };
+    let ingest = start(options, &store, &directory, &sink);
+    until("all applied", || sink.events().len() == 3).await;
+    let kinds: Vec<_> = sink.events().iter().map(|e| matches!(e.body, Body::Commit(_))).collect();
+    assert_eq!(kinds, [true, false, true]);
+    until("budget given back", || ingest.status()[0].queue_bytes == 0).await;
+    ingest.stop().await;
+}
+
 /// A store that knows where these accounts live.
 async fn store_with(accounts: &[&Account], pds: &str) -> (tempfile::TempDir, crate::store::Store) {
     use crate::schema::Edit as _;

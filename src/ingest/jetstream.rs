@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::room::Room;
 use super::verify::is_valid;
-use crate::event::{Commit, HostingStatus, Op, Record};
-use crate::repo::dag_cbor;
+use crate::event::{Body, Commit, HostingStatus, Op, Record};
+use crate::repo::dag_cbor::{self, Ipld, JsonError, MAX_MEMORY};
 use crate::syntax::{Did, Nsid, RecordKey, Tid, cid, datetime};
 
 /// The envelope of a message.
@@ -111,27 +112,32 @@ fn status(account: &Account<'_>) -> Option<HostingStatus> {
     }
 }
 
-/// Reads a commit message: one operation of it. The error is the cause to count.
-pub(crate) fn commit(text: &[u8]) -> Result<Commit, &'static str> {
+/// Reads a commit message: one operation of it. Without room for its record it is a claim that something changed. The error is
+/// the cause to count.
+pub(crate) fn commit(text: &[u8], room: &mut Room) -> Result<Body, &'static str> {
     let WithCommit { commit } = serde_json::from_slice(text).map_err(|_| "jetstream-commit")?;
     let rev = Tid::parse(commit.rev).ok_or("jetstream-rev")?;
     let collection = Nsid::parse(commit.collection).map_err(|_| "op-path")?;
     let rkey = RecordKey::parse(commit.rkey).map_err(|_| "op-path")?;
     let record = match commit.operation {
-        "create" | "update" => Some(record(&commit)?),
+        "create" | "update" => match record(&commit, room)? {
+            Some(record) => Some(record),
+            None => return Ok(Body::Sync { rev, data: Commit::UNTOLD }),
+        },
         "delete" => None,
         _ => return Err("op-shape"),
     };
     let op =
         Op { collection: Arc::from(&*collection), rkey: Arc::from(&*rkey), record, created: false };
-    Ok(Commit { rev, data: None, prev_data: None, ops: vec![op] })
+    Ok(Body::Commit(Commit { rev, data: None, prev_data: None, ops: vec![op] }))
 }
 
-fn record(commit: &CommitText<'_>) -> Result<Record, &'static str> {
+/// `None` if there is no room for it.
+fn record(commit: &CommitText<'_>, room: &mut Room) -> Result<Option<Record>, &'static str> {
     let (Some(record), Some(claimed)) = (commit.record, commit.cid) else {
         return Err("op-shape");
     };
-    let value = dag_cbor::parse_json(record.get()).ok_or("record-invalid")?;
+    let Some(value) = value(record.get(), room)? else { return Ok(None) };
     let bytes = dag_cbor::encode(&value);
     if bytes.len() > dag_cbor::MAX_RECORD_LEN {
         return Err("record-too-large");
@@ -142,13 +148,45 @@ fn record(commit: &CommitText<'_>) -> Result<Record, &'static str> {
         return Err("record-cid");
     }
     let valid = is_valid(commit.collection, commit.rkey, &value);
-    Ok(Record { cid: cid::digest(&cid).ok_or("record-cid")?, value, valid })
+    Ok(Some(Record { cid: cid::digest(&cid).ok_or("record-cid")?, value, valid }))
+}
+
+/// What a text takes is known when it is read. Nearly every record takes what its message pays for; others are read again with
+/// twice the room, as long as there is some.
+fn value(text: &str, room: &mut Room) -> Result<Option<Ipld>, &'static str> {
+    let (mut had, mut most) = (0, room.paid());
+    while room.take(most - had) {
+        match dag_cbor::parse_json_within(text, most) {
+            Ok((value, taken)) => {
+                room.keep(taken);
+                return Ok(Some(value));
+            }
+            Err(JsonError::Invalid) => return Err("record-invalid"),
+            Err(JsonError::TooLarge) if most >= MAX_MEMORY => return Err("record-too-large"),
+            Err(JsonError::TooLarge) => (had, most) = (most, (most * 2).clamp(1, MAX_MEMORY)),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::feed::nested;
     use super::*;
+    use crate::threads::Budget;
     use serde_json::json;
+
+    /// Of a message that pays for so much, beside what all have.
+    fn commit_with(text: &[u8], paid: u32, all: u64) -> Result<Body, &'static str> {
+        super::commit(text, &mut Room::new(&Budget::new(all), paid))
+    }
+
+    fn commit(text: &[u8]) -> Result<Commit, &'static str> {
+        commit_with(text, 16 << 10, 1 << 20).map(|body| match body {
+            Body::Commit(commit) => commit,
+            other => panic!("{other:?}"),
+        })
+    }
 
     fn like() -> serde_json::Value {
         json!({
@@ -218,5 +256,65 @@ mod tests {
             Some("jetstream-did")
         );
         assert_eq!(commit(identity).unwrap_err(), "jetstream-commit");
+    }
+
+    fn message_of(record: &serde_json::Value) -> Vec<u8> {
+        let value = dag_cbor::from_json(record);
+        message(record, &cid::to_base32(&cid::for_record(&dag_cbor::encode(&value))))
+    }
+
+    #[test]
+    fn a_record_without_room_is_a_claim_and_one_that_is_too_large_is_dropped() {
+        // A megabyte.
+        let text = message_of(&json!(vec![json!({"": null}); 680]));
+        let kept = Budget::new(4 << 20);
+        let mut room = Room::new(&kept, 16 << 10);
+        assert!(matches!(super::commit(&text, &mut room), Ok(Body::Commit(_))));
+        assert!((1 << 19..1 << 21).contains(&kept.held()), "{}", kept.held());
+        drop(room);
+        assert_eq!(kept.held(), 0);
+        let claim = commit_with(&text, 16 << 10, 1 << 19);
+        let Ok(Body::Sync { rev, data }) = claim else { panic!("{claim:?}") };
+        assert_eq!((Some(rev), data), (Tid::parse("3l3qo2vutsw2b"), Commit::UNTOLD));
+        let large = message_of(&json!(vec![json!({"": null}); 30_000]));
+        assert_eq!(commit_with(&large, 16 << 10, 64 << 20).unwrap_err(), "record-too-large");
+        assert_eq!(
+            commit_with(&text, 0, 64 << 20).map(|body| matches!(body, Body::Commit(_))),
+            Ok(true)
+        );
+    }
+
+    #[test]
+    fn what_people_write_is_paid_for_by_its_message() {
+        let strong = json!({"cid": "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a",
+            "uri": "at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.post/3kaaaaaaaaa2a"});
+        let post = |more: &[(&str, serde_json::Value)]| {
+            let mut post = json!({"$type": "app.bsky.feed.post", "text": "x".repeat(200),
+                "createdAt": "2026-01-01T00:00:00.000Z", "langs": ["en"]});
+            for (key, value) in more {
+                post[key] = value.clone();
+            }
+            post
+        };
+        let picture = json!({"alt": "", "aspectRatio": {"height": 1, "width": 1}, "image": {"$type": "blob",
+            "mimeType": "image/jpeg", "ref": {"$link": "bafkreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"},
+            "size": 100_000}});
+        let pictures = json!({"$type": "app.bsky.embed.images", "images": [picture, picture, picture, picture]});
+        let quote = json!({"$type": "app.bsky.embed.record", "record": strong});
+        let reply = json!({"parent": strong, "root": strong});
+        for record in [
+            like(),
+            post(&[]),
+            post(&[("reply", reply.clone())]),
+            post(&[("embed", pictures)]),
+            post(&[("reply", reply), ("embed", quote)]),
+        ] {
+            let text = message_of(&record);
+            let (none, paid) = (Budget::new(0), 2 * text.len() + nested(&text));
+            let mut room = Room::new(&none, u32::try_from(paid).unwrap());
+            let read = super::commit(&text, &mut room);
+            assert!(matches!(read, Ok(Body::Commit(_))), "{record}");
+            assert_eq!(none.held(), 0, "{record}");
+        }
     }
 }

@@ -283,13 +283,14 @@ impl Lane {
                 let body = self.checks.account(feed, &did, *status);
                 Some(done(feed, job, did, body))
             }
-            Payload::Jetstream(did, text) => match jetstream::commit(text) {
-                Ok(commit) => {
-                    let did = did.clone();
-                    Some(done(feed, job, did, Body::Commit(commit)))
-                }
-                Err(cause) => Some(drop_job(feed, &job, cause)),
-            },
+            Payload::Jetstream(_, text) => {
+                let mut room = Room::new(&self.decoded, job.place.weight);
+                let verdict = match jetstream::commit(text, &mut room) {
+                    Ok(body) => Verdict::Event(body),
+                    Err(cause) => Verdict::Drop(cause),
+                };
+                Some(settled_with(feed, job, verdict, room))
+            }
             Payload::Identity(..) => Some(Done::nothing(job.place)),
             Payload::Commit(_) | Payload::Sync(_) => self.signed(feed, job),
         }

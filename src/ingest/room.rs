@@ -47,6 +47,17 @@ impl Room {
         true
     }
 
+    /// What there is without asking anybody.
+    pub(crate) fn paid(&self) -> usize {
+        self.paid.min(MAX_MEMORY)
+    }
+
+    /// Gives all back but so many bytes.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.held.keep(bytes.saturating_sub(self.paid) as u64);
+        self.taken = self.taken.min(bytes);
+    }
+
     /// What is held beyond the weight, for as long as what was made is.
     pub(crate) fn into_held(self) -> Held {
         self.held
@@ -65,7 +76,8 @@ mod tests {
         let mut room = Room::new(&of, 10_000);
         assert!(room.take(10_000) && of.held() == 0);
         assert!(room.take(1) && room.take(4000) && of.held() == 4096);
-        assert!(!room.take(4 * MB) && room.take(MB), "what is refused is not taken");
+        assert!(!room.take(4 * MB) && room.take(2 * MB), "what is refused is not taken");
+        room.keep(MB + 14_001);
         let held = room.into_held();
         assert_eq!(of.held(), (MB as u64 + 4001).next_multiple_of(4096));
         drop(held);

@@ -141,7 +141,7 @@ impl Reader {
                 End::Restart => {
                     state.lost = true;
                     self.note_gap(&mut state).await;
-                    let weight = self.feed.weight(0);
+                    let weight = self.feed.weight(&[]);
                     self.reserve(weight, &mut state).await;
                     state.place(Seq::Restart, weight, 0);
                     state.flush(&self.feed, &self.lanes);
@@ -222,7 +222,7 @@ impl Reader {
                 Ok(Message::Closed(code, reason)) => return End::Closed(code, reason),
                 Err(error) => return error.into(),
             };
-            let weight = self.feed.weight(bytes.len());
+            let weight = self.feed.weight(&bytes);
             if let Some(end) = self.make_room(weight, state) {
                 return end;
             }

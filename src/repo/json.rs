@@ -9,7 +9,7 @@ use ipld_core::ipld::Ipld;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::memory::{self, MAX_MEMORY, Room};
+use super::memory::{self, Room};
 use crate::syntax::cid;
 
 /// The JSON of a value. Integers beyond 64 bits, which no lexicon allows, become floats.
@@ -61,22 +61,17 @@ pub fn from_json(value: &Value) -> Ipld {
     }
 }
 
-/// The value of a JSON text, as [`from_json`] gives it, without building a tree in between. `None` if it is no JSON, nests
-/// deeper than `serde_json` reads, or takes more than [`MAX_MEMORY`].
-pub fn parse_json(text: &str) -> Option<Ipld> {
-    parse_json_within(text, MAX_MEMORY).ok().map(|(value, _)| value)
-}
-
 /// Why there is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonError {
-    /// It is no JSON, or nests too deeply.
+    /// It is no JSON, or nests deeper than `serde_json` reads.
     Invalid,
     /// It takes more memory than it may.
     TooLarge,
 }
 
-/// As [`parse_json`], but taking so much memory at most; with what it took.
+/// The value of a JSON text, as [`from_json`] gives it, without building a tree in between, and the memory that it takes: so
+/// much at most.
 pub fn parse_json_within(text: &str, most: usize) -> Result<(Ipld, usize), JsonError> {
     let room = RefCell::new(Some(Room::new(most)));
     let mut from = serde_json::Deserializer::from_str(text);
@@ -260,7 +255,12 @@ fn write_serde<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repo::memory::MAX_MEMORY;
     use serde_json::json;
+
+    fn parse_json(text: &str) -> Option<Ipld> {
+        parse_json_within(text, MAX_MEMORY).ok().map(|(value, _)| value)
+    }
 
     const LINK: &str = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
 

@@ -12,6 +12,7 @@ use super::notify::Manager;
 use super::supervisor::Supervisor;
 use crate::config::{self, Config};
 use crate::telemetry::LogControl;
+use crate::threads::fault;
 
 /// Runs until SIGTERM or SIGINT, or until a part ends that nothing goes without.
 pub fn run(
@@ -42,6 +43,7 @@ async fn serve(
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let mut supervisor = Supervisor::start(&house.parts, house.stop.clone());
     manager.ready();
+    fault::serving();
     tracing::info!(
         listen = %config.server.listen, did = %config.server.did, store = %config.store.path.display(), "serving"
     );

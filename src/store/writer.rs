@@ -357,7 +357,7 @@ impl Loop {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(first) = self.first()? {
             self.pulse.beat();
-            fault::point("writer");
+            fault::point_when_serving("writer");
             if self.room.lacks() {
                 if !self.wait_for_room(first)? {
                     break;

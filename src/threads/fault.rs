@@ -6,8 +6,18 @@
 #[inline(always)]
 pub fn point(_name: &str) {}
 
+/// The same of a thread that is needed before the server serves: it dies afterwards.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub fn point_when_serving(_name: &str) {}
+
+/// The server serves.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub fn serving() {}
+
 #[cfg(feature = "testing")]
-pub use testing::{arm, due, point};
+pub use testing::{arm, due, point, point_when_serving, serving};
 
 #[cfg(feature = "testing")]
 mod testing {
@@ -20,12 +30,25 @@ mod testing {
     const AT_WORK: Duration = Duration::from_millis(300);
 
     static ARMED: AtomicBool = AtomicBool::new(false);
+    static SERVING: AtomicBool = AtomicBool::new(false);
     static NAME: Mutex<Option<String>> = Mutex::new(None);
 
     /// Names what is to die.
     pub fn arm(name: String) {
         *NAME.lock() = Some(name);
         ARMED.store(true, Ordering::Release);
+    }
+
+    /// The server serves.
+    pub fn serving() {
+        SERVING.store(true, Ordering::Release);
+    }
+
+    /// The same as [`point`] of a thread that is needed before the server serves: it dies afterwards.
+    pub fn point_when_serving(name: &str) {
+        if SERVING.load(Ordering::Acquire) {
+            point(name);
+        }
     }
 
     fn is_named(name: &str) -> bool {
