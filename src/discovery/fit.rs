@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::hydrate::{
-    ActorId, HydrationState, Hydrator, RecordId, RecordRoom, Result, Rkey, Target, collections as c,
+    ActorId, HydrationState, Hydrator, RecordId, Result, Rkey, Target, collections as c,
 };
 use crate::repo::fields;
 use crate::schema::Rows as _;
@@ -17,11 +17,7 @@ const HIDDEN: [&str; 3] = ["!takedown", "!suspend", "needs-review"];
 const HIDE: &str = "hideFromAlgorithmicRecommendations";
 
 /// Those of `ids` that may be suggested to the viewer, in their order. `state` has what their profile views need then.
-pub(super) fn fit(
-    h: &Hydrator<'_>,
-    state: &mut HydrationState,
-    ids: &[ActorId],
-) -> Result<Vec<ActorId>> {
+pub fn fit(h: &Hydrator<'_>, state: &mut HydrationState, ids: &[ActorId]) -> Result<Vec<ActorId>> {
     h.profiles(state, ids)?;
     let mut out = Vec::with_capacity(ids.len());
     let mut seen = FxHashSet::default();
@@ -29,6 +25,23 @@ pub(super) fn fit(
         let followed = state.profile_viewers.get(&id).is_some_and(|v| v.following.is_some());
         let known = followed || h.ctx.viewer == Some(id);
         if !known && seen.insert(id) && may_be_shown(h, state, id)? {
+            out.push(id);
+        }
+    }
+    Ok(out)
+}
+
+/// Those of `ids` who may be shown to the viewer, whether they know them or not, in their order. `state` has what their
+/// profile views need then.
+pub fn fit_authors(
+    h: &Hydrator<'_>,
+    state: &mut HydrationState,
+    ids: &[ActorId],
+) -> Result<Vec<ActorId>> {
+    h.profiles(state, ids)?;
+    let mut out = Vec::with_capacity(ids.len());
+    for &id in ids {
+        if may_be_shown(h, state, id)? {
             out.push(id);
         }
     }
@@ -57,8 +70,13 @@ fn is_labelled(state: &HydrationState, id: ActorId) -> bool {
     })
 }
 
-/// The same of an account alone, for who looks at many: by the rows of its labels.
-pub(super) fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
+/// Whether somebody is there and no label speaks against them, for who looks at many: by rows alone.
+pub(super) fn counts(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
+    Ok(h.snapshot.actor(id)?.is_some_and(|row| row.is_active()) && !is_marked(h, id)?)
+}
+
+/// The same as [`is_labelled`] of an account alone, by the rows of its labels.
+fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
     let labels = h.snapshot.labels(Target::Actor(id))?;
     Ok(labels.iter().any(|label| {
         let value = label.val.as_str();
@@ -70,7 +88,7 @@ pub(super) fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
 /// Whether an account asks not to be recommended.
 fn opted_out(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
     let declaration = RecordId { actor: id, coll: c::CONTENT_VISIBILITY, rkey: Rkey::SELF };
-    let record = h.load_record(declaration, &mut RecordRoom::default())?;
+    let record = h.read_record(declaration)?;
     let hidden = record.and_then(|record| fields::boolean(&record.value, HIDE));
     Ok(hidden == Some(true))
 }

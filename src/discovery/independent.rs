@@ -30,7 +30,7 @@ pub(super) fn independent_followers(h: &Hydrator<'_>, id: ActorId) -> Result<u64
 }
 
 fn is_independent(h: &Hydrator<'_>, fan: ActorId, of: ActorId) -> Result<bool> {
-    if !h.snapshot.actor(fan)?.is_some_and(|row| row.is_active()) || fit::is_marked(h, fan)? {
+    if !fit::counts(h, fan)? {
         return Ok(false);
     }
     let fans = graph::some_fans(h.snapshot, EdgeKind::Follow, Target::Actor(fan), OF_EACH)?;

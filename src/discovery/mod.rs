@@ -42,17 +42,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashSet;
 
-use crate::hydrate::{
-    ActorId, HydrateCtx, HydrationState, Hydrator, RecordId, Result, collections as c,
-};
+use crate::hydrate::{ActorId, HydrateCtx, Hydrator, RecordId, Result, collections as c};
 use crate::schema::{CollId, Rows as _};
-use crate::syntax::Did;
 use kept::Lists;
 use suggest::Suggester;
 use survey::{Ended, Survey, Surveyor};
 
+pub use crate::config::{Discovery as Settings, Tagged};
+pub use fit::{fit, fit_authors};
 pub use ground::Ground;
 pub use kept::{Cursor, List};
+pub use records::fit_records;
 
 /// Bytes that lists take at most of what is given to all of this, and at most which part of it.
 const LISTS: (u64, u64) = (2 << 20, 4);
@@ -66,30 +66,6 @@ const TOPICS: usize = 8;
 const TAGGED: usize = 10;
 /// The survey's file in the folder of the store.
 const FILE: &str = "survey.json";
-
-/// What the operator wants to be shown first.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Accounts.
-    pub follows: Vec<Did>,
-    /// AT-URIs of feed generators.
-    pub feeds: Vec<String>,
-    /// AT-URIs of starter packs.
-    pub starter_packs: Vec<String>,
-    /// Accounts and feeds under a word.
-    pub tagged: Vec<Tagged>,
-}
-
-/// An account or a feed under a word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tagged {
-    /// The word.
-    pub tag: String,
-    /// A DID or the AT-URI of a feed generator.
-    pub subject: String,
-    /// Which of them.
-    pub is_feed: bool,
-}
 
 /// What a client says of whom it asks for.
 #[derive(Debug, Clone, Default)]
@@ -191,7 +167,7 @@ impl Discovery {
             for topic in &wish.topics {
                 of_topics.push(seeds(&h, &survey, topic)?);
             }
-            out.extend(in_turn(&of_topics));
+            out.extend(suggest::in_turn(&of_topics));
             out.extend(wish.cold(&survey));
             Ok(suggest::distinct(out))
         };
@@ -268,11 +244,11 @@ impl Discovery {
         let named = survey.communities.iter().filter_map(|c| Some((c, c.word.as_ref()?)));
         for (community, word) in named.take(TAGGED) {
             let of = |subject, is_feed| Tagged { tag: word.clone(), subject, is_feed };
-            for &feed in records::shown(h, &mut state, community.feed.as_slice())?.iter().take(1) {
+            for &feed in fit_records(h, &mut state, community.feed.as_slice())?.iter().take(1) {
                 out.push(of(h.snapshot.uri(feed)?, true));
             }
             let best = community.best.get(..TAGGED).unwrap_or(&community.best);
-            for &account in fit::fit(h, &mut state, best)?.iter().take(1) {
+            for &account in fit(h, &mut state, best)?.iter().take(1) {
                 out.push(of(h.snapshot.did(account)?.as_ref().to_owned(), false));
             }
         }
@@ -357,7 +333,7 @@ fn seeds(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> 
             out.push(members.into_iter().map(|item| item.member).collect());
         }
     }
-    let mut out = suggest::distinct(in_turn(&out));
+    let mut out = suggest::distinct(suggest::in_turn(&out));
     out.truncate(ABOUT);
     Ok(out)
 }
@@ -368,12 +344,6 @@ fn about(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> 
     let never: FxHashSet<ActorId> = out.iter().copied().chain(h.ctx.viewer).collect();
     out.extend(Suggester(*h).from(&out, out.clone(), &never)?);
     Ok(out)
-}
-
-/// One of each list in turn.
-fn in_turn(lists: &[Vec<ActorId>]) -> Vec<ActorId> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    (0..longest).flat_map(|n| lists.iter().filter_map(move |list| list.get(n).copied())).collect()
 }
 
 /// Feeds and starter packs that can be asked for.
@@ -401,35 +371,4 @@ fn named(h: &Hydrator<'_>, uris: &[String], coll: CollId) -> Result<Vec<RecordId
 /// Who asks for what is then given to others too: nobody.
 fn plain(h: &Hydrator<'_>) -> HydrateCtx {
     HydrateCtx { now: h.ctx.now, ..HydrateCtx::default() }
-}
-
-/// Those of `ids` that are there and whose creators may be shown to the viewer, in their order.
-pub fn fit_records(
-    h: &Hydrator<'_>,
-    state: &mut HydrationState,
-    ids: &[RecordId],
-) -> Result<Vec<RecordId>> {
-    records::shown(h, state, ids)
-}
-
-/// Those of `ids` that may be suggested to the viewer, in their order. `state` has what their profile views need then.
-pub fn fit(h: &Hydrator<'_>, state: &mut HydrationState, ids: &[ActorId]) -> Result<Vec<ActorId>> {
-    fit::fit(h, state, ids)
-}
-
-/// Those of `ids` who may be shown to the viewer, whether they know them or not, in their order. `state` has what their
-/// profile views need then.
-pub fn fit_authors(
-    h: &Hydrator<'_>,
-    state: &mut HydrationState,
-    ids: &[ActorId],
-) -> Result<Vec<ActorId>> {
-    h.profiles(state, ids)?;
-    let mut out = Vec::with_capacity(ids.len());
-    for &id in ids {
-        if fit::may_be_shown(h, state, id)? {
-            out.push(id);
-        }
-    }
-    Ok(out)
 }

@@ -11,7 +11,7 @@ use rustc_hash::FxHashSet;
 
 use super::{fit, suggest};
 use crate::hydrate::{
-    ActorId, Counter, HydrationState, Hydrator, RecordId, RecordRoom, Result, collections as c,
+    ActorId, Counter, HydrationState, Hydrator, RecordId, Result, collections as c,
 };
 use crate::repo::fields;
 use crate::schema::rows::EdgeKind;
@@ -131,12 +131,12 @@ pub(super) fn packs(
 
 /// The list of a starter pack's members.
 pub(super) fn list_of(h: &Hydrator<'_>, pack: RecordId) -> Result<Option<RecordId>> {
-    let Some(record) = h.load_record(pack, &mut RecordRoom::default())? else { return Ok(None) };
+    let Some(record) = h.read_record(pack)? else { return Ok(None) };
     h.record_at(fields::text(&record.value, "list").unwrap_or_default(), c::LIST)
 }
 
 /// Those of `ids` that are there and whose creators may be shown to the viewer, in their order.
-pub(super) fn shown(
+pub fn fit_records(
     h: &Hydrator<'_>,
     state: &mut HydrationState,
     ids: &[RecordId],

@@ -61,8 +61,13 @@ pub(super) fn save(survey: &Survey, file: &Path) -> io::Result<()> {
         feeds: survey.feeds.iter().map(numbers).collect(),
         packs: survey.packs.iter().map(numbers).collect(),
     };
+    replace(file, &serde_json::to_vec(&saved)?)
+}
+
+/// Writes a file under another name first, so that a crash leaves the old one or the new one.
+pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = file.with_extension("part");
-    fs::write(&part, serde_json::to_vec(&saved)?)?;
+    fs::write(&part, bytes)?;
     fs::rename(&part, file)
 }
 

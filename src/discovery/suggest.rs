@@ -163,8 +163,7 @@ impl Suggester<'_> {
         let mut state = self.0.state();
         for some in ranked.chunks(KEPT / 4) {
             let ids: Vec<ActorId> = some.iter().map(|candidate| candidate.id).collect();
-            let fit: FxHashSet<ActorId> =
-                fit::fit(&self.0, &mut state, &ids)?.into_iter().collect();
+            let fit: FxHashSet<ActorId> = fit(&self.0, &mut state, &ids)?.into_iter().collect();
             out.extend(some.iter().filter(|candidate| fit.contains(&candidate.id)).copied());
             if out.len() >= KEPT {
                 break;
@@ -213,6 +212,13 @@ impl Ord for Score {
 #[expect(clippy::cast_precision_loss, reason = "for scores, and counters stay far below 2^52")]
 pub(super) fn real(n: u64) -> f64 {
     n as f64
+}
+
+/// One of each list in turn.
+pub(super) fn in_turn<L: AsRef<[ActorId]>>(lists: &[L]) -> Vec<ActorId> {
+    let lists = || lists.iter().map(AsRef::as_ref);
+    let longest = lists().map(<[_]>::len).max().unwrap_or(0);
+    (0..longest).flat_map(|n| lists().filter_map(move |list| list.get(n).copied())).collect()
 }
 
 /// Each once, where it is first.

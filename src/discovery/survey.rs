@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use ipld_core::ipld::Ipld;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::about::{About, Collected};
@@ -17,13 +16,11 @@ use super::independent::independent_followers;
 use super::top::Top;
 use super::{fit, suggest, words};
 use crate::hydrate::graph::CURATELIST;
-use crate::hydrate::{
-    ActorId, Counter, Hydrator, RecordId, RecordRoom, Result, Rkey, collections as c,
-};
+use crate::hydrate::{ActorId, Counter, Hydrator, RecordId, Result, Rkey, collections as c};
 use crate::repo::fields;
-use crate::schema::rows::EdgeKind;
+use crate::schema::rows::{AggRow, EdgeKind};
 use crate::schema::{CollId, Rows as _, Target, counted, graph};
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 
 /// Accounts that are followed most, of which communities are made; more would not fit into sixteen bits.
 pub(super) const ACCOUNTS: usize = 50_000;
@@ -142,23 +139,36 @@ impl Surveyor<'_> {
     /// Who is followed most, the most first.
     fn most_followed(&self) -> Done<Vec<ActorId>> {
         let mut top = Top::new(self.accounts.min(ACCOUNTS));
-        let mut from = Some(ActorId(0));
+        self.in_pieces(ActorId(0), counted::each_counted_account, &mut |id, agg| {
+            top.add(agg.get(Counter::Followers), id);
+        })?;
+        Ok(top.best())
+    }
+
+    /// Visits all rows that `scan` gives from `first` on.
+    fn in_pieces<I: Copy>(
+        &self,
+        first: I,
+        scan: impl Fn(&Snapshot, I, &mut dyn FnMut(I, &AggRow) -> bool) -> Result<()>,
+        visit: &mut dyn FnMut(I, &AggRow),
+    ) -> Done<()> {
+        let mut from = Some(first);
         while let Some(first) = from {
             from = self.piece(|h| {
                 let (mut rows, mut next) = (0, None);
-                counted::each_counted_account(h.snapshot, first, &mut |id, agg| {
+                scan(h.snapshot, first, &mut |id, agg| {
                     if rows == ROWS_AT_ONCE {
                         next = Some(id);
                         return false;
                     }
                     rows += 1;
-                    top.add(agg.get(Counter::Followers), id);
+                    visit(id, agg);
                     true
                 })?;
                 Ok(next)
             })?;
         }
-        Ok(top.best())
+        Ok(())
     }
 
     /// Feeds, starter packs and lists that are liked, joined and filled most.
@@ -169,26 +179,14 @@ impl Surveyor<'_> {
             (c::LIST, Counter::Items),
         ];
         let mut tops = by.map(|_| Top::new(RECORDS));
-        let mut from = Some(RecordId { actor: ActorId(0), coll: CollId(0), rkey: Rkey(0) });
-        while let Some(first) = from {
-            from = self.piece(|h| {
-                let (mut rows, mut next) = (0, None);
-                counted::each_counted_record(h.snapshot, first, &mut |id, agg| {
-                    if rows == ROWS_AT_ONCE {
-                        next = Some(id);
-                        return false;
-                    }
-                    rows += 1;
-                    for ((coll, counter), top) in by.iter().zip(&mut tops) {
-                        if *coll == id.coll {
-                            top.add(agg.get(*counter), id);
-                        }
-                    }
-                    true
-                })?;
-                Ok(next)
-            })?;
-        }
+        let first = RecordId { actor: ActorId(0), coll: CollId(0), rkey: Rkey(0) };
+        self.in_pieces(first, counted::each_counted_record, &mut |id, agg| {
+            for ((coll, counter), top) in by.iter().zip(&mut tops) {
+                if *coll == id.coll {
+                    top.add(agg.get(*counter), id);
+                }
+            }
+        })?;
         Ok(by.map(|(coll, _)| coll).into_iter().zip(tops.map(Top::best)).collect())
     }
 
@@ -214,7 +212,7 @@ impl Surveyor<'_> {
         for some in records.chunks(AT_ONCE) {
             self.piece(|h| {
                 for id in some {
-                    let Some(record) = h.load_record(*id, &mut RecordRoom::default())? else {
+                    let Some(record) = h.read_record(*id)? else {
                         continue;
                     };
                     let of = |key| fields::text(&record.value, key).unwrap_or_default();
@@ -256,7 +254,7 @@ impl Surveyor<'_> {
         let mut ranked = Vec::new();
         for some in candidates.chunks(AT_ONCE / 4) {
             self.piece(|h| {
-                for id in fit::fit(h, &mut h.state(), some)? {
+                for id in fit(h, &mut h.state(), some)? {
                     ranked.push((independent_followers(h, id)?, id));
                 }
                 Ok(())
@@ -380,10 +378,11 @@ fn in_turn(communities: &[Community], most: usize) -> Vec<ActorId> {
     while filled >= 3 && cap > 1 && 3 * cap > sum(cap) {
         cap -= 1;
     }
-    let turns = (0..cap).flat_map(|turn| {
-        communities.iter().filter_map(move |community| community.best.get(turn).copied())
-    });
-    turns.take(most).collect()
+    let best = communities.iter().map(|community| community.best.as_slice());
+    let capped: Vec<_> = best.map(|best| best.get(..cap).unwrap_or(best)).collect();
+    let mut out = suggest::in_turn(&capped);
+    out.truncate(most);
+    out
 }
 
 /// The primary language of an account's newest post.
@@ -391,8 +390,7 @@ fn language(h: &Hydrator<'_>, id: ActorId) -> Result<Option<String>> {
     let Some((post, _)) = graph::newest_post(h.snapshot, id)? else { return Ok(None) };
     let Some(row) = h.snapshot.post(post)? else { return Ok(None) };
     let value = h.snapshot.unpack(&row.packed)?;
-    let Some(Ipld::String(tag)) = fields::list(&value, "langs").first() else { return Ok(None) };
-    Ok(tag.split('-').next().map(str::to_ascii_lowercase))
+    Ok(words::language(&value))
 }
 
 /// The longer words of a profile, each once.

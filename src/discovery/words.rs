@@ -1,6 +1,10 @@
 //! The words of a text, as people search for them: runs of letters and digits in lower case, and of scripts that put no
 //! spaces between words each two neighbours.
 
+use ipld_core::ipld::Ipld;
+
+use crate::repo::fields;
+
 /// Letters of a word that count; longer ones are cut.
 const LONGEST: usize = 32;
 
@@ -36,6 +40,12 @@ pub(super) fn each_word(text: &str, each: &mut dyn FnMut(&str)) {
         }
         before = Some(c).filter(|_| spaceless);
     }
+}
+
+/// The primary subtag of the first language that a post says it is in, in lower case.
+pub(super) fn language(post: &Ipld) -> Option<String> {
+    let Some(Ipld::String(tag)) = fields::list(post, "langs").first() else { return None };
+    tag.split('-').next().map(str::to_ascii_lowercase)
 }
 
 /// What stands for a word where many are kept.

@@ -8,7 +8,7 @@ use super::graph::is_reference_list;
 use super::page::{Collector, MAX_SORTED, Page, Sorted, TimeCursor};
 use super::record::record_cid;
 use super::reverse_edges::Fan;
-use super::{Hydrator, RecordRoom, Result};
+use super::{Hydrator, Result};
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
 use crate::schema::{ActorId, Key, RecordId, Rkey, Rows, Target, collections as c, whole};
@@ -184,9 +184,7 @@ impl Hydrator<'_> {
     /// Whether who opted out of a list is not on it for the viewer.
     pub(super) fn may_leave(&self, list: RecordId) -> Result<bool> {
         Ok(self.ctx.viewer != Some(list.actor)
-            && self
-                .load_record(list, &mut RecordRoom::default())?
-                .is_some_and(|list| is_reference_list(&list)))
+            && self.read_record(list)?.is_some_and(|list| is_reference_list(&list)))
     }
 
     /// The members of a list.

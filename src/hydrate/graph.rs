@@ -151,8 +151,17 @@ impl Hydrator<'_> {
         Ok(())
     }
 
+    /// A valid record of the `record` keyspace for who keeps none of it: each is as large as one may be.
+    pub fn read_record(&self, id: RecordId) -> Result<Option<ShownRecord>> {
+        self.load_record(id, &mut RecordRoom::default())
+    }
+
     /// A valid record of the `record` keyspace, if there is room for it.
-    pub fn load_record(&self, id: RecordId, room: &mut RecordRoom) -> Result<Option<ShownRecord>> {
+    pub(super) fn load_record(
+        &self,
+        id: RecordId,
+        room: &mut RecordRoom,
+    ) -> Result<Option<ShownRecord>> {
         match self.snapshot.record(id)? {
             Some(row) => ShownRecord::load(self.snapshot, id, &row, room),
             None => Ok(None),

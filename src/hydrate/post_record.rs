@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::record::record_cid;
 use crate::repo::dag_cbor;
-use crate::repo::fields::{blob, field, kind, list, ref_uri, self_labels, string, text};
+use crate::repo::fields::{blob, features, field, kind, list, ref_uri, self_labels, string, text};
 use crate::schema::collections::fixed;
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target};
 use crate::store::{Reader, StoreError};
@@ -245,8 +245,7 @@ impl PostRecord {
 }
 
 fn mentions<R: Reader>(r: &R, record: &Ipld) -> Result<Vec<ActorId>, StoreError> {
-    let features = list(record, "facets").iter().flat_map(|f| list(f, "features"));
-    let dids = features
+    let dids = features(record)
         .filter(|f| kind(f) == "app.bsky.richtext.facet#mention")
         .filter_map(|f| text(f, "did"));
     let mut out = Vec::new();

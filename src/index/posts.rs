@@ -91,9 +91,7 @@ pub(super) fn refs(names: &mut impl Names, v: &Ipld) -> Result<Refs, StoreError>
 
 /// The DIDs that facets mention, in their order.
 pub(super) fn mentions(v: &Ipld) -> impl Iterator<Item = &str> {
-    fields::list(v, "facets")
-        .iter()
-        .flat_map(|facet| fields::list(facet, "features"))
+    fields::features(v)
         .filter(|feature| fields::kind(feature) == "app.bsky.richtext.facet#mention")
         .filter_map(|feature| fields::text(feature, "did"))
         .filter(|did| crate::syntax::is_did(did))

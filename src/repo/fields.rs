@@ -58,6 +58,11 @@ pub fn list<'a>(value: &'a Ipld, key: &str) -> &'a [Ipld] {
     }
 }
 
+/// What the facets of a post say of its text: mentions, links, tags.
+pub fn features(post: &Ipld) -> impl Iterator<Item = &Ipld> {
+    list(post, "facets").iter().flat_map(|facet| list(facet, "features"))
+}
+
 /// `$type`, empty if there is none.
 #[must_use]
 pub fn kind(value: &Ipld) -> &str {

@@ -190,7 +190,7 @@ impl Part for XrpcPart {
         ctx.default_labelers.store(Arc::new(ParsedLabelers::defaults(new.labels.default.clone())));
         ctx.client_config.store(Arc::new(wire::client_config(new)));
         ctx.hydration.reload(wire::hydration_settings(new));
-        ctx.discovery.reload(wire::discovery_settings(new));
+        ctx.discovery.reload(new.discovery.clone());
         ctx.limits.store(Arc::new(new.limits.clone()));
         ctx.auth.trust(new.moderation.service_did.clone());
         vec![

@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use super::memory::Memory;
 use crate::config::memory::{self, Share};
 use crate::config::{self, Config};
+use crate::discovery::Discovery;
 use crate::discovery::trends::Trends;
-use crate::discovery::{self, Discovery};
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
@@ -90,7 +90,7 @@ pub(super) fn community(config: &Config, dialer: &Dialer) -> Option<Arc<Communit
 /// What is suggested, in its share of the memory.
 pub(super) fn discovery(config: &Config, clock: &Clock) -> Discovery {
     let bytes = Share::Discovery.of(config.store.memory_budget);
-    Discovery::new(discovery_settings(config), bytes, clock.now_us())
+    Discovery::new(config.discovery.clone(), bytes, clock.now_us())
 }
 
 /// What many write of, in its share of the memory.
@@ -106,14 +106,6 @@ pub(super) fn search(config: &Config) -> Search {
         largest: 5_000_000,
     };
     Search::new(&config.store.path.join("search"), settings)
-}
-
-pub(super) fn discovery_settings(config: &Config) -> discovery::Settings {
-    let config::Discovery { follows, feeds, starter_packs, tagged } = config.discovery.clone();
-    let tagged = tagged.into_iter().map(|config::Tagged { tag, subject, is_feed }| {
-        discovery::Tagged { tag, subject, is_feed }
-    });
-    discovery::Settings { follows, feeds, starter_packs, tagged: tagged.collect() }
 }
 
 /// The table of limits with what the configuration says of it.

@@ -15,6 +15,8 @@ use crate::syntax::Did;
 
 const ACCEPT_LABELERS: HeaderName = HeaderName::from_static("atproto-accept-labelers");
 
+/// What a viewer is interested in, as clients say it: a hint for ranking.
+pub(crate) const TOPICS: HeaderName = HeaderName::from_static("x-bsky-topics");
 /// Languages that are looked at: nobody reads more.
 const MAX_LANGUAGES: usize = 16;
 

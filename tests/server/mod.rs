@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aerie::repo::dag_cbor;
@@ -149,6 +149,19 @@ pub(crate) async fn serve_documents() -> (String, Arc<Mutex<Vec<Value>>>) {
     (url, told)
 }
 
+/// A port that nobody listens on: of those that the system gives to no connection, which could have it by the time that it
+/// is listened on.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 16_000 + u16::try_from(next % 16_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Head and body of an HTTP message; of an answer, up to the end of the connection.
 async fn read_message(stream: &mut TcpStream, request: bool) -> (String, String) {
     let mut bytes = Vec::new();
@@ -200,9 +213,7 @@ impl Aerie {
         args: &[&str],
         env: &[(&str, &str)],
     ) -> Arc<Self> {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let head = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n[admin]\npassword = \"x\"\n");
         fs::write(&config, head + text).unwrap();
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -28,7 +28,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::Ground;
+use super::{Ground, saved};
 use crate::changes::{Cause, Change, Entry, Follower, Mark, Position, What};
 use crate::hydrate::{ActorId, Result, collections as c};
 use crate::schema::{PostId, Rows as _};
@@ -145,9 +145,7 @@ impl Trends {
             let saved = ToSave { form: FORM, next, slots, usual: &state.usual };
             serde_ipld_dagcbor::to_vec(&saved).map_err(io::Error::other)?
         };
-        let (file, part) = (folder.join(FILE), folder.join(FILE).with_extension("part"));
-        fs::write(&part, bytes)?;
-        fs::rename(&part, &file)
+        saved::replace(&folder.join(FILE), &bytes)
     }
 
     /// Finds out what is shown from now on.

@@ -115,10 +115,7 @@ fn independent(h: &Hydrator<'_>, authors: &[Author]) -> Result<(f64, Vec<ActorId
 /// Whether somebody is there, not marked as a nuisance, and followed by two who do not write of the same.
 fn is_independent(h: &Hydrator<'_>, id: ActorId, authors: &FxHashSet<u32>) -> Result<bool> {
     let account = Target::Actor(id);
-    if !h.snapshot.actor(id)?.is_some_and(|row| row.is_active())
-        || h.shared.takedowns.contains(account)
-        || fit::is_marked(h, id)?
-    {
+    if h.shared.takedowns.contains(account) || !fit::counts(h, id)? {
         return Ok(false);
     }
     let fans = graph::some_fans(h.snapshot, EdgeKind::Follow, account, FOLLOWERS)?;

@@ -88,8 +88,7 @@ fn topic(kind: Kind, text: String, spelling: String) -> Topic {
 }
 
 fn language(value: &Ipld) -> Language {
-    let Some(Ipld::String(tag)) = fields::list(value, "langs").first() else { return [0; 3] };
-    let primary = tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let primary = words::language(value).unwrap_or_default();
     let mut out = [0; 3];
     if (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_lowercase()) {
         out.iter_mut().zip(primary.bytes()).for_each(|(place, letter)| *place = letter);
@@ -97,12 +96,8 @@ fn language(value: &Ipld) -> Language {
     out
 }
 
-fn features(value: &Ipld) -> impl Iterator<Item = &Ipld> {
-    fields::list(value, "facets").iter().flat_map(|facet| fields::list(facet, "features"))
-}
-
 fn tags(value: &Ipld, topics: &mut Vec<Topic>) {
-    let written = features(value)
+    let written = fields::features(value)
         .filter(|feature| fields::kind(feature) == "app.bsky.richtext.facet#tag")
         .filter_map(|feature| fields::text(feature, "tag"));
     let beside = fields::list(value, "tags").iter().filter_map(|tag| match tag {
@@ -132,7 +127,7 @@ fn links(value: &Ipld, topics: &mut Vec<Topic>) {
         let title = fields::text(card, "title").map(str::trim).filter(|title| !title.is_empty());
         Some((fields::text(card, "uri")?, title))
     });
-    let in_text = features(value)
+    let in_text = fields::features(value)
         .filter(|feature| fields::kind(feature) == "app.bsky.richtext.facet#link")
         .filter_map(|feature| Some((fields::text(feature, "uri")?, None)));
     let mut seen = FxHashSet::default();

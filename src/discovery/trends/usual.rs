@@ -7,6 +7,8 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::super::suggest::real;
+
 /// Days after which what was is as good as forgotten.
 const DAYS: f64 = 14.0;
 /// Parts of an author that are counted.
@@ -56,11 +58,6 @@ fn of_day(hour: i64) -> usize {
     usize::try_from(hour.rem_euclid(24)).unwrap_or(0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "authors")]
-fn real(n: usize) -> f64 {
-    n as f64
-}
-
 fn parts(n: f64) -> u16 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits, clamped")]
     let parts = (n * PART).round().clamp(0.0, f64::from(u16::MAX)) as u16;
@@ -99,16 +96,16 @@ impl Usual {
             let count = now.remove(key).unwrap_or(0);
             if let Some(usual) = day.get_mut(at) {
                 let before = f64::from(*usual) / PART;
-                *usual = parts(next(before, real(count), seen));
+                *usual = parts(next(before, real(count as u64), seen));
             }
         }
         for (key, count) in now {
             if let Some(usual) = self.topics.entry(key).or_default().get_mut(at) {
-                *usual = parts(next(0.0, real(count), seen));
+                *usual = parts(next(0.0, real(count as u64), seen));
             }
         }
         if let (Some(all), Some(known)) = (self.all.get_mut(at), self.seen.get_mut(at)) {
-            *all = next(*all, real(sum), seen);
+            *all = next(*all, real(sum as u64), seen);
             *known = true;
         }
         self.topics.retain(|_, day| day.iter().any(|n| f64::from(*n) >= PART));
@@ -149,7 +146,7 @@ impl Usual {
         let near = near.max_by(|a, b| a.0.total_cmp(&b.0));
         let least = || (0..24).filter_map(of).min_by(|a, b| a.0.total_cmp(&b.0));
         let Some((usual, usual_all)) = near.or_else(least) else { return 0.0 };
-        usual * (real(all) / usual_all.max(1.0)).clamp(1.0, MORE)
+        usual * (real(all as u64) / usual_all.max(1.0)).clamp(1.0, MORE)
     }
 }
 

@@ -1,21 +1,19 @@
 //! What is suggested: accounts (`app.bsky.actor.getSuggestions` and its many kin), feeds, starter packs, and what many
 //! write of. How that is found is `discovery`'s to know.
 
-use http::HeaderName;
 use serde::Serialize;
 
-use super::page::limit;
+use super::page::{is_outdated, limit};
 use crate::discovery::{Cursor, List, Records, Wish, fit, fit_authors, fit_records};
 use crate::hydrate::{ActorId, Hydrator, RecordId, ShownAccounts};
 use crate::syntax::datetime::format_ms;
 use crate::view::actor::{ProfileView, profile, profile_basic, profile_known_followers};
 use crate::view::feedgen::{GeneratorView, generator};
 use crate::view::graph::{StarterPackView, starter_pack};
+use crate::xrpc::call::TOPICS;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
-/// What the viewer is interested in, as clients say it.
-const TOPICS: HeaderName = HeaderName::from_static("x-bsky-topics");
 /// Accounts like one that are shown: there are no pages of them.
 const LIKE_ONE: usize = 25;
 
@@ -156,7 +154,7 @@ pub(crate) fn get_first_suggested_feeds(app: &AppCtx, call: &Call) -> Result<Rep
 /// `app.bsky.unspecced.getPopularFeedGenerators`: by likes. A query is looked for among the popular ones.
 pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     // A cursor of the form that was used long ago ends it.
-    if call.params.str("cursor").is_some_and(|cursor| cursor.contains("::")) {
+    if call.params.str("cursor").is_some_and(is_outdated) {
         return Session::open(app, call)?.reply(&Feeds { feeds: Vec::new(), cursor: None });
     }
     match call.params.str("query").map(str::trim).filter(|query| !query.is_empty()) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::page::{CursorParam, FetchedPage, fill, limit, once};
+use super::page::{CursorParam, FetchedPage, fill, is_outdated, limit, once};
 use crate::hydrate::feed::{FeedFilter, SelfThreads};
 use crate::hydrate::page::{Page, TimeCursor};
 use crate::hydrate::post_state::PostState;
@@ -297,7 +297,7 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let target = session.snapshot.target(uri)?;
     let h = session.hydrator();
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        if cursor.is_some_and(|c| c.starts_with("did:") && !c.contains("::")) {
+        if cursor.is_some_and(|c| c.starts_with("did:") && !is_outdated(c)) {
             let message = "CursorParam appear to be out of date, please try reloading.";
             return Err(XrpcError::invalid_request(message));
         }

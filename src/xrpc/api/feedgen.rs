@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::page::limit;
+use crate::hydrate::RecordId;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::timeline::FeedItem;
-use crate::hydrate::{RecordId, RecordRoom};
 use crate::net::Response;
 use crate::repo::fields;
 use crate::schema::{Rows, Target, collections as c};
@@ -23,11 +23,9 @@ use crate::store::{Snapshot, StoreError};
 use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};
+use crate::xrpc::call::TOPICS;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
-
-/// Hints for ranking that clients send.
-const TOPICS: HeaderName = HeaderName::from_static("x-bsky-topics");
 
 fn no_feed() -> XrpcError {
     XrpcError::invalid_request("could not find feed")
@@ -38,8 +36,7 @@ fn service(app: &AppCtx, call: &Call) -> Result<Did, XrpcError> {
     let session = Session::open(app, call)?;
     let feed = call.params.str("feed").unwrap_or_default();
     let id = session.generator_id(feed)?.ok_or_else(no_feed)?;
-    let record =
-        session.hydrator().load_record(id, &mut RecordRoom::default())?.ok_or_else(no_feed)?;
+    let record = session.hydrator().read_record(id)?.ok_or_else(no_feed)?;
     fields::text(&record.value, "did").and_then(|did| Did::parse(did).ok()).ok_or_else(no_feed)
 }
 

@@ -48,6 +48,11 @@ pub(crate) fn once<T, E>(
     Ok(held.insert(value))
 }
 
+/// Whether a cursor is of a form that was used long ago.
+pub(crate) fn is_outdated(cursor: &str) -> bool {
+    cursor.contains("::")
+}
+
 /// A cursor parameter.
 pub(crate) enum CursorParam {
     /// From the start, or from here.
@@ -61,7 +66,7 @@ impl CursorParam {
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, XrpcError> {
         match text.filter(|text| !text.is_empty()) {
             None => Ok(Self::From(None)),
-            Some(text) if text.contains("::") => Ok(Self::Outdated),
+            Some(text) if is_outdated(text) => Ok(Self::Outdated),
             Some(text) => match TimeCursor::parse(text) {
                 Some(cursor) => Ok(Self::From(Some(cursor))),
                 None => Err(XrpcError::invalid_request("Malformed cursor")),

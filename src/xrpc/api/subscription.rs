@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::page::{FetchedPage, fill, limit, once, tid_cursor};
+use super::page::{FetchedPage, fill, is_outdated, limit, once, tid_cursor};
 use super::quota;
 use crate::private::subscriptions::{self, Subscription};
 use crate::view::actor::{ProfileView, profile};
@@ -55,7 +55,7 @@ pub(crate) fn list_activity_subscriptions(app: &AppCtx, call: &Call) -> Result<R
     let h = session.hydrator();
     let mut held = None;
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
-        let outdated = cursor.is_some_and(|text| text.contains("::"));
+        let outdated = cursor.is_some_and(is_outdated);
         let Some(viewer) = session.ctx.viewer.filter(|_| !outdated) else {
             return Ok(FetchedPage::empty());
         };
