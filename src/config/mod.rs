@@ -51,6 +51,8 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// How search keeps up.
+    pub search: Search,
     /// What is suggested first.
     pub discovery: Discovery,
     /// How much of the network is kept.
@@ -188,6 +190,13 @@ pub struct LiveNow {
     pub did: Did,
     /// The sites.
     pub domains: Vec<String>,
+}
+
+/// `[search]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    /// From a change until it can be searched.
+    pub commit_interval: Duration,
 }
 
 /// `[discovery]`.
@@ -418,6 +427,7 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            search: Search::default(),
             discovery: Discovery::default(),
             scope: Scope::default(),
             images: Images::default(),

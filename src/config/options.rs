@@ -58,6 +58,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("age_assurance", "What clients are told about the age of users."),
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
     (
+        "search",
+        "Posts, accounts, starter packs and feeds are searched in an index of its own, in the folder search of store.path.",
+    ),
+    (
         "discovery",
         "What is suggested first, before what is found by whom people follow and what they like.",
     ),
@@ -345,6 +349,13 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Accounts that may show a link to these sites as live.",
         apply: |c, v| set(&mut c.live_now, parse::list(v, live_now)),
+        ..BASE
+    },
+    Opt {
+        key: "search.commit_interval",
+        default: Some("\"5s\""),
+        doc: "What was written can be searched after about this time. Less makes more work of it.",
+        apply: |c, v| set(&mut c.search.commit_interval, parse::duration(v, 300)),
         ..BASE
     },
     Opt {

@@ -27,6 +27,7 @@ use super::parts::{
     PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
+use super::search::{HeldSearch, OperatorSearch, SearchSeq};
 use super::sink::{Applied, ToWriter};
 use super::sources::{self, IngestPart, LabelersPart, PlcPart, ResyncPart, Sources};
 use super::status::StatusSources;
@@ -265,6 +266,7 @@ impl House {
             reloads: AtomicU64::new(0),
             parts: slot.clone(),
             memory: memory.clone(),
+            search: SearchSeq::new(Arc::clone(&search), Arc::clone(&changes)),
         });
         let on_read = config.network.fetch_on_read.then(|| {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
@@ -334,6 +336,7 @@ impl House {
             writer: writer.clone(),
             retention: Arc::clone(&retention),
             intake: Arc::clone(&sources) as _,
+            search: Arc::new(HeldSearch(Arc::clone(&ctx.search))),
             alerts: alerts.clone(),
             state: view,
             clock: clock.clone(),
@@ -365,6 +368,7 @@ impl House {
             intake: Arc::clone(&sources) as _,
             accounts: Arc::clone(&accounts) as _,
             retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
+            search: Arc::new(OperatorSearch { search: Arc::clone(&ctx.search), handlers }),
             private: PrivateState {
                 store: store.clone(),
                 private,

@@ -1,7 +1,6 @@
 //! From the configuration to the settings that each folder takes: what is named how where.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -101,9 +100,9 @@ pub(super) fn trends(config: &Config, clock: &Clock) -> Trends {
 /// The indexes of search, in the folder of the store.
 pub(super) fn search(config: &Config) -> Search {
     let settings = index::Settings {
-        commit_interval: Duration::from_secs(5),
+        commit_interval: config.search.commit_interval,
         batch: 20_000,
-        largest: 5_000_000,
+        bytes: Share::Search.of(config.store.memory_budget),
     };
     Search::new(&config.store.path.join("search"), settings)
 }

@@ -52,6 +52,7 @@ mod bad_input_tests;
 #[cfg(test)]
 mod testing;
 
+pub use api::search::explained as explained_search;
 pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials, Line};

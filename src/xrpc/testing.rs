@@ -355,7 +355,7 @@ pub(super) fn context_with(
     let settings = crate::search::index::Settings {
         commit_interval: Duration::ZERO,
         batch: 100,
-        largest: 1_000_000,
+        bytes: 64 << 20,
     };
     let search = Search::new(&store.path().join("search"), settings);
     Arc::new(AppCtx {

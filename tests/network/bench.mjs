@@ -14,6 +14,7 @@ import { hostile } from './hostile/main.mjs'
 import { afterwards, Client, discover, extremes, page, procedures, promises, queries, summary } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
+import { searched } from './searched.mjs'
 import { cidOf, startShapes } from './shapes.mjs'
 import { ATSIM, BENCH_DIR, cpuSeconds, finish, folder, peakMb, position, remove, simulate, SIMULATOR_PORT, world } from './simulator.mjs'
 
@@ -94,6 +95,8 @@ const sections = {
     }
     remove(run.dir)
   },
+
+  search: searched,
 
   async startup() {
     const run = await loaded()

@@ -40,7 +40,7 @@ const OWN: &str = "did:web:appview.example";
 /// When everybody reads: the year is over.
 const NOW: i64 = BEGIN + 366 * DAY;
 const SEARCH: search::Settings =
-    search::Settings { commit_interval: Duration::ZERO, batch: 100, largest: 1_000_000 };
+    search::Settings { commit_interval: Duration::ZERO, batch: 100, bytes: 64 << 20 };
 
 pub(crate) struct View {
     pub(crate) mode: ScopeMode,

@@ -12,7 +12,7 @@ mod plan;
 mod posts;
 mod world;
 
-pub use posts::{Found, PostSearch};
+pub use posts::{Found, PostSearch, Why};
 
 #[cfg(test)]
 mod tests;

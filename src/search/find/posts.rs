@@ -56,6 +56,19 @@ pub struct Found {
     pub cursor: Option<String>,
     /// How many there are, exactly if they are few.
     pub total: u64,
+    /// Candidates whose records were looked at for it.
+    pub looked_at: usize,
+}
+
+/// What puts a post where it is among the best, as of now.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Why {
+    /// What its likes, reposts, quotes and replies are worth.
+    pub popularity: f64,
+    /// What its age takes away.
+    pub fading: f64,
+    /// How well its text fits.
+    pub quality: i32,
 }
 
 impl<'a> PostSearch<'a> {
@@ -134,7 +147,7 @@ impl<'a> PostSearch<'a> {
                     }
                     looked += 1;
                     last = Some(candidate.at);
-                    if self.is_found(candidate.at, &mut verifier)? {
+                    if self.is_found(candidate.at, &mut verifier).map_err(FindError::from)? {
                         batch.push(candidate.at.post);
                     }
                 }
@@ -153,7 +166,7 @@ impl<'a> PostSearch<'a> {
         }
         let cursor = last.filter(|_| !ends);
         let cursor = cursor.map(|at| Cursor::Latest { ts: at.ts, post: at.post }.write(self.hash));
-        Ok(Found { posts, cursor, total: 0 })
+        Ok(Found { posts, cursor, total: 0, looked_at: looked })
     }
 
     fn top<E: From<FindError>>(
@@ -164,7 +177,7 @@ impl<'a> PostSearch<'a> {
     ) -> Result<Found, E> {
         // All pages are of the time of the first, so that what grows old between them keeps its place.
         let now = after.map_or(self.now, |(now, _)| now);
-        let mut best = self.best(now)?;
+        let (mut best, looked_at) = self.best(now)?;
         if let Some((_, after)) = after {
             best.retain(|at| order(at, &after) == Ordering::Greater);
         }
@@ -179,12 +192,13 @@ impl<'a> PostSearch<'a> {
         let cursor = last.filter(|_| more);
         let cursor =
             cursor.map(|Best { score, post }| Cursor::Top { now, score, post }.write(self.hash));
-        Ok(Found { posts, cursor, total: 0 })
+        Ok(Found { posts, cursor, total: 0, looked_at })
     }
 
-    /// The best, the first one first.
-    fn best(&self, now: i64) -> Result<Vec<Best>, FindError> {
+    /// The best, the first one first, and how many candidates there were for that.
+    fn best(&self, now: i64) -> Result<(Vec<Best>, usize), FindError> {
         let candidates = eval::top(self.seen, &self.ask(PATIENCE), OF_A_TIER)?;
+        let looked_at = candidates.len();
         let mut verifier = Verifier::default();
         let mut best = Vec::new();
         for candidate in candidates {
@@ -196,11 +210,22 @@ impl<'a> PostSearch<'a> {
         }
         best.sort_unstable_by(order);
         best.truncate(MOST_BEST);
-        Ok(best)
+        Ok((best, looked_at))
+    }
+
+    /// What puts a post where it is.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn why(&self, post: PostId) -> Result<Why, StoreError> {
+        let ts = self.snapshot.post(post)?.map_or(0, |row| row.sort_ms(post.rkey));
+        let quality = self.quality(Position { ts, post }, &mut Verifier::default())?;
+        let popularity = popularity(self.snapshot, post)?;
+        Ok(Why { popularity, fading: fading(self.now, ts), quality: quality.unwrap_or(0) })
     }
 
     /// Whether the record of a candidate is what the query asks for.
-    fn is_found(&self, at: Position, verifier: &mut Verifier) -> Result<bool, FindError> {
+    fn is_found(&self, at: Position, verifier: &mut Verifier) -> Result<bool, StoreError> {
         if self.planned.exact {
             return Ok(true);
         }
@@ -212,7 +237,7 @@ impl<'a> PostSearch<'a> {
     }
 
     /// How well it fits; none if it does not.
-    fn quality(&self, at: Position, verifier: &mut Verifier) -> Result<Option<i32>, FindError> {
+    fn quality(&self, at: Position, verifier: &mut Verifier) -> Result<Option<i32>, StoreError> {
         let points = |document: &PostDocument<'_>| {
             let subject = Subject { post: at.post, sort: at.ts, document };
             let mut reading = verifier.read(subject);
@@ -257,7 +282,9 @@ impl<'a> PostSearch<'a> {
             match newest.advance()? {
                 Next::Found(candidate) => {
                     looked += 1;
-                    found += u64::from(self.is_found(candidate.at, &mut verifier)?);
+                    found += u64::from(
+                        self.is_found(candidate.at, &mut verifier).map_err(FindError::from)?,
+                    );
                 }
                 Next::End => return Ok(found),
                 Next::Late(_) => break,

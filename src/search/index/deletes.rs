@@ -40,6 +40,19 @@ impl Deletes {
         }
     }
 
+    /// These go too.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (actor, of) in other.0 {
+            match of {
+                Of::All => self.account(actor),
+                Of::Records(records) => {
+                    let of = |(coll, rkey)| RecordId { actor, coll, rkey };
+                    records.into_iter().map(of).for_each(|id| self.record(id));
+                }
+            }
+        }
+    }
+
     /// Whether nothing goes.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {

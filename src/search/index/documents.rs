@@ -29,12 +29,17 @@ pub(super) struct RecordDocument {
     pub document: TantivyDocument,
 }
 
-/// Makes documents; its buffers serve all of them.
+/// Makes documents, and says what they take; its buffers serve all of them.
 #[derive(Default)]
 pub(super) struct Documents {
     analyzer: Analyzer,
     value: String,
+    /// Bytes of what was made and is not written.
+    made: usize,
 }
+
+/// What a document takes beside its terms, about.
+const DOCUMENT: usize = 512;
 
 /// What popularity a post has: the power of two of its interactions; none if it is not popular.
 pub(super) fn tier(s: &impl Rows, post: PostId) -> Result<Option<u64>, StoreError> {
@@ -72,6 +77,17 @@ fn undecodable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> 
 }
 
 impl Documents {
+    /// Bytes of the documents that were made since they were last [taken](Self::taken), about.
+    #[must_use]
+    pub(super) fn bytes(&self) -> usize {
+        self.made
+    }
+
+    /// Those that were made are written.
+    pub(super) fn taken(&mut self) {
+        self.made = 0;
+    }
+
     /// The document of a post.
     pub(super) fn post(
         &mut self,
@@ -85,6 +101,7 @@ impl Documents {
         let parts = PostDocument::of(&record);
         let ts = row.sort_ms(post.rkey);
         let mut out = begin(fields, post.record(), ts);
+        self.made += DOCUMENT;
         self.words(&mut out, fields.text(TextField::Text), [parts.body]);
         self.words(&mut out, fields.text(TextField::More), parts.more());
         self.put(&mut out, fields.text(TextField::Tag), |value| {
@@ -128,12 +145,13 @@ impl Documents {
         let parts = ThingDocument::of(&record);
         let ts = row.sort;
         let mut out = begin(fields, id, ts);
+        self.made += DOCUMENT;
         self.words(&mut out, fields.text(TextField::Text), [parts.name]);
         let profile = profile(s, id.actor)?;
         let owner = profile.as_ref().map(ProfileDocument::of).unwrap_or_default();
         let handle = undecodable(s.actor(id.actor))?.flatten().and_then(|row| row.handle);
         let analyzer = &mut self.analyzer;
-        put(&mut self.value, &mut out, fields.text(TextField::More), |value| {
+        self.made += put(&mut self.value, &mut out, fields.text(TextField::More), |value| {
             for text in [parts.description, owner.name] {
                 analyzer.terms(text, &mut |term| push(value, term));
             }
@@ -157,6 +175,7 @@ impl Documents {
         if handle.is_empty() && parts.name.is_empty() {
             return Ok(None);
         }
+        self.made += DOCUMENT;
         let mut out = TantivyDocument::new();
         out.add_u64(fields.author, u64::from(actor.0));
         let followers = s.agg(Target::Actor(actor))?.get(Counter::Followers);
@@ -201,13 +220,13 @@ impl Documents {
         texts: impl IntoIterator<Item = &'a str>,
     ) {
         let analyzer = &mut self.analyzer;
-        put(&mut self.value, out, field, |value| {
+        self.made += put(&mut self.value, out, field, |value| {
             texts.into_iter().for_each(|text| analyzer.terms(text, &mut |term| push(value, term)));
         });
     }
 
     fn put(&mut self, out: &mut TantivyDocument, field: Field, fill: impl FnOnce(&mut String)) {
-        put(&mut self.value, out, field, fill);
+        self.made += put(&mut self.value, out, field, fill);
     }
 }
 
@@ -216,12 +235,13 @@ fn put(
     out: &mut TantivyDocument,
     field: Field,
     fill: impl FnOnce(&mut String),
-) {
+) -> usize {
     value.clear();
     fill(value);
     if !value.is_empty() {
         out.add_text(field, &value);
     }
+    value.len()
 }
 
 fn push(value: &mut String, term: &str) {

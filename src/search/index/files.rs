@@ -63,6 +63,13 @@ impl View {
     }
 }
 
+/// What was written and is not committed.
+#[derive(Default)]
+struct Written {
+    deletes: Deletes,
+    segments: Vec<SegmentId>,
+}
+
 /// One index.
 pub(super) struct DocIndex {
     index: Index,
@@ -70,6 +77,7 @@ pub(super) struct DocIndex {
     author: Field,
     sorted: Sorted,
     view: Arc<ArcSwap<View>>,
+    written: Written,
     merging: Option<FutureResult<Option<SegmentMeta>>>,
 }
 
@@ -96,7 +104,8 @@ impl DocIndex {
         let writer: IndexWriter = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let view = Arc::default();
-        let index = Self { index, writer, author, sorted, view, merging: None };
+        let written = Written::default();
+        let index = Self { index, writer, author, sorted, view, written, merging: None };
         index.look()?;
         Ok(index)
     }
@@ -126,20 +135,32 @@ impl DocIndex {
         }
     }
 
-    /// Takes documents out and puts others in, each group into a segment of its own.
-    pub(super) fn commit(
+    /// Takes documents out and puts others in with the next commit, each group into a segment of its own.
+    pub(super) fn write(
         &mut self,
         groups: impl IntoIterator<Item = Vec<TantivyDocument>>,
-        deletes: &Deletes,
-        payload: &str,
+        deletes: Deletes,
     ) -> Result<(), IndexError> {
+        self.written.deletes.extend(deletes);
+        for documents in groups {
+            let segment = self.segment(documents)?;
+            self.written.segments.extend(segment);
+        }
+        Ok(())
+    }
+
+    /// Whether a commit would change something.
+    #[must_use]
+    pub(super) fn is_changed(&self) -> bool {
+        !self.written.deletes.is_empty() || !self.written.segments.is_empty()
+    }
+
+    /// What was written is there from now on.
+    pub(super) fn commit(&mut self, payload: &str) -> Result<(), IndexError> {
+        let Written { deletes, segments: except } = std::mem::take(&mut self.written);
         let view = self.view();
         let segments = view.0.iter().map(|segment| &**segment);
         let deletes = deletes.found_in(segments, self.author, self.sorted)?;
-        let mut except = Vec::new();
-        for documents in groups {
-            except.extend(self.write(documents)?);
-        }
         if !deletes.is_empty() {
             let (author, sorted) = (self.author, self.sorted);
             self.writer.delete_query(Box::new(Going { deletes, author, sorted, except }))?;
@@ -150,7 +171,10 @@ impl DocIndex {
         self.look()
     }
 
-    fn write(&mut self, documents: Vec<TantivyDocument>) -> Result<Option<SegmentId>, IndexError> {
+    fn segment(
+        &mut self,
+        documents: Vec<TantivyDocument>,
+    ) -> Result<Option<SegmentId>, IndexError> {
         if documents.is_empty() {
             return Ok(None);
         }

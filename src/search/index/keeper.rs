@@ -36,8 +36,20 @@ pub struct Settings {
     pub commit_interval: Duration,
     /// Or once it is so many records.
     pub batch: usize,
-    /// Documents of the largest segment that merging makes.
-    pub largest: u32,
+    /// Bytes of memory for what is written and merged.
+    pub bytes: u64,
+}
+
+impl Settings {
+    /// Bytes of documents that are put into a segment at once: the engine takes several times as much for them.
+    fn at_once(&self) -> usize {
+        usize::try_from(self.bytes / 8).unwrap_or(usize::MAX)
+    }
+
+    /// Documents of the largest segment that merging makes: it keeps the place of each of them in memory.
+    fn largest(&self) -> u32 {
+        u32::try_from(self.bytes / 32).unwrap_or(u32::MAX).clamp(100_000, 5_000_000)
+    }
 }
 
 /// Counters that changed are cheaper than records: so many more of them are gathered.
@@ -48,6 +60,10 @@ const HELD: Duration = Duration::from_secs(2);
 const MERGING: Duration = Duration::from_millis(500);
 /// So long at most the position moves without being kept, though nothing of what happened is wanted.
 const UNWANTED: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody wants something else of it.
+const LOOK: Duration = Duration::from_secs(2);
+/// What [`Search::searchable`] is while there is nothing.
+const NOTHING: u64 = u64::MAX;
 
 /// The indexes, and what keeps them.
 pub struct Search {
@@ -59,13 +75,17 @@ pub struct Search {
     served: ArcSwapOption<Views>,
     held: AtomicBool,
     anew: AtomicBool,
+    doubted: AtomicBool,
     building: AtomicBool,
     written: AtomicU64,
+    searchable: AtomicU64,
 }
 
 #[derive(Default)]
 struct Kept {
     live: Option<Live>,
+    /// What an earlier run served, until the live one is whole.
+    before: Option<(u64, Indexes)>,
     documents: Documents,
 }
 
@@ -74,8 +94,12 @@ struct Live {
     number: u64,
     indexes: Indexes,
     position: Position,
+    /// The position of the last commit.
+    committed: Position,
     /// It is not served yet.
     building: bool,
+    /// Its files are what was written to them.
+    verified: bool,
     dirty: Dirty,
     /// When the first of what is not committed came.
     since: Option<Instant>,
@@ -122,8 +146,10 @@ impl Search {
             served: ArcSwapOption::empty(),
             held: AtomicBool::new(false),
             anew: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             building: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            searchable: AtomicU64::new(NOTHING),
         }
     }
 
@@ -136,6 +162,17 @@ impl Search {
     /// Makes the indexes anew; those that are there are served until that is done.
     pub fn rebuild(&self) {
         self.anew.store(true, Ordering::Relaxed);
+    }
+
+    /// What is served could not be read: it is looked at again whether it is what was written, and if not, made anew.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of the log before which every change can be searched; none while there is nothing to search.
+    #[must_use]
+    pub fn searchable(&self) -> Option<u64> {
+        Some(self.searchable.load(Ordering::Acquire)).filter(|seq| *seq != NOTHING)
     }
 
     /// Writes nothing, or goes on: the disk is short of room, or has it again.
@@ -164,64 +201,92 @@ impl Search {
         }
     }
 
-    /// The generation that follows the log; none if one has to be begun.
-    fn open(&self) -> Result<Option<Live>, IndexError> {
-        let served = self.home.served()?;
-        if let Some(number) = served
+    /// Opens the generation that follows the log, if there is one, and the one that is served until then. Nobody sees
+    /// them before they are checked.
+    fn open(&self, kept: &mut Kept) -> Result<(), IndexError> {
+        let (served, newest) = (self.home.served()?, self.home.newest()?);
+        if let Some(number) = served.filter(|_| served != newest)
             && self.served.load().is_none()
+            && kept.before.is_none()
         {
-            match self.open_one(number) {
-                Ok(Some(live)) if live.position.in_log().is_some() => {
-                    self.served.store(Some(live.indexes.views().into()));
-                    if self.home.newest()? == Some(number) {
-                        return Ok(Some(live));
-                    }
-                }
-                Ok(_) => self.home.remove(number)?,
-                Err(error) => self.damaged(number, &error)?,
-            }
+            kept.before = self.open_one(number)?.map(|live| (number, live.indexes));
         }
-        let Some(newest) = self.home.newest()? else { return Ok(None) };
-        if Some(newest) == served {
-            // It is served, and was left when something went wrong.
-            return match self.open_one(newest) {
-                Ok(live) => {
-                    self.served.store(live.as_ref().map(|live| live.indexes.views().into()));
-                    Ok(live)
-                }
-                Err(error) => self.damaged(newest, &error).map(|()| None),
-            };
+        if let Some(number) = newest {
+            let building = served != newest;
+            kept.live = self.open_one(number)?.map(|live| Live { building, ..live });
         }
-        match self.open_one(newest) {
-            Ok(Some(live)) => Ok(Some(Live { building: true, ..live })),
-            Ok(None) => self.home.remove(newest).map(|()| None),
-            Err(error) => self.damaged(newest, &error).map(|()| None),
-        }
+        Ok(())
     }
 
     fn open_one(&self, number: u64) -> Result<Option<Live>, IndexError> {
-        let indexes = Indexes::open(&self.home.folder(number))?;
-        indexes.verify()?;
-        let position = indexes.position()?.filter(|position| position.in_log().is_some());
-        Ok(position.map(|position| Live {
+        let open = || {
+            let indexes = Indexes::open(&self.home.folder(number))?;
+            Ok((indexes.position()?, indexes))
+        };
+        let (position, indexes) = match open() {
+            Ok((Some(position), indexes)) if position.in_log().is_some() => (position, indexes),
+            // Made by other rules.
+            Ok(_) => return self.home.remove(number).map(|()| None),
+            Err(error) => return self.damaged(number, error).map(|()| None),
+        };
+        Ok(Some(Live {
             number,
             indexes,
+            committed: position.clone(),
             position,
             building: false,
+            verified: false,
             dirty: Dirty::default(),
             since: None,
         }))
     }
 
-    fn damaged(&self, number: u64, error: &IndexError) -> Result<(), IndexError> {
-        tracing::error!(%error, "search: the index cannot be used and is made anew");
-        self.served.store(None);
+    /// Reads every byte of what was opened, and serves it then. What is damaged goes.
+    fn check(&self, kept: &mut Kept) -> Result<(), IndexError> {
+        if let Some((number, indexes)) = kept.before.take() {
+            match indexes.verify() {
+                Ok(()) => self.served.store(Some(indexes.views().into())),
+                Err(error) => self.damaged(number, error)?,
+            }
+        }
+        let Some(live) = kept.live.as_mut().filter(|live| !live.verified) else { return Ok(()) };
+        match live.indexes.verify() {
+            Ok(()) => {
+                live.verified = true;
+                if !live.building {
+                    self.served.store(Some(live.indexes.views().into()));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let (number, building) = (live.number, live.building);
+                kept.live = None;
+                *self.position.lock() = None;
+                if !building {
+                    self.served.store(None);
+                    self.searchable.store(NOTHING, Ordering::Release);
+                }
+                self.damaged(number, error)
+            }
+        }
+    }
+
+    /// A generation that is not what was written goes; whatever else went wrong may pass.
+    fn damaged(&self, number: u64, error: IndexError) -> Result<(), IndexError> {
+        if !error.is_damage() {
+            return Err(error);
+        }
+        tracing::error!(%error, "search: the index is damaged and is made anew");
         self.home.remove(number)
     }
 
     fn position_of(&self, live: Option<&Live>) -> Position {
         let position = live.map_or(Position::Nowhere, |live| live.position.clone());
         self.building.store(live.is_none_or(|live| live.building), Ordering::Relaxed);
+        if let Some(live) = live.filter(|live| live.verified && !live.building) {
+            let whole = if live.dirty.is_empty() { &live.position } else { &live.committed };
+            self.searchable.store(whole.in_log().unwrap_or(NOTHING), Ordering::Release);
+        }
         *self.position.lock() = Some(position.clone());
         position
     }
@@ -234,6 +299,12 @@ impl Search {
     ) -> Result<Option<T>, IndexError> {
         let mut kept = self.kept.lock();
         let kept = &mut *kept;
+        if self.doubted.swap(false, Ordering::Relaxed)
+            && let Some(live) = &mut kept.live
+        {
+            live.verified = false;
+        }
+        self.check(kept)?;
         let Some(mut live) = kept.live.take() else { return Ok(None) };
         *self.position.lock() = None;
         let done = f(&mut live, &mut kept.documents)?;
@@ -245,10 +316,11 @@ impl Search {
     fn commit(&self, live: &mut Live, of: &mut Documents, s: &Snapshot) -> Result<(), IndexError> {
         let dirty = std::mem::take(&mut live.dirty);
         self.written.fetch_add(dirty.posts.len() as u64, Ordering::Relaxed);
-        let batch = dirty.read(s, &live.indexes, of)?;
-        live.indexes.commit(batch, &live.position)?;
+        dirty.write(s, &mut live.indexes, of, self.settings.at_once())?;
+        live.indexes.commit(&live.position)?;
+        live.committed = live.position.clone();
         live.since = None;
-        live.indexes.tend(self.settings.largest)?;
+        live.indexes.tend(self.settings.largest())?;
         Ok(())
     }
 
@@ -301,13 +373,14 @@ impl Follower for Search {
         }
         let mut kept = self.kept.lock();
         if kept.live.is_none() {
-            kept.live = self.open()?;
+            self.open(&mut kept)?;
         }
         Ok(self.position_of(kept.live.as_ref()))
     }
 
     fn begin(&self, _: &Snapshot, then: &Position) -> Result<(), Cause> {
         let mut kept = self.kept.lock();
+        self.check(&mut kept)?;
         // One that was being made is of no use to anybody.
         let before = kept.live.take();
         *self.position.lock() = None;
@@ -318,14 +391,16 @@ impl Follower for Search {
             self.home.remove(unfinished)?;
         }
         let mut indexes = Indexes::open(&self.home.folder(number))?;
-        indexes.commit(Batch::default(), then)?;
+        indexes.commit(then)?;
         self.written.store(0, Ordering::Relaxed);
         self.anew.store(false, Ordering::Relaxed);
         let live = Live {
             number,
             indexes,
             position: then.clone(),
+            committed: then.clone(),
             building: true,
+            verified: true,
             dirty: Dirty::default(),
             since: None,
         };
@@ -365,12 +440,12 @@ impl Follower for Search {
             if live.building {
                 self.serve(live)?;
             }
-            let merging = live.indexes.tend(self.settings.largest)?;
+            let merging = live.indexes.tend(self.settings.largest())?;
             let left = live.since.map(|since| interval.saturating_sub(since.elapsed()));
-            let merged = merging.then_some(MERGING);
-            Ok(left.into_iter().chain(merged).min())
+            Ok(left.into_iter().chain(merging.then_some(MERGING)).min())
         })?;
-        Ok(wait.flatten())
+        // Without a generation one is begun at once.
+        Ok(Some(wait.map_or(Duration::ZERO, |wait| wait.map_or(LOOK, |wait| wait.min(LOOK)))))
     }
 
     fn paused(&self) -> Option<Duration> {
@@ -439,41 +514,53 @@ impl Dirty {
         Ok(())
     }
 
-    /// What becomes of it, as the snapshot has it.
-    fn read(
+    /// Writes what becomes of it, as the snapshot has it, so many bytes of documents at a time.
+    fn write(
         self,
         s: &Snapshot,
-        indexes: &Indexes,
+        indexes: &mut Indexes,
         of: &mut Documents,
-    ) -> Result<Batch, IndexError> {
+        at_once: usize,
+    ) -> Result<(), IndexError> {
+        let (records, accounts) = (indexes.records.clone(), indexes.accounts.clone());
+        let top = indexes.seen().top;
         let mut batch = Batch::default();
-        let (records, accounts) = (&indexes.records, &indexes.accounts);
+        let mut full = |batch: &mut Batch, of: &mut Documents, at_once: usize| {
+            if of.bytes() < at_once {
+                return Ok(());
+            }
+            of.taken();
+            indexes.write(std::mem::take(batch))
+        };
         for post in &self.posts {
             batch.posts.deletes.record(post.record());
             batch.top.deletes.record(post.record());
-            batch.posts.documents.extend(of.post(s, records, *post, None)?);
+            batch.posts.documents.extend(of.post(s, &records, *post, None)?);
             if let Some(tier) = tier(s, *post)? {
-                batch.top.documents.extend(of.post(s, records, *post, Some(tier))?);
+                batch.top.documents.extend(of.post(s, &records, *post, Some(tier))?);
             }
+            full(&mut batch, of, at_once)?;
         }
-        let top = indexes.seen().top;
         for post in self.counted.difference(&self.posts) {
             let now = tier(s, *post)?;
-            if now == top.tier_of(records, *post)? {
+            if now == top.tier_of(&records, *post)? {
                 continue;
             }
             batch.top.deletes.record(post.record());
             if now.is_some() {
-                batch.top.documents.extend(of.post(s, records, *post, now)?);
+                batch.top.documents.extend(of.post(s, &records, *post, now)?);
             }
+            full(&mut batch, of, at_once)?;
         }
         for id in &self.things {
             batch.things.deletes.record(*id);
-            batch.things.documents.extend(of.thing(s, records, *id)?);
+            batch.things.documents.extend(of.thing(s, &records, *id)?);
+            full(&mut batch, of, at_once)?;
         }
         for actor in &self.actors {
             batch.actors.deletes.account(*actor);
-            batch.actors.documents.extend(of.actor(s, accounts, *actor)?);
+            batch.actors.documents.extend(of.actor(s, &accounts, *actor)?);
+            full(&mut batch, of, at_once)?;
         }
         for actor in self.deleted {
             // What it has written since is among what comes.
@@ -481,6 +568,6 @@ impl Dirty {
             batch.top.deletes.account(actor);
             batch.things.deletes.account(actor);
         }
-        Ok(batch)
+        full(&mut batch, of, 0)
     }
 }

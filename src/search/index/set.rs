@@ -72,12 +72,6 @@ impl<D> Default for Changed<D> {
     }
 }
 
-impl<D> Changed<D> {
-    fn is_empty(&self) -> bool {
-        self.deletes.is_empty() && self.documents.is_empty()
-    }
-}
-
 /// Where readers look for what is committed.
 #[derive(Clone)]
 pub(super) struct Views {
@@ -177,25 +171,29 @@ impl Indexes {
         self.views().seen()
     }
 
-    /// Takes all in, and in the same step that they are at `position`.
-    pub(super) fn commit(&mut self, batch: Batch, position: &Position) -> Result<(), IndexError> {
+    /// Writes what changes. Nobody sees it before the next commit, and after a crash it was never there.
+    pub(super) fn write(&mut self, batch: Batch) -> Result<(), IndexError> {
+        let Batch { posts, top, things, actors } = batch;
+        self.posts.write(by_partition(posts.documents), posts.deletes)?;
+        self.top.write(by_partition(top.documents), top.deletes)?;
+        self.things.write(by_partition(things.documents), things.deletes)?;
+        self.actors.write([actors.documents], actors.deletes)
+    }
+
+    /// Takes in what was written, and in the same step that all are at `position`.
+    pub(super) fn commit(&mut self, position: &Position) -> Result<(), IndexError> {
         let payload = Payload {
             schema: SCHEMA,
             analysis: ANALYSIS,
             position: BASE64.encode(&position.to_bytes()),
         };
         let payload = serde_json::to_string(&payload).map_err(std::io::Error::from)?;
-        for (index, changed) in [(&mut self.top, batch.top), (&mut self.things, batch.things)] {
-            if !changed.is_empty() {
-                index.commit(by_partition(changed.documents), &changed.deletes, &payload)?;
+        for index in [&mut self.top, &mut self.things, &mut self.actors] {
+            if index.is_changed() {
+                index.commit(&payload)?;
             }
         }
-        if !batch.actors.is_empty() {
-            let actors = batch.actors;
-            self.actors.commit([actors.documents], &actors.deletes, &payload)?;
-        }
-        let posts = batch.posts;
-        self.posts.commit(by_partition(posts.documents), &posts.deletes, &payload)
+        self.posts.commit(&payload)
     }
 
     /// Lets merges end and begin. Whether one goes on.

@@ -1,6 +1,6 @@
 //! A store whose changes are followed by the indexes of search.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(crate) struct Found {
 }
 
 pub(crate) const SETTINGS: Settings =
-    Settings { commit_interval: Duration::ZERO, batch: 100, largest: 5_000_000 };
+    Settings { commit_interval: Duration::ZERO, batch: 100, bytes: 64 << 20 };
 
 /// A post with these words, written at second `n`.
 pub(crate) fn say(n: u64, words: &str) -> Op {
@@ -68,6 +68,26 @@ impl Found {
     pub(crate) fn catch_up(&self) {
         while step(&self.log, &*self.search).unwrap() == Step::Moved {}
         rest(&self.log, &*self.search).unwrap();
+    }
+
+    /// Does something to every file that says which documents have a term.
+    pub(crate) fn damage(&self, generation: u64, how: impl Fn(&Path)) {
+        let posts = self.home.path().join(generation.to_string()).join("posts");
+        let mut damaged = 0;
+        for file in std::fs::read_dir(&posts).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|ext| ext == "idx") {
+                how(&file);
+                damaged += 1;
+            }
+        }
+        assert!(damaged > 0);
+    }
+
+    /// A byte is another.
+    pub(crate) fn flip(file: &Path) {
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes[3] ^= 1;
+        std::fs::write(file, bytes).unwrap();
     }
 
     pub(crate) fn seen(&self) -> Seen {

@@ -1,5 +1,6 @@
 //! The indexes follow a real store.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::Settings;
@@ -82,24 +83,26 @@ async fn an_index_that_is_made_anew_is_not_served_before_it_is_whole() {
 
 #[tokio::test]
 async fn a_damaged_index_is_made_anew_by_itself() {
-    let mut f = Found::new().await;
-    f.world.commit("a", [say(1, "red"), say(2, "red")]).await;
-    f.catch_up();
-    let mut damaged = 0;
-    let posts = f.home.path().join("1").join("posts");
-    for file in std::fs::read_dir(&posts).unwrap().map(|file| file.unwrap().path()) {
-        if file.extension().is_some_and(|ext| ext == "idx") {
-            let mut bytes = std::fs::read(&file).unwrap();
-            bytes[3] ^= 1;
-            std::fs::write(&file, bytes).unwrap();
-            damaged += 1;
+    let ways: [&dyn Fn(&Path); 4] = [
+        &Found::flip,
+        &|file| std::fs::write(file, "not what it was").unwrap(),
+        &|file| std::fs::write(file, []).unwrap(),
+        &|file| std::fs::remove_file(file).unwrap(),
+    ];
+    for (n, damage) in ways.into_iter().enumerate() {
+        let mut f = Found::new().await;
+        f.world.commit("a", [say(1, "red"), say(2, "red")]).await;
+        f.catch_up();
+        f.damage(1, damage);
+        f.crash(SETTINGS).await;
+        assert_eq!(f.search.status().state, "unavailable");
+        f.catch_up();
+        if n == 0 {
+            assert!(f.search.seen().is_none(), "nobody reads what is damaged");
+            f.catch_up();
         }
+        assert_eq!((f.with_word("red"), f.search.status().state), (vec![2, 1], "ready"), "{n}");
     }
-    assert!(damaged > 0);
-    f.crash(SETTINGS).await;
-    assert_eq!(f.search.status().state, "unavailable");
-    f.catch_up();
-    assert_eq!((f.with_word("red"), f.search.status().state), (vec![2, 1], "ready"));
 }
 
 #[tokio::test]
@@ -153,4 +156,55 @@ async fn merging_changes_no_answer() {
     f.world.commit("a", [gone(POST, 7)]).await;
     f.catch_up();
     assert_eq!(f.with_word("red"), all.iter().copied().filter(|n| *n != 7).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_at_once_is_written_in_pieces_and_seen_together() {
+    let small = Settings { commit_interval: Duration::from_secs(3600), bytes: 0, ..SETTINGS };
+    let mut f = Found::with(small).await;
+    f.catch_up();
+    f.world.commit("a", (1..=5).map(|n| say(n, "red")).collect::<Vec<_>>()).await;
+    while step(&f.log, &*f.search).unwrap() == Step::Moved {}
+    assert_eq!(f.with_word("red"), [0_u64; 0]);
+    f.crash(Settings { bytes: 0, ..SETTINGS }).await;
+    f.catch_up();
+    assert_eq!(f.with_word("red"), [5, 4, 3, 2, 1]);
+    assert_eq!(f.seen().posts.0.len(), 5, "a segment of each");
+    f.world.commit("a", [say(1, "blue"), say(2, "blue"), gone(POST, 3)]).await;
+    f.catch_up();
+    assert_eq!((f.with_word("red"), f.with_word("blue")), (vec![5, 4], vec![2, 1]));
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_is_looked_at_and_made_anew_if_it_is_damaged() {
+    let mut f = Found::new().await;
+    f.world.commit("a", [say(1, "red")]).await;
+    f.catch_up();
+    f.search.doubt();
+    f.catch_up();
+    assert_eq!((f.with_word("red"), f.home.path().join("1").is_dir()), (vec![1], true));
+    f.damage(1, Found::flip);
+    f.search.doubt();
+    f.catch_up();
+    assert!(f.search.seen().is_none(), "nobody reads what is damaged");
+    f.catch_up();
+    assert_eq!((f.with_word("red"), f.search.status().state), (vec![1], "ready"));
+}
+
+#[tokio::test]
+async fn how_far_everything_can_be_searched_waits_for_the_commit() {
+    let later = Settings { commit_interval: Duration::from_secs(3600), ..SETTINGS };
+    let mut f = Found::with(later).await;
+    assert_eq!(f.search.searchable(), None);
+    f.catch_up();
+    let begun = f.search.searchable().unwrap();
+    f.world.commit("a", [say(1, "red")]).await;
+    f.catch_up();
+    assert_eq!((f.with_word("red"), f.search.searchable()), (vec![], Some(begun)));
+    f.crash(SETTINGS).await;
+    f.catch_up();
+    assert_eq!((f.with_word("red"), f.search.searchable()), (vec![1], Some(f.log.tip())));
+    f.search.rebuild();
+    step(&f.log, &*f.search).unwrap();
+    assert_eq!(f.search.searchable(), Some(f.log.tip()), "what was there is served");
 }

@@ -1,17 +1,25 @@
 //! Search (`app.bsky.feed.searchPosts`, `searchPostsV2`): what a query means and what is found is `search`'s to know; here
 //! is who gets to see what of it.
 
+use std::time::Duration;
+
+use http::HeaderMap;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::page::limit;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, PostId, Target};
-use crate::search::find::{FindError, PostSearch};
+use crate::lexicon::catalog;
+use crate::limits::Client;
+use crate::search::find::{FindError, Found, PostSearch, Why};
+use crate::search::index::{IndexError, Seen};
 use crate::search::language;
 use crate::search::query::{Account, Leaf, QueryError, Search, Sort};
+use crate::syntax::Did;
 use crate::view::post::PostView;
 use crate::xrpc::session::Session;
-use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, Credentials, FetchRequests, Reply, XrpcError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,48 +41,103 @@ impl From<QueryError> for XrpcError {
     }
 }
 
-impl From<FindError> for XrpcError {
+/// What ends a search.
+enum Ends {
+    Search(FindError),
+    Answer(XrpcError),
+}
+
+impl From<FindError> for Ends {
     fn from(error: FindError) -> Self {
-        match error {
-            FindError::BadCursor(malformed) => Self::invalid_request(malformed.to_string()),
-            FindError::Store(error) => error.into(),
-            FindError::Index(error) => Self::internal(error),
+        Self::Search(error)
+    }
+}
+
+impl<E: Into<XrpcError>> From<E> for Ends {
+    fn from(error: E) -> Self {
+        Self::Answer(error.into())
+    }
+}
+
+impl Ends {
+    fn said(self, app: &AppCtx) -> XrpcError {
+        match self {
+            Self::Answer(error) => error,
+            Self::Search(FindError::Store(error)) => error.into(),
+            Self::Search(FindError::BadCursor(malformed)) => {
+                XrpcError::invalid_request(malformed.to_string())
+            }
+            Self::Search(FindError::Index(error)) => unreadable(app, &error),
         }
     }
 }
 
+/// How long one who searches waits until the index may be there.
+const MADE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What can be searched now; without, only search is not available.
+pub(super) fn seen(app: &AppCtx) -> Result<Seen, XrpcError> {
+    let none = || XrpcError::busy("The search index is being made", MADE_WITHIN);
+    app.search.seen().ok_or_else(none)
+}
+
+/// The index could not be read: it is looked at, and made anew if it is damaged.
+pub(super) fn unreadable(app: &AppCtx, error: &IndexError) -> XrpcError {
+    tracing::error!(%error, "search: the index cannot be read");
+    app.search.doubt();
+    XrpcError::busy("The search index cannot be read", MADE_WITHIN)
+}
+
 /// `app.bsky.feed.searchPosts`
 pub(crate) fn search_posts(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
-    posts(app, call, &Search::posts(&call.params)?, Vec::new())
+    answer(app, call, &Search::posts(&call.params)?, Vec::new())
 }
 
 /// `app.bsky.feed.searchPostsV2`
 pub(crate) fn search_posts_v2(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let detected = language::detected(call.params.str("query").unwrap_or_default());
-    posts(app, call, &Search::posts_v2(&call.params)?, detected)
+    answer(app, call, &Search::posts_v2(&call.params)?, detected)
 }
 
-fn posts(
+fn answer(
     app: &AppCtx,
     call: &Call,
     search: &Search,
     detected_query_languages: Vec<&'static str>,
 ) -> Result<Reply, XrpcError> {
-    let seen = app.search.seen().ok_or_else(XrpcError::overloaded)?;
     let session = Session::open(app, call)?;
+    posts(app, call, &session, search, |_, found, state| {
+        let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
+        session.reply(&PostsOutput {
+            posts,
+            cursor: found.cursor,
+            hits_total: found.total,
+            detected_query_languages,
+        })
+    })
+}
+
+/// A page of a search, as who asks gets to see it; `then` makes the answer of it.
+fn posts<T>(
+    app: &AppCtx,
+    call: &Call,
+    session: &Session,
+    search: &Search,
+    then: impl FnOnce(&PostSearch<'_>, Found, &PostState) -> Result<T, XrpcError>,
+) -> Result<T, XrpcError> {
+    let seen = seen(app)?;
     let h = session.hydrator();
     let takedowns = &app.hydration.takedowns;
     let shows_all = session.ctx.include_takedowns;
     let hidden = |author: ActorId| !shows_all && takedowns.contains(Target::Actor(author));
     let who = (session.ctx.viewer, session.ctx.now);
-    let found = PostSearch::new(&seen, &session.snapshot, search, who, &hidden)?;
+    let posts = PostSearch::new(&seen, &session.snapshot, search, who, &hidden)?;
     let mut state = PostState::new(&h);
     let names_author = search
         .query
         .any(|leaf| matches!(leaf, Leaf::From(Account::Me | Account::Handle(_) | Account::Did(_))));
-    let found = found.page(call.params.str("cursor"), limit(call), |ids: Vec<PostId>| {
+    let page = posts.page(call.params.str("cursor"), limit(call), |mut ids: Vec<PostId>| {
         h.posts(&mut state, &ids)?;
-        let mut ids = ids;
         ids.retain(|id| {
             let base = &state.base;
             let author = id.author;
@@ -89,13 +152,56 @@ fn posts(
             !marked || (search.sort == Sort::Latest && names_author)
         });
         ids.retain(|id| state.post_view(*id, 0).is_some());
-        Ok::<_, XrpcError>(ids)
-    })?;
-    let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
-    session.reply(&PostsOutput {
-        posts,
-        cursor: found.cursor,
-        hits_total: found.total,
-        detected_query_languages,
+        Ok::<_, Ends>(ids)
+    });
+    let found = page.map_err(|ends| ends.said(app))?;
+    then(&posts, found, &state)
+}
+
+/// What somebody who searches gets, and why: for the operator.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explained<'a> {
+    /// The query as it was understood.
+    understood: String,
+    hits_total: u64,
+    /// Posts that were looked at for this page.
+    looked_at: usize,
+    posts: Vec<PostView<'a>>,
+    /// Of each post.
+    why: Vec<Why>,
+}
+
+/// `app.bsky.feed.searchPosts` with these parameters as `viewer`, or nobody, gets it, with what each post was found by.
+/// Blocks.
+pub fn explained(app: &AppCtx, viewer: Option<Did>, query: &str) -> Result<Value, XrpcError> {
+    let schema = catalog().method("app.bsky.feed.searchPosts").ok_or_else(XrpcError::overloaded)?;
+    let params = schema.parse_params(Some(query));
+    let params = params.map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
+    let credentials = match viewer {
+        Some(did) => Credentials::Viewer { did, mod_service: false },
+        None => Credentials::None,
+    };
+    let call = Call {
+        params,
+        input: None,
+        credentials,
+        headers: HeaderMap::new(),
+        client: Client::Own,
+        to_fetch: FetchRequests::default(),
+        community: false,
+    };
+    let search = Search::posts(&call.params)?;
+    let session = Session::open(app, &call)?;
+    posts(app, &call, &session, &search, |posts, found, state| {
+        let why = found.posts.iter().map(|post| posts.why(*post)).collect::<Result<_, _>>()?;
+        let explained = Explained {
+            understood: search.query.to_string(),
+            hits_total: found.total,
+            looked_at: found.looked_at,
+            posts: found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect(),
+            why,
+        };
+        serde_json::to_value(explained).map_err(XrpcError::internal)
     })
 }
