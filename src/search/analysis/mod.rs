@@ -22,7 +22,7 @@ mod names;
 mod scan;
 mod tokens;
 
-pub use names::{fold, tag_term};
+pub use names::{AccountNames, COMMON_DOMAIN, fold, joined, tag_term};
 pub use tokens::{Kind, Term, Token, Tokens};
 
 use scan::{Scanner, Sink};

@@ -5,7 +5,32 @@ use super::scan::{cut, normalized};
 use super::{Analyzer, MAX_TERM, MAX_TEXT};
 
 /// What a handle ends with that says nothing of its own.
-const COMMON_DOMAIN: &str = ".bsky.social";
+pub const COMMON_DOMAIN: &str = ".bsky.social";
+
+/// Words of a name that are also looked for as one.
+const JOINED: std::ops::RangeInclusive<usize> = 2..=4;
+
+/// The terms that an account is found by.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct AccountNames {
+    /// Labels of the handle, and what those with a hyphen split into.
+    pub labels: Vec<String>,
+    /// Words of the display name; of a few the last is all of them in one.
+    pub words: Vec<String>,
+}
+
+impl AccountNames {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().chain(&self.words).map(String::as_str)
+    }
+}
+
+/// Words in one, if they are a few.
+pub fn joined<S: AsRef<str>>(words: &[S]) -> Option<String> {
+    let all = || words.iter().map(AsRef::as_ref).collect::<String>();
+    JOINED.contains(&words.len()).then(all)
+}
 
 /// A text folded as words are, but whole: with its spaces and punctuation.
 #[must_use]
@@ -57,6 +82,25 @@ impl Analyzer {
                 self.terms(label, found);
             }
         }
+    }
+}
+
+impl Analyzer {
+    /// The terms of an account with a handle and a display name, either of which may be empty.
+    pub fn account_names(&mut self, handle: &str, name: &str) -> AccountNames {
+        let mut out = AccountNames::default();
+        if !handle.is_empty() {
+            // The first is the handle itself.
+            let mut first = true;
+            self.handle_terms(handle, &mut |term| {
+                if !std::mem::take(&mut first) {
+                    out.labels.push(term.to_owned());
+                }
+            });
+        }
+        self.terms(name, &mut |term| out.words.push(term.to_owned()));
+        out.words.extend(joined(&out.words));
+        out
     }
 }
 

@@ -24,6 +24,9 @@ const SIDE_BY_SIDE: usize = 8;
 /// Up to so many accounts or posts are looked up; of more, each document is asked.
 const LOOKED_UP: usize = 1_000;
 
+/// Terms that a beginning may have in a segment: no script has so many pairs with one of its letters.
+const MOST_TERMS: usize = 1 << 17;
+
 /// Documents of a segment.
 pub(super) enum Docs {
     /// All.
@@ -64,7 +67,9 @@ impl Docs {
             Plan::Term(field, term) => {
                 Self::term(segment, &Term::from_field_text(fields.text(*field), term))?
             }
-            Plan::Prefix(field, begin) => Self::prefix(segment, fields.text(*field), begin)?,
+            Plan::Prefix(field, begin) => {
+                Self::prefix(segment, fields.text(*field), begin, MOST_TERMS)?
+            }
             Plan::Number(field, number) => {
                 Self::term(segment, &Term::from_field_u64(fields.number(*field), *number))?
             }
@@ -124,21 +129,35 @@ impl Docs {
         })
     }
 
-    /// Those that have any term that begins so.
+    /// Those that have any term that begins so, of the first so many terms.
     pub(super) fn prefix(
         segment: &OpenSegment,
         field: Field,
         begin: &str,
+        most: usize,
     ) -> Result<Self, IndexError> {
+        Self::of_terms(segment, &Self::terms_beginning(segment, field, begin, most)?)
+    }
+
+    /// The first so many terms that begin so.
+    pub(super) fn terms_beginning(
+        segment: &OpenSegment,
+        field: Field,
+        begin: &str,
+        most: usize,
+    ) -> Result<Vec<Term>, IndexError> {
         let mut terms = Vec::new();
+        if most == 0 {
+            return Ok(terms);
+        }
         segment.terms_from(field, begin.as_bytes(), &mut |term, _| {
             let fits = term.starts_with(begin.as_bytes());
             if fits && let Ok(term) = std::str::from_utf8(term) {
                 terms.push(Term::from_field_text(field, term));
             }
-            fits
+            fits && terms.len() < most
         })?;
-        Self::of_terms(segment, &terms)
+        Ok(terms)
     }
 
     /// Those that have any of these terms.
@@ -190,7 +209,7 @@ impl Docs {
     }
 
     /// How many it may have: those with the fewest lead.
-    fn cost(&self, segment: &OpenSegment) -> u64 {
+    pub(super) fn cost(&self, segment: &OpenSegment) -> u64 {
         let len = u64::from(segment.end());
         match self {
             Self::All(_) | Self::Not(_) => len.saturating_mul(2),

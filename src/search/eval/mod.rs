@@ -6,7 +6,7 @@
 //! | the newest first, from a position on | [`Newest`] |
 //! | candidates for the best | [`top`] |
 //! | how many there are | [`count`] |
-//! | accounts by handle and name, with a slip | [`actors`] |
+//! | accounts by handle and name, with a slip | [`actors::Accounts`] |
 //!
 //! Candidates are verified by whoever asks, on the records: see the page of `search`.
 
@@ -22,5 +22,7 @@ pub use newest::{Candidate, Newest, Next, Position};
 pub use plan::{Ask, Plan, Span};
 pub use top::top;
 
+#[cfg(test)]
+mod actors_tests;
 #[cfg(test)]
 mod tests;

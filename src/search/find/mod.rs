@@ -1,21 +1,33 @@
-//! From a query to pages of posts: the indexes give candidates, their records decide, the caller's rules decide last.
+//! From what is looked for to pages of it: the indexes give candidates, their records decide, the caller's rules decide last.
 //!
 //! ```text
 //! query, resolved (world) -> plan -> candidates (eval) -> records read and verified -> the caller's rules -> page, cursor
+//! what is typed (typed) ---------^     accounts, things: read, verified, ranked --^
 //! ```
 //!
 //! # Invariants
 //! - What a plan wants is never less than what its query finds, but for posts that a viewer's sets are too large to hold.
 //! - A page is shorter than asked for only with a cursor, and ends without one only at the end.
 
+mod accounts;
 mod plan;
 mod posts;
+mod ranked;
+mod things;
+mod typed;
 mod world;
 
+pub use accounts::AccountSearch;
 pub use posts::{Found, PostSearch, Why};
+pub use things::{Thing, ThingSearch, Things};
+pub use typed::Typed;
 
 #[cfg(test)]
+mod accounts_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod things_tests;
 
 use super::cursor::Malformed;
 use super::index::IndexError;

@@ -1,10 +1,10 @@
 //! Pages of posts, the newest or the best first.
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::FindError;
 use super::plan::{Planned, plan};
+use super::ranked::{self, Best, order, rounded};
 use super::world::StoreWorld;
 use crate::schema::rows::Counter;
 use crate::schema::{ActorId, PostId, Rows, Target};
@@ -38,13 +38,6 @@ pub struct PostSearch<'a> {
     now: i64,
     planned: Planned,
     span: Span,
-}
-
-/// A post at its place among the best.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Best {
-    score: f64,
-    post: PostId,
 }
 
 /// A page.
@@ -112,7 +105,7 @@ impl<'a> PostSearch<'a> {
             }
             (Sort::Top, None) => self.top(None, limit, &mut keep)?,
             (Sort::Top, Some(Cursor::Top { now, score, post })) => {
-                self.top(Some((now, Best { score, post })), limit, &mut keep)?
+                self.top(Some((now, Best { score, of: post })), limit, &mut keep)?
             }
             _ => return Err(FindError::from(Malformed).into()),
         };
@@ -177,21 +170,9 @@ impl<'a> PostSearch<'a> {
     ) -> Result<Found, E> {
         // All pages are of the time of the first, so that what grows old between them keeps its place.
         let now = after.map_or(self.now, |(now, _)| now);
-        let (mut best, looked_at) = self.best(now)?;
-        if let Some((_, after)) = after {
-            best.retain(|at| order(at, &after) == Ordering::Greater);
-        }
-        let mut best = best.into_iter().peekable();
-        let (mut posts, mut last) = (Vec::new(), None);
-        while posts.len() < limit && best.peek().is_some() {
-            let batch: Vec<_> = best.by_ref().take(limit - posts.len()).collect();
-            last = batch.last().copied();
-            posts.append(&mut keep(batch.into_iter().map(|at| at.post).collect())?);
-        }
-        let more = best.peek().is_some();
-        let cursor = last.filter(|_| more);
-        let cursor =
-            cursor.map(|Best { score, post }| Cursor::Top { now, score, post }.write(self.hash));
+        let (best, looked_at) = self.best(now)?;
+        let (posts, last) = ranked::page(best, after, limit, keep)?;
+        let cursor = ranked::cursor(last, now, self.hash);
         Ok(Found { posts, cursor, total: 0, looked_at })
     }
 
@@ -205,7 +186,7 @@ impl<'a> PostSearch<'a> {
             let Position { ts, post } = candidate.at;
             if let Some(points) = self.quality(candidate.at, &mut verifier)? {
                 let score = popularity(self.snapshot, post)? - fading(now, ts) + f64::from(points);
-                best.push(Best { score, post });
+                best.push(Best { score, of: post });
             }
         }
         best.sort_unstable_by(order);
@@ -296,11 +277,6 @@ impl<'a> PostSearch<'a> {
     }
 }
 
-/// The better first, and of equals the newer key.
-fn order(a: &Best, b: &Best) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| b.post.cmp(&a.post))
-}
-
 /// What its interactions are worth.
 fn popularity(s: &Snapshot, post: PostId) -> Result<f64, StoreError> {
     let counts = s.agg(Target::Post(post))?;
@@ -317,11 +293,4 @@ fn fading(now: i64, ts: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries fit")]
     let age = now.saturating_sub(ts).max(0) as f64;
     1.5 * (1.0 + age / DAY).log2()
-}
-
-/// A number of which only the first two digits are known.
-fn rounded(number: u64) -> u64 {
-    let digits = number.checked_ilog10().unwrap_or(0);
-    let unit = 10_u64.pow(digits.saturating_sub(1));
-    number / unit * unit
 }

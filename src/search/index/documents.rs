@@ -6,9 +6,9 @@ use tantivy::TantivyDocument;
 use tantivy::schema::Field;
 
 use super::error::IndexError;
-use super::schema::{ActorFields, NumberField, RecordFields, SEPARATOR, TextField};
+use super::schema::{ActorFields, BEGINNINGS, NumberField, RecordFields, SEPARATOR, TextField};
 use super::segment::key_of;
-use crate::schema::rows::Counter;
+use crate::schema::rows::{ActorRow, Counter};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections};
 use crate::search::analysis::{Analyzer, tag_term};
 use crate::search::document::{PostDocument, ProfileDocument, ThingDocument};
@@ -16,10 +16,6 @@ use crate::store::StoreError;
 
 /// From so many interactions on a post is in `top`.
 const POPULAR: f64 = 4.0;
-/// Words of a name that are also looked for as one.
-const JOINED: usize = 4;
-/// How long what terms begin with is.
-const BEGINNINGS: usize = 3;
 
 /// A record as a document, with its time.
 pub(super) struct RecordDocument {
@@ -161,14 +157,16 @@ impl Documents {
         Ok(Some(RecordDocument { ts, document: out }))
     }
 
-    /// The document of an account with how many follow it; none of one that has neither a handle nor a name.
+    /// The document of an account with how many follow it; none of one that has neither a handle nor a name, or is not
+    /// there for anybody: it takes no place from those that are, and comes back with its next status.
     pub(super) fn actor(
         &mut self,
         s: &impl Rows,
         fields: &ActorFields,
         actor: ActorId,
     ) -> Result<Option<TantivyDocument>, IndexError> {
-        let Some(row) = undecodable(s.actor(actor))?.flatten() else { return Ok(None) };
+        let row = undecodable(s.actor(actor))?.flatten();
+        let Some(row) = row.filter(ActorRow::is_active) else { return Ok(None) };
         let profile = profile(s, actor)?;
         let parts = profile.as_ref().map(ProfileDocument::of).unwrap_or_default();
         let handle = row.handle.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -183,26 +181,10 @@ impl Documents {
         if !handle.is_empty() {
             out.add_text(fields.handle, &handle);
         }
-        let mut names: Vec<String> = Vec::new();
-        if !handle.is_empty() {
-            // The first is the handle itself.
-            let mut first = true;
-            self.analyzer.handle_terms(&handle, &mut |term| {
-                if !std::mem::take(&mut first) {
-                    names.push(term.to_owned());
-                }
-            });
-        }
-        let own = names.len();
-        self.analyzer.terms(parts.name, &mut |term| names.push(term.to_owned()));
-        let words = names.get(own..).unwrap_or_default();
-        if (2..=JOINED).contains(&words.len()) {
-            let joined = words.concat();
-            names.push(joined);
-        }
+        let names = self.analyzer.account_names(&handle, parts.name);
         self.put(&mut out, fields.name, |value| names.iter().for_each(|name| push(value, name)));
         self.put(&mut out, fields.pre, |value| {
-            for name in &names {
+            for name in names.iter() {
                 let ends = name.char_indices().skip(1).map(|(at, _)| at);
                 for end in ends.chain([name.len()]).take(BEGINNINGS) {
                     push(value, name.get(..end).unwrap_or_default());

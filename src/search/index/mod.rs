@@ -23,7 +23,7 @@ mod set;
 pub use error::IndexError;
 pub use files::View;
 pub use keeper::{Search, SearchStatus, Settings};
-pub use schema::{ActorFields, NumberField, RecordFields, TextField};
+pub use schema::{ActorFields, BEGINNINGS, NumberField, RecordFields, TextField};
 pub use segment::OpenSegment;
 pub use set::Seen;
 

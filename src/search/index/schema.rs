@@ -11,7 +11,7 @@ use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerM
 use tantivy::{IndexSettings, IndexSortByField, Order};
 
 /// The version of these fields. An index that has others is made again.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// Between the terms of a value: no term has it.
 pub(super) const SEPARATOR: char = '\0';
@@ -136,18 +136,23 @@ impl RecordFields {
     }
 }
 
+/// How long the beginnings of names are that are terms by themselves. Of longer ones the names that begin so are few; of these
+/// they may be a tenth of all, and one list of accounts is read in place of thousands.
+pub const BEGINNINGS: usize = 5;
+
 /// Fields of accounts.
 #[derive(Debug, Clone)]
 pub struct ActorFields {
     /// Labels of the handle and words of the display name, and the latter joined.
     pub name: Field,
-    /// What each of those begins with: one to three characters.
+    /// What each of those begins with: one to [`BEGINNINGS`] characters.
     pub pre: Field,
     /// The handle, whole.
     pub handle: Field,
     /// Words of the description.
     pub bio: Field,
-    pub(super) author: Field,
+    /// Which account.
+    pub author: Field,
     pub(super) followers: Field,
 }
 

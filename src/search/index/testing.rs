@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Search, Seen, Settings};
 use crate::changes::catch_up::{Step, rest, step};
 use crate::changes::{Follower, Log};
-use crate::event::Op;
+use crate::event::{Body, IdentityState, Op};
 use crate::index::Index;
 use crate::index::testing::*;
 use crate::schema::{ActorId, PostId};
@@ -31,7 +31,29 @@ pub(crate) fn say(n: u64, words: &str) -> Op {
     op(POST, n, map(fields))
 }
 
+/// A profile with a name and a description.
+pub(crate) fn profile(name: &str, bio: &str) -> Op {
+    let fields = [
+        ("$type", text("app.bsky.actor.profile")),
+        ("displayName", text(name)),
+        ("description", text(bio)),
+    ];
+    let mut op = op("app.bsky.actor.profile", 1, map(fields));
+    op.rkey = "self".into();
+    op
+}
+
 impl Found {
+    /// An account with a handle, and a name and a description if it has one.
+    pub(crate) async fn person(&mut self, who: &str, handle: &str, name: &str, bio: &str) {
+        let handle = Some(handle.to_owned());
+        let identity = IdentityState { handle, key: None, pds: None };
+        self.world.event(who, Body::Identity(identity)).await;
+        if !name.is_empty() {
+            self.world.commit(who, [profile(name, bio)]).await;
+        }
+    }
+
     pub(crate) async fn new() -> Self {
         Self::with(SETTINGS).await
     }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::page::{is_outdated, limit};
+use super::search::search_feeds;
 use crate::discovery::{Cursor, List, Records, Wish, fit, fit_authors, fit_records};
 use crate::hydrate::{ActorId, Hydrator, RecordId, ShownAccounts};
 use crate::syntax::datetime::format_ms;
@@ -120,7 +121,7 @@ fn page_of_records(
     app: &AppCtx,
     call: &Call,
     h: &Hydrator<'_>,
-    which: Records<'_>,
+    which: Records,
 ) -> Result<(Vec<RecordId>, Option<String>), XrpcError> {
     let from = cursor(call)?;
     let Some(list) = app.discovery.records(h, which, from)? else {
@@ -131,7 +132,7 @@ fn page_of_records(
     Ok((ids, next.map(|cursor| cursor.to_string())))
 }
 
-fn feeds(app: &AppCtx, call: &Call, which: Records<'_>, pages: bool) -> Result<Reply, XrpcError> {
+fn feeds(app: &AppCtx, call: &Call, which: Records, pages: bool) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let (ids, cursor) = page_of_records(app, call, &h, which)?;
@@ -151,7 +152,7 @@ pub(crate) fn get_first_suggested_feeds(app: &AppCtx, call: &Call) -> Result<Rep
     feeds(app, call, Records::Feeds, false)
 }
 
-/// `app.bsky.unspecced.getPopularFeedGenerators`: by likes. A query is looked for among the popular ones.
+/// `app.bsky.unspecced.getPopularFeedGenerators`: by likes, or those that a query finds.
 pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     // A cursor of the form that was used long ago ends it.
     if call.params.str("cursor").is_some_and(is_outdated) {
@@ -159,7 +160,7 @@ pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<R
     }
     match call.params.str("query").map(str::trim).filter(|query| !query.is_empty()) {
         None => feeds(app, call, Records::PopularFeeds, true),
-        Some(query) => feeds(app, call, Records::FeedsAbout(query), true),
+        Some(query) => search_feeds(app, call, query),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Search (`app.bsky.feed.searchPosts`, `searchPostsV2`): what a query means and what is found is `search`'s to know; here
-//! is who gets to see what of it.
+//! Search for posts, accounts, starter packs and feeds: what a query means and what is found is `search`'s to know; here is
+//! who gets to see what of it.
 
 use std::time::Duration;
 
@@ -8,15 +8,22 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::page::limit;
+use crate::discovery::is_marked;
 use crate::hydrate::post_state::PostState;
-use crate::hydrate::{ActorId, PostId, Target};
+use crate::hydrate::{ActorId, HydrationState, Hydrator, PostId, RecordId, Target};
 use crate::lexicon::catalog;
 use crate::limits::Client;
-use crate::search::find::{FindError, Found, PostSearch, Why};
+use crate::search::find::{
+    AccountSearch, FindError, Found, PostSearch, Thing, ThingSearch, Things, Typed, Why,
+};
 use crate::search::index::{IndexError, Seen};
 use crate::search::language;
 use crate::search::query::{Account, Leaf, QueryError, Search, Sort};
+use crate::store::StoreError;
 use crate::syntax::Did;
+use crate::view::actor::{ProfileView, profile, profile_basic};
+use crate::view::feedgen::{GeneratorView, generator};
+use crate::view::graph::{StarterPackView, StarterPackViewBasic, starter_pack, starter_pack_basic};
 use crate::view::post::PostView;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Credentials, FetchRequests, Reply, XrpcError};
@@ -76,16 +83,21 @@ impl Ends {
 const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What can be searched now; without, only search is not available.
-pub(super) fn seen(app: &AppCtx) -> Result<Seen, XrpcError> {
+fn seen(app: &AppCtx) -> Result<Seen, XrpcError> {
     let none = || XrpcError::busy("The search index is being made", MADE_WITHIN);
     app.search.seen().ok_or_else(none)
 }
 
 /// The index could not be read: it is looked at, and made anew if it is damaged.
-pub(super) fn unreadable(app: &AppCtx, error: &IndexError) -> XrpcError {
+fn unreadable(app: &AppCtx, error: &IndexError) -> XrpcError {
     tracing::error!(%error, "search: the index cannot be read");
     app.search.doubt();
     XrpcError::busy("The search index cannot be read", MADE_WITHIN)
+}
+
+/// Whether an account is taken down, so that no place is lost to it.
+fn is_hidden(app: &AppCtx, session: &Session, account: ActorId) -> bool {
+    !session.ctx.include_takedowns && app.hydration.takedowns.contains(Target::Actor(account))
 }
 
 /// `app.bsky.feed.searchPosts`
@@ -127,9 +139,7 @@ fn posts<T>(
 ) -> Result<T, XrpcError> {
     let seen = seen(app)?;
     let h = session.hydrator();
-    let takedowns = &app.hydration.takedowns;
-    let shows_all = session.ctx.include_takedowns;
-    let hidden = |author: ActorId| !shows_all && takedowns.contains(Target::Actor(author));
+    let hidden = |author: ActorId| is_hidden(app, session, author);
     let who = (session.ctx.viewer, session.ctx.now);
     let posts = PostSearch::new(&seen, &session.snapshot, search, who, &hidden)?;
     let mut state = PostState::new(&h);
@@ -204,4 +214,138 @@ pub fn explained(app: &AppCtx, viewer: Option<Did>, query: &str) -> Result<Value
         };
         serde_json::to_value(explained).map_err(XrpcError::internal)
     })
+}
+
+#[derive(Serialize)]
+struct ActorsOutput {
+    actors: Vec<ProfileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.actor.searchActors`
+pub(crate) fn search_actors(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    actors(app, call, true, profile)
+}
+
+/// `app.bsky.actor.searchActorsTypeahead`: names alone, and one page.
+pub(crate) fn search_actors_typeahead(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    actors(app, call, false, profile_basic)
+}
+
+fn actors(
+    app: &AppCtx,
+    call: &Call,
+    is_whole: bool,
+    view: impl Fn(&HydrationState, ActorId) -> Option<ProfileView>,
+) -> Result<Reply, XrpcError> {
+    let seen = seen(app)?;
+    let text = call.params.str("q").or_else(|| call.params.str("term")).unwrap_or_default();
+    let typed = Typed::of(text);
+    let session = Session::open(app, call)?;
+    let h = session.hydrator();
+    let search = AccountSearch {
+        seen: &seen,
+        snapshot: &session.snapshot,
+        viewer: session.ctx.viewer,
+        hidden: &|account| is_hidden(app, &session, account),
+        marked: &|account| is_marked(&h, account),
+        descriptions: is_whole,
+    };
+    let mut state = h.state();
+    let cursor = call.params.str("cursor").filter(|_| is_whole);
+    let page = search.page(&typed, cursor, limit(call), |mut ids: Vec<ActorId>| {
+        h.profiles(&mut state, &ids)?;
+        ids.retain(|id| {
+            let Some(actor) = state.actor(*id) else { return false };
+            // Who is blocked is found to be unblocked, by who knows the handle.
+            let is_exact = || actor.handle.as_ref().is_some_and(|h| typed.is_handle(h));
+            !state.viewer_block_exists(*id) || is_exact()
+        });
+        Ok::<_, Ends>(ids)
+    });
+    let (ids, cursor) = page.map_err(|ends| ends.said(app))?;
+    let actors = ids.iter().filter_map(|id| view(&state, *id)).collect();
+    session.reply(&ActorsOutput { actors, cursor: cursor.filter(|_| is_whole) })
+}
+
+/// A page of things whose creators the viewer may see.
+fn things(
+    app: &AppCtx,
+    call: &Call,
+    session: &Session,
+    (thing, text): (Thing, &str),
+    hydrate: impl Fn(&Hydrator<'_>, &mut HydrationState, &[RecordId]) -> Result<(), StoreError>,
+) -> Result<(Things, HydrationState), XrpcError> {
+    let seen = seen(app)?;
+    let h = session.hydrator();
+    let hidden = |account: ActorId| is_hidden(app, session, account);
+    let search = ThingSearch {
+        seen: &seen,
+        snapshot: &session.snapshot,
+        thing,
+        hidden: &hidden,
+        now: session.ctx.now,
+    };
+    let mut state = h.state();
+    let cursor = call.params.str("cursor");
+    let found = search.page(&Typed::of(text), cursor, limit(call), |mut ids: Vec<RecordId>| {
+        hydrate(&h, &mut state, &ids)?;
+        ids.retain(|id| {
+            let is_shown = state.record(*id).is_some() && state.actor(id.actor).is_some();
+            is_shown && !state.viewer_block_exists(id.actor)
+        });
+        Ok::<_, Ends>(ids)
+    });
+    Ok((found.map_err(|ends| ends.said(app))?, state))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PacksOutput<T> {
+    starter_packs: Vec<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits_total: Option<u64>,
+}
+
+/// `app.bsky.graph.searchStarterPacks`
+pub(crate) fn search_starter_packs(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let asked = (Thing::StarterPack, call.params.str("q").unwrap_or_default());
+    let (found, state) =
+        things(app, call, &session, asked, |h, state, ids| h.starter_packs_basic(state, ids))?;
+    let view = |id: &RecordId| starter_pack_basic(&state, *id);
+    let starter_packs: Vec<StarterPackViewBasic> = found.ids.iter().filter_map(view).collect();
+    session.reply(&PacksOutput { starter_packs, cursor: found.cursor, hits_total: None })
+}
+
+/// `app.bsky.graph.searchStarterPacksV2`: each in full, and how many there are.
+pub(crate) fn search_starter_packs_v2(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let asked = (Thing::StarterPack, call.params.str("q").unwrap_or_default());
+    let (found, state) =
+        things(app, call, &session, asked, |h, state, ids| h.starter_packs(state, ids))?;
+    let view = |id: &RecordId| starter_pack(&state, *id);
+    let starter_packs: Vec<StarterPackView> = found.ids.iter().filter_map(view).collect();
+    let hits_total = Some(found.total);
+    session.reply(&PacksOutput { starter_packs, cursor: found.cursor, hits_total })
+}
+
+#[derive(Serialize)]
+struct FeedsOutput {
+    feeds: Vec<GeneratorView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// `app.bsky.unspecced.getPopularFeedGenerators` with a query.
+pub(super) fn search_feeds(app: &AppCtx, call: &Call, query: &str) -> Result<Reply, XrpcError> {
+    let session = Session::open(app, call)?;
+    let asked = (Thing::Feed, query);
+    let (found, state) =
+        things(app, call, &session, asked, |h, state, ids| h.feed_generators(state, ids))?;
+    let feeds = found.ids.iter().filter_map(|id| generator(&state, *id)).collect();
+    session.reply(&FeedsOutput { feeds, cursor: found.cursor })
 }

@@ -6,6 +6,8 @@ use futures_util::StreamExt as _;
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::changes::catch_up::{Step, rest, step};
+use crate::changes::{Follower, Log};
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::index::Index;
@@ -61,6 +63,17 @@ impl Server {
     /// Replaces how much is given at most.
     pub(in crate::xrpc) fn limit(&self, limits: Limits) {
         self.ctx.limits.store(Arc::new(limits));
+    }
+
+    /// Makes the indexes of search of what the store holds now.
+    pub(in crate::xrpc) fn make_searchable(&self) {
+        let search = &*self.ctx.search;
+        search.rebuild();
+        let follower = Arc::clone(&self.ctx.search) as Arc<dyn Follower>;
+        let Fixture { store, writer, .. } = &self.fixture;
+        let log = self.fixture.wait(Log::start(store, writer, vec![follower])).unwrap();
+        while step(&log, search).unwrap() == Step::Moved {}
+        rest(&log, search).unwrap();
     }
 
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {
