@@ -51,6 +51,8 @@ mod profile_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]
+mod search_posts_tests;
+#[cfg(test)]
 mod search_tests;
 #[cfg(test)]
 mod starter_pack_tests;
