@@ -27,11 +27,23 @@ pub struct ProfileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pronouns: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Arc<str>>,
+    pub associated: Associated,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<Box<ViewerState>>,
+    pub labels: Vec<ShownLabel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Box<StatusView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub website: Option<String>,
+    pub indexed_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<Arc<str>>,
+    pub website: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub banner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,22 +52,10 @@ pub struct ProfileView {
     pub follows_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posts_count: Option<u64>,
-    pub associated: Associated,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined_via_starter_pack: Option<Box<StarterPackViewBasic>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub indexed_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub viewer: Option<Box<ViewerState>>,
-    pub labels: Vec<ShownLabel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_post: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verification: Option<VerificationState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Box<StatusView>>,
 }
 
 /// `profileAssociated`.
@@ -130,9 +130,9 @@ pub struct ViewerState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub known_followers: Option<KnownFollowersView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub activity_subscription: Option<ActivitySubscription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_followers: Option<KnownFollowersView>,
 }
 
 /// `app.bsky.notification.defs#activitySubscription`.
@@ -187,7 +187,7 @@ pub struct StatusView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed: Option<serde_json::Value>,
+    pub embed: Option<StatusLink>,
     pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
@@ -195,6 +195,32 @@ pub struct StatusView {
     pub is_active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_disabled: Option<bool>,
+}
+
+/// The `app.bsky.embed.external#view` of a status.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StatusLink {
+    #[serde(rename = "$type")]
+    pub tag: &'static str,
+    pub external: StatusLinkView,
+}
+
+/// `app.bsky.embed.external#viewExternal`, without what `site.standard.*` records add.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StatusLinkView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumb: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub associated_refs: Option<Json>,
 }
 
 /// `profileViewBasic`.
@@ -445,22 +471,17 @@ fn external(
     state: &HydrationState,
     actor: &Actor,
     record: &crate::hydrate::ShownRecord,
-) -> Option<serde_json::Value> {
+) -> Option<StatusLink> {
     let embed = fields::field(&record.value, "embed")
         .filter(|embed| fields::kind(embed) == "app.bsky.embed.external")?;
     let link = fields::field(embed, "external")?;
-    let mut view = serde_json::Map::new();
-    for key in ["uri", "title", "description"] {
-        view.insert(key.to_owned(), fields::text(link, key).into());
-    }
-    if let Some(thumb) = fields::blob(link, "thumb") {
-        let url = image_url(state, ImagePreset::FeedThumbnail, &actor.did, &thumb);
-        view.insert("thumb".to_owned(), url.into());
-    }
-    if let Some(refs) = fields::field(link, "associatedRefs")
-        && let Ok(refs) = serde_json::to_value(JsonRef(refs))
-    {
-        view.insert("associatedRefs".to_owned(), refs);
-    }
-    Some(serde_json::json!({ "$type": "app.bsky.embed.external#view", "external": view }))
+    let external = StatusLinkView {
+        uri: fields::string(link, "uri"),
+        title: fields::string(link, "title"),
+        description: fields::string(link, "description"),
+        thumb: fields::blob(link, "thumb")
+            .map(|cid| image_url(state, ImagePreset::FeedThumbnail, &actor.did, &cid)),
+        associated_refs: fields::field(link, "associatedRefs").cloned().map(Json::from),
+    };
+    Some(StatusLink { tag: "app.bsky.embed.external#view", external })
 }

@@ -32,13 +32,19 @@ fn profiles(
 
 #[derive(Serialize)]
 struct FollowsOutput {
-    subject: ProfileView,
     #[serde(skip_serializing_if = "Option::is_none")]
     followers: Option<Vec<ProfileView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     follows: Option<Vec<ProfileView>>,
+    subject: ProfileView,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KnownFollowersOutput {
+    subject: ProfileView,
+    followers: Vec<ProfileView>,
 }
 
 /// `app.bsky.graph.getFollowers`
@@ -120,12 +126,7 @@ pub(crate) fn get_known_followers(app: &AppCtx, call: &Call) -> Result<Reply, Xr
 
     let followers = profiles(&h, &ids, HydrationState::viewer_block_exists)?;
     let subject = profiles(&h, &[id], |_, _| false)?.into_iter().next().ok_or_else(not_found)?;
-    session.reply(&FollowsOutput {
-        subject,
-        followers: Some(followers),
-        follows: None,
-        cursor: None,
-    })
+    session.reply(&KnownFollowersOutput { subject, followers })
 }
 
 #[derive(Serialize)]
