@@ -244,6 +244,19 @@ pub fn profile_basic(state: &HydrationState, id: ActorId) -> Option<ProfileView>
     })
 }
 
+impl ProfileView {
+    /// What stands in for an account that is not to be shown, where an answer must have one: its DID and no more.
+    #[must_use]
+    pub fn absent(did: Arc<str>) -> Self {
+        let associated = Associated::default();
+        let associated = Associated {
+            activity_subscription: AssociatedActivitySubscription { allow_subscriptions: "none" },
+            ..associated
+        };
+        Self { did, handle: INVALID_HANDLE.into(), associated, ..Self::default() }
+    }
+}
+
 /// What is said of an account: of itself, of its profile, and by its profile.
 pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<ShownLabel> {
     let mut all = labels(state, Target::Actor(actor.id));

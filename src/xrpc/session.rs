@@ -160,6 +160,13 @@ impl Session {
         Ok(self.snapshot.repo(id)?.is_some_and(|row| row.is_complete()))
     }
 
+    /// Whether a post that the store has a number for is certainly gone.
+    pub(crate) fn is_deleted(&self, post: PostId) -> Result<bool, StoreError> {
+        Ok(!post.is_community()
+            && self.snapshot.post(post)?.is_none()
+            && self.is_complete(post.author)?)
+    }
+
     /// A post's URI with the DID in place of a handle, and the post if the store has a number for it.
     pub(crate) fn resolve_post(&self, uri: &str) -> Result<(String, Option<PostId>), StoreError> {
         let uri = self.with_did(uri)?;
