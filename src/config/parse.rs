@@ -153,6 +153,15 @@ pub(crate) fn record_uri(value: &Value, collection: &str) -> Parsed<String> {
     }
 }
 
+/// The AT-URI of any record by the DID of its owner.
+pub(crate) fn any_record_uri(value: &Value) -> Parsed<String> {
+    let given = text(value)?;
+    match AtUriRef::parse(&given).and_then(|uri| uri.collection.filter(|_| uri.rkey.is_some())) {
+        Some(collection) => record_uri(value, collection),
+        None => fault(value, format!("{value} is not at://DID/COLLECTION/KEY")),
+    }
+}
+
 /// A URL with one of `schemes` and a host, without credentials; given back without a trailing slash.
 pub(crate) fn url(value: &Value, schemes: &[&str]) -> Parsed<String> {
     let given = text(value)?;

@@ -39,6 +39,8 @@ pub struct ProfileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<StatusView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug: Option<Box<ActorDebug>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indexed_at: Option<Time>,
@@ -240,8 +242,27 @@ pub fn profile_basic(state: &HydrationState, id: ActorId) -> Option<ProfileView>
         created_at: actor.created.map(Time),
         verification: verification(state, actor),
         status: status(state, actor).map(Box::new),
+        debug: actor_debug(state, actor).map(Box::new),
         ..ProfileView::default()
     })
+}
+
+/// What the operator tagged an account with.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the reference's")]
+pub struct ActorDebug {
+    pub account_tags: Vec<String>,
+    pub profile_tags: Vec<String>,
+}
+
+/// The `debug` field, for those to whom answers are explained.
+pub(super) fn actor_debug(state: &HydrationState, actor: &Actor) -> Option<ActorDebug> {
+    if !state.ctx.explained {
+        return None;
+    }
+    let (account, profile) = state.tags.names_of_account(&actor.did);
+    Some(ActorDebug { account_tags: account.to_vec(), profile_tags: profile.to_vec() })
 }
 
 impl ProfileView {

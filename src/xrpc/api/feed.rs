@@ -59,7 +59,7 @@ pub(super) fn feed_page(
 
 /// Requests what the store lacks of a feed: the posts themselves, reposted ones as a rule, what is above replies, and
 /// what any of these quote.
-fn request_items(
+pub(super) fn request_items(
     session: &Session,
     call: &Call,
     state: &PostState,

@@ -55,4 +55,6 @@ mod rights_tests;
 #[cfg(test)]
 mod starter_pack_tests;
 #[cfg(test)]
+mod tag_tests;
+#[cfg(test)]
 mod tests;
