@@ -84,6 +84,8 @@ pub struct Server {
     pub alternative_dids: Vec<Did>,
     /// Accounts that see `debug` fields.
     pub debug_dids: Vec<Did>,
+    /// Whose session tokens are accepted.
+    pub entryway_key: Option<PublicKey>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
     /// Where reverse proxies are.
@@ -435,6 +437,7 @@ impl Config {
                 did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
                 debug_dids: Vec::new(),
+                entryway_key: None,
                 signing_key_file: PathBuf::new(),
                 trusted_proxies: Vec::new(),
             },

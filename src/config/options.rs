@@ -139,6 +139,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "server.entryway_key",
+        example: Example::OffWith(
+            "\"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"",
+        ),
+        doc: "The public secp256k1 key (hex) of a PDS entryway whose session tokens are accepted too, for hosts \
+              under bsky.network. Clients then need no PDS in between.",
+        apply: |c, v| set(&mut c.server.entryway_key, parse::hex_key(v).map(Some)),
+        ..BASE
+    },
+    Opt {
         key: "server.trusted_proxies",
         shape: Shape::List,
         default: Some("[\"127.0.0.0/8\", \"::1\"]"),

@@ -204,6 +204,12 @@ pub(crate) fn did_key(value: &Value) -> Parsed<PublicKey> {
     })
 }
 
+/// A secp256k1 public key in hex.
+pub(crate) fn hex_key(value: &Value) -> Parsed<PublicKey> {
+    PublicKey::from_k256_hex(&text(value)?)
+        .or_else(|_| fault(value, format!("{value} is not the hex of a secp256k1 public key")))
+}
+
 /// The end of a handle, with its leading dot.
 pub(crate) fn handle_suffix(value: &Value) -> Parsed<String> {
     let given = text(value)?;

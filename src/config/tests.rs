@@ -355,6 +355,18 @@ search_tags_hide_all = ["d"]"#
 }
 
 #[test]
+fn the_key_of_an_entryway() {
+    let key = crate::crypto::PrivateKey::generate().public();
+    let (_, multikey) = multibase::decode(key.to_multibase()).unwrap();
+    let hex = data_encoding::HEXLOWER.encode(&multikey[2..]);
+    let load = |hex: &str| try_load(&format!("[server]\nentryway_key = \"{hex}\""), &[]);
+    assert_eq!(load(&hex).unwrap().server.entryway_key, Some(key));
+    for bad in ["00", "zz", &hex[2..]] {
+        assert!(load(bad).unwrap_err().contains("entryway_key"), "{bad}");
+    }
+}
+
+#[test]
 fn what_is_suggested_first() {
     let feed = "at://did:plc:a/app.bsky.feed.generator/cats";
     let toml = format!(

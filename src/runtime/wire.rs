@@ -139,6 +139,7 @@ pub(super) fn auth_config(config: &Config) -> AuthConfig {
         own_did: config.server.did.clone(),
         alternative_dids: config.server.alternative_dids.clone(),
         mod_service: config.moderation.service_did.clone(),
+        entryway: config.server.entryway_key.clone(),
         admin_passwords: config
             .admin
             .password
