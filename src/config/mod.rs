@@ -9,6 +9,7 @@
 //! - A [`Secret`] never appears in output, whatever formats it.
 //! - All errors are found in one pass, not only the first.
 
+mod entries;
 mod example;
 mod exposed;
 mod load;
@@ -83,6 +84,10 @@ pub struct Server {
     pub did: Did,
     /// Further accepted audiences.
     pub alternative_dids: Vec<Did>,
+    /// Accounts that see `debug` fields.
+    pub debug_dids: Vec<Did>,
+    /// Whose session tokens are accepted.
+    pub entryway_key: Option<PublicKey>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
     /// Where reverse proxies are.
@@ -171,6 +176,27 @@ pub struct Moderation {
     pub service_did: Option<Did>,
     /// DIDs whose verifications count.
     pub trusted_verifiers: Vec<Did>,
+    /// Tags of records, by AT-URI.
+    pub record_tags: Vec<SubjectTags>,
+    /// Tags of accounts, by DID.
+    pub actor_tags: Vec<SubjectTags>,
+    /// Tags of replies that are shown apart from their thread.
+    pub thread_tags_hide: Vec<String>,
+    /// Tags of replies that come after others.
+    pub thread_tags_bump_down: Vec<String>,
+    /// Tags of posts that are found by who names their author.
+    pub search_tags_hide: Vec<String>,
+    /// Tags of posts that nobody else finds.
+    pub search_tags_hide_all: Vec<String>,
+}
+
+/// One entry of `moderation.record_tags` or `moderation.actor_tags`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubjectTags {
+    /// An AT-URI or a DID.
+    pub subject: String,
+    /// The tags.
+    pub tags: Vec<String>,
 }
 
 /// `[age_assurance]`.
@@ -210,6 +236,8 @@ pub struct Discovery {
     pub starter_packs: Vec<String>,
     /// Accounts and feeds under a word.
     pub tagged: Vec<Tagged>,
+    /// AT-URI of the feed generator that stands in for Bluesky's Discover.
+    pub whats_hot: Option<String>,
 }
 
 /// One entry of `discovery.tagged`.
@@ -417,6 +445,8 @@ impl Config {
                 public_url: String::new(),
                 did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
+                debug_dids: Vec::new(),
+                entryway_key: None,
                 signing_key_file: PathBuf::new(),
                 trusted_proxies: Vec::new(),
             },

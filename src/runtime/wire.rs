@@ -12,6 +12,7 @@ use crate::discovery::trends::Trends;
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
+use crate::moderation::Tags;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
 use crate::search::index::{self, Search};
@@ -54,6 +55,8 @@ pub(super) fn hydration_settings(config: &Config) -> HydrationSettings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
         images: config.images.cdn_base.as_str().into(),
         videos: config.images.video_base.as_str().into(),
+        tags: Arc::new(Tags::new(&config.moderation)),
+        debug_dids: config.server.debug_dids.iter().map(|did| Arc::from(did.as_str())).collect(),
     }
 }
 
@@ -126,6 +129,7 @@ pub(super) fn client_config(config: &Config) -> ClientConfig {
         live_now: live_now.map(|row| LiveNow { did: row.did, domains: row.domains }).collect(),
         age_rules: config.age_assurance.rules.clone(),
         assured: config.age_assurance.assured.clone(),
+        whats_hot: config.discovery.whats_hot.clone(),
     }
 }
 
@@ -134,6 +138,7 @@ pub(super) fn auth_config(config: &Config) -> AuthConfig {
         own_did: config.server.did.clone(),
         alternative_dids: config.server.alternative_dids.clone(),
         mod_service: config.moderation.service_did.clone(),
+        entryway: config.server.entryway_key.clone(),
         admin_passwords: config
             .admin
             .password

@@ -105,12 +105,15 @@ pub struct ExternalView<'a> {
     uri: &'a str,
     title: Cow<'a, str>,
     description: Cow<'a, str>,
+    /// The picture, if the document has one too: the reference has it in this place then.
+    #[serde(rename = "thumb", skip_serializing_if = "Option::is_none")]
+    thumb_or_cover: Option<String>,
+    #[serde(flatten)]
+    extras: Option<Extras>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thumb: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     associated_refs: Option<&'a RawValue>,
-    #[serde(flatten)]
-    extras: Option<Extras>,
 }
 
 /// `app.bsky.embed.record#view`; without `$type` inside of `recordWithMedia`, unless something stands in.
@@ -273,15 +276,18 @@ impl PostState {
                     uri,
                     title: Cow::Borrowed(title),
                     description: Cow::Borrowed(description),
+                    thumb_or_cover: None,
+                    extras: None,
                     thumb,
                     associated_refs: associated_refs.as_deref(),
-                    extras: None,
                 };
                 let pair = self.sites.get(&post.id);
                 if let Some(site) = pair.and_then(|pair| overlay(&self.base, *pair, uri)) {
                     external.title = Cow::Owned(site.title);
                     external.description = Cow::Owned(site.description);
-                    external.thumb = external.thumb.or(site.thumb);
+                    if site.thumb.is_some() {
+                        external.thumb_or_cover = external.thumb.take().or(site.thumb);
+                    }
                     external.extras = Some(site.extras);
                 }
                 MediaView::External { external: Box::new(external) }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::actor::{ProfileView, ViewerState, author, blocked_viewer_state, profile_basic};
+use super::actor::{
+    ActorDebug, ProfileView, ViewerState, actor_debug, author, blocked_viewer_state, profile_basic,
+};
 use super::embed::EmbedView;
 use super::graph::{ListView, list_basic};
 use crate::hydrate::post_flags;
@@ -39,6 +41,20 @@ pub struct PostView<'a> {
     pub(super) labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) threadgate: Option<ThreadgateView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) debug: Option<Box<PostDebug>>,
+}
+
+/// What the operator tagged a post and its author with.
+#[derive(Debug, Serialize)]
+pub(super) struct PostDebug {
+    post: RecordDebug,
+    author: Option<ActorDebug>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordDebug {
+    tags: Vec<String>,
 }
 
 /// `app.bsky.feed.defs#viewerState`
@@ -149,6 +165,19 @@ impl PostState {
             viewer: self.viewer_view(post),
             labels: self.post_labels(post),
             threadgate: if is_root { self.threadgate_view(id) } else { None },
+            debug: self.post_debug(post).map(Box::new),
+        })
+    }
+
+    fn post_debug(&self, post: &Post) -> Option<PostDebug> {
+        if !self.base.ctx.explained {
+            return None;
+        }
+        let tags = self.base.tags.names_of_record(&post.record.uri).to_vec();
+        let author = self.base.actor(post.id.author);
+        Some(PostDebug {
+            post: RecordDebug { tags },
+            author: author.and_then(|author| actor_debug(&self.base, author)),
         })
     }
 

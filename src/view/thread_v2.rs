@@ -114,6 +114,8 @@ struct TreeNode<'a> {
     likes: u64,
     op_like: bool,
     followed: bool,
+    /// One of its tags puts it behind others.
+    bumped_down: bool,
     item: ThreadItem<'a>,
     replies: Vec<TreeNode<'a>>,
 }
@@ -124,11 +126,15 @@ struct Other {
     hidden: bool,
     muted: bool,
     pushpin: bool,
+    /// One of its tags hides it from this viewer.
+    tagged: bool,
+    /// One of its tags hides it from some.
+    tagged_for_some: bool,
 }
 
 impl Other {
     fn any(self) -> bool {
-        self.hidden || self.muted || self.pushpin
+        self.hidden || self.muted || self.pushpin || self.tagged
     }
 }
 
@@ -351,6 +357,7 @@ impl<'a, 't> Builder<'a, 't> {
             likes: view.like_count,
             op_like: self.state.root_author_likes.contains_key(&post.id),
             followed: self.state.base.viewer_follows(post.id.author),
+            bumped_down: self.state.base.tags.of_record(&post.record.uri).bump_down,
             item: self.item(
                 view,
                 &post.record.uri,
@@ -387,11 +394,16 @@ impl<'a, 't> Builder<'a, 't> {
     fn other(&self, post: &Post) -> Other {
         let state = self.state;
         let gate = post.root().and_then(|root| state.threadgates.get(&root));
-        let own = state.base.ctx.viewer == Some(post.id.author);
+        let author = post.id.author;
+        let own = state.base.ctx.viewer == Some(author);
+        let spared = own || self.op == Some(author) || state.base.viewer_follows(author);
+        let tagged_for_some = state.base.tags.of_record(&post.record.uri).hide_in_threads;
         Other {
             hidden: !own && gate.is_some_and(|g| g.hidden.iter().any(|u| **u == *post.record.uri)),
-            muted: state.base.viewer_mute_exists(post.id.author),
+            muted: state.base.viewer_mute_exists(author),
             pushpin: post.record.only_pushpin,
+            tagged: tagged_for_some && !spared,
+            tagged_for_some,
         }
     }
 
@@ -416,6 +428,11 @@ impl<'a, 't> Builder<'a, 't> {
                 (false, true) => return Ordering::Greater,
                 (false, false) => {}
             }
+        }
+        // If one of these rules held for both, it leaves the rest to the time.
+        let undecided = bumps_a.iter().zip(&bumps_b).all(|(in_a, in_b)| !in_a && !in_b);
+        if undecided && a.bumped_down != b.bumped_down {
+            return a.bumped_down.cmp(&b.bumped_down);
         }
         match self.shape.sort {
             ThreadSort::Oldest => a.sort.cmp(&b.sort),
@@ -479,6 +496,8 @@ impl<'a, 't> Builder<'a, 't> {
                 } else if viewer {
                     1
                 } else if o.muted {
+                    5
+                } else if o.tagged_for_some {
                     4
                 } else if o.hidden {
                     3

@@ -84,13 +84,26 @@ pub struct ClientConfig {
     pub age_rules: Vec<u8>,
     /// Accounts whose age the operator vouches for.
     pub assured: Vec<Did>,
+    /// The feed that stands in for [`WHATS_HOT`].
+    pub whats_hot: Option<String>,
+}
+
+/// The feed that the official app goes on with behind the end of Following, whatever the network.
+pub(super) const WHATS_HOT: &str =
+    "at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.generator/whats-hot";
+
+impl ClientConfig {
+    /// The feed that stands in for another, if one does.
+    pub(super) fn stand_in(&self, feed: &str) -> Option<&str> {
+        self.whats_hot.as_deref().filter(|_| feed == WHATS_HOT)
+    }
 }
 
 impl Default for ClientConfig {
     /// No rules anywhere, nobody named.
     fn default() -> Self {
         let age_rules = br#"{"regions":[]}"#.to_vec();
-        Self { live_now: Vec::new(), age_rules, assured: Vec::new() }
+        Self { live_now: Vec::new(), age_rules, assured: Vec::new(), whats_hot: None }
     }
 }
 

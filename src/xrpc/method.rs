@@ -192,6 +192,7 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.unspecced.getTrendingTopics", Auth::Optional, api::discovery::get_trending_topics),
     Method::read("app.bsky.unspecced.getTrends", Auth::Optional, api::discovery::get_trends),
     Method::read("app.bsky.unspecced.initAgeAssurance", Auth::Required, api::age_assurance::not_offered),
+    Method::asynchronous("community.blacksky.actor.checkMembership", Auth::Required, |ctx, call| Box::pin(api::community::check_membership(ctx, call))),
     Method::asynchronous("community.blacksky.feed.deletePost", Auth::Required, |ctx, call| Box::pin(api::community::delete_post(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("community.blacksky.feed.getCommunityFeed", Auth::Required, |ctx, call| Box::pin(api::community::get_community_feed(ctx, call))).costly(),
     Method::asynchronous("community.blacksky.feed.getCommunityPost", Auth::Required, |ctx, call| Box::pin(api::community::get_community_post(ctx, call))),
@@ -204,6 +205,7 @@ pub static METHODS: &[Method] = &[
     Method::read("com.atproto.label.queryLabels", Auth::None, api::label::query_labels),
     Method::read("com.atproto.repo.getRecord", Auth::OptionalOrAdmin, api::repo::get_record),
     Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels),
+    Method::read("internal.bsky.actor.getProfiles", Auth::AdminOrModService, api::actor::get_profiles_for).costly(),
 ];
 
 #[cfg(test)]

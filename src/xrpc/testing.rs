@@ -304,10 +304,20 @@ pub(super) fn limits() -> Arc<Limits> {
 }
 
 pub(super) fn authenticator(keys: Arc<Keys>, limits: Arc<Limits>) -> Authenticator {
+    authenticator_with(keys, limits, None)
+}
+
+/// One that takes the session tokens of an entryway.
+pub(super) fn authenticator_with(
+    keys: Arc<Keys>,
+    limits: Arc<Limits>,
+    entryway: Option<PublicKey>,
+) -> Authenticator {
     let config = AuthConfig {
         own_did: did(OWN),
         alternative_dids: vec![did("did:web:old.example")],
         mod_service: Some(did(MOD)),
+        entryway,
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
     let clock = Clock::stopped_at(i64::try_from(NOW * 1000).unwrap());

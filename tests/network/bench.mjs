@@ -216,10 +216,10 @@ const sections = {
     const dir = folder()
     const aerie = await startAerie(net, { dir, change: settings(true) })
     for (const [suffix, kind] of [['', 'WebP'], ['@jpeg', 'JPEG']]) {
-      const paths = net.cids.map((cid) => `/img/feed_fullsize/plain/${net.did}/${cid}${suffix}`)
+      const paths = net.cids.map((cid) => `/img/feed_thumbnail/plain/${net.did}/${cid}${suffix}`)
       const cpu = cpuSeconds(aerie.pid)
       const made = await fetchAll(net.appview.port, paths, 8)
-      figure(`2000 x 1500 JPEG to feed_fullsize, ${kind}`, paths.length / made.seconds, '/s', '>=', 20)
+      figure(`2000 x 1500 JPEG to feed_thumbnail, ${kind}`, paths.length / made.seconds, '/s', '>=', 20)
       note(`${format((1000 * (cpuSeconds(aerie.pid) - cpu)) / paths.length)} ms of CPU and ${format(made.bytes / paths.length / 1024)} KB each`)
       const many = Array.from({ length: 20_000 }, (_, i) => paths[i % paths.length])
       const cached = await fetchAll(net.appview.port, many, 16)

@@ -382,6 +382,7 @@ impl Reading {
             own_did: Did::parse(OWN).unwrap(),
             alternative_dids: Vec::new(),
             mod_service: None,
+            entryway: None,
             admin_passwords: Vec::new(),
         };
         let clock = Clock::stopped_at(NOW);

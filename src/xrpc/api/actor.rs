@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::hydrate::ShownAccounts;
+use crate::schema::Rows as _;
 use crate::view::actor::{ProfileView, profile_detailed};
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
@@ -49,4 +50,30 @@ pub(crate) fn get_profiles(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError
 
     let profiles = ids.iter().filter_map(|id| profile_detailed(&state, *id)).collect();
     Ok(session.reply(&Profiles { profiles })?.with_repo_rev(session.repo_rev()?.as_deref()))
+}
+
+/// `internal.bsky.actor.getProfiles`: how a viewer that the caller names sees accounts, for the operator's own services.
+pub(crate) fn get_profiles_for(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
+    let mut session = Session::open(app, call)?;
+    let viewer = call.params.str("viewer");
+    session.ctx.viewer = viewer.map(|did| session.snapshot.actor_id(did)).transpose()?.flatten();
+    session.ctx.signed_in = viewer.is_some();
+    session.ctx.include_takedowns = call.params.bool("includeTakedowns") == Some(true);
+    session.ctx.include_3p_blocks = false;
+    session.ctx.skip_viewer_blocks = false;
+    let mut ids = Vec::new();
+    for did in call.params.strs("dids") {
+        ids.extend(session.snapshot.actor_id(did)?.filter(|id| !ids.contains(id)));
+    }
+    let mut known = Vec::new();
+    for did in call.params.strs("socialProof") {
+        known.extend(session.snapshot.actor_id(did)?.filter(|id| ids.contains(id)));
+    }
+
+    let h = session.hydrator();
+    let mut state = h.state();
+    h.profiles_with_known(&mut state, &ids, &known, ShownAccounts::Hosted)?;
+
+    let profiles = ids.iter().filter_map(|id| profile_detailed(&state, *id)).collect();
+    session.reply(&Profiles { profiles })
 }

@@ -45,6 +45,8 @@ mod embed_tests;
 #[cfg(test)]
 mod label_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
@@ -56,5 +58,7 @@ mod search_posts_tests;
 mod search_tests;
 #[cfg(test)]
 mod starter_pack_tests;
+#[cfg(test)]
+mod tag_tests;
 #[cfg(test)]
 mod tests;

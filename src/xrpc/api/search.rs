@@ -13,6 +13,7 @@ use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, HydrationState, Hydrator, PostId, RecordId, Target};
 use crate::lexicon::catalog;
 use crate::limits::Client;
+use crate::moderation::TagRules;
 use crate::search::find::{
     AccountSearch, FindError, Found, PostSearch, Thing, ThingSearch, Things, Typed, Why,
 };
@@ -111,6 +112,31 @@ pub(crate) fn search_posts_v2(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
     answer(app, call, &Search::posts_v2(&call.params)?, detected)
 }
 
+/// Whether rules let somebody find a post; `by_author` says whether they look through the newest of its author.
+pub(super) fn is_found(state: &PostState, id: PostId, by_author: bool) -> bool {
+    let base = &state.base;
+    if base.ctx.viewer == Some(id.author) {
+        return true;
+    }
+    if base.viewer_block_exists(id.author) {
+        return false;
+    }
+    let tags = post_tags(state, id);
+    let marked = tags.hide_in_search || !base.viewer_sees_needs_review(Target::Post(id));
+    !tags.hide_in_all_search && (by_author || !marked)
+}
+
+/// What the tags of a post and of its author say. The operator and the moderation service find everything.
+fn post_tags(state: &PostState, id: PostId) -> TagRules {
+    match state.post(id) {
+        Some(post) if !state.base.ctx.include_takedowns => {
+            let tags = &state.base.tags;
+            tags.of_record(&post.record.uri).and(tags.of_account(&post.record.did))
+        }
+        _ => TagRules::default(),
+    }
+}
+
 fn answer(
     app: &AppCtx,
     call: &Call,
@@ -143,24 +169,14 @@ fn posts<T>(
     let who = (session.ctx.viewer, session.ctx.now);
     let posts = PostSearch::new(&seen, &session.snapshot, search, who, &hidden)?;
     let mut state = PostState::new(&h);
+    // What waits for a moderator, or is tagged so, is for those who look for its author.
     let names_author = search
         .query
         .any(|leaf| matches!(leaf, Leaf::From(Account::Me | Account::Handle(_) | Account::Did(_))));
+    let by_author = names_author && search.sort == Sort::Latest;
     let page = posts.page(call.params.str("cursor"), limit(call), |mut ids: Vec<PostId>| {
         h.posts(&mut state, &ids)?;
-        ids.retain(|id| {
-            let base = &state.base;
-            let author = id.author;
-            if base.ctx.viewer == Some(author) {
-                return true;
-            }
-            if base.viewer_block_exists(author) {
-                return false;
-            }
-            // What waits for a moderator is for those who look for its author.
-            let marked = !base.viewer_sees_needs_review(Target::Post(*id));
-            !marked || (search.sort == Sort::Latest && names_author)
-        });
+        ids.retain(|id| is_found(&state, *id, by_author));
         ids.retain(|id| state.post_view(*id, 0).is_some());
         Ok::<_, Ends>(ids)
     });

@@ -96,6 +96,24 @@ impl Server {
         self.call(nsid, Some(query), None, self.viewer(viewer), HeaderMap::new())
     }
 
+    /// The answer to a query as it goes out.
+    pub(in crate::xrpc) fn reply(
+        &self,
+        nsid: &str,
+        query: &str,
+        viewer: Option<ActorId>,
+    ) -> Result<Reply, XrpcError> {
+        let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
+        let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
+        let (credentials, to_fetch) = (self.viewer(viewer), FetchRequests::default());
+        let (community, client, headers) = (false, Client::Own, HeaderMap::new());
+        let call = Call { params, input: None, credentials, headers, client, to_fetch, community };
+        match method.handler {
+            Handler::Read(handler) => handler(&self.ctx, &call),
+            Handler::Async(handler) => self.fixture.wait(handler(Arc::clone(&self.ctx), call)),
+        }
+    }
+
     /// Calls a procedure.
     pub(in crate::xrpc) fn post(
         &self,
