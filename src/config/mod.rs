@@ -53,6 +53,8 @@ pub struct Config {
     pub live_now: Vec<LiveNow>,
     /// What is suggested first.
     pub discovery: Discovery,
+    /// Pages for people.
+    pub pages: Pages,
     /// How much of the network is kept.
     pub scope: Scope,
     /// Images and videos.
@@ -201,6 +203,13 @@ pub struct Discovery {
     pub starter_packs: Vec<String>,
     /// Accounts and feeds under a word.
     pub tagged: Vec<Tagged>,
+}
+
+/// `[pages]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pages {
+    /// They are served.
+    pub enabled: bool,
 }
 
 /// One entry of `discovery.tagged`.
@@ -419,6 +428,7 @@ impl Config {
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
             discovery: Discovery::default(),
+            pages: Pages::default(),
             scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),

@@ -61,6 +61,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "discovery",
         "What is suggested first, before what is found by whom people follow and what they like.",
     ),
+    ("pages", "Pages for people, under the paths of bsky.app."),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request, address or account may ask for."),
@@ -389,6 +390,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Accounts (type = \"actor\", subject = a DID) and feeds under a word (app.bsky.unspecced.getTaggedSuggestions).",
         apply: |c, v| set(&mut c.discovery.tagged, parse::list(v, tagged)),
+        ..BASE
+    },
+    Opt {
+        key: "pages.enabled",
+        shape: Shape::Plain,
+        default: Some("true"),
+        doc: "Show profiles, posts, tags, trends and search to browsers: what readers without an account may see.",
+        apply: |c, v| set(&mut c.pages.enabled, parse::boolean(v)),
         ..BASE
     },
     Opt {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::page::limit;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, PostId, Target};
-use crate::search::find::{FindError, PostSearch};
+use crate::search::find::{FindError, Found, PostSearch};
 use crate::search::language;
 use crate::search::query::{Account, Leaf, QueryError, Search, Sort};
 use crate::view::post::PostView;
@@ -60,8 +60,26 @@ fn posts(
     search: &Search,
     detected_query_languages: Vec<&'static str>,
 ) -> Result<Reply, XrpcError> {
-    let seen = app.search.seen().ok_or_else(XrpcError::overloaded)?;
     let session = Session::open(app, call)?;
+    let (state, found) = found_posts(app, &session, call, search, &|_, _| true)?;
+    let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
+    session.reply(&PostsOutput {
+        posts,
+        cursor: found.cursor,
+        hits_total: found.total,
+        detected_query_languages,
+    })
+}
+
+/// A page of posts that a search finds, of those that the caller gets to see and wants to.
+pub(in crate::xrpc) fn found_posts(
+    app: &AppCtx,
+    session: &Session,
+    call: &Call,
+    search: &Search,
+    wanted: &dyn Fn(&PostState, PostId) -> bool,
+) -> Result<(PostState, Found), XrpcError> {
+    let seen = app.search.seen().ok_or_else(XrpcError::overloaded)?;
     let h = session.hydrator();
     let takedowns = &app.hydration.takedowns;
     let shows_all = session.ctx.include_takedowns;
@@ -88,14 +106,8 @@ fn posts(
             let marked = !base.viewer_sees_needs_review(Target::Post(*id));
             !marked || (search.sort == Sort::Latest && names_author)
         });
-        ids.retain(|id| state.post_view(*id, 0).is_some());
+        ids.retain(|id| state.post_view(*id, 0).is_some() && wanted(&state, *id));
         Ok::<_, XrpcError>(ids)
     })?;
-    let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
-    session.reply(&PostsOutput {
-        posts,
-        cursor: found.cursor,
-        hits_total: found.total,
-        detected_query_languages,
-    })
+    Ok((state, found))
 }
