@@ -27,6 +27,7 @@
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
 //! | every path that is no method | `xrpc/paths` |
+//! | what a page for people shows, and how it looks | `xrpc/html`; [`pages`] |
 //! | how a text becomes terms of the index; what the indexes hold and are asked | [`search`] |
 //! | how much of what a client may have | `limits/table` |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
@@ -120,6 +121,7 @@ cfg_if::cfg_if! {
         pub mod moderation;
         pub mod net;
         pub mod ops;
+        pub mod pages;
         pub mod private;
         pub mod push;
         pub mod repo;
@@ -153,6 +155,7 @@ cfg_if::cfg_if! {
         mod moderation;
         mod net;
         mod ops;
+        mod pages;
         mod private;
         mod push;
         mod repo;

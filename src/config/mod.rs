@@ -56,6 +56,8 @@ pub struct Config {
     pub search: Search,
     /// What is suggested first.
     pub discovery: Discovery,
+    /// Pages for people.
+    pub pages: Pages,
     /// How much of the network is kept.
     pub scope: Scope,
     /// Images and videos.
@@ -238,6 +240,13 @@ pub struct Discovery {
     pub tagged: Vec<Tagged>,
     /// AT-URI of the feed generator that stands in for Bluesky's Discover.
     pub whats_hot: Option<String>,
+}
+
+/// `[pages]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pages {
+    /// They are served.
+    pub enabled: bool,
 }
 
 /// One entry of `discovery.tagged`.
@@ -459,6 +468,7 @@ impl Config {
             live_now: Vec::new(),
             search: Search::default(),
             discovery: Discovery::default(),
+            pages: Pages::default(),
             scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),

@@ -67,6 +67,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "discovery",
         "What is suggested first, before what is found by whom people follow and what they like.",
     ),
+    ("pages", "Pages for people, under the paths of bsky.app."),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request, address or account may ask for."),
@@ -491,6 +492,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
               the network. For networks that do not have that; this server then answers with another's record in its \
               place.",
         apply: |c, v| set(&mut c.discovery.whats_hot, parse::record_uri(v, FEED).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "pages.enabled",
+        shape: Shape::Plain,
+        default: Some("true"),
+        doc: "Show profiles, posts, tags, trends and search to browsers: what readers without an account may see.",
+        apply: |c, v| set(&mut c.pages.enabled, parse::boolean(v)),
         ..BASE
     },
     Opt {

@@ -311,6 +311,7 @@ impl House {
                 signing_key: Some(key.public().to_multibase()),
                 vapid_key: vapid_key.public().to_owned(),
                 push_endpoint: config.push.endpoint.is_some(),
+                pages: config.pages.enabled,
             },
             default_labelers,
             limits: ArcSwap::from_pointee(config.limits.clone()),

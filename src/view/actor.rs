@@ -288,6 +288,12 @@ pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<ShownLa
     all
 }
 
+/// Whether an account with these labels asks that what it writes is shown to those only who are signed in.
+#[must_use]
+pub fn says_no_unauthenticated(labels: &[ShownLabel]) -> bool {
+    labels.iter().any(|label| label.val == "!no-unauthenticated")
+}
+
 /// [`profile_basic`] as JSON, made once for an answer.
 #[must_use]
 pub fn author(state: &HydrationState, id: ActorId) -> Option<Arc<RawValue>> {

@@ -21,24 +21,28 @@ use crate::syntax::datetime::Time;
 /// `app.bsky.feed.defs#postView`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct PostView<'a> {
+    /// Which post; clients have the URI.
+    #[serde(skip)]
+    pub id: PostId,
     #[serde(rename = "$type", skip_serializing_if = "Option::is_none")]
     pub(super) tag: Option<&'static str>,
-    pub(super) uri: &'a str,
-    pub(super) cid: &'a str,
+    pub uri: &'a str,
+    pub cid: &'a str,
     pub(super) author: Arc<RawValue>,
-    pub(super) record: &'a RawValue,
+    pub record: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) embed: Option<Box<EmbedView<'a>>>,
+    pub embed: Option<Box<EmbedView<'a>>>,
     pub(super) bookmark_count: u64,
-    pub(super) reply_count: u64,
-    pub(super) repost_count: u64,
-    pub(super) like_count: u64,
-    pub(super) quote_count: u64,
-    pub(super) indexed_at: Time,
+    pub reply_count: u64,
+    pub repost_count: u64,
+    pub like_count: u64,
+    pub quote_count: u64,
+    pub indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) viewer: Option<PostViewerView<'a>>,
-    pub(super) labels: Vec<ShownLabel>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) threadgate: Option<ThreadgateView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,6 +154,7 @@ impl PostState {
         let embed = post.record.embed.as_ref().filter(|_| depth < 2);
         let is_root = post.record.reply.is_none();
         Some(PostView {
+            id,
             tag: None,
             uri: &post.record.uri,
             cid: &post.record.cid,

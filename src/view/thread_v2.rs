@@ -6,25 +6,28 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::actor::actor_labels;
+use super::actor::{actor_labels, says_no_unauthenticated};
 use super::post::{BlockedAuthor, PostView};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::thread::ThreadSkeleton;
-use crate::hydrate::{ActorId, PostId, Target};
+use crate::hydrate::{Actor, ActorId, PostId, Target};
 
 /// An entry of a flat thread.
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ThreadItem<'a> {
-    uri: &'a str,
-    depth: i64,
-    value: ThreadValue<'a>,
+    pub uri: &'a str,
+    pub depth: i64,
+    pub value: ThreadValue<'a>,
 }
 
+/// What an entry shows.
 #[derive(Debug, Serialize)]
 #[serde(tag = "$type")]
-enum ThreadValue<'a> {
+#[expect(missing_docs, reason = "the lexicon says it")]
+pub enum ThreadValue<'a> {
     #[serde(rename = "app.bsky.unspecced.defs#threadItemPost")]
     Post(Box<ThreadItemPost<'a>>),
     #[serde(rename = "app.bsky.unspecced.defs#threadItemNoUnauthenticated")]
@@ -35,13 +38,15 @@ enum ThreadValue<'a> {
     Blocked { author: BlockedAuthor<'a> },
 }
 
+/// `app.bsky.unspecced.defs#threadItemPost`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ThreadItemPost<'a> {
-    post: PostView<'a>,
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ThreadItemPost<'a> {
+    pub post: PostView<'a>,
     more_parents: bool,
-    more_replies: u64,
-    op_thread: bool,
+    pub more_replies: u64,
+    pub op_thread: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     op_thread_post_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,13 +211,11 @@ impl PostState {
     }
 
     /// Anonymous callers do not see posts of authors who ask for that with a label.
-    fn is_no_unauthenticated(&self, author: ActorId) -> bool {
-        let said = |actor| actor_labels(&self.base, actor);
-        !self.base.ctx.signed_in
-            && self
-                .base
-                .actor(author)
-                .is_some_and(|actor| said(actor).iter().any(|l| l.val == "!no-unauthenticated"))
+    #[must_use]
+    pub fn is_no_unauthenticated(&self, author: ActorId) -> bool {
+        let says_so =
+            |actor: &Arc<Actor>| says_no_unauthenticated(&actor_labels(&self.base, actor));
+        !self.base.ctx.signed_in && self.base.actor(author).is_some_and(says_so)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::Limits;
 use crate::discovery::Discovery;
 use crate::discovery::trends::Trends;
 use crate::hydrate::Shared;
-use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
+use crate::limits::{Client, Limit, Limits as Limiter, Refused, Shed, Standing};
 use crate::media::Media;
 use crate::private::Private;
 use crate::search::index::Search;
@@ -73,6 +73,8 @@ pub struct ServerIdentity {
     pub vapid_key: String,
     /// Whether the operator has an endpoint that forwards notifications to devices.
     pub push_endpoint: bool,
+    /// Whether there are pages for people.
+    pub pages: bool,
 }
 
 /// What the operator tells clients.
@@ -191,6 +193,12 @@ impl AppCtx {
     /// 429 for who has had enough.
     pub(super) fn limited(&self, refused: Refused) -> XrpcError {
         XrpcError::limited(refused, self.clock.now_ms())
+    }
+
+    /// Whether so many wait that what is costly, or asked by who is not known, is given up.
+    pub(super) fn gives_up(&self, costly: bool, is_anonymous: bool) -> bool {
+        let step = Shed::with_waiting(self.reads.lines());
+        (step >= Shed::Costly && costly) || (step >= Shed::Anonymous && is_anonymous)
     }
 
     /// Runs `work` on the read pool, in the line of whoever makes a call: for asynchronous handlers. Others are there

@@ -4,6 +4,7 @@
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
 //!                                 \-> paths -> site: health, did.json, docs page, admin status
 //!                                           \-> images: /img/, /blob/
+//!                                           \-> html: pages for people
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -28,6 +29,7 @@ mod encode;
 mod error;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
+mod html;
 mod images;
 mod jwt;
 mod labelers;

@@ -1,6 +1,7 @@
 //! Pages of [`super::paths`]: health, DID document, robots, the docs page, the key for web push, the operator's status.
 
-use http::StatusCode;
+use http::header::VARY;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::context::{AppCtx, ServerIdentity};
@@ -22,6 +23,7 @@ pub(super) struct Site {
     did_document: Option<Vec<u8>>,
     health: Vec<u8>,
     vapid_key: String,
+    pages: bool,
 }
 
 impl Site {
@@ -31,11 +33,18 @@ impl Site {
             did_document: did_document(identity),
             health: json!({ "version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes(),
             vapid_key: identity.vapid_key.clone(),
+            pages: identity.pages,
         }
     }
 
+    /// Whether there are pages for people.
+    pub(super) fn has_pages(&self) -> bool {
+        self.pages
+    }
+
     pub(super) fn docs(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
-        Ok(Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8"))
+        let reply = Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8");
+        Ok(reply.with_header(VARY, HeaderValue::from_static("Accept")))
     }
 
     pub(super) fn robots(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {

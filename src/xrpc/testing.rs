@@ -395,6 +395,7 @@ pub(super) fn context_with(
             signing_key: Some("zKey".to_owned()),
             vapid_key: "BKey".to_owned(),
             push_endpoint: false,
+            pages: true,
         },
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",

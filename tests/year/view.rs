@@ -415,6 +415,7 @@ impl Reading {
                 signing_key: None,
                 vapid_key: String::new(),
                 push_endpoint: false,
+                pages: false,
             },
             default_labelers: Arc::new(arc_swap::ArcSwap::from_pointee(ParsedLabelers::defaults(
                 [],

@@ -28,6 +28,6 @@ pub use segment::OpenSegment;
 pub use set::Seen;
 
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,12 @@ use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 /// `app.bsky.actor.getProfile`
 pub(crate) fn get_profile(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    let profile = detailed(&session, call)?;
+    Ok(session.reply(&profile)?.with_repo_rev(session.repo_rev()?.as_deref()))
+}
+
+/// The profile that a call names.
+pub(in crate::xrpc) fn detailed(session: &Session, call: &Call) -> Result<ProfileView, XrpcError> {
     let not_found = || XrpcError::invalid_request("Profile not found");
     let actor = call.params.str("actor").unwrap_or_default();
     let id = session.wanted_actor(call, actor)?.ok_or_else(not_found)?;
@@ -28,7 +34,7 @@ pub(crate) fn get_profile(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError>
             return Err(XrpcError::named("AccountDeactivated", "Account is deactivated"));
         }
     }
-    Ok(session.reply(&profile)?.with_repo_rev(session.repo_rev()?.as_deref()))
+    Ok(profile)
 }
 
 #[derive(Serialize)]

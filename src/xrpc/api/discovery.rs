@@ -213,15 +213,15 @@ const SUGGESTED: usize = 10;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TrendView {
+pub(in crate::xrpc) struct TrendView {
     topic: String,
-    display_name: String,
-    link: String,
+    pub(in crate::xrpc) display_name: String,
+    pub(in crate::xrpc) link: String,
     started_at: String,
-    post_count: u64,
+    pub(in crate::xrpc) post_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
-    actors: Vec<ProfileView>,
+    pub(in crate::xrpc) status: Option<&'static str>,
+    pub(in crate::xrpc) actors: Vec<ProfileView>,
 }
 
 #[derive(Serialize)]
@@ -232,6 +232,15 @@ struct TrendViews {
 /// `app.bsky.unspecced.getTrends`
 pub(crate) fn get_trends(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    session.reply(&TrendViews { trends: trends(app, &session, call)? })
+}
+
+/// What trends, in the caller's languages first.
+pub(in crate::xrpc) fn trends(
+    app: &AppCtx,
+    session: &Session,
+    call: &Call,
+) -> Result<Vec<TrendView>, XrpcError> {
     let (h, mut state) = (session.hydrator(), session.hydrator().state());
     let mut trends = Vec::new();
     for trend in app.trends.shown(&call.languages()).into_iter().take(limit(call)) {
@@ -247,7 +256,7 @@ pub(crate) fn get_trends(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
             status: trend.hot.then_some("hot"),
         });
     }
-    session.reply(&TrendViews { trends })
+    Ok(trends)
 }
 
 #[derive(Serialize)]

@@ -158,6 +158,15 @@ pub(crate) fn get_actor_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
 /// `app.bsky.feed.getAuthorFeed`
 pub(crate) fn get_author_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    let (state, page) = author_feed(&session, call)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+/// A page of what an account posts and reposts.
+pub(in crate::xrpc) fn author_feed(
+    session: &Session,
+    call: &Call,
+) -> Result<(PostState, FetchedPage<FeedItem>), XrpcError> {
     let h = session.hydrator();
     let not_found = || XrpcError::invalid_request("Profile not found");
     let id = session.actor(call.params.str("actor").unwrap_or_default())?.ok_or_else(not_found)?;
@@ -200,8 +209,7 @@ pub(crate) fn get_author_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
         };
         Ok(items.iter().copied().filter(shown).collect())
     };
-    let (state, page) = feed_page(&session, call, skeleton, keep)?;
-    with_rev(&session, reply_feed(&session, &state, page)?)
+    feed_page(session, call, skeleton, keep)
 }
 
 fn refuse_blocked(state: &PostState, id: ActorId, did: &str) -> Result<(), XrpcError> {

@@ -144,15 +144,25 @@ fn answer(
     detected_query_languages: Vec<&'static str>,
 ) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
-    posts(app, call, &session, search, |_, found, state| {
-        let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
-        session.reply(&PostsOutput {
-            posts,
-            cursor: found.cursor,
-            hits_total: found.total,
-            detected_query_languages,
-        })
+    let (state, found) = found_posts(app, &session, call, search, &|_, _| true)?;
+    let posts = found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect();
+    session.reply(&PostsOutput {
+        posts,
+        cursor: found.cursor,
+        hits_total: found.total,
+        detected_query_languages,
     })
+}
+
+/// A page of posts that a search finds, of those that the caller gets to see and wants to.
+pub(in crate::xrpc) fn found_posts(
+    app: &AppCtx,
+    session: &Session,
+    call: &Call,
+    search: &Search,
+    wanted: &dyn Fn(&PostState, PostId) -> bool,
+) -> Result<(PostState, Found), XrpcError> {
+    posts(app, call, session, (search, wanted), |_, found, state| Ok((state, found)))
 }
 
 /// A page of a search, as who asks gets to see it; `then` makes the answer of it.
@@ -160,8 +170,8 @@ fn posts<T>(
     app: &AppCtx,
     call: &Call,
     session: &Session,
-    search: &Search,
-    then: impl FnOnce(&PostSearch<'_>, Found, &PostState) -> Result<T, XrpcError>,
+    (search, wanted): (&Search, &dyn Fn(&PostState, PostId) -> bool),
+    then: impl FnOnce(&PostSearch<'_>, Found, PostState) -> Result<T, XrpcError>,
 ) -> Result<T, XrpcError> {
     let seen = seen(app)?;
     let h = session.hydrator();
@@ -177,11 +187,11 @@ fn posts<T>(
     let page = posts.page(call.params.str("cursor"), limit(call), |mut ids: Vec<PostId>| {
         h.posts(&mut state, &ids)?;
         ids.retain(|id| is_found(&state, *id, by_author));
-        ids.retain(|id| state.post_view(*id, 0).is_some());
+        ids.retain(|id| state.post_view(*id, 0).is_some() && wanted(&state, *id));
         Ok::<_, Ends>(ids)
     });
     let found = page.map_err(|ends| ends.said(app))?;
-    then(&posts, found, &state)
+    then(&posts, found, state)
 }
 
 /// What somebody who searches gets, and why: for the operator.
@@ -219,7 +229,7 @@ pub fn explained(app: &AppCtx, viewer: Option<Did>, query: &str) -> Result<Value
     };
     let search = Search::posts(&call.params)?;
     let session = Session::open(app, &call)?;
-    posts(app, &call, &session, &search, |posts, found, state| {
+    posts(app, &call, &session, (&search, &|_, _| true), |posts, found, state| {
         let why = found.posts.iter().map(|post| posts.why(*post)).collect::<Result<_, _>>()?;
         let explained = Explained {
             understood: search.query.to_string(),
