@@ -24,6 +24,7 @@ use super::documents::{Documents, kind_of_thing, tier};
 use super::error::IndexError;
 use super::generations::Generations;
 use super::set::{Batch, Indexes, Seen, Views};
+use super::sweep::Sweep;
 use crate::changes::{Cause, Change, Entry, Follower, Position, What};
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections};
@@ -79,6 +80,7 @@ struct Live {
     dirty: Dirty,
     /// When the first of what is not committed came.
     since: Option<Instant>,
+    sweep: Sweep,
 }
 
 /// What changed and is not in the indexes yet.
@@ -210,6 +212,7 @@ impl Search {
             building: false,
             dirty: Dirty::default(),
             since: None,
+            sweep: Sweep::new(),
         }))
     }
 
@@ -328,6 +331,7 @@ impl Follower for Search {
             building: true,
             dirty: Dirty::default(),
             since: None,
+            sweep: Sweep::new(),
         };
         self.position_of(Some(&live));
         kept.live = Some(live);
@@ -365,10 +369,16 @@ impl Follower for Search {
             if live.building {
                 self.serve(live)?;
             }
+            let seen = live.indexes.seen();
+            let changed = live.sweep.piece(s, &seen, self.settings.commit_interval)?;
+            if !changed.is_empty() {
+                live.dirty.actors.extend(changed);
+                live.since.get_or_insert_with(Instant::now);
+            }
             let merging = live.indexes.tend(self.settings.largest)?;
             let left = live.since.map(|since| interval.saturating_sub(since.elapsed()));
             let merged = merging.then_some(MERGING);
-            Ok(left.into_iter().chain(merged).min())
+            Ok(left.into_iter().chain(merged).chain([live.sweep.wait()]).min())
         })?;
         Ok(wait.flatten())
     }
