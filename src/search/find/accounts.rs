@@ -6,9 +6,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::FindError;
 use super::ranked::{self, Best, log2, order};
 use super::typed::{Part, Typed};
+use super::{FindError, RECORD};
 use crate::repo::fields::text;
 use crate::schema::rows::{Counter, EdgeKind};
 use crate::schema::{ActorId, PostId, Rkey, Rows, Target, graph};
@@ -220,7 +220,7 @@ impl AccountSearch<'_> {
             Err(error) => return Err(error),
         };
         let Some(row) = row else { return Ok(None) };
-        let profile = match graph::profile(self.snapshot, actor) {
+        let profile = match graph::profile_within(self.snapshot, actor, RECORD) {
             Err(StoreError::Corrupt(_)) => None,
             profile => profile?,
         };

@@ -1,5 +1,7 @@
 //! Accounts of a real store, as they are typed.
 
+use ipld_core::ipld::Ipld;
+
 use super::{AccountSearch, FindError, Typed};
 use crate::event::{Body, HostingStatus};
 use crate::index::testing::*;
@@ -170,6 +172,7 @@ async fn names_of_all_scripts() {
     let f = people(&[
         ("taro", "taro.test", "日本 太郎", ""),
         ("split", "split.test", "日本語の太い川と郎", ""),
+        ("kyo", "kyo.test", "京の東京", ""),
         ("crab", "crab.test", "🦀🚀 Ferris", ""),
         ("kim", "kim.test", "김철수", ""),
         ("nguyen", "nguyen.test", "Nguyễn Văn", ""),
@@ -180,6 +183,8 @@ async fn names_of_all_scripts() {
         ("太郎", "taro"),
         ("日本太郎", ""),
         ("川と郎", "split"),
+        ("東京", "kyo"),
+        ("東京の", ""),
         ("🦀", "crab"),
         ("🚀", "crab"),
         ("철수", "kim"),
@@ -249,4 +254,19 @@ async fn whatever_is_typed_there_is_an_answer() {
             assert!(got.0.len() <= 1 && got.1.is_none(), "{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_profile_that_nobody_wrote_by_hand_is_not_read() {
+    let mut f = people(&[("large", "large.test", "Giant", "")]).await;
+    assert_eq!(found(&f, None, "giant"), ["large"]);
+    let mut value = profile("Giant", "").record.unwrap().value;
+    if let Ipld::Map(fields) = &mut value {
+        fields.insert("junk".to_owned(), Ipld::List(vec![Ipld::Integer(1); 100_000]));
+    }
+    let mut large = op("app.bsky.actor.profile", 1, value);
+    large.rkey = "self".into();
+    f.world.commit("large", [large]).await;
+    f.catch_up();
+    assert_eq!((found(&f, None, "giant"), found(&f, None, "large.test").len()), (vec![], 1));
 }

@@ -2,8 +2,15 @@
 //!
 //! ```text
 //! query, resolved (world) -> plan -> candidates (eval) -> records read and verified -> the caller's rules -> page, cursor
-//! what is typed (typed) ---------^     accounts, things: read, verified, ranked --^
 //! ```
+//!
+//! Accounts, starter packs and feeds have no query language: what is typed of them is looked for as it is.
+//!
+//! | to see | look into |
+//! |---|---|
+//! | posts | [`PostSearch`] |
+//! | accounts | [`AccountSearch`] |
+//! | starter packs and feeds | [`ThingSearch`] |
 //!
 //! # Invariants
 //! - What a plan wants is never less than what its query finds, but for posts that a viewer's sets are too large to hold.
@@ -32,6 +39,10 @@ mod things_tests;
 use super::cursor::Malformed;
 use super::index::IndexError;
 use crate::store::StoreError;
+
+/// Memory that a profile, starter pack or feed may take to be read for a search, which reads a hundred of them: those that
+/// people write take a tenth of it.
+const RECORD: usize = 128 << 10;
 
 /// Why a page cannot be given.
 #[derive(Debug, thiserror::Error)]

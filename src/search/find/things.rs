@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::FindError;
 use super::ranked::{self, Best, log2, order, rounded};
 use super::typed::{Part, Typed};
+use super::{FindError, RECORD};
 use crate::repo::fields;
 use crate::schema::rows::Counter;
 use crate::schema::{ActorId, CollId, PostId, RecordId, Rows, Target, collections, graph};
@@ -125,7 +125,7 @@ impl ThingSearch<'_> {
         let mut newest = Newest::new(&self.seen.things, &self.seen.records, ask, None);
         let mut used = Vec::new();
         let ends = loop {
-            if used.len() == MOST_COUNTED {
+            if used.len() == MOST_COUNTED || Instant::now() >= deadline {
                 break false;
             }
             match newest.advance()? {
@@ -213,15 +213,16 @@ impl ThingSearch<'_> {
         let coll = self.thing.collection();
         let id = RecordId { actor: id.author, coll, rkey: id.rkey };
         let record = match self.snapshot.record(id) {
-            Ok(Some(row)) if row.valid => self.snapshot.unpack(&row.packed),
+            Ok(Some(row)) if row.valid => self.snapshot.unpack_within(&row.packed, RECORD),
             Ok(_) => return Ok(None),
             Err(error) => Err(error),
         };
         let record = match record {
             // It cannot be shown either.
-            Err(StoreError::Corrupt(_)) => return Ok(None),
+            Err(StoreError::Corrupt(_)) => None,
             record => record?,
         };
+        let Some((record, _)) = record else { return Ok(None) };
         if typed.is_all() {
             return Ok(Some(0.0));
         }
@@ -233,7 +234,7 @@ impl ThingSearch<'_> {
             return Ok(Some(3.0 + 2.0 * is_whole));
         }
         let mut rest = Text::of(analyzer, document.description);
-        let profile = graph::profile(self.snapshot, id.actor)?;
+        let profile = graph::profile_within(self.snapshot, id.actor, RECORD)?;
         let owner = profile.as_ref().and_then(|profile| fields::text(profile, "displayName"));
         let owner = Text::of(analyzer, owner.unwrap_or_default());
         if let Some(handle) = self.snapshot.actor(id.actor)?.and_then(|row| row.handle) {

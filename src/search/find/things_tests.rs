@@ -31,7 +31,7 @@ async fn world() -> Found {
         (1, "Garden people", "those who dig"),
         (2, "Others", "people with a garden"),
         (3, "東京の人", ""),
-        (4, "東の京", ""),
+        (4, "京の東京", ""),
     ];
     let packs = packs.map(|(n, name, description)| thing(PACK, n, name, description));
     f.world.commit("a", packs).await;
@@ -79,7 +79,8 @@ async fn all_words_in_name_description_or_creator_in_any_order() {
         ("gard", vec![1, 2]),
         ("ga", vec![]),
         ("garden nobody", vec![]),
-        ("東京", vec![3]),
+        ("東京", vec![4, 3]),
+        ("東京の", vec![3]),
         ("東", vec![4, 3]),
         ("!!!", vec![]),
     ] {

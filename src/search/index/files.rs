@@ -19,9 +19,9 @@ use tantivy::{Directory, FutureResult, Index, IndexWriter, TantivyDocument, Term
 use super::deletes::{Deletes, Going};
 use super::error::IndexError;
 use super::merges::{self, Piece};
-use super::schema::{self, NumberField, RecordFields};
+use super::schema::{self, ActorFields, NumberField, RecordFields};
 use super::segment::{OpenSegment, Sorted};
-use crate::schema::PostId;
+use crate::schema::{ActorId, PostId};
 
 /// The engine's least for a thread of its own that writes; that thread is never given anything.
 const WRITER_LEAST: usize = 15_000_000;
@@ -48,6 +48,20 @@ impl View {
             }
         }
         Ok(false)
+    }
+
+    /// How many followers an account has here, at least one; none if it is not here.
+    pub(super) fn followers_of(
+        &self,
+        of: &ActorFields,
+        actor: ActorId,
+    ) -> Result<Option<u64>, IndexError> {
+        for segment in &self.0 {
+            if let Some(doc) = segment.of_author(of.author, actor)?.first() {
+                return Ok(Some(u64::try_from(segment.order(*doc)).unwrap_or(0).max(1)));
+            }
+        }
+        Ok(None)
     }
 
     /// The tier that a post has in `top`.

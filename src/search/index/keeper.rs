@@ -24,6 +24,7 @@ use super::documents::{Documents, kind_of_thing, tier};
 use super::error::IndexError;
 use super::generations::Generations;
 use super::set::{Batch, Indexes, Seen, Views};
+use super::sweep::Sweep;
 use crate::changes::{Cause, Change, Entry, Follower, Position, What};
 use crate::schema::rows::{AccountStatus, EdgeKind};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections};
@@ -103,6 +104,7 @@ struct Live {
     dirty: Dirty,
     /// When the first of what is not committed came.
     since: Option<Instant>,
+    sweep: Sweep,
 }
 
 /// What changed and is not in the indexes yet.
@@ -238,6 +240,7 @@ impl Search {
             verified: false,
             dirty: Dirty::default(),
             since: None,
+            sweep: Sweep::new(),
         }))
     }
 
@@ -403,6 +406,7 @@ impl Follower for Search {
             verified: true,
             dirty: Dirty::default(),
             since: None,
+            sweep: Sweep::new(),
         };
         self.position_of(Some(&live));
         kept.live = Some(live);
@@ -440,9 +444,16 @@ impl Follower for Search {
             if live.building {
                 self.serve(live)?;
             }
+            let seen = live.indexes.seen();
+            let changed = live.sweep.piece(s, &seen, self.settings.commit_interval)?;
+            if !changed.is_empty() {
+                live.dirty.actors.extend(changed);
+                live.since.get_or_insert_with(Instant::now);
+            }
             let merging = live.indexes.tend(self.settings.largest())?;
             let left = live.since.map(|since| interval.saturating_sub(since.elapsed()));
-            Ok(left.into_iter().chain(merging.then_some(MERGING)).min())
+            let merged = merging.then_some(MERGING);
+            Ok(left.into_iter().chain(merged).chain([live.sweep.wait()]).min())
         })?;
         // Without a generation one is begun at once.
         Ok(Some(wait.map_or(Duration::ZERO, |wait| wait.map_or(LOOK, |wait| wait.min(LOOK)))))

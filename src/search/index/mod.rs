@@ -19,6 +19,7 @@ mod merges;
 mod schema;
 mod segment;
 mod set;
+mod sweep;
 
 pub use error::IndexError;
 pub use files::View;

@@ -89,7 +89,7 @@ pub(super) const COLL: &str = "coll";
 pub(super) const AUTHOR: &str = "author";
 /// The column of a popular post's tier; only `top` has it.
 pub(super) const TIER: &str = "tier";
-/// The column of an account's followers when it was written, by which accounts are sorted: the most first.
+/// The column of an account's followers when it was written, about, by which accounts are sorted: the most first.
 pub(super) const FOLLOWERS: &str = "followers";
 
 impl RecordFields {

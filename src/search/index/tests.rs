@@ -8,6 +8,7 @@ use super::testing::*;
 use crate::changes::catch_up::{Step, step};
 use crate::event::{Body, HostingStatus};
 use crate::index::testing::*;
+use crate::search::eval::actors::Accounts;
 use crate::search::eval::{Plan, top};
 use crate::search::index::TextField;
 
@@ -207,4 +208,39 @@ async fn how_far_everything_can_be_searched_waits_for_the_commit() {
     f.search.rebuild();
     step(&f.log, &*f.search).unwrap();
     assert_eq!(f.search.searchable(), Some(f.log.tip()), "what was there is served");
+}
+
+#[tokio::test]
+async fn who_is_followed_by_many_more_than_before_comes_first_before_long() {
+    let mut f = Found::new().await;
+    f.catch_up();
+    f.person("a", "a.test", "Rob", "").await;
+    f.person("b", "b.test", "Rob", "").await;
+    f.catch_up();
+    let followers = |f: &Found| {
+        let (seen, nobody) = (f.seen(), |_| false);
+        let accounts = Accounts { seen: &seen, hidden: &nobody, most: 5 };
+        let found = accounts.beginning(&["rob"]).unwrap();
+        let of = |who| found.iter().find(|account| account.actor == f.world.actor(who)).unwrap();
+        [of("a").followers, of("b").followers]
+    };
+    for n in 0..9 {
+        f.world.commit(&format!("f{n}"), [follow(1, "b")]).await;
+    }
+    f.world.commit("f0", [follow(2, "a")]).await;
+    // Once to see it, once to take it in.
+    f.catch_up();
+    f.catch_up();
+    assert_eq!(followers(&f), [0, 9], "a few are of no account");
+    for n in 0..5 {
+        f.world.commit(&format!("f{n}"), [gone(FOLLOW, 1)]).await;
+    }
+    f.world.commit("f9", [follow(1, "b")]).await;
+    f.catch_up();
+    f.catch_up();
+    assert_eq!(followers(&f), [0, 5]);
+    f.world.commit("f10", [follow(1, "b")]).await;
+    f.catch_up();
+    f.catch_up();
+    assert_eq!(followers(&f), [0, 5], "nothing is written again for one more");
 }
