@@ -206,6 +206,8 @@ impl State {
 
     fn push(&mut self, c: char, folded: Folded) {
         match folded {
+            // Dots of the Turkish i are no marks: which letter a capital is of depends on the language.
+            _ if self.as_typed && matches!(c, 'ı' | 'İ') => self.word.push('i'),
             _ if self.as_typed => self.word.extend(c.to_lowercase()),
             Folded::One(to) => self.word.push(to),
             Folded::Many(to) => self.word.push_str(to),
