@@ -20,9 +20,11 @@
 mod chars;
 mod names;
 mod scan;
+mod segments;
 mod tokens;
 
 pub use names::{fold, tag_term};
+pub use segments::word_ends;
 pub use tokens::{Kind, Term, Token, Tokens};
 
 use scan::{Scanner, Sink};

@@ -348,6 +348,42 @@ fn names_with_signs() {
 }
 
 #[test]
+fn words_in_scripts_without_spaces_are_better_than_parts_of_others() {
+    let mut all = Posts::default();
+    for (name, text) in [
+        ("city", "週末は京都でお寺をめぐる"),
+        ("east", "東京都の条例が変わった"),
+        ("wind", "ลมแรงมาก"),
+        ("doll", "ตุ๊กตากลมๆ"),
+        ("alone", "한글 좋다"),
+        ("particle", "한글은 좋다"),
+        ("day", "한글날 좋다"),
+        ("new", "새한글 좋다"),
+        ("newest", "새한글날"),
+        ("both", "京都와 한글은"),
+    ] {
+        all.add(name, "ann", "2026-01-01", &post(text, json!({})));
+    }
+    for (query, expected) in [
+        ("京都", &[("city", 4), ("both", 4), ("east", 3)][..]),
+        ("東京", &[("east", 4)]),
+        ("東京都の条例", &[("east", 4)]),
+        ("京", &[("city", 3), ("east", 3), ("both", 3)]),
+        ("ลม", &[("wind", 4), ("doll", 3)]),
+        (
+            "한글",
+            &[("alone", 5), ("particle", 5), ("both", 5), ("day", 4), ("new", 4), ("newest", 3)],
+        ),
+        ("한글 京都", &[("both", 6)]),
+        ("한글은 좋다", &[("particle", 7)]),
+    ] {
+        let found = all.ranked(query);
+        let found: Vec<_> = found.iter().map(|(name, points)| (name.as_str(), *points)).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[test]
 fn points_of_what_fits() {
     let mut all = Posts::default();
     let text = |text: &str| post(text, json!({}));
