@@ -2,19 +2,18 @@
 //!
 //! Accounts are sorted by their followers, so the first of a segment are its most followed.
 
-use std::collections::BTreeSet;
-
 use tantivy::schema::Field;
 use tantivy::{TERMINATED, Term};
 
 use super::docs::Docs;
+use super::slips;
 use crate::schema::ActorId;
 use crate::search::index::{IndexError, OpenSegment, Seen};
 
 /// Words of so few letters have a field of their own.
 const SHORT: usize = 3;
-/// Letters between which a slip may be that are tried.
-const MOST_LETTERS: usize = 24;
+/// Looks into the dictionary of a segment for a word with a slip.
+const MOST_LOOKS: usize = 20_000;
 
 /// An account that is looked for, maybe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,57 +114,10 @@ fn sorted(mut found: Vec<Account>, most: usize) -> Vec<Account> {
 }
 
 /// The documents that have a term that begins with this word, or would without one slip.
-///
-/// Instead of every letter of every script only those are tried that the dictionary has after what comes before the slip.
 fn slips(segment: &OpenSegment, field: Field, word: &str) -> Result<Docs, IndexError> {
-    let letters: Vec<char> = word.chars().take(MOST_LETTERS).collect();
-    let text = |range: &[char]| range.iter().collect::<String>();
-    let mut begins = BTreeSet::new();
-    for at in 1..letters.len() {
-        let (before, rest) = letters.split_at(at);
-        let before = text(before);
-        let after = rest.get(1..).unwrap_or_default();
-        // One too many.
-        begins.insert(before.clone() + &text(after));
-        if let [first, second, others @ ..] = rest
-            && first != second
-        {
-            begins.insert(format!("{before}{second}{first}{}", text(others)));
-        }
-        for letter in letters_after(segment, field, &before)? {
-            // Another, and one too few.
-            begins.insert(format!("{before}{letter}{}", text(after)));
-            begins.insert(format!("{before}{letter}{}", text(rest)));
-        }
-    }
     let mut docs = Vec::new();
-    for begin in begins {
+    for begin in slips::slips(segment, field, word, &mut { MOST_LOOKS })? {
         docs.push(Docs::prefix(segment, field, &begin)?);
     }
     Ok(Docs::any(docs))
-}
-
-/// Letters that some term has after this beginning: one look for each.
-fn letters_after(
-    segment: &OpenSegment,
-    field: Field,
-    begin: &str,
-) -> Result<Vec<char>, IndexError> {
-    let mut letters: Vec<char> = Vec::new();
-    let mut from = begin.to_owned();
-    loop {
-        let mut next = None;
-        segment.terms_from(field, from.as_bytes(), &mut |term, _| {
-            let rest = term.strip_prefix(begin.as_bytes());
-            let letter = rest.and_then(|rest| std::str::from_utf8(rest).ok()?.chars().next());
-            next = rest.map(|_| letter);
-            // The beginning itself may be a term.
-            rest.is_some() && letter.is_none()
-        })?;
-        let Some(Some(letter)) = next else { return Ok(letters) };
-        letters.push(letter);
-        // The next in the order of code points, which is that of the bytes.
-        let Some(after) = (letter..=char::MAX).nth(1) else { return Ok(letters) };
-        from = format!("{begin}{after}");
-    }
 }

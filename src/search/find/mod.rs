@@ -10,6 +10,7 @@
 
 mod plan;
 mod posts;
+mod respelled;
 mod world;
 
 pub use posts::{Found, PostSearch};
