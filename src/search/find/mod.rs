@@ -16,6 +16,8 @@ mod world;
 pub use posts::{Found, PostSearch};
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;
 
 use super::cursor::Malformed;

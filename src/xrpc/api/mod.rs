@@ -45,6 +45,8 @@ mod embed_tests;
 #[cfg(test)]
 mod label_tests;
 #[cfg(test)]
+mod post_search_tests;
+#[cfg(test)]
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
