@@ -288,9 +288,10 @@ impl State {
         }
         self.word.truncate(cut(&self.word, MAX_TERM).len());
         sink.word(&self.word, self.start..at);
-        if self.joins_at == Some(self.start) && JOINING.contains(&self.word.as_str()) {
+        let joins = self.joins_at == Some(self.start) && JOINING.contains(&self.word.as_str());
+        // One that would be cut is no other than the word before.
+        if joins && self.before.len() + self.word.len() <= MAX_TERM {
             self.before.push_str(&self.word);
-            self.before.truncate(cut(&self.before, MAX_TERM).len());
             sink.joined(&self.before);
             self.joins_at = None;
         } else {

@@ -136,6 +136,12 @@ fn long_terms_and_texts_are_cut() {
     assert_eq!(of(&"x".repeat(100)), "x".repeat(64));
     assert_eq!(terms(&"ab ".repeat(MAX_TEXT)).len(), MAX_TEXT / 3 + 1);
     assert_eq!(tag_term(&"é".repeat(300)).len(), MAX_TERM);
+    // What is cut has no joined form, and is found.
+    let long = format!("a {}'t b", "x".repeat(MAX_TERM));
+    assert_eq!(terms(&long), ["a", &"x".repeat(MAX_TERM), "t", "b"]);
+    assert!(has(&long, &long));
+    let joined = format!("{}'t", "x".repeat(MAX_TERM - 1));
+    assert_eq!(terms(&joined)[2].len(), MAX_TERM);
 }
 
 #[test]
