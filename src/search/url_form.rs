@@ -44,7 +44,10 @@ impl UrlForm {
         };
         let named = matches!(url.host()?, Host::Domain(_));
         let host = url.host_str()?.trim_end_matches('.');
-        let host = host.strip_prefix("www.").filter(|rest| rest.contains('.')).unwrap_or(host);
+        // All of them, so that a form is its own form.
+        let www = |host: &&str| host.strip_prefix("www.").is_some_and(|rest| rest.contains('.'));
+        let host = std::iter::successors(Some(host), |host| host.get(4..).filter(|_| www(host)));
+        let host = host.last().unwrap_or_default();
         if host.is_empty() {
             return None;
         }
@@ -121,7 +124,8 @@ fn canonical(part: &str, out: &mut String) {
         out.push_str(before);
         let byte = from.get(1..3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let Some(byte) = byte.filter(|_| !from.starts_with("%+")) else {
-            out.push('%');
+            // One that stands for itself, or what follows it could make it mean something.
+            out.push_str("%25");
             rest = from.get(1..).unwrap_or_default();
             continue;
         };
@@ -160,7 +164,11 @@ mod tests {
         assert_ne!(form("https://a.example/x"), form("https://a.example/X"));
         assert_ne!(form("https://a.example/?a=1"), form("https://a.example/?a=2"));
         assert_eq!(form("http://a.example:8080/").as_deref(), Some("a.example:8080"));
-        assert_eq!(form("https://a.example/100%").as_deref(), Some("a.example/100%"));
+        assert_eq!(form("https://www.www.a.example/").as_deref(), Some("a.example"));
+        assert_eq!(form("https://www.example/").as_deref(), Some("www.example"));
+        assert_eq!(form("https://a.example/100%").as_deref(), Some("a.example/100%25"));
+        assert_eq!(form("https://a.example/%4%41").as_deref(), Some("a.example/%254A"));
+        assert_eq!(form("https://a.example/%254A").as_deref(), Some("a.example/%254A"));
     }
 
     #[test]

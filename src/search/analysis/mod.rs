@@ -20,9 +20,11 @@
 mod chars;
 mod names;
 mod scan;
+mod segments;
 mod tokens;
 
 pub use names::{AccountNames, COMMON_DOMAIN, fold, joined, tag_term};
+pub use segments::word_ends;
 pub use tokens::{Kind, Term, Token, Tokens};
 
 use scan::{Scanner, Sink};

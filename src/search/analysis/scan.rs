@@ -206,6 +206,8 @@ impl State {
 
     fn push(&mut self, c: char, folded: Folded) {
         match folded {
+            // Dots of the Turkish i are no marks: which letter a capital is of depends on the language.
+            _ if self.as_typed && matches!(c, 'ı' | 'İ') => self.word.push('i'),
             _ if self.as_typed => self.word.extend(c.to_lowercase()),
             Folded::One(to) => self.word.push(to),
             Folded::Many(to) => self.word.push_str(to),
@@ -286,9 +288,10 @@ impl State {
         }
         self.word.truncate(cut(&self.word, MAX_TERM).len());
         sink.word(&self.word, self.start..at);
-        if self.joins_at == Some(self.start) && JOINING.contains(&self.word.as_str()) {
+        let joins = self.joins_at == Some(self.start) && JOINING.contains(&self.word.as_str());
+        // One that would be cut is no other than the word before.
+        if joins && self.before.len() + self.word.len() <= MAX_TERM {
             self.before.push_str(&self.word);
-            self.before.truncate(cut(&self.before, MAX_TERM).len());
             sink.joined(&self.before);
             self.joins_at = None;
         } else {

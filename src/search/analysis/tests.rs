@@ -136,15 +136,21 @@ fn long_terms_and_texts_are_cut() {
     assert_eq!(of(&"x".repeat(100)), "x".repeat(64));
     assert_eq!(terms(&"ab ".repeat(MAX_TEXT)).len(), MAX_TEXT / 3 + 1);
     assert_eq!(tag_term(&"é".repeat(300)).len(), MAX_TERM);
+    // What is cut has no joined form, and is found.
+    let long = format!("a {}'t b", "x".repeat(MAX_TERM));
+    assert_eq!(terms(&long), ["a", &"x".repeat(MAX_TERM), "t", "b"]);
+    assert!(has(&long, &long));
+    let joined = format!("{}'t", "x".repeat(MAX_TERM - 1));
+    assert_eq!(terms(&joined)[2].len(), MAX_TERM);
 }
 
 #[test]
 fn as_typed_keeps_marks_and_places() {
     let mut analyzer = Analyzer::default();
-    let text = "El AÑO don't الكتاب";
+    let text = "El AÑO don't الكتاب Isı İŞ";
     let (folded, typed) = (analyzer.tokens(text), analyzer.tokens_as_typed(text));
     let words: Vec<_> = typed.iter().map(|(_, word)| word.to_owned()).collect();
-    assert_eq!(words, ["el", "año", "don", "t", "الكتاب"]);
+    assert_eq!(words, ["el", "año", "don", "t", "الكتاب", "isi", "iş"]);
     assert!(folded.iter().map(|(token, _)| &token.at).eq(typed.iter().map(|(token, _)| &token.at)));
 }
 

@@ -118,6 +118,16 @@ impl Tokens {
             .find_map(|start| self.end_from(wanted, start, &mut steps).map(|end| start..end))
     }
 
+    /// Everywhere these tokens stand side by side, one place after the other.
+    pub fn all(&self, wanted: &Tokens) -> impl Iterator<Item = Range<usize>> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let found = self.find(wanted, from)?;
+            from = found.end;
+            Some(found)
+        })
+    }
+
     /// Where these tokens end, if they begin at this place.
     #[must_use]
     pub fn end_of(&self, wanted: &Tokens, start: usize) -> Option<usize> {

@@ -2,22 +2,20 @@
 //!
 //! Accounts are sorted by their followers, so the first of a segment are its most followed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 use tantivy::{TERMINATED, Term};
 
 use super::docs::Docs;
+use super::slips::{self, MOST_LETTERS};
 use crate::schema::ActorId;
 use crate::search::index::{ActorFields, BEGINNINGS, IndexError, OpenSegment, Seen};
 
 /// In words of so few letters no slip is looked for.
 const SHORT: usize = 3;
-/// Letters between which a slip may be that are tried.
-const MOST_LETTERS: usize = 24;
-/// Letters that are tried in one place: who names accounts with every character there is has not all of them tried.
-const MOST_TRIED: usize = 64;
+/// Looks into the dictionary of a segment for a word with a slip.
+const MOST_LOOKS: usize = 1_500;
 /// Terms that a beginning may have in a segment: who names thousands of accounts alike has not all of them read.
 const MOST_TERMS: usize = 10_000;
 /// Up to so many accounts with a word are asked whether they are among others; of more, so many of those are looked up.
@@ -225,32 +223,11 @@ fn sorted(mut found: Vec<Account>, most: usize) -> Vec<Account> {
 }
 
 /// The documents that have a term that begins with this word, or would without one slip.
-///
-/// Instead of every letter of every script only those are tried that the dictionary has after what comes before the slip.
 fn slips(segment: &OpenSegment, fields: &ActorFields, word: &str) -> Result<Docs, IndexError> {
-    let letters: Vec<char> = word.chars().take(MOST_LETTERS).collect();
-    let text = |range: &[char]| range.iter().collect::<String>();
-    let mut begins = BTreeSet::new();
-    for at in 1..letters.len() {
-        let (before, rest) = letters.split_at(at);
-        let before = text(before);
-        let after = rest.get(1..).unwrap_or_default();
-        // One too many.
-        begins.insert(before.clone() + &text(after));
-        if let [first, second, others @ ..] = rest
-            && first != second
-        {
-            begins.insert(format!("{before}{second}{first}{}", text(others)));
-        }
-        for letter in letters_after(segment, fields, &before)? {
-            // Another, and one too few.
-            begins.insert(format!("{before}{letter}{}", text(after)));
-            begins.insert(format!("{before}{letter}{}", text(rest)));
-        }
-    }
+    let field = |letters| if letters < BEGINNINGS { fields.pre } else { fields.name };
     let mut terms = Vec::new();
     let mut done = String::new();
-    for begin in begins {
+    for begin in slips::slips(segment, &field, word, &mut { MOST_LOOKS })? {
         // In order, so what begins with one that was read comes right behind it.
         if !done.is_empty() && begin.starts_with(&done) {
             continue;
@@ -260,33 +237,4 @@ fn slips(segment: &OpenSegment, fields: &ActorFields, word: &str) -> Result<Docs
         done = begin;
     }
     Docs::of_terms(segment, &terms)
-}
-
-/// Letters that some term has after this beginning: one look for each.
-fn letters_after(
-    segment: &OpenSegment,
-    fields: &ActorFields,
-    begin: &str,
-) -> Result<Vec<char>, IndexError> {
-    let field = if begin.chars().count() < BEGINNINGS { fields.pre } else { fields.name };
-    let mut letters: Vec<char> = Vec::new();
-    let mut from = begin.to_owned();
-    loop {
-        let mut next = None;
-        segment.terms_from(field, from.as_bytes(), &mut |term, _| {
-            let rest = term.strip_prefix(begin.as_bytes());
-            let letter = rest.and_then(|rest| std::str::from_utf8(rest).ok()?.chars().next());
-            next = rest.map(|_| letter);
-            // The beginning itself may be a term.
-            rest.is_some() && letter.is_none()
-        })?;
-        let Some(Some(letter)) = next else { return Ok(letters) };
-        letters.push(letter);
-        if letters.len() >= MOST_TRIED {
-            return Ok(letters);
-        }
-        // The next in the order of code points, which is that of the bytes.
-        let Some(after) = (letter..=char::MAX).nth(1) else { return Ok(letters) };
-        from = format!("{begin}{after}");
-    }
 }

@@ -20,6 +20,7 @@ mod accounts;
 mod plan;
 mod posts;
 mod ranked;
+mod respelled;
 mod things;
 mod typed;
 mod world;
@@ -31,6 +32,8 @@ pub use typed::Typed;
 
 #[cfg(test)]
 mod accounts_tests;
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

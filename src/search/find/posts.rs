@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::FindError;
 use super::plan::{Planned, plan};
 use super::ranked::{self, Best, order, rounded};
+use super::respelled::respelled;
 use super::world::StoreWorld;
 use crate::schema::rows::Counter;
 use crate::schema::{ActorId, PostId, Rows, Target};
@@ -26,6 +27,8 @@ const COUNTING: Duration = Duration::from_millis(20);
 const OF_A_TIER: usize = 100;
 const MOST_BEST: usize = 500;
 const DAY: f64 = 86_400_000.0;
+/// Makes of the number of a search that of the same one with other words.
+const RESPELLED: u64 = 0x7265_7370_656c_6c65;
 
 /// A search for posts.
 pub struct PostSearch<'a> {
@@ -85,7 +88,8 @@ impl<'a> PostSearch<'a> {
         Ok(Self { seen, snapshot, query, sort, hash, hidden, now, planned, span })
     }
 
-    /// A page of `limit` posts. `keep` gives those of a batch that the viewer gets to see, in their order.
+    /// A page of `limit` posts. `keep` gives those of a batch that the viewer gets to see, in their order. Where there are
+    /// none, those with the words that may have been meant.
     ///
     /// # Errors
     /// Those of [`FindError`], and of `keep`.
@@ -96,16 +100,45 @@ impl<'a> PostSearch<'a> {
         mut keep: impl FnMut(Vec<PostId>) -> Result<Vec<PostId>, E>,
     ) -> Result<Found, E> {
         let cursor = cursor.filter(|text| !text.is_empty());
+        let mut found = Found::default();
+        let goes_on = cursor.is_some_and(|text| Cursor::read(text, self.hash ^ RESPELLED).is_ok());
+        if !goes_on {
+            found = self.page_as_typed(cursor, limit, &mut keep)?;
+            let is_nothing = found.total == 0 && found.cursor.is_none();
+            if cursor.is_some() || !is_nothing {
+                return Ok(found);
+            }
+        }
+        match self.respelled()? {
+            Some(other) => other.page_as_typed(cursor, limit, &mut keep),
+            // A page that goes on ends there, if since then a post has the word after all.
+            None => Ok(found),
+        }
+    }
+
+    /// The same search with the words that were meant, if some were meant.
+    fn respelled(&self) -> Result<Option<Self>, FindError> {
+        let Some(query) = respelled(self.seen, &self.query)? else { return Ok(None) };
+        let (planned, _) = plan(self.snapshot, &query)?;
+        Ok(Some(Self { query, planned, hash: self.hash ^ RESPELLED, ..*self }))
+    }
+
+    fn page_as_typed<E: From<FindError>>(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+        keep: &mut impl FnMut(Vec<PostId>) -> Result<Vec<PostId>, E>,
+    ) -> Result<Found, E> {
         let cursor = cursor.map(|text| Cursor::read(text, self.hash)).transpose();
         let cursor = cursor.map_err(FindError::from)?;
         let mut found = match (self.sort, cursor) {
-            (Sort::Latest, None) => self.latest(None, limit, &mut keep)?,
+            (Sort::Latest, None) => self.latest(None, limit, keep)?,
             (Sort::Latest, Some(Cursor::Latest { ts, post })) => {
-                self.latest(Some(Position { ts, post }), limit, &mut keep)?
+                self.latest(Some(Position { ts, post }), limit, keep)?
             }
-            (Sort::Top, None) => self.top(None, limit, &mut keep)?,
+            (Sort::Top, None) => self.top(None, limit, keep)?,
             (Sort::Top, Some(Cursor::Top { now, score, post })) => {
-                self.top(Some((now, Best { score, of: post })), limit, &mut keep)?
+                self.top(Some((now, Best { score, of: post })), limit, keep)?
             }
             _ => return Err(FindError::from(Malformed).into()),
         };

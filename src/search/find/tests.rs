@@ -116,6 +116,68 @@ async fn pages_are_filled_beyond_what_is_not_shown_and_new_posts_shift_nothing()
 }
 
 #[tokio::test]
+async fn a_word_that_no_post_has_is_taken_for_the_commonest_one_near_it() {
+    let mut f = Found::new().await;
+    f.catch_up();
+    for (n, words) in [
+        (1, "the library is open"),
+        (2, "our library and yours"),
+        (3, "one librarx, a name"),
+        (4, "libraries everywhere"),
+        (5, "liberty for all"),
+        (6, "notebook"),
+        (7, "the kitten sleeps"),
+        (8, "v123456 is out"),
+    ] {
+        f.world.commit("a", [say(n, words)]).await;
+        f.catch_up();
+    }
+    for (text, found) in [
+        ("libray", vec![2, 1]),
+        ("librray", vec![2, 1]),
+        ("librayr", vec![2, 1]),
+        ("librury", vec![2, 1]),
+        ("LIBRURY open", vec![1]),
+        ("librury -open", vec![2]),
+        ("librury notebuok", vec![]),
+        ("librury OR notebuok", vec![6, 2, 1]),
+        ("librarx", vec![3]),
+        ("library", vec![2, 1]),
+        ("notebooks", vec![6]),
+        // The first letter is right, two slips are another word, and what was said exactly is meant.
+        ("xibrary", vec![]),
+        ("lubrury", vec![]),
+        ("\"librury\"", vec![]),
+        ("alt:librury", vec![]),
+        ("#librury", vec![]),
+        ("-librury librarx", vec![3]),
+        // Short words, numbers, and what is found as it is.
+        ("kiten", vec![]),
+        ("kittn", vec![]),
+        ("kitten", vec![7]),
+        ("v123457", vec![]),
+        ("notebuok OR kitten", vec![7]),
+    ] {
+        assert_eq!(all(&f, text, Sort::Latest, 1), found, "{text}");
+        let mut best = all(&f, text, Sort::Top, 1);
+        best.sort_unstable_by_key(|second| std::cmp::Reverse(*second));
+        assert_eq!(best, found, "the best: {text}");
+    }
+    // What is gone is meant no more, and no longer in the way.
+    f.world.commit("a", [gone(POST, 3)]).await;
+    f.catch_up();
+    assert_eq!(all(&f, "librarx", Sort::Latest, 1), [2, 1]);
+    let misspelled = search("librury", Sort::Latest);
+    let (first, cursor, total) = page(&f, &misspelled, (None, 1), |_| true);
+    assert_eq!((first, total), (vec![2], 2));
+    // Somebody writes it as it was typed: the pages that were of another word end.
+    f.world.commit("a", [say(9, "librury")]).await;
+    f.catch_up();
+    assert_eq!(page(&f, &misspelled, (cursor.as_deref(), 1), |_| true), (vec![], None, 0));
+    assert_eq!(all(&f, "librury", Sort::Latest, 1), [9]);
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_search_is_refused() {
     let f = world().await;
     let (_, cursor, _) = page(&f, &search("apples", Sort::Latest), (None, 1), |_| true);

@@ -166,6 +166,12 @@ impl Words {
         terms == 1 && self.literal.is_none()
     }
 
+    /// A term of an index as if it had been typed.
+    #[must_use]
+    pub fn of_term(analyzer: &mut Analyzer, term: &str) -> Option<Self> {
+        words(analyzer, term).map(|words| Self { tag: term.to_owned(), ..words })
+    }
+
     /// Terms that the index is asked for.
     const MOST_TERMS: usize = 32;
 }

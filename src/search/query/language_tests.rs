@@ -1,8 +1,11 @@
-//! Every row of the query language, each with exactly the posts that it finds.
+//! Every row of the query language, each with exactly the posts that it finds: of those that are looked at one by one, and
+//! of a store through its indexes.
 
 use serde_json::json;
 
 use super::testing::{Posts, facets, post};
+use crate::search::find::testing::Indexed;
+use crate::syntax::cid;
 
 const QUOTED: &str = "at://did:plc:ann/app.bsky.feed.post/words";
 
@@ -45,9 +48,10 @@ fn posts() -> Posts {
     all.add("image", "ann", "2026-01-14", &post("morning", json!({"embed": image})));
     let video = json!({"$type": "app.bsky.embed.video"});
     all.add("video", "bob", "2026-01-15", &post("evening bicycle", json!({"embed": video})));
-    let quote = json!({"$type": "app.bsky.embed.record", "record": {"uri": QUOTED}});
+    let quoted = json!({"uri": QUOTED, "cid": cid::for_record(b"words").to_string()});
+    let quote = json!({"$type": "app.bsky.embed.record", "record": quoted});
     all.add("quote", "cat", "2026-01-16", &post("this one", json!({"embed": quote})));
-    let reply = json!({"root": {"uri": QUOTED}, "parent": {"uri": QUOTED}});
+    let reply = json!({"root": quoted, "parent": quoted});
     all.add("reply", "bob", "2026-01-17", &post("agreed", json!({"reply": reply})));
     all.add("emoji", "ann", "2026-01-18", &text("party 🎉👩🏽\u{200d}🚀 tonight"));
     all.look_as("ann", &["bob"], &["c", "card"], &["video"]);
@@ -56,8 +60,10 @@ fn posts() -> Posts {
 
 fn check(rows: &[(&str, &str)]) {
     let mut posts = posts();
+    let indexed = Indexed::of(&posts);
     for (text, expected) in rows {
         assert_eq!(posts.find(text), *expected, "{text}");
+        assert_eq!(indexed.find(text), *expected, "through the indexes: {text}");
     }
 }
 
@@ -303,9 +309,12 @@ fn shelves_are_of_who_looks() {
         ("in:basement", ""),
     ]);
     let mut posts = posts();
+    let mut indexed = Indexed::of(&posts);
     posts.look_as_nobody();
+    indexed.look_as_nobody();
     for text in ["in:likes", "in:bookmarks", "in:library", "from:me", "from:following", "to:me"] {
         assert_eq!(posts.find(text), "", "{text}");
+        assert_eq!(indexed.find(text), "", "through the indexes: {text}");
     }
 }
 
@@ -318,18 +327,21 @@ fn what_cannot_be_read_is_looked_for_as_it_stands() {
         "2026-02-01",
         &post("foo:bar since:yesterday from:bob", serde_json::json!({})),
     );
-    for text in [
-        "foo:bar",
-        "since:yesterday",
-        "from:bob",
-        "\"foo bar\"",
-        "since:\"yesterday from\"",
-        "bar from:",
+    let indexed = Indexed::of(&all);
+    for (text, expected) in [
+        ("foo:bar", "literal"),
+        ("since:yesterday", "literal"),
+        ("from:bob", "literal"),
+        ("\"foo bar\"", "literal"),
+        ("since:\"yesterday from\"", "literal"),
+        ("bar from:", "literal"),
+        ("bar:foo", ""),
+        ("yesterday:since", ""),
+        ("lang:klingon!", ""),
+        ("domain:localhost", ""),
     ] {
-        assert_eq!(all.find(text), "literal", "{text}");
-    }
-    for text in ["bar:foo", "yesterday:since", "lang:klingon!", "domain:localhost"] {
-        assert_eq!(all.find(text), "", "{text}");
+        assert_eq!(all.find(text), expected, "{text}");
+        assert_eq!(indexed.find(text), expected, "through the indexes: {text}");
     }
 }
 
@@ -345,6 +357,42 @@ fn names_with_signs() {
         ("c", "signs c"),
         ("c++ -c#", ""),
     ]);
+}
+
+#[test]
+fn words_in_scripts_without_spaces_are_better_than_parts_of_others() {
+    let mut all = Posts::default();
+    for (name, text) in [
+        ("city", "週末は京都でお寺をめぐる"),
+        ("east", "東京都の条例が変わった"),
+        ("wind", "ลมแรงมาก"),
+        ("doll", "ตุ๊กตากลมๆ"),
+        ("alone", "한글 좋다"),
+        ("particle", "한글은 좋다"),
+        ("day", "한글날 좋다"),
+        ("new", "새한글 좋다"),
+        ("newest", "새한글날"),
+        ("both", "京都와 한글은"),
+    ] {
+        all.add(name, "ann", "2026-01-01", &post(text, json!({})));
+    }
+    for (query, expected) in [
+        ("京都", &[("city", 4), ("both", 4), ("east", 3)][..]),
+        ("東京", &[("east", 4)]),
+        ("東京都の条例", &[("east", 4)]),
+        ("京", &[("city", 3), ("east", 3), ("both", 3)]),
+        ("ลม", &[("wind", 4), ("doll", 3)]),
+        (
+            "한글",
+            &[("alone", 5), ("particle", 5), ("both", 5), ("day", 4), ("new", 4), ("newest", 3)],
+        ),
+        ("한글 京都", &[("both", 6)]),
+        ("한글은 좋다", &[("particle", 7)]),
+    ] {
+        let found = all.ranked(query);
+        let found: Vec<_> = found.iter().map(|(name, points)| (name.as_str(), *points)).collect();
+        assert_eq!(found, expected, "{query}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //! - Reading takes time in proportion to the text.
 
 pub mod ast;
+mod boundaries;
 mod lex;
 mod operators;
 pub mod parameters;
@@ -72,6 +73,6 @@ mod language_tests;
 #[cfg(test)]
 mod parameter_tests;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,47 @@ impl Posts {
         self.viewer = None;
     }
 
+    /// All accounts.
+    pub(crate) fn dids(&self) -> Vec<String> {
+        (0..self.accounts.len()).map(|at| self.did(ActorId(at as u32))).collect()
+    }
+
+    /// All posts: name, author, time, record.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&str, String, i64, &Ipld)> {
+        self.posts
+            .iter()
+            .map(|(name, id, sort, record)| (name.as_str(), self.did(id.author), *sort, record))
+    }
+
+    /// Who looks.
+    pub(crate) fn who_looks(&self) -> Option<String> {
+        self.viewer.map(|viewer| self.did(viewer))
+    }
+
+    /// Whom they follow.
+    pub(crate) fn followed(&self) -> Vec<String> {
+        self.following.iter().map(|actor| self.did(*actor)).collect()
+    }
+
+    /// What they liked: author and name.
+    pub(crate) fn liked(&self) -> Vec<(String, String)> {
+        self.named(&self.likes)
+    }
+
+    /// What they bookmarked: author and name.
+    pub(crate) fn bookmarked(&self) -> Vec<(String, String)> {
+        self.named(&self.bookmarks)
+    }
+
+    fn named(&self, of: &FxHashSet<PostId>) -> Vec<(String, String)> {
+        let posts = self.posts.iter().filter(|(_, id, ..)| of.contains(id));
+        posts.map(|(name, id, ..)| (self.did(id.author), name.clone())).collect()
+    }
+
+    fn did(&self, actor: ActorId) -> String {
+        format!("did:plc:{}", self.accounts[actor.0 as usize])
+    }
+
     /// The names of the posts that fit a tree, in their order.
     pub(crate) fn of(&mut self, query: &Node<Leaf>) -> Vec<String> {
         let Ok(query) = resolve(query, self);
@@ -128,8 +169,7 @@ impl World for Posts {
 
 impl Posts {
     fn known(&self, actor: ActorId) -> Known {
-        let did = format!("did:plc:{}", self.accounts[actor.0 as usize]);
-        Known { actor, did: Did::parse(&did).unwrap() }
+        Known { actor, did: Did::parse(&self.did(actor)).unwrap() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a record is what a query asks for, and how well it fits. The index only knows which words it has.
 
 use super::ast::{Node, Plain, Words};
+use super::boundaries;
 use super::resolve::Test;
 use crate::schema::PostId;
 use crate::search::analysis::{Analyzer, Tokens, fold, tag_term};
@@ -126,7 +127,8 @@ impl Reading<'_, '_> {
         let mut wanted = Vec::new();
         self.wanted(query, &mut wanted);
         let mut points = 0;
-        if self.subject.document.tags.len() > MOST_TAGS {
+        let document = self.subject.document;
+        if document.tags.len() > MOST_TAGS {
             points -= STUFFED;
         }
         let body = self.body();
@@ -137,11 +139,12 @@ impl Reading<'_, '_> {
                 points += IN_BODY;
             }
         }
-        if wanted.iter().any(|words| occurrences(body, words) > MOST_REPEATED) {
+        if wanted.iter().any(|words| body.all(&words.tokens).nth(MOST_REPEATED).is_some()) {
             points -= STUFFED;
         }
         if all {
-            let typed = self.analyzer.tokens_as_typed(self.subject.document.body);
+            points += boundaries::points(document.body, body, &wanted);
+            let typed = self.analyzer.tokens_as_typed(document.body);
             if wanted.iter().all(|words| typed.find(&words.as_typed, 0).is_some()) {
                 points += AS_TYPED;
             }
@@ -206,16 +209,6 @@ impl Reading<'_, '_> {
 
 fn has(text: &Tokens, words: &Words) -> bool {
     text.find(&words.tokens, 0).is_some()
-}
-
-fn occurrences(text: &Tokens, words: &Words) -> usize {
-    let mut from = 0;
-    std::iter::from_fn(|| {
-        let found = text.find(&words.tokens, from)?;
-        from = found.end;
-        Some(())
-    })
-    .count()
 }
 
 /// Whether more than one stand in a row, in their order.

@@ -47,6 +47,8 @@ mod label_tests;
 #[cfg(test)]
 mod order_tests;
 #[cfg(test)]
+mod post_search_tests;
+#[cfg(test)]
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
