@@ -86,7 +86,7 @@ pub struct ClientConfig {
     pub age_rules: Vec<u8>,
     /// Accounts whose age the operator vouches for.
     pub assured: Vec<Did>,
-    /// The feed that stands in for [`WHATS_HOT`].
+    /// AT-URI of the feed that stands in for Bluesky's Discover.
     pub whats_hot: Option<String>,
 }
 
