@@ -41,7 +41,7 @@ pub(super) fn avatar(account: &ProfileView, pixels: u16) -> Markup {
     html! {
         @match account.avatar.as_deref().filter(|_| shown) {
             Some(url) => img.avatar src=(url) alt="" width=(pixels) height=(pixels) loading="lazy" decoding="async";,
-            None => span.avatar.none aria-hidden="true" {},
+            None => span.avatar.blank aria-hidden="true" {},
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn page(site: Site<'_>, head: &Head<'_>, content: &Markup) -> String 
                 meta name="color-scheme" content="light dark";
                 title { (head.title) " – " (name) }
                 @if head.unlisted { meta name="robots" content="noindex"; }
+                link rel="icon" href="/favicon.ico" type="image/svg+xml";
                 @if !head.path.is_empty() { link rel="canonical" href=(url); }
                 @if let Some(feed) = &head.feed {
                     link rel="alternate" type="application/rss+xml" title=(head.title) href=(feed);

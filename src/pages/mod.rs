@@ -6,7 +6,7 @@
 //!
 //! Pure, as `view` is. What a page shows is decided before, by the same functions that answer methods; who reads it is a
 //! viewer without a login. What is left to decide here is how labels are heeded, since clients do that themselves:
-//! [`labels`]. Does not know HTTP, the store, or the time.
+//! `labels`. Does not know HTTP, the store, or the time.
 //!
 //! # Invariants
 //! - Every text that comes from outside is escaped: nothing but the style sheet is written as it is (`tests`).

@@ -139,7 +139,7 @@ fn who(profile: &ProfileView, is_open: bool, no_media: bool) -> Markup {
         section.who {
             @match banner {
                 Some(url) => img.banner src=(url) alt="" width="600" height="200" decoding="async";,
-                None => div.banner.none aria-hidden="true" {},
+                None => div.banner.blank aria-hidden="true" {},
             }
             (avatar(profile, 88))
             h1 {

@@ -53,6 +53,8 @@ impl SearchPage<'_> {
             query: typed,
             ..Head::default()
         };
+        // What is on this page is counted as it is shown, without what is kept from strangers.
+        let total = if self.next.is_some() { self.total } else { self.posts.len() as u64 };
         let was_asked = self.tag.is_some() || !typed.is_empty();
         let content = html! {
             h1 dir="auto" { (headline) }
@@ -63,7 +65,7 @@ impl SearchPage<'_> {
                     }
                 }
                 section aria-label="Posts" {
-                    @if self.total > 0 && self.cursor.is_empty() { p.total { (count(self.total, "post", "posts")) } }
+                    @if total > 0 && self.cursor.is_empty() { p.total { (count(total, "post", "posts")) } }
                     @for view in self.posts.iter().filter_map(|id| self.state.post_view(*id, 0)) {
                         (card(self.state, &view, Size::InList, &html! {}))
                     }

@@ -39,7 +39,7 @@ pub fn thread(site: Site<'_>, state: &PostState, thread: &FlatThread<'_>) -> Opt
             @for item in &below { (node(state, item)) }
             @if below.is_empty() { p.none { "No replies here." } }
             @if left_out > 0 { p.none { (count(left_out as u64, "more reply is", "more replies are")) " not shown." } }
-            @if thread.has_other_replies { p.none { "Some replies are hidden by the author of the thread." } }
+            @if thread.has_other_replies { p.none { "Some replies are not shown, since the author of the thread hides them." } }
         }
     };
     Some(page(site, &head, &content))

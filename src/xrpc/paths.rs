@@ -92,6 +92,7 @@ const PATHS: &[Path] = &[
     Path::html("/profile/{actor}/rss", &html::RSS),
     Path::html("/profile/{actor}/post/{rkey}", &html::POST),
     Path::page("/robots.txt", Site::robots),
+    Path::page("/favicon.ico", Site::icon),
     Path { limit: None, ..Path::page("/readyz", Site::ready) },
     Path::page("/push/vapid-key", Site::vapid_key),
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },

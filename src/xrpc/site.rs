@@ -1,4 +1,4 @@
-//! Pages of [`super::paths`]: health, DID document, robots, the docs page, the key for web push, the operator's status.
+//! Pages of [`super::paths`]: health, DID document, robots, the icon, the docs page, the key for web push, the operator's status.
 
 use http::header::VARY;
 use http::{HeaderValue, StatusCode};
@@ -14,6 +14,11 @@ use super::reply::Reply;
 /// Word for word what the public AppView tells crawlers.
 const ROBOTS: &str = "# Hello Friends!\n\n# Crawling the public parts of the API is allowed. HTTP 429 (\"backoff\") \
 status codes are used for rate-limiting. Up to a handful concurrent requests should be ok.\nUser-agent: *\nAllow: /";
+
+/// A peak with a nest on it. Browsers ask for it under this name whatever a page says.
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
+fill=\"#0a5cc0\"/><path d=\"M4 27 13 12h6l9 15z\" fill=\"#fff\"/><path d=\"M10 9c1 4 11 4 12 0\" fill=\"none\" stroke=\"#fff\" \
+stroke-width=\"2.5\" stroke-linecap=\"round\"/></svg>";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -49,6 +54,11 @@ impl Site {
 
     pub(super) fn robots(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
         Ok(Reply::with_type(ROBOTS.into(), TEXT))
+    }
+
+    pub(super) fn icon(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        let reply = Reply::with_type(ICON.into(), "image/svg+xml");
+        Ok(reply.with_cache_control("public, max-age=86400"))
     }
 
     pub(super) fn health(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {

@@ -285,6 +285,7 @@ fn pages_lead_on_until_there_is_no_more() {
     }
     assert_eq!(seen, (1..=60).collect::<Vec<_>>());
     assert_eq!(b.get("/profile/a.test?cursor=x").status, 400);
+    assert_eq!(header(&b.get("/favicon.ico"), &http::header::CONTENT_TYPE), "image/svg+xml");
     let long = format!("/search?q={}", "a".repeat(MAX_QUERY));
     assert_eq!(b.get(&long).status, 400);
     assert!(b.page("/search?q=%20").contains("Type words above"));
@@ -400,6 +401,49 @@ async fn what_is_looked_for_is_found_by_words_and_by_tag() {
         ("/hashtag/%20", 404),
     ] {
         assert_eq!(page(path).await.0, status, "{path}");
+    }
+    let long = "a".repeat(4000);
+    for typed in [
+        "\"",
+        "\"\"",
+        "'",
+        "(",
+        ")",
+        "((((((((",
+        ") OR (",
+        "OR",
+        "AND",
+        "NOT",
+        "-",
+        "--a",
+        "- -",
+        "*",
+        "#",
+        "@",
+        "from:",
+        "from:@",
+        "from:me",
+        "from:nobody.example",
+        "since:never",
+        "until:2026-99-99",
+        "lang:",
+        "domain:",
+        "url:javascript:x",
+        "has:",
+        "a:b:c",
+        "\u{0}",
+        "\u{202e}abc",
+        "\u{feff}",
+        "\u{1f600}",
+        "\u{1}\u{2}",
+        "é\u{301}\u{301}\u{301}",
+        &long,
+        "</title><script>alert(1)</script>",
+    ] {
+        let query: String = form_urlencoded::byte_serialize(typed.as_bytes()).collect();
+        let (status, page) = page(&format!("/search?q={query}")).await;
+        assert!(matches!(status, 200 | 400), "{typed:?}: {status}");
+        assert!(page.contains("</html>") && !page.contains("<script"), "{typed:?}: {page}");
     }
 }
 
