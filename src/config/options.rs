@@ -47,6 +47,8 @@ pub(crate) enum Example {
     OnWith(&'static str),
     Off,
     OffWith(&'static str),
+    /// Within its comment: for the few who know that they need it.
+    Within(&'static str),
 }
 
 /// The sections in the order of the example file, each with its headline.
@@ -145,7 +147,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     },
     Opt {
         key: "server.entryway_key",
-        example: Example::OffWith(
+        example: Example::Within(
             "\"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"",
         ),
         doc: "The public secp256k1 key (hex) of a PDS entryway whose session tokens are accepted too, for hosts \

@@ -236,7 +236,7 @@ fn the_table_is_consistent() {
         assert!(!opt.doc.is_empty(), "{}", opt.key);
         assert!(OPTIONS[..i].iter().all(|o| o.key != opt.key), "{} twice", opt.key);
         let shown = match opt.example {
-            Example::OnWith(v) | Example::OffWith(v) => Some(v),
+            Example::OnWith(v) | Example::OffWith(v) | Example::Within(v) => Some(v),
             Example::On | Example::Off => opt.default,
         };
         assert!(shown.is_some(), "{} has neither default nor example", opt.key);

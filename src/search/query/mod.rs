@@ -5,7 +5,7 @@
 //! | the tree, and how it is written as text | [`ast`] |
 //! | the grammar | `lex`, `parse`, `operators` |
 //! | parameters of the methods | [`parameters`] |
-//! | who `from:` is, what `in:likes` holds | [`resolve`] |
+//! | who `from:` is, what `in:likes` holds | [`mod@resolve`] |
 //! | whether a record fits, and how well | [`verify`] |
 //!
 //! No text is an error but one that is too long, of too many terms or too deep. What cannot be read as an operator is

@@ -154,13 +154,16 @@ fn answer(
     })
 }
 
+/// Whether the caller wants a post that may be shown.
+type Wanted<'a> = dyn Fn(&PostState, PostId) -> bool + 'a;
+
 /// A page of posts that a search finds, of those that the caller gets to see and wants to.
 pub(in crate::xrpc) fn found_posts(
     app: &AppCtx,
     session: &Session,
     call: &Call,
     search: &Search,
-    wanted: &dyn Fn(&PostState, PostId) -> bool,
+    wanted: &Wanted<'_>,
 ) -> Result<(PostState, Found), XrpcError> {
     posts(app, call, session, (search, wanted), |_, found, state| Ok((state, found)))
 }
@@ -170,7 +173,7 @@ fn posts<T>(
     app: &AppCtx,
     call: &Call,
     session: &Session,
-    (search, wanted): (&Search, &dyn Fn(&PostState, PostId) -> bool),
+    (search, wanted): (&Search, &Wanted<'_>),
     then: impl FnOnce(&PostSearch<'_>, Found, PostState) -> Result<T, XrpcError>,
 ) -> Result<T, XrpcError> {
     let seen = seen(app)?;

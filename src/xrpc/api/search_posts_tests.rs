@@ -21,11 +21,10 @@ struct World {
 fn world() -> World {
     let s = Server::new(Fixture::new());
     let f = &s.fixture;
-    let now = i64::try_from(NOW * 1000).unwrap();
     let viewer = f.account("viewer");
     let others = ["a", "b", "c", "d", "e"].map(|name| f.account(name));
     let [a, b, c, d, e] = others;
-    let mut at = now - 60_000;
+    let mut at = NOW - 60_000;
     let posts = [viewer, a, b, c, d, e].map(|author| {
         at += 1000;
         f.post(author, at, json!({"text": "apples"}))
