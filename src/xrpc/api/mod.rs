@@ -47,13 +47,13 @@ mod label_tests;
 #[cfg(test)]
 mod order_tests;
 #[cfg(test)]
-mod post_search_tests;
-#[cfg(test)]
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
 #[cfg(test)]
 mod rights_tests;
+#[cfg(test)]
+mod search_bad_input_tests;
 #[cfg(test)]
 mod search_posts_tests;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::index::Index;
 use crate::lexicon::catalog;
 use crate::limits::Client;
 use crate::schema::{ActorId, Rows};
+use crate::search::index::Search;
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{FakeGenerators, context_with};
@@ -27,6 +28,16 @@ pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
     pub(in crate::xrpc) generators: Arc<FakeGenerators>,
     pub(in crate::xrpc) ctx: Arc<AppCtx>,
+}
+
+/// Makes indexes of what a store holds now.
+pub(in crate::xrpc) fn make_searchable(search: &Arc<Search>, fixture: &Fixture) {
+    search.rebuild();
+    let follower = Arc::clone(search) as Arc<dyn Follower>;
+    let Fixture { store, writer, .. } = fixture;
+    let log = fixture.wait(Log::start(store, writer, vec![follower])).unwrap();
+    while step(&log, &**search).unwrap() == Step::Moved {}
+    rest(&log, &**search).unwrap();
 }
 
 impl Server {
@@ -67,13 +78,7 @@ impl Server {
 
     /// Makes the indexes of search of what the store holds now.
     pub(in crate::xrpc) fn make_searchable(&self) {
-        let search = &*self.ctx.search;
-        search.rebuild();
-        let follower = Arc::clone(&self.ctx.search) as Arc<dyn Follower>;
-        let Fixture { store, writer, .. } = &self.fixture;
-        let log = self.fixture.wait(Log::start(store, writer, vec![follower])).unwrap();
-        while step(&log, search).unwrap() == Step::Moved {}
-        rest(&log, search).unwrap();
+        make_searchable(&self.ctx.search, &self.fixture);
     }
 
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {

@@ -454,7 +454,7 @@ fn while_there_is_no_index_only_search_is_away() {
         let response = b.get(path);
         assert_eq!(response.status, 503, "{path}");
         assert!(text(&response).contains("<main"));
-        assert_eq!(header(&response, &RETRY_AFTER), "1");
+        assert_eq!(header(&response, &RETRY_AFTER), "30");
     }
     assert_eq!(b.get("/trending").status, 200);
 }
