@@ -429,7 +429,9 @@ fn every_parameter_of_every_query() {
             }
             for none in [vec![], vec![String::new()]] {
                 let answer = ask(&pairs(&base, name, &none));
-                if is_required(nsid, name) {
+                // A search for nothing in particular finds all.
+                let may_be_empty = nsid == "app.bsky.feed.searchPosts" && !none.is_empty();
+                if is_required(nsid, name) && !may_be_empty {
                     assert_eq!(answer.status, 400, "{nsid} without {name}");
                 }
             }
