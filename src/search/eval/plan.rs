@@ -60,14 +60,6 @@ impl Default for Span {
     }
 }
 
-impl Span {
-    /// Whether a time is in it.
-    #[must_use]
-    pub fn has(&self, ts: i64) -> bool {
-        (self.since..self.until).contains(&ts)
-    }
-}
-
 /// All that is asked of an index.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
