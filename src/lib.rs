@@ -27,6 +27,8 @@
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
 //! | every path that is no method | `xrpc/paths` |
+//! | what a page for people shows, and how it looks | `xrpc/html`; [`pages`] |
+//! | how a text becomes terms of the index; what the indexes hold and are asked | [`search`] |
 //! | how much of what a client may have | `limits/table` |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
 //! | every keyspace | `store/keyspace`; every table in it: `schema/tables` |
@@ -119,11 +121,13 @@ cfg_if::cfg_if! {
         pub mod moderation;
         pub mod net;
         pub mod ops;
+        pub mod pages;
         pub mod private;
         pub mod push;
         pub mod repo;
         pub mod runtime;
         pub mod schema;
+        pub mod search;
         pub mod store;
         pub mod sync;
         pub mod syntax;
@@ -151,11 +155,13 @@ cfg_if::cfg_if! {
         mod moderation;
         mod net;
         mod ops;
+        mod pages;
         mod private;
         mod push;
         mod repo;
         mod runtime;
         mod schema;
+        mod search;
         mod store;
         mod sync;
         mod syntax;

@@ -263,7 +263,10 @@ async fn a_disk_runs_full_and_nothing_is_lost() {
     let steps: Vec<_> =
         told.lock().iter().map(|e| e["step"].as_str().unwrap().to_owned()).collect();
     let first: Vec<_> = steps.iter().take_while(|step| *step != "stop").collect();
-    assert!(first.iter().all(|step| *step == "hold_backfill" || *step == "prune"), "{steps:?}");
+    assert!(
+        first.iter().all(|step| ["hold_backfill", "prune", "hold_search"].contains(&step.as_str())),
+        "{steps:?}"
+    );
     assert!(steps.contains(&"stop".to_owned()), "{steps:?}");
     assert_eq!(steps.last().unwrap(), "normal", "{steps:?}");
 

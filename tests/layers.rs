@@ -45,20 +45,23 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (4, "index", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "hydrate", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "media", Uses::Ranks(&[0, 1, 2, 3])),
+    (5, "search", Uses::Ranks(&[0, 1, 2, 3])),
     (6, "view", Uses::RanksAnd(&[0], &["hydrate", "moderation"])),
+    (6, "pages", Uses::RanksAnd(&[0], &["hydrate", "moderation", "view"])),
     (6, "discovery", Uses::RanksAnd(&[0, 1, 2, 3], &["hydrate"])),
     (7, "xrpc", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "push", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "ops", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (8, "upkeep", Uses::RanksAnd(&[0, 1, 2, 3, 4, 5], &["ops"])),
-    (8, "admin", Uses::RanksAnd(&[0, 1, 2, 3, 5, 6], &["ops", "pages"])),
+    (8, "admin", Uses::RanksAnd(&[0, 1, 2, 3, 5, 6], &["ops"])),
     (9, "runtime", Uses::All),
     (9, "cli", Uses::All),
     (9, "main", Uses::All),
 ];
 
 /// Crates that stay behind one folder, so that they can be replaced there.
-const ENGINES: &[(&str, &str)] = &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store")];
+const ENGINES: &[(&str, &str)] =
+    &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store"), ("tantivy", "search")];
 
 /// Names that only those say who know what bytes a row has.
 const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];
@@ -115,7 +118,7 @@ const ROW_EXCEPTIONS: &[&str] = &[
 const OPENERS: &[(&str, &str)] = &[("Store::open", "store"), ("Store::open_with", "schema")];
 
 /// Folders that are pure functions over what they are given, and the names that would show otherwise.
-const PURE: &[&str] = &["syntax", "crypto", "lexicon", "repo", "event", "view"];
+const PURE: &[&str] = &["syntax", "crypto", "lexicon", "repo", "event", "view", "pages"];
 const IMPURE: &[&str] = &[
     "tokio::",
     "std::net",

@@ -126,6 +126,18 @@ pub trait Accounts: Send + Sync {
     ) -> BoxFuture<'a, Result<Removed, StoreError>>;
 }
 
+/// What is searched.
+pub trait Search: Send + Sync {
+    /// Makes the indexes anew.
+    fn rebuild(&self);
+
+    /// How they are.
+    fn status(&self) -> Value;
+
+    /// What `app.bsky.feed.searchPosts` with these parameters gives this account, and why. Blocks.
+    fn explained(&self, parameters: &str, viewer: Option<Did>) -> Said<Value>;
+}
+
 /// What takes old records away.
 pub trait Retention: Send + Sync {
     /// Begins now.

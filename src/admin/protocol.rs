@@ -78,6 +78,9 @@ operations! {
     "retention.run" RetentionRun -> Done;
     "retention.plan" RetentionPlan -> Done;
     "retention.status" RetentionStatus -> Value;
+    "search.rebuild" SearchRebuild -> Done;
+    "search.status" SearchStatus -> Value;
+    "search.query" SearchQuery -> Value;
     "private.export" PrivateExport -> portable::Page;
     "private.import" PrivateImport -> PrivateImported;
 }
@@ -85,6 +88,26 @@ operations! {
 /// There is nothing more to say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
+
+/// Makes the indexes of search anew; those that are there are served until then.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRebuild {}
+
+/// How search is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchStatus {}
+
+/// Searches posts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchQuery {
+    /// Parameters of `app.bsky.feed.searchPosts`, as in its URL.
+    pub parameters: String,
+    /// As which account, by DID or handle; as nobody without.
+    pub viewer: Option<String>,
+}
 
 /// The whole status document, as `GET /admin/status` has it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

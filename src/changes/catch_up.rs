@@ -9,6 +9,8 @@
 //! - No follower is told of a change that a crash could take back: it would be ahead of the log.
 //! - A snapshot that goes with changes is taken after they were read, so it has them.
 
+use std::time::Duration;
+
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -37,16 +39,42 @@ pub fn follow(
     stop: &CancellationToken,
 ) -> Result<(), ChangesError> {
     while !stop.is_cancelled() {
-        if let Step::Waits(seq) = step(log, follower)? {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = log.wait_on_disk(seq) => {}
-                }
-            });
-        }
+        let (seq, wait) = match follower.paused() {
+            Some(wait) => (None, Some(wait)),
+            None => match step(log, follower)? {
+                Step::Moved => continue,
+                Step::Waits(seq) => (Some(seq), rest(log, follower)?),
+            },
+        };
+        let more = async {
+            match seq {
+                Some(seq) => log.wait_on_disk(seq).await,
+                None => std::future::pending().await,
+            }
+        };
+        let asked = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = more => {}
+                () = asked => {}
+            }
+        });
     }
     Ok(())
+}
+
+/// Lets a follower that is at the tip do what it left until then.
+pub fn rest(log: &Log, follower: &dyn Follower) -> Result<Option<Duration>, ChangesError> {
+    let snapshot = log.store.snapshot();
+    follower
+        .rest(&snapshot)
+        .map_err(|cause| ChangesError::Follower { name: follower.name(), cause })
 }
 
 /// Brings a follower a little further.
@@ -97,7 +125,7 @@ impl Steps<'_> {
 
     fn scan(&self, from: u64, place: &Place) -> Result<Step, ChangesError> {
         let snapshot = self.log.store.snapshot();
-        let (changes, next) = scan::everything(&snapshot, place, &|c| self.follower.want(c))?;
+        let (changes, next) = scan::everything(&snapshot, place, &|c| self.follower.want_held(c))?;
         let then = match next {
             Some(place) => Position::Scanning { from, place },
             None => Position::At(from),
@@ -141,7 +169,8 @@ impl Steps<'_> {
     fn repo(&self, entry: &Entry) -> Result<Step, ChangesError> {
         let snapshot = self.log.store.snapshot();
         let here = Position::At(entry.seq);
-        scan::account(&snapshot, entry.change.actor, &|c| self.follower.want(c), &mut |changes| {
+        let want = |c: &Change| self.follower.want_held(c);
+        scan::account(&snapshot, entry.change.actor, &want, &mut |changes| {
             self.apply(&found(entry.seq, changes), &here).map(drop)
         })?;
         self.apply(&[], &Position::At(entry.seq.saturating_add(1)))

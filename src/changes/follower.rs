@@ -1,7 +1,8 @@
 //! Who follows the log.
 
+use std::time::Duration;
+
 use super::{Change, Entry};
-#[cfg(test)]
 use crate::schema::bytes::{ByteReader, push_blob, push_varint};
 use crate::store::Snapshot;
 
@@ -21,7 +22,13 @@ pub trait Follower: Send + Sync {
     /// begin anew under another name.
     fn want(&self, change: &Change) -> bool;
 
-    /// Where it is, kept with its own data.
+    /// Whether it wants to hear of what a scan of everything finds. What it makes of something else that it finds there it
+    /// need not be told.
+    fn want_held(&self, change: &Change) -> bool {
+        self.want(change)
+    }
+
+    /// Where it is, kept with its own data. It must not block for long.
     fn position(&self) -> Result<Position, Cause>;
 
     /// Everything that it has is void: it starts from nothing, at `then`. Accounts, labels and records come as changes;
@@ -30,6 +37,18 @@ pub trait Follower: Send + Sync {
 
     /// Takes changes in, and in the same step that it is at `then`. The snapshot is at least as new as the changes.
     fn apply(&self, changes: &[Entry], snapshot: &Snapshot, then: &Position) -> Result<(), Cause>;
+
+    /// It is at the tip, and nothing more is there. It says after how long it wants to hear of that again though nothing
+    /// changes: one that gathers changes before it takes them in.
+    fn rest(&self, snapshot: &Snapshot) -> Result<Option<Duration>, Cause> {
+        let _ = snapshot;
+        Ok(None)
+    }
+
+    /// It cannot take anything in now, and is asked again after that long.
+    fn paused(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How far a follower is.
@@ -68,7 +87,6 @@ impl Position {
     }
 
     /// The bytes, to keep with the data.
-    #[cfg(test)]
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -89,13 +107,11 @@ impl Position {
     }
 
     /// Reads the bytes; those of no position are that there is nothing.
-    #[cfg(test)]
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self::read(&mut ByteReader::new(bytes)).unwrap_or_default()
     }
 
-    #[cfg(test)]
     fn read(r: &mut ByteReader<'_>) -> Option<Self> {
         match r.u8()? {
             1 => {

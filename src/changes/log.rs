@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::row::{self, Head, MOST, meta_key};
 use super::tail::Tail;
 use super::{Change, ChangesError, Follower, Page};
+use crate::config::memory::Share;
 use crate::schema::bytes::ByteReader;
 use crate::store::{Collector, Ks, Reader, Snapshot, Store, StoreError, Tx, Writer};
 use crate::threads::Clock;
@@ -185,7 +186,8 @@ impl Log {
         oldest: u64,
         end: End,
     ) -> Arc<Self> {
-        let tail = Tail::new(oldest, end.next);
+        let most = usize::try_from(store.share(Share::Changes)).unwrap_or(usize::MAX);
+        let tail = Tail::new(oldest, end.next, most);
         Arc::new(Self { store: store.clone(), wanted, since, end: Mutex::new(end), tail })
     }
 

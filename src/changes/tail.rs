@@ -9,9 +9,6 @@ use tokio::sync::watch;
 
 use super::Page;
 
-/// Bytes of changes in memory.
-const RING: usize = 32 << 20;
-
 #[derive(Default)]
 struct Ring {
     pages: VecDeque<Arc<Page>>,
@@ -20,6 +17,8 @@ struct Ring {
 
 pub(super) struct Tail {
     ring: RwLock<Ring>,
+    /// Bytes of changes in memory.
+    most: usize,
     /// The number that comes next.
     pub(super) tip: watch::Sender<u64>,
     /// The number after the last that no crash takes back.
@@ -28,9 +27,9 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new(oldest: u64, tip: u64) -> Self {
+    pub(super) fn new(oldest: u64, tip: u64, most: usize) -> Self {
         let (tip, on_disk) = (watch::Sender::new(tip), watch::Sender::new(tip));
-        Self { ring: RwLock::default(), tip, on_disk, oldest: AtomicU64::new(oldest) }
+        Self { ring: RwLock::default(), most, tip, on_disk, oldest: AtomicU64::new(oldest) }
     }
 
     /// Takes over what was committed.
@@ -40,7 +39,7 @@ impl Tail {
             ring.bytes += page.size();
             ring.pages.push_back(page);
         }
-        while ring.bytes > RING
+        while ring.bytes > self.most
             && let Some(page) = ring.pages.pop_front()
         {
             ring.bytes -= page.size();

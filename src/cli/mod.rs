@@ -18,6 +18,7 @@ mod member;
 mod private;
 mod repo;
 mod retention;
+mod search;
 mod serve;
 mod status;
 mod xrpc;
@@ -94,6 +95,8 @@ enum Command {
     Scope(retention::ScopeArgs),
     /// Take away what the scope does not keep, or show what was
     Retention(retention::Args),
+    /// Search posts as a user does and see why, or make the indexes anew
+    Search(search::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Member(args) => member::run(&args, &sources),
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),
+        Command::Search(args) => search::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),

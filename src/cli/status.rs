@@ -95,6 +95,7 @@ fn page(s: &Value) -> String {
         let (records, size) = (whole(cache, "records"), bytes(number(cache, "bytes")));
         lines.push(format!("fetched on read: {records} records, {size}, {limit}"));
     }
+    lines.extend(s.get("search").filter(|search| search.is_object()).map(super::search::line));
     lines.extend(s.get("disk").map(disk));
     if let Some(memory) = s.get("memory") {
         lines.push(format!(

@@ -32,13 +32,13 @@ pub fn example() -> String {
 fn render(out: &mut String, opt: &Opt, name: &str) {
     let mark = if opt.reload { " [reload]" } else { "" };
     wrap(out, &format!("{}{mark}", opt.doc));
-    let (active, value) = match opt.example {
-        Example::On => (true, opt.default),
-        Example::OnWith(value) => (true, Some(value)),
-        Example::Off => (false, opt.default),
-        Example::OffWith(value) => (false, Some(value)),
+    let (hash, value) = match opt.example {
+        Example::On => ("", opt.default),
+        Example::OnWith(value) => ("", Some(value)),
+        Example::Off => ("#", opt.default),
+        Example::OffWith(value) => ("#", Some(value)),
+        Example::Within(value) => ("#     ", Some(value)),
     };
-    let hash = if active { "" } else { "#" };
     let _ = writeln!(out, "{hash}{name} = {}\n", value.unwrap_or("\"\""));
 }
 

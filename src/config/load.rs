@@ -12,6 +12,9 @@ use crate::lexicon::catalog;
 
 /// The rules that Bluesky's own AppView gives to clients.
 const AGE_RULES: &[u8] = include_bytes!("age_rules.json");
+/// The directory of the public network, and where its videos are.
+const PUBLIC_DIRECTORY: &str = "https://plc.directory";
+const BLUESKY_VIDEOS: &str = "https://video.bsky.app/watch";
 
 /// What the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -199,7 +202,7 @@ impl Loader {
         }
     }
 
-    /// Images are ours unless the configuration says otherwise.
+    /// Images are ours unless the configuration says otherwise; so are videos where Bluesky has none.
     fn derive_images(&mut self) {
         if self.config.images.cache_path.as_os_str().is_empty() {
             let path = self.config.store.path.join("images");
@@ -213,9 +216,13 @@ impl Loader {
             self.derived("images.cdn_base", value, "server.public_url");
         }
         if self.config.images.video_base.is_empty() {
-            self.config.images.video_base = format!("{public_url}/vid");
-            let value = Value::text(&self.config.images.video_base);
-            self.derived("images.video_base", value, "server.public_url");
+            // Nobody else has the videos of the public network; another network has nothing of Bluesky's.
+            let (base, from) = match self.config.network.plc_url == PUBLIC_DIRECTORY {
+                true => (BLUESKY_VIDEOS.to_owned(), "network.plc_url"),
+                false => (format!("{public_url}/vid"), "server.public_url"),
+            };
+            self.derived("images.video_base", Value::text(&base), from);
+            self.config.images.video_base = base;
         }
     }
 

@@ -9,6 +9,7 @@
 //! - A [`Secret`] never appears in output, whatever formats it.
 //! - All errors are found in one pass, not only the first.
 
+mod entries;
 mod example;
 mod exposed;
 mod load;
@@ -51,8 +52,12 @@ pub struct Config {
     pub age_assurance: AgeAssurance,
     /// Who may show a link as live.
     pub live_now: Vec<LiveNow>,
+    /// How search keeps up.
+    pub search: Search,
     /// What is suggested first.
     pub discovery: Discovery,
+    /// Pages for people.
+    pub pages: Pages,
     /// How much of the network is kept.
     pub scope: Scope,
     /// Images and videos.
@@ -81,6 +86,10 @@ pub struct Server {
     pub did: Did,
     /// Further accepted audiences.
     pub alternative_dids: Vec<Did>,
+    /// Accounts that see `debug` fields.
+    pub debug_dids: Vec<Did>,
+    /// Whose session tokens are accepted.
+    pub entryway_key: Option<PublicKey>,
     /// Hex of a secp256k1 private key; may not exist yet.
     pub signing_key_file: PathBuf,
     /// Where reverse proxies are.
@@ -169,6 +178,27 @@ pub struct Moderation {
     pub service_did: Option<Did>,
     /// DIDs whose verifications count.
     pub trusted_verifiers: Vec<Did>,
+    /// Tags of records, by AT-URI.
+    pub record_tags: Vec<SubjectTags>,
+    /// Tags of accounts, by DID.
+    pub actor_tags: Vec<SubjectTags>,
+    /// Tags of replies that are shown apart from their thread.
+    pub thread_tags_hide: Vec<String>,
+    /// Tags of replies that come after others.
+    pub thread_tags_bump_down: Vec<String>,
+    /// Tags of posts that are found by who names their author.
+    pub search_tags_hide: Vec<String>,
+    /// Tags of posts that nobody else finds.
+    pub search_tags_hide_all: Vec<String>,
+}
+
+/// One entry of `moderation.record_tags` or `moderation.actor_tags`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubjectTags {
+    /// An AT-URI or a DID.
+    pub subject: String,
+    /// The tags.
+    pub tags: Vec<String>,
 }
 
 /// `[age_assurance]`.
@@ -190,6 +220,13 @@ pub struct LiveNow {
     pub domains: Vec<String>,
 }
 
+/// `[search]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    /// From a change until it can be searched.
+    pub commit_interval: Duration,
+}
+
 /// `[discovery]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Discovery {
@@ -201,6 +238,15 @@ pub struct Discovery {
     pub starter_packs: Vec<String>,
     /// Accounts and feeds under a word.
     pub tagged: Vec<Tagged>,
+    /// AT-URI of the feed generator that stands in for Bluesky's Discover.
+    pub whats_hot: Option<String>,
+}
+
+/// `[pages]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pages {
+    /// They are served.
+    pub enabled: bool,
 }
 
 /// One entry of `discovery.tagged`.
@@ -408,6 +454,8 @@ impl Config {
                 public_url: String::new(),
                 did: Did::parse("did:web:localhost")?,
                 alternative_dids: Vec::new(),
+                debug_dids: Vec::new(),
+                entryway_key: None,
                 signing_key_file: PathBuf::new(),
                 trusted_proxies: Vec::new(),
             },
@@ -418,7 +466,9 @@ impl Config {
             moderation: Moderation::default(),
             age_assurance: AgeAssurance::default(),
             live_now: Vec::new(),
+            search: Search::default(),
             discovery: Discovery::default(),
+            pages: Pages::default(),
             scope: Scope::default(),
             images: Images::default(),
             limits: Limits::default(),

@@ -1,11 +1,13 @@
 //! The option table: every key, once. Parsing, defaults, the environment, the example file, `config show` and
 //! `config check` are all made from it.
 
-use super::parse::{self, HTTP, Parsed, Row, WEBSOCKET};
+use super::entries::{
+    FEED, handle_override, labeler, live_now, tagged, tags_of_account, tags_of_record,
+};
+use super::parse::{self, HTTP, Parsed, WEBSOCKET};
 use super::value::Value;
-use super::{Config, HandleOverride, Join, Labeler, LiveNow, LogFormat, ScopeMode, Secret, Tagged};
+use super::{Config, Join, LogFormat, ScopeMode, Secret};
 
-const FEED: &str = "app.bsky.feed.generator";
 const PACK: &str = "app.bsky.graph.starterpack";
 
 /// How a value is read from the environment, which has only text.
@@ -45,6 +47,8 @@ pub(crate) enum Example {
     OnWith(&'static str),
     Off,
     OffWith(&'static str),
+    /// Within its comment: for the few who know that they need it.
+    Within(&'static str),
 }
 
 /// The sections in the order of the example file, each with its headline.
@@ -58,9 +62,14 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("age_assurance", "What clients are told about the age of users."),
     ("config", "What clients are told about themselves (app.bsky.unspecced.getConfig)."),
     (
+        "search",
+        "Posts, accounts, starter packs and feeds are searched in an index of its own, in the folder search of store.path.",
+    ),
+    (
         "discovery",
         "What is suggested first, before what is found by whom people follow and what they like.",
     ),
+    ("pages", "Pages for people, under the paths of bsky.app."),
     ("scope", "How much of the network is kept."),
     ("images", "Pictures and videos in posts and profiles."),
     ("limits", "How much one request, address or account may ask for."),
@@ -124,6 +133,26 @@ pub(crate) const OPTIONS: &[Opt] = &[
         doc: "File with this service's secp256k1 private key in hex. Made at the first start, readable by its owner \
               only. Default: `signing_key` in store.path.",
         apply: |c, v| set(&mut c.server.signing_key_file, parse::text(v).map(Into::into)),
+        ..BASE
+    },
+    Opt {
+        key: "server.debug_dids",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Accounts that are shown, in the `debug` field of posts and profiles, the tags of moderation.record_tags and \
+              actor_tags.",
+        apply: |c, v| set(&mut c.server.debug_dids, parse::list(v, parse::did)),
+        ..BASE
+    },
+    Opt {
+        key: "server.entryway_key",
+        example: Example::Within(
+            "\"0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"",
+        ),
+        doc: "The public secp256k1 key (hex) of a PDS entryway whose session tokens are accepted too, for hosts \
+              under bsky.network. Clients then need no PDS in between.",
+        apply: |c, v| set(&mut c.server.entryway_key, parse::hex_key(v).map(Some)),
         ..BASE
     },
     Opt {
@@ -318,6 +347,65 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..BASE
     },
     Opt {
+        key: "moderation.record_tags",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OffWith(
+            "[{ uri = \"at://did:plc:abc/app.bsky.feed.post/3kabc\", tags = [\"spam\"] }]",
+        ),
+        reload: true,
+        doc: "Tags of records. Nobody sees them; what they do is said by the four keys below.",
+        apply: |c, v| set(&mut c.moderation.record_tags, parse::list(v, tags_of_record)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.actor_tags",
+        shape: Shape::Rows,
+        default: Some("[]"),
+        example: Example::OffWith("[{ did = \"did:plc:abc\", tags = [\"spam\"] }]"),
+        reload: true,
+        doc: "Tags of accounts: in search they count for all of an account's posts.",
+        apply: |c, v| set(&mut c.moderation.actor_tags, parse::list(v, tags_of_account)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.thread_tags_hide",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Replies with one of these tags are shown apart from their thread and give no notification, unless the \
+              reader follows their author.",
+        apply: |c, v| set(&mut c.moderation.thread_tags_hide, parse::list(v, parse::text)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.thread_tags_bump_down",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Replies with one of these tags come after the others.",
+        apply: |c, v| set(&mut c.moderation.thread_tags_bump_down, parse::list(v, parse::text)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.search_tags_hide",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Posts with one of these tags are found among the newest only, and only by those who name their author.",
+        apply: |c, v| set(&mut c.moderation.search_tags_hide, parse::list(v, parse::text)),
+        ..BASE
+    },
+    Opt {
+        key: "moderation.search_tags_hide_all",
+        shape: Shape::List,
+        default: Some("[]"),
+        reload: true,
+        doc: "Posts with one of these tags are found by their author alone.",
+        apply: |c, v| set(&mut c.moderation.search_tags_hide_all, parse::list(v, parse::text)),
+        ..BASE
+    },
+    Opt {
         key: "age_assurance.rules_file",
         example: Example::OffWith("\"/etc/aerie/age_rules.json\""),
         reload: true,
@@ -345,6 +433,13 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Accounts that may show a link to these sites as live.",
         apply: |c, v| set(&mut c.live_now, parse::list(v, live_now)),
+        ..BASE
+    },
+    Opt {
+        key: "search.commit_interval",
+        default: Some("\"5s\""),
+        doc: "What was written can be searched after about this time. Less makes more work of it.",
+        apply: |c, v| set(&mut c.search.commit_interval, parse::duration(v, 300)),
         ..BASE
     },
     Opt {
@@ -389,6 +484,24 @@ pub(crate) const OPTIONS: &[Opt] = &[
         reload: true,
         doc: "Accounts (type = \"actor\", subject = a DID) and feeds under a word (app.bsky.unspecced.getTaggedSuggestions).",
         apply: |c, v| set(&mut c.discovery.tagged, parse::list(v, tagged)),
+        ..BASE
+    },
+    Opt {
+        key: "discovery.whats_hot",
+        example: Example::OffWith("\"at://did:plc:abc/app.bsky.feed.generator/popular\""),
+        reload: true,
+        doc: "The feed that the app shows behind the end of Following, where it asks for Bluesky's Discover whatever \
+              the network. For networks that do not have that; this server then answers with another's record in its \
+              place.",
+        apply: |c, v| set(&mut c.discovery.whats_hot, parse::record_uri(v, FEED).map(Some)),
+        ..BASE
+    },
+    Opt {
+        key: "pages.enabled",
+        shape: Shape::Plain,
+        default: Some("true"),
+        doc: "Show profiles, posts, tags, trends and search to browsers: what readers without an account may see.",
+        apply: |c, v| set(&mut c.pages.enabled, parse::boolean(v)),
         ..BASE
     },
     Opt {
@@ -493,7 +606,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         example: Example::OffWith("\"https://video.bsky.app/watch\""),
         reload: true,
         doc: "What video URLs in answers begin with; `/{did}/{cid}/playlist.m3u8` and `thumbnail.jpg` follow. This \
-              server has no videos. Default: `/vid` at server.public_url.",
+              server has no videos. Default: Bluesky's service, which has those of the public network; `/vid` at \
+              server.public_url if network.plc_url is another directory.",
         apply: |c, v| set(&mut c.images.video_base, parse::url(v, HTTP)),
         ..BASE
     },
@@ -691,37 +805,4 @@ pub(crate) const OPTIONS: &[Opt] = &[
 fn set<T>(slot: &mut T, parsed: Parsed<T>) -> Parsed<()> {
     *slot = parsed?;
     Ok(())
-}
-
-fn handle_override(value: &Value) -> Parsed<HandleOverride> {
-    let mut row = Row::new(value)?;
-    let suffix = row.required("suffix", parse::handle_suffix);
-    let url = row.required("url", parse::origin);
-    row.end(suffix.zip(url).map(|(suffix, url)| HandleOverride { suffix, url }))
-}
-
-fn labeler(value: &Value) -> Parsed<Labeler> {
-    let mut row = Row::new(value)?;
-    let did = row.required("did", parse::did);
-    let url = row.optional("url", |v| parse::url(v, &["https", "http", "wss", "ws"]));
-    let signing_key = row.optional("signing_key", parse::did_key);
-    row.end(did.map(|did| Labeler { did, url, signing_key }))
-}
-
-fn tagged(value: &Value) -> Parsed<Tagged> {
-    let mut row = Row::new(value)?;
-    let tag = row.required("tag", parse::text);
-    let is_feed = row.required("type", |v| parse::one_of(v, &["actor", "feed"])) == Some("feed");
-    let subject = row.required("subject", |v| match is_feed {
-        true => parse::record_uri(v, FEED),
-        false => parse::did(v).map(|did| did.as_str().to_owned()),
-    });
-    row.end(tag.zip(subject).map(|(tag, subject)| Tagged { tag, subject, is_feed }))
-}
-
-fn live_now(value: &Value) -> Parsed<LiveNow> {
-    let mut row = Row::new(value)?;
-    let did = row.required("did", parse::did);
-    let domains = row.required("domains", |v| parse::list(v, parse::text));
-    row.end(did.zip(domains).map(|(did, domains)| LiveNow { did, domains }))
 }

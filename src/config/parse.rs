@@ -153,6 +153,15 @@ pub(crate) fn record_uri(value: &Value, collection: &str) -> Parsed<String> {
     }
 }
 
+/// The AT-URI of any record by the DID of its owner.
+pub(crate) fn any_record_uri(value: &Value) -> Parsed<String> {
+    let given = text(value)?;
+    match AtUriRef::parse(&given).and_then(|uri| uri.collection.filter(|_| uri.rkey.is_some())) {
+        Some(collection) => record_uri(value, collection),
+        None => fault(value, format!("{value} is not at://DID/COLLECTION/KEY")),
+    }
+}
+
 /// A URL with one of `schemes` and a host, without credentials; given back without a trailing slash.
 pub(crate) fn url(value: &Value, schemes: &[&str]) -> Parsed<String> {
     let given = text(value)?;
@@ -193,6 +202,12 @@ pub(crate) fn did_key(value: &Value) -> Parsed<PublicKey> {
         let what = "a P-256 or secp256k1 key such as \"did:key:zQ3s...\"";
         fault(value, format!("{value} is not {what}"))
     })
+}
+
+/// A secp256k1 public key in hex.
+pub(crate) fn hex_key(value: &Value) -> Parsed<PublicKey> {
+    PublicKey::from_k256_hex(&text(value)?)
+        .or_else(|_| fault(value, format!("{value} is not the hex of a secp256k1 public key")))
 }
 
 /// The end of a handle, with its leading dot.

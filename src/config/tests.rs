@@ -222,7 +222,9 @@ fn only_what_cannot_reload_requires_a_restart() {
     let cdn = try_load("[images]\ncdn_base = \"https://cdn.example/img/\"", &[]).unwrap();
     assert!(cdn.requires_restart(&old).is_empty());
     assert_eq!(cdn.images.cdn_base, "https://cdn.example/img");
-    assert_eq!(cdn.images.video_base, "http://localhost:2584/vid");
+    assert_eq!(cdn.images.video_base, "https://video.bsky.app/watch");
+    let closed = try_load("[network]\nplc_url = \"http://localhost:2582\"", &[]).unwrap();
+    assert_eq!(closed.images.video_base, "http://localhost:2584/vid");
 }
 
 #[test]
@@ -234,7 +236,7 @@ fn the_table_is_consistent() {
         assert!(!opt.doc.is_empty(), "{}", opt.key);
         assert!(OPTIONS[..i].iter().all(|o| o.key != opt.key), "{} twice", opt.key);
         let shown = match opt.example {
-            Example::OnWith(v) | Example::OffWith(v) => Some(v),
+            Example::OnWith(v) | Example::OffWith(v) | Example::Within(v) => Some(v),
             Example::On | Example::Off => opt.default,
         };
         assert!(shown.is_some(), "{} has neither default nor example", opt.key);
@@ -316,6 +318,55 @@ live_now = [{ did = "did:plc:a", domains = ["a.example", "b.example"] }]"#;
 }
 
 #[test]
+fn tags_and_what_they_do() {
+    let post = "at://did:plc:a/app.bsky.feed.post/3k";
+    let toml = format!(
+        r#"[moderation]
+record_tags = [{{ uri = "{post}", tags = ["a", "b"] }}]
+actor_tags = [{{ did = "did:plc:a", tags = ["c"] }}]
+thread_tags_hide = ["a"]
+thread_tags_bump_down = ["b"]
+search_tags_hide = ["c"]
+search_tags_hide_all = ["d"]"#
+    );
+    let moderation = try_load(&toml, &[]).unwrap().moderation;
+    assert_eq!(moderation.record_tags[0].subject, post);
+    assert_eq!(moderation.record_tags[0].tags, ["a", "b"]);
+    assert_eq!(moderation.actor_tags[0].subject, "did:plc:a");
+    assert_eq!(
+        (&moderation.thread_tags_hide[..], moderation.search_tags_hide.len()),
+        (&["a".to_owned()][..], 1)
+    );
+    assert_eq!(
+        (moderation.thread_tags_bump_down.len(), moderation.search_tags_hide_all.len()),
+        (1, 1)
+    );
+    for bad in [
+        "record_tags = [{ uri = \"at://did:plc:a\", tags = [] }]",
+        "record_tags = [{ uri = \"at://a.test/app.bsky.feed.post/3k\", tags = [] }]",
+        "record_tags = [{ did = \"did:plc:a\", tags = [] }]",
+        "actor_tags = [{ did = \"a.test\", tags = [] }]",
+        "actor_tags = [{ did = \"did:plc:a\" }]",
+    ] {
+        let key = bad.split(' ').next().unwrap();
+        let error = try_load(&format!("[moderation]\n{bad}"), &[]).unwrap_err();
+        assert!(error.contains(key), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn the_key_of_an_entryway() {
+    let key = crate::crypto::PrivateKey::generate().public();
+    let (_, multikey) = multibase::decode(key.to_multibase()).unwrap();
+    let hex = data_encoding::HEXLOWER.encode(&multikey[2..]);
+    let load = |hex: &str| try_load(&format!("[server]\nentryway_key = \"{hex}\""), &[]);
+    assert_eq!(load(&hex).unwrap().server.entryway_key, Some(key));
+    for bad in ["00", "zz", &hex[2..]] {
+        assert!(load(bad).unwrap_err().contains("entryway_key"), "{bad}");
+    }
+}
+
+#[test]
 fn what_is_suggested_first() {
     let feed = "at://did:plc:a/app.bsky.feed.generator/cats";
     let toml = format!(
@@ -326,6 +377,9 @@ starter_packs = ["at://did:plc:a/app.bsky.graph.starterpack/3k"]
 tagged = [{{ tag = "Cats", subject = "{feed}", type = "feed" }}, {{ tag = "A", subject = "did:plc:a", type = "actor" }}]"#
     );
     let discovery = try_load(&toml, &[]).unwrap().discovery;
+    assert_eq!(discovery.whats_hot, None, "off by default");
+    let hot = try_load(&format!("[discovery]\nwhats_hot = \"{feed}\""), &[]).unwrap();
+    assert_eq!(hot.discovery.whats_hot.as_deref(), Some(feed));
     assert_eq!((discovery.feeds, discovery.starter_packs.len()), (vec![feed.to_owned()], 1));
     let [cats, a] = discovery.tagged.try_into().unwrap();
     assert_eq!((cats.tag.as_str(), cats.subject.as_str(), cats.is_feed), ("Cats", feed, true));
@@ -333,6 +387,7 @@ tagged = [{{ tag = "Cats", subject = "{feed}", type = "feed" }}, {{ tag = "A", s
     for bad in [
         "feeds = [\"at://did:plc:a/app.bsky.graph.list/x\"]",
         "starter_packs = [\"did:plc:a\"]",
+        "whats_hot = \"https://feeds.example\"",
         "tagged = [{ tag = \"a\", subject = \"did:plc:a\", type = \"feed\" }]",
         "tagged = [{ tag = \"a\", subject = \"did:plc:a\", type = \"list\" }]",
         "tagged = [{ subject = \"did:plc:a\", type = \"actor\" }]",

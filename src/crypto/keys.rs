@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use multibase::Base;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
@@ -98,6 +99,12 @@ impl PublicKey {
             "EcdsaSecp256r1VerificationKey2019" => PublicKey::p256(&raw()?),
             _ => Err(KeyError::UnsupportedType),
         }
+    }
+
+    /// Reads the hex of a secp256k1 point, compressed or not.
+    pub fn from_k256_hex(hex: &str) -> Result<PublicKey, KeyError> {
+        let point = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map_err(|_| KeyError::Encoding)?;
+        PublicKey::k256(&point)
     }
 
     fn k256(point: &[u8]) -> Result<PublicKey, KeyError> {
@@ -244,9 +251,8 @@ impl PrivateKey {
 
     /// Reads 64 hex digits, with white space around them allowed.
     pub fn from_hex(text: &str) -> Result<PrivateKey, KeyError> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .map_err(|_| KeyError::Encoding)?;
+        let bytes =
+            HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).map_err(|_| KeyError::Encoding)?;
         let bytes = bytes.try_into().map_err(|_| KeyError::Encoding)?;
         SecretKey::from_secret_bytes(bytes).map(PrivateKey).map_err(|_| KeyError::Invalid)
     }

@@ -75,8 +75,8 @@ pub(super) fn counts(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
     Ok(h.snapshot.actor(id)?.is_some_and(|row| row.is_active()) && !is_marked(h, id)?)
 }
 
-/// The same as [`is_labelled`] of an account alone, by the rows of its labels.
-fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
+/// Whether a label of an account itself says that it is not to be shown unasked, by the rows of its labels.
+pub fn is_marked(h: &Hydrator<'_>, id: ActorId) -> Result<bool> {
     let labels = h.snapshot.labels(Target::Actor(id))?;
     Ok(labels.iter().any(|label| {
         let value = label.val.as_str();

@@ -49,7 +49,7 @@ use suggest::Suggester;
 use survey::{Ended, Survey, Surveyor};
 
 pub use crate::config::{Discovery as Settings, Tagged};
-pub use fit::{fit, fit_authors};
+pub use fit::{fit, fit_authors, is_marked};
 pub use ground::Ground;
 pub use kept::{Cursor, List};
 pub use records::fit_records;
@@ -186,20 +186,14 @@ impl Discovery {
     pub fn records(
         &self,
         h: &Hydrator<'_>,
-        which: Records<'_>,
+        which: Records,
         cursor: Option<Cursor>,
     ) -> Result<Option<Arc<List<RecordId>>>> {
         // Those by likes are the same for all.
         let viewer = h.ctx.viewer.filter(|_| matches!(which, Records::Feeds | Records::Packs));
         let viewer_key = viewer.map_or_else(|| "all".to_owned(), |id| id.0.to_string());
         let survey = self.survey.load_full();
-        let key = match which {
-            Records::FeedsAbout(text) if survey.about.records(text).is_empty() => {
-                "nothing".to_owned()
-            }
-            Records::FeedsAbout(text) => format!("about {}", short(text)),
-            which => format!("{viewer_key} {which:?}"),
-        };
+        let key = format!("{viewer_key} {which:?}");
         if let Some(cursor) = cursor {
             return Ok(self.records.of_cursor(&key, cursor, h.ctx.now));
         }
@@ -219,12 +213,6 @@ impl Discovery {
                     out
                 }
                 Records::PopularFeeds => records::most_liked(&h, &survey.feeds)?,
-                Records::FeedsAbout(text) => {
-                    let about = survey.about.records(text);
-                    let feeds: Vec<RecordId> =
-                        about.into_iter().filter(|id| id.coll == c::GENERATOR).collect();
-                    records::most_liked(&h, &feeds)?
-                }
                 Records::Packs => {
                     let mut out = named(&h, &settings.starter_packs, c::STARTERPACK)?;
                     let mut near = follows;
@@ -322,8 +310,7 @@ impl std::fmt::Display for Known {
 /// Accounts whose profiles, starter packs or lists are about something.
 fn seeds(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> {
     let mut out = vec![survey.about.accounts(text)];
-    let filled = survey.about.records(text).into_iter().filter(|id| id.coll != c::GENERATOR);
-    for id in filled.take(RECORDS_ABOUT) {
+    for id in survey.about.records(text).into_iter().take(RECORDS_ABOUT) {
         let list = match id.coll {
             c::LIST => Some(id),
             _ => records::list_of(h, id)?,
@@ -348,13 +335,11 @@ fn about(h: &Hydrator<'_>, survey: &Survey, text: &str) -> Result<Vec<ActorId>> 
 
 /// Feeds and starter packs that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Records<'a> {
+pub enum Records {
     /// Feeds for the viewer.
     Feeds,
     /// Feeds by likes.
     PopularFeeds,
-    /// Feeds that say all words of a text of themselves, by likes.
-    FeedsAbout(&'a str),
     /// Starter packs for the viewer.
     Packs,
 }

@@ -112,7 +112,7 @@ impl Surveyor<'_> {
         let mut records = self.most_counted()?;
         let mut of = |coll| records.remove(&coll).unwrap_or_default();
         let (feeds, packs, lists) = (of(c::GENERATOR), of(c::STARTERPACK), of(c::LIST));
-        let about = self.about(&top, feeds.iter().chain(&packs).chain(&lists))?;
+        let about = self.about(&top, packs.iter().chain(&lists))?;
         let (groups, others) = groups(communities(top.len(), &self.ties(&top)?));
         let mut found = Vec::new();
         for places in groups.iter().chain([&others]) {
@@ -190,7 +190,7 @@ impl Surveyor<'_> {
         Ok(by.map(|(coll, _)| coll).into_iter().zip(tops.map(Top::best)).collect())
     }
 
-    /// What profiles, feeds, starter packs and lists are about.
+    /// What profiles, starter packs and lists are about.
     fn about<'r>(
         &self,
         top: &[ActorId],
@@ -217,8 +217,7 @@ impl Surveyor<'_> {
                     };
                     let of = |key| fields::text(&record.value, key).unwrap_or_default();
                     if id.coll != c::LIST || of("purpose") == CURATELIST {
-                        let name = if id.coll == c::GENERATOR { "displayName" } else { "name" };
-                        collected.record(*id, &[of(name), of("description")]);
+                        collected.record(*id, &[of("name"), of("description")]);
                     }
                 }
                 Ok(())

@@ -21,6 +21,8 @@ pub struct HydrateCtx {
     pub skip_viewer_blocks: bool,
     /// The caller belongs to the community: its posts, whose content is kept here, exist for nobody else.
     pub community: bool,
+    /// What the operator tagged is shown with it.
+    pub explained: bool,
     /// The time, milliseconds since the epoch.
     pub now: i64,
 }

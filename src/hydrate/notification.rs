@@ -77,6 +77,8 @@ pub enum Hidden {
     NeedsReview,
     /// A reply that the viewer hid in their thread.
     Reply,
+    /// A post that the operator tagged so, of an account that the viewer does not follow.
+    Tag,
 }
 
 /// What notification views need.
@@ -359,7 +361,18 @@ impl NotifState {
         {
             return Some(Hidden::NeedsReview);
         }
-        (row.reason == Reason::Reply && self.is_hidden_reply(row)).then_some(Hidden::Reply)
+        if row.reason == Reason::Reply && self.is_hidden_reply(row) {
+            return Some(Hidden::Reply);
+        }
+        self.is_tagged_away(row).then_some(Hidden::Tag)
+    }
+
+    fn is_tagged_away(&self, row: &NotifRow) -> bool {
+        let of_posts = [Reason::Reply, Reason::Quote, Reason::Mention];
+        let post = post_of(row).filter(|_| of_posts.contains(&row.reason));
+        let Some(post) = post.and_then(|id| self.posts.post(id)) else { return false };
+        let base = &self.posts.base;
+        base.tags.of_record(&post.record.uri).hide_in_threads && !base.viewer_follows(row.author)
     }
 
     fn is_hidden_reply(&self, row: &NotifRow) -> bool {

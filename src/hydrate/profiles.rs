@@ -39,11 +39,22 @@ impl Hydrator<'_> {
         ids: &[ActorId],
         shown: ShownAccounts,
     ) -> Result<()> {
+        self.profiles_with_known(state, ids, ids, shown)
+    }
+
+    /// The same, and for `known` only whom the viewer follows among their followers.
+    pub fn profiles_with_known(
+        &self,
+        state: &mut HydrationState,
+        ids: &[ActorId],
+        known: &[ActorId],
+        shown: ShownAccounts,
+    ) -> Result<()> {
         let shown = match self.ctx.include_takedowns {
             true => ShownAccounts::All,
             false => shown,
         };
-        self.known_followers(state, ids)?;
+        self.known_followers(state, known)?;
         for &id in ids {
             if let Some(viewer) = self.ctx.viewer
                 && let Some(to) = subscriptions::get(self.snapshot, viewer, id)?

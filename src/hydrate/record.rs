@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::room::RecordRoom;
 use crate::moderation::ShownLabel;
-use crate::repo::fields;
+use crate::repo::{dag_cbor, fields};
 use crate::schema::rows::RecordRow;
 use crate::schema::{RecordId, Rows};
 use crate::store::{Snapshot, StoreError};
@@ -126,7 +126,9 @@ impl Serialize for JsonRef<'_> {
             Ipld::Bytes(bytes) => single(to, "$bytes", &data_encoding::BASE64_NOPAD.encode(bytes)),
             Ipld::Link(link) => single(to, "$link", &cid::to_base32(link)),
             Ipld::List(list) => to.collect_seq(list.iter().map(JsonRef)),
-            Ipld::Map(map) => to.collect_map(map.iter().map(|(key, value)| (key, JsonRef(value)))),
+            Ipld::Map(map) => to.collect_map(
+                dag_cbor::in_record_order(map).map(|(key, value)| (key, JsonRef(value))),
+            ),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::moderation::Tags;
+
 /// HydrationSettings that a reload may change.
 #[derive(Debug, Clone, Default)]
 pub struct HydrationSettings {
@@ -11,6 +13,10 @@ pub struct HydrationSettings {
     pub videos: Arc<str>,
     /// DIDs whose verifications count.
     pub trusted_verifiers: Vec<Arc<str>>,
+    /// What the operator tagged.
+    pub tags: Arc<Tags>,
+    /// DIDs of those to whom answers are explained.
+    pub debug_dids: Vec<Arc<str>>,
 }
 
 #[cfg(any(test, feature = "testing"))]

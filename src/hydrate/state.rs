@@ -13,7 +13,7 @@ use super::context::HydrateCtx;
 use super::list_membership::ListLookups;
 use super::record::ShownRecord;
 use super::room::RecordRoom;
-use crate::moderation::SubjectLabels;
+use crate::moderation::{SubjectLabels, Tags};
 use crate::private::subscriptions::Subscription;
 use crate::schema::rows::AggRow;
 use crate::schema::{ActorId, RecordId, Target};
@@ -27,6 +27,8 @@ pub struct HydrationState {
     pub images: Arc<str>,
     /// What video URLs begin with.
     pub videos: Arc<str>,
+    /// What the operator tagged.
+    pub tags: Arc<Tags>,
     /// Accounts; `None` for those that are not to be shown.
     pub actors: FxHashMap<ActorId, Option<Arc<Actor>>>,
     /// How the viewer and an account relate; empty for anonymous callers.
@@ -154,6 +156,7 @@ impl Hydrator<'_> {
             ctx: self.ctx.clone(),
             images: Arc::clone(&settings.images),
             videos: Arc::clone(&settings.videos),
+            tags: Arc::clone(&settings.tags),
             ..HydrationState::default()
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::invalid::{Invalid, Problem};
-use super::params::{ParamSchema, Params, parse};
+use super::params::{ParamSchema, Params, Reading, parse};
 use super::schema::{DefId, Defs};
 use super::validate::validate;
 
@@ -17,6 +17,9 @@ const LOOSE: [&str; 5] = [
     "app.bsky.feed.getPosts",
     "app.bsky.feed.getTimeline",
 ];
+
+/// Methods whose required text may be empty: a search for nothing in particular finds all, within its filters.
+const EMPTY: [&str; 1] = ["app.bsky.feed.searchPosts"];
 
 /// How a method is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +90,9 @@ impl MethodSchema {
     ///
     /// The error is for the caller, in the words of the reference implementation.
     pub fn parse_params(&self, query: Option<&str>) -> Result<Params, Invalid> {
-        let loose = LOOSE.contains(&self.parts.nsid);
-        parse(&self.parts.params, query.unwrap_or_default(), loose).map_err(|problem| Invalid {
+        let nsid = &self.parts.nsid;
+        let reading = Reading { loose: LOOSE.contains(nsid), empty: EMPTY.contains(nsid) };
+        parse(&self.parts.params, query.unwrap_or_default(), reading).map_err(|problem| Invalid {
             path: String::new(),
             reason: format!("Invalid {} params: {}", self.parts.nsid, problem.into_reason()),
         })

@@ -13,8 +13,9 @@ use super::node::MAX_SAFE_INTEGER;
 use super::schema::{Limits, Range, StringDef};
 use super::validate::{check_size, check_string};
 
-/// Bytes of a query string, and parameters in it: more than any method can use.
-const MAX_QUERY: usize = 16 * 1024;
+/// Bytes of a query string, and parameters in it: more than any method can use. The longest text that is searched for has
+/// 3,000 characters, each of up to twelve bytes here.
+const MAX_QUERY: usize = 40 * 1024;
 const MAX_PAIRS: usize = 1_000;
 
 /// One parameter of a method.
@@ -114,11 +115,20 @@ impl Params {
     }
 }
 
-/// Reads `query`; `loose` takes `key[]` and `key[0]` for `key`.
+/// How a query string is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    /// `key[]` and `key[0]` are taken for `key`.
+    pub(crate) loose: bool,
+    /// What is required may be there without a value.
+    pub(crate) empty: bool,
+}
+
+/// Reads `query`.
 pub(crate) fn parse(
     schema: &[ParamSchema],
     query: &str,
-    loose: bool,
+    Reading { loose, empty }: Reading,
 ) -> Result<Params, Box<Problem>> {
     if query.len() > MAX_QUERY {
         return Err(Problem::new(format!("query too long (maximum {MAX_QUERY} bytes)")));
@@ -129,7 +139,7 @@ pub(crate) fn parse(
         |name: &str, value: &str| match schema.iter().zip(&mut given).find(|(s, _)| s.name == name)
         {
             // An empty value is like none.
-            Some((param, values)) if !value.is_empty() => {
+            Some((param, values)) if !value.is_empty() || (empty && param.required) => {
                 param.coerce(value).map(|value| values.push(value))
             }
             _ => Ok(()),

@@ -96,7 +96,7 @@ pub(super) async fn open(
             return if wanted == <[u8; 32]>::from(hash.finalize()) {
                 Ok(Blob { headers, first: first.freeze(), rest: None })
             } else {
-                Err(MediaError::NotFound)
+                Err(MediaError::WrongBytes)
             };
         };
         hash.update(&piece);
@@ -123,7 +123,7 @@ async fn pump(
             }
             Some(Err(error)) => Err(error.into()),
             None if wanted == <[u8; 32]>::from(hash.finalize_reset()) => return,
-            None => Err(MediaError::NotFound),
+            None => Err(MediaError::WrongBytes),
         };
         let (last, bytes) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
         let began = Instant::now();

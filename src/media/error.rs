@@ -11,9 +11,12 @@ use crate::threads::PoolError;
 /// Cheap to clone, so that everybody who waits for one image gets it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum MediaError {
-    /// The PDS has no such blob, what it gave is something else, or the account or blob is not to be shown.
+    /// The PDS has no such blob, or the account or blob is not to be shown.
     #[error("Blob not found")]
     NotFound,
+    /// What the PDS gave is something else.
+    #[error("Bad cid check")]
+    WrongBytes,
     /// The account has no PDS.
     #[error("Origin not found")]
     NoOrigin,
@@ -48,6 +51,7 @@ impl MediaError {
     pub(super) fn cause(&self) -> &'static str {
         match self {
             Self::NotFound => "not-found",
+            Self::WrongBytes => "wrong-bytes",
             Self::NoOrigin => "no-origin",
             Self::NotAnImage => "not-an-image",
             Self::TooLarge => "too-large",

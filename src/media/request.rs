@@ -4,9 +4,10 @@ use crate::syntax::Did;
 use crate::syntax::cid::{self, Cid};
 
 /// Goes up when the same blob gives other bytes: what is in caches under the old number is not found any more.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
-/// A size. Whatever is smaller is enlarged, as in the reference.
+/// A size. Smaller avatars and banners are enlarged, as in the reference. Pictures of posts are not; and their thumbnail,
+/// which is what feeds load, is the smaller of the two: in the reference it is the larger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// Profile and list pictures, 1000 x 1000.
@@ -15,9 +16,9 @@ pub enum Preset {
     AvatarThumbnail,
     /// Profile banners, 3000 x 1000.
     Banner,
-    /// Pictures in a feed, within 2000 x 2000.
+    /// Pictures in a feed, within 1000 x 1000.
     FeedThumbnail,
-    /// Pictures on their own, within 1000 x 1000.
+    /// Pictures on their own, within 2000 x 2000.
     FeedFullsize,
 }
 
@@ -26,7 +27,7 @@ pub enum Preset {
 pub(super) enum Fit {
     /// Fills it; what is over is cut off on both sides.
     Cover,
-    /// Fits into it, keeping its proportions.
+    /// Fits into it, keeping its proportions, and is never enlarged.
     Inside,
 }
 
@@ -57,10 +58,10 @@ impl Preset {
     /// Width and height.
     pub(super) fn size(self) -> (u32, u32) {
         match self {
-            Self::Avatar | Self::FeedFullsize => (1000, 1000),
+            Self::Avatar | Self::FeedThumbnail => (1000, 1000),
             Self::AvatarThumbnail => (128, 128),
             Self::Banner => (3000, 1000),
-            Self::FeedThumbnail => (2000, 2000),
+            Self::FeedFullsize => (2000, 2000),
         }
     }
 
@@ -71,7 +72,8 @@ impl Preset {
             Fit::Cover => (max_width, max_height),
             Fit::Inside => {
                 let scale = (f64::from(max_width) / f64::from(width))
-                    .min(f64::from(max_height) / f64::from(height));
+                    .min(f64::from(max_height) / f64::from(height))
+                    .min(1.0);
                 let scaled = |n: u32, max| ((f64::from(n) * scale).round() as u32).clamp(1, max);
                 (scaled(width, max_width), scaled(height, max_height))
             }

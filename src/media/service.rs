@@ -290,7 +290,7 @@ impl Media {
         let (looked_at, wanted, most) = (blob.clone(), request.cid, self.pictures.limit());
         let plan = self.resizers.run(move || {
             if cid::digest(&cid::for_raw(&looked_at)) != cid::digest(&wanted) {
-                return Err(MediaError::NotFound);
+                return Err(MediaError::WrongBytes);
             }
             decode::plan(&looked_at, preset, format, most)
         });
@@ -415,7 +415,9 @@ fn memory_of(error: &MediaError) -> Option<Duration> {
         MediaError::NotAnImage | MediaError::TooLarge | MediaError::Damaged => {
             Some(Duration::from_secs(600))
         }
-        MediaError::NotFound | MediaError::NoOrigin => Some(Duration::from_secs(30)),
+        MediaError::NotFound | MediaError::WrongBytes | MediaError::NoOrigin => {
+            Some(Duration::from_secs(30))
+        }
         MediaError::Upstream(_) | MediaError::Worker(_) => Some(Duration::from_secs(10)),
         MediaError::Limited(_) | MediaError::Overloaded | MediaError::Store(_) => None,
     }

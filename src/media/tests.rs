@@ -49,11 +49,12 @@ fn sizes_of_the_presets() {
         (Avatar, (120, 160), (1000, 1000)),
         (AvatarThumbnail, (300, 200), (128, 128)),
         (Banner, (90, 90), (3000, 1000)),
-        (FeedThumbnail, (40, 20), (2000, 1000)),
-        (FeedFullsize, (1200, 900), (1000, 750)),
-        (FeedFullsize, (600, 800), (750, 1000)),
-        (FeedFullsize, (1000, 500), (1000, 500)),
-        (FeedFullsize, (1, 4000), (1, 1000)),
+        (FeedFullsize, (40, 20), (40, 20)),
+        (FeedFullsize, (4000, 1000), (2000, 500)),
+        (FeedThumbnail, (1200, 900), (1000, 750)),
+        (FeedThumbnail, (600, 800), (600, 800)),
+        (FeedThumbnail, (1000, 500), (1000, 500)),
+        (FeedThumbnail, (1, 4000), (1, 1000)),
     ];
     let formats =
         [(OutputFormat::Jpeg, ImageFormat::Jpeg), (OutputFormat::Webp, ImageFormat::WebP)];
@@ -98,8 +99,8 @@ fn every_kind_of_input() {
         encoded(&deep.into(), ImageFormat::Png),
     ];
     for (n, input) in inputs.iter().enumerate() {
-        let image = opened(&render(input, Preset::FeedFullsize, OutputFormat::Webp).unwrap());
-        assert_eq!((image.width(), image.height()), (1000, 1000), "{n}");
+        let image = opened(&render(input, Preset::FeedThumbnail, OutputFormat::Webp).unwrap());
+        assert_eq!((image.width(), image.height()), (50, 50), "{n}");
         is_like(&image, (5, 5), if n == 4 { [200; 3] } else { RED });
     }
     for other in
@@ -137,13 +138,13 @@ fn exif_orientation_is_obeyed_and_metadata_dropped() {
         let image = halves(200, 100);
         encoder.encode(image.as_raw(), 200, 100, ColorType::Rgb).unwrap();
         for format in [OutputFormat::Jpeg, OutputFormat::Webp] {
-            let out = render(&bytes, Preset::FeedFullsize, format).unwrap();
+            let out = render(&bytes, Preset::FeedThumbnail, format).unwrap();
             for secret in [&b"secret"[..], b"Exif", b"EXIF", b"ICC"] {
                 assert!(!out.windows(secret.len()).any(|window| window == secret));
             }
             let image = opened(&out);
             let sideways = orientation >= 5;
-            let expect = if sideways { (500, 1000) } else { (1000, 500) };
+            let expect = if sideways { (100, 200) } else { (200, 100) };
             assert_eq!((image.width(), image.height()), expect, "{orientation}");
             is_like(&image, (x * image.width() / 100, y * image.height() / 100), RED);
         }
@@ -249,7 +250,8 @@ fn bombs_are_refused_by_their_header() {
 fn what_is_much_larger_than_its_image_is_decoded_smaller_and_looks_the_same() {
     let kinds = [ImageFormat::Jpeg, ImageFormat::Png];
     for (kind, preset, (w, h)) in kinds.iter().flat_map(|kind| {
-        let presets = [(Preset::AvatarThumbnail, (600, 900)), (Preset::FeedFullsize, (4400, 3000))];
+        let presets =
+            [(Preset::AvatarThumbnail, (600, 900)), (Preset::FeedThumbnail, (4400, 3000))];
         presets.map(|(preset, size)| (*kind, preset, size))
     }) {
         let source = picture(w, h, kind);
@@ -283,22 +285,22 @@ fn what_a_picture_takes_is_within_the_share_or_it_is_refused() {
     };
     let progressive_of = |height| claiming(progressive(64, 64, 6), 0xc2, 4000, height);
     let costs = [
-        cost(&png_of(8000, 8000), Preset::FeedFullsize),
+        cost(&png_of(8000, 8000), Preset::FeedThumbnail),
         cost(&png_of(8000, 8000), Preset::AvatarThumbnail),
-        cost(&jpeg_of(8000, 8000), Preset::FeedFullsize),
-        cost(&jpeg_of(4000, 3000), Preset::FeedThumbnail),
-        cost(&progressive_of(3000), Preset::FeedFullsize),
+        cost(&jpeg_of(8000, 8000), Preset::FeedThumbnail),
+        cost(&jpeg_of(4000, 3000), Preset::FeedFullsize),
         cost(&progressive_of(3000), Preset::FeedThumbnail),
+        cost(&progressive_of(3000), Preset::FeedFullsize),
     ];
     assert_eq!(costs.map(Result::unwrap), [20, 1, 9, 28, 60, 70]);
     // Decoded whole it takes the same if its other passes did not come.
     let mut whole = claiming(progressive(64, 64, 6), 0xc2, 1500, 1500);
-    let all = cost(&whole, Preset::FeedFullsize).unwrap();
+    let all = cost(&whole, Preset::FeedThumbnail).unwrap();
     while jpeg::scans(&whole) > 1 {
         whole.truncate(whole.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap());
     }
-    assert_eq!(cost(&whole, Preset::FeedFullsize).unwrap(), all);
-    for preset in [Preset::FeedFullsize, Preset::AvatarThumbnail] {
+    assert_eq!(cost(&whole, Preset::FeedThumbnail).unwrap(), all);
+    for preset in [Preset::FeedThumbnail, Preset::AvatarThumbnail] {
         assert!(matches!(cost(&progressive_of(6000), preset), Err(MediaError::TooLarge)));
         assert!(matches!(cost(&gif_of(8000, 8000), preset), Err(MediaError::TooLarge)));
     }
@@ -380,7 +382,7 @@ async fn what_the_pds_gives_must_be_what_was_asked_for() {
     for _ in 0..3 {
         assert!(matches!(
             f.media.image(&asked(&cid), Client::Own).await,
-            Err(MediaError::NotFound)
+            Err(MediaError::WrongBytes)
         ));
     }
     assert_eq!(f.blobs.asked.lock().len(), 1, "the failure is remembered");

@@ -22,6 +22,10 @@ pub struct Status {
     pub ingest: String,
     /// Each firehose and Jetstream; `seq` is the last whose effects every read shows.
     pub upstreams: Value,
+    /// The number of the first upstream up to which everything can be searched; `None` while there is nothing to search.
+    pub search_seq: Option<i64>,
+    /// What can be searched, and how that is kept.
+    pub search: Value,
     /// Each labeler; `seq` likewise.
     pub labelers: Value,
     /// What else is under way: identity checks, resyncs, accounts being removed.

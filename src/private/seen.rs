@@ -1,4 +1,5 @@
-//! Up to when a viewer saw notifications. What was seen stays seen: the time moves forward only.
+//! Up to when a viewer saw notifications. It is what the viewer said last, even if that is earlier than before: a client
+//! whose clock is ahead would else hide for long what comes. Of what is imported the later time counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +26,10 @@ fn put(viewer: &str, at: i64) -> Change {
     Change::Put(Row::Seen(Seen { viewer: viewer.to_owned(), at: Time(at) }))
 }
 
-/// The viewer saw what came up to `at`.
+/// The viewer saw what came up to `at`, and nothing of what came later.
 pub fn see<R: Reader>(r: &R, viewer: &str, at: i64) -> Plan {
     match timed::named(r, Kind::Seen, viewer, None)? {
-        Some(held) if held >= at => nothing(()),
+        Some(held) if held == at => nothing(()),
         _ => Ok((vec![put(viewer, at)], ())),
     }
 }
@@ -54,7 +55,9 @@ impl Kept for Seen {
     }
 
     fn incoming<R: Reader>(&self, r: &R) -> Result<Vec<Change>, StoreError> {
-        see(r, &self.viewer, self.at.0).map(|(changes, ())| changes)
+        let held = timed::named(r, Kind::Seen, &self.viewer, None)?;
+        let is_later = held.is_none_or(|held| held < self.at.0);
+        Ok(is_later.then(|| put(&self.viewer, self.at.0)).into_iter().collect())
     }
 
     fn write(&self, _: &dyn Effects, tx: &mut Tx<'_>) -> Result<(), StoreError> {

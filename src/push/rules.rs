@@ -65,5 +65,6 @@ fn suppressed(
         Hidden::Mute => "mute",
         Hidden::NeedsReview => "needs-review",
         Hidden::Reply => "hidden-reply",
+        Hidden::Tag => "tag",
     }))
 }

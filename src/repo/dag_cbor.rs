@@ -14,7 +14,9 @@ pub use ipld_core::ipld::Ipld;
 
 pub use super::cbor::{CborError, MAX_DEPTH};
 use super::cbor::{Head, Reader, key_order};
-pub use super::json::{JsonError, from_json, parse_json_within, to_json, write_json};
+pub use super::json::{
+    JsonError, from_json, in_record_order, parse_json_within, to_json, write_json,
+};
 pub use super::memory::MAX_MEMORY;
 use super::memory::{self, Room};
 

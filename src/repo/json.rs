@@ -8,6 +8,7 @@ use data_encoding::BASE64_NOPAD;
 use ipld_core::ipld::Ipld;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use smallvec::SmallVec;
 
 use super::memory::{self, Room};
 use crate::syntax::cid;
@@ -199,6 +200,18 @@ fn special_of(map: &BTreeMap<String, Ipld>) -> Option<Ipld> {
     }
 }
 
+/// The fields of a map in the order in which a record's own bytes have them, the shorter names first: JSON made of these
+/// bytes by others has the same.
+pub fn in_record_order(
+    map: &BTreeMap<String, Ipld>,
+) -> impl ExactSizeIterator<Item = (&str, &Ipld)> {
+    let mut fields: SmallVec<[(&str, &Ipld); 12]> =
+        map.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    // Names of the same length are in order already, and few fields are sorted in place.
+    fields.sort_by_key(|(key, _)| key.len());
+    fields.into_iter()
+}
+
 /// Appends the JSON text of a value, without building a tree in between.
 pub fn write_json(value: &Ipld, out: &mut Vec<u8>) {
     match value {
@@ -230,7 +243,7 @@ pub fn write_json(value: &Ipld, out: &mut Vec<u8>) {
         }
         Ipld::Map(map) => {
             out.push(b'{');
-            for (i, (key, item)) in map.iter().enumerate() {
+            for (i, (key, item)) in in_record_order(map).enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
@@ -283,6 +296,18 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), value);
             assert_eq!(parse_json(&value.to_string()), Some(ipld));
         }
+    }
+
+    #[test]
+    fn fields_are_written_in_the_order_of_the_record() {
+        let record = json!({
+            "text": "", "reply": { "parent": { "uri": "p", "cid": "p" }, "root": {} }, "b": 1, "a": 2,
+        });
+        let mut text = Vec::new();
+        write_json(&from_json(&record), &mut text);
+        let expect =
+            r#"{"a":2,"b":1,"text":"","reply":{"root":{},"parent":{"cid":"p","uri":"p"}}}"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expect);
     }
 
     #[test]

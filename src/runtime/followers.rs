@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
 use crate::changes::{Follower, Log, catch_up, trim};
 use crate::discovery::trends::Trends;
+use crate::search::index::Search;
 use crate::store::Writer;
 use crate::upkeep::ClockState;
 
 /// Everything that follows. A new one is a folder of its own and a line here.
-pub(super) fn all(trends: &Arc<Trends>) -> Vec<Arc<dyn Follower>> {
-    vec![Arc::clone(trends) as _]
+pub(super) fn all(trends: &Arc<Trends>, search: &Arc<Search>) -> Vec<Arc<dyn Follower>> {
+    vec![Arc::clone(trends) as _, Arc::clone(search) as _]
 }
 
 pub(super) static FOLLOWERS: Rule = Rule {

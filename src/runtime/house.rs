@@ -27,6 +27,7 @@ use super::parts::{
     PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
+use super::search::{HeldSearch, OperatorSearch, SearchSeq};
 use super::sink::{Applied, ToWriter};
 use super::sources::{self, IngestPart, LabelersPart, PlcPart, ResyncPart, Sources};
 use super::status::StatusSources;
@@ -35,7 +36,7 @@ use super::trends::TrendsPart;
 use super::watchdog::Watchdog;
 use super::wire::{
     auth_config, cached_accounts, cached_identities, client_config, community, discovery,
-    hydration_settings, labelers_of, limits, media_settings, push_settings, trends,
+    hydration_settings, labelers_of, limits, media_settings, push_settings, search, trends,
 };
 use super::{ServeError, signing_key};
 use crate::admin::{Commands, PrivateState, Socket};
@@ -125,7 +126,8 @@ impl House {
         let index = index.scoped(&store, &config.scope)?;
         let trends = Arc::new(trends(config, &clock));
         trends.recall(&config.store.path);
-        let changes = Log::start(&store, &writer, followers::all(&trends)).await?;
+        let search = Arc::new(search(config));
+        let changes = Log::start(&store, &writer, followers::all(&trends, &search)).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
         let dialer = Dialer::new(config.network.allow_private_addresses)?;
@@ -264,6 +266,7 @@ impl House {
             reloads: AtomicU64::new(0),
             parts: slot.clone(),
             memory: memory.clone(),
+            search: SearchSeq::new(Arc::clone(&search), Arc::clone(&changes)),
         });
         let on_read = config.network.fetch_on_read.then(|| {
             let on_read = FromPds { on_read: fetch, sources: Arc::clone(&sources) };
@@ -301,12 +304,14 @@ impl House {
             community,
             discovery,
             trends,
+            search,
             identity: ServerIdentity {
                 did: config.server.did.clone(),
                 public_url,
                 signing_key: Some(key.public().to_multibase()),
                 vapid_key: vapid_key.public().to_owned(),
                 push_endpoint: config.push.endpoint.is_some(),
+                pages: config.pages.enabled,
             },
             default_labelers,
             limits: ArcSwap::from_pointee(config.limits.clone()),
@@ -332,6 +337,7 @@ impl House {
             writer: writer.clone(),
             retention: Arc::clone(&retention),
             intake: Arc::clone(&sources) as _,
+            search: Arc::new(HeldSearch(Arc::clone(&ctx.search))),
             alerts: alerts.clone(),
             state: view,
             clock: clock.clone(),
@@ -363,6 +369,7 @@ impl House {
             intake: Arc::clone(&sources) as _,
             accounts: Arc::clone(&accounts) as _,
             retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
+            search: Arc::new(OperatorSearch { search: Arc::clone(&ctx.search), handlers }),
             private: PrivateState {
                 store: store.clone(),
                 private,

@@ -23,6 +23,7 @@ mod operator;
 mod part;
 mod parts;
 mod purge;
+mod search;
 mod serve;
 mod signing_key;
 mod sink;

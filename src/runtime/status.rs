@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::memory::Memory;
 use super::parts::{CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::search::SearchSeq;
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
 use crate::index::Index;
@@ -24,6 +25,7 @@ pub(super) struct StatusSources {
     pub(super) reloads: AtomicU64,
     pub(super) parts: PartsSlot,
     pub(super) memory: Memory,
+    pub(super) search: SearchSeq,
 }
 
 impl StatusSources {
@@ -32,6 +34,8 @@ impl StatusSources {
         let parts = self.parts.get();
         // What an event asks for is pending before the event's number is shown, so the numbers are read first.
         let (upstreams, labelers) = (parts.of(&INGEST), parts.of(&LABELERS));
+        let first = upstreams.get(0).and_then(|first| first.get("seq")?.as_i64());
+        let search_seq = self.search.get(first);
         let shares = self.memory.shares(&self.store, &upstreams);
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -39,6 +43,8 @@ impl StatusSources {
             parts: parts.status(),
             ingest: self.sources.standing(),
             upstreams,
+            search_seq,
+            search: self.search.search(),
             labelers,
             pending: parts.pending(),
             resync: parts.of(&RESYNC),

@@ -12,8 +12,10 @@ use crate::discovery::trends::Trends;
 use crate::hydrate::HydrationSettings;
 use crate::limits::{Limit, Limits, Proxies};
 use crate::media;
+use crate::moderation::Tags;
 use crate::net::{Dialer, HttpClient};
 use crate::push;
+use crate::search::index::{self, Search};
 use crate::store::free_space;
 use crate::threads::Clock;
 use crate::upkeep::Step;
@@ -53,6 +55,8 @@ pub(super) fn hydration_settings(config: &Config) -> HydrationSettings {
         trusted_verifiers: trusted.map(|did| Arc::from(did.as_str())).collect(),
         images: config.images.cdn_base.as_str().into(),
         videos: config.images.video_base.as_str().into(),
+        tags: Arc::new(Tags::new(&config.moderation)),
+        debug_dids: config.server.debug_dids.iter().map(|did| Arc::from(did.as_str())).collect(),
     }
 }
 
@@ -96,6 +100,16 @@ pub(super) fn trends(config: &Config, clock: &Clock) -> Trends {
     Trends::new(Share::Trends.of(config.store.memory_budget), clock.clone())
 }
 
+/// The indexes of search, in the folder of the store.
+pub(super) fn search(config: &Config) -> Search {
+    let settings = index::Settings {
+        commit_interval: config.search.commit_interval,
+        batch: 20_000,
+        bytes: Share::Search.of(config.store.memory_budget),
+    };
+    Search::new(&config.store.path.join("search"), settings)
+}
+
 /// The table of limits with what the configuration says of it.
 pub(super) fn limits(config: &Config) -> Limits {
     let config::Limits { requests, connections, writes, .. } = config.limits;
@@ -115,6 +129,7 @@ pub(super) fn client_config(config: &Config) -> ClientConfig {
         live_now: live_now.map(|row| LiveNow { did: row.did, domains: row.domains }).collect(),
         age_rules: config.age_assurance.rules.clone(),
         assured: config.age_assurance.assured.clone(),
+        whats_hot: config.discovery.whats_hot.clone(),
     }
 }
 
@@ -123,6 +138,7 @@ pub(super) fn auth_config(config: &Config) -> AuthConfig {
         own_did: config.server.did.clone(),
         alternative_dids: config.server.alternative_dids.clone(),
         mod_service: config.moderation.service_did.clone(),
+        entryway: config.server.entryway_key.clone(),
         admin_passwords: config
             .admin
             .password

@@ -161,9 +161,21 @@ pub fn newest_records(
 
 /// The profile of an account as it is written, read once and kept by no cache.
 pub fn profile(s: &Snapshot, actor: ActorId) -> Result<Option<Ipld>, StoreError> {
+    profile_within(s, actor, usize::MAX)
+}
+
+/// The same of one that takes no more memory than `most`: for those who read many while somebody waits.
+pub fn profile_within(
+    s: &Snapshot,
+    actor: ActorId,
+    most: usize,
+) -> Result<Option<Ipld>, StoreError> {
     let id = RecordId { actor, coll: collections::PROFILE, rkey: Rkey::SELF };
     match s.once(Ks::Record, &id.to_bytes(), RecordRow::decode)? {
-        Some(row) if row.valid => s.unpack(&row.packed).map(Some),
+        Some(row) if row.valid => {
+            let profile = s.unpack_within(&row.packed, most)?;
+            Ok(profile.map(|(profile, _)| profile))
+        }
         _ => Ok(None),
     }
 }

@@ -19,6 +19,7 @@ mod packed;
 pub mod plc;
 mod read;
 pub mod rebuild;
+pub mod relations;
 pub mod rows;
 pub mod stats;
 pub mod tables;

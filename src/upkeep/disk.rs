@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::alerts::Alerts;
 use super::ladder::{Space, Step};
-use super::ports::Intake;
+use super::ports::{Derived, Intake};
 use super::reserve::Reserve;
 use super::retention::Retention;
 use super::trend::{Fall, Trend};
@@ -120,6 +120,8 @@ pub struct DiskSetup {
     pub retention: Arc<Retention>,
     /// Stops when there is no room.
     pub intake: Arc<dyn Intake>,
+    /// Writes nothing more when room is short.
+    pub search: Arc<dyn Derived>,
     /// Tells the operator.
     pub alerts: Alerts,
     /// Where the result is shown.
@@ -296,6 +298,7 @@ impl DiskWatch {
         let why = (step >= Step::HoldBackfill)
             .then(|| "the disk is nearly full: see `aerie status`".to_owned());
         intake.hold_backfill(why);
+        self.setup.search.hold(step >= Step::HoldSearch);
         if step >= Step::Prune && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             let enough = Step::HoldBackfill.below(disk.reserve).saturating_mul(11) / 10;
             self.setup.retention.prune(enough.saturating_sub(disk.free));
@@ -329,6 +332,9 @@ fn advice(step: Step, space: &Space, disk: &DiskStatus) -> String {
         }
         Step::Prune => format!(
             "{free} free: retention runs now if scope.mode allows it, ingest stops below {stop}: {more}"
+        ),
+        Step::HoldSearch => format!(
+            "{free} free: search finds nothing that is written from now on, ingest stops below {stop}: {more}"
         ),
         Step::Stop if disk.refusing => format!(
             "{free} free: ingest is stopped and changes are refused, reads go on. Make room, it resumes by itself"

@@ -25,6 +25,8 @@ pub enum Step {
     HoldBackfill,
     /// Retention runs now, and takes more away than it would.
     Prune,
+    /// Search takes nothing new in; it answers with what it has.
+    HoldSearch,
     /// Ingest stands still; reads go on.
     Stop,
 }
@@ -62,7 +64,8 @@ impl Space {
 
 impl Step {
     /// Every step, upwards.
-    const ALL: [Self; 5] = [Self::Normal, Self::Warn, Self::HoldBackfill, Self::Prune, Self::Stop];
+    const ALL: [Self; 6] =
+        [Self::Normal, Self::Warn, Self::HoldBackfill, Self::Prune, Self::HoldSearch, Self::Stop];
 
     /// Its name in logs, counters and the status.
     #[must_use]
@@ -72,6 +75,7 @@ impl Step {
             Self::Warn => "warn",
             Self::HoldBackfill => "hold_backfill",
             Self::Prune => "prune",
+            Self::HoldSearch => "hold_search",
             Self::Stop => "stop",
         }
     }
@@ -83,6 +87,7 @@ impl Step {
             Self::Normal | Self::Warn => 0,
             Self::HoldBackfill => stop_below.saturating_mul(2),
             Self::Prune => stop_below.saturating_add(stop_below / 2),
+            Self::HoldSearch => stop_below.saturating_add(stop_below / 4),
             Self::Stop => stop_below,
         }
     }
@@ -101,7 +106,7 @@ impl Step {
                 let days = f64::from(space.warn_days) * if already { 1.25 } else { 1.0 };
                 space.days_left.is_some_and(|left| left < days)
             }
-            Self::HoldBackfill | Self::Prune | Self::Stop => {
+            Self::HoldBackfill | Self::Prune | Self::HoldSearch | Self::Stop => {
                 let below = self.below(space.stop_below);
                 space.free < below.saturating_add(if already { below / 10 } else { 0 })
             }
@@ -113,7 +118,7 @@ impl Step {
 mod tests {
     use super::super::trend::Trend;
     use super::*;
-    use Step::{HoldBackfill, Normal, Prune, Stop, Warn};
+    use Step::{HoldBackfill, HoldSearch, Normal, Prune, Stop, Warn};
 
     #[test]
     fn steps_are_left_with_more_room_than_they_are_taken_with() {
@@ -133,10 +138,13 @@ mod tests {
             (HoldBackfill, 1499, None, Prune),
             (Prune, 1649, None, Prune),
             (Prune, 1650, None, HoldBackfill),
+            (Prune, 1249, None, HoldSearch),
+            (HoldSearch, 1374, None, HoldSearch),
+            (HoldSearch, 1375, None, Prune),
             (Normal, 999, None, Stop),
-            (Normal, 1000, None, Prune),
+            (Normal, 1000, None, HoldSearch),
             (Stop, 1099, None, Stop),
-            (Stop, 1100, None, Prune),
+            (Stop, 1100, None, HoldSearch),
             (Stop, 9000, None, Normal),
             (Stop, 9000, Some(2.0), Warn),
         ];

@@ -18,5 +18,5 @@ pub use clock::{CLOCK_EVERY, ClockSetup, ClockState, ClockStatus, ClockVerdict, 
 pub use disk::{DiskSetup, DiskState, DiskStatus, DiskWatch, LOOK_EVERY, make_way, stop_below};
 pub use exports::{ExportStatus, Exports, exports};
 pub use ladder::Step;
-pub use ports::Intake;
+pub use ports::{Derived, Intake};
 pub use retention::{Retention, RetentionReport};

@@ -2,6 +2,12 @@
 
 use crate::ingest::UpstreamTime;
 
+/// What is derived from the store and may wait until there is room.
+pub trait Derived: Send + Sync {
+    /// Writes nothing, or goes on; what it has is served meanwhile.
+    fn hold(&self, held: bool);
+}
+
 /// Everything that brings new data: firehoses, labelers, repos that are fetched. Started and stopped together.
 pub trait Intake: Send + Sync {
     /// Whether new data is taken in.

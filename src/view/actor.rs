@@ -27,11 +27,25 @@ pub struct ProfileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pronouns: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Arc<str>>,
+    pub associated: Associated,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<Box<ViewerState>>,
+    pub labels: Vec<ShownLabel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Box<StatusView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug: Option<Box<ActorDebug>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub website: Option<String>,
+    pub indexed_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<Arc<str>>,
+    pub website: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub banner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,22 +54,10 @@ pub struct ProfileView {
     pub follows_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posts_count: Option<u64>,
-    pub associated: Associated,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined_via_starter_pack: Option<Box<StarterPackViewBasic>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub indexed_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub viewer: Option<Box<ViewerState>>,
-    pub labels: Vec<ShownLabel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_post: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verification: Option<VerificationState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<Box<StatusView>>,
 }
 
 /// `profileAssociated`.
@@ -130,9 +132,9 @@ pub struct ViewerState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub known_followers: Option<KnownFollowersView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub activity_subscription: Option<ActivitySubscription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_followers: Option<KnownFollowersView>,
 }
 
 /// `app.bsky.notification.defs#activitySubscription`.
@@ -187,7 +189,7 @@ pub struct StatusView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed: Option<serde_json::Value>,
+    pub embed: Option<StatusLink>,
     pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
@@ -195,6 +197,32 @@ pub struct StatusView {
     pub is_active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_disabled: Option<bool>,
+}
+
+/// The `app.bsky.embed.external#view` of a status.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StatusLink {
+    #[serde(rename = "$type")]
+    pub tag: &'static str,
+    pub external: StatusLinkView,
+}
+
+/// `app.bsky.embed.external#viewExternal`, without what `site.standard.*` records add.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct StatusLinkView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumb: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub associated_refs: Option<Json>,
 }
 
 /// `profileViewBasic`.
@@ -214,8 +242,40 @@ pub fn profile_basic(state: &HydrationState, id: ActorId) -> Option<ProfileView>
         created_at: actor.created.map(Time),
         verification: verification(state, actor),
         status: status(state, actor).map(Box::new),
+        debug: actor_debug(state, actor).map(Box::new),
         ..ProfileView::default()
     })
+}
+
+/// What the operator tagged an account with.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the reference's")]
+pub struct ActorDebug {
+    pub account_tags: Vec<String>,
+    pub profile_tags: Vec<String>,
+}
+
+/// The `debug` field, for those to whom answers are explained.
+pub(super) fn actor_debug(state: &HydrationState, actor: &Actor) -> Option<ActorDebug> {
+    if !state.ctx.explained {
+        return None;
+    }
+    let (account, profile) = state.tags.names_of_account(&actor.did);
+    Some(ActorDebug { account_tags: account.to_vec(), profile_tags: profile.to_vec() })
+}
+
+impl ProfileView {
+    /// What stands in for an account that is not to be shown, where an answer must have one: its DID and no more.
+    #[must_use]
+    pub fn absent(did: Arc<str>) -> Self {
+        let associated = Associated::default();
+        let associated = Associated {
+            activity_subscription: AssociatedActivitySubscription { allow_subscriptions: "none" },
+            ..associated
+        };
+        Self { did, handle: INVALID_HANDLE.into(), associated, ..Self::default() }
+    }
 }
 
 /// What is said of an account: of itself, of its profile, and by its profile.
@@ -226,6 +286,12 @@ pub(super) fn actor_labels(state: &HydrationState, actor: &Actor) -> Vec<ShownLa
         all.extend(profile.record.self_labels.iter().cloned());
     }
     all
+}
+
+/// Whether an account with these labels asks that what it writes is shown to those only who are signed in.
+#[must_use]
+pub fn says_no_unauthenticated(labels: &[ShownLabel]) -> bool {
+    labels.iter().any(|label| label.val == "!no-unauthenticated")
 }
 
 /// [`profile_basic`] as JSON, made once for an answer.
@@ -445,22 +511,17 @@ fn external(
     state: &HydrationState,
     actor: &Actor,
     record: &crate::hydrate::ShownRecord,
-) -> Option<serde_json::Value> {
+) -> Option<StatusLink> {
     let embed = fields::field(&record.value, "embed")
         .filter(|embed| fields::kind(embed) == "app.bsky.embed.external")?;
     let link = fields::field(embed, "external")?;
-    let mut view = serde_json::Map::new();
-    for key in ["uri", "title", "description"] {
-        view.insert(key.to_owned(), fields::text(link, key).into());
-    }
-    if let Some(thumb) = fields::blob(link, "thumb") {
-        let url = image_url(state, ImagePreset::FeedThumbnail, &actor.did, &thumb);
-        view.insert("thumb".to_owned(), url.into());
-    }
-    if let Some(refs) = fields::field(link, "associatedRefs")
-        && let Ok(refs) = serde_json::to_value(JsonRef(refs))
-    {
-        view.insert("associatedRefs".to_owned(), refs);
-    }
-    Some(serde_json::json!({ "$type": "app.bsky.embed.external#view", "external": view }))
+    let external = StatusLinkView {
+        uri: fields::string(link, "uri"),
+        title: fields::string(link, "title"),
+        description: fields::string(link, "description"),
+        thumb: fields::blob(link, "thumb")
+            .map(|cid| image_url(state, ImagePreset::FeedThumbnail, &actor.did, &cid)),
+        associated_refs: fields::field(link, "associatedRefs").cloned().map(Json::from),
+    };
+    Some(StatusLink { tag: "app.bsky.embed.external#view", external })
 }

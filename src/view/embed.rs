@@ -12,11 +12,11 @@ use super::image_url;
 use super::labeler::{LabelerView, labeler};
 use super::post::BlockedAuthor;
 use super::site::{Extras, overlay};
-use crate::hydrate::ImagePreset;
 use crate::hydrate::collections as c;
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::{Embed, EmbedImage, EmbedMedia, RecordRef};
 use crate::hydrate::post_state::{Post, PostState};
+use crate::hydrate::{ImagePreset, PostId};
 use crate::moderation::ShownLabel;
 use crate::syntax::datetime::Time;
 
@@ -62,72 +62,89 @@ pub enum MediaView<'a> {
 /// `app.bsky.embed.images#viewImage`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ImageView<'a> {
-    thumb: String,
-    fullsize: String,
-    alt: &'a str,
+    pub thumb: String,
+    pub fullsize: String,
+    pub alt: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    aspect_ratio: Option<&'a RawValue>,
+    pub aspect_ratio: Option<&'a RawValue>,
 }
 
 /// `app.bsky.embed.gallery#viewImage`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct GalleryImageView<'a> {
     #[serde(rename = "$type")]
     tag: &'static str,
-    thumbnail: String,
-    fullsize: String,
-    alt: &'a str,
+    pub thumbnail: String,
+    pub fullsize: String,
+    pub alt: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    aspect_ratio: Option<&'a RawValue>,
+    pub aspect_ratio: Option<&'a RawValue>,
 }
 
 /// `app.bsky.embed.video#view`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct VideoView<'a> {
-    cid: &'a str,
-    playlist: String,
-    thumbnail: String,
+    pub cid: &'a str,
+    pub playlist: String,
+    pub thumbnail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    alt: Option<&'a str>,
+    pub alt: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    aspect_ratio: Option<&'a RawValue>,
+    pub aspect_ratio: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    presentation: Option<&'a str>,
+    pub presentation: Option<&'a str>,
 }
 
 /// `app.bsky.embed.external#viewExternal`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ExternalView<'a> {
-    uri: &'a str,
-    title: Cow<'a, str>,
-    description: Cow<'a, str>,
+    pub uri: &'a str,
+    pub title: Cow<'a, str>,
+    pub description: Cow<'a, str>,
+    /// The picture, if the document has one too: the reference has it in this place then.
+    #[serde(rename = "thumb", skip_serializing_if = "Option::is_none")]
+    thumb_or_cover: Option<String>,
+    #[serde(flatten)]
+    extras: Option<Extras>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thumb: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    associated_refs: Option<&'a RawValue>,
-    #[serde(flatten)]
-    extras: Option<Extras>,
+    pub associated_refs: Option<&'a RawValue>,
+}
+
+impl ExternalView<'_> {
+    /// Its picture.
+    #[must_use]
+    pub fn picture(&self) -> Option<&str> {
+        self.thumb_or_cover.as_deref().or(self.thumb.as_deref())
+    }
 }
 
 /// `app.bsky.embed.record#view`; without `$type` inside of `recordWithMedia`, unless something stands in.
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct RecordEmbedView<'a> {
     #[serde(rename = "$type", skip_serializing_if = "Option::is_none")]
     tag: Option<&'static str>,
-    record: Box<EmbeddedRecord<'a>>,
+    pub record: Box<EmbeddedRecord<'a>>,
 }
 
 /// `app.bsky.embed.recordWithMedia#view`
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct RecordWithMediaView<'a> {
     #[serde(rename = "$type")]
     tag: &'static str,
-    media: MediaView<'a>,
-    record: RecordEmbedView<'a>,
+    pub media: MediaView<'a>,
+    pub record: RecordEmbedView<'a>,
 }
 
 /// What an embedded record shows.
@@ -180,19 +197,23 @@ pub enum EmbeddedRecord<'a> {
 /// `app.bsky.embed.record#viewRecord`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ViewRecord<'a> {
-    uri: &'a str,
-    cid: &'a str,
+    /// Which post; clients have the URI.
+    #[serde(skip)]
+    pub id: PostId,
+    pub uri: &'a str,
+    pub cid: &'a str,
     author: Arc<RawValue>,
-    value: &'a RawValue,
-    labels: Vec<ShownLabel>,
-    like_count: u64,
-    reply_count: u64,
-    repost_count: u64,
-    quote_count: u64,
-    indexed_at: Time,
+    pub value: &'a RawValue,
+    pub labels: Vec<ShownLabel>,
+    pub like_count: u64,
+    pub reply_count: u64,
+    pub repost_count: u64,
+    pub quote_count: u64,
+    pub indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
-    embeds: Option<Vec<EmbedView<'a>>>,
+    pub embeds: Option<Vec<EmbedView<'a>>>,
 }
 
 /// Where the view of an embedded record has its `$type`.
@@ -273,15 +294,18 @@ impl PostState {
                     uri,
                     title: Cow::Borrowed(title),
                     description: Cow::Borrowed(description),
+                    thumb_or_cover: None,
+                    extras: None,
                     thumb,
                     associated_refs: associated_refs.as_deref(),
-                    extras: None,
                 };
                 let pair = self.sites.get(&post.id);
                 if let Some(site) = pair.and_then(|pair| overlay(&self.base, *pair, uri)) {
                     external.title = Cow::Owned(site.title);
                     external.description = Cow::Owned(site.description);
-                    external.thumb = external.thumb.or(site.thumb);
+                    if site.thumb.is_some() {
+                        external.thumb_or_cover = external.thumb.take().or(site.thumb);
+                    }
                     external.extras = Some(site.extras);
                 }
                 MediaView::External { external: Box::new(external) }
@@ -359,6 +383,7 @@ impl PostState {
             return Some(EmbeddedRecord::Detached { uri: &r.uri, detached: true });
         }
         Some(EmbeddedRecord::Post(ViewRecord {
+            id,
             uri: view.uri,
             cid: view.cid,
             author: view.author,

@@ -13,12 +13,13 @@ use crate::syntax::datetime::Time;
 /// `app.bsky.feed.defs#feedViewPost`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct FeedViewPost<'a> {
-    post: PostView<'a>,
+    pub post: PostView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<ReasonView<'a>>,
+    pub reason: Option<ReasonView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reply: Option<ReplyRef<'a>>,
+    pub reply: Option<ReplyRef<'a>>,
     /// What a feed generator wants to hear again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed_context: Option<&'a str>,
@@ -27,22 +28,26 @@ pub struct FeedViewPost<'a> {
     pub req_id: Option<&'a RawValue>,
 }
 
+/// Why a post is in a feed, if not for its own sake.
 #[derive(Debug, Serialize)]
 #[serde(tag = "$type")]
-enum ReasonView<'a> {
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub enum ReasonView<'a> {
     #[serde(rename = "app.bsky.feed.defs#reasonRepost", rename_all = "camelCase")]
     Repost { by: Box<ProfileView>, uri: &'a str, cid: &'a str, indexed_at: Time },
     #[serde(rename = "app.bsky.feed.defs#reasonPin")]
     Pin {},
 }
 
+/// `app.bsky.feed.defs#replyRef`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ReplyRef<'a> {
-    root: MaybePost<'a>,
-    parent: MaybePost<'a>,
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ReplyRef<'a> {
+    pub root: MaybePost<'a>,
+    pub parent: MaybePost<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    grandparent_author: Option<ProfileView>,
+    pub grandparent_author: Option<ProfileView>,
 }
 
 impl PostState {

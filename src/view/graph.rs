@@ -19,21 +19,21 @@ use crate::syntax::datetime::Time;
 pub struct ListView {
     pub uri: Arc<str>,
     pub cid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub creator: Option<Box<ProfileView>>,
     pub name: String,
     pub purpose: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+    pub list_item_count: u64,
+    pub indexed_at: Time,
+    pub labels: Vec<ShownLabel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<ListViewerView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Box<ProfileView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description_facets: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<String>,
-    pub list_item_count: u64,
-    pub labels: Vec<ShownLabel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub viewer: Option<ListViewerView>,
-    pub indexed_at: Time,
 }
 
 /// `listViewerState`.
@@ -67,8 +67,8 @@ pub struct StarterPackViewBasic {
     pub cid: String,
     pub record: Json,
     pub creator: Box<ProfileView>,
-    pub joined_week_count: u64,
     pub joined_all_time_count: u64,
+    pub joined_week_count: u64,
     pub labels: Vec<ShownLabel>,
     pub indexed_at: Time,
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::actor::{ProfileView, ViewerState, author, blocked_viewer_state, profile_basic};
+use super::actor::{
+    ActorDebug, ProfileView, ViewerState, actor_debug, author, blocked_viewer_state, profile_basic,
+};
 use super::embed::EmbedView;
 use super::graph::{ListView, list_basic};
 use crate::hydrate::post_flags;
@@ -19,26 +21,44 @@ use crate::syntax::datetime::Time;
 /// `app.bsky.feed.defs#postView`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct PostView<'a> {
+    /// Which post; clients have the URI.
+    #[serde(skip)]
+    pub id: PostId,
     #[serde(rename = "$type", skip_serializing_if = "Option::is_none")]
     pub(super) tag: Option<&'static str>,
-    pub(super) uri: &'a str,
-    pub(super) cid: &'a str,
+    pub uri: &'a str,
+    pub cid: &'a str,
     pub(super) author: Arc<RawValue>,
-    pub(super) record: &'a RawValue,
+    pub record: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) embed: Option<Box<EmbedView<'a>>>,
+    pub embed: Option<Box<EmbedView<'a>>>,
     pub(super) bookmark_count: u64,
-    pub(super) reply_count: u64,
-    pub(super) repost_count: u64,
-    pub(super) like_count: u64,
-    pub(super) quote_count: u64,
-    pub(super) indexed_at: Time,
+    pub reply_count: u64,
+    pub repost_count: u64,
+    pub like_count: u64,
+    pub quote_count: u64,
+    pub indexed_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) viewer: Option<PostViewerView<'a>>,
-    pub(super) labels: Vec<ShownLabel>,
+    pub labels: Vec<ShownLabel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) threadgate: Option<ThreadgateView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) debug: Option<Box<PostDebug>>,
+}
+
+/// What the operator tagged a post and its author with.
+#[derive(Debug, Serialize)]
+pub(super) struct PostDebug {
+    post: RecordDebug,
+    author: Option<ActorDebug>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordDebug {
+    tags: Vec<String>,
 }
 
 /// `app.bsky.feed.defs#viewerState`
@@ -134,6 +154,7 @@ impl PostState {
         let embed = post.record.embed.as_ref().filter(|_| depth < 2);
         let is_root = post.record.reply.is_none();
         Some(PostView {
+            id,
             tag: None,
             uri: &post.record.uri,
             cid: &post.record.cid,
@@ -149,6 +170,19 @@ impl PostState {
             viewer: self.viewer_view(post),
             labels: self.post_labels(post),
             threadgate: if is_root { self.threadgate_view(id) } else { None },
+            debug: self.post_debug(post).map(Box::new),
+        })
+    }
+
+    fn post_debug(&self, post: &Post) -> Option<PostDebug> {
+        if !self.base.ctx.explained {
+            return None;
+        }
+        let tags = self.base.tags.names_of_record(&post.record.uri).to_vec();
+        let author = self.base.actor(post.id.author);
+        Some(PostDebug {
+            post: RecordDebug { tags },
+            author: author.and_then(|author| actor_debug(&self.base, author)),
         })
     }
 

@@ -6,25 +6,28 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::actor::actor_labels;
+use super::actor::{actor_labels, says_no_unauthenticated};
 use super::post::{BlockedAuthor, PostView};
 use crate::hydrate::post_flags;
 use crate::hydrate::post_record::RecordRef;
 use crate::hydrate::post_state::{Post, PostState};
 use crate::hydrate::thread::ThreadSkeleton;
-use crate::hydrate::{ActorId, PostId, Target};
+use crate::hydrate::{Actor, ActorId, PostId, Target};
 
 /// An entry of a flat thread.
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
 pub struct ThreadItem<'a> {
-    uri: &'a str,
-    depth: i64,
-    value: ThreadValue<'a>,
+    pub uri: &'a str,
+    pub depth: i64,
+    pub value: ThreadValue<'a>,
 }
 
+/// What an entry shows.
 #[derive(Debug, Serialize)]
 #[serde(tag = "$type")]
-enum ThreadValue<'a> {
+#[expect(missing_docs, reason = "the lexicon says it")]
+pub enum ThreadValue<'a> {
     #[serde(rename = "app.bsky.unspecced.defs#threadItemPost")]
     Post(Box<ThreadItemPost<'a>>),
     #[serde(rename = "app.bsky.unspecced.defs#threadItemNoUnauthenticated")]
@@ -35,13 +38,15 @@ enum ThreadValue<'a> {
     Blocked { author: BlockedAuthor<'a> },
 }
 
+/// `app.bsky.unspecced.defs#threadItemPost`
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ThreadItemPost<'a> {
-    post: PostView<'a>,
+#[expect(missing_docs, reason = "the fields are the lexicon's")]
+pub struct ThreadItemPost<'a> {
+    pub post: PostView<'a>,
     more_parents: bool,
-    more_replies: u64,
-    op_thread: bool,
+    pub more_replies: u64,
+    pub op_thread: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     op_thread_post_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +119,8 @@ struct TreeNode<'a> {
     likes: u64,
     op_like: bool,
     followed: bool,
+    /// One of its tags puts it behind others.
+    bumped_down: bool,
     item: ThreadItem<'a>,
     replies: Vec<TreeNode<'a>>,
 }
@@ -124,11 +131,15 @@ struct Other {
     hidden: bool,
     muted: bool,
     pushpin: bool,
+    /// One of its tags hides it from this viewer.
+    tagged: bool,
+    /// One of its tags hides it from some.
+    tagged_for_some: bool,
 }
 
 impl Other {
     fn any(self) -> bool {
-        self.hidden || self.muted || self.pushpin
+        self.hidden || self.muted || self.pushpin || self.tagged
     }
 }
 
@@ -200,13 +211,11 @@ impl PostState {
     }
 
     /// Anonymous callers do not see posts of authors who ask for that with a label.
-    fn is_no_unauthenticated(&self, author: ActorId) -> bool {
-        let said = |actor| actor_labels(&self.base, actor);
-        !self.base.ctx.signed_in
-            && self
-                .base
-                .actor(author)
-                .is_some_and(|actor| said(actor).iter().any(|l| l.val == "!no-unauthenticated"))
+    #[must_use]
+    pub fn is_no_unauthenticated(&self, author: ActorId) -> bool {
+        let says_so =
+            |actor: &Arc<Actor>| says_no_unauthenticated(&actor_labels(&self.base, actor));
+        !self.base.ctx.signed_in && self.base.actor(author).is_some_and(says_so)
     }
 }
 
@@ -351,6 +360,7 @@ impl<'a, 't> Builder<'a, 't> {
             likes: view.like_count,
             op_like: self.state.root_author_likes.contains_key(&post.id),
             followed: self.state.base.viewer_follows(post.id.author),
+            bumped_down: self.state.base.tags.of_record(&post.record.uri).bump_down,
             item: self.item(
                 view,
                 &post.record.uri,
@@ -387,11 +397,16 @@ impl<'a, 't> Builder<'a, 't> {
     fn other(&self, post: &Post) -> Other {
         let state = self.state;
         let gate = post.root().and_then(|root| state.threadgates.get(&root));
-        let own = state.base.ctx.viewer == Some(post.id.author);
+        let author = post.id.author;
+        let own = state.base.ctx.viewer == Some(author);
+        let spared = own || self.op == Some(author) || state.base.viewer_follows(author);
+        let tagged_for_some = state.base.tags.of_record(&post.record.uri).hide_in_threads;
         Other {
             hidden: !own && gate.is_some_and(|g| g.hidden.iter().any(|u| **u == *post.record.uri)),
-            muted: state.base.viewer_mute_exists(post.id.author),
+            muted: state.base.viewer_mute_exists(author),
             pushpin: post.record.only_pushpin,
+            tagged: tagged_for_some && !spared,
+            tagged_for_some,
         }
     }
 
@@ -416,6 +431,11 @@ impl<'a, 't> Builder<'a, 't> {
                 (false, true) => return Ordering::Greater,
                 (false, false) => {}
             }
+        }
+        // If one of these rules held for both, it leaves the rest to the time.
+        let undecided = bumps_a.iter().zip(&bumps_b).all(|(in_a, in_b)| !in_a && !in_b);
+        if undecided && a.bumped_down != b.bumped_down {
+            return a.bumped_down.cmp(&b.bumped_down);
         }
         match self.shape.sort {
             ThreadSort::Oldest => a.sort.cmp(&b.sort),
@@ -479,6 +499,8 @@ impl<'a, 't> Builder<'a, 't> {
                 } else if viewer {
                     1
                 } else if o.muted {
+                    5
+                } else if o.tagged_for_some {
                     4
                 } else if o.hidden {
                     3

@@ -79,7 +79,7 @@ impl App {
         if request.uri.path().starts_with("/xrpc/") {
             return dispatch::call(self, request).await;
         }
-        super::site::not_found()
+        paths::not_found(self, &request)
     }
 }
 

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::call::Credentials;
 use super::error::XrpcError;
-use super::jwt::{self, Claims, Issuer, Token};
+use super::jwt::{self, Claims, Issuer, SessionToken, Token};
 use super::password::{self, AdminPassword, Role};
 use super::token_cache::TokenCache;
 use crate::crypto::PublicKey;
@@ -33,6 +33,12 @@ const LIFETIME_S: f64 = 3900.0;
 /// How far ahead of our clock a token that says when it was made may end. It lives no longer than another; but a server
 /// whose clock is days behind must not lock everybody out.
 const AHEAD_S: f64 = 30.0 * 86_400.0;
+
+/// Whose sessions an entryway opens.
+const ENTRYWAY_HOSTS: &str = ".bsky.network";
+/// The scopes of session tokens that may read.
+const SESSION_SCOPES: [&str; 3] =
+    ["com.atproto.access", "com.atproto.appPass", "com.atproto.appPassPrivileged"];
 
 const AS_DID: HeaderName = HeaderName::from_static("appview-as-did");
 
@@ -139,6 +145,8 @@ pub struct AuthConfig {
     pub alternative_dids: Vec<Did>,
     /// The moderation service, at first.
     pub mod_service: Option<Did>,
+    /// The entryway whose session tokens are accepted.
+    pub entryway: Option<PublicKey>,
     /// Passwords of the user `admin`; none means that nobody is the operator.
     pub admin_passwords: Vec<AdminPassword>,
 }
@@ -267,9 +275,8 @@ impl Authenticator {
         if token.is_empty() {
             return Err(XrpcError::auth("MissingJwt", "missing jwt"));
         }
-        // Session tokens of an entryway are another kind of token altogether, and none is configured here.
         if jwt::type_of(token).as_deref() == Some("at+jwt") {
-            return Err(XrpcError::auth("InvalidToken", "Malformed token"));
+            return self.session_of_entryway(token, wanted);
         }
         let claims = self.verified(token, Trust::AnyIssuer, wanted, client).await?;
         let issuer = issuer(&claims)?;
@@ -279,6 +286,40 @@ impl Authenticator {
             None => Credentials::Viewer { did, mod_service },
             Some(_) => Credentials::Service { did, mod_service },
         })
+    }
+
+    /// The account of a session token, which is another kind of token altogether: its PDS signed it, or the entryway in
+    /// front of it, and it is for everything that the session may do.
+    fn session_of_entryway(&self, token: &str, wanted: Wanted) -> Result<Credentials, XrpcError> {
+        let invalid = |message: &str| XrpcError::auth("InvalidToken", message.to_owned());
+        let key = self.config.entryway.as_ref();
+        // Tokens for a feed generator are handed on to it, which a session's must never be.
+        let key = key.filter(|_| wanted.tokens != TokenRule::FeedGenerator);
+        let key = key.ok_or_else(|| invalid("Malformed token"))?;
+        let token = SessionToken::parse(token).ok_or_else(|| invalid("Malformed token"))?;
+        if token.algorithm != key.alg()
+            || !key.verify_malleable(token.signed.as_bytes(), &token.signature)
+        {
+            return Err(invalid("Token could not be verified"));
+        }
+        // Without an end it would be good for ever.
+        let expires = token.expires.ok_or_else(|| invalid("Token could not be verified"))?;
+        if self.clock.now_ms() as f64 / 1000.0 >= expires {
+            return Err(XrpcError::auth("ExpiredToken", "Token has expired"));
+        }
+        if token.is_bound {
+            return Err(invalid("Malformed token: DPoP not supported"));
+        }
+        let did = token.subject.ok_or_else(|| invalid("Malformed token"))?;
+        let of_network =
+            |aud: &String| aud.starts_with("did:web:") && aud.ends_with(ENTRYWAY_HOSTS);
+        if !token.audience.as_ref().is_some_and(of_network) {
+            return Err(invalid("Bad token aud"));
+        }
+        if !token.scope.is_some_and(|scope| SESSION_SCOPES.contains(&scope.as_str())) {
+            return Err(invalid("Bad token scope"));
+        }
+        Ok(Credentials::Viewer { did, mod_service: false })
     }
 
     /// The operator looks through the eyes of an account: password and `appview-as-did`.

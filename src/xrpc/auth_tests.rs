@@ -410,3 +410,47 @@ async fn a_moderation_service_that_was_dismissed_is_one_no_more_and_its_successo
     b.auth.trust(None);
     assert!(!moderates(&old).await && !moderates(&new).await);
 }
+
+#[tokio::test]
+async fn sessions_of_an_entryway() {
+    let (entryway, other) = (PrivateKey::generate(), PrivateKey::generate());
+    let auth = |key: Option<PublicKey>| {
+        testing::authenticator_with(Arc::new(Keys::default()), testing::limits(), key)
+    };
+    let (with, without) = (auth(Some(entryway.public())), auth(None));
+    let session = || TokenSpec {
+        header: json!({ "typ": "at+jwt", "alg": "ES256K" }),
+        payload: json!({
+            "sub": ALICE, "aud": "did:web:morel.us-east.host.bsky.network", "exp": NOW + 7200,
+            "scope": "com.atproto.access",
+        }),
+    };
+    let ask = async |auth: &Authenticator, rule, token: &str| {
+        let headers = headers(&format!("Bearer {token}"));
+        let answer =
+            auth.authenticate(wanted(Auth::Required, rule, NSID), &headers, client()).await;
+        answer.map_err(|error| format!("{} {}", error.name(), error.message()))
+    };
+    let good = session().sign(&entryway);
+    assert_eq!(ask(&with, TokenRule::Own, &good).await, Ok(alice()));
+    let malformed = Err("InvalidToken Malformed token".to_owned());
+    assert_eq!(ask(&without, TokenRule::Own, &good).await, malformed);
+    assert_eq!(ask(&with, TokenRule::FeedGenerator, &good).await, malformed);
+    for (spec, expect) in [
+        (session().claim("scope", json!("com.atproto.refresh")), "InvalidToken Bad token scope"),
+        (session().without("scope"), "InvalidToken Bad token scope"),
+        (session().claim("aud", json!("did:web:my.pds.example")), "InvalidToken Bad token aud"),
+        (session().claim("exp", json!(NOW)), "ExpiredToken Token has expired"),
+        (session().without("exp"), "InvalidToken Token could not be verified"),
+        (session().claim("sub", json!("alice.test")), "InvalidToken Malformed token"),
+        (session().claim("cnf", json!({})), "InvalidToken Malformed token: DPoP not supported"),
+        (session().head("alg", json!("none")), "InvalidToken Token could not be verified"),
+    ] {
+        let got = ask(&with, TokenRule::Own, &spec.sign(&entryway)).await;
+        assert_eq!(got, Err(expect.to_owned()));
+    }
+    let forged = ask(&with, TokenRule::Own, &session().sign(&other)).await;
+    assert_eq!(forged, Err("InvalidToken Token could not be verified".to_owned()));
+    let cut = good.rsplit_once('.').unwrap().0;
+    assert_eq!(ask(&with, TokenRule::Own, cut).await, malformed);
+}

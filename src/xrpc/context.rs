@@ -20,9 +20,10 @@ use crate::config::Limits;
 use crate::discovery::Discovery;
 use crate::discovery::trends::Trends;
 use crate::hydrate::Shared;
-use crate::limits::{Client, Limit, Limits as Limiter, Refused, Standing};
+use crate::limits::{Client, Limit, Limits as Limiter, Refused, Shed, Standing};
 use crate::media::Media;
 use crate::private::Private;
+use crate::search::index::Search;
 use crate::store::Store;
 use crate::syntax::Did;
 use crate::threads::{Clock, Pool, PoolError, Priority, Threads, Turn};
@@ -72,6 +73,8 @@ pub struct ServerIdentity {
     pub vapid_key: String,
     /// Whether the operator has an endpoint that forwards notifications to devices.
     pub push_endpoint: bool,
+    /// Whether there are pages for people.
+    pub pages: bool,
 }
 
 /// What the operator tells clients.
@@ -83,13 +86,26 @@ pub struct ClientConfig {
     pub age_rules: Vec<u8>,
     /// Accounts whose age the operator vouches for.
     pub assured: Vec<Did>,
+    /// AT-URI of the feed that stands in for Bluesky's Discover.
+    pub whats_hot: Option<String>,
+}
+
+/// The feed that the official app goes on with behind the end of Following, whatever the network.
+pub(super) const WHATS_HOT: &str =
+    "at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.generator/whats-hot";
+
+impl ClientConfig {
+    /// The feed that stands in for another, if one does.
+    pub(super) fn stand_in(&self, feed: &str) -> Option<&str> {
+        self.whats_hot.as_deref().filter(|_| feed == WHATS_HOT)
+    }
 }
 
 impl Default for ClientConfig {
     /// No rules anywhere, nobody named.
     fn default() -> Self {
         let age_rules = br#"{"regions":[]}"#.to_vec();
-        Self { live_now: Vec::new(), age_rules, assured: Vec::new() }
+        Self { live_now: Vec::new(), age_rules, assured: Vec::new(), whats_hot: None }
     }
 }
 
@@ -134,6 +150,8 @@ pub struct AppCtx {
     pub community: Option<Arc<Community>>,
     /// What is suggested.
     pub discovery: Arc<Discovery>,
+    /// What can be searched.
+    pub search: Arc<Search>,
     /// What many write of.
     pub trends: Arc<Trends>,
     /// Images and blobs.
@@ -175,6 +193,12 @@ impl AppCtx {
     /// 429 for who has had enough.
     pub(super) fn limited(&self, refused: Refused) -> XrpcError {
         XrpcError::limited(refused, self.clock.now_ms())
+    }
+
+    /// Whether so many wait that what is costly, or asked by who is not known, is given up.
+    pub(super) fn gives_up(&self, costly: bool, is_anonymous: bool) -> bool {
+        let step = Shed::with_waiting(self.reads.lines());
+        (step >= Shed::Costly && costly) || (step >= Shed::Anonymous && is_anonymous)
     }
 
     /// Runs `work` on the read pool, in the line of whoever makes a call: for asynchronous handlers. Others are there

@@ -19,7 +19,7 @@ use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::method::{AsyncFn, Handler, Method, ReadFn};
 use super::router::{self, Route};
-use crate::limits::{Client, Limit, Shed, Standing};
+use crate::limits::{Client, Limit, Standing};
 use crate::threads::{PoolError, panic_text};
 
 /// Answers a request whose path begins with `/xrpc/`.
@@ -112,10 +112,8 @@ async fn run(app: &App, method: &'static Method, call: Call, accept: Accept) -> 
 
 /// Whether a call has to go so that others are answered at all.
 fn is_given_up(app: &App, method: &Method, call: &Call) -> bool {
-    let step = Shed::with_waiting(app.ctx.reads.lines());
     let is_anonymous = call.credentials == Credentials::None && call.client != Client::Own;
-    let goes = (step >= Shed::Costly && method.costly) || (step >= Shed::Anonymous && is_anonymous);
-    goes && !call.line().first
+    app.ctx.gives_up(method.costly, is_anonymous) && !call.line().first
 }
 
 /// A call of a method that reads.

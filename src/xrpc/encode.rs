@@ -98,6 +98,18 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
+    log_failure(nsid, &error);
+    let (status, body, extra) = error.into_wire();
+    let mut headers = base_headers();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    for (name, value) in extra {
+        headers.insert(name, value);
+    }
+    Response { status, headers, body: body.into(), rest: None }
+}
+
+/// Logs what went wrong inside, if something did.
+pub(super) fn log_failure(nsid: &str, error: &XrpcError) {
     if error.status().is_server_error()
         && let Some(cause) = error.cause()
     {
@@ -108,13 +120,6 @@ pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
             tracing::debug!(nsid, cause, name = error.name(), "call failed");
         }
     }
-    let (status, body, extra) = error.into_wire();
-    let mut headers = base_headers();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    for (name, value) in extra {
-        headers.insert(name, value);
-    }
-    Response { status, headers, body: body.into(), rest: None }
 }
 
 /// The answer to any `OPTIONS` request (Fetch standard, CORS preflight).
@@ -203,7 +208,7 @@ impl Coding {
 }
 
 /// A coding and its weight. One that cannot be read is none.
-fn weighed(coding: &str) -> (&str, f32) {
+pub(super) fn weighed(coding: &str) -> (&str, f32) {
     let mut parts = coding.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let weight = parts.find_map(|part| {

@@ -213,7 +213,6 @@ impl XrpcError {
     }
 
     /// The message that the caller sees.
-    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -57,6 +57,13 @@ impl FetchRequests {
         }
     }
 
+    /// Further requests, of another call for the same answer.
+    pub(crate) fn extend(&self, more: Vec<FetchRequest>) {
+        for request in more {
+            self.push(request);
+        }
+    }
+
     /// Takes the requests out.
     pub(crate) fn take(&self) -> Vec<FetchRequest> {
         std::mem::take(&mut *self.0.lock())

@@ -128,7 +128,9 @@ fn bad_path(error: crate::media::BadPath) -> XrpcError {
 fn failure(ctx: &AppCtx, error: MediaError) -> XrpcError {
     let message = error.to_string();
     match error {
-        MediaError::NotFound | MediaError::NoOrigin => XrpcError::not_found(message),
+        MediaError::NotFound | MediaError::WrongBytes | MediaError::NoOrigin => {
+            XrpcError::not_found(message)
+        }
         MediaError::NotAnImage | MediaError::TooLarge | MediaError::Damaged => {
             XrpcError::bad_path(message)
         }

@@ -103,6 +103,45 @@ impl<'a> Token<'a> {
     }
 }
 
+/// A session token (RFC 9068) taken apart.
+#[derive(Debug)]
+pub(super) struct SessionToken<'a> {
+    pub(super) algorithm: String,
+    /// `sub`, if it is a DID.
+    pub(super) subject: Option<Did>,
+    pub(super) audience: Option<String>,
+    pub(super) scope: Option<String>,
+    /// Seconds since 1970.
+    pub(super) expires: Option<f64>,
+    /// It is good only with a proof of who sends it (RFC 7800).
+    pub(super) is_bound: bool,
+    pub(super) signed: &'a str,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> SessionToken<'a> {
+    /// Takes a token apart.
+    pub(super) fn parse(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let (header, payload) = (object(header).ok()?, object(payload).ok()?);
+        let text = |key: &str| payload.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some(Self {
+            algorithm: header.get("alg")?.as_str()?.to_owned(),
+            subject: text("sub").and_then(|sub| Did::parse(&sub).ok()),
+            audience: text("aud"),
+            scope: text("scope"),
+            expires: payload.get("exp").and_then(Value::as_f64),
+            is_bound: payload.contains_key("cnf"),
+            signed,
+            signature: decode(signature).ok()?,
+        })
+    }
+}
+
 fn claims(mut payload: Map<String, Value>) -> Result<Claims, XrpcError> {
     let (Some(Value::String(issuer)), Some(Value::String(audience)), Some(expires)) =
         (payload.remove("iss"), payload.remove("aud"), payload.get("exp").and_then(Value::as_f64))

@@ -1,5 +1,5 @@
 //! What can be called: every method of `app.bsky.*` and what else is served, from the method table and the lexicons. Shown
-//! at `/` and by `aerie xrpc list`.
+//! at `/docs`, at `/` to who asks for no page, and by `aerie xrpc list`.
 
 use std::fmt::Write as _;
 
@@ -134,7 +134,7 @@ table { border-collapse: collapse } td, th { text-align: left; vertical-align: t
 <code>/xrpc/</code>. A parameter with * is required, one with [] may be given several times.</p>
 ";
 
-/// The page at `/`. Nothing in it comes from outside.
+/// The page of them. Nothing in it comes from outside.
 pub(super) fn page(community: bool) -> String {
     let (served, others): (Vec<_>, Vec<_>) =
         list(community).into_iter().partition(|method| method.not_served.is_none());

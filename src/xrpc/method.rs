@@ -103,6 +103,8 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, api::actor::get_profile),
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, api::actor::get_profiles).tokens(TokenRule::OrChat),
     Method::read("app.bsky.actor.getSuggestions", Auth::Optional, api::discovery::get_suggestions).costly(),
+    Method::read("app.bsky.actor.searchActors", Auth::Optional, api::search::search_actors).costly(),
+    Method::read("app.bsky.actor.searchActorsTypeahead", Auth::Optional, api::search::search_actors_typeahead).costly(),
     Method::read("app.bsky.ageassurance.begin", Auth::Required, api::age_assurance::not_offered),
     Method::read("app.bsky.ageassurance.getConfig", Auth::Optional, api::age_assurance::get_config),
     Method::read("app.bsky.ageassurance.getState", Auth::Required, api::age_assurance::get_state),
@@ -136,6 +138,8 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.feed.getRepostedBy", Auth::Optional, api::feed::get_reposted_by),
     Method::read("app.bsky.feed.getSuggestedFeeds", Auth::Optional, api::discovery::get_suggested_feeds).costly(),
     Method::read("app.bsky.feed.getTimeline", Auth::Required, api::feed::get_timeline).costly(),
+    Method::read("app.bsky.feed.searchPosts", Auth::Optional, api::search::search_posts).costly(),
+    Method::read("app.bsky.feed.searchPostsV2", Auth::Optional, api::search::search_posts_v2).costly(),
     Method::read("app.bsky.graph.getActorStarterPacks", Auth::Optional, api::starter_pack::get_actor_starter_packs),
     Method::read("app.bsky.graph.getBlocks", Auth::Required, api::graph::get_blocks),
     Method::read("app.bsky.graph.getFollowers", Auth::OptionalOrAdmin, api::graph::get_followers),
@@ -155,6 +159,8 @@ pub static METHODS: &[Method] = &[
     Method::asynchronous("app.bsky.graph.muteActor", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.graph.muteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::mute_actor_list(ctx, call))).keeps(),
     Method::asynchronous("app.bsky.graph.muteThread", Auth::Required, |ctx, call| Box::pin(api::mute::mute_thread(ctx, call))).keeps(),
+    Method::read("app.bsky.graph.searchStarterPacks", Auth::Optional, api::search::search_starter_packs).costly(),
+    Method::read("app.bsky.graph.searchStarterPacksV2", Auth::Optional, api::search::search_starter_packs_v2).costly(),
     Method::asynchronous("app.bsky.graph.unmuteActor", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("app.bsky.graph.unmuteActorList", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_actor_list(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("app.bsky.graph.unmuteThread", Auth::Required, |ctx, call| Box::pin(api::mute::unmute_thread(ctx, call))).counts_as(Limit::Writes),
@@ -186,6 +192,7 @@ pub static METHODS: &[Method] = &[
     Method::read("app.bsky.unspecced.getTrendingTopics", Auth::Optional, api::discovery::get_trending_topics),
     Method::read("app.bsky.unspecced.getTrends", Auth::Optional, api::discovery::get_trends),
     Method::read("app.bsky.unspecced.initAgeAssurance", Auth::Required, api::age_assurance::not_offered),
+    Method::asynchronous("community.blacksky.actor.checkMembership", Auth::Required, |ctx, call| Box::pin(api::community::check_membership(ctx, call))),
     Method::asynchronous("community.blacksky.feed.deletePost", Auth::Required, |ctx, call| Box::pin(api::community::delete_post(ctx, call))).counts_as(Limit::Writes),
     Method::asynchronous("community.blacksky.feed.getCommunityFeed", Auth::Required, |ctx, call| Box::pin(api::community::get_community_feed(ctx, call))).costly(),
     Method::asynchronous("community.blacksky.feed.getCommunityPost", Auth::Required, |ctx, call| Box::pin(api::community::get_community_post(ctx, call))),
@@ -198,6 +205,7 @@ pub static METHODS: &[Method] = &[
     Method::read("com.atproto.label.queryLabels", Auth::None, api::label::query_labels),
     Method::read("com.atproto.repo.getRecord", Auth::OptionalOrAdmin, api::repo::get_record),
     Method::read("com.atproto.temp.fetchLabels", Auth::None, api::temp::fetch_labels),
+    Method::read("internal.bsky.actor.getProfiles", Auth::AdminOrModService, api::actor::get_profiles_for).costly(),
 ];
 
 #[cfg(test)]

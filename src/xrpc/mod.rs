@@ -4,6 +4,7 @@
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
 //!                                 \-> paths -> site: health, did.json, docs page, admin status
 //!                                           \-> images: /img/, /blob/
+//!                                           \-> html: pages for people
 //! ```
 //!
 //! Adding a method is one row in [`method::METHODS`] and one function under `api/`. Handlers know neither hyper nor
@@ -28,6 +29,7 @@ mod encode;
 mod error;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
+mod html;
 mod images;
 mod jwt;
 mod labelers;
@@ -52,6 +54,7 @@ mod bad_input_tests;
 #[cfg(test)]
 mod testing;
 
+pub use api::search::explained as explained_search;
 pub use app::App;
 pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, TokenRule};
 pub use call::{Access, Call, Credentials, Line};

@@ -12,6 +12,7 @@ use super::app::App;
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::html;
 use super::images::{self, Asked};
 use super::message::{Request, Response};
 use super::reply::Reply;
@@ -34,6 +35,8 @@ enum Who {
 enum On {
     Always,
     If(fn(&Site) -> bool),
+    /// There are pages for people, and one is asked for.
+    AsPage,
 }
 
 /// What answers. It runs on an I/O thread: a page must not block, the others wait for threads of their own.
@@ -41,9 +44,11 @@ enum On {
 enum Answers {
     Page(PageFn),
     File(FileFn),
+    /// A page for people.
+    Html(&'static html::Page),
 }
 
-/// A row.
+/// A row. Of two with the same path the first that is there answers.
 struct Path {
     /// As it is written; `{x}` is any one part that is not empty, and `*` at the end any rest that is not empty.
     path: &'static str,
@@ -64,6 +69,12 @@ impl Path {
         Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
     }
 
+    const fn html(path: &'static str, page: &'static html::Page) -> Self {
+        let (on, limit, answers) =
+            (On::If(Site::has_pages), Some(Limit::Requests), Answers::Html(page));
+        Self { path, verbs: READ, who: Who::Anyone, on, limit, answers }
+    }
+
     const fn file(path: &'static str, file: FileFn) -> Self {
         let (limit, answers) = (Some(Limit::Pictures), Answers::File(file));
         Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
@@ -71,8 +82,17 @@ impl Path {
 }
 
 const PATHS: &[Path] = &[
+    Path { on: On::AsPage, ..Path::html("/", &html::HOME) },
     Path::page("/", Site::docs),
+    Path::page("/docs", Site::docs),
+    Path { on: On::AsPage, ..Path::html("/search", &html::SEARCH) },
+    Path::html("/trending", &html::TRENDING),
+    Path::html("/hashtag/{tag}", &html::HASHTAG),
+    Path::html("/profile/{actor}", &html::PROFILE),
+    Path::html("/profile/{actor}/rss", &html::RSS),
+    Path::html("/profile/{actor}/post/{rkey}", &html::POST),
     Path::page("/robots.txt", Site::robots),
+    Path::page("/favicon.ico", Site::icon),
     Path { limit: None, ..Path::page("/readyz", Site::ready) },
     Path::page("/push/vapid-key", Site::vapid_key),
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
@@ -91,18 +111,24 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
     if below_xrpc.is_some_and(|name| !name.starts_with('_')) {
         return None;
     }
-    let (row, parts) = PATHS.iter().find_map(|row| Some((row, row.parts(path)?)))?;
-    if let On::If(is_on) = row.on
-        && !is_on(&app.site)
-    {
-        return None;
-    }
+    let is_there = |row: &&Path| match row.on {
+        On::Always => true,
+        On::If(is_on) => is_on(&app.site),
+        On::AsPage => app.site.has_pages() && html::is_wanted(&request.headers),
+    };
+    let named = |row: &'static Path| Some((row, row.parts(path)?));
+    let (row, parts) = PATHS.iter().filter_map(named).find(|(row, _)| is_there(row))?;
     if !row.verbs.contains(&request.method.as_str()) {
         return below_xrpc.is_none().then(|| wrong_verb(row.verbs));
     }
     let standing = match admit(app, row, request) {
         Ok(standing) => standing,
-        Err(error) => return Some(encode::failure(row.path, error)),
+        Err(error) => {
+            return Some(match row.answers {
+                Answers::Html(_) => html::failure(&app.ctx, row.path, error),
+                Answers::Page(_) | Answers::File(_) => encode::failure(row.path, error),
+            });
+        }
     };
     let accept = Accept::of(&request.method, &request.headers);
     let response = match row.answers {
@@ -111,8 +137,17 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
             let asked = Asked { parts: &parts, accept: &accept, client: request.client };
             file(&app.ctx, asked).await
         }
+        Answers::Html(page) => html::answer(&app.ctx, page, &parts, request, accept).await,
     };
     Some(response.with_standing(standing, app.ctx.clock.now_ms()))
+}
+
+/// The answer for a path that nothing has.
+pub(super) fn not_found(app: &App, request: &Request) -> Response {
+    match app.site.has_pages() && html::is_wanted(&request.headers) {
+        true => html::not_found(&app.ctx),
+        false => site::not_found(),
+    }
 }
 
 fn admit(app: &App, row: &Path, request: &Request) -> Result<Option<Standing>, XrpcError> {
@@ -131,30 +166,31 @@ impl Path {
         if self.path == path {
             return Some(Vec::new());
         }
-        let fixed = self.path.find(['{', '*'])?;
-        let (mut pattern, mut rest) = (self.path.get(fixed..)?, path.get(fixed..)?);
-        if self.path.get(..fixed) != path.get(..fixed) {
-            return None;
-        }
-        let mut parts = Vec::new();
+        let (mut pattern, mut rest, mut parts) = (self.path, path, Vec::new());
         loop {
             if pattern == "*" {
                 parts.push(rest);
                 return (!rest.is_empty()).then_some(parts);
             }
-            let (_, after) = pattern.split_once('}')?;
-            let (part, left) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            if part.is_empty() {
-                return None;
+            let (wanted, next) = first(pattern);
+            let (given, more) = first(rest);
+            match wanted.starts_with('{') {
+                true if !given.is_empty() => parts.push(given),
+                false if given == wanted => {}
+                _ => return None,
             }
-            parts.push(part);
-            match (after.strip_prefix('/'), left.strip_prefix('/')) {
+            match (next, more) {
                 (None, None) => return Some(parts),
                 (Some(next), Some(more)) => (pattern, rest) = (next, more),
                 _ => return None,
             }
         }
     }
+}
+
+/// What comes before the first slash, and what after it.
+fn first(path: &str) -> (&str, Option<&str>) {
+    path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)))
 }
 
 /// Plain text, since such a path is not of the protocol.
@@ -172,15 +208,21 @@ mod tests {
 
     /// A path of a row.
     fn example(row: &Path) -> String {
-        row.path.replace('*', "a/b").replace("{did}", "did:plc:a").replace("{cid}", "b")
+        let of = |part: &str| match part {
+            "*" => "a/b".to_owned(),
+            part => part.replace(['{', '}'], "x"),
+        };
+        row.path.split('/').map(of).collect::<Vec<_>>().join("/")
     }
 
     #[test]
     fn no_path_is_there_twice() {
+        let as_page = |row: &Path| matches!(row.on, On::AsPage);
         for row in PATHS {
             let path = example(row);
-            let found: Vec<_> =
-                PATHS.iter().filter(|r| r.parts(&path).is_some()).map(|r| r.path).collect();
+            let found =
+                PATHS.iter().filter(|r| r.parts(&path).is_some() && as_page(r) == as_page(row));
+            let found: Vec<_> = found.map(|r| r.path).collect();
             assert_eq!(found, [row.path], "{path}");
         }
     }
@@ -196,6 +238,14 @@ mod tests {
         }
         for path in ["/blob/a/b/", "/blob/a/b/c", "/Blob/a/b", "/blobé/a/b"] {
             assert_eq!(blob.parts(path), None, "{path}");
+        }
+        let (account, post) = (row("/profile/{actor}"), row("/profile/{actor}/post/{rkey}"));
+        assert_eq!(account.parts("/profile/did:plc:a"), Some(vec!["did:plc:a"]));
+        assert_eq!(post.parts("/profile/a.b/post/3k"), Some(vec!["a.b", "3k"]));
+        for path in
+            ["/profile/a/posts/3k", "/profile/a/post", "/profile/a/post/", "/profile//post/3k"]
+        {
+            assert_eq!((account.parts(path), post.parts(path)), (None, None), "{path}");
         }
         assert_eq!(row("/").parts("/robots.txt"), None);
     }

@@ -27,6 +27,7 @@ impl Session {
     pub(crate) fn open(app: &AppCtx, call: &Call) -> Result<Self, XrpcError> {
         let access = call.access();
         let snapshot = app.store.snapshot();
+        let shared = Arc::clone(&app.hydration);
         let viewer = match call.viewer() {
             Some(did) => snapshot.actor_id(did.as_str())?,
             None => None,
@@ -38,10 +39,10 @@ impl Session {
             include_3p_blocks: access.include_3p_blocks,
             skip_viewer_blocks: access.skip_viewer_blocks,
             community: call.community,
+            explained: call.viewer().is_some_and(|did| explains(&shared, did.as_str())),
             now: app.clock.now_ms(),
             ..HydrateCtx::default()
         };
-        let shared = Arc::clone(&app.hydration);
         let mut this = Self { snapshot, ctx, labelers: ParsedLabelers::default(), shared };
         this.accept(app, &app.labelers(call))?;
         Ok(this)
@@ -160,6 +161,13 @@ impl Session {
         Ok(self.snapshot.repo(id)?.is_some_and(|row| row.is_complete()))
     }
 
+    /// Whether a post that the store has a number for is certainly gone.
+    pub(crate) fn is_deleted(&self, post: PostId) -> Result<bool, StoreError> {
+        Ok(!post.is_community()
+            && self.snapshot.post(post)?.is_none()
+            && self.is_complete(post.author)?)
+    }
+
     /// A post's URI with the DID in place of a handle, and the post if the store has a number for it.
     pub(crate) fn resolve_post(&self, uri: &str) -> Result<(String, Option<PostId>), StoreError> {
         let uri = self.with_did(uri)?;
@@ -198,6 +206,11 @@ impl Session {
     pub(crate) fn reply<T: serde::Serialize>(&self, body: &T) -> Result<Reply, XrpcError> {
         Ok(Reply::json(body)?.with_labelers(&self.labelers))
     }
+}
+
+/// Whether answers are explained to an account.
+fn explains(shared: &Shared, did: &str) -> bool {
+    shared.settings().debug_dids.iter().any(|known| **known == *did)
 }
 
 /// What a DID or handle names.

@@ -1,6 +1,7 @@
-//! Pages of [`super::paths`]: health, DID document, robots, the docs page, the key for web push, the operator's status.
+//! Pages of [`super::paths`]: health, DID document, robots, the icon, the docs page, the key for web push, the operator's status.
 
-use http::StatusCode;
+use http::header::VARY;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::context::{AppCtx, ServerIdentity};
@@ -14,6 +15,11 @@ use super::reply::Reply;
 const ROBOTS: &str = "# Hello Friends!\n\n# Crawling the public parts of the API is allowed. HTTP 429 (\"backoff\") \
 status codes are used for rate-limiting. Up to a handful concurrent requests should be ok.\nUser-agent: *\nAllow: /";
 
+/// A peak with a nest on it. Browsers ask for it under this name whatever a page says.
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
+fill=\"#0a5cc0\"/><path d=\"M4 27 13 12h6l9 15z\" fill=\"#fff\"/><path d=\"M10 9c1 4 11 4 12 0\" fill=\"none\" stroke=\"#fff\" \
+stroke-width=\"2.5\" stroke-linecap=\"round\"/></svg>";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The fixed pages, made once.
@@ -22,6 +28,7 @@ pub(super) struct Site {
     did_document: Option<Vec<u8>>,
     health: Vec<u8>,
     vapid_key: String,
+    pages: bool,
 }
 
 impl Site {
@@ -31,15 +38,27 @@ impl Site {
             did_document: did_document(identity),
             health: json!({ "version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes(),
             vapid_key: identity.vapid_key.clone(),
+            pages: identity.pages,
         }
     }
 
+    /// Whether there are pages for people.
+    pub(super) fn has_pages(&self) -> bool {
+        self.pages
+    }
+
     pub(super) fn docs(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
-        Ok(Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8"))
+        let reply = Reply::with_type(self.docs.clone().into_bytes(), "text/html; charset=utf-8");
+        Ok(reply.with_header(VARY, HeaderValue::from_static("Accept")))
     }
 
     pub(super) fn robots(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
         Ok(Reply::with_type(ROBOTS.into(), TEXT))
+    }
+
+    pub(super) fn icon(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        let reply = Reply::with_type(ICON.into(), "image/svg+xml");
+        Ok(reply.with_cache_control("public, max-age=86400"))
     }
 
     pub(super) fn health(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {

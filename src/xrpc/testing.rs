@@ -23,6 +23,7 @@ use crate::index::Index;
 use crate::limits::{Client, Elapsed, Limits, Proxies};
 use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
+use crate::search::index::Search;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -303,10 +304,20 @@ pub(super) fn limits() -> Arc<Limits> {
 }
 
 pub(super) fn authenticator(keys: Arc<Keys>, limits: Arc<Limits>) -> Authenticator {
+    authenticator_with(keys, limits, None)
+}
+
+/// One that takes the session tokens of an entryway.
+pub(super) fn authenticator_with(
+    keys: Arc<Keys>,
+    limits: Arc<Limits>,
+    entryway: Option<PublicKey>,
+) -> Authenticator {
     let config = AuthConfig {
         own_did: did(OWN),
         alternative_dids: vec![did("did:web:old.example")],
         mod_service: Some(did(MOD)),
+        entryway,
         admin_passwords: vec![AdminPassword::new("admin-pass")],
     };
     let clock = Clock::stopped_at(i64::try_from(NOW * 1000).unwrap());
@@ -351,6 +362,12 @@ pub(super) fn context_with(
     let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
     let limiter = limits();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
+    let settings = crate::search::index::Settings {
+        commit_interval: Duration::ZERO,
+        batch: 100,
+        bytes: 64 << 20,
+    };
+    let search = Search::new(&store.path().join("search"), settings);
     Arc::new(AppCtx {
         media,
         store,
@@ -362,6 +379,7 @@ pub(super) fn context_with(
         on_read: None,
         community,
         discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
+        search: Arc::new(search),
         trends: Arc::new(Trends::new(
             2 << 20,
             Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
@@ -377,6 +395,7 @@ pub(super) fn context_with(
             signing_key: Some("zKey".to_owned()),
             vapid_key: "BKey".to_owned(),
             push_endpoint: false,
+            pages: true,
         },
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",

@@ -18,6 +18,8 @@ use aerie::repo::proof::verify_proof;
 use aerie::repo::verify::{extract_commit, extract_sync, verify_commit, verify_sync};
 use aerie::repo::{CarLimits, CarSlice, Commit, dag_cbor};
 use aerie::schema::Rows;
+use aerie::search::analysis::{Analyzer, MAX_TERM, MAX_TEXT, Term, fold, tag_term};
+use aerie::search::query::{MAX_CHARACTERS, QueryError, parse};
 use aerie::store::{Ks, Store};
 use aerie::syntax::{self, Cid, Did, cid};
 use aerie::work::tables::registry;
@@ -61,6 +63,9 @@ const BASE: Target = Target {
 const VALUE: (usize, usize) = (2 * dag_cbor::MAX_MEMORY + 256 * KB, 40);
 /// A value of a text; the texts in between are of a few times its length.
 const JSON: (usize, usize) = (dag_cbor::MAX_MEMORY + 256 * KB, 40);
+
+/// Of a text that is searched only the beginning is read, and each of its letters may be a word with its places.
+const TEXT: (usize, usize) = (256 * MAX_TEXT, 8);
 
 /// What a picture may take, as on a small server.
 const PICTURE: u64 = 16 << 20;
@@ -227,6 +232,20 @@ pub(crate) const TARGETS: &[Target] = &[
         ..BASE
     },
     Target { name: "names", corpus: names, run: |b| text(b, name), ..BASE },
+    Target {
+        name: "search-query",
+        corpus: search_queries,
+        run: |b| text(b, search_query),
+        memory: TEXT,
+        ..BASE
+    },
+    Target {
+        name: "search-text",
+        corpus: search_texts,
+        run: |b| text(b, search_text),
+        memory: TEXT,
+        ..BASE
+    },
 ];
 
 fn text(bytes: &[u8], run: impl Fn(&str)) {
@@ -583,4 +602,68 @@ fn name(name: &str) {
         assert!(datetime::is_datetime(name));
     }
     datetime::normalize_ms(name);
+}
+
+fn search_queries() -> Vec<Vec<u8>> {
+    // Its tables are made once.
+    parse("é").unwrap();
+    strings(&[
+        "quick -fox (volcano OR \"brown fox\") | c++",
+        "from:@ann.test to:me by:did:plc:bob -is:reply has:media in:likes",
+        "since:2026-01-01 until:2026-02-28T10:30:05+01:00 after:2025 lang:en-US",
+        "#\"two words\" ＃Café @cat.test domain:www.example.com alt:“red bicycle”",
+        "url:news.example.com/a?b=%4%41&utm_source=x https://bsky.app/profile/ann.test/post/3kaaaaaaaaa2a",
+        "at://did:plc:ann/app.bsky.feed.post/3kaaaaaaaaa2a ((((a b) | c) -(d e)))",
+        "熱力学 ｶﾞｽ 한글 ภาษาไทย don’t \u{202a}e-mail\u{202c} 👩\u{200d}🚀 v2.0",
+    ])
+}
+
+fn search_query(text: &str) {
+    let Ok(tree) = parse(text) else { return };
+    let written = tree.to_string();
+    // In full it may be too long, and it has more brackets.
+    if written.chars().count() <= MAX_CHARACTERS {
+        let again = parse(&written);
+        assert!(again == Ok(tree) || again == Err(QueryError::TooDeep), "{written:?}");
+    }
+}
+
+fn search_texts() -> Vec<Vec<u8>> {
+    let _ = tag_term("é");
+    strings(&[
+        &format!("{}’t", "0".repeat(MAX_TERM)),
+        "Hello, WORLD_2! don't DON‘T rock'n'roll l'amour v2.0 e-mail 16:9",
+        "ｆｕｌｌ　ｗｉｄｔｈ １２ so\u{ad}ft zero\u{200b}width \u{202a}bidi\u{202c}",
+        "año café Straße œuvre Þór IĞDIR ığdır İstanbul ΟΔΟΣ Ёлка na\u{ef}ve x\u{302}",
+        "٢٠٢٦ كِتَابٌ أحمد إلى والكتاب للبيت مـــرحبا नमस्ते क़लम ๒๐๒๖",
+        "食べる、寝る 東京タワー2024年 ｶﾞｽ 한글은 좋다 ที่นี่ iPhoneを買う",
+        "👍👍🏽 ❤️ 🇩🇪🇫🇷🇩 👩🏽\u{200d}🚀ok 1️⃣ #⃣ 🏴\u{e0067}\u{e0062}\u{e007f}x ㊙️ ﷺ",
+    ])
+}
+
+/// What is indexed of a text is what it is verified by: it finds itself.
+fn search_text(text: &str) {
+    let mut analyzer = Analyzer::default();
+    let mut terms = std::collections::BTreeSet::new();
+    analyzer.terms(text, &mut |term| _ = terms.insert(term.to_owned()));
+    let bounded = |term: &String| !term.is_empty() && term.len() <= MAX_TERM;
+    assert!(terms.iter().all(bounded), "{terms:?}");
+    let (tokens, query) = (analyzer.tokens(text), analyzer.query_tokens(text));
+    query.terms(&mut |term| {
+        let is_indexed = match term {
+            Term::Exact(term) => terms.contains(term),
+            Term::Prefix(begin) => {
+                terms.range(begin.to_owned()..).next().is_some_and(|term| term.starts_with(begin))
+            }
+        };
+        assert!(is_indexed, "{term:?} of {terms:?}");
+    });
+    if !tokens.is_empty() {
+        assert_eq!(tokens.find(&query, 0), Some(0..tokens.len()));
+    }
+    let typed = analyzer.tokens_as_typed(text);
+    let places = tokens.iter().map(|(token, _)| &token.at);
+    assert!(places.eq(typed.iter().map(|(token, _)| &token.at)), "as typed it stands elsewhere");
+    assert!(tag_term(text).len() <= MAX_TERM);
+    assert!(fold(text).len() <= 11 * MAX_TEXT + 16);
 }

@@ -14,6 +14,7 @@ import { hostile } from './hostile/main.mjs'
 import { afterwards, Client, discover, extremes, page, procedures, promises, queries, summary } from './methods.mjs'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
+import { searched } from './searched.mjs'
 import { cidOf, startShapes } from './shapes.mjs'
 import { ATSIM, BENCH_DIR, cpuSeconds, finish, folder, peakMb, position, remove, simulate, SIMULATOR_PORT, world } from './simulator.mjs'
 
@@ -94,6 +95,8 @@ const sections = {
     }
     remove(run.dir)
   },
+
+  search: searched,
 
   async startup() {
     const run = await loaded()
@@ -213,10 +216,10 @@ const sections = {
     const dir = folder()
     const aerie = await startAerie(net, { dir, change: settings(true) })
     for (const [suffix, kind] of [['', 'WebP'], ['@jpeg', 'JPEG']]) {
-      const paths = net.cids.map((cid) => `/img/feed_fullsize/plain/${net.did}/${cid}${suffix}`)
+      const paths = net.cids.map((cid) => `/img/feed_thumbnail/plain/${net.did}/${cid}${suffix}`)
       const cpu = cpuSeconds(aerie.pid)
       const made = await fetchAll(net.appview.port, paths, 8)
-      figure(`2000 x 1500 JPEG to feed_fullsize, ${kind}`, paths.length / made.seconds, '/s', '>=', 20)
+      figure(`2000 x 1500 JPEG to feed_thumbnail, ${kind}`, paths.length / made.seconds, '/s', '>=', 20)
       note(`${format((1000 * (cpuSeconds(aerie.pid) - cpu)) / paths.length)} ms of CPU and ${format(made.bytes / paths.length / 1024)} KB each`)
       const many = Array.from({ length: 20_000 }, (_, i) => paths[i % paths.length])
       const cached = await fetchAll(net.appview.port, many, 16)

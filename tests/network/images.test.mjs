@@ -54,9 +54,9 @@ after(async () => {
 test('the URLs of views give images in their sizes', async () => {
   const { thumb, fullsize, avatar } = await views()
   for (const [url, expect] of [
-    [fullsize, ['webp', 750, 1000]],
-    [`${fullsize}@jpeg`, ['jpeg', 750, 1000]],
-    [thumb, ['webp', 1500, 2000]],
+    [fullsize, ['webp', 600, 800]],
+    [`${fullsize}@jpeg`, ['jpeg', 600, 800]],
+    [thumb, ['webp', 600, 800]],
     [avatar, ['webp', 1000, 1000]],
     [avatar.replace('/avatar/', '/avatar_thumbnail/'), ['webp', 128, 128]],
     [avatar.replace('/avatar/', '/banner/'), ['webp', 3000, 1000]],

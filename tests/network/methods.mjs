@@ -20,6 +20,11 @@ const some = (items, n) => (i) => Array.from({ length: n }, (_, k) => items[(i *
 export function queries(w) {
   const [actor, did, post, list, feed, pack] = [w.dids, w.dids, w.posts, w.lists, w.feeds, w.packs].map(turn)
   const filters = ['posts_with_replies', 'posts_no_replies', 'posts_with_media', 'posts_with_video', 'posts_and_author_threads']
+  // A handle, its beginning, and with two letters swapped.
+  const typed = (i) => {
+    const [label] = turn(w.handles)(i).split('.')
+    return [label, label.slice(0, 4), label.slice(0, 2) + label.slice(3, 4) + label.slice(2, 3) + label.slice(4)][i % 3]
+  }
   const record = (uri) => {
     const [, , repo, collection, rkey] = uri.split('/')
     return { repo, collection, rkey }
@@ -29,6 +34,8 @@ export function queries(w) {
     'app.bsky.actor.getProfile': (i) => ({ actor: i % 4 ? actor(i) : turn(w.handles)(i) }),
     'app.bsky.actor.getProfiles': (i) => ({ actors: some(w.dids, 25)(i) }),
     'app.bsky.actor.getSuggestions': () => ({}),
+    'app.bsky.actor.searchActors': (i) => ({ q: typed(i) }),
+    'app.bsky.actor.searchActorsTypeahead': (i) => ({ q: typed(i).slice(0, 1 + (i % 7)) }),
     'app.bsky.ageassurance.getConfig': () => ({}),
     'app.bsky.ageassurance.getState': () => ({ countryCode: 'GB' }),
     'app.bsky.bookmark.getBookmarks': () => ({}),
@@ -62,6 +69,8 @@ export function queries(w) {
     'app.bsky.graph.getStarterPacks': (i) => ({ uris: some(w.packs, 25)(i) }),
     'app.bsky.graph.getStarterPacksWithMembership': (i) => ({ actor: actor(i) }),
     'app.bsky.graph.getSuggestedFollowsByActor': (i) => ({ actor: actor(i) }),
+    'app.bsky.graph.searchStarterPacks': (i) => ({ q: ['*', 'pack', 'people'][i % 3] }),
+    'app.bsky.graph.searchStarterPacksV2': (i) => ({ q: ['*', 'pack', 'people'][i % 3] }),
     'app.bsky.labeler.getServices': (i) => ({ dids: w.labelers, detailed: i % 2 === 0 }),
     'app.bsky.notification.getPreferences': () => ({}),
     'app.bsky.notification.getUnreadCount': () => ({}),
@@ -69,7 +78,7 @@ export function queries(w) {
     'app.bsky.notification.listNotifications': (i) => (i % 4 ? {} : { reasons: ['reply', 'mention', 'quote'] }),
     'app.bsky.unspecced.getAgeAssuranceState': () => ({}),
     'app.bsky.unspecced.getConfig': () => ({}),
-    'app.bsky.unspecced.getPopularFeedGenerators': () => ({}),
+    'app.bsky.unspecced.getPopularFeedGenerators': (i) => (i % 2 ? { query: 'feed' } : {}),
     'app.bsky.unspecced.getPostThreadOtherV2': (i) => ({ anchor: post(i) }),
     'app.bsky.unspecced.getPostThreadV2': (i) => ({ anchor: post(i), sort: ['oldest', 'newest', 'top'][i % 3], ...(i % 2 && { below: 10, branchingFactor: 100 }) }),
     'app.bsky.unspecced.getSuggestedStarterPacks': () => ({}),

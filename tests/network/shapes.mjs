@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { transitive } from './plc.mjs'
 import { freePort } from './port.mjs'
 
@@ -16,6 +17,8 @@ const DIGITS = 'abcdefghijklmnopqrstuvwxyz234567'
 /** How many accounts do nothing but follow, like and reply. */
 export const CROWD = 6000
 const STARS = 25
+/** Bytes that wait for a slow reader. */
+const MOST_WAITING = 8 << 20
 
 /** A CID of SHA-256 in base32; `codec` is 0x55 for raw bytes and 0x71 for DAG-CBOR. */
 export function cidOf(bytes, codec) {
@@ -155,7 +158,11 @@ export async function startShapes(world = extremes()) {
   const multibase = key.did().slice('did:key:'.length)
   const { log } = world
   const nameOf = (did) => world.names[[...did.slice(8)].reduce((n, c) => n * 32 + DIGITS.indexOf(c), 0) - 1]
-  const handles = new Map([...new Set(log.map(({ text }) => text.slice(8, 40)))].map((did) => [`${nameOf(did)}.test`, did]))
+  const didOf = (i) => {
+    const digits = (n) => (n ? digits(n >> 5) + DIGITS[n & 31] : '')
+    return `did:plc:${digits(i + 1).padStart(24, 'a')}`
+  }
+  const handles = new Map(world.names.map((name, i) => [`${name}.test`, didOf(i)]))
   const server = http.createServer((req, res) => {
     const url = new URL(req.url, 'http://x')
     const json = (value) => res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value))
@@ -183,9 +190,12 @@ export async function startShapes(world = extremes()) {
     })
   })
   const wss = new WebSocket.WebSocketServer({ server, path: '/subscribe' })
-  wss.on('connection', (ws, req) => {
+  wss.on('connection', async (ws, req) => {
     const cursor = Number(new URL(req.url, 'http://x').searchParams.get('cursor') ?? 0)
-    for (const { time, text } of log) if (time >= cursor) ws.send(text)
+    for (const { time, text } of log) {
+      if (time >= cursor) ws.send(text)
+      while (ws.bufferedAmount > MOST_WAITING && ws.readyState === ws.OPEN) await sleep(1)
+    }
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

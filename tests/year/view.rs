@@ -17,6 +17,7 @@ use aerie::media::{self, Media, NetOrigin};
 use aerie::net::{Dialer, HttpClient};
 use aerie::private::{Private, bookmarks};
 use aerie::schema::{ActorId, Rows, Target};
+use aerie::search::index::{self as search, Search};
 use aerie::store::{Store, StoreError, Writer};
 use aerie::syntax::{AtUriRef, Did};
 use aerie::threads::{Budget, Clock};
@@ -38,6 +39,8 @@ use super::network::{BEGIN, DAY, Pds, Step};
 const OWN: &str = "did:web:appview.example";
 /// When everybody reads: the year is over.
 const NOW: i64 = BEGIN + 366 * DAY;
+const SEARCH: search::Settings =
+    search::Settings { commit_interval: Duration::ZERO, batch: 100, bytes: 64 << 20 };
 
 pub(crate) struct View {
     pub(crate) mode: ScopeMode,
@@ -379,6 +382,7 @@ impl Reading {
             own_did: Did::parse(OWN).unwrap(),
             alternative_dids: Vec::new(),
             mod_service: None,
+            entryway: None,
             admin_passwords: Vec::new(),
         };
         let clock = Clock::stopped_at(NOW);
@@ -404,12 +408,14 @@ impl Reading {
             community: None,
             discovery: Arc::new(Discovery::new(Default::default(), 4 << 20, 1)),
             trends: Arc::new(Trends::new(2 << 20, clock.clone())),
+            search: Arc::new(Search::new(&view.folder.path().join("search"), SEARCH)),
             identity: ServerIdentity {
                 did: Did::parse(OWN).unwrap(),
                 public_url: url.to_owned(),
                 signing_key: None,
                 vapid_key: String::new(),
                 push_endpoint: false,
+                pages: false,
             },
             default_labelers: Arc::new(arc_swap::ArcSwap::from_pointee(ParsedLabelers::defaults(
                 [],

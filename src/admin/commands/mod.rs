@@ -7,6 +7,7 @@ mod names;
 mod private;
 mod retention;
 mod rights;
+mod search;
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use super::protocol::{
     AccountDelete, AccountExport, AccountOptIn, AccountOptOut, AccountOptOuts, AccountStatus,
     BackfillPause, BackfillResume, BackfillStart, BackfillStop, IdentityImport, MemberAdd,
     MemberList, MemberRemove, Operation, PrivateExport, PrivateImport, RepoAdd, RepoImport,
-    RepoRemove, RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun,
+    RepoRemove, RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun, SearchQuery,
+    SearchRebuild,
 };
 use super::socket::Handler;
 use crate::identity::Identity;
@@ -40,6 +42,8 @@ pub struct Commands {
     pub accounts: Arc<dyn Accounts>,
     /// What takes old records away.
     pub retention: Arc<dyn ports::Retention>,
+    /// What is searched.
+    pub search: Arc<dyn ports::Search>,
     /// What exists only here.
     pub private: PrivateState,
     /// The status document.
@@ -96,6 +100,9 @@ impl Commands {
             Request::RetentionRun(_) => say::<RetentionRun>(self.run_retention()),
             Request::RetentionPlan(of) => say::<RetentionPlan>(self.plan_retention(of)),
             Request::RetentionStatus(_) => Ok(self.retention.status()),
+            Request::SearchRebuild(_) => say::<SearchRebuild>(self.rebuild_search()),
+            Request::SearchStatus(_) => Ok(self.search.status()),
+            Request::SearchQuery(of) => say::<SearchQuery>(self.search(of).await),
             Request::PrivateExport(of) => say::<PrivateExport>(self.private.export(of).await),
             Request::PrivateImport(of) => say::<PrivateImport>(self.private.put(of).await),
         }

@@ -103,9 +103,18 @@ fn wrong_types_ranges_and_formats() {
 }
 
 #[test]
+fn a_search_may_be_for_nothing_in_particular() {
+    const SEARCH: &str = "app.bsky.feed.searchPosts";
+    let params = parse(SEARCH, "q=&author=&cursor=").unwrap();
+    assert_eq!((params.str("q"), params.str("author")), (Some(""), None));
+    refused(SEARCH, "author=a.test", "Missing required key \"q\"");
+    refused("app.bsky.graph.searchStarterPacks", "q=", "Missing required key \"q\"");
+}
+
+#[test]
 fn size_is_limited() {
-    let long = "x".repeat(16 * 1024);
-    refused(FEED, &format!("actor={long}"), "query too long (maximum 16384 bytes)");
+    let long = "x".repeat(40 * 1024);
+    refused(FEED, &format!("actor={long}"), "query too long (maximum 40960 bytes)");
     refused(
         FEED,
         &format!("actor=a.test{}", "&x=1".repeat(1_000)),

@@ -1,4 +1,5 @@
-//! `community.blacksky.feed.*`: posts whose content is kept here, answered once they are on disk, and their feeds.
+//! `community.blacksky.*`: posts whose content is kept here, answered once they are on disk, their feeds, and who belongs
+//! to the community.
 //!
 //! A client submits the content, then writes a stub with its CID to the author's repo; the content goes when the stub
 //! goes. Rules are checked when a post comes, as of what the store holds then.
@@ -33,6 +34,20 @@ async fn enter(app: &AppCtx, call: &mut Call) -> Result<Arc<Community>, XrpcErro
         true => Ok(community),
         false => Err(XrpcError::auth("MembershipRequired", "Must be a community member")),
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Membership {
+    is_member: bool,
+}
+
+/// `community.blacksky.actor.checkMembership`: whether the client has to show anything of the community.
+pub(crate) async fn check_membership(app: Arc<AppCtx>, mut call: Call) -> Result<Reply, XrpcError> {
+    configured(&app)?;
+    call.require_viewer()?;
+    let is_member = call.community || app.seek_community(&mut call).await?;
+    Reply::json(&Membership { is_member })
 }
 
 /// Runs a reading handler for a member.

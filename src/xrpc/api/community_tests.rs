@@ -740,3 +740,16 @@ fn nothing_is_kept_of_who_opted_out() {
     opt_out(false).unwrap();
     b.posted(alice, 3, json!({}));
 }
+
+#[test]
+fn a_client_asks_whether_it_has_a_community_to_show() {
+    let nsid = "community.blacksky.actor.checkMembership";
+    let (bench, [member, other]) = Bench::new(["member", "other"]);
+    bench.door.members.lock().retain(|did| did != "did:plc:other");
+    for (who, is_member) in [(member, true), (other, false)] {
+        assert_eq!(bench.s.get(nsid, "", Some(who)).unwrap(), json!({ "isMember": is_member }));
+    }
+    let none = Server::new(Fixture::new());
+    let somebody = none.fixture.account("somebody");
+    assert_eq!(error(none.get(nsid, "", Some(somebody))), "501 MethodNotImplemented");
+}

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::page::{is_outdated, limit};
+use super::search::search_feeds;
 use crate::discovery::{Cursor, List, Records, Wish, fit, fit_authors, fit_records};
 use crate::hydrate::{ActorId, Hydrator, RecordId, ShownAccounts};
 use crate::syntax::datetime::format_ms;
@@ -120,7 +121,7 @@ fn page_of_records(
     app: &AppCtx,
     call: &Call,
     h: &Hydrator<'_>,
-    which: Records<'_>,
+    which: Records,
 ) -> Result<(Vec<RecordId>, Option<String>), XrpcError> {
     let from = cursor(call)?;
     let Some(list) = app.discovery.records(h, which, from)? else {
@@ -131,7 +132,7 @@ fn page_of_records(
     Ok((ids, next.map(|cursor| cursor.to_string())))
 }
 
-fn feeds(app: &AppCtx, call: &Call, which: Records<'_>, pages: bool) -> Result<Reply, XrpcError> {
+fn feeds(app: &AppCtx, call: &Call, which: Records, pages: bool) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     let (ids, cursor) = page_of_records(app, call, &h, which)?;
@@ -151,7 +152,7 @@ pub(crate) fn get_first_suggested_feeds(app: &AppCtx, call: &Call) -> Result<Rep
     feeds(app, call, Records::Feeds, false)
 }
 
-/// `app.bsky.unspecced.getPopularFeedGenerators`: by likes. A query is looked for among the popular ones.
+/// `app.bsky.unspecced.getPopularFeedGenerators`: by likes, or those that a query finds.
 pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     // A cursor of the form that was used long ago ends it.
     if call.params.str("cursor").is_some_and(is_outdated) {
@@ -159,7 +160,7 @@ pub(crate) fn get_popular_feed_generators(app: &AppCtx, call: &Call) -> Result<R
     }
     match call.params.str("query").map(str::trim).filter(|query| !query.is_empty()) {
         None => feeds(app, call, Records::PopularFeeds, true),
-        Some(query) => feeds(app, call, Records::FeedsAbout(query), true),
+        Some(query) => search_feeds(app, call, query),
     }
 }
 
@@ -212,15 +213,15 @@ const SUGGESTED: usize = 10;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TrendView {
+pub(in crate::xrpc) struct TrendView {
     topic: String,
-    display_name: String,
-    link: String,
+    pub(in crate::xrpc) display_name: String,
+    pub(in crate::xrpc) link: String,
     started_at: String,
-    post_count: u64,
+    pub(in crate::xrpc) post_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
-    actors: Vec<ProfileView>,
+    pub(in crate::xrpc) status: Option<&'static str>,
+    pub(in crate::xrpc) actors: Vec<ProfileView>,
 }
 
 #[derive(Serialize)]
@@ -231,6 +232,15 @@ struct TrendViews {
 /// `app.bsky.unspecced.getTrends`
 pub(crate) fn get_trends(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    session.reply(&TrendViews { trends: trends(app, &session, call)? })
+}
+
+/// What trends, in the caller's languages first.
+pub(in crate::xrpc) fn trends(
+    app: &AppCtx,
+    session: &Session,
+    call: &Call,
+) -> Result<Vec<TrendView>, XrpcError> {
     let (h, mut state) = (session.hydrator(), session.hydrator().state());
     let mut trends = Vec::new();
     for trend in app.trends.shown(&call.languages()).into_iter().take(limit(call)) {
@@ -246,7 +256,7 @@ pub(crate) fn get_trends(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
             status: trend.hot.then_some("hot"),
         });
     }
-    session.reply(&TrendViews { trends })
+    Ok(trends)
 }
 
 #[derive(Serialize)]

@@ -321,6 +321,7 @@ fn feeds_by_likes_and_by_those_of_whom_one_follows() {
     let known = feed(f, other, "Known cats", &[friend, crowd[0], crowd[1], crowd[2]]);
     feed(f, maker, "Nobody", &[]);
     survey(&s);
+    s.make_searchable();
     let get = |nsid, query: &str, who| s.get(nsid, query, who).unwrap();
     for nsid in [FEEDS[0], FEEDS[1], POPULAR] {
         let answer = get(nsid, "", None);
@@ -331,7 +332,9 @@ fn feeds_by_likes_and_by_those_of_whom_one_follows() {
     }
     assert_eq!(feed_names(&get(POPULAR, "", Some(viewer))), ["Many", "Known cats", "Few"]);
     assert_eq!(feed_names(&get(POPULAR, "query=CATS", None)), ["Known cats"]);
+    assert_eq!(feed_names(&get(POPULAR, "query=nobody", None)), ["Nobody"], "liked or not");
     assert_eq!(feed_names(&get(POPULAR, "query=dogs", None)), [""; 0]);
+    assert_eq!(feed_names(&get(POPULAR, "query=cats&cursor=1::b", None)), [""; 0]);
     assert_eq!(feed_names(&get(POPULAR, "cursor=1::b", None)), [""; 0]);
     // Pages, and whose feeds are not shown.
     let first = get(POPULAR, "limit=1", Some(viewer));

@@ -59,7 +59,7 @@ pub(super) fn feed_page(
 
 /// Requests what the store lacks of a feed: the posts themselves, reposted ones as a rule, what is above replies, and
 /// what any of these quote.
-fn request_items(
+pub(super) fn request_items(
     session: &Session,
     call: &Call,
     state: &PostState,
@@ -158,6 +158,15 @@ pub(crate) fn get_actor_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
 /// `app.bsky.feed.getAuthorFeed`
 pub(crate) fn get_author_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    let (state, page) = author_feed(&session, call)?;
+    with_rev(&session, reply_feed(&session, &state, page)?)
+}
+
+/// A page of what an account posts and reposts.
+pub(in crate::xrpc) fn author_feed(
+    session: &Session,
+    call: &Call,
+) -> Result<(PostState, FetchedPage<FeedItem>), XrpcError> {
     let h = session.hydrator();
     let not_found = || XrpcError::invalid_request("Profile not found");
     let id = session.actor(call.params.str("actor").unwrap_or_default())?.ok_or_else(not_found)?;
@@ -200,8 +209,7 @@ pub(crate) fn get_author_feed(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
         };
         Ok(items.iter().copied().filter(shown).collect())
     };
-    let (state, page) = feed_page(&session, call, skeleton, keep)?;
-    with_rev(&session, reply_feed(&session, &state, page)?)
+    feed_page(session, call, skeleton, keep)
 }
 
 fn refuse_blocked(state: &PostState, id: ActorId, did: &str) -> Result<(), XrpcError> {
@@ -298,7 +306,7 @@ pub(crate) fn get_likes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let h = session.hydrator();
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {
         if cursor.is_some_and(|c| c.starts_with("did:") && !is_outdated(c)) {
-            let message = "CursorParam appear to be out of date, please try reloading.";
+            let message = "Cursor appear to be out of date, please try reloading.";
             return Err(XrpcError::invalid_request(message));
         }
         let (CursorParam::From(cursor), Some(target)) = (CursorParam::parse(cursor)?, target)
@@ -365,6 +373,11 @@ pub(crate) fn get_reposted_by(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
 pub(crate) fn get_quotes(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let target = session.snapshot.target(call.params.str("uri").unwrap_or_default())?;
+    let target = match target {
+        // Quotes of what its author deleted are not listed; of posts that are not held, only not yet, they are.
+        Some(Target::Post(post)) if session.is_deleted(post)? => None,
+        target => target,
+    };
     let h = session.hydrator();
     let mut state = PostState::new(&h);
     let page = fill(call.params.str("cursor"), limit(call), |cursor, limit| {

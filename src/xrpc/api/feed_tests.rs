@@ -1,5 +1,7 @@
 //! Feeds, threads, posts and notifications, call by call.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -8,9 +10,9 @@ use crate::config::Limits;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{ActorId, PostId, Target};
 use crate::schema::Rows;
-use crate::schema::rows::{EdgeKind, NotifRow, Reason, post_flags};
+use crate::schema::rows::{EdgeKind, NotifRow, Reason, RepoRow, post_flags, repo_key};
 use crate::store::Ks;
-use crate::xrpc::{Credentials, XrpcError};
+use crate::xrpc::{ClientConfig, Credentials, XrpcError};
 
 fn error(result: Result<Value, XrpcError>) -> String {
     let error = result.unwrap_err();
@@ -260,8 +262,8 @@ fn timelines_leave_out_the_muted() {
     let page = s.get("app.bsky.feed.getTimeline", "limit=5", Some(viewer)).unwrap();
     let authors: Vec<&Value> =
         page["feed"].as_array().unwrap().iter().map(|i| &i["post"]["author"]["handle"]).collect();
-    // Two of the first five, and two of the next three.
-    assert_eq!(authors, ["b.test"; 4]);
+    // The page is filled, however many were left out.
+    assert_eq!(authors, ["b.test"; 5]);
 }
 
 #[test]
@@ -273,7 +275,7 @@ fn likes_reposts_and_quotes_of_a_post() {
     f.edge(EdgeKind::Like, b, Target::Post(id), NOW - 40);
     f.edge(EdgeKind::Like, c, Target::Post(id), NOW - 30);
     f.repost(b, id, NOW - 20);
-    let quote = f.post(c, NOW - 10, embed(&f.strong_ref(id)));
+    f.post(c, NOW - 10, embed(&f.strong_ref(id)));
     f.block(c, a);
     let query = format!("uri={}", uri(&s, id));
     let likes = s.get("app.bsky.feed.getLikes", &query, None).unwrap();
@@ -287,9 +289,26 @@ fn likes_reposts_and_quotes_of_a_post() {
     assert_eq!(reposts["uri"], uri(&s, id));
     let quotes = s.get("app.bsky.feed.getQuotes", &query, None).unwrap();
     assert_eq!(quotes["posts"], json!([]), "the quoted author is blocked");
-    let _ = quote;
     let own = s.get("app.bsky.feed.getActorLikes", "actor=b.test", Some(b)).unwrap();
     assert_eq!(own["feed"][0]["post"]["uri"], uri(&s, id));
+
+    // Of a post that is not held the quotes are listed, of one that its author deleted they are not.
+    let gone = f.post(a, NOW - 60, json!({}));
+    let query = format!("uri={}", uri(&s, gone));
+    let quote = f.post(b, NOW - 5, embed(&f.strong_ref(gone)));
+    f.write(move |tx| {
+        tx.del(Ks::Post, &gone.to_bytes());
+        tx.touch(a);
+        Ok(())
+    });
+    let quotes = || s.get("app.bsky.feed.getQuotes", &query, None).unwrap()["posts"].clone();
+    assert_eq!(quotes()[0]["uri"], uri(&s, quote));
+    f.write(move |tx| {
+        let whole = RepoRow { rev: 1, data: [0; 32], resync: None, whole: Some(1) };
+        tx.put(Ks::Actor, &repo_key(a), &whole.encode());
+        Ok(())
+    });
+    assert_eq!(quotes(), json!([]));
     let got = error(s.get("app.bsky.feed.getActorLikes", "actor=b.test", Some(a)));
     assert_eq!(got, "InvalidRequest Profile not found");
 }
@@ -502,6 +521,9 @@ fn a_feed_of_a_generator() {
         assert_eq!(headers.get("authorization").unwrap(), "Bearer t");
         assert_eq!(headers.get("cookie"), None);
     }
+    let reply = s.reply(nsid, &query, None).unwrap();
+    let timing = reply.headers.iter().find(|(name, _)| name == "server-timing").unwrap();
+    assert_eq!(timing.1, "skele;dur=0, hydr;dur=0", "the clock stands still");
     // Nothing, or the same cursor again, is the end.
     assert_eq!(ask(200, json!({ "feed": [], "cursor": "z" })).unwrap(), json!({ "feed": [] }));
     let again = json!({ "feed": [{ "post": uri(&s, post) }], "cursor": "x" });
@@ -594,4 +616,87 @@ fn notifications_are_listed_and_seen() {
     let all = list("").unwrap();
     assert_eq!(reasons(&all), ["reply false", "like true"]);
     assert_eq!(all["seenAt"], "2023-11-14T22:13:19.250Z");
+}
+
+/// The network, which has everything that is asked for.
+struct Network {
+    asked: parking_lot::Mutex<Vec<crate::xrpc::FetchRequest>>,
+}
+
+impl crate::xrpc::OnRead for Network {
+    fn bring(
+        &self,
+        missing: Vec<crate::xrpc::FetchRequest>,
+        _: std::time::Duration,
+    ) -> futures_util::future::BoxFuture<'_, bool> {
+        self.asked.lock().extend(missing);
+        Box::pin(async { true })
+    }
+}
+
+const WHATS_HOT: &str = "at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.generator/whats-hot";
+
+#[test]
+fn behind_the_end_of_following_there_is_a_feed_or_nothing_but_no_error() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let a = f.account("a");
+    let post = f.post(a, NOW - 9, json!({}));
+    let generator = json!({ "$type": "app.bsky.feed.generator", "did": "did:web:feeds.example",
+        "displayName": "Feed", "createdAt": "2023-01-01T00:00:00Z" });
+    f.record(a, "app.bsky.feed.generator", "feed", generator.clone());
+    let own = "at://did:plc:a/app.bsky.feed.generator/feed";
+    let ask = |feed: &str| s.get("app.bsky.feed.getFeed", &format!("feed={feed}"), None);
+    let record = || {
+        let query = "repo=did:plc:z72i7hdynmk6r22z27h6tvur&collection=app.bsky.feed.generator&rkey=whats-hot";
+        s.get("com.atproto.repo.getRecord", query, None)
+    };
+    *s.generators.answer.lock() =
+        Some((200, json!({ "feed": [{ "post": uri(&s, post) }] }).to_string()));
+    assert_eq!(ask(WHATS_HOT).unwrap(), json!({ "feed": [] }), "nobody here has it");
+    assert_eq!(error(ask(&format!("{own}x"))), "InvalidRequest could not find feed");
+    assert!(record().is_err() && s.generators.asked.lock().is_empty());
+
+    s.configure(ClientConfig { whats_hot: Some(own.to_owned()), ..ClientConfig::default() });
+    assert_eq!(ask(WHATS_HOT).unwrap()["feed"][0]["post"]["uri"], uri(&s, post));
+    assert!(s.generators.asked.lock()[0].0.contains("feed=at%3A%2F%2Fdid%3Aplc%3Aa%2F"));
+    let found = record().unwrap();
+    assert_eq!((&found["uri"], &found["value"]), (&json!(WHATS_HOT), &generator));
+    *s.generators.answer.lock() = None;
+    assert_eq!(ask(WHATS_HOT).unwrap(), json!({ "feed": [] }), "its service does not answer");
+    assert_eq!(error(ask(own)), "UpstreamFailure feed unavailable");
+}
+
+#[test]
+fn what_a_feed_has_and_the_store_lacks_is_fetched() {
+    let network = Arc::new(Network { asked: parking_lot::Mutex::default() });
+    let asked = Arc::clone(&network);
+    let s = Server::fetching(Fixture::new(), network);
+    let f = &s.fixture;
+    let a = f.account("a");
+    let post = f.post(a, NOW - 9, json!({}));
+    let generator = json!({ "$type": "app.bsky.feed.generator", "did": "did:web:feeds.example",
+        "displayName": "Feed", "createdAt": "2023-01-01T00:00:00Z" });
+    f.record(a, "app.bsky.feed.generator", "feed", generator);
+    let far = "at://did:plc:far/app.bsky.feed.post/3kaaaaaaaaa2a";
+    let repost = "at://did:plc:far/app.bsky.feed.repost/3kaaaaaaaaa2a";
+    let reason = json!({ "$type": "app.bsky.feed.defs#skeletonReasonRepost", "repost": repost });
+    let items = json!([{ "post": far }, { "post": uri(&s, post), "reason": reason }]);
+    *s.generators.answer.lock() = Some((200, json!({ "feed": items }).to_string()));
+    let taken = || {
+        let mut asked = std::mem::take(&mut *asked.asked.lock()).into_iter();
+        let named = asked.by_ref().map(|request| match request {
+            crate::xrpc::FetchRequest::Record { repo, collection, rkey, .. } => {
+                format!("at://{repo}/{collection}/{rkey}")
+            }
+            crate::xrpc::FetchRequest::Account(id) => id,
+        });
+        named.collect::<Vec<_>>()
+    };
+    let ask = |feed: &str| s.get("app.bsky.feed.getFeed", &format!("feed={feed}"), None);
+    ask("at://did:plc:a/app.bsky.feed.generator/feed").unwrap();
+    assert_eq!(taken(), [far.to_owned(), uri(&s, post), repost.to_owned()]);
+    let unknown = "at://did:plc:far/app.bsky.feed.generator/other";
+    assert_eq!(error(ask(unknown)), "InvalidRequest could not find feed");
+    assert_eq!(taken(), [unknown]);
 }

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
+use super::feed::request_items;
 use super::page::limit;
 use crate::hydrate::RecordId;
 use crate::hydrate::post_state::PostState;
@@ -24,8 +25,11 @@ use crate::syntax::{Did, is_at_uri};
 use crate::view::feed::FeedViewPost;
 use crate::view::feedgen::{GeneratorView, generator};
 use crate::xrpc::call::TOPICS;
+use crate::xrpc::context::WHATS_HOT;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 fn no_feed() -> XrpcError {
     XrpcError::invalid_request("could not find feed")
@@ -34,10 +38,41 @@ fn no_feed() -> XrpcError {
 /// The service DID that a generator's record names, taken down or not; then nothing is shown either.
 fn service(app: &AppCtx, call: &Call) -> Result<Did, XrpcError> {
     let session = Session::open(app, call)?;
+    let feed = asked_for(app, call);
+    let found = service_of(&session, &feed)?;
+    if found.is_none() {
+        call.to_fetch.record(&feed, 0);
+    }
+    found.ok_or_else(no_feed)
+}
+
+fn service_of(session: &Session, feed: &str) -> Result<Option<Did>, XrpcError> {
+    let Some(id) = session.generator_id(feed)? else { return Ok(None) };
+    let Some(record) = session.hydrator().read_record(id)? else { return Ok(None) };
+    Ok(fields::text(&record.value, "did").and_then(|did| Did::parse(did).ok()))
+}
+
+/// The feed that is asked for, or the one that stands in for it.
+fn asked_for(app: &AppCtx, call: &Call) -> String {
     let feed = call.params.str("feed").unwrap_or_default();
-    let id = session.generator_id(feed)?.ok_or_else(no_feed)?;
-    let record = session.hydrator().read_record(id)?.ok_or_else(no_feed)?;
-    fields::text(&record.value, "did").and_then(|did| Did::parse(did).ok()).ok_or_else(no_feed)
+    app.client_config.load().stand_in(feed).unwrap_or(feed).to_owned()
+}
+
+/// Runs `read` on the read pool, and once more if what it lacked came from the network in time.
+async fn read_and_bring<T: Send + 'static>(
+    app: &Arc<AppCtx>,
+    call: &Arc<Call>,
+    read: impl Fn(&AppCtx, &Call) -> Result<T, XrpcError> + Clone + Send + 'static,
+) -> Result<T, XrpcError> {
+    let run = async || {
+        let (ctx, asked, read) = (Arc::clone(app), Arc::clone(call), read.clone());
+        app.blocking(call.line(), move || read(&ctx, &asked)).await?
+    };
+    let first = run().await;
+    match app.bring(call.to_fetch.take()).await {
+        true => run().await,
+        false => first,
+    }
 }
 
 async fn endpoint(app: &AppCtx, did: &Did) -> Result<String, XrpcError> {
@@ -81,7 +116,7 @@ fn generator_view(app: &AppCtx, call: &Call) -> Result<(Did, Reply), XrpcError> 
 }
 
 /// What a generator answers.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct FeedSkeleton {
     feed: Vec<SkeletonItem>,
     cursor: Option<String>,
@@ -118,27 +153,55 @@ struct ErrorOutput {
 /// `app.bsky.feed.getFeed`
 pub(crate) async fn get_feed(app: Arc<AppCtx>, call: Call) -> Result<Reply, XrpcError> {
     let call = Arc::new(call);
-    let (on_pool, asked) = (Arc::clone(&app), Arc::clone(&call));
-    let did = app.blocking(call.line(), move || service(&on_pool, &asked)).await??;
-    let url = skeleton_url(&endpoint(&app, &did).await?, &call);
-    let response = app
-        .feeds
-        .get(&url, &forwarded(&call))
-        .await
-        .map_err(|cause| XrpcError::upstream("feed unavailable").with_cause(cause))?;
-    let language = response.headers.get(CONTENT_LANGUAGE).cloned();
-    let skeleton = read_skeleton(&response)?;
-    let on_pool = Arc::clone(&app);
-    let reply = app.blocking(call.line(), move || hydrate(&on_pool, &call, skeleton)).await??;
+    let asked_at = app.clock.now_us();
+    let (skeleton, language) = match ask(&app, &call).await {
+        Err(error) if is_taken_for_empty(&call, &error) => (FeedSkeleton::default(), None),
+        answer => answer?,
+    };
+    let answered_at = app.clock.now_us();
+    let skeleton = Arc::new(skeleton);
+    let hydrate = move |app: &AppCtx, call: &Call| hydrate(app, call, &skeleton);
+    let reply = read_and_bring(&app, &call, hydrate).await?;
+    // How long the generator took, and how long this server.
+    let millis = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+    let (skele, hydr) = (millis(asked_at, answered_at), millis(answered_at, app.clock.now_us()));
+    let timing = HeaderValue::from_str(&format!("skele;dur={skele}, hydr;dur={hydr}"));
+    let reply = match timing {
+        Ok(timing) => reply.with_header(SERVER_TIMING, timing),
+        Err(_) => reply,
+    };
     Ok(match language {
         Some(language) => reply.with_header(CONTENT_LANGUAGE, language),
         None => reply,
     })
 }
 
-fn skeleton_url(endpoint: &str, call: &Call) -> String {
+/// Asks the generator for a page, and in which language it is.
+async fn ask(
+    app: &Arc<AppCtx>,
+    call: &Arc<Call>,
+) -> Result<(FeedSkeleton, Option<HeaderValue>), XrpcError> {
+    let did = read_and_bring(app, call, service).await?;
+    let url = skeleton_url(&endpoint(app, &did).await?, &asked_for(app, call), call);
+    let response = app
+        .feeds
+        .get(&url, &forwarded(call))
+        .await
+        .map_err(|cause| XrpcError::upstream("feed unavailable").with_cause(cause))?;
+    let language = response.headers.get(CONTENT_LANGUAGE).cloned();
+    Ok((read_skeleton(&response)?, language))
+}
+
+/// The official app asks for [`WHATS_HOT`] behind the end of Following, and after an error dozens of times more. Where that
+/// feed cannot be had it is a feed that has ended; that this server has too much to do is told to everybody.
+fn is_taken_for_empty(call: &Call, error: &XrpcError) -> bool {
+    let too_much = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    call.params.str("feed") == Some(WHATS_HOT) && !too_much.contains(&error.status())
+}
+
+fn skeleton_url(endpoint: &str, feed: &str, call: &Call) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("feed", call.params.str("feed").unwrap_or_default());
+    query.append_pair("feed", feed);
     query.append_pair("limit", &limit(call).to_string());
     if let Some(cursor) = call.params.str("cursor") {
         query.append_pair("cursor", cursor);
@@ -177,27 +240,32 @@ fn read_skeleton(response: &Response) -> Result<FeedSkeleton, XrpcError> {
     if valid { Ok(skeleton) } else { Err(invalid()) }
 }
 
-fn hydrate(app: &AppCtx, call: &Call, skeleton: FeedSkeleton) -> Result<Reply, XrpcError> {
+fn hydrate(app: &AppCtx, call: &Call, skeleton: &FeedSkeleton) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
     // An empty page ends the feed whatever the cursor, and a cursor given back must not lead in circles.
-    let cursor = skeleton.cursor.filter(|next| {
-        !skeleton.feed.is_empty() && call.params.str("cursor") != Some(next.as_str())
-    });
+    let cursor = skeleton
+        .cursor
+        .as_deref()
+        .filter(|next| !skeleton.feed.is_empty() && call.params.str("cursor") != Some(*next));
     let mut items = Vec::new();
-    for entry in skeleton.feed.into_iter().take(limit(call)) {
-        let item = feed_item(&session.snapshot, &entry)?;
-        items.extend(item.map(|item| (item, entry.feed_context)));
+    for entry in skeleton.feed.iter().take(limit(call)) {
+        let item = feed_item(&session.snapshot, entry)?;
+        if item.is_none() {
+            entry.request(call);
+        }
+        items.extend(item.map(|item| (item, entry.feed_context.as_deref())));
     }
 
     let mut state = PostState::new(&h);
     let skeleton_items: Vec<FeedItem> = items.iter().map(|(item, _)| *item).collect();
     h.feed_items(&mut state, &skeleton_items)?;
+    request_items(&session, call, &state, &skeleton_items)?;
 
     items.retain(|(item, _)| !state.blocks_and_mutes(item).any());
     let views = items.iter().filter_map(|(item, context)| {
         let mut view = state.feed_view(item)?;
-        view.feed_context = context.as_deref();
+        view.feed_context = *context;
         view.req_id = skeleton.req_id.as_deref();
         Some(view)
     });
@@ -210,7 +278,17 @@ struct GeneratedFeedOutput<'a> {
     more: &'a Map<String, serde_json::Value>,
     feed: Vec<FeedViewPost<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
+    cursor: Option<&'a str>,
+}
+
+impl SkeletonItem {
+    /// Requests what the store has never heard of. What is there already is not asked for again.
+    fn request(&self, call: &Call) {
+        call.to_fetch.record(&self.post, 0);
+        if let Some(repost) = self.reason.as_ref().and_then(|reason| reason.repost.as_deref()) {
+            call.to_fetch.record(repost, 0);
+        }
+    }
 }
 
 /// The item of an entry; `None` if the store knows neither its post nor its repost.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::page::{CursorParam, FetchedPage, fill, limit, once};
 use crate::hydrate::{
     self, ActorId, HydrationState, Hydrator, RecordId, TimeCursor,
+    edges::Edge,
     graph::{CURATELIST, MODLIST},
     sorted_pages::Records,
 };
@@ -32,13 +33,19 @@ fn profiles(
 
 #[derive(Serialize)]
 struct FollowsOutput {
-    subject: ProfileView,
     #[serde(skip_serializing_if = "Option::is_none")]
     followers: Option<Vec<ProfileView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     follows: Option<Vec<ProfileView>>,
+    subject: ProfileView,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KnownFollowersOutput {
+    subject: ProfileView,
+    followers: Vec<ProfileView>,
 }
 
 /// `app.bsky.graph.getFollowers`
@@ -119,13 +126,13 @@ pub(crate) fn get_known_followers(app: &AppCtx, call: &Call) -> Result<Reply, Xr
     ids.truncate(limit(call));
 
     let followers = profiles(&h, &ids, HydrationState::viewer_block_exists)?;
-    let subject = profiles(&h, &[id], |_, _| false)?.into_iter().next().ok_or_else(not_found)?;
-    session.reply(&FollowsOutput {
-        subject,
-        followers: Some(followers),
-        follows: None,
-        cursor: None,
-    })
+    let shown = profiles(&h, &[id], |_, _| false)?.into_iter().next();
+    let subject = match shown {
+        Some(subject) => subject,
+        None if h.actor(id)?.is_some() => ProfileView::absent(session.snapshot.did(id)?),
+        None => return Err(not_found()),
+    };
+    session.reply(&KnownFollowersOutput { subject, followers })
 }
 
 #[derive(Serialize)]
@@ -146,7 +153,12 @@ pub(crate) fn get_blocks(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> 
             return Ok(FetchedPage::empty());
         };
         let page = blocks.page(cursor.as_ref(), limit)?;
-        let ids: Vec<ActorId> = page.items.iter().map(|edge| edge.target.actor()).collect();
+        let is_shown = |edge: &&Edge| {
+            let block = |viewer| RecordId::from_index(viewer, c::BLOCK, edge.rkey);
+            !session.ctx.viewer.is_some_and(|by| h.is_taken_down(Target::Record(block(by))))
+        };
+        let shown = page.items.iter().filter(is_shown);
+        let ids: Vec<ActorId> = shown.map(|edge| edge.target.actor()).collect();
         Ok(FetchedPage { items: profiles(&h, &ids, |_, _| false)?, cursor: page.cursor })
     })?;
     session.reply(&BlocksOutput { blocks: page.items, cursor: page.cursor })

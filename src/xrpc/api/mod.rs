@@ -8,6 +8,7 @@ pub(super) mod bookmark;
 pub(super) mod community;
 pub(super) mod contact;
 pub(super) mod discovery;
+pub(super) mod search;
 pub(super) mod embed;
 pub(super) mod draft;
 pub(super) mod feed;
@@ -44,12 +45,22 @@ mod embed_tests;
 #[cfg(test)]
 mod label_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod private_tests;
 #[cfg(test)]
 mod profile_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]
+mod search_bad_input_tests;
+#[cfg(test)]
+mod search_posts_tests;
+#[cfg(test)]
+mod search_tests;
+#[cfg(test)]
 mod starter_pack_tests;
+#[cfg(test)]
+mod tag_tests;
 #[cfg(test)]
 mod tests;

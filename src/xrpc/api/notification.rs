@@ -133,8 +133,7 @@ fn list(app: &AppCtx, call: &Call) -> Partial {
             withheld |= page.withheld;
             next = page.cursor;
             match next {
-                // As other pages, it is filled while it is less than half full.
-                Some(at) if listing.shown.len() < limit.div_ceil(2) => before = at,
+                Some(at) if listing.shown.len() < limit => before = at,
                 _ => break,
             }
         }

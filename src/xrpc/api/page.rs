@@ -1,7 +1,7 @@
 //! Paging as the reference does it: cursors, and pages that rules made short are filled up.
 
 use crate::hydrate::TimeCursor;
-use crate::syntax::{Tid, datetime};
+use crate::syntax::{Tid, datetime, is_rkey};
 use crate::xrpc::XrpcError;
 
 /// How often the store is asked to fill one page.
@@ -19,7 +19,8 @@ impl<T> FetchedPage<T> {
     }
 }
 
-/// Fetches until a page is at least half full or there is no more: filling it to the brim is not worth its cost.
+/// Fetches until a page is full or there is no more, [`MAX_FETCHES`] times at most: as in the reference, a short page is
+/// the last one.
 pub(crate) fn fill<T>(
     cursor: Option<&str>,
     limit: usize,
@@ -27,7 +28,7 @@ pub(crate) fn fill<T>(
 ) -> Result<FetchedPage<T>, XrpcError> {
     let mut out = fetch(cursor, limit)?;
     for _ in 1..MAX_FETCHES {
-        let short = out.items.len() < limit.div_ceil(2);
+        let short = out.items.len() < limit;
         let Some(next) = out.cursor.clone().filter(|_| short) else { break };
         let page = fetch(Some(&next), limit.saturating_sub(out.items.len()))?;
         out.items.extend(page.items);
@@ -75,14 +76,13 @@ impl CursorParam {
     }
 }
 
-/// A cursor that is a TID; 400 if it is malformed.
+/// A cursor that is a TID; 400 if it is no record key at all. One of another method is such a key as a rule: nothing comes
+/// behind it.
 pub(crate) fn tid_cursor(text: Option<&str>) -> Result<Option<Tid>, XrpcError> {
     match text.filter(|text| !text.is_empty()) {
         None => Ok(None),
-        Some(text) => match Tid::parse(text) {
-            Some(tid) => Ok(Some(tid)),
-            None => Err(XrpcError::invalid_request("Malformed cursor")),
-        },
+        Some(text) if !is_rkey(text) => Err(XrpcError::invalid_request("Malformed cursor")),
+        Some(text) => Ok(Some(Tid::parse(text).unwrap_or(Tid::from_micros(0, 0)))),
     }
 }
 
@@ -131,7 +131,8 @@ mod tests {
             Ok(FetchedPage { items, cursor: (to < 30).then(|| to.to_string()) })
         };
         let page = fill(None, 8, fetch).unwrap();
-        assert_eq!((page.items, page.cursor.as_deref()), (vec![0, 3, 6, 9, 12], Some("13")));
+        let full: Vec<usize> = (0..8).map(|n| 3 * n).collect();
+        assert_eq!((page.items, page.cursor.as_deref()), (full, Some("22")));
         let page = fill(Some("25"), 8, fetch).unwrap();
         assert_eq!((page.items, page.cursor), (vec![27], None));
         let mut calls = 0;

@@ -58,7 +58,9 @@ fn bookmarks_are_made_listed_and_taken_away() {
     assert_eq!(types(&page), ["notFoundPost", "blockedPost"]);
     let rest = get(&format!("cursor={}", page["cursor"].as_str().unwrap())).unwrap();
     assert_eq!((types(&rest), rest.get("cursor")), (vec!["postView".to_owned()], None));
-    assert_eq!(error(get("cursor=x__y")), "InvalidRequest Malformed cursor");
+    let foreign = get("cursor=1700000000000__bafyabc").unwrap();
+    assert!(types(&foreign).is_empty() && foreign.get("cursor").is_none(), "of another method");
+    assert_eq!(error(get("cursor=x/y")), "InvalidRequest Malformed cursor");
 
     let seen = |by: Option<ActorId>| {
         let query = format!("uris={}", refs[0]["uri"].as_str().unwrap());

@@ -7,6 +7,7 @@ use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
 use crate::hydrate::{HydrationSettings, Target};
 use crate::schema::Rows;
+use crate::schema::rows::EdgeKind;
 use crate::syntax::datetime;
 use crate::xrpc::Credentials;
 
@@ -167,4 +168,32 @@ fn scoped_mutes_hide_only_reposts_or_quotes() {
     assert_eq!(mutes["mutes"], json!([]));
     assert_eq!(mute(false, false), [true, false, false]);
     assert!(timeline().is_empty());
+}
+
+#[test]
+fn the_operators_services_ask_how_somebody_sees_accounts() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [star, other, viewer, fan] = ["star", "other", "viewer", "fan"].map(|name| f.account(name));
+    for (at, (from, to)) in
+        (NOW - 100..).zip([(fan, star), (fan, other), (viewer, fan), (viewer, star)])
+    {
+        f.edge(EdgeKind::Follow, from, Target::Actor(to), at);
+    }
+    let nsid = "internal.bsky.actor.getProfiles";
+    let ask = |more: &str, by: Credentials| {
+        let query = format!("dids=did:plc:star&dids=did:plc:other&dids=did:plc:nobody{more}");
+        s.call(nsid, Some(&query), None, by, HeaderMap::new())
+    };
+    let admin = |more: &str| ask(more, Credentials::Admin).unwrap()["profiles"].clone();
+    let known = |profile: &Value| profile["viewer"]["knownFollowers"]["count"].as_u64();
+    let seen = admin("&viewer=did:plc:viewer&socialProof=did:plc:star&socialProof=did:plc:fan");
+    assert_eq!(seen.as_array().unwrap().len(), 2);
+    assert_eq!((known(&seen[0]), known(&seen[1])), (Some(1), None));
+    assert!(seen[0]["viewer"]["following"].is_string());
+    assert!(admin("&socialProof=did:plc:star")[0].get("viewer").is_none());
+
+    f.take_down(Target::Actor(star));
+    assert_eq!(admin("&viewer=did:plc:viewer").as_array().unwrap().len(), 1);
+    assert_eq!(admin("&includeTakedowns=true")[0]["displayName"], "STAR");
 }

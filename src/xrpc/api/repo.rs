@@ -19,16 +19,24 @@ struct GetRecordOutput {
 /// `com.atproto.repo.getRecord`: any record that the index holds.
 pub(crate) fn get_record(app: &AppCtx, call: &Call) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
+    let param = |name| call.params.str(name).unwrap_or_default();
+    let (repo, collection, rkey) = (param("repo"), param("collection"), param("rkey"));
+    // A PDS looks here which service a feed has before it passes a call for it on.
+    let asked = format!("at://{repo}/{collection}/{rkey}");
+    if let Some(feed) = app.client_config.load().stand_in(&asked)
+        && let Some(id) = session.generator_id(feed)?
+        && let Some((cid, value)) = held(&session.snapshot, id)?
+    {
+        return Reply::json(&GetRecordOutput { uri: asked, cid, value });
+    }
     let result = find(app, call, &session);
     if result.is_err() {
-        let param = |name| call.params.str(name).unwrap_or_default();
-        let (repo, collection, rkey) = (param("repo"), param("collection"), param("rkey"));
         let complete = match session.actor(repo)? {
             Some(actor) => session.is_complete(actor)?,
             None => false,
         };
         if !complete {
-            call.to_fetch.record(&format!("at://{repo}/{collection}/{rkey}"), 0);
+            call.to_fetch.record(&asked, 0);
         }
     }
     result

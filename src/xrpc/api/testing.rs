@@ -6,12 +6,15 @@ use futures_util::StreamExt as _;
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::changes::catch_up::{Step, rest, step};
+use crate::changes::{Follower, Log};
 use crate::config::Limits;
 use crate::hydrate::testing::Fixture;
 use crate::index::Index;
 use crate::lexicon::catalog;
 use crate::limits::Client;
 use crate::schema::{ActorId, Rows};
+use crate::search::index::Search;
 use crate::syntax::Did;
 use crate::xrpc::community::is_named;
 use crate::xrpc::testing::{FakeGenerators, context_with};
@@ -25,6 +28,16 @@ pub(in crate::xrpc) struct Server {
     pub(in crate::xrpc) fixture: Fixture,
     pub(in crate::xrpc) generators: Arc<FakeGenerators>,
     pub(in crate::xrpc) ctx: Arc<AppCtx>,
+}
+
+/// Makes indexes of what a store holds now.
+pub(in crate::xrpc) fn make_searchable(search: &Arc<Search>, fixture: &Fixture) {
+    search.rebuild();
+    let follower = Arc::clone(search) as Arc<dyn Follower>;
+    let Fixture { store, writer, .. } = fixture;
+    let log = fixture.wait(Log::start(store, writer, vec![follower])).unwrap();
+    while step(&log, &**search).unwrap() == Step::Moved {}
+    rest(&log, &**search).unwrap();
 }
 
 impl Server {
@@ -63,6 +76,11 @@ impl Server {
         self.ctx.limits.store(Arc::new(limits));
     }
 
+    /// Makes the indexes of search of what the store holds now.
+    pub(in crate::xrpc) fn make_searchable(&self) {
+        make_searchable(&self.ctx.search, &self.fixture);
+    }
+
     fn viewer(&self, viewer: Option<ActorId>) -> Credentials {
         match viewer {
             None => Credentials::None,
@@ -81,6 +99,24 @@ impl Server {
         viewer: Option<ActorId>,
     ) -> Result<Value, XrpcError> {
         self.call(nsid, Some(query), None, self.viewer(viewer), HeaderMap::new())
+    }
+
+    /// The answer to a query as it goes out.
+    pub(in crate::xrpc) fn reply(
+        &self,
+        nsid: &str,
+        query: &str,
+        viewer: Option<ActorId>,
+    ) -> Result<Reply, XrpcError> {
+        let method = METHODS.iter().find(|m| m.nsid == nsid).unwrap();
+        let params = catalog().method(nsid).unwrap().parse_params(Some(query)).unwrap();
+        let (credentials, to_fetch) = (self.viewer(viewer), FetchRequests::default());
+        let (community, client, headers) = (false, Client::Own, HeaderMap::new());
+        let call = Call { params, input: None, credentials, headers, client, to_fetch, community };
+        match method.handler {
+            Handler::Read(handler) => handler(&self.ctx, &call),
+            Handler::Async(handler) => self.fixture.wait(handler(Arc::clone(&self.ctx), call)),
+        }
     }
 
     /// Calls a procedure.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::testing::Server;
 use crate::hydrate::testing::{Fixture, NOW};
-use crate::hydrate::{AccountStatus, Target, graph::MODLIST};
+use crate::hydrate::{AccountStatus, RecordId, Target, graph::MODLIST};
 use crate::schema::rows::{EdgeKind, fwd_key, handle_key};
 use crate::schema::{Edit, Rows};
 use crate::store::Ks;
@@ -150,8 +150,49 @@ fn blocks_hide_follows_and_followers() {
     f.follow(viewer, c);
     f.edge(EdgeKind::Follow, viewer, Target::Actor(b), NOW);
     let known = "app.bsky.graph.getKnownFollowers";
-    let known = s.get(known, "actor=star.test", Some(viewer)).unwrap();
-    assert_eq!(handles(&known, "followers"), ["c"]);
+    let known = |actor: &str| s.get(known, &format!("actor={actor}"), Some(viewer));
+    assert_eq!(handles(&known("star.test").unwrap(), "followers"), ["c"]);
+    assert_eq!(error(known("no.test")), "InvalidRequest Actor not found: no.test");
+}
+
+#[test]
+fn blocks_that_are_taken_down_are_not_listed() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [me, a, b, c] = ["me", "a", "b", "c"].map(|name| f.account(name));
+    let [_, taken, _] = [(a, 30), (b, 20), (c, 10)]
+        .map(|(who, ago)| f.edge(EdgeKind::Block, me, Target::Actor(who), NOW - ago));
+    let blocks = |query: &str| {
+        let body = s.get("app.bsky.graph.getBlocks", query, Some(me)).unwrap();
+        (handles(&body, "blocks"), body.get("cursor").is_some())
+    };
+    assert_eq!(blocks("limit=2"), (vec!["c".to_owned(), "b".to_owned()], true));
+    let block = RecordId::from_index(me, crate::schema::collections::BLOCK, taken);
+    f.take_down(Target::Record(block));
+    assert_eq!(blocks("limit=2"), (vec!["c".to_owned(), "a".to_owned()], false), "and filled up");
+}
+
+#[test]
+fn nothing_is_shown_of_accounts_that_are_suspended_or_deactivated_but_that_is_no_error() {
+    let s = Server::new(Fixture::new());
+    let f = &s.fixture;
+    let [star, viewer] = ["star", "viewer"].map(|name| f.account(name));
+    f.list(star, "3kcur", CURATE, &[viewer]);
+    for status in [AccountStatus::Suspended, AccountStatus::Deactivated] {
+        f.update(star, move |row| row.status = status);
+        for actor in ["star.test", "did:plc:star"] {
+            let ask = |method: &str| {
+                s.get(&format!("app.bsky.{method}"), &format!("actor={actor}"), Some(viewer))
+                    .unwrap()
+            };
+            assert_eq!(ask("graph.getLists"), json!({ "lists": [] }));
+            assert_eq!(ask("feed.getActorFeeds"), json!({ "feeds": [] }));
+            let known = ask("graph.getKnownFollowers");
+            assert_eq!(known["subject"]["did"], "did:plc:star");
+            assert_eq!(known["subject"]["handle"], "handle.invalid");
+            assert!(handles(&known, "followers").is_empty());
+        }
+    }
 }
 
 #[test]
