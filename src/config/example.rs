@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::options::{Example, OPTIONS, Opt, SECTIONS};
+use super::options::{Example, OPTIONS, Opt};
+use super::sections::SECTIONS;
 
 /// Width at which comments wrap.
 const WIDTH: usize = 100;

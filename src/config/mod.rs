@@ -16,6 +16,7 @@ mod load;
 pub mod memory;
 mod options;
 mod parse;
+mod sections;
 mod settings;
 mod value;
 

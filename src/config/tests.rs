@@ -1,6 +1,7 @@
 //! Table-driven tests of loading, errors, the example file and reloads.
 
-use super::options::{Example, OPTIONS, SECTIONS, Shape};
+use super::options::{Example, OPTIONS, Shape};
+use super::sections::SECTIONS;
 use super::*;
 
 /// Loads `toml` (none when empty) with `env`; errors lose the folder of the temporary file.
