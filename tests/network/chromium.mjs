@@ -88,6 +88,11 @@ export async function startChromium() {
         await act()
         await within(what, there)
       }
+      /** Waits for all pictures, those too that are loaded only when they are looked at; what cannot be shown is no error. */
+      const pictures = async () => {
+        const all = `Promise.allSettled([...document.images].map((image) => ((image.loading = 'eager'), image.decode())))`
+        await ask('Runtime.evaluate', { expression: all, awaitPromise: true })
+      }
       return {
         requests,
         complaints,
@@ -104,10 +109,9 @@ export async function startChromium() {
             await ask('Input.dispatchKeyEvent', { type: 'keyUp', ...key })
           })
         },
+        pictures,
         async shoot(file) {
-          // What is loaded lazily comes when it is looked at.
-          const all = `Promise.all([...document.images].map((image) => ((image.loading = 'eager'), image.decode())))`
-          await ask('Runtime.evaluate', { expression: all, awaitPromise: true })
+          await pictures()
           const { data } = await ask('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true })
           fs.writeFileSync(file, Buffer.from(data, 'base64'))
         },

@@ -174,6 +174,7 @@ test('a post in its thread, on a phone in the dark', async () => {
     '/hashtag/harvest ', `/profile/${cast.bob.did} `, `/profile/${cast.carol.did} `, 'https://orchard.example/2026 nofollow noopener ugc',
   ])
   assert.equal(await tab.read('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(16, 22, 29)')
+  await tab.pictures()
   const pictures = await tab.read(`[...document.querySelectorAll('.main .pictures img')].map((i) => [i.alt, i.naturalWidth > 0])`)
   assert.deepEqual(pictures, [['A basket of green apples', true], ['The old tree behind the house', true]])
 })
