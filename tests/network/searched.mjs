@@ -8,8 +8,11 @@ import { p } from './hostile/good.mjs'
 import { Random } from './hostile/random.mjs'
 import { Client } from './methods.mjs'
 import { popular } from './mix.mjs'
-import { startShapes } from './shapes.mjs'
+import { transitive } from './plc.mjs'
+import { cidOf, startShapes } from './shapes.mjs'
 import { cpuSeconds, finish, folder, peakMb, remove } from './simulator.mjs'
+
+const { encode } = await transitive('@atproto/lex-cbor')
 
 const POSTS = Number(process.env.BENCH_POSTS ?? 1_000_000)
 const ACCOUNTS = Math.max(1000, Math.floor(POSTS / 5))
@@ -74,8 +77,9 @@ function world() {
     const { lang, of, words } = profile ? {} : text(i)
     const collection = profile ? 'app.bsky.actor.profile' : 'app.bsky.feed.post'
     const record = profile ? { displayName: name(i), description: '' } : { text: words.join(of.between), langs: [lang] }
-    const cid = 'bafyreib7rmo3rjgg3cwcmkkl45r2wvqzl3gqhmxqdmlgvzvzrqa2frxzpq'
-    const commit = { rev: tid(time), operation: 'create', collection, rkey: profile ? 'self' : tid(time), record: { $type: collection, createdAt, ...record }, cid }
+    const whole = { $type: collection, createdAt, ...record }
+    const cid = cidOf(encode(whole), 0x71)
+    const commit = { rev: tid(time), operation: 'create', collection, rkey: profile ? 'self' : tid(time), record: whole, cid }
     return { time, text: JSON.stringify({ did, time_us: time, kind: 'commit', commit }) }
   }
   const log = {
@@ -134,8 +138,8 @@ export async function searched() {
     s.network.jetstream = s.network.upstreams.splice(0)
     s.labels = { labelers: [], default: [] }
   }
-  const aerie = await startAerie(net, { dir, change })
   const began = performance.now()
+  const aerie = await startAerie(net, { dir, change })
   await aerie.caughtUp(3_600_000)
   const rate = (1000 * (POSTS + ACCOUNTS)) / (performance.now() - began)
   note(`${format(POSTS)} posts of ${format(ACCOUNTS)} accounts at ${format(rate)}/s, peak memory ${format(peakMb(aerie.pid))} MB`)

@@ -8,8 +8,8 @@ use super::docs::Docs;
 use super::plan::Ask;
 use crate::search::index::{IndexError, NumberField, RecordFields, View};
 
-/// Documents that are looked at before the rest is taken to be like them.
-const LOOKED_AT: u64 = 200_000;
+/// Documents that are looked at before the rest is taken to be like them: of so many only two digits are said.
+const LOOKED_AT: u64 = 20_000;
 /// Documents between two looks at the clock.
 const STRIDE: u64 = 1_024;
 
