@@ -287,9 +287,9 @@ fn actors(
         h.profiles(&mut state, &ids)?;
         ids.retain(|id| {
             let Some(actor) = state.actor(*id) else { return false };
-            // Who is blocked is found to be unblocked, by who knows the handle.
+            // Who is blocked is found to be unblocked, by who types the handle: there alone, as in the reference.
             let is_exact = || actor.handle.as_ref().is_some_and(|h| typed.is_handle(h));
-            !state.viewer_block_exists(*id) || is_exact()
+            !state.viewer_block_exists(*id) || (!is_whole && is_exact())
         });
         Ok::<_, Ends>(ids)
     });
