@@ -73,6 +73,6 @@ mod language_tests;
 #[cfg(test)]
 mod parameter_tests;
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
