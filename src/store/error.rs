@@ -15,6 +15,15 @@ use parking_lot::Mutex;
 use crate::store::{Damages, Ks};
 use crate::telemetry::counters::Counters;
 
+/// What was read, and none of what does not decode: for those who can do without it as if it were not there.
+pub fn decodable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Rows that were met and do not decode, by keyspace.
 static CORRUPT: Counters = Counters::new("store.corrupt_rows");
 

@@ -36,7 +36,7 @@ pub use cache::{ActorCache, RowViews};
 pub use damage::explained;
 pub use damages::{Damage, Damages};
 pub use db::{Slice, Store};
-pub use error::{CorruptRow, StoreError};
+pub use error::{CorruptRow, StoreError, decodable};
 pub use guard::{DiskSpace, Room, disk_space, free_space};
 pub use keyspace::Ks;
 pub use mark::Mark;

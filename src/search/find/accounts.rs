@@ -15,7 +15,7 @@ use crate::schema::{ActorId, PostId, Rkey, Rows, Target, graph};
 use crate::search::analysis::{AccountNames, Analyzer, COMMON_DOMAIN, fold};
 use crate::search::eval::actors::{Account, Accounts, begins_with_slip};
 use crate::search::index::Seen;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, decodable};
 
 /// Accounts that are read and ranked, and listed.
 const MOST: usize = 100;
@@ -213,17 +213,8 @@ impl AccountSearch<'_> {
         actor: ActorId,
         why: Why,
     ) -> Result<Option<Read>, StoreError> {
-        let row = match self.snapshot.actor(actor) {
-            Ok(row) => row,
-            // It cannot be shown either.
-            Err(StoreError::Corrupt(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let Some(row) = row else { return Ok(None) };
-        let profile = match graph::profile_within(self.snapshot, actor, RECORD) {
-            Err(StoreError::Corrupt(_)) => None,
-            profile => profile?,
-        };
+        let Some(row) = decodable(self.snapshot.actor(actor))?.flatten() else { return Ok(None) };
+        let profile = decodable(graph::profile_within(self.snapshot, actor, RECORD))?.flatten();
         let of = |key| profile.as_ref().and_then(|profile| text(profile, key)).unwrap_or_default();
         let handle = row.handle.unwrap_or_default().to_ascii_lowercase();
         let names = analyzer.account_names(&handle, of("displayName"));

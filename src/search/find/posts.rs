@@ -7,15 +7,14 @@ use super::plan::{Planned, plan};
 use super::ranked::{self, Best, order, rounded};
 use super::respelled::respelled;
 use super::world::StoreWorld;
-use crate::schema::rows::Counter;
-use crate::schema::{ActorId, PostId, Rows, Target};
+use crate::schema::{ActorId, PostId, Rows};
 use crate::search::cursor::{Cursor, Malformed};
 use crate::search::document::PostDocument;
 use crate::search::eval::{self, Ask, Count, Newest, Next, Position, Span};
-use crate::search::index::Seen;
+use crate::search::index::{Seen, interactions};
 use crate::search::query::parameters::RECENT_MS;
 use crate::search::query::{Node, Search, Sort, Subject, Test, Verifier, resolve};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, decodable};
 
 /// Candidates that are looked at for a page, and how long.
 const MOST_LOOKED_AT: usize = 2_000;
@@ -266,16 +265,9 @@ impl<'a> PostSearch<'a> {
         post: PostId,
         f: impl FnOnce(&PostDocument<'_>) -> T,
     ) -> Result<Option<T>, StoreError> {
-        let record = match self.snapshot.post(post) {
-            Ok(Some(row)) => self.snapshot.unpack(&row.packed),
-            Ok(None) => return Ok(None),
-            Err(error) => Err(error),
-        };
-        match record {
-            Ok(record) => Ok(Some(f(&PostDocument::of(&record)))),
-            Err(StoreError::Corrupt(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(row) = decodable(self.snapshot.post(post))?.flatten() else { return Ok(None) };
+        let record = decodable(self.snapshot.unpack(&row.packed))?;
+        Ok(record.map(|record| f(&PostDocument::of(&record))))
     }
 
     /// How many posts are found, before the viewer's rules.
@@ -312,13 +304,7 @@ impl<'a> PostSearch<'a> {
 
 /// What its interactions are worth.
 fn popularity(s: &Snapshot, post: PostId) -> Result<f64, StoreError> {
-    let counts = s.agg(Target::Post(post))?;
-    #[expect(clippy::cast_precision_loss, reason = "its logarithm is asked for")]
-    let of = |counter| counts.get(counter) as f64;
-    let all = of(Counter::Likes)
-        + 1.5 * (of(Counter::Reposts) + of(Counter::Quotes))
-        + 0.5 * of(Counter::Replies);
-    Ok((1.0 + all).log2())
+    Ok((1.0 + interactions(s, post)?).log2())
 }
 
 /// What age takes away: a power law, so that of old posts the popular ones are still the better.

@@ -16,7 +16,7 @@ use crate::search::analysis::{Analyzer, fold};
 use crate::search::document::ThingDocument;
 use crate::search::eval::{self, Ask, Newest, Next, Plan, Span};
 use crate::search::index::{Seen, TextField};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, decodable};
 
 /// Things that are read and ranked, and listed.
 const MOST: usize = 100;
@@ -212,16 +212,9 @@ impl ThingSearch<'_> {
     ) -> Result<Option<f64>, StoreError> {
         let coll = self.thing.collection();
         let id = RecordId { actor: id.author, coll, rkey: id.rkey };
-        let record = match self.snapshot.record(id) {
-            Ok(Some(row)) if row.valid => self.snapshot.unpack_within(&row.packed, RECORD),
-            Ok(_) => return Ok(None),
-            Err(error) => Err(error),
-        };
-        let record = match record {
-            // It cannot be shown either.
-            Err(StoreError::Corrupt(_)) => None,
-            record => record?,
-        };
+        let row = decodable(self.snapshot.record(id))?.flatten().filter(|row| row.valid);
+        let Some(row) = row else { return Ok(None) };
+        let record = decodable(self.snapshot.unpack_within(&row.packed, RECORD))?.flatten();
         let Some((record, _)) = record else { return Ok(None) };
         if typed.is_all() {
             return Ok(Some(0.0));

@@ -12,7 +12,7 @@ use crate::schema::rows::{ActorRow, Counter};
 use crate::schema::{ActorId, PostId, RecordId, Rkey, Rows, Target, collections};
 use crate::search::analysis::{Analyzer, tag_term};
 use crate::search::document::{PostDocument, ProfileDocument, ThingDocument};
-use crate::store::StoreError;
+use crate::store::{StoreError, decodable};
 
 /// From so many interactions on a post is in `top`.
 const POPULAR: f64 = 4.0;
@@ -37,14 +37,19 @@ pub(super) struct Documents {
 /// What a document takes beside its terms, about.
 const DOCUMENT: usize = 512;
 
+/// What the interactions with a post amount to: who repeats or quotes it says more than who likes it.
+pub fn interactions(s: &impl Rows, post: PostId) -> Result<f64, StoreError> {
+    let counts = s.agg(Target::Post(post))?;
+    #[expect(clippy::cast_precision_loss, reason = "only its logarithm is asked for")]
+    let of = |counter| counts.get(counter) as f64;
+    Ok(of(Counter::Likes)
+        + 1.5 * (of(Counter::Reposts) + of(Counter::Quotes))
+        + 0.5 * of(Counter::Replies))
+}
+
 /// What popularity a post has: the power of two of its interactions; none if it is not popular.
 pub(super) fn tier(s: &impl Rows, post: PostId) -> Result<Option<u64>, StoreError> {
-    let counts = s.agg(Target::Post(post))?;
-    #[expect(clippy::cast_precision_loss, reason = "only its power of two is asked for")]
-    let of = |counter| counts.get(counter) as f64;
-    let all = of(Counter::Likes)
-        + 1.5 * (of(Counter::Reposts) + of(Counter::Quotes))
-        + 0.5 * of(Counter::Replies);
+    let all = interactions(s, post)?;
     if all < POPULAR {
         return Ok(None);
     }
@@ -61,14 +66,6 @@ pub(super) fn kind_of_thing(id: RecordId) -> Option<&'static str> {
         collections::STARTERPACK => Some("starterpack"),
         collections::GENERATOR => Some("generator"),
         _ => None,
-    }
-}
-
-fn undecodable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Ok(value) => Ok(Some(value)),
-        Err(StoreError::Corrupt(_)) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -92,8 +89,8 @@ impl Documents {
         post: PostId,
         tier: Option<u64>,
     ) -> Result<Option<RecordDocument>, IndexError> {
-        let Some(row) = undecodable(s.post(post))?.flatten() else { return Ok(None) };
-        let Some(record) = undecodable(s.unpack(&row.packed))? else { return Ok(None) };
+        let Some(row) = decodable(s.post(post))?.flatten() else { return Ok(None) };
+        let Some(record) = decodable(s.unpack(&row.packed))? else { return Ok(None) };
         let parts = PostDocument::of(&record);
         let ts = row.sort_ms(post.rkey);
         let mut out = begin(fields, post.record(), ts);
@@ -133,11 +130,11 @@ impl Documents {
         id: RecordId,
     ) -> Result<Option<RecordDocument>, IndexError> {
         let Some(kind) = kind_of_thing(id) else { return Ok(None) };
-        let Some(row) = undecodable(s.record(id))?.flatten() else { return Ok(None) };
+        let Some(row) = decodable(s.record(id))?.flatten() else { return Ok(None) };
         if !row.valid {
             return Ok(None);
         }
-        let Some(record) = undecodable(s.unpack(&row.packed))? else { return Ok(None) };
+        let Some(record) = decodable(s.unpack(&row.packed))? else { return Ok(None) };
         let parts = ThingDocument::of(&record);
         let ts = row.sort;
         let mut out = begin(fields, id, ts);
@@ -145,7 +142,7 @@ impl Documents {
         self.words(&mut out, fields.text(TextField::Text), [parts.name]);
         let profile = profile(s, id.actor)?;
         let owner = profile.as_ref().map(ProfileDocument::of).unwrap_or_default();
-        let handle = undecodable(s.actor(id.actor))?.flatten().and_then(|row| row.handle);
+        let handle = decodable(s.actor(id.actor))?.flatten().and_then(|row| row.handle);
         let analyzer = &mut self.analyzer;
         self.made += put(&mut self.value, &mut out, fields.text(TextField::More), |value| {
             for text in [parts.description, owner.name] {
@@ -165,7 +162,7 @@ impl Documents {
         fields: &ActorFields,
         actor: ActorId,
     ) -> Result<Option<TantivyDocument>, IndexError> {
-        let row = undecodable(s.actor(actor))?.flatten();
+        let row = decodable(s.actor(actor))?.flatten();
         let Some(row) = row.filter(ActorRow::is_active) else { return Ok(None) };
         let profile = profile(s, actor)?;
         let parts = profile.as_ref().map(ProfileDocument::of).unwrap_or_default();
@@ -243,6 +240,6 @@ fn begin(fields: &RecordFields, id: RecordId, ts: i64) -> TantivyDocument {
 
 fn profile(s: &impl Rows, actor: ActorId) -> Result<Option<ipld_core::ipld::Ipld>, StoreError> {
     let id = RecordId { actor, coll: collections::PROFILE, rkey: Rkey::SELF };
-    let Some(row) = undecodable(s.record(id))?.flatten() else { return Ok(None) };
-    undecodable(s.unpack(&row.packed))
+    let Some(row) = decodable(s.record(id))?.flatten() else { return Ok(None) };
+    decodable(s.unpack(&row.packed))
 }

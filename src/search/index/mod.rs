@@ -21,6 +21,7 @@ mod segment;
 mod set;
 mod sweep;
 
+pub use documents::interactions;
 pub use error::IndexError;
 pub use files::View;
 pub use keeper::{Search, SearchStatus, Settings};
