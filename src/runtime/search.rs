@@ -35,7 +35,7 @@ impl ports::Search for OperatorSearch {
     }
 
     fn status(&self) -> Value {
-        serde_json::to_value(self.search.status()).unwrap_or_default()
+        status(&self.search)
     }
 
     fn explained(&self, parameters: &str, viewer: Option<Did>) -> Said<Value> {
@@ -43,6 +43,10 @@ impl ports::Search for OperatorSearch {
         let handlers = handlers.ok_or_else(|| "the server is about to end".to_owned())?;
         xrpc::explained_search(&handlers, viewer, parameters).map_err(|error| error.to_string())
     }
+}
+
+fn status(search: &Search) -> Value {
+    serde_json::to_value(search.status()).unwrap_or_default()
 }
 
 /// Looks of the status at how far the log was that may not be reached yet.
@@ -68,7 +72,7 @@ impl SearchSeq {
     }
 
     pub(super) fn search(&self) -> Value {
-        serde_json::to_value(self.search.status()).unwrap_or_default()
+        status(&self.search)
     }
 
     /// As of now, where the first upstream is at `seq`: that was read before.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::labelers::ParsedLabelers;
-use crate::lexicon::Params;
+use crate::lexicon::{Params, catalog};
 use crate::limits::Client;
 use crate::syntax::Did;
 
@@ -115,6 +115,22 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call of a query that this server makes by itself, or for who asks it otherwise than by the method: the parameters, as
+    /// in a URL, go through the lexicon as anybody's do.
+    pub(super) fn of_query(
+        nsid: &str,
+        query: &str,
+        credentials: Credentials,
+        (headers, client): (HeaderMap, Client),
+    ) -> Result<Self, XrpcError> {
+        let schema = catalog().method(nsid).ok_or_else(XrpcError::not_implemented)?;
+        let params = schema
+            .parse_params(Some(query))
+            .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
+        let to_fetch = FetchRequests::default();
+        Ok(Self { params, input: None, credentials, headers, client, to_fetch, community: false })
+    }
+
     /// The account that asks, if an account does.
     pub fn viewer(&self) -> Option<&Did> {
         match &self.credentials {

@@ -11,7 +11,7 @@ use super::auth::Authenticator;
 use super::call::{Call, Line};
 use super::community::Community;
 use super::error::XrpcError;
-use super::fetch_requests::FetchRequest;
+use super::fetch_requests::{FetchRequest, FetchRequests};
 use super::labelers::ParsedLabelers;
 use super::outflow::Outflow;
 use super::ports::{FeedGenerators, Members, OnRead, Rights};
@@ -222,6 +222,19 @@ impl AppCtx {
             Ok(None) | Err(PoolError::Overloaded) => Err(XrpcError::overloaded()),
             Err(PoolError::Crowded) => Err(self.limited(self.limiter.refused(Limit::Reads))),
             Err(panic @ PoolError::Panicked(_)) => Err(XrpcError::internal(panic)),
+        }
+    }
+
+    /// Does what reads the store, and once more if what it lacked came in time.
+    pub(super) async fn read_and_bring<T, F: Future<Output = T>>(
+        &self,
+        lacked: &FetchRequests,
+        read: impl Fn() -> F,
+    ) -> T {
+        let first = read().await;
+        match self.bring(lacked.take()).await {
+            true => read().await,
+            false => first,
         }
     }
 

@@ -125,13 +125,8 @@ struct ReadCall {
 }
 
 impl ReadCall {
-    /// Runs the handler, and once more if what it lacked came in time.
     async fn answer(self, app: &App) -> Response {
-        let response = self.run(app).await;
-        match app.ctx.bring(self.call.to_fetch.take()).await {
-            true => self.run(app).await,
-            false => response,
-        }
+        app.ctx.read_and_bring(&self.call.to_fetch, || self.run(app)).await
     }
 
     async fn run(&self, app: &App) -> Response {

@@ -58,21 +58,17 @@ fn asked_for(app: &AppCtx, call: &Call) -> String {
     app.client_config.load().stand_in(feed).unwrap_or(feed).to_owned()
 }
 
-/// Runs `read` on the read pool, and once more if what it lacked came from the network in time.
-async fn read_and_bring<T: Send + 'static>(
+/// Runs `read` on the read pool, and once more if what it lacked came in time.
+async fn read_on_pool<T: Send + 'static>(
     app: &Arc<AppCtx>,
     call: &Arc<Call>,
     read: impl Fn(&AppCtx, &Call) -> Result<T, XrpcError> + Clone + Send + 'static,
 ) -> Result<T, XrpcError> {
-    let run = async || {
+    let run = || {
         let (ctx, asked, read) = (Arc::clone(app), Arc::clone(call), read.clone());
-        app.blocking(call.line(), move || read(&ctx, &asked)).await?
+        async move { app.blocking(call.line(), move || read(&ctx, &asked)).await? }
     };
-    let first = run().await;
-    match app.bring(call.to_fetch.take()).await {
-        true => run().await,
-        false => first,
-    }
+    app.read_and_bring(&call.to_fetch, run).await
 }
 
 async fn endpoint(app: &AppCtx, did: &Did) -> Result<String, XrpcError> {
@@ -161,7 +157,7 @@ pub(crate) async fn get_feed(app: Arc<AppCtx>, call: Call) -> Result<Reply, Xrpc
     let answered_at = app.clock.now_us();
     let skeleton = Arc::new(skeleton);
     let hydrate = move |app: &AppCtx, call: &Call| hydrate(app, call, &skeleton);
-    let reply = read_and_bring(&app, &call, hydrate).await?;
+    let reply = read_on_pool(&app, &call, hydrate).await?;
     // How long the generator took, and how long this server.
     let millis = |from: u64, to: u64| to.saturating_sub(from) / 1000;
     let (skele, hydr) = (millis(asked_at, answered_at), millis(answered_at, app.clock.now_us()));
@@ -181,7 +177,7 @@ async fn ask(
     app: &Arc<AppCtx>,
     call: &Arc<Call>,
 ) -> Result<(FeedSkeleton, Option<HeaderValue>), XrpcError> {
-    let did = read_and_bring(app, call, service).await?;
+    let did = read_on_pool(app, call, service).await?;
     let url = skeleton_url(&endpoint(app, &did).await?, &asked_for(app, call), call);
     let response = app
         .feeds

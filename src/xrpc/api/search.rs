@@ -11,7 +11,6 @@ use super::page::limit;
 use crate::discovery::is_marked;
 use crate::hydrate::post_state::PostState;
 use crate::hydrate::{ActorId, HydrationState, Hydrator, PostId, RecordId, Target};
-use crate::lexicon::catalog;
 use crate::limits::Client;
 use crate::moderation::TagRules;
 use crate::search::find::{
@@ -27,7 +26,7 @@ use crate::view::feedgen::{GeneratorView, generator};
 use crate::view::graph::{StarterPackView, StarterPackViewBasic, starter_pack, starter_pack_basic};
 use crate::view::post::PostView;
 use crate::xrpc::session::Session;
-use crate::xrpc::{AppCtx, Call, Credentials, FetchRequests, Reply, XrpcError};
+use crate::xrpc::{AppCtx, Call, Credentials, Reply, XrpcError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -214,22 +213,12 @@ struct Explained<'a> {
 /// `app.bsky.feed.searchPosts` with these parameters as `viewer`, or nobody, gets it, with what each post was found by.
 /// Blocks.
 pub fn explained(app: &AppCtx, viewer: Option<Did>, query: &str) -> Result<Value, XrpcError> {
-    let schema = catalog().method("app.bsky.feed.searchPosts").ok_or_else(XrpcError::overloaded)?;
-    let params = schema.parse_params(Some(query));
-    let params = params.map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
     let credentials = match viewer {
         Some(did) => Credentials::Viewer { did, mod_service: false },
         None => Credentials::None,
     };
-    let call = Call {
-        params,
-        input: None,
-        credentials,
-        headers: HeaderMap::new(),
-        client: Client::Own,
-        to_fetch: FetchRequests::default(),
-        community: false,
-    };
+    let from = (HeaderMap::new(), Client::Own);
+    let call = Call::of_query("app.bsky.feed.searchPosts", query, credentials, from)?;
     let search = Search::posts(&call.params)?;
     let session = Session::open(app, &call)?;
     posts(app, &call, &session, (&search, &|_, _| true), |posts, found, state| {

@@ -3,8 +3,10 @@
 use super::{Page, Visit, page, site};
 use crate::hydrate::PostId;
 use crate::hydrate::post_state::PostState;
+use crate::lexicon::Params;
 use crate::pages::SearchPage;
-use crate::search::query::Search;
+use crate::search::find::Found;
+use crate::search::query::{QueryError, Search};
 use crate::xrpc::api::search::found_posts;
 use crate::xrpc::session::Session;
 use crate::xrpc::{AppCtx, Reply, XrpcError};
@@ -29,28 +31,14 @@ fn is_latest(visit: &Visit) -> bool {
 fn search(app: &AppCtx, visit: &Visit) -> Result<Reply, XrpcError> {
     let (query, cursor) = (visit.param("q").trim(), visit.param("cursor"));
     let latest = is_latest(visit);
-    let (state, found) = if query.is_empty() {
+    let found = if query.is_empty() {
         Default::default()
     } else {
         let sort = if latest { "latest" } else { "top" };
         let params = [("q", query), ("sort", sort), ("limit", POSTS), ("cursor", cursor)];
-        visit.ask("app.bsky.feed.searchPosts", &params, |call| {
-            let search = Search::posts(&call.params)?;
-            let session = Session::open(app, call)?;
-            found_posts(app, &session, call, &search, &is_for_strangers)
-        })?
+        posts(app, visit, ("app.bsky.feed.searchPosts", &params), Search::posts)?
     };
-    let html = SearchPage {
-        query: Some(query),
-        tag: None,
-        latest,
-        cursor,
-        state: &state,
-        posts: &found.posts,
-        total: found.total,
-        next: found.cursor.as_deref(),
-    };
-    Ok(page(app, html.html(site(app))))
+    Ok(results(app, visit, (Some(query), None), &found))
 }
 
 fn hashtag(app: &AppCtx, visit: &Visit) -> Result<Reply, XrpcError> {
@@ -58,30 +46,47 @@ fn hashtag(app: &AppCtx, visit: &Visit) -> Result<Reply, XrpcError> {
     if tag.is_empty() {
         return Err(XrpcError::not_found("There is no tag without a word."));
     }
-    let cursor = visit.param("cursor");
-    let latest = is_latest(visit);
-    let sort = if latest { "recent" } else { "top" };
+    let sort = if is_latest(visit) { "recent" } else { "top" };
     let params = [
         ("hashtags", tag),
         ("allTime", "true"),
         ("sort", sort),
         ("limit", POSTS),
-        ("cursor", cursor),
+        ("cursor", visit.param("cursor")),
     ];
-    let (state, found) = visit.ask("app.bsky.feed.searchPostsV2", &params, |call| {
-        let search = Search::posts_v2(&call.params)?;
+    let found = posts(app, visit, ("app.bsky.feed.searchPostsV2", &params), Search::posts_v2)?;
+    Ok(results(app, visit, (None, Some(tag)), &found))
+}
+
+/// What a method of search finds for strangers.
+fn posts(
+    app: &AppCtx,
+    visit: &Visit,
+    (nsid, params): (&str, &[(&str, &str)]),
+    search: fn(&Params) -> Result<Search, QueryError>,
+) -> Result<(PostState, Found), XrpcError> {
+    visit.ask(nsid, params, |call| {
+        let search = search(&call.params)?;
         let session = Session::open(app, call)?;
         found_posts(app, &session, call, &search, &is_for_strangers)
-    })?;
+    })
+}
+
+fn results(
+    app: &AppCtx,
+    visit: &Visit,
+    (query, tag): (Option<&str>, Option<&str>),
+    (state, found): &(PostState, Found),
+) -> Reply {
     let html = SearchPage {
-        query: None,
-        tag: Some(tag),
-        latest,
-        cursor,
-        state: &state,
+        query,
+        tag,
+        latest: is_latest(visit),
+        cursor: visit.param("cursor"),
+        state,
         posts: &found.posts,
         total: found.total,
         next: found.cursor.as_deref(),
     };
-    Ok(page(app, html.html(site(app))))
+    page(app, html.html(site(app)))
 }

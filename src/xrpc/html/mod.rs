@@ -32,7 +32,6 @@ use super::error::XrpcError;
 use super::fetch_requests::FetchRequests;
 use super::message::{Request, Response};
 use super::reply::Reply;
-use crate::lexicon::catalog;
 use crate::limits::Client;
 use crate::pages::{self, Site};
 
@@ -105,19 +104,8 @@ impl Visit {
     ) -> Result<T, XrpcError> {
         let given = params.iter().filter(|(_, value)| !value.is_empty());
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
-        let schema = catalog().method(nsid).ok_or_else(XrpcError::not_implemented)?;
-        let params = schema
-            .parse_params(Some(&query))
-            .map_err(|invalid| XrpcError::invalid_request(invalid.to_string()))?;
-        let call = Call {
-            params,
-            input: None,
-            credentials: Credentials::None,
-            headers: self.headers.clone(),
-            client: self.client,
-            to_fetch: FetchRequests::default(),
-            community: false,
-        };
+        let from = (self.headers.clone(), self.client);
+        let call = Call::of_query(nsid, &query, Credentials::None, from)?;
         let answer = answer(&call);
         self.to_fetch.extend(call.to_fetch.take());
         answer
@@ -148,11 +136,7 @@ pub(super) async fn answer(
     if ctx.gives_up(true, request.client != Client::Own) {
         return failure(ctx, page.name, XrpcError::overloaded());
     }
-    let response = run(ctx, page, &visit, &accept).await;
-    match ctx.bring(visit.to_fetch.take()).await {
-        true => run(ctx, page, &visit, &accept).await,
-        false => response,
-    }
+    ctx.read_and_bring(&visit.to_fetch, || run(ctx, page, &visit, &accept)).await
 }
 
 async fn run(
