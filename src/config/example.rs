@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::options::{Example, OPTIONS, Opt};
+use super::options::{Example, Opt, options};
 use super::sections::SECTIONS;
 
 /// Width at which comments wrap.
@@ -20,7 +20,7 @@ pub fn example() -> String {
     for (section, headline) in SECTIONS {
         // Writing to a String cannot fail.
         let _ = write!(out, "# {headline}\n[{section}]\n");
-        for opt in OPTIONS {
+        for opt in options() {
             if let Some((_, name)) = opt.key.split_once('.').filter(|(s, _)| s == section) {
                 render(&mut out, opt, name);
             }

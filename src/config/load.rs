@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::options::{OPTIONS, Opt, Shape};
+use super::options::{Opt, Shape, options};
 use super::parse::{self, Fault};
 use super::settings::{Origin, Setting};
 use super::value::{Data, Value, line_of};
@@ -96,7 +96,7 @@ struct Loader {
 
 impl Loader {
     fn defaults(&mut self) {
-        for opt in OPTIONS {
+        for opt in options() {
             if let Some(value) = opt.default.and_then(parse_toml) {
                 self.insert(opt, value, Origin::Default);
             }
@@ -135,7 +135,7 @@ impl Loader {
                 let value = Value::from_item(item, &source);
                 let line = value.line.unwrap_or(1);
                 let full = format!("{section}.{key}");
-                match OPTIONS.iter().find(|opt| opt.key == full) {
+                match options().find(|opt| opt.key == full) {
                     Some(opt) => self.insert(opt, value, Origin::File(path.to_owned(), line)),
                     None => self.unknown(format!("{name}:{line}"), &full, &full),
                 }
@@ -146,12 +146,12 @@ impl Loader {
     /// An unknown key; `shown` is how the source wrote it.
     fn unknown(&mut self, place: String, full: &str, shown: &str) {
         let near = if full.contains('.') {
-            nearest(full, OPTIONS.iter().map(|opt| opt.key))
+            nearest(full, options().map(|opt| opt.key))
         } else {
             // A key outside of any section most likely lost its section.
             let name = |opt: &Opt| opt.key.split_once('.').map_or("", |(_, name)| name);
-            let name_near = nearest(full, OPTIONS.iter().map(name));
-            OPTIONS.iter().find(|opt| name(opt) == name_near).map_or("", |opt| opt.key)
+            let name_near = nearest(full, options().map(name));
+            options().find(|opt| name(opt) == name_near).map_or("", |opt| opt.key)
         };
         let message = format!("unknown key; did you mean `{near}`?");
         self.error(place, Some(shown.to_owned()), message);
@@ -168,7 +168,7 @@ impl Loader {
                 continue;
             }
             let full = format!("{section}.{key}").to_ascii_lowercase();
-            match OPTIONS.iter().find(|opt| opt.key == full) {
+            match options().find(|opt| opt.key == full) {
                 Some(opt) => {
                     self.insert(opt, env_value(opt.shape, given), Origin::Environment(name.clone()))
                 }
@@ -178,7 +178,7 @@ impl Loader {
     }
 
     fn apply(&mut self) {
-        for opt in OPTIONS {
+        for opt in options() {
             let Some(setting) = self.config.settings.get(opt.key).cloned() else {
                 continue;
             };

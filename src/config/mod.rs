@@ -483,13 +483,12 @@ impl Config {
 
     /// Every option in the order of the table, with its value and where that came from; `None` is unset.
     pub fn settings(&self) -> impl Iterator<Item = (&'static str, Option<&Setting>)> {
-        options::OPTIONS.iter().map(|opt| (opt.key, self.settings.get(opt.key)))
+        options::options().map(|opt| (opt.key, self.settings.get(opt.key)))
     }
 
     /// The options that differ from `old` and take effect only at the next start.
     pub fn requires_restart(&self, old: &Config) -> Vec<&'static str> {
-        let mut changed: Vec<_> = options::OPTIONS
-            .iter()
+        let mut changed: Vec<_> = options::options()
             .filter(|opt| !opt.reload)
             .filter(|opt| self.settings.value(opt.key) != old.settings.value(opt.key))
             .map(|opt| opt.key)
@@ -507,7 +506,7 @@ impl Config {
 
 /// The keys whose changes a reload takes over.
 pub fn reloaded_keys() -> impl Iterator<Item = &'static str> {
-    options::OPTIONS.iter().filter(|opt| opt.reload).map(|opt| opt.key)
+    options::options().filter(|opt| opt.reload).map(|opt| opt.key)
 }
 
 /// The valid name most like `given`.

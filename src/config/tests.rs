@@ -1,6 +1,6 @@
 //! Table-driven tests of loading, errors, the example file and reloads.
 
-use super::options::{Example, OPTIONS, Shape};
+use super::options::{Example, Shape, options};
 use super::sections::SECTIONS;
 use super::*;
 
@@ -231,11 +231,11 @@ fn only_what_cannot_reload_requires_a_restart() {
 #[test]
 fn the_table_is_consistent() {
     let blank = Config::blank().unwrap();
-    for (i, opt) in OPTIONS.iter().enumerate() {
+    for (i, opt) in options().enumerate() {
         let (section, _) = opt.key.split_once('.').unwrap();
         assert!(SECTIONS.iter().any(|(s, _)| *s == section), "{}", opt.key);
         assert!(!opt.doc.is_empty(), "{}", opt.key);
-        assert!(OPTIONS[..i].iter().all(|o| o.key != opt.key), "{} twice", opt.key);
+        assert!(options().take(i).all(|o| o.key != opt.key), "{} twice", opt.key);
         let shown = match opt.example {
             Example::OnWith(v) | Example::OffWith(v) | Example::Within(v) => Some(v),
             Example::On | Example::Off => opt.default,
@@ -280,7 +280,7 @@ fn the_example_file_is_current_and_valid() {
         _ => format!("{line}\n"),
     };
     let all: String = on_disk.lines().map(uncommented).collect();
-    for opt in OPTIONS {
+    for opt in options() {
         let name = opt.key.split_once('.').unwrap().1;
         assert!(on_disk.contains(&format!("{name} = ")), "{}", opt.key);
     }
