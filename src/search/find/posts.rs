@@ -19,8 +19,11 @@ use crate::store::{Snapshot, StoreError, decodable};
 /// Candidates that are looked at for a page, and how long.
 const MOST_LOOKED_AT: usize = 2_000;
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Up to so many candidates are verified to say how many there are, and how long.
+/// Up to so many candidates are all verified to say how many posts are found; of more the newest few stand for the rest, since
+/// only two digits are said.
 const MOST_COUNTED: u64 = 1_000;
+const SAMPLE: u64 = 200;
+/// How long the candidates are counted, and how long verified.
 const COUNTING: Duration = Duration::from_millis(20);
 /// The newest so many of each tier are candidates for the best, and so many of those are listed.
 const OF_A_TIER: usize = 100;
@@ -272,32 +275,35 @@ impl<'a> PostSearch<'a> {
 
     /// How many posts are found, before the viewer's rules.
     fn total(&self) -> Result<u64, FindError> {
-        let ask = self.ask(COUNTING);
+        let candidates = eval::count(&self.seen.posts, &self.seen.records, &self.ask(COUNTING))?;
+        let few = match candidates {
+            Count::Exactly(number) if number <= MOST_COUNTED => Some(number),
+            Count::Exactly(_) | Count::About(_) => None,
+        };
+        let all = candidates.number();
         if self.planned.exact {
-            let count = eval::count(&self.seen.posts, &self.seen.records, &ask)?;
-            return Ok(match count {
-                Count::Exactly(number) if number <= MOST_COUNTED => number,
-                count => rounded(count.number()),
-            });
+            return Ok(few.unwrap_or_else(|| rounded(all)));
         }
+        let ask = self.ask(COUNTING);
         let deadline = ask.deadline;
         let mut newest = Newest::new(&self.seen.posts, &self.seen.records, ask, None);
         let mut verifier = Verifier::default();
-        let (mut looked, mut found) = (0_u64, 0_u64);
-        while looked < MOST_COUNTED && Instant::now() < deadline {
+        let (most, mut looked, mut found) = (few.unwrap_or(SAMPLE), 0_u64, 0_u64);
+        while looked < most && Instant::now() < deadline {
             match newest.advance()? {
                 Next::Found(candidate) => {
                     looked += 1;
-                    found += u64::from(
-                        self.is_found(candidate.at, &mut verifier).map_err(FindError::from)?,
-                    );
+                    let is_found = self.is_found(candidate.at, &mut verifier);
+                    found += u64::from(is_found.map_err(FindError::from)?);
                 }
                 Next::End => return Ok(found),
                 Next::Late(_) => break,
             }
         }
-        let all = eval::count(&self.seen.posts, &self.seen.records, &self.ask(COUNTING))?;
-        let share = u128::from(all.number()) * u128::from(found) / u128::from(looked.max(1));
+        if Some(looked) == few {
+            return Ok(found);
+        }
+        let share = u128::from(all) * u128::from(found) / u128::from(looked.max(1));
         Ok(rounded(u64::try_from(share).unwrap_or(u64::MAX)))
     }
 }
