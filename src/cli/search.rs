@@ -140,6 +140,11 @@ fn posts(found: &Value, explain: bool) -> String {
     let mut lines = Vec::new();
     if explain {
         lines.push(format!("looked for: {}", text(found, "understood")));
+        if found.get("respelled") == Some(&Value::Bool(true)) {
+            lines.push(
+                "nothing has all of it, so words were looked for that may be meant".to_owned(),
+            );
+        }
         lines.push(format!("{} posts looked at for this page", whole(found, "lookedAt")));
     }
     lines.push(format!("{} found", whole(found, "hitsTotal")));
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn a_page_says_what_is_found_and_why() {
         let found = json!({
-            "understood": "cats -from:me", "hitsTotal": 1, "lookedAt": 3,
+            "understood": "cats -from:me", "respelled": true, "hitsTotal": 1, "lookedAt": 3,
             "why": [{"popularity": 2.0, "fading": 0.5, "quality": -2}],
             "posts": [{
                 "uri": "at://a/app.bsky.feed.post/1", "indexedAt": "2026-01-01T00:00:00Z", "likeCount": 3,
@@ -198,6 +203,7 @@ mod tests {
         let page = posts(&found, true);
         for part in [
             "looked for: cats -from:me\n",
+            "words were looked for that may be meant\n",
             "3 posts looked at",
             "1 found\n",
             "1  @a.example  2026-01-01",

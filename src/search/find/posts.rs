@@ -56,6 +56,8 @@ pub struct Found {
     pub total: u64,
     /// Candidates whose records were looked at for it.
     pub looked_at: usize,
+    /// They have other words, which may have been meant.
+    pub respelled: bool,
 }
 
 /// What puts a post where it is among the best, as of now.
@@ -112,7 +114,10 @@ impl<'a> PostSearch<'a> {
             }
         }
         match self.respelled()? {
-            Some(other) => other.page_as_typed(cursor, limit, &mut keep),
+            Some(other) => {
+                let found = other.page_as_typed(cursor, limit, &mut keep)?;
+                Ok(Found { respelled: true, ..found })
+            }
             // A page that goes on ends there, if since then a post has the word after all.
             None => Ok(found),
         }
@@ -194,7 +199,7 @@ impl<'a> PostSearch<'a> {
         }
         let cursor = last.filter(|_| !ends);
         let cursor = cursor.map(|at| Cursor::Latest { ts: at.ts, post: at.post }.write(self.hash));
-        Ok(Found { posts, cursor, total: 0, looked_at: looked })
+        Ok(Found { posts, cursor, looked_at: looked, ..Found::default() })
     }
 
     fn top<E: From<FindError>>(
@@ -208,7 +213,7 @@ impl<'a> PostSearch<'a> {
         let (best, looked_at) = self.best(now)?;
         let (posts, last) = ranked::page(best, after, limit, keep)?;
         let cursor = ranked::cursor(last, now, self.hash);
-        Ok(Found { posts, cursor, total: 0, looked_at })
+        Ok(Found { posts, cursor, looked_at, ..Found::default() })
     }
 
     /// The best, the first one first, and how many candidates there were for that.
@@ -229,13 +234,21 @@ impl<'a> PostSearch<'a> {
         Ok((best, looked_at))
     }
 
-    /// What puts a post where it is.
+    /// What puts each post of a page where it is.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub fn why(&self, post: PostId) -> Result<Why, StoreError> {
+    /// Those of [`FindError`].
+    pub fn why(&self, page: &Found) -> Result<Vec<Why>, FindError> {
+        let respelled = if page.respelled { self.respelled()? } else { None };
+        let search = respelled.as_ref().unwrap_or(self);
+        let mut verifier = Verifier::default();
+        let why = page.posts.iter().map(|post| search.why_of(*post, &mut verifier));
+        why.collect::<Result<_, _>>().map_err(FindError::from)
+    }
+
+    fn why_of(&self, post: PostId, verifier: &mut Verifier) -> Result<Why, StoreError> {
         let ts = self.snapshot.post(post)?.map_or(0, |row| row.sort_ms(post.rkey));
-        let quality = self.quality(Position { ts, post }, &mut Verifier::default())?;
+        let quality = self.quality(Position { ts, post }, verifier)?;
         let popularity = popularity(self.snapshot, post)?;
         Ok(Why { popularity, fading: fading(self.now, ts), quality: quality.unwrap_or(0) })
     }

@@ -170,6 +170,14 @@ async fn a_word_that_no_post_has_is_taken_for_the_commonest_one_near_it() {
     let misspelled = search("librury", Sort::Latest);
     let (first, cursor, total) = page(&f, &misspelled, (None, 1), |_| true);
     assert_eq!((first, total), (vec![2], 2));
+    // Why they were found is told of the words that were meant.
+    let (seen, s) = (f.seen(), f.world.store.snapshot());
+    let nobody = |_: ActorId| false;
+    let asked = PostSearch::new(&seen, &s, &misspelled, (None, NOW), &nobody).unwrap();
+    let found = asked.page(None, 5, Ok::<_, FindError>).unwrap();
+    assert!(found.respelled);
+    let why = asked.why(&found).unwrap();
+    assert!(why.len() == 2 && why.iter().all(|why| why.quality > 0), "{why:?}");
     // Somebody writes it as it was typed: the pages that were of another word end.
     f.world.commit("a", [say(9, "librury")]).await;
     f.catch_up();

@@ -202,6 +202,8 @@ fn posts<T>(
 struct Explained<'a> {
     /// The query as it was understood.
     understood: String,
+    /// Nothing was found, so words were looked for that may have been meant.
+    respelled: bool,
     hits_total: u64,
     /// Posts that were looked at for this page.
     looked_at: usize,
@@ -222,9 +224,10 @@ pub fn explained(app: &AppCtx, viewer: Option<Did>, query: &str) -> Result<Value
     let search = Search::posts(&call.params)?;
     let session = Session::open(app, &call)?;
     posts(app, &call, &session, (&search, &|_, _| true), |posts, found, state| {
-        let why = found.posts.iter().map(|post| posts.why(*post)).collect::<Result<_, _>>()?;
+        let why = posts.why(&found).map_err(|error| Ends::Search(error).said(app))?;
         let explained = Explained {
             understood: search.query.to_string(),
+            respelled: found.respelled,
             hits_total: found.total,
             looked_at: found.looked_at,
             posts: found.posts.iter().filter_map(|id| state.post_view(*id, 0)).collect(),
