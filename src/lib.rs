@@ -30,6 +30,7 @@
 //! | what a page for people shows, and how it looks | `xrpc/html`; [`pages`] |
 //! | how a text becomes terms of the index; what the indexes hold and are asked | [`search`] |
 //! | how much of what a client may have | `limits/table` |
+//! | when something that recurs is due | [`drafts::recurrence`] |
 //! | every command of the operator | `admin/protocol`; in the shell `cli` |
 //! | every keyspace | `store/keyspace`; every table in it: `schema/tables` |
 //! | every kind of private state | `private/kinds` |
@@ -110,6 +111,7 @@ cfg_if::cfg_if! {
         pub mod config;
         pub mod crypto;
         pub mod discovery;
+        pub mod drafts;
         pub mod event;
         pub mod hydrate;
         pub mod identity;
@@ -144,6 +146,7 @@ cfg_if::cfg_if! {
         mod config;
         mod crypto;
         mod discovery;
+        mod drafts;
         mod event;
         mod hydrate;
         mod identity;

@@ -46,6 +46,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (5, "hydrate", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "media", Uses::Ranks(&[0, 1, 2, 3])),
     (5, "search", Uses::Ranks(&[0, 1, 2, 3])),
+    (5, "drafts", Uses::Ranks(&[0, 1, 2, 3])),
     (6, "view", Uses::RanksAnd(&[0], &["hydrate", "moderation"])),
     (6, "pages", Uses::RanksAnd(&[0], &["hydrate", "moderation", "view"])),
     (6, "discovery", Uses::RanksAnd(&[0, 1, 2, 3], &["hydrate"])),

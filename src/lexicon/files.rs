@@ -7,6 +7,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../../lexicons/alt/aerie/account/exportData.json"),
     include_str!("../../lexicons/alt/aerie/account/getStatus.json"),
     include_str!("../../lexicons/alt/aerie/account/putOptOut.json"),
+    include_str!("../../lexicons/alt/aerie/draft/previewSchedule.json"),
     include_str!("../../lexicons/app/bsky/actor/contentVisibilityDeclaration.json"),
     include_str!("../../lexicons/app/bsky/actor/defs.json"),
     include_str!("../../lexicons/app/bsky/actor/getPreferences.json"),

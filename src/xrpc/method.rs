@@ -100,6 +100,7 @@ pub static METHODS: &[Method] = &[
     Method::asynchronous("alt.aerie.account.exportData", Auth::Required, |ctx, call| Box::pin(api::rights::export_data(ctx, call))).counts_as(Limit::Exports).costly(),
     Method::read("alt.aerie.account.getStatus", Auth::Required, api::rights::get_status),
     Method::asynchronous("alt.aerie.account.putOptOut", Auth::Required, |ctx, call| Box::pin(api::rights::put_opt_out(ctx, call))).counts_as(Limit::Writes),
+    Method::read("alt.aerie.draft.previewSchedule", Auth::Required, api::schedule::preview_schedule),
     Method::read("app.bsky.actor.getProfile", Auth::OptionalOrAdmin, api::actor::get_profile),
     Method::read("app.bsky.actor.getProfiles", Auth::Optional, api::actor::get_profiles).tokens(TokenRule::OrChat),
     Method::read("app.bsky.actor.getSuggestions", Auth::Optional, api::discovery::get_suggestions).costly(),

@@ -25,6 +25,7 @@ pub(super) mod push;
 mod quota;
 pub(super) mod repo;
 pub(super) mod rights;
+pub(super) mod schedule;
 pub(super) mod starter_pack;
 pub(super) mod subscription;
 pub(super) mod temp;
@@ -52,6 +53,8 @@ mod private_tests;
 mod profile_tests;
 #[cfg(test)]
 mod rights_tests;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod search_bad_input_tests;
 #[cfg(test)]

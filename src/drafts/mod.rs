@@ -1,0 +1,3 @@
+//! Drafts of records that are published later. So far: when something that recurs happens, see [`recurrence`].
+
+pub mod recurrence;
