@@ -16,17 +16,18 @@ mod identity;
 mod import;
 mod member;
 mod private;
+mod progress;
 mod repo;
 mod retention;
 mod search;
 mod serve;
+mod shell;
 mod status;
 mod xrpc;
 
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -106,6 +107,10 @@ enum Command {
     Private(private::Args),
     /// Check, measure or repair the store while the server is stopped
     Db(db::Args),
+    /// Print what completes commands in a shell
+    Completions(shell::Completions),
+    /// Print the manual page, or write those of all commands and of the configuration into a folder
+    Man(shell::Pages),
 }
 
 /// Why a subcommand failed; decides the exit code.
@@ -158,6 +163,8 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::pages(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -255,15 +262,12 @@ fn open_store(path: &Path, memory_budget: u64) -> Result<Store, StoreError> {
     migrations::open(path, memory_budget, &mut migrating())
 }
 
-/// Says on standard error how far a migration is, now and then.
+/// Says on standard error how far a migration is. Nothing is shown unless there is one.
 fn migrating() -> impl FnMut(&Progress) {
-    const EVERY: Duration = Duration::from_secs(2);
-    let mut said: Option<Instant> = None;
-    move |progress| {
-        if said.is_none_or(|at| at.elapsed() >= EVERY) {
-            said = Some(Instant::now());
-            eprintln!("{progress}");
-        }
+    let mut meter: Option<progress::Meter> = None;
+    move |far| {
+        let share = far.done as f64 / far.of.max(1) as f64;
+        meter.get_or_insert_with(progress::Meter::new).at(Some(share), || far.to_string());
     }
 }
 

@@ -13,6 +13,7 @@ mod entries;
 mod example;
 mod exposed;
 mod load;
+mod manual;
 pub mod memory;
 mod options;
 mod parse;
@@ -32,6 +33,7 @@ use crate::syntax::{Did, SyntaxError};
 
 pub use example::example;
 pub use load::{ConfigError, ConfigErrors, Sources, load};
+pub use manual::manual;
 pub use settings::{Origin, Setting};
 
 /// All options with their values. Made by [`load`].
