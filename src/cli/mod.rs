@@ -11,6 +11,7 @@ mod account;
 mod backfill;
 mod config;
 mod db;
+mod doctor;
 mod format;
 mod identity;
 mod import;
@@ -21,6 +22,7 @@ mod repo;
 mod retention;
 mod search;
 mod serve;
+mod setup;
 mod shell;
 mod status;
 mod xrpc;
@@ -98,6 +100,17 @@ enum Command {
     Retention(retention::Args),
     /// Search posts as a user does and see why, or make the indexes anew
     Search(search::Args),
+    /// Ask what cannot be guessed, make secrets and keys, write the configuration, and say what comes next
+    ///
+    /// Asks for the public name, how much of the network is kept and whose members there are; with --yes it asks nothing
+    /// and guesses what is not given. A configuration that is there stays unless it is to be replaced, and is kept then.
+    Setup(setup::Args),
+    /// Look at the whole installation and say what is the matter with it, and how it is mended
+    ///
+    /// The machine, the configuration, the server, its disk, the public name with its proxy, upstreams, directory and
+    /// labelers. Changes nothing, and works whether the server runs or not; run it as the server's user. Exit code 1 when
+    /// anything fails; warnings alone are 0.
+    Doctor(doctor::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
@@ -160,6 +173,8 @@ pub fn main() -> ExitCode {
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),
         Command::Search(args) => search::run(&args, &sources),
+        Command::Setup(args) => setup::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),

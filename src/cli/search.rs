@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
 fn wait(sources: &Sources) -> Result<(), CliError> {
     let all = answer(sources, Status {})?;
     let rows = all.get("store").and_then(|store| store.get("rows"));
-    let posts = rows.map_or(0.0, |rows| number(rows, "posts_1"));
+    let posts = rows.map_or(0.0, |rows| number(rows, "post_1"));
     progress::wait(Duration::from_millis(200), || {
         let status = answer(sources, SearchStatus {})?;
         if status.get("building") != Some(&Value::Bool(true)) {
