@@ -94,7 +94,7 @@ enum Join {
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let place = files::Place::of(args);
     let replaces = place.may_write(args)?;
-    let answers = Answers::gather(args, &place)?;
+    let answers = Answers::gather(args, &place.data)?;
     let config = place.write(&answers, replaces)?;
     let mut out = std::io::stdout().lock();
     let file = place.config.display();

@@ -1,7 +1,7 @@
 //! Looks at an installation as a whole and says what is the matter with it, and with what it is mended: the machine, the
 //! configuration, the server, the public name, and whom the server needs.
 //!
-//! Each check is a function with a row in [`CHECKS`]. It takes a bounded time, changes nothing, and works whether the server
+//! Each check is a function with a row in the table `CHECKS`. It takes a bounded time, changes nothing, and works whether the server
 //! runs (then its status is asked through the admin socket) or not. Knows no command line: findings go out, `cli` shows them.
 
 mod appetite;

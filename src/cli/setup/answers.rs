@@ -3,7 +3,6 @@
 use std::io::{BufRead, IsTerminal as _};
 use std::path::Path;
 
-use super::files::Place;
 use super::{Args, Join, Mode};
 use crate::cli::CliError;
 use crate::cli::format::bytes;
@@ -73,10 +72,10 @@ impl<R: BufRead> Dialog<R> {
 }
 
 impl Answers {
-    pub(super) fn gather(args: &Args, place: &Place) -> Result<Self, CliError> {
+    pub(super) fn gather(args: &Args, data: &Path) -> Result<Self, CliError> {
         let stdin = std::io::stdin();
         let asks = !args.yes && stdin.is_terminal();
-        Self::with(args, &place.data, asks.then(|| stdin.lock()))
+        Self::with(args, data, asks.then(|| stdin.lock()))
     }
 
     fn with(args: &Args, data: &Path, terminal: Option<impl BufRead>) -> Result<Self, CliError> {

@@ -206,7 +206,7 @@ mod tests {
         let args = Line::parse_from(args.chain(more.iter().copied())).args;
         let place = Place::of(&args);
         let replaces = place.may_write(&args)?;
-        place.write(&Answers::gather(&args, &place)?, replaces)
+        place.write(&Answers::gather(&args, &place.data)?, replaces)
     }
 
     fn modes(dir: &Path) -> Vec<(String, u32)> {
