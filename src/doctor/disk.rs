@@ -219,7 +219,7 @@ fn tempfile_in(folder: &Path) -> std::io::Result<std::fs::File> {
 
 fn remote(folder: &Path) -> std::io::Result<Option<&'static str>> {
     let kind = rustix::fs::statfs(folder)?.f_type;
-    Ok(REMOTE.iter().find(|(number, _)| *number == i64::from(kind)).map(|(_, name)| *name))
+    Ok(REMOTE.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name))
 }
 
 #[cfg(test)]

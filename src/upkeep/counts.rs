@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +158,7 @@ fn fallen(before: &[Sample], now: &Sample) -> Vec<Fallen> {
     lost.collect()
 }
 
-fn recall(file: &PathBuf) -> Vec<Sample> {
+fn recall(file: &Path) -> Vec<Sample> {
     if fs::metadata(file).is_ok_and(|about| about.len() > MOST) {
         return Vec::new();
     }
@@ -166,7 +166,7 @@ fn recall(file: &PathBuf) -> Vec<Sample> {
     samples.unwrap_or_default()
 }
 
-fn save(file: &PathBuf, samples: &[Sample]) -> std::io::Result<()> {
+fn save(file: &Path, samples: &[Sample]) -> std::io::Result<()> {
     let mut whole = WholeFile::begin(file)?;
     whole.out().write_all(&serde_json::to_vec(samples)?)?;
     whole.end()
