@@ -66,3 +66,21 @@ need_network_packages() {
   (cd "$dir" && npm ci --no-fund --no-audit --loglevel=error)
   printf '%s\n' "$want" >"$dir/node_modules/.installed"
 }
+
+# assemble BINARY DIR: fills DIR with what a package has: program, unit, man pages, completions, example, licences.
+assemble() {
+  local binary=$1 dir=$2
+  need strip=binutils python3=python3 gzip=gzip
+  rm -rf "$dir"
+  mkdir -p "$dir/completions"
+  strip --strip-debug -o "$dir/aerie" "$binary"
+  "$binary" man "$dir/man"
+  gzip -9n "$dir"/man/*
+  "$binary" completions bash >"$dir/completions/aerie"
+  "$binary" completions zsh >"$dir/completions/_aerie"
+  "$binary" completions fish >"$dir/completions/aerie.fish"
+  sed 's#/usr/local/bin/aerie#/usr/bin/aerie#' systemd/aerie.service >"$dir/aerie.service"
+  scripts/licences >"$dir/licences.txt"
+  gzip -9n "$dir/licences.txt"
+  cp LICENSE README.md config.example.toml "$dir/"
+}

@@ -38,6 +38,7 @@
 //! | who follows what was committed | [`changes`] |
 //! | what is checked in a store at rest | `index/check` |
 //! | what opens a damaged store again | `store/salvage`, `cli/db/repair`, [`work::refetch`] |
+//! | what is looked at to say what is the matter with an installation | [`doctor`] |
 //! | whether the clock is believed | `upkeep/clock`, `ingest/ahead` |
 //!
 //! | to add | touch |
@@ -48,6 +49,7 @@
 //! | a follower of the log | its folder with a [`changes::Follower`], and its line in `runtime/house` |
 //! | a kind of private state | its file in [`private`] and its line in `private/kinds` |
 //! | a key of the configuration | its row in `config/options`, its field in [`config`], where it is used |
+//! | a check of an installation | its row in [`doctor`]'s table |
 //! | a part | its `Part` with its rule, and its line in `runtime/house` |
 //!
 //! # Words that are ours
@@ -112,6 +114,7 @@ cfg_if::cfg_if! {
         pub mod crypto;
         pub mod discovery;
         pub mod drafts;
+        pub mod doctor;
         pub mod event;
         pub mod hydrate;
         pub mod identity;
@@ -147,6 +150,7 @@ cfg_if::cfg_if! {
         mod crypto;
         mod discovery;
         mod drafts;
+        mod doctor;
         mod event;
         mod hydrate;
         mod identity;

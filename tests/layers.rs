@@ -55,6 +55,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (7, "ops", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (8, "upkeep", Uses::RanksAnd(&[0, 1, 2, 3, 4, 5], &["ops"])),
     (8, "admin", Uses::RanksAnd(&[0, 1, 2, 3, 5, 6], &["ops"])),
+    (9, "doctor", Uses::Ranks(&[0, 1, 2, 3, 4, 5, 6, 7, 8])),
     (9, "runtime", Uses::All),
     (9, "cli", Uses::All),
     (9, "main", Uses::All),

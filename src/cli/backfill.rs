@@ -1,12 +1,14 @@
 //! `aerie backfill`: whole hosts, collections, the network; progress of everything that is fetched.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand};
 use serde_json::Value;
 
 use super::format::{bytes, counts, list, number, text};
+use super::progress::{self, Far};
 use super::{CliError, answer, print, span};
 use crate::admin::protocol::{
     BackfillPause, BackfillResume, BackfillStart, BackfillStop, BackfillStopped, Done, RepoList,
@@ -144,39 +146,22 @@ fn status(sources: &Sources) -> Result<Value, CliError> {
     Ok(status.get_mut("resync").map(Value::take).unwrap_or_default())
 }
 
-/// Progress on standard error, over one line on a terminal.
+/// Progress until nothing waits.
 fn watch(sources: &Sources) -> Result<(), CliError> {
-    let terminal = std::io::stderr().is_terminal();
     let mut quiet = 0;
-    loop {
+    progress::wait(Duration::from_secs(1), || {
         let status = status(sources)?;
         // Without a status nothing is fetched at the moment, and what is queued waits.
         let waits = !status.is_object()
             || number(&status, "queued") > 0.0
             || status.get("running").and_then(Value::as_object).is_some_and(|r| !r.is_empty());
-        let line = line(&status);
-        if terminal {
-            eprint!("\r\x1b[K{line}");
-        } else {
-            eprintln!("{line}");
-        }
         // A page may be between being read and being counted.
         quiet = if waits { 0 } else { quiet + 1 };
-        if quiet >= 3 {
-            break;
-        }
-        let pause = if quiet > 0 {
-            1
-        } else if terminal {
-            2
-        } else {
-            10
-        };
-        std::thread::sleep(Duration::from_secs(pause));
-    }
-    if terminal {
-        eprintln!();
-    }
+        Ok(match quiet {
+            3.. => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(Far { share: None, line: line(&status) }),
+        })
+    })?;
     print(&status(sources)?, false, page)
 }
 

@@ -5,8 +5,10 @@ use std::io::Write;
 use clap::Subcommand;
 use serde_json::{Map, json};
 
+use super::setup::proxy::Proxy;
 use super::{CliError, configuration};
 use crate::config::{self, Config, Sources};
+use crate::doctor;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,8 +22,12 @@ enum Action {
     ///
     /// Each error is one line: file and line (or environment variable), key, what is wrong, and for an
     /// unknown key the nearest valid one. A secret in a file that everybody may read is one too. Exit code 78 when
-    /// there is any.
-    Check,
+    /// there is any. What the scope takes of the disk is said, and whether that fits; it is no error.
+    Check {
+        /// Ask the public name, upstreams, directory and labelers too; exit code 1 when one of them fails
+        #[arg(long)]
+        online: bool,
+    },
     /// Print every option in force and where its value comes from
     ///
     /// Prints TOML with the origin of each value as a comment: `default`, `file:line`, or the
@@ -35,12 +41,18 @@ enum Action {
     ///
     /// To start with: aerie config example > config.toml
     Example,
+    /// Print the lines of a reverse proxy in front of the server
+    Proxy {
+        /// Which one
+        #[arg(value_enum)]
+        proxy: Proxy,
+    },
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match args.action {
-        Action::Check => {
+        Action::Check { online } => {
             let exposed = configuration(sources)?.exposed();
             if !exposed.is_empty() {
                 return Err(config::ConfigErrors(exposed).into());
@@ -49,9 +61,21 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
                 Some(file) => writeln!(out, "{}: ok", file.display())?,
                 None => writeln!(out, "no configuration file: defaults and environment are ok")?,
             }
+            let config = configuration(sources)?;
+            writeln!(out, "{}", doctor::fits(&config))?;
+            if online {
+                let found = super::doctor::online(&config)?;
+                out.write_all(super::doctor::page(&found).as_bytes())?;
+                if found.iter().any(|finding| finding.state == doctor::State::Failed) {
+                    return Err(CliError::Failed("not everything can be reached".to_owned()));
+                }
+            }
         }
         Action::Show { json: true } => writeln!(out, "{:#}", show_json(&configuration(sources)?))?,
         Action::Show { json: false } => out.write_all(show(&configuration(sources)?).as_bytes())?,
+        Action::Proxy { proxy } => {
+            out.write_all(proxy.lines(&configuration(sources)?).as_bytes())?;
+        }
         Action::Example => out.write_all(config::example().as_bytes())?,
     }
     Ok(())

@@ -4,11 +4,11 @@ mod check;
 mod repair;
 mod stats;
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
+use super::progress::Meter;
 use super::{CliError, configuration, open_store, span};
 use crate::config::Sources;
 use crate::store::{Store, StoreError};
@@ -62,26 +62,24 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     }
 }
 
-/// Progress of a scan over all keyspaces, a line on standard error every few seconds.
-struct Meter {
+/// Progress of a scan over all keyspaces.
+struct Scan {
     expected: Vec<(&'static str, usize)>,
     total: u64,
     /// Rows of the keyspaces that are done, and where the current one is.
     done: u64,
     current: Option<(&'static str, u64)>,
     begun: Instant,
-    said: Instant,
-    every: Duration,
+    meter: Meter,
 }
 
-impl Meter {
+impl Scan {
     fn new(store: &Store) -> Self {
         let rows = store.approximate_rows().into_iter();
         let expected: Vec<_> = rows.map(|(ks, n)| (ks.name(), n)).collect();
         let total = expected.iter().map(|(_, n)| *n as u64).sum();
-        let every = Duration::from_secs(if std::io::stderr().is_terminal() { 1 } else { 10 });
-        let now = Instant::now();
-        Self { expected, total, done: 0, current: None, begun: now, said: now, every }
+        let (begun, meter) = (Instant::now(), Meter::new());
+        Self { expected, total, done: 0, current: None, begun, meter }
     }
 
     fn at(&mut self, keyspace: &'static str, rows: u64) {
@@ -91,10 +89,9 @@ impl Meter {
             None => {}
         }
         self.current = Some((keyspace, rows));
-        if self.said.elapsed() >= self.every {
-            self.said = Instant::now();
-            eprintln!("{}", self.line(keyspace, rows, self.begun.elapsed()));
-        }
+        let share = (self.done + rows) as f64 / self.total.max(1) as f64;
+        let line = self.line(keyspace, rows, self.begun.elapsed());
+        self.meter.at(Some(share), || line);
     }
 
     fn line(&self, keyspace: &str, rows: u64, elapsed: Duration) -> String {
@@ -115,7 +112,7 @@ mod tests {
     fn progress_counts_what_is_done() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 64 << 20).unwrap();
-        let mut meter = Meter { total: 400, ..Meter::new(&store) };
+        let mut meter = Scan { total: 400, ..Scan::new(&store) };
         meter.at("post_1", 0);
         meter.at("post_1", 100);
         meter.at("edge_fwd_2", 0);

@@ -1,12 +1,13 @@
 //! `aerie identity`: what is known of DIDs in bulk, from the PLC directory's export and from files of it.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::format::{bytes, number, text};
+use super::progress::Meter;
 use super::{CliError, answer, configuration, migrating, print, span};
 use crate::admin::AskError;
 use crate::admin::protocol::{IdentityImport, Status};
@@ -14,7 +15,6 @@ use crate::config::Sources;
 use crate::identity::plc::PlcStatus;
 use crate::runtime;
 
-const SAY_EVERY: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -73,12 +73,11 @@ fn import(
         path.canonicalize().map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
     };
     let files = files.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
-    let mut said = Instant::now();
+    let mut meter = Meter::new();
     let mut told = |status: &Value| {
-        if said.elapsed() >= SAY_EVERY {
-            said = Instant::now();
-            eprintln!("{}", status.get("file").and_then(file_line).unwrap_or_default());
-        }
+        let Some(file) = status.get("file") else { return };
+        let share = number(file, "bytes") / number(file, "size").max(1.0);
+        meter.at(Some(share), || file_line(file).unwrap_or_default());
     };
     let done = match answer(sources, IdentityImport { files: files.clone(), partial }) {
         Ok(_) => loop {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
+use super::progress::Meter;
 use super::{CliError, configuration, migrating, print};
 use crate::admin::protocol::{RepoImport, Status};
 use crate::admin::{self, AskError};
@@ -17,7 +18,6 @@ use crate::sync::{FileError, FileRepo};
 const AT_A_TIME: usize = 8;
 /// For one file.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
-const SAY_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -90,12 +90,11 @@ struct Tally {
     bytes: u64,
     failed: Vec<(PathBuf, String)>,
     begun: Instant,
-    said: Instant,
+    meter: Meter,
 }
 
 impl Tally {
     fn new(files: usize) -> Self {
-        let now = Instant::now();
         Self {
             files,
             repos: 0,
@@ -103,8 +102,8 @@ impl Tally {
             records: 0,
             bytes: 0,
             failed: vec![],
-            begun: now,
-            said: now,
+            begun: Instant::now(),
+            meter: Meter::new(),
         }
     }
 
@@ -118,10 +117,13 @@ impl Tally {
             }
             Err(why) => self.failed.push((path.to_owned(), why)),
         }
-        if self.said.elapsed() >= SAY_EVERY {
-            self.said = Instant::now();
-            eprintln!("{}", self.line());
-        }
+        let (share, line) = (self.taken() as f64 / self.files.max(1) as f64, self.line());
+        self.meter.at(Some(share), || line);
+    }
+
+    /// Files that are done with.
+    fn taken(&self) -> u64 {
+        self.repos + self.known + self.failed.len() as u64
     }
 
     fn rate(&self) -> f64 {
@@ -131,7 +133,7 @@ impl Tally {
     fn line(&self) -> String {
         format!(
             "{} of {} files: {} repos in, {} were here, {} failed; {} records, {:.0} records/s",
-            self.repos + self.known + self.failed.len() as u64,
+            self.taken(),
             self.files,
             self.repos,
             self.known,

@@ -11,22 +11,25 @@ mod account;
 mod backfill;
 mod config;
 mod db;
+mod doctor;
 mod format;
 mod identity;
 mod import;
 mod member;
 mod private;
+mod progress;
 mod repo;
 mod retention;
 mod search;
 mod serve;
+mod setup;
+mod shell;
 mod status;
 mod xrpc;
 
 use std::io::{BufRead, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -97,6 +100,17 @@ enum Command {
     Retention(retention::Args),
     /// Search posts as a user does and see why, or make the indexes anew
     Search(search::Args),
+    /// Ask what cannot be guessed, make secrets and keys, write the configuration, and say what comes next
+    ///
+    /// Asks for the public name, how much of the network is kept and whose members there are; with --yes it asks nothing
+    /// and guesses what is not given. A configuration that is there stays unless it is to be replaced, and is kept then.
+    Setup(setup::Args),
+    /// Look at the whole installation and say what is the matter with it, and how it is mended
+    ///
+    /// The machine, the configuration, the server, its disk, the public name with its proxy, upstreams, directory and
+    /// labelers. Changes nothing, and works whether the server runs or not; run it as the server's user. Exit code 1 when
+    /// anything fails; warnings alone are 0.
+    Doctor(doctor::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
     /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
@@ -106,6 +120,10 @@ enum Command {
     Private(private::Args),
     /// Check, measure or repair the store while the server is stopped
     Db(db::Args),
+    /// Print what completes commands in a shell
+    Completions(shell::Completions),
+    /// Print the manual page, or write those of all commands and of the configuration into a folder
+    Man(shell::Pages),
 }
 
 /// Why a subcommand failed; decides the exit code.
@@ -155,9 +173,13 @@ pub fn main() -> ExitCode {
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),
         Command::Search(args) => search::run(&args, &sources),
+        Command::Setup(args) => setup::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::pages(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -255,15 +277,12 @@ fn open_store(path: &Path, memory_budget: u64) -> Result<Store, StoreError> {
     migrations::open(path, memory_budget, &mut migrating())
 }
 
-/// Says on standard error how far a migration is, now and then.
+/// Says on standard error how far a migration is. Nothing is shown unless there is one.
 fn migrating() -> impl FnMut(&Progress) {
-    const EVERY: Duration = Duration::from_secs(2);
-    let mut said: Option<Instant> = None;
-    move |progress| {
-        if said.is_none_or(|at| at.elapsed() >= EVERY) {
-            said = Some(Instant::now());
-            eprintln!("{progress}");
-        }
+    let mut meter: Option<progress::Meter> = None;
+    move |far| {
+        let share = far.done as f64 / far.of.max(1) as f64;
+        meter.get_or_insert_with(progress::Meter::new).at(Some(share), || far.to_string());
     }
 }
 

@@ -4,13 +4,14 @@
 //! [`crate::private::portable`]'s.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read as _, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::progress::Meter;
 use super::{CliError, configuration, mark, open_store};
 use crate::admin::protocol::{PrivateExport, PrivateImport, PrivateImported, Status};
 use crate::admin::{self, AskError, PrivateState};
@@ -310,26 +311,6 @@ fn read(file: &Path, each: &mut dyn FnMut(u64, Row) -> Result<(), String>) -> Re
                 let row = serde_json::from_value(value).map_err(parsed)?;
                 each(number, row).map_err(wrong)?;
             }
-        }
-    }
-}
-
-/// A line on standard error every few seconds.
-struct Meter {
-    said: Instant,
-    every: Duration,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let every = Duration::from_secs(if io::stderr().is_terminal() { 1 } else { 10 });
-        Self { said: Instant::now(), every }
-    }
-
-    fn say(&mut self, line: impl FnOnce() -> String) {
-        if self.said.elapsed() >= self.every {
-            self.said = Instant::now();
-            eprintln!("{}", line());
         }
     }
 }

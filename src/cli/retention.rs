@@ -1,12 +1,13 @@
 //! `aerie retention` and `aerie scope`: takes away what the scope does not keep, or says what would go.
 
-use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::format::{bytes, number, text};
+use super::progress::{self, Far};
 use super::{CliError, answer, print, span};
 use crate::admin::protocol::{RetentionPlan, RetentionRun, RetentionStatus};
 use crate::config::{ScopeMode, Sources};
@@ -107,23 +108,19 @@ fn status(sources: &Sources) -> Result<Value, CliError> {
     answer(sources, RetentionStatus {})
 }
 
-/// Waits for the run to end, with a line of progress now and then.
+/// Waits for the run to end.
 fn wait(sources: &Sources) -> Result<Value, CliError> {
-    let every = if std::io::stderr().is_terminal() { 10 } else { 100 };
-    for n in 1.. {
-        std::thread::sleep(Duration::from_millis(100));
+    progress::wait(Duration::from_millis(100), || {
         let status = status(sources)?;
         let Some(running) = status.get("running").filter(|r| r.is_object()) else {
-            return Ok(status);
+            return Ok(ControlFlow::Break(status));
         };
-        if n % every == 0 {
-            eprintln!("{}", progress(running));
-        }
-    }
-    Ok(Value::Null)
+        let share = Some(number(running, "share"));
+        Ok(ControlFlow::Continue(Far { share, line: walk(running) }))
+    })
 }
 
-fn progress(running: &Value) -> String {
+fn walk(running: &Value) -> String {
     let report = running.get("so_far").unwrap_or(&Value::Null);
     let percent = number(running, "share") * 100.0;
     format!("walk {}, about {percent:.0} %: {}", number(report, "walks") + 1.0, goes(report))
@@ -193,7 +190,7 @@ fn page(status: &Value) -> String {
     let mut out = line(status);
     out.push('\n');
     if let Some(running) = status.get("running").filter(|r| r.is_object()) {
-        out += &format!("running: {}\n", progress(running));
+        out += &format!("running: {}\n", walk(running));
     }
     if let Some(last) = status.get("last").filter(|r| r.is_object()) {
         out += &format!("the last run:\n{}", lines(last));

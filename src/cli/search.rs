@@ -1,6 +1,6 @@
 //! `aerie search`: what somebody who searches gets and why, and the indexes made anew.
 
-use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::format::{list, number, text, whole};
+use super::progress::{self, Far};
 use super::{CliError, answer, print};
 use crate::admin::protocol::{SearchQuery, SearchRebuild, SearchStatus, Status};
 use crate::config::Sources;
@@ -98,23 +99,20 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     }
 }
 
-/// Waits until the indexes are made, with a line of progress now and then.
+/// Waits until the indexes are made.
 fn wait(sources: &Sources) -> Result<(), CliError> {
-    let every = if std::io::stderr().is_terminal() { 10 } else { 100 };
-    for n in 1.. {
-        std::thread::sleep(Duration::from_millis(200));
+    let all = answer(sources, Status {})?;
+    let rows = all.get("store").and_then(|store| store.get("rows"));
+    let posts = rows.map_or(0.0, |rows| number(rows, "post_1"));
+    progress::wait(Duration::from_millis(200), || {
         let status = answer(sources, SearchStatus {})?;
         if status.get("building") != Some(&Value::Bool(true)) {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
-        if n % every == 0 {
-            let all = answer(sources, Status {})?;
-            let rows = all.get("store").and_then(|store| store.get("rows"));
-            let posts = rows.map_or_else(|| "-".to_owned(), |rows| whole(rows, "posts_1"));
-            eprintln!("{} of about {posts} posts read", whole(&status, "built"));
-        }
-    }
-    Ok(())
+        let share = (posts > 0.0).then(|| number(&status, "built") / posts);
+        let line = format!("{} of about {posts} posts read", whole(&status, "built"));
+        Ok(ControlFlow::Continue(Far { share, line }))
+    })
 }
 
 /// How search is, on one line.

@@ -18,7 +18,7 @@ enum Action {
     /// List every method: kind, who may call it, parameters, and why it is not served if it is not
     ///
     /// A parameter with * is required, one with [] may be given several times, = gives the default. What depends on the
-    /// configuration is listed as without one; the page at / of a server knows.
+    /// configuration is listed as without one; the page at /docs of a server knows.
     List {
         /// Print a JSON array
         #[arg(long)]

@@ -19,8 +19,14 @@ impl Config {
                 Origin::Default | Origin::Derived(_) | Origin::Environment(_) => None,
             }
         });
-        let of_its_own = self.push.secret_file.clone();
-        let of_its_own = of_its_own.map(|path| ("push.secret_file", path, String::new()));
+        let of_its_own = [
+            ("admin.password_file", self.admin.password_file.clone()),
+            ("push.secret_file", self.push.secret_file.clone()),
+            ("server.signing_key_file", Some(self.server.signing_key_file.clone())),
+            ("push.vapid_key_file", Some(self.push.vapid_key_file.clone())),
+        ];
+        let of_its_own = of_its_own.into_iter();
+        let of_its_own = of_its_own.filter_map(|(key, path)| Some((key, path?, String::new())));
         in_file
             .chain(of_its_own)
             .filter_map(|(key, path, line): (&str, PathBuf, String)| {
@@ -82,6 +88,20 @@ mod tests {
                 "{words:?}"
             );
         }
+        // So are the files of a password and of the server's own keys.
+        let [password, key] = ["admin_password", "signing_key"].map(|name| dir.path().join(name));
+        for path in [&password, &key] {
+            fs::write(path, "hunter2").unwrap();
+            set(path, 0o644);
+        }
+        let text = format!(
+            "[server]\npublic_url = \"https://a.example\"\nsigning_key_file = {key:?}\n[admin]\npassword_file = {password:?}\n"
+        );
+        fs::write(&file, text).unwrap();
+        let config = load(&Sources { file: Some(file.clone()), env: vec![] }).unwrap();
+        let exposed = config.exposed();
+        let keys: Vec<_> = exposed.iter().filter_map(|e| e.key.as_deref()).collect();
+        assert_eq!(keys, ["admin.password_file", "server.signing_key_file"]);
         // Whoever has no secret in it may show it to everybody.
         fs::write(&file, "[server]\npublic_url = \"https://a.example\"\n").unwrap();
         let config = load(&Sources { file: Some(file), env: vec![] }).unwrap();

@@ -13,6 +13,7 @@ mod entries;
 mod example;
 mod exposed;
 mod load;
+mod manual;
 pub mod memory;
 mod options;
 mod parse;
@@ -30,8 +31,9 @@ use ipnet::IpNet;
 use crate::crypto::PublicKey;
 use crate::syntax::{Did, SyntaxError};
 
-pub use example::example;
+pub use example::{example, written};
 pub use load::{ConfigError, ConfigErrors, Sources, load};
+pub use manual::manual;
 pub use settings::{Origin, Setting};
 
 /// All options with their values. Made by [`load`].
@@ -499,6 +501,21 @@ impl Config {
         }
         if changed.iter().all(|key| !key.starts_with("push.")) && self.push != old.push {
             changed.push("push.secret_file");
+        }
+        changed
+    }
+
+    /// The options that differ from `old` and that a reload takes over.
+    pub fn reloadable(&self, old: &Config) -> Vec<&'static str> {
+        let mut changed: Vec<_> = options::options()
+            .filter(|opt| opt.reload)
+            .filter(|opt| self.settings.value(opt.key) != old.settings.value(opt.key))
+            .map(|opt| opt.key)
+            .collect();
+        // The file may have other rules in it although its name is the same.
+        let rules = "age_assurance.rules_file";
+        if !changed.contains(&rules) && self.age_assurance.rules != old.age_assurance.rules {
+            changed.push(rules);
         }
         changed
     }

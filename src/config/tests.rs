@@ -18,6 +18,26 @@ fn try_load(toml: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 #[test]
+fn a_written_file_has_what_was_given_and_not_what_was_left_out() {
+    let given = [
+        ("server.public_url", Some("\"https://a.example\"".to_owned())),
+        ("scope.disk_budget", None),
+        ("scope.mode", None),
+        ("scope.join", Some("\"listed\"".to_owned())),
+    ];
+    let text = written(&given);
+    let config = try_load(&text, &[]).unwrap();
+    assert_eq!(config.server.public_url, "https://a.example");
+    assert_eq!((config.scope.disk_budget, config.scope.mode), (0, ScopeMode::Whole));
+    assert_eq!(config.scope.join, Join::Listed);
+    assert_eq!(
+        text.lines().count(),
+        example().lines().count(),
+        "every key is explained all the same"
+    );
+}
+
+#[test]
 fn defaults_alone_are_valid() {
     let config = load(&Sources::default()).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:2584");

@@ -12,13 +12,17 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{NetError, is_public};
+use crate::threads::Clock;
 
 /// For the name, the connection and the TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +41,7 @@ pub struct Dialer {
 struct Inner {
     resolver: TokioResolver,
     tls: Arc<rustls::ClientConfig>,
+    roots: Arc<rustls::RootCertStore>,
 }
 
 impl Dialer {
@@ -62,12 +67,67 @@ impl Dialer {
         });
         let resolver = builder.build().map_err(|cause| NetError::Dns(cause.to_string()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(roots);
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|cause| NetError::Tls(cause.to_string()))?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
-        Ok(Self { inner: Arc::new(Inner { resolver, tls: Arc::new(tls) }), allow_private })
+        Ok(Self { inner: Arc::new(Inner { resolver, tls: Arc::new(tls), roots }), allow_private })
+    }
+
+    /// As [`Dialer::new`], trusting the certificates of a PEM file besides Mozilla's.
+    ///
+    /// # Errors
+    /// The file has no certificate, or as [`Dialer::new`].
+    pub fn trusting(allow_private: bool, pem: &[u8]) -> Result<Self, NetError> {
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let given: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_slice_iter(pem).flatten().collect();
+        if roots.add_parsable_certificates(given).0 == 0 {
+            return Err(NetError::Tls("there is no certificate in the file".to_owned()));
+        }
+        Self::with_roots(allow_private, roots)
+    }
+
+    /// How many days from now the certificate of a host is good for, up to `most`.
+    ///
+    /// # Errors
+    /// No connection, or a certificate that is not good now.
+    pub async fn certificate_days(
+        &self,
+        host: &str,
+        port: u16,
+        most: u32,
+    ) -> Result<u32, NetError> {
+        let name = ServerName::try_from(unbracketed(host).to_owned());
+        let name = name.map_err(|_| NetError::Url(host.to_owned()))?;
+        let stream = self.tls_stream(host, port).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let Some((own, others)) = chain.split_first() else {
+            return Err(NetError::Tls("the host has no certificate".to_owned()));
+        };
+        let broken = |cause: rustls::server::VerifierBuilderError| NetError::Tls(cause.to_string());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::clone(&self.inner.roots);
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(broken)?;
+        let now = Clock::system().since_epoch();
+        let good = |days: &u32| {
+            let then = UnixTime::since_unix_epoch(now + Duration::from_secs(86_400) * *days);
+            verifier.verify_server_cert(own, others, &name, &[], then).is_ok()
+        };
+        Ok((1..=most).take_while(good).last().unwrap_or(0))
+    }
+
+    /// The addresses of a host, whatever they are.
+    ///
+    /// # Errors
+    /// The name has none, or nobody could be asked.
+    pub async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, NetError> {
+        let any = self.unguarded();
+        let lookup = any.addresses(host);
+        timeout(CONNECT_TIMEOUT, lookup).await.unwrap_or(Err(NetError::Timeout("DNS")))
     }
 
     /// The same without the guard: for URLs that the operator configured, never for those that strangers name.

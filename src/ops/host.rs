@@ -1,4 +1,4 @@
-//! What the machine says about this process: memory.
+//! What the machine says about this process: memory, open files.
 
 /// Memory of this process in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -37,9 +37,39 @@ pub fn memory() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
+/// Files of this process: sockets, tables, everything with a descriptor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OpenFiles {
+    /// Open now.
+    pub open: u64,
+    /// How many may be; none if nothing limits them.
+    pub most: Option<u64>,
+}
+
+impl OpenFiles {
+    /// As of now.
+    #[must_use]
+    pub fn now() -> Self {
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+        Self { open, most: file_limit() }
+    }
+}
+
+/// How many files this process may have open; none if nothing limits them.
+#[must_use]
+pub fn file_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_running_process_has_files() {
+        let files = OpenFiles::now();
+        assert!(files.open > 2 && files.most.is_none_or(|most| most > files.open), "{files:?}");
+    }
 
     #[test]
     fn a_running_process_uses_memory() {

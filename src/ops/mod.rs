@@ -5,5 +5,5 @@
 mod host;
 mod status;
 
-pub use host::{Memory, MemoryShare, memory};
-pub use status::{PartState, PartStatus, PushStatus, Status, StoreStatus};
+pub use host::{Memory, MemoryShare, OpenFiles, file_limit, memory};
+pub use status::{PartState, PartStatus, PushStatus, Reload, Status, StoreStatus};

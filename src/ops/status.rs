@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::host::{Memory, memory};
+use super::host::{Memory, OpenFiles, memory};
 use crate::store::{Store, WriterStats};
 
 /// Everything an operator asks for. Parts that other folders know come as JSON.
@@ -42,6 +42,12 @@ pub struct Status {
     pub on_read: Value,
     /// Times that a reload was applied.
     pub reloads: u64,
+    /// What came of the last one.
+    pub reload: Reload,
+    /// Of this run of the process: what `/whoami` says too.
+    pub instance: String,
+    /// Files that are open, and how many may be.
+    pub files: OpenFiles,
     /// Images asked for, found in the cache and made, and the size of the cache.
     pub images: Value,
     /// Notifications on their way to devices.
@@ -56,10 +62,23 @@ pub struct Status {
     pub clock: Value,
     /// The daily export of private state.
     pub exports: Value,
+    /// What halved within a day without a reason.
+    pub counts: Value,
     /// Memory, and what it is for.
     pub memory: Memory,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}
+
+/// What came of a reload, by keys of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// In force since.
+    pub applied: Vec<&'static str>,
+    /// In force after the next start.
+    pub waiting: Vec<&'static str>,
+    /// Why the configuration could not be read, if so.
+    pub error: Option<String>,
 }
 
 /// A part of the server: what runs for as long as it does.
@@ -146,10 +165,11 @@ impl StoreStatus {
 }
 
 impl Status {
-    /// Memory and counters as of now.
+    /// Memory, files and counters as of now.
     #[must_use]
     pub fn measured(mut self) -> Self {
         (self.memory.resident, self.memory.peak) = memory();
+        self.files = OpenFiles::now();
         self.counters = crate::telemetry::counters::snapshot();
         self
     }

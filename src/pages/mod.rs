@@ -35,4 +35,4 @@ pub use profile::{ProfilePage, Tab};
 pub use rss::rss;
 pub use search::SearchPage;
 pub use thread::thread;
-pub use trends::{TrendRow, home, trending};
+pub use trends::{Now, TrendRow, home, trending};

@@ -66,7 +66,7 @@ fn pages_of(f: &Fixture, posts: &[PostId]) -> Vec<(&'static str, String)> {
             ("search", found(Some(HOSTILE), None).html(SITE)),
             ("hashtag", found(None, Some(HOSTILE)).html(SITE)),
             ("trending", trending(SITE, &row)),
-            ("home", home(SITE, &row)),
+            ("home", home(SITE, &Now::default(), &row)),
             ("failure", failure(SITE, 500, HOSTILE)),
             ("rss", rss(SITE, &profile, &state, &items)),
         ]

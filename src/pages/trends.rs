@@ -22,6 +22,23 @@ pub struct TrendRow<'a> {
     pub authors: &'a [ProfileView],
 }
 
+/// What the server is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Now {
+    /// Streams of the network that it follows, and how many of them are connected.
+    pub streams: usize,
+    /// The same.
+    pub connected: usize,
+    /// Events a second of all of them.
+    pub per_second: f64,
+    /// Seconds that the one that is furthest behind is behind, if that is known.
+    pub behind_s: Option<u64>,
+    /// Posts that are here, about.
+    pub posts: u64,
+    /// Accounts that are known, about.
+    pub accounts: u64,
+}
+
 /// What trends.
 #[must_use]
 pub fn trending(site: Site<'_>, rows: &[TrendRow<'_>]) -> String {
@@ -37,7 +54,7 @@ pub fn trending(site: Site<'_>, rows: &[TrendRow<'_>]) -> String {
 
 /// The first page.
 #[must_use]
-pub fn home(site: Site<'_>, rows: &[TrendRow<'_>]) -> String {
+pub fn home(site: Site<'_>, now: &Now, rows: &[TrendRow<'_>]) -> String {
     let head = Head {
         title: "Posts, people and tags".to_owned(),
         description: format!(
@@ -55,12 +72,35 @@ pub fn home(site: Site<'_>, rows: &[TrendRow<'_>]) -> String {
             "the host changed: " code { "/profile/handle" } ", " code { "/profile/handle/post/key" } ", "
             code { "/hashtag/tag" } "."
         }
+        section aria-label="Now" { h2 { "Now" } (doing(now)) }
         section aria-label="Trending" {
             h2 { "Trending" }
             (list(rows))
         }
     };
     page(site, &head, &content)
+}
+
+fn doing(now: &Now) -> Markup {
+    html! {
+        p {
+            @match (now.streams, now.connected) {
+                (0, _) => "No stream of the network is followed. ",
+                (_, 0) => "The network is not reached at the moment. ",
+                (_, _) => {
+                    (format!("{:.0}", now.per_second)) " events a second come in"
+                    @match now.behind_s {
+                        None => ". ",
+                        Some(0..10) => ", seconds after they happen. ",
+                        Some(seconds @ 10..120) => { ", " (seconds) " seconds after they happened. " }
+                        Some(seconds) => { ", " (count(seconds / 60, "minute", "minutes")) " after they happened. " }
+                    }
+                }
+            }
+            (count(now.posts, "post", "posts")) " of " (count(now.accounts, "account", "accounts")) " are here, about. "
+            a href="/docs" { "What can be called" } "."
+        }
+    }
 }
 
 fn list(rows: &[TrendRow<'_>]) -> Markup {

@@ -23,8 +23,8 @@ use super::on_read::{Cache, FromPds};
 use super::operator::RetentionRuns;
 use super::part::Part;
 use super::parts::{
-    AdminPart, AlertsPart, ClockPart, DiskPart, ExportsPart, MediaPart, MembersPart, OnReadPart,
-    PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
+    AdminPart, AlertsPart, ClockPart, CountsPart, DiskPart, ExportsPart, MediaPart, MembersPart,
+    OnReadPart, PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
 use super::search::{HeldSearch, OperatorSearch, SearchSeq};
@@ -54,8 +54,8 @@ use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::threads::Clock;
 use crate::upkeep::{
-    self, Alerts, ClockSetup, ClockState, ClockWatch, DiskSetup, DiskState, DiskWatch, Exports,
-    Retention,
+    self, Alerts, ClockSetup, ClockState, ClockWatch, Counts, DiskSetup, DiskState, DiskWatch,
+    Exports, Retention,
 };
 use crate::xrpc::{
     self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, ServerIdentity,
@@ -257,6 +257,7 @@ impl House {
             clock: clock.clone(),
         });
 
+        let instance = format!("{:016x}", rand::random::<u64>());
         let board = Arc::new(StatusSources {
             started: Instant::now(),
             store: store.clone(),
@@ -264,6 +265,8 @@ impl House {
             index: Arc::clone(&index),
             sources: Arc::clone(&sources),
             reloads: AtomicU64::new(0),
+            reload: Mutex::default(),
+            instance: instance.clone(),
             parts: slot.clone(),
             memory: memory.clone(),
             search: SearchSeq::new(Arc::clone(&search), Arc::clone(&changes)),
@@ -312,6 +315,7 @@ impl House {
                 vapid_key: vapid_key.public().to_owned(),
                 push_endpoint: config.push.endpoint.is_some(),
                 pages: config.pages.enabled,
+                instance,
             },
             default_labelers,
             limits: ArcSwap::from_pointee(config.limits.clone()),
@@ -403,11 +407,19 @@ impl House {
             alerts.clone(),
             config.server.did.as_str().to_owned(),
         ));
+        let counts = Arc::new(Counts::new(
+            store.clone(),
+            Arc::clone(&retention),
+            Arc::clone(&believed),
+            alerts.clone(),
+            config.server.did.as_str().to_owned(),
+        ));
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 21] = [
+        let rest: [Arc<dyn Part>; 22] = [
             Arc::new(disk),
             Arc::new(doubts),
             Arc::new(ExportsPart(exports)),
+            Arc::new(CountsPart(counts)),
             Arc::new(reads),
             Arc::new(IngestPart(Arc::clone(&sources))),
             Arc::new(LabelersPart(Arc::clone(&sources))),

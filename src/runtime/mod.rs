@@ -40,4 +40,5 @@ pub use identities::import as import_identities;
 pub use import::import;
 pub use operator::private_state;
 pub use serve::run;
+pub use signing_key::make_keys;
 pub use supervisor::PartEnded;

@@ -27,8 +27,8 @@ use crate::schema::Rows as _;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
 use crate::upkeep::{
-    Alerts, CLOCK_EVERY, ClockSetup, ClockWatch, DiskSetup, DiskState, DiskWatch, Exports,
-    LOOK_EVERY, Retention,
+    Alerts, CLOCK_EVERY, COUNT_EVERY, ClockSetup, ClockWatch, Counts, DiskSetup, DiskState,
+    DiskWatch, Exports, LOOK_EVERY, Retention,
 };
 use crate::work::purge;
 use crate::xrpc::{self, App, AppCtx, ParsedLabelers, ServerLimits};
@@ -70,6 +70,7 @@ pub(super) static PUSH: Rule = restart("push");
 pub(super) static MEDIA: Rule = restart("media");
 pub(super) static MEMBERS: Rule = restart("members");
 pub(super) static EXPORTS: Rule = restart("exports");
+pub(super) static COUNTS: Rule = restart("counts");
 pub(super) static ALERTS: Rule = restart("alerts");
 pub(super) static WATCHDOG: Rule = restart("watchdog");
 
@@ -512,6 +513,32 @@ impl Part for ExportsPart {
             let mut wait = self.0.look().await;
             while stop.run_until_cancelled(sleep(wait)).await.is_some() {
                 wait = self.0.look().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.0.status()).unwrap_or_default()
+    }
+}
+
+/// Notices what is missing.
+pub(super) struct CountsPart(pub(super) Arc<Counts>);
+
+impl Part for CountsPart {
+    fn rule(&self) -> &'static Rule {
+        &COUNTS
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
+        Box::pin(async move {
+            let mut tick = interval(COUNT_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(tick.tick()).await.is_some() {
+                let counts = Arc::clone(&self.0);
+                let looked = tokio::task::spawn_blocking(move || counts.look());
+                looked.await.map_err(PartError::new)?;
             }
             Ok(())
         })

@@ -11,6 +11,7 @@ use super::house::House;
 use super::notify::Manager;
 use super::supervisor::Supervisor;
 use crate::config::{self, Config};
+use crate::ops::Reload;
 use crate::telemetry::LogControl;
 use crate::threads::fault;
 
@@ -41,6 +42,7 @@ async fn serve(
     // Not before: opening and migrating read no signals, and may be ended at any point.
     let [mut terminate, mut interrupt]: [Signal; 2] =
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let mut in_force = config.clone();
     let mut supervisor = Supervisor::start(&house.parts, house.stop.clone());
     manager.ready();
     fault::serving();
@@ -51,7 +53,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => reload(&config, &sources, &log, &house),
+            _ = hangup.recv() => reload(&config, &mut in_force, &sources, &log, &house),
             ended = supervisor.ended() => break Err(ended.into()),
         }
     };
@@ -61,22 +63,35 @@ async fn serve(
     result.and(stopped.map_err(ServeError::from))
 }
 
-fn reload(began_with: &Config, sources: &config::Sources, log: &LogControl, house: &House) {
+/// Reads the configuration again, and says in the log and in the status what came of it.
+fn reload(
+    began_with: &Config,
+    in_force: &mut Config,
+    sources: &config::Sources,
+    log: &LogControl,
+    house: &House,
+) {
     let new = match config::load(sources) {
         Ok(new) => new,
         Err(errors) => {
             tracing::error!(%errors, "reload: the configuration has errors, the old one stays in force");
+            house.board.reloaded(Reload { error: Some(errors.to_string()), ..Reload::default() });
             return;
         }
     };
-    let waiting = new.requires_restart(began_with);
-    if !waiting.is_empty() {
-        tracing::warn!(keys = ?waiting, "reload: these take effect at the next start");
-    }
+    let (applied, waiting) = (new.reloadable(in_force), new.requires_restart(began_with));
     if let Err(error) = log.set_filter(&new.log.level) {
         tracing::warn!(%error, "reload: log.level");
     }
     house.reload(&new);
+    match applied.as_slice() {
+        [] => tracing::info!("reload: nothing that a reload takes over has changed"),
+        applied => tracing::info!(keys = %applied.join(", "), "reload: these are in force now"),
+    }
+    if !waiting.is_empty() {
+        tracing::warn!(keys = %waiting.join(", "), "reload: these take effect at the next start");
+    }
+    *in_force = new;
     house.board.reloads.fetch_add(1, Ordering::Relaxed);
-    tracing::info!("configuration reloaded");
+    house.board.reloaded(Reload { applied, waiting, error: None });
 }

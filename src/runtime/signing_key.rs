@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::crypto::PrivateKey;
 use crate::push::vapid::{NotAKey, VapidKey};
 
@@ -23,6 +24,15 @@ pub enum SigningKeyError {
         "push.vapid_key_file {0}: {1}; put the right file there, or remove it to have a new key made"
     )]
     Vapid(PathBuf, #[source] NotAKey),
+}
+
+/// Makes the keys that a server of this configuration has, where they are not there.
+///
+/// # Errors
+/// As at the start of the server.
+pub fn make_keys(config: &Config) -> Result<(), SigningKeyError> {
+    load_or_make(&config.server.signing_key_file)?;
+    load_or_make_vapid(&config.push.vapid_key_file).map(drop)
 }
 
 /// Reads the key, or makes one where there is no file.

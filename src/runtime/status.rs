@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::memory::Memory;
-use super::parts::{CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::parts::{CLOCK, COUNTS, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::search::SearchSeq;
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
 use crate::index::Index;
-use crate::ops::{self, Status, StoreStatus};
+use crate::ops::{self, Reload, Status, StoreStatus};
 use crate::store::{Store, Writer};
 
 /// Where the status comes from.
@@ -23,12 +24,19 @@ pub(super) struct StatusSources {
     pub(super) index: Arc<Index>,
     pub(super) sources: Arc<Sources>,
     pub(super) reloads: AtomicU64,
+    pub(super) reload: Mutex<Reload>,
+    pub(super) instance: String,
     pub(super) parts: PartsSlot,
     pub(super) memory: Memory,
     pub(super) search: SearchSeq,
 }
 
 impl StatusSources {
+    /// What came of a reload.
+    pub(super) fn reloaded(&self, reload: Reload) {
+        *self.reload.lock() = reload;
+    }
+
     /// The document as of now.
     pub(super) fn read(&self) -> Value {
         let parts = self.parts.get();
@@ -53,6 +61,9 @@ impl StatusSources {
             scope: parts.of(&RETENTION),
             on_read: parts.of(&ON_READ),
             reloads: self.reloads.load(Ordering::Relaxed),
+            reload: self.reload.lock().clone(),
+            instance: self.instance.clone(),
+            files: ops::OpenFiles::default(),
             images: parts.of(&MEDIA),
             push: parts.of(&PUSH),
             requests_waiting: parts.of(&XRPC),
@@ -60,6 +71,7 @@ impl StatusSources {
             disk: parts.of(&DISK),
             clock: parts.of(&CLOCK),
             exports: parts.of(&EXPORTS),
+            counts: parts.of(&COUNTS),
             memory: ops::Memory { shares, ..Default::default() },
             counters: Default::default(),
         };

@@ -349,7 +349,7 @@ impl ClockWatch {
         Ok(Self {
             service: config.server.did.as_str().to_owned(),
             by_age: config.scope.mode == ScopeMode::Window,
-            servers: servers(config),
+            servers: time_servers(config),
             past: past.map(|past| (Instant::now(), past)),
             voices: BTreeMap::new(),
             answers: JoinSet::new(),
@@ -498,7 +498,7 @@ impl ClockWatch {
             let (http, url) = (self.setup.http.clone(), url.clone());
             self.answers.spawn(async move {
                 let answer = http.get_stream(&url, &HeaderMap::new(), &LIMITS).await;
-                let time = answer.ok().and_then(|answer| date(&answer.headers));
+                let time = answer.ok().and_then(|answer| http_date(&answer.headers));
                 (url, time)
             });
         }
@@ -523,15 +523,18 @@ impl ClockWatch {
     }
 }
 
-fn date(headers: &HeaderMap) -> Option<i64> {
+/// What a server says that the time is, in milliseconds.
+#[must_use]
+pub fn http_date(headers: &HeaderMap) -> Option<i64> {
     let text = headers.get(http::header::DATE)?.to_str().ok()?;
     let date = httpdate::parse_http_date(text).ok()?;
     let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(ms(since))
 }
 
-/// Pages of the servers that the configuration names, the smallest that each has.
-fn servers(config: &Config) -> Vec<String> {
+/// Pages of the servers that the configuration names, the smallest that each has; their `Date` tells the time.
+#[must_use]
+pub fn time_servers(config: &Config) -> Vec<String> {
     let network = &config.network;
     let http = |url: &String, path: &str| {
         let url = url.replacen("ws", "http", 1);
@@ -609,11 +612,11 @@ mod tests {
             "https://relay.example/xrpc/_health",
             "http://127.0.0.1:9/",
         ];
-        assert_eq!(servers(&config), want);
+        assert_eq!(time_servers(&config), want);
         let header =
             |date: &str| HeaderMap::from_iter([(http::header::DATE, date.parse().unwrap())]);
-        assert_eq!(date(&header("Sun, 15 Jun 2025 15:06:40 GMT")), Some(NOW));
-        assert_eq!(date(&header("now")).or_else(|| date(&HeaderMap::new())), None);
+        assert_eq!(http_date(&header("Sun, 15 Jun 2025 15:06:40 GMT")), Some(NOW));
+        assert_eq!(http_date(&header("now")).or_else(|| http_date(&HeaderMap::new())), None);
     }
 
     #[test]

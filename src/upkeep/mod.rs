@@ -5,6 +5,7 @@
 
 mod alerts;
 mod clock;
+mod counts;
 mod disk;
 mod exports;
 mod ladder;
@@ -14,7 +15,11 @@ mod retention;
 mod trend;
 
 pub use alerts::Alerts;
-pub use clock::{CLOCK_EVERY, ClockSetup, ClockState, ClockStatus, ClockVerdict, ClockWatch};
+pub use clock::{
+    CLOCK_EVERY, ClockSetup, ClockState, ClockStatus, ClockVerdict, ClockWatch, http_date,
+    time_servers,
+};
+pub use counts::{COUNT_EVERY, Counts, CountsStatus, Fallen};
 pub use disk::{DiskSetup, DiskState, DiskStatus, DiskWatch, LOOK_EVERY, make_way, stop_below};
 pub use exports::{ExportStatus, Exports, exports};
 pub use ladder::Step;

@@ -246,6 +246,12 @@ impl Retention {
         Some(budget.saturating_sub(used(&self.store).ok()?))
     }
 
+    /// When the last run ended and how many records it deleted, if there was one.
+    pub(super) fn deleted(&self) -> Option<(i64, u64)> {
+        let state = self.state.lock();
+        state.last.as_ref().map(|last| (last.ended, last.deleted.total()))
+    }
+
     /// What is kept, how far a run is, and what the last one did.
     #[must_use]
     pub fn status(&self) -> Value {

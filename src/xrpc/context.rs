@@ -75,6 +75,8 @@ pub struct ServerIdentity {
     pub push_endpoint: bool,
     /// Whether there are pages for people.
     pub pages: bool,
+    /// Of this run of the process, so that whoever calls by a public name can tell whom he reached.
+    pub instance: String,
 }
 
 /// What the operator tells clients.

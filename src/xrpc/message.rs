@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +75,8 @@ pub struct Request {
     pub body: Body,
     /// Who sent it.
     pub client: Client,
+    /// Who is connected: a proxy, or the client itself.
+    pub peer: IpAddr,
 }
 
 /// A response, ready to be written.

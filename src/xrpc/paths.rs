@@ -43,6 +43,8 @@ enum On {
 #[derive(Clone, Copy)]
 enum Answers {
     Page(PageFn),
+    /// Who asks matters to it.
+    Asker(AskerFn),
     File(FileFn),
     /// A page for people.
     Html(&'static html::Page),
@@ -61,11 +63,17 @@ struct Path {
 }
 
 type PageFn = fn(&Site, &AppCtx) -> Result<Reply, XrpcError>;
+type AskerFn = fn(&AppCtx, &Request) -> Result<Reply, XrpcError>;
 type FileFn = for<'a> fn(&'a AppCtx, Asked<'a>) -> BoxFuture<'a, Response>;
 
 impl Path {
     const fn page(path: &'static str, page: PageFn) -> Self {
         let (limit, answers) = (Some(Limit::Requests), Answers::Page(page));
+        Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
+    }
+
+    const fn asker(path: &'static str, page: AskerFn) -> Self {
+        let (limit, answers) = (Some(Limit::Requests), Answers::Asker(page));
         Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
     }
 
@@ -94,6 +102,7 @@ const PATHS: &[Path] = &[
     Path::page("/robots.txt", Site::robots),
     Path::page("/favicon.ico", Site::icon),
     Path { limit: None, ..Path::page("/readyz", Site::ready) },
+    Path::asker("/whoami", site::whoami),
     Path::page("/push/vapid-key", Site::vapid_key),
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
     Path { who: Who::Admin, limit: None, ..Path::page("/admin/status", Site::status) },
@@ -126,13 +135,16 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
         Err(error) => {
             return Some(match row.answers {
                 Answers::Html(_) => html::failure(&app.ctx, row.path, error),
-                Answers::Page(_) | Answers::File(_) => encode::failure(row.path, error),
+                Answers::Page(_) | Answers::Asker(_) | Answers::File(_) => {
+                    encode::failure(row.path, error)
+                }
             });
         }
     };
     let accept = Accept::of(&request.method, &request.headers);
     let response = match row.answers {
         Answers::Page(page) => encode::respond(row.path, page(&app.site, &app.ctx), &accept),
+        Answers::Asker(page) => encode::respond(row.path, page(&app.ctx, request), &accept),
         Answers::File(file) => {
             let asked = Asked { parts: &parts, accept: &accept, client: request.client };
             file(&app.ctx, asked).await

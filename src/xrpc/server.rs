@@ -257,7 +257,7 @@ async fn answer(
         }
         return write(shared, response, client, running).await;
     }
-    let (mut response, whole) = match read(shared, request, client).await {
+    let (mut response, whole) = match read(shared, request, client, peer).await {
         Ok((request, whole)) => (shared.app.handle(request).await, whole),
         Err(error) => (encode::failure("", error), false),
     };
@@ -294,6 +294,7 @@ async fn read(
     shared: &Shared,
     request: http::Request<Incoming>,
     client: Client,
+    peer: IpAddr,
 ) -> Result<(Request, bool), XrpcError> {
     let (head, incoming) = request.into_parts();
     let (body, whole) = if incoming.is_end_stream() {
@@ -312,7 +313,7 @@ async fn read(
         collected.unwrap_or((Body::Aborted, false))
     };
     let request =
-        Request { method: head.method, uri: head.uri, headers: head.headers, body, client };
+        Request { method: head.method, uri: head.uri, headers: head.headers, body, client, peer };
     Ok((request, whole))
 }
 

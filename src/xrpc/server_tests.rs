@@ -285,6 +285,34 @@ async fn behind_a_proxy_the_forwarded_address_counts() {
 }
 
 #[tokio::test]
+async fn who_asks_is_told_whom_limits_take_him_for() {
+    let nobody = start(ServerLimits::default()).await;
+    let here = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let proxied = start_within(ServerLimits::default(), Limits::new(here, &[])).await;
+    let forwarded = "x-forwarded-for: 192.0.2.1\r\n";
+    for (server, header, client, why) in [
+        (&nobody, "", "127.0.0.1", "none"),
+        (&nobody, forwarded, "127.0.0.1", "ignored"),
+        (&proxied, "", "this machine", "none"),
+        (&proxied, forwarded, "192.0.2.1", "believed"),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            format!("GET /whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let body: serde_json::Value =
+            serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert_eq!(
+            (body["client"].as_str(), body["forwarded"].as_str()),
+            (Some(client), Some(why))
+        );
+        assert_eq!(body["instance"], "this-run");
+    }
+}
+
+#[tokio::test]
 async fn when_all_slots_are_taken_the_longest_idle_connection_goes() {
     let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
     let server = start(limits).await;

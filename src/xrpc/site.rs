@@ -1,4 +1,4 @@
-//! Pages of [`super::paths`]: health, DID document, robots, the icon, the docs page, the key for web push, the operator's status.
+//! Pages of [`super::paths`]: health, who asks, DID document, robots, the icon, the docs page, the key for web push, the operator's status.
 
 use http::header::VARY;
 use http::{HeaderValue, StatusCode};
@@ -8,7 +8,7 @@ use super::context::{AppCtx, ServerIdentity};
 use super::encode::{self, Accept};
 use super::error::XrpcError;
 use super::listing;
-use super::message::Response;
+use super::message::{Request, Response};
 use super::reply::Reply;
 
 /// Word for word what the public AppView tells crawlers.
@@ -91,6 +91,24 @@ impl Site {
     pub(super) fn status(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
         Reply::json(&(ctx.status)()).map(|reply| reply.with_cache_control("no-store"))
     }
+}
+
+/// Whom limits take the asker for, and whether that is because of a proxy's word: what `aerie doctor` asks through the
+/// public name.
+pub(super) fn whoami(ctx: &AppCtx, request: &Request) -> Result<Reply, XrpcError> {
+    let names = ["x-forwarded-for", "forwarded"];
+    let forwarded = match names.iter().any(|name| request.headers.contains_key(*name)) {
+        true if ctx.limiter.is_proxy(request.peer) => "believed",
+        true => "ignored",
+        false => "none",
+    };
+    let answer = json!({
+        "service": ctx.identity.did,
+        "instance": ctx.identity.instance,
+        "client": request.client.to_string(),
+        "forwarded": forwarded,
+    });
+    Reply::json(&answer).map(|reply| reply.with_cache_control("no-store"))
 }
 
 /// A sentence for who asks for what is not here.

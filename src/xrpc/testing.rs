@@ -396,6 +396,7 @@ pub(super) fn context_with(
             vapid_key: "BKey".to_owned(),
             push_endpoint: false,
             pages: true,
+            instance: "this-run".to_owned(),
         },
         default_labelers: Arc::new(ArcSwap::from_pointee(ParsedLabelers::defaults([did(
             "did:plc:default",
@@ -436,7 +437,8 @@ pub(super) fn app_within(limits: Limits, methods: &'static [Method]) -> (Arc<App
 pub(super) fn request(method: Verb, target: &str) -> Request {
     let headers = HeaderMap::new();
     let (uri, body, client) = (target.parse().unwrap(), Body::Missing, Client::Own);
-    Request { method, uri, headers, body, client }
+    let peer = std::net::Ipv4Addr::LOCALHOST.into();
+    Request { method, uri, headers, body, client, peer }
 }
 
 pub(super) fn json_of(response: &Response) -> Value {

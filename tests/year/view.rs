@@ -416,6 +416,7 @@ impl Reading {
                 vapid_key: String::new(),
                 push_endpoint: false,
                 pages: false,
+                instance: String::new(),
             },
             default_labelers: Arc::new(arc_swap::ArcSwap::from_pointee(ParsedLabelers::defaults(
                 [],
@@ -455,6 +456,7 @@ impl Reading {
             headers,
             body: xrpc::Body::Missing,
             client: aerie::limits::Client::Own,
+            peer: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         let response = self.app.handle(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap();

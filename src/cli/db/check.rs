@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::{CliError, print};
-use super::Meter;
+use super::Scan;
 use crate::index::check::{Options, Report, check};
 use crate::store::{Store, explained};
 
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, store: Store) -> Result<(), CliError> {
-    let mut meter = Meter::new(&store);
+    let mut meter = Scan::new(&store);
     let options = Options { full: args.full, repair: None };
     let report = check(&store, &options, &mut |p| meter.at(p.ks.name(), p.rows));
     let report = report.map_err(|error| explained(store.path(), error))?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::{CliError, confirm, open_store, private};
-use super::Meter;
+use super::Scan;
 use crate::config::Config;
 use crate::index::check::{Options, Report, check};
 use crate::private::lines::export;
@@ -142,7 +142,7 @@ pub(super) fn mend(store: Store, backs: &[Back]) -> Result<Mended, CliError> {
     let mut report = Report::default();
     // What one run writes may be what the next one counts.
     for _ in 0..RUNS {
-        let mut meter = Meter::new(&store);
+        let mut meter = Scan::new(&store);
         let options = Options { full: false, repair: Some(&writer) };
         report = check(&store, &options, &mut |p| meter.at(p.ks.name(), p.rows))?;
         written += report.repaired;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::{CliError, print};
-use super::Meter;
+use super::Scan;
 use crate::schema::stats::{Stats, stats};
 use crate::store::Store;
 use crate::work::tables;
@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, open: impl Fn() -> Result<Store, CliError>) -> Re
         drop(store);
         store = open()?;
     }
-    let mut meter = Meter::new(&store);
+    let mut meter = Scan::new(&store);
     let stats = stats(&store, &tables::registry(), &mut |ks, rows| meter.at(ks.name(), rows))?;
     print(&stats_json(&stats), args.json, |_| stats_text(&stats))
 }
