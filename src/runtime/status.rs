@@ -61,6 +61,8 @@ impl StatusSources {
             clock: parts.of(&CLOCK),
             exports: parts.of(&EXPORTS),
             memory: ops::Memory { shares, ..Default::default() },
+            calls: Default::default(),
+            times: Default::default(),
             counters: Default::default(),
         };
         serde_json::to_value(status.measured()).unwrap_or_default()
