@@ -32,7 +32,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (1, "telemetry", Uses::Ranks(&[0])),
     (1, "threads", Uses::Ranks(&[0])),
     (1, "limits", Uses::RanksAnd(&[0], &["telemetry", "threads"])),
-    (1, "net", Uses::RanksAnd(&[0], &["threads"])),
+    (1, "net", Uses::RanksAnd(&[0], &["telemetry", "threads"])),
     (2, "store", Uses::Above),
     (2, "schema", Uses::Above),
     (2, "work", Uses::Above),

@@ -1,5 +1,6 @@
 //! Whom the server needs: upstreams, the directory, labelers, and somebody who tells the time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -104,7 +105,8 @@ async fn heard(patient: &Patient, url: &str, path: &str, frames: bool) -> Findin
     // Jetstreams are named with or without their path.
     let url = if base.ends_with(path) { base.to_owned() } else { format!("{base}{path}") };
     let us = &patient.config.server.public_url;
-    let mut stream = match WsStream::connect(&patient.dialer, &url, us, MAX_FRAME_LEN).await {
+    let link = Arc::default();
+    let mut stream = match WsStream::connect(&patient.dialer, &url, us, MAX_FRAME_LEN, link).await {
         Ok(stream) => stream,
         Err(error) => {
             let fix = "is the URL right, and may this machine connect out?";

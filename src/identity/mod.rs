@@ -94,8 +94,9 @@ type HandleAnswer = Result<Option<Did>, IdentityError>;
 impl Identity {
     /// A service that remembers up to `capacity` DIDs and as many handles, and names itself with `public_url`.
     pub fn new(network: &Network, dialer: &Dialer, public_url: &str, capacity: usize) -> Self {
-        let guarded = HttpClient::new(dialer, public_url);
-        let configured = HttpClient::keeping(DIRECTORY, &dialer.unguarded(), public_url);
+        let guarded = HttpClient::new(dialer, public_url).counted_for("identities");
+        let configured = HttpClient::keeping(DIRECTORY, &dialer.unguarded(), public_url)
+            .counted_for("directory");
         let did_resolver = DidResolver {
             plc_url: network.plc_url.clone(),
             configured: configured.clone(),
@@ -105,7 +106,7 @@ impl Identity {
         let handle_resolver = handle::HandleResolver {
             overrides: network.handle_overrides.clone(),
             configured,
-            guarded: HttpClient::keeping(HANDLES, dialer, public_url),
+            guarded: HttpClient::keeping(HANDLES, dialer, public_url).counted_for("handles"),
             dialer: dialer.clone(),
         };
         let inner = Arc::new(IdentityInner {

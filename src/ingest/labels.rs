@@ -35,6 +35,7 @@ use crate::schema::cursors::{CursorOf, cursor};
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::links::Link;
 use crate::threads::{Clock, Failure, fault};
 
 static DROPPED: Counters = Counters::new("labels.dropped");
@@ -360,7 +361,8 @@ impl Subscription {
             None => self.setup.dialer.clone(),
         };
         let name = &self.setup.public_url;
-        let mut socket = WsStream::connect(&dialer, &url, name, MAX_FRAME_LEN).await?;
+        let link = Link::of("labeler", self.config.did.as_str());
+        let mut socket = WsStream::connect(&dialer, &url, name, MAX_FRAME_LEN, link).await?;
         self.state.connected.store(true, Ordering::Relaxed);
         self.state.connections.fetch_add(1, Ordering::Relaxed);
         let numbers = Numbers::after(start);

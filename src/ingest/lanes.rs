@@ -23,7 +23,11 @@ use crate::event::{Body, Commit, Event, frame_time};
 use crate::schema::Rows;
 use crate::store::Store;
 use crate::syntax::Did;
+use crate::telemetry::timing::Timing;
 use crate::threads::{Budget, Failure, Held, Pulse, catch, fault};
+
+/// For what a lane gets at once, up to 64 frames.
+static VERIFY: Timing = Timing::new("ingest.stage", "verify");
 
 /// Frames of one DID that are parked at most; more, and the repo is rather fetched whole.
 const MAX_PARKED: usize = 512;
@@ -223,10 +227,12 @@ impl Lane {
             fault::point("lane");
             match message {
                 Message::Chunk(Chunk { feed, jobs }) => {
+                    let begun = Instant::now();
                     let mut done = Vec::with_capacity(jobs.len());
                     for job in jobs {
                         done.extend(self.guarded(&feed, job, Self::take));
                     }
+                    VERIFY.since(begun);
                     feed.send(done);
                 }
                 Message::Key { did, ticket, answer } => self.answered(&did, ticket, answer),

@@ -13,8 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Done, Feed, Seq};
 use super::{Batch, Pending, Sink};
+use crate::telemetry::timing::Timing;
 use crate::threads::{Held, fault};
 
+/// Until there was a place in the writer's queue: what ingest waits for when the index is slower.
+static HAND_OVER: Timing = Timing::new("ingest.stage", "hand_over");
 const MAX_EVENTS: usize = 256;
 /// A prefix of slots without events must not keep the cursor for ever, nor a batch grow without end.
 const MAX_SLOTS: usize = 4096;
@@ -54,7 +57,7 @@ pub(crate) async fn run(
 
 async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
     let Prefix { seq, events, weight, sent, held } = prefix;
-    let count = events.len();
+    let (count, begun) = (events.len(), std::time::Instant::now());
     if let Some(seq) = seq {
         let batch = Batch { cursor: feed.cursor.clone(), seq, events };
         if sink.apply(batch).await.is_err() {
@@ -63,6 +66,7 @@ async fn deliver(feed: &Feed, sink: &Arc<dyn Sink>, prefix: Prefix) -> bool {
     } else if !events.is_empty() && sink.apply_aside(events, Pending::default()).await.is_err() {
         return false;
     }
+    HAND_OVER.since(begun);
     feed.status.applied(seq, &sent, count);
     feed.budget.add_permits(weight);
     drop(held);

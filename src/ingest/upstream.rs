@@ -20,8 +20,13 @@ use super::{Sink, jetstream};
 use crate::event::frame::{AccountFrame, Frame, MAX_FRAME_LEN};
 use crate::event::{HostingStatus, Upstream};
 use crate::net::{Dialer, Message, NetError, WsStream};
+use crate::telemetry::links::Link;
+use crate::telemetry::timing;
 use crate::threads::{Standing, catch, fault};
 
+/// For one frame, of which one in so many is measured.
+static DECODE: timing::Timing = timing::Timing::new("ingest.stage", "decode");
+const DECODED_EACH: u64 = 16;
 /// Frames that are dealt out at once.
 const CHUNK: usize = 64;
 /// How long a socket that has little to read is left alone: every frame that is read by itself wakes a thread here, one
@@ -168,7 +173,8 @@ impl Reader {
 
     async fn connection(&self, state: &mut State) -> End {
         let url = subscription_url(&self.feed.url, self.feed.kind, state.start);
-        let connect = WsStream::connect(&self.dialer, &url, &self.public_url, MAX_FRAME_LEN);
+        let link = Link::of("upstream", &self.feed.url);
+        let connect = WsStream::connect(&self.dialer, &url, &self.public_url, MAX_FRAME_LEN, link);
         let mut socket = match connect.await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
@@ -279,10 +285,15 @@ impl Reader {
         fault::point("reader");
         state.frames += 1;
         let received = self.feed.status.clock.now_ms();
+        // To look at the clock for each of them would be much of what is measured.
+        let begun = state.frames.is_multiple_of(DECODED_EACH).then(Instant::now);
         let read = catch(|| match self.feed.kind {
             UpstreamKind::Jetstream => self.read_jetstream(bytes, received),
             _ => self.read_frame(bytes, received, state.start),
         });
+        if let Some(begun) = begun {
+            DECODE.record(begun.elapsed());
+        }
         let (seq, sent, read) = read.unwrap_or_else(|panic| {
             tracing::error!(url = %self.feed.url, %panic, "a frame is dropped");
             self.feed.status.dropped("panic", None, None);

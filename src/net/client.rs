@@ -1,6 +1,7 @@
 //! The HTTP client: capped requests and streamed bodies over pooled connections.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::stream::try_unfold;
 use http::header::{ACCEPT, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -18,9 +19,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::{Dialer, NetError};
+use crate::telemetry::counters::OTHER;
+use crate::telemetry::links::Link;
 
 /// Bytes of header kept in memory while reading a response.
 const MAX_HEADER: usize = 64 << 10;
+/// What HTTP requests count as among [`crate::telemetry::links`].
+const FETCH: &str = "fetch";
 /// Idle connections that are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
@@ -135,6 +140,7 @@ pub struct HttpClient {
     http1: Pool,
     allow_plain: bool,
     user_agent: HeaderValue,
+    link: Arc<Link>,
 }
 
 impl HttpClient {
@@ -165,7 +171,14 @@ impl HttpClient {
             http1: builder.build(http1),
             allow_plain: dialer.allows_private(),
             user_agent: user_agent(public_url),
+            link: Link::of(FETCH, OTHER),
         }
+    }
+
+    /// The same client, with the same connections, whose bytes count as fetched for this.
+    #[must_use]
+    pub fn counted_for(&self, purpose: &'static str) -> Self {
+        Self { link: Link::of(FETCH, purpose), ..self.clone() }
     }
 
     /// GET.
@@ -245,7 +258,7 @@ impl HttpClient {
         url: &str,
         headers: &HeaderMap,
         redirects: u8,
-    ) -> Result<http::Response<Incoming>, NetError> {
+    ) -> Result<http::Response<Counted>, NetError> {
         let mut url = self.checked(url)?;
         let origin = url.origin();
         let none = HeaderMap::new();
@@ -301,7 +314,7 @@ impl HttpClient {
         headers: &HeaderMap,
         accept: Option<&'static str>,
         body: Bytes,
-    ) -> Result<http::Response<Incoming>, NetError> {
+    ) -> Result<http::Response<Counted>, NetError> {
         let mut request = http::Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -314,7 +327,12 @@ impl HttpClient {
             sent.insert(ACCEPT, HeaderValue::from_static(accept));
         }
         let pool = if sent.contains_key(HOST) { &self.http1 } else { &self.pool };
-        pool.request(request).await.map_err(|cause| NetError::from_chain(&cause))
+        let (target, body) = (url.path().len(), request.body().size_hint().lower());
+        self.link.sent(wire_size(request.headers()) + target as u64 + body);
+        let response = pool.request(request).await.map_err(|cause| NetError::from_chain(&cause))?;
+        self.link.received(wire_size(response.headers()));
+        let link = Arc::clone(&self.link);
+        Ok(response.map(|body| Counted { body, link }))
     }
 
     /// Whether plain http is allowed.
@@ -346,7 +364,7 @@ pub(super) fn user_agent(public_url: &str) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("aerie"))
 }
 
-fn redirect(response: &http::Response<Incoming>) -> Option<&str> {
+fn redirect(response: &http::Response<Counted>) -> Option<&str> {
     let status = response.status().as_u16();
     let location = || response.headers().get(LOCATION)?.to_str().ok();
     matches!(status, 301 | 302 | 303 | 307 | 308).then(location).flatten()
@@ -357,7 +375,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 async fn collect(
-    response: http::Response<Incoming>,
+    response: http::Response<Counted>,
     max_bytes: usize,
     deadline: Instant,
 ) -> Result<Response, NetError> {
@@ -376,15 +394,29 @@ async fn collect(
     Ok(Response { status: parts.status, headers: parts.headers, body: whole.freeze() })
 }
 
+/// A body whose bytes are counted as they come.
+struct Counted {
+    body: Incoming,
+    link: Arc<Link>,
+}
+
+/// What a header takes in the form of HTTP/1.1: each line has a colon, a space and an end.
+fn wire_size(headers: &HeaderMap) -> u64 {
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() as u64
+}
+
 /// The next data of a body; trailers are dropped.
-async fn next_piece(body: &mut Incoming, until: Instant) -> Result<Option<Bytes>, NetError> {
+async fn next_piece(body: &mut Counted, until: Instant) -> Result<Option<Bytes>, NetError> {
     loop {
-        let frame = timeout_at(until, body.frame()).await.map_err(|_| NetError::Timeout("body"))?;
+        let frame =
+            timeout_at(until, body.body.frame()).await.map_err(|_| NetError::Timeout("body"))?;
         match frame {
             None => return Ok(None),
             Some(Err(cause)) => return Err(NetError::from_chain(&cause)),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
+                    body.link.received(data.len() as u64);
                     return Ok(Some(data));
                 }
             }

@@ -6,11 +6,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::NetError;
+use crate::telemetry::links::Link;
 
 /// Bytes beyond the largest message that may come before one is whole: headers of pieces, and what is read ahead.
 const SLACK: usize = 1 << 20;
@@ -21,14 +23,15 @@ const PER_MESSAGE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     stream: S,
+    link: Arc<Link>,
     unpaid: usize,
     most: usize,
 }
 
 impl<S> Metered<S> {
     /// For messages of up to `max_message` bytes.
-    pub(super) fn new(stream: S, max_message: usize) -> Self {
-        Self { stream, unpaid: 0, most: max_message.saturating_add(SLACK) }
+    pub(super) fn new(stream: S, max_message: usize, link: Arc<Link>) -> Self {
+        Self { stream, link, unpaid: 0, most: max_message.saturating_add(SLACK) }
     }
 
     /// A message came, with this much in it. It pays twice: honest peers that send in pieces never come near the end.
@@ -49,7 +52,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.unpaid = self.unpaid.saturating_add(buf.filled().len().saturating_sub(before));
+        let came = buf.filled().len().saturating_sub(before);
+        self.link.received(came as u64);
+        self.unpaid = self.unpaid.saturating_add(came);
         read
     }
 }
@@ -60,7 +65,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.link.sent(bytes as u64);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -174,7 +174,9 @@ async fn websocket_over_tls() {
     let url = format!("wss://localhost:{port}/");
     let dialer = Dialer::with_roots(true, tls_roots()).unwrap();
     let mut socket =
-        WsStream::connect(&dialer, &url, "https://appview.example", 1000).await.unwrap();
+        WsStream::connect(&dialer, &url, "https://appview.example", 1000, Arc::default())
+            .await
+            .unwrap();
     assert_eq!(socket.next().await, Ok(Message::Text(Bytes::from("hello"))));
     assert_eq!(websocket(&url, true).await.unwrap_err().cause(), "tls", "unknown issuer");
 }
@@ -241,7 +243,7 @@ async fn websocket_server(messages: Vec<WsMessage>) -> String {
 
 async fn websocket(url: &str, allow_private: bool) -> Result<WsStream, NetError> {
     let dialer = Dialer::new(allow_private).unwrap();
-    WsStream::connect(&dialer, url, "https://appview.example", 1000).await
+    WsStream::connect(&dialer, url, "https://appview.example", 1000, Arc::default()).await
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! WebSocket client with the same checks as HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use url::Url;
 use super::client::user_agent;
 use super::metered::Metered;
 use super::{Dialer, NetError};
+use crate::telemetry::links::Link;
 
 /// For the upgrade after the connection stands.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +60,7 @@ impl std::fmt::Debug for WsStream {
 }
 
 impl WsStream {
-    /// Connects to a `ws` or `wss` URL. A message above `max_message` bytes ends the stream with an error.
+    /// Connects to a `ws` or `wss` URL. What goes over the connection, without what TLS adds, counts as `link`'s. A message above `max_message` bytes ends the stream with an error.
     ///
     /// # Errors
     /// [`NetError::Status`] when the server answers the upgrade with another status.
@@ -67,6 +69,7 @@ impl WsStream {
         url: &str,
         public_url: &str,
         max_message: usize,
+        link: Arc<Link>,
     ) -> Result<Self, NetError> {
         let parsed = Url::parse(url).map_err(|_| NetError::Url(url.to_owned()))?;
         let host = parsed.host_str().ok_or_else(|| NetError::Url(url.to_owned()))?;
@@ -87,7 +90,7 @@ impl WsStream {
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message))
             .max_write_buffer_size(MAX_UNREAD);
-        let stream = Metered::new(stream, max_message);
+        let stream = Metered::new(stream, max_message, link);
         let upgrade = client_async_with_config(request, stream, Some(config));
         match timeout(UPGRADE_TIMEOUT, upgrade).await {
             Ok(Ok((socket, _))) => {

@@ -3,7 +3,11 @@
 //! Knows the store and the machine; what the upstreams say is put in by `runtime`, which alone may know ingest.
 
 mod host;
+mod metrics;
 mod status;
 
 pub use host::{Memory, MemoryShare, OpenFiles, file_limit, memory};
-pub use status::{PartState, PartStatus, PushStatus, Reload, Status, StoreStatus};
+pub use metrics::{METRICS_TYPE, metrics};
+pub use status::{
+    CallStatus, PartState, PartStatus, PushStatus, Reload, Status, StoreStatus, TimeStatus,
+};

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::host::{Memory, OpenFiles, memory};
 use crate::store::{Store, WriterStats};
+use crate::telemetry::timing::Reading;
+use crate::telemetry::{calls, counters, timing};
 
 /// Everything an operator asks for. Parts that other folders know come as JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -66,6 +68,10 @@ pub struct Status {
     pub counts: Value,
     /// Memory, and what it is for.
     pub memory: Memory,
+    /// What is asked, by method or path.
+    pub calls: BTreeMap<&'static str, CallStatus>,
+    /// How long what is done inside takes, by stage.
+    pub times: BTreeMap<String, TimeStatus>,
     /// Counters by family and cause.
     pub counters: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }
@@ -79,6 +85,59 @@ pub struct Reload {
     pub waiting: Vec<&'static str>,
     /// Why the configuration could not be read, if so.
     pub error: Option<String>,
+}
+
+/// What is asked of this server under one name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallStatus {
+    /// How often, and how long answers took.
+    #[serde(flatten)]
+    pub took: TimeStatus,
+    /// Bytes of requests.
+    pub received: u64,
+    /// Bytes of answers.
+    pub sent: u64,
+    /// Those that failed, by the name of the error.
+    pub errors: BTreeMap<&'static str, u64>,
+}
+
+/// How long something takes, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TimeStatus {
+    /// Times.
+    pub count: u64,
+    /// Half of them took less, in milliseconds.
+    pub p50_ms: f64,
+    /// All but one of a hundred took less.
+    pub p99_ms: f64,
+}
+
+impl TimeStatus {
+    fn of(read: &Reading) -> Option<Self> {
+        let (p50_ms, p99_ms) = (read.quantile_ms(0.5)?, read.quantile_ms(0.99)?);
+        Some(Self { count: read.count(), p50_ms, p99_ms })
+    }
+}
+
+fn call_status() -> BTreeMap<&'static str, CallStatus> {
+    let of = |read: calls::Read| {
+        let calls::Read { took, received, sent, errors } = read;
+        Some(CallStatus { took: TimeStatus::of(&took)?, received, sent, errors })
+    };
+    calls::snapshot().into_iter().filter_map(|(name, read)| Some((name, of(read)?))).collect()
+}
+
+fn times() -> BTreeMap<String, TimeStatus> {
+    let name = |name: &str, kind: &str| match kind {
+        "" => name.to_owned(),
+        kind => format!("{name}.{kind}"),
+    };
+    let mut out = BTreeMap::new();
+    for (of, kinds) in timing::snapshot() {
+        let kinds = kinds.iter().filter_map(|(kind, read)| Some((kind, TimeStatus::of(read)?)));
+        out.extend(kinds.map(|(kind, time)| (name(of, kind), time)));
+    }
+    out
 }
 
 /// A part of the server: what runs for as long as it does.
@@ -170,7 +229,9 @@ impl Status {
     pub fn measured(mut self) -> Self {
         (self.memory.resident, self.memory.peak) = memory();
         self.files = OpenFiles::now();
-        self.counters = crate::telemetry::counters::snapshot();
+        self.counters = counters::snapshot();
+        self.calls = call_status();
+        self.times = times();
         self
     }
 }

@@ -24,7 +24,7 @@ use super::operator::RetentionRuns;
 use super::part::Part;
 use super::parts::{
     AdminPart, AlertsPart, ClockPart, CountsPart, DiskPart, ExportsPart, MediaPart, MembersPart,
-    OnReadPart, PushPart, ReadsPart, RetentionPart, WriterPart, XrpcPart,
+    OnReadPart, PushPart, READS, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
 use super::search::{HeldSearch, OperatorSearch, SearchSeq};
@@ -33,7 +33,7 @@ use super::sources::{self, IngestPart, LabelersPart, PlcPart, ResyncPart, Source
 use super::status::StatusSources;
 use super::supervisor::{Parts, PartsSlot};
 use super::trends::TrendsPart;
-use super::watchdog::Watchdog;
+use super::watchdog::{Signs, Watchdog};
 use super::wire::{
     auth_config, cached_accounts, cached_identities, client_config, community, discovery,
     hydration_settings, labelers_of, limits, media_settings, push_settings, search, trends,
@@ -48,6 +48,7 @@ use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
 use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
+use crate::ops::{METRICS_TYPE, metrics};
 use crate::push::{self, NetTransport, Push};
 use crate::schema::migrations;
 use crate::store::{StoreError, Writer};
@@ -58,7 +59,8 @@ use crate::upkeep::{
     Exports, Retention,
 };
 use crate::xrpc::{
-    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, ServerIdentity,
+    self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, Reports,
+    ServerIdentity,
 };
 
 /// All parts, made and not yet started.
@@ -113,6 +115,7 @@ impl House {
         let clock = Clock::system().watched();
         let believed = ClockState::new(clock.clone());
         let slot = PartsSlot::default();
+        let signs = Arc::<Signs>::default();
         let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(WriterPart {
             writer: writer.clone(),
             thread: Mutex::new(Some(writer_thread)),
@@ -138,7 +141,8 @@ impl House {
         identity.look_into(store.clone());
         let for_readers = identity.for_readers();
         let http = HttpClient::new(&dialer, &public_url);
-        let for_operator = HttpClient::new(&dialer.unguarded(), &public_url);
+        let for_operator =
+            HttpClient::new(&dialer.unguarded(), &public_url).counted_for("operator");
 
         let sources_slot: Arc<OnceLock<Weak<Sources>>> = Arc::default();
         let export = identities::export(config, &store, &writer, &identity, {
@@ -164,16 +168,20 @@ impl House {
                 })
             },
         });
-        let fetch =
-            OnRead::new(for_readers.clone(), http.clone(), store.clone(), Arc::clone(&sink) as _);
-        let directory = Network { identity: identity.clone(), http: http.clone() };
+        let fetch = OnRead::new(
+            for_readers.clone(),
+            http.counted_for("on_read"),
+            store.clone(),
+            Arc::clone(&sink) as _,
+        );
+        let directory = Network { identity: identity.clone(), http: http.counted_for("hosts") };
         let sources = Sources::new(sources::Parts {
             store: store.clone(),
             dialer: dialer.clone(),
             directory: Arc::new(directory),
             identity: identity.clone(),
             export,
-            http: http.clone(),
+            http: http.counted_for("repos"),
             resync,
             questions,
             sink,
@@ -192,7 +200,8 @@ impl House {
         let settings = media_settings(config, threads, &memory);
         let cache_path = settings.cache_path.display().to_string();
         let limiter = Arc::new(limits(config));
-        let origin = NetOrigin::new(for_readers.clone(), http.clone(), Arc::clone(&limiter));
+        let origin =
+            NetOrigin::new(for_readers.clone(), http.counted_for("pictures"), Arc::clone(&limiter));
         let takedowns = hydration.takedowns.clone();
         let (origin, limited) = (Arc::new(origin), Arc::clone(&limiter));
         let media = Media::start(settings, store.clone(), takedowns, origin, limited)
@@ -251,8 +260,8 @@ impl House {
             settings: push_settings(config),
             key: Arc::clone(&vapid_key),
             transport: Arc::new(NetTransport {
-                configured: for_operator.clone(),
-                guarded: http.clone(),
+                configured: for_operator.counted_for("push"),
+                guarded: http.counted_for("push"),
             }),
             clock: clock.clone(),
         });
@@ -302,7 +311,10 @@ impl House {
             outflow: Arc::clone(&memory.answers),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
-            feeds: Arc::new(NetFeedGenerators { identity: for_readers, http }),
+            feeds: Arc::new(NetFeedGenerators {
+                identity: for_readers,
+                http: http.counted_for("feeds"),
+            }),
             on_read,
             community,
             discovery,
@@ -324,6 +336,20 @@ impl House {
             status: {
                 let board = Arc::clone(&board);
                 Box::new(move || board.read())
+            },
+            reports: Reports {
+                metrics: {
+                    let board = Arc::clone(&board);
+                    Box::new(move || (METRICS_TYPE, metrics(board.read())))
+                },
+                alive: {
+                    let signs = Arc::clone(&signs);
+                    Box::new(move || signs.alive(Instant::now()))
+                },
+                reads: {
+                    let slot = slot.clone();
+                    Box::new(move || slot.get().ready_of(&READS))
+                },
             },
             ready: Box::new(move || slot.get().ready()),
         });
@@ -446,7 +472,7 @@ impl House {
                 store: store.clone(),
                 commands,
             }),
-            Arc::new(Watchdog { manager, writer, store, sources }),
+            Arc::new(Watchdog { signs, manager, writer, store, sources }),
         ];
         parts.extend(rest);
         let parts = Parts::new(parts);

@@ -1,6 +1,7 @@
 //! Where ingest, label streams and resyncs meet the writer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -14,6 +15,12 @@ use crate::schema::cursors::{self, CursorOf};
 use crate::store::{Answer, Snapshot, StoreError, Writer};
 use crate::sync::{self, Along, RepoSink};
 use crate::syntax::Did;
+use crate::telemetry::timing::Timing;
+
+/// Making the changes of one batch of events.
+static INDEX: Timing = Timing::new("ingest.stage", "index");
+/// From when a batch of events came to the writer until every read shows it.
+static VISIBLE: Timing = Timing::new("ingest.stage", "visible");
 
 /// The last cursor of each source whose effects every read shows.
 #[derive(Debug, Default)]
@@ -74,8 +81,12 @@ impl Sink for ToWriter {
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkClosed>> {
         let forget = self.forget_keys(&batch.events);
         let (index, applied) = (Arc::clone(&self.index), Arc::clone(&self.applied));
+        let handed_over = Instant::now();
         let job = self.writer.submit(move |tx| {
+            let begun = Instant::now();
             index.apply_to_keep(tx, &batch.events)?;
+            INDEX.since(begun);
+            tx.after_commit(move || VISIBLE.since(handed_over));
             cursors::set_cursor(tx, &batch.cursor, batch.seq);
             if let Some(forget) = forget {
                 tx.after_commit(forget);

@@ -73,6 +73,8 @@ impl StatusSources {
             exports: parts.of(&EXPORTS),
             counts: parts.of(&COUNTS),
             memory: ops::Memory { shares, ..Default::default() },
+            calls: Default::default(),
+            times: Default::default(),
             counters: Default::default(),
         };
         serde_json::to_value(status.measured()).unwrap_or_default()

@@ -125,6 +125,12 @@ impl Parts {
         self.0.iter().map(|member| member.part.pending()).sum()
     }
 
+    /// Whether one of them knows no reason against asking the server.
+    pub(super) fn ready_of(&self, rule: &Rule) -> Result<(), String> {
+        let part = self.0.iter().find(|member| member.rule.name == rule.name);
+        part.map_or(Ok(()), |member| member.part.ready())
+    }
+
     /// The first reason why the server should not be asked.
     pub(super) fn ready(&self) -> Result<(), String> {
         if self.0.is_empty() {

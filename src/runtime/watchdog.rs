@@ -1,12 +1,13 @@
 //! Gives the service manager signs of life, as long as the threads that everything goes through get on with their work:
 //! the writer and the verify lanes. One that has no work is well, and so is a writer that waits for room on the disk; one
 //! that holds work and is at the same turn for half of the manager's time is stuck, and then the signs end, and the
-//! manager kills the process and starts it again.
+//! manager kills the process and starts it again. `/livez` says the same, for managers that ask instead of listening.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Manager;
@@ -19,8 +20,49 @@ use crate::threads::Pulse;
 /// Signs within the manager's time: one that comes late or is lost costs nothing.
 const SIGNS: u32 = 4;
 
+/// The time of who does not say how long it waits.
+const UNASKED: Duration = Duration::from_secs(60);
+
+/// What the last look found.
+pub(super) struct Signs(Mutex<Look>);
+
+struct Look {
+    at: Instant,
+    stuck: Option<String>,
+    /// How long after a look the next one is missed.
+    within: Duration,
+}
+
+impl Default for Signs {
+    fn default() -> Self {
+        Self(Mutex::new(Look { at: Instant::now(), stuck: None, within: UNASKED }))
+    }
+}
+
+impl Signs {
+    fn looked(&self, at: Instant, stuck: Option<String>, within: Duration) {
+        *self.0.lock() = Look { at, stuck, within };
+    }
+
+    /// Whether every thread gets on, as of the last look.
+    ///
+    /// # Errors
+    /// Which does not, or that nobody looks.
+    pub(super) fn alive(&self, now: Instant) -> Result<(), String> {
+        let look = self.0.lock();
+        match &look.stuck {
+            Some(who) => Err(format!("{who} does not get on")),
+            None if now.saturating_duration_since(look.at) > look.within => {
+                Err("nobody looks whether the threads get on".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Feeds the watchdog.
 pub(super) struct Watchdog {
+    pub(super) signs: Arc<Signs>,
     pub(super) manager: Manager,
     pub(super) writer: Writer,
     pub(super) sources: Arc<Sources>,
@@ -45,16 +87,16 @@ impl Part for Watchdog {
 
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), PartError>> {
         Box::pin(async move {
-            let Some(time) = self.manager.watchdog() else {
-                stop.cancelled().await;
-                return Ok(());
-            };
+            let time = self.manager.watchdog().unwrap_or(UNASKED);
             let mut seen = Seen::default();
             loop {
-                match seen.stuck(&self.pulses(), Instant::now(), time / 2) {
+                let now = Instant::now();
+                let stuck = seen.stuck(&self.pulses(), now, time / 2);
+                match &stuck {
                     None => self.manager.alive(),
                     Some(who) => tracing::error!("watchdog: {who} does not get on"),
                 }
+                self.signs.looked(now, stuck, time);
                 let pause = tokio::time::sleep(time / SIGNS);
                 if stop.run_until_cancelled(pause).await.is_none() {
                     return Ok(());
@@ -95,6 +137,18 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_hears_of_what_is_stuck_and_that_nobody_looks() {
+        let (signs, begun) = (Signs::default(), Instant::now());
+        let at = |s| begun + Duration::from_secs(s);
+        assert_eq!(signs.alive(begun), Ok(()));
+        signs.looked(at(5), Some("the writer".to_owned()), Duration::from_secs(20));
+        assert_eq!(signs.alive(at(6)), Err("the writer does not get on".to_owned()));
+        signs.looked(at(10), None, Duration::from_secs(20));
+        assert_eq!(signs.alive(at(30)), Ok(()));
+        assert!(signs.alive(at(31)).is_err_and(|why| why.contains("nobody looks")));
+    }
 
     #[test]
     fn a_thread_is_stuck_when_it_holds_work_and_stands_still() {

@@ -28,10 +28,13 @@ use tokio::sync::oneshot;
 
 use crate::store::{Room, Store, StoreError, Tx, free_space};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::timing::Timing;
 use crate::threads::{Pulse, fault};
 
 /// Changes that were taken back, by cause.
 static TAKEN_BACK: Counters = Counters::new("store.changes_taken_back");
+static COMMIT: Timing = Timing::new("store.commit", "");
+static FSYNC: Timing = Timing::new("store.fsync", "");
 
 const MAX_BYTES: usize = 8 << 20;
 const MAX_JOBS: usize = 4096;
@@ -486,7 +489,9 @@ impl Loop {
         } else {
             self.store.commit(parts)?
         }
-        let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = begun.elapsed();
+        COMMIT.record(took);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.stats.commits.fetch_add(1, Ordering::Relaxed);
         self.stats.commit_us.fetch_add(us, Ordering::Relaxed);
         self.stats.worst_commit_us.fetch_max(us, Ordering::Relaxed);
@@ -496,7 +501,9 @@ impl Loop {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.pulse.beat();
+        let begun = Instant::now();
         self.store.sync()?;
+        FSYNC.since(begun);
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced = Instant::now();
         self.dirty = false;

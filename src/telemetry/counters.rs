@@ -19,40 +19,30 @@ pub const OTHER: &str = "other";
 
 static FAMILIES: Mutex<Vec<&'static Counters>> = Mutex::new(Vec::new());
 
-/// A family of counters, one for each cause.
-pub struct Counters {
-    name: &'static str,
-    slots: [Slot; SLOTS],
+/// Counts by cause: so many causes at most, further ones count as [`OTHER`].
+#[derive(Debug)]
+pub struct Causes<const N: usize> {
+    slots: [Slot; N],
     overflow: AtomicU64,
-    registered: AtomicBool,
 }
 
+#[derive(Debug)]
 struct Slot {
     cause: OnceLock<&'static str>,
     count: AtomicU64,
 }
 
-impl Counters {
-    /// A family named `area.what`.
-    pub const fn new(name: &'static str) -> Self {
+impl<const N: usize> Causes<N> {
+    /// None yet.
+    pub const fn new() -> Self {
         Self {
-            name,
-            slots: [const { Slot { cause: OnceLock::new(), count: AtomicU64::new(0) } }; SLOTS],
+            slots: [const { Slot { cause: OnceLock::new(), count: AtomicU64::new(0) } }; N],
             overflow: AtomicU64::new(0),
-            registered: AtomicBool::new(false),
         }
-    }
-
-    /// Adds one.
-    pub fn inc(&'static self, cause: &'static str) {
-        self.add(cause, 1);
     }
 
     /// Adds `n`.
-    pub fn add(&'static self, cause: &'static str, n: u64) {
-        if !self.registered.load(Ordering::Relaxed) {
-            self.register();
-        }
+    pub fn add(&self, cause: &'static str, n: u64) {
         for slot in &self.slots {
             // The first empty slot is taken for a new cause; a race for it is settled by OnceLock.
             if *slot.cause.get_or_init(|| cause) == cause {
@@ -75,6 +65,38 @@ impl Counters {
             *counts.entry(OTHER).or_default() += overflow;
         }
         counts
+    }
+}
+
+/// A family of counters, one for each cause.
+pub struct Counters {
+    name: &'static str,
+    causes: Causes<SLOTS>,
+    registered: AtomicBool,
+}
+
+impl Counters {
+    /// A family named `area.what`.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, causes: Causes::new(), registered: AtomicBool::new(false) }
+    }
+
+    /// Adds one.
+    pub fn inc(&'static self, cause: &'static str) {
+        self.add(cause, 1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&'static self, cause: &'static str, n: u64) {
+        if !self.registered.load(Ordering::Relaxed) {
+            self.register();
+        }
+        self.causes.add(cause, n);
+    }
+
+    /// The counts so far, by cause.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.causes.counts()
     }
 
     fn register(&'static self) {

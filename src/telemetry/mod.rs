@@ -1,8 +1,15 @@
-//! What the process says about itself: log lines to standard error, and counters for the status page.
+//! What the process says about itself: log lines, counters, how long things take, bytes in and out.
 //!
-//! Knows no domain word: modules declare their own counters and name their own causes.
+//! Knows no domain word: modules declare their own counters and name their own causes. What is recorded here is read by
+//! the status, by `/metrics` and by what an operator's server costs.
+//!
+//! # Invariants
+//! - Recording takes no lock and no memory, so that it can stand anywhere.
 
+pub mod calls;
 pub mod counters;
+pub mod links;
 mod log;
+pub mod timing;
 
 pub use log::{LogControl, LogError, LogOptions, init};

@@ -1,7 +1,8 @@
-//! The entry: any request in, a response out, whatever happens in between.
+//! The entry: any request in, a response out, whatever happens in between; and what each took.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use http::{Method as Verb, StatusCode};
@@ -10,11 +11,12 @@ use super::context::AppCtx;
 use super::dispatch;
 use super::encode;
 use super::error::XrpcError;
+use super::measures::Measures;
 use super::message::{Request, Response};
 #[cfg(test)]
 use super::method::Method;
 use super::paths;
-use super::router::{Router, TableError};
+use super::router::{self, Router, TableError};
 use super::site::Site;
 use crate::telemetry::counters::Counters;
 use crate::threads::{PoolError, panic_text};
@@ -26,6 +28,7 @@ pub struct App {
     pub(super) ctx: Arc<AppCtx>,
     pub(super) router: Router,
     pub(super) site: Site,
+    measures: Measures,
 }
 
 impl App {
@@ -48,13 +51,15 @@ impl App {
 
     fn with_router(ctx: Arc<AppCtx>, router: Router) -> Result<Self, TableError> {
         let site = Site::new(&ctx.identity, ctx.community.is_some());
-        Ok(Self { ctx, router, site })
+        let measures = Measures::new(router.names().chain(paths::names()));
+        Ok(Self { ctx, router, site, measures })
     }
 
     /// Answers one request. Never panics, never fails.
     pub async fn handle(&self, request: Request) -> Response {
         let head = request.method == Verb::HEAD;
-        let answer = AssertUnwindSafe(self.answer(request)).catch_unwind().await;
+        let (begun, received, name) = (Instant::now(), request.wire_size(), OnceLock::new());
+        let answer = AssertUnwindSafe(self.answer(request, &name)).catch_unwind().await;
         let mut response = answer.unwrap_or_else(|panic| {
             let cause = PoolError::Panicked(panic_text(panic.as_ref()));
             encode::failure("", XrpcError::internal(cause))
@@ -66,17 +71,21 @@ impl App {
             }
             response.body = bytes::Bytes::new();
         }
-        response
+        self.measures.answered(name.get(), (begun, received), response)
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    /// Answers, and says in `name` what was asked for as soon as that is known.
+    async fn answer(&self, request: Request, name: &OnceLock<&'static str>) -> Response {
         if request.method == Verb::OPTIONS {
             return encode::preflight(&request.headers);
         }
-        if let Some(response) = paths::answer(self, &request).await {
+        if let Some(response) = paths::answer(self, &request, name).await {
             return response;
         }
-        if request.uri.path().starts_with("/xrpc/") {
+        let path = request.uri.path();
+        if path.starts_with("/xrpc/") {
+            let route = router::nsid(path).and_then(|nsid| self.router.find(nsid));
+            route.map(|route| name.get_or_init(|| route.method.nsid));
             return dispatch::call(self, request).await;
         }
         paths::not_found(self, &request)

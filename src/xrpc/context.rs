@@ -60,6 +60,27 @@ pub type StatusSource = Box<dyn Fn() -> Value + Send + Sync>;
 /// Answers `GET /readyz`: why no new data is taken in, if that is so. Must not block.
 pub type Readiness = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What monitors and the operator ask beside the status. None of it may block.
+pub struct Reports {
+    /// Answers `GET /metrics`: its type, and the text.
+    pub metrics: Box<dyn Fn() -> (&'static str, String) + Send + Sync>,
+    /// Answers `GET /livez`: which thread does not get on with its work, if one does not.
+    pub alive: Readiness,
+    /// Answers `GET /xrpc/_health`: why the store cannot be read, if that is so.
+    pub reads: Readiness,
+}
+
+impl Default for Reports {
+    /// All is well, and there is nothing to tell.
+    fn default() -> Self {
+        Self {
+            metrics: Box::new(|| ("text/plain", String::new())),
+            alive: Box::new(|| Ok(())),
+            reads: Box::new(|| Ok(())),
+        }
+    }
+}
+
 /// What this server says about itself.
 #[derive(Debug, Clone)]
 pub struct ServerIdentity {
@@ -170,6 +191,8 @@ pub struct AppCtx {
     pub status: StatusSource,
     /// Whether this server keeps up.
     pub ready: Readiness,
+    /// What else it says of itself.
+    pub reports: Reports,
 }
 
 impl AppCtx {

@@ -82,6 +82,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
                 headers,
                 body: Bytes::new(),
                 rest: None,
+                error: None,
             };
         }
         headers.insert(ETAG, etag);
@@ -94,18 +95,19 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         body = compressed;
     }
-    Response { status: reply.status, headers, body: body.into(), rest: reply.rest }
+    Response { status: reply.status, headers, body: body.into(), rest: reply.rest, error: None }
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
     log_failure(nsid, &error);
+    let name = error.static_name();
     let (status, body, extra) = error.into_wire();
     let mut headers = base_headers();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     for (name, value) in extra {
         headers.insert(name, value);
     }
-    Response { status, headers, body: body.into(), rest: None }
+    Response { status, headers, body: body.into(), rest: None, error: Some(name) }
 }
 
 /// Logs what went wrong inside, if something did.
@@ -134,7 +136,8 @@ pub(super) fn preflight(request: &HeaderMap) -> Response {
     if let Some(wanted) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new(), rest: None }
+    let body = Bytes::new();
+    Response { status: StatusCode::NO_CONTENT, headers, body, rest: None, error: None }
 }
 
 pub(super) fn base_headers() -> HeaderMap {

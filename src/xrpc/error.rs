@@ -212,6 +212,14 @@ impl XrpcError {
         &self.name
     }
 
+    /// The same for who counts errors: one that comes from another service has no name of its own.
+    pub fn static_name(&self) -> &'static str {
+        match self.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(_) => "PassedOn",
+        }
+    }
+
     /// The message that the caller sees.
     pub fn message(&self) -> &str {
         &self.message

@@ -90,6 +90,33 @@ pub struct Response {
     pub body: Bytes,
     /// What follows the body. An error in it breaks the connection, so that the receiver does not take it for the end.
     pub rest: Option<Rest>,
+    /// The name of the error that it tells, for who counts them.
+    pub error: Option<&'static str>,
+}
+
+/// What a header takes on the wire, in the form of HTTP/1.1: with its colon, a space and the end of the line.
+fn wire_size(headers: &HeaderMap) -> u64 {
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() as u64
+}
+
+impl Request {
+    /// About how many bytes it took; of a body that was not read to its end nothing counts.
+    pub(super) fn wire_size(&self) -> u64 {
+        let body = match &self.body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Missing | Body::TooLarge | Body::Aborted => 0,
+        };
+        let target = self.uri.path().len() + self.uri.query().map_or(0, str::len);
+        wire_size(&self.headers) + (target + body) as u64
+    }
+}
+
+impl Response {
+    /// About how many bytes it takes, without the rest.
+    pub(super) fn wire_size(&self) -> u64 {
+        wire_size(&self.headers) + self.body.len() as u64
+    }
 }
 
 /// The end of a body that is not all in memory.

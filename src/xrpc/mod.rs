@@ -35,6 +35,7 @@ mod jwt;
 mod labelers;
 mod listing;
 mod message;
+mod measures;
 mod method;
 mod outflow;
 mod fetch_requests;
@@ -60,7 +61,7 @@ pub use auth::{Auth, AuthConfig, Authenticator, KeyLookupError, KeySource, Token
 pub use call::{Access, Call, Credentials, Line};
 pub use community::{Community, MemberHook, NetMemberHook};
 pub use context::{
-    AppCtx, ClientConfig, LiveNow, Readiness, ServerIdentity, StatusSource, read_threads,
+    AppCtx, ClientConfig, LiveNow, Readiness, Reports, ServerIdentity, StatusSource, read_threads,
 };
 pub use error::{XrpcError, failed_reads};
 pub use fetch_requests::{FetchRequest, FetchRequests};

@@ -4,6 +4,8 @@
 //! A new page is a row here and a function beside `site` or `images`. A path that no row has, or whose row is switched
 //! off, is 404; a verb that its row does not have is 405.
 
+use std::sync::OnceLock;
+
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -101,19 +103,30 @@ const PATHS: &[Path] = &[
     Path::html("/profile/{actor}/post/{rkey}", &html::POST),
     Path::page("/robots.txt", Site::robots),
     Path::page("/favicon.ico", Site::icon),
+    Path { limit: None, ..Path::page("/livez", Site::live) },
     Path { limit: None, ..Path::page("/readyz", Site::ready) },
     Path::asker("/whoami", site::whoami),
     Path::page("/push/vapid-key", Site::vapid_key),
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
     Path { who: Who::Admin, limit: None, ..Path::page("/admin/status", Site::status) },
+    Path { who: Who::Admin, limit: None, ..Path::page("/metrics", Site::metrics) },
     Path::file("/img/*", images::image),
     Path::file("/blob/{did}/{cid}", images::blob),
     // Named like a method, but no lexicon has it.
     Path { limit: None, ..Path::page("/xrpc/_health", Site::health) },
 ];
 
-/// `None` when no row has the path, or it is a method's.
-pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
+/// What the rows are called where calls are counted.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PATHS.iter().map(|row| row.path)
+}
+
+/// `None` when no row has the path, or it is a method's. Says in `name` which row it is.
+pub(super) async fn answer(
+    app: &App,
+    request: &Request,
+    name: &OnceLock<&'static str>,
+) -> Option<Response> {
     let path = request.uri.path();
     let below_xrpc = path.strip_prefix("/xrpc/");
     // No method begins like this: methods need not look through the rows.
@@ -127,6 +140,7 @@ pub(super) async fn answer(app: &App, request: &Request) -> Option<Response> {
     };
     let named = |row: &'static Path| Some((row, row.parts(path)?));
     let (row, parts) = PATHS.iter().filter_map(named).find(|(row, _)| is_there(row))?;
+    name.get_or_init(|| row.path);
     if !row.verbs.contains(&request.method.as_str()) {
         return below_xrpc.is_none().then(|| wrong_verb(row.verbs));
     }

@@ -55,6 +55,11 @@ impl Router {
         Ok(Self { routes })
     }
 
+    /// The NSIDs of all.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.routes.keys().copied()
+    }
+
     pub(super) fn find(&self, nsid: &str) -> Option<Route> {
         self.routes.get(nsid).copied()
     }

@@ -61,8 +61,14 @@ impl Site {
         Ok(reply.with_cache_control("public, max-age=86400"))
     }
 
-    pub(super) fn health(&self, _ctx: &AppCtx) -> Result<Reply, XrpcError> {
-        Ok(Reply::json_bytes(self.health.clone()))
+    /// As the reference does: its version, and 503 while its store cannot be read.
+    pub(super) fn health(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        if (ctx.reports.reads)().is_ok() {
+            return Ok(Reply::json_bytes(self.health.clone()));
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        let reply = Reply::json(&json!({ "version": version, "error": "Service Unavailable" }))?;
+        Ok(reply.with_status(StatusCode::SERVICE_UNAVAILABLE).with_cache_control("no-store"))
     }
 
     /// Whether our DID is one whose document we publish ourselves.
@@ -80,12 +86,18 @@ impl Site {
 
     /// For load balancers and monitors, unlike `_health`, which answers as long as reads do.
     pub(super) fn ready(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
-        let (status, text) = match (ctx.ready)() {
-            Ok(()) => (StatusCode::OK, "ready".to_owned()),
-            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
-        };
-        let reply = Reply::with_type(format!("{text}\n").into_bytes(), TEXT);
-        Ok(reply.with_status(status).with_cache_control("no-store"))
+        Ok(well_or_not("ready", (ctx.ready)()))
+    }
+
+    /// For whoever starts a process again that is stuck: unlike `readyz` it says nothing of disk, clock and upstreams, which
+    /// a restart does not mend.
+    pub(super) fn live(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        Ok(well_or_not("alive", (ctx.reports.alive)()))
+    }
+
+    pub(super) fn metrics(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
+        let (content_type, text) = (ctx.reports.metrics)();
+        Ok(Reply::with_type(text.into_bytes(), content_type).with_cache_control("no-store"))
     }
 
     pub(super) fn status(&self, ctx: &AppCtx) -> Result<Reply, XrpcError> {
@@ -109,6 +121,15 @@ pub(super) fn whoami(ctx: &AppCtx, request: &Request) -> Result<Reply, XrpcError
         "forwarded": forwarded,
     });
     Reply::json(&answer).map(|reply| reply.with_cache_control("no-store"))
+}
+
+fn well_or_not(well: &str, is_well: Result<(), String>) -> Reply {
+    let (status, text) = match is_well {
+        Ok(()) => (StatusCode::OK, well.to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    };
+    let reply = Reply::with_type(format!("{text}\n").into_bytes(), TEXT);
+    reply.with_status(status).with_cache_control("no-store")
 }
 
 /// A sentence for who asks for what is not here.

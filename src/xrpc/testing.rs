@@ -415,6 +415,7 @@ pub(super) fn context_with(
         clock: Clock::stopped_at(i64::try_from(NOW * 1000).unwrap()),
         status: Box::new(|| json!({ "upstreams": [] })),
         ready: Box::new(|| Ok(())),
+        reports: Default::default(),
     })
 }
 

@@ -435,6 +435,7 @@ impl Reading {
             clock,
             status: Box::new(|| json!({})),
             ready: Box::new(|| Ok(())),
+            reports: Default::default(),
         };
         Self { app: App::new(Arc::new(ctx)).unwrap(), key }
     }

@@ -157,12 +157,13 @@ async fn run(
 /// An error as a page.
 pub(super) fn failure(ctx: &AppCtx, name: &str, error: XrpcError) -> Response {
     encode::log_failure(name, &error);
+    let of_error = error.static_name();
     let html = pages::failure(site(ctx), error.status().as_u16(), error.message());
     let mut reply = page(ctx, html).with_status(error.status());
     reply.headers.retain(|(name, _)| *name != CACHE_CONTROL);
     let (_, _, extra) = error.into_wire();
     reply.headers.extend(extra);
-    encode::success(reply, &Accept::default())
+    Response { error: Some(of_error), ..encode::success(reply, &Accept::default()) }
 }
 
 /// For who asks for a page that is not there.
