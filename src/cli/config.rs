@@ -5,7 +5,8 @@ use std::io::Write;
 use clap::Subcommand;
 use serde_json::{Map, json};
 
-use super::{CliError, configuration};
+use super::{CliError, answer, configuration};
+use crate::admin::protocol::ConfigReload;
 use crate::config::{self, Config, Sources};
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Have the running server read the configuration again; its log says what came of it
+    Reload,
     /// Print a configuration file with every key and its explanation
     ///
     /// To start with: aerie config example > config.toml
@@ -52,6 +55,10 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         }
         Action::Show { json: true } => writeln!(out, "{:#}", show_json(&configuration(sources)?))?,
         Action::Show { json: false } => out.write_all(show(&configuration(sources)?).as_bytes())?,
+        Action::Reload => {
+            answer(sources, ConfigReload {})?;
+            writeln!(out, "the configuration is being read again: the log says what came of it")?;
+        }
         Action::Example => out.write_all(config::example().as_bytes())?,
     }
     Ok(())

@@ -113,6 +113,8 @@ pub struct PushStatus {
 pub struct StoreStatus {
     /// About how many rows each keyspace has.
     pub rows: BTreeMap<&'static str, usize>,
+    /// Bytes on disk of each keyspace, and of the journals.
+    pub bytes: BTreeMap<&'static str, u64>,
     /// Batches committed.
     pub commits: u64,
     /// Mean time of a commit in microseconds.
@@ -132,6 +134,7 @@ impl StoreStatus {
         let commits = writer.commits.load(Ordering::Relaxed);
         Self {
             rows: store.approximate_rows().into_iter().map(|(ks, n)| (ks.name(), n)).collect(),
+            bytes: bytes(store),
             commits,
             commit_mean_us: writer
                 .commit_us
@@ -143,6 +146,12 @@ impl StoreStatus {
             waiting,
         }
     }
+}
+
+fn bytes(store: &Store) -> BTreeMap<&'static str, u64> {
+    let Ok((keyspaces, journals)) = store.disk() else { return BTreeMap::new() };
+    let keyspaces = keyspaces.into_iter().map(|(ks, bytes)| (ks.name(), bytes));
+    keyspaces.chain([("journals", journals)]).collect()
 }
 
 impl Status {

@@ -52,6 +52,7 @@ async fn serve(
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => reload(&config, &sources, &log, &house),
+            () = house.reload_wanted.notified() => reload(&config, &sources, &log, &house),
             ended = supervisor.ended() => break Err(ended.into()),
         }
     };

@@ -82,6 +82,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
                 headers,
                 body: Bytes::new(),
                 rest: None,
+                upgrade: None,
             };
         }
         headers.insert(ETAG, etag);
@@ -94,7 +95,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         body = compressed;
     }
-    Response { status: reply.status, headers, body: body.into(), rest: reply.rest }
+    Response { status: reply.status, headers, body: body.into(), rest: reply.rest, upgrade: None }
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
@@ -105,7 +106,7 @@ pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
     for (name, value) in extra {
         headers.insert(name, value);
     }
-    Response { status, headers, body: body.into(), rest: None }
+    Response { status, headers, body: body.into(), rest: None, upgrade: None }
 }
 
 /// Logs what went wrong inside, if something did.
@@ -134,7 +135,13 @@ pub(super) fn preflight(request: &HeaderMap) -> Response {
     if let Some(wanted) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new(), rest: None }
+    Response {
+        status: StatusCode::NO_CONTENT,
+        headers,
+        body: Bytes::new(),
+        rest: None,
+        upgrade: None,
+    }
 }
 
 pub(super) fn base_headers() -> HeaderMap {

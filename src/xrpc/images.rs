@@ -72,7 +72,7 @@ async fn resized(ctx: &AppCtx, path: &str, asked: &Asked<'_>) -> Result<Response
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let cache = if image.cached { "hit" } else { "miss" };
     headers.insert(X_CACHE, HeaderValue::from_static(cache));
-    Ok(Response { status: StatusCode::OK, headers, body: image.bytes, rest: None })
+    Ok(Response { status: StatusCode::OK, headers, body: image.bytes, rest: None, upgrade: None })
 }
 
 async fn original(
@@ -112,13 +112,13 @@ async fn original(
     }
     let rest =
         rest.map(|rest| Rest(rest.map(|piece| piece.map_err(std::io::Error::other)).boxed()));
-    Ok(Response { status: StatusCode::OK, headers, body: first, rest })
+    Ok(Response { status: StatusCode::OK, headers, body: first, rest, upgrade: None })
 }
 
 fn not_modified(mut headers: HeaderMap) -> Response {
     headers.remove(CONTENT_TYPE);
     let body = bytes::Bytes::new();
-    Response { status: StatusCode::NOT_MODIFIED, headers, body, rest: None }
+    Response { status: StatusCode::NOT_MODIFIED, headers, body, rest: None, upgrade: None }
 }
 
 fn bad_path(error: crate::media::BadPath) -> XrpcError {

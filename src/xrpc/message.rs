@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+use super::socket::Upgrade;
 use crate::limits::{Client, Rate, Standing};
 
 /// Tells the client which labelers were applied.
@@ -87,6 +88,8 @@ pub struct Response {
     pub body: Bytes,
     /// What follows the body. An error in it breaks the connection, so that the receiver does not take it for the end.
     pub rest: Option<Rest>,
+    /// What the connection becomes once this is out.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// The end of a body that is not all in memory.
