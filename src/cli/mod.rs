@@ -107,7 +107,7 @@ enum Command {
     Search(search::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
-    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
+    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns, sessions
     ///
     /// The only data that the network cannot give back, as JSON lines. The server may run: then it is asked through
     /// the Unix socket in the store's folder, so run it as the same user.

@@ -107,3 +107,24 @@ fn line(one: &SessionListed) -> String {
         format_ms(one.until)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_a_line() {
+        let one = SessionListed {
+            id: "0a1b".to_owned(),
+            kind: Lets::Link,
+            role: Role::Viewer,
+            name: "link 0a1b".to_owned(),
+            at: 0,
+            seen: 0,
+            until: 600_000,
+        };
+        let expected = "0a1b link of viewer, by link 0a1b, since 1970-01-01T00:00:00.000Z, last used \
+                        1970-01-01T00:00:00.000Z, until 1970-01-01T00:10:00.000Z\n";
+        assert_eq!(line(&one), expected);
+    }
+}

@@ -113,7 +113,7 @@ pub struct PushStatus {
 pub struct StoreStatus {
     /// About how many rows each keyspace has.
     pub rows: BTreeMap<&'static str, usize>,
-    /// Bytes on disk of each keyspace, and of the journals.
+    /// Bytes on disk of each keyspace; the journals have the rest.
     pub bytes: BTreeMap<&'static str, u64>,
     /// Batches committed.
     pub commits: u64,
@@ -134,7 +134,7 @@ impl StoreStatus {
         let commits = writer.commits.load(Ordering::Relaxed);
         Self {
             rows: store.approximate_rows().into_iter().map(|(ks, n)| (ks.name(), n)).collect(),
-            bytes: bytes(store),
+            bytes: store.tables().into_iter().map(|(ks, bytes)| (ks.name(), bytes)).collect(),
             commits,
             commit_mean_us: writer
                 .commit_us
@@ -146,12 +146,6 @@ impl StoreStatus {
             waiting,
         }
     }
-}
-
-fn bytes(store: &Store) -> BTreeMap<&'static str, u64> {
-    let Ok((keyspaces, journals)) = store.disk() else { return BTreeMap::new() };
-    let keyspaces = keyspaces.into_iter().map(|(ks, bytes)| (ks.name(), bytes));
-    keyspaces.chain([("journals", journals)]).collect()
 }
 
 impl Status {

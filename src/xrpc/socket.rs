@@ -65,8 +65,6 @@ pub struct Close {
 }
 
 impl Close {
-    /// All was said.
-    pub const DONE: Self = Self { code: 1000, reason: "" };
     /// Who opened it may not have it any more, or goes beyond what one may have.
     #[must_use]
     pub const fn policy(reason: &'static str) -> Self {

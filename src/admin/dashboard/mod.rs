@@ -28,13 +28,14 @@ use super::socket::Handler;
 use crate::config::Config;
 use crate::login::Visitor;
 use crate::ops::Samples;
+use crate::ops::format::{list, text, whole};
 use crate::pages::Site;
 use crate::pages::operator::{self, Reader, token};
 use crate::private::Role;
 use crate::telemetry::callers::Callers;
 use crate::telemetry::recent;
 use crate::threads::Clock;
-use sections::{Facts, SECTIONS};
+use sections::{Facts, SECTIONS, Section};
 
 /// What was made so recently is still good.
 const FRESH: Duration = Duration::from_millis(1900);
@@ -67,7 +68,15 @@ pub struct Dashboard {
     /// Carries actions out.
     commands: Arc<Handler>,
     settings: ArcSwap<Vec<Setting>>,
-    made: Mutex<Option<(Instant, Arc<Places>)>>,
+    made: Mutex<Option<(Instant, Made)>>,
+}
+
+/// What was made of a look at everything.
+#[derive(Clone, Default)]
+struct Made {
+    places: Arc<Places>,
+    /// URLs of the upstreams.
+    upstreams: Arc<Vec<String>>,
 }
 
 impl Dashboard {
@@ -85,26 +94,28 @@ impl Dashboard {
 
     /// The parts of the page that change.
     pub async fn now(&self) -> Arc<Places> {
+        self.made().await.places
+    }
+
+    async fn made(&self) -> Made {
         let mut made = self.made.lock().await;
-        if let Some((at, places)) = &*made
+        if let Some((at, made)) = &*made
             && at.elapsed() < FRESH
         {
-            return Arc::clone(places);
+            return made.clone();
         }
         let sources = Arc::clone(&self.sources);
-        let places = tokio::task::spawn_blocking(move || sources.places()).await;
-        let places = Arc::new(places.unwrap_or_default());
-        *made = Some((Instant::now(), Arc::clone(&places)));
-        places
+        let new = tokio::task::spawn_blocking(move || sources.look()).await.unwrap_or_default();
+        *made = Some((Instant::now(), new.clone()));
+        new
     }
 
     /// The whole page.
     pub async fn page(&self, visitor: &Visitor) -> String {
-        let (places, members) =
-            (self.now().await, self.ask(&json!({ "command": "member.list" })).await);
+        let Made { places, upstreams } = self.made().await;
+        let members = self.ask(&json!({ "command": "member.list" })).await;
         let (name, role) = (visitor.name.as_str(), visitor.role.name());
         let reader = Reader { name, role, token: &visitor.token };
-        let upstreams = (self.sources.status)();
         let content = html! {
             div.state { h1 { "Dashboard" } p #live role="status" { "As of when this page was opened" } }
             @if visitor.role >= Role::Admin { (actions(reader, &upstreams)) }
@@ -185,7 +196,7 @@ fn said(answer: &Value) -> Option<String> {
 }
 
 impl Sources {
-    fn places(&self) -> Places {
+    fn look(&self) -> Made {
         let (status, callers) = ((self.status)(), self.callers.day());
         let (events, lines) = (recent::events(), recent::lines());
         let facts = Facts {
@@ -196,16 +207,17 @@ impl Sources {
             lines: &lines,
             now_ms: self.clock.now_ms(),
         };
-        SECTIONS
-            .iter()
-            .map(|section| (section.place, (section.make)(&facts).into_string()))
-            .collect()
+        let made = |section: &Section| (section.place, (section.make)(&facts).into_string());
+        let upstreams = list(&status, "upstreams").iter().map(|u| text(u, "url").to_owned());
+        Made {
+            places: Arc::new(SECTIONS.iter().map(made).collect()),
+            upstreams: Arc::new(upstreams.collect()),
+        }
     }
 }
 
 /// The forms: each has the token of its reader.
-fn actions(reader: Reader<'_>, status: &Value) -> Markup {
-    let upstreams = crate::ops::format::list(status, "upstreams");
+fn actions(reader: Reader<'_>, upstreams: &[String]) -> Markup {
     let button = |action: &str, label: &str, text: &str| {
         html! {
             form action=(format!("/admin/do/{action}")) method="post" {
@@ -224,7 +236,7 @@ fn actions(reader: Reader<'_>, status: &Value) -> Markup {
                         (token(reader))
                         label for="upstream" { "End a connection and make another" }
                         select #upstream name="upstream" {
-                            @for u in upstreams { option { (crate::ops::format::text(u, "url")) } }
+                            @for url in upstreams { option { (url) } }
                         }
                         button type="submit" { "Reconnect" }
                     }
@@ -246,7 +258,7 @@ fn actions(reader: Reader<'_>, status: &Value) -> Markup {
 
 fn list_of_members(members: &Result<Value, String>) -> Markup {
     let members = match members {
-        Ok(members) => crate::ops::format::list(members, "members"),
+        Ok(members) => list(members, "members"),
         Err(error) => return html! { p.warn { (error) } },
     };
     html! {
@@ -260,10 +272,10 @@ fn list_of_members(members: &Result<Value, String>) -> Markup {
                         @for member in members.iter().take(MOST_MEMBERS) {
                             tr {
                                 th scope="row" {
-                                    (crate::ops::format::text(member, "handle")) " "
-                                    code { (crate::ops::format::text(member, "did")) }
+                                    (text(member, "handle")) " "
+                                    code { (text(member, "did")) }
                                 }
-                                td.n { (crate::ops::format::whole(member, "follows")) }
+                                td.n { (whole(member, "follows")) }
                             }
                         }
                     }

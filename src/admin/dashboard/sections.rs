@@ -254,8 +254,11 @@ fn disk(facts: &Facts<'_>) -> Markup {
         .flatten()
         .map(|(name, n)| (name, n.as_f64().unwrap_or(0.0)))
         .collect();
+    let tables: f64 = by.iter().map(|(_, n)| n).sum();
+    let total = number(disk, "used").max(tables).max(1.0);
+    let journals = "journals and the rest".to_owned();
+    by.push((&journals, total - tables));
     by.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let total = by.iter().map(|(_, n)| n).sum::<f64>().max(1.0);
     let share = |n: &f64| format!("{:.0} %", n / total * 100.0);
     let rows: Vec<_> =
         by.iter().map(|(name, n)| vec![cell(name), cell(bytes(*n)), cell(share(n))]).collect();

@@ -11,6 +11,8 @@ use crate::limits::{Limits, Proxies};
 use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{Keys, context};
 
+const DONE: Close = Close { code: 1000, reason: "" };
+
 static ROW: SocketRow = SocketRow {
     name: "/test",
     largest: 1000,
@@ -74,10 +76,10 @@ fn echo() -> Talk {
             loop {
                 let message = socket.next().await;
                 if message == Message::Text("bye".into()) {
-                    return Close::DONE;
+                    return DONE;
                 }
                 if socket.send(message).is_err() {
-                    return Close::DONE;
+                    return DONE;
                 }
             }
         })
@@ -93,7 +95,7 @@ async fn what_is_said_goes_both_ways_until_the_talk_is_over() {
     }
     pair.peer.send(WsMessage::text("bye")).await.unwrap();
     assert_eq!(pair.told().await, (1000, String::new()));
-    assert_eq!(pair.ended.await.unwrap(), End::Talk(Close::DONE));
+    assert_eq!(pair.ended.await.unwrap(), End::Talk(DONE));
     assert_eq!(pair.ctx.sockets.bytes.held(), 0);
 }
 
