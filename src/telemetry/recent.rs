@@ -108,6 +108,8 @@ impl Visit for Said {
         // Writing to a string does not fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
+            // Where in the source of a crate a line of another way of logging is from.
+            name if name.starts_with("log.") => Ok(()),
             name => write!(self.fields, " {name}={value:?}"),
         };
     }

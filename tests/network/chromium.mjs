@@ -117,6 +117,7 @@ export async function startChromium() {
         press,
         leading,
         cookies: () => ask('Network.getCookies'),
+        clearCookies: () => ask('Network.clearBrowserCookies'),
         /** From now on pages run no script of theirs. */
         withoutScript: () => ask('Emulation.setScriptExecutionDisabled', { value: true }),
         /** Waits until an expression is true. */

@@ -11,12 +11,14 @@ import { createCast } from './seed.mjs'
 
 const SHOTS = process.env.AERIE_SHOTS
 let net, aerie, browser
+/** Something that retention may take. */
+const change = (settings) => (settings.scope = { mode: 'window', days: 30 })
 const url = (page) => `${aerie.url}${page}`
 
 before(async () => {
   net = await startNetwork()
   const { alice } = await createCast(net)
-  aerie = await startAerie(net)
+  aerie = await startAerie(net, { change })
   browser = await startChromium()
   for (let n = 1; n <= 5; n++) await alice.post(`Number ${n}`)
   await aerie.caughtUp()
@@ -90,6 +92,7 @@ test('a link signs in once; the dashboard is readable in both themes and two wid
 
 test('a password signs in; a wrong one is told so', async () => {
   const tab = await browser.tab()
+  await tab.clearCookies()
   await tab.open(url('/admin'))
   assert.equal(await tab.read('location.pathname'), '/login')
   await check(tab, 'login')
@@ -168,7 +171,7 @@ test('the socket survives a restart of the server, and ends with its session', a
   await untilTrue(tab, 'it is live', `document.getElementById('live').textContent === 'Live'`)
   assert.deepEqual(await aerie.stop(), { code: 0, signal: null })
   await tab.until('it says so', `document.getElementById('live').textContent.startsWith('Not connected')`)
-  aerie = await startAerie(net, { dir: aerie.dir })
+  aerie = await startAerie(net, { dir: aerie.dir, change })
   await untilTrue(tab, 'it is live again', `document.getElementById('live').textContent === 'Live'`)
   const [{ id }] = (await sessions()).filter((one) => one.kind === 'session')
   await shell('session', 'revoke', id)
