@@ -26,7 +26,8 @@
 //! | what starts when, and what happens when it ends | `runtime/house`, `runtime/parts` |
 //! | every key of the configuration | `config/options` |
 //! | every method, with its auth and handler | `xrpc/api` |
-//! | every path that is no method | `xrpc/paths` |
+//! | every path that is no method, sockets among them | `xrpc/paths` |
+//! | who is signed in to the dashboard; what it shows; its paths | [`login`]; `admin/dashboard`; `xrpc/operator` |
 //! | what a page for people shows, and how it looks | `xrpc/html`; [`pages`] |
 //! | how a text becomes terms of the index; what the indexes hold and are asked | [`search`] |
 //! | how much of what a client may have | `limits/table` |
@@ -50,6 +51,8 @@
 //! | a kind of private state | its file in [`private`] and its line in `private/kinds` |
 //! | a key of the configuration | its row in `config/options`, its field in [`config`], where it is used |
 //! | a check of an installation | its row in [`doctor`]'s table |
+//! | a socket | its `SocketRow` and its line in `xrpc/paths` |
+//! | a section of the dashboard | its line in `admin/dashboard/sections` |
 //! | a part | its `Part` with its rule, and its line in `runtime/house` |
 //!
 //! # Words that are ours
@@ -122,6 +125,7 @@ cfg_if::cfg_if! {
         pub mod ingest;
         pub mod lexicon;
         pub mod limits;
+        pub mod login;
         pub mod media;
         pub mod moderation;
         pub mod net;
@@ -158,6 +162,7 @@ cfg_if::cfg_if! {
         mod ingest;
         mod lexicon;
         mod limits;
+        mod login;
         mod media;
         mod moderation;
         mod net;

@@ -80,6 +80,12 @@ pub trait Intake: Send + Sync {
     /// What fetches repos.
     fn repos(&self) -> Option<Arc<dyn Repos>>;
 
+    /// Takes nothing new in, or does again.
+    fn pause(&self, paused: bool);
+
+    /// Connects anew to the upstream with this URL; `false` if there is none.
+    fn reconnect(&self, url: &str) -> bool;
+
     /// Where operations of the PLC directory go, and what ends them.
     fn plc_export(&self) -> Option<(PlcExport, CancellationToken)>;
 }

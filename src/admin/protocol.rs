@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::config::ScopeMode;
 use crate::private::portable::{self, Row};
-use crate::private::takeout;
+use crate::private::{Lets, Role, takeout};
 
 /// Something that a running server can be asked.
 pub trait Operation: Into<Request> {
@@ -83,6 +83,13 @@ operations! {
     "search.query" SearchQuery -> Value;
     "private.export" PrivateExport -> portable::Page;
     "private.import" PrivateImport -> PrivateImported;
+    "ingest.pause" IngestPause -> Done;
+    "ingest.resume" IngestResume -> Done;
+    "ingest.reconnect" IngestReconnect -> Done;
+    "config.reload" ConfigReload -> Done;
+    "admin.login" AdminLogin -> LoginLink;
+    "session.list" SessionList -> Sessions;
+    "session.revoke" SessionRevoke -> SessionsRevoked;
 }
 
 /// There is nothing more to say.
@@ -462,6 +469,92 @@ impl PrivateImported {
         self.kept += other.kept;
         self.deleted += other.deleted;
     }
+}
+
+/// Takes nothing new in until it is resumed or the server starts again.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestPause {}
+
+/// Goes on where it was paused.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestResume {}
+
+/// Ends the connection to an upstream and makes another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestReconnect {
+    /// As in the configuration.
+    pub url: String,
+}
+
+/// Reads the configuration again, as SIGHUP does; the log says what came of it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigReload {}
+
+/// Makes a link that signs whoever follows it in, once.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminLogin {
+    /// With which role.
+    pub role: Role,
+}
+
+/// The link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginLink {
+    /// Where it leads.
+    pub url: String,
+    /// How long it may be followed.
+    pub seconds: u64,
+}
+
+/// Lists who is signed in, and links that were not followed yet.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionList {}
+
+/// They, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Sessions and links.
+    pub sessions: Vec<SessionListed>,
+}
+
+/// A session or a link. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionListed {
+    /// What it is revoked by.
+    pub id: String,
+    /// Which of the two.
+    pub kind: Lets,
+    /// With which role.
+    pub role: Role,
+    /// How the log calls who was let in.
+    pub name: String,
+    /// Since when it is there.
+    pub at: i64,
+    /// When it was last used, to within some minutes.
+    pub seen: i64,
+    /// When it ends at the latest.
+    pub until: i64,
+}
+
+/// Signs somebody out, or takes a link back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRevoke {
+    /// Which one; without, all.
+    pub id: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsRevoked {
+    /// How many.
+    pub revoked: usize,
 }
 
 #[cfg(test)]

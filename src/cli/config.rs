@@ -6,7 +6,8 @@ use clap::Subcommand;
 use serde_json::{Map, json};
 
 use super::setup::proxy::Proxy;
-use super::{CliError, configuration};
+use super::{CliError, answer, configuration};
+use crate::admin::protocol::ConfigReload;
 use crate::config::{self, Config, Sources};
 use crate::doctor;
 
@@ -37,6 +38,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Have the running server read the configuration again; its log says what came of it
+    Reload,
     /// Print a configuration file with every key and its explanation
     ///
     /// To start with: aerie config example > config.toml
@@ -75,6 +78,10 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
         Action::Show { json: false } => out.write_all(show(&configuration(sources)?).as_bytes())?,
         Action::Proxy { proxy } => {
             out.write_all(proxy.lines(&configuration(sources)?).as_bytes())?;
+        }
+        Action::Reload => {
+            answer(sources, ConfigReload {})?;
+            writeln!(out, "the configuration is being read again: the log says what came of it")?;
         }
         Action::Example => out.write_all(config::example().as_bytes())?,
     }

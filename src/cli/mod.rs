@@ -12,9 +12,9 @@ mod backfill;
 mod config;
 mod db;
 mod doctor;
-mod format;
 mod identity;
 mod import;
+mod ingest;
 mod member;
 mod private;
 mod progress;
@@ -24,6 +24,7 @@ mod search;
 mod serve;
 mod setup;
 mod shell;
+mod session;
 mod status;
 mod xrpc;
 
@@ -36,6 +37,7 @@ use serde::Serialize;
 
 use crate::admin::protocol::Operation;
 use crate::config::{Config, ConfigErrors, Sources, load};
+use crate::ops::format;
 use crate::runtime::ServeError;
 use crate::schema::migrations;
 use crate::store::{Mark, Progress, Store, StoreError};
@@ -82,6 +84,12 @@ enum Command {
     /// Each upstream (connected, sequence number, lag, events a second, drops by cause), labelers, resyncs,
     /// counts, disk and memory. Asks through a Unix socket in the store's folder, so run it as the same user.
     Status(status::Args),
+    /// Take nothing new in for a while, or connect to an upstream anew
+    Ingest(ingest::Args),
+    /// Sign in to the dashboard
+    Admin(session::AdminArgs),
+    /// List who is signed in to the dashboard, or sign somebody out
+    Session(session::SessionArgs),
     /// List the methods that clients can call
     Xrpc(xrpc::Args),
     /// Fetch repositories, or say what is the matter with one
@@ -113,7 +121,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Check, show or explain the configuration
     Config(config::Args),
-    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns
+    /// Export or import private state: mutes, bookmarks, drafts, preferences, members, opt-outs, takedowns, sessions
     ///
     /// The only data that the network cannot give back, as JSON lines. The server may run: then it is asked through
     /// the Unix socket in the store's folder, so run it as the same user.
@@ -164,6 +172,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args, &sources),
         Command::Status(args) => status::run(&args, &sources),
+        Command::Ingest(args) => ingest::run(&args, &sources),
+        Command::Admin(args) => session::admin(&args, &sources),
+        Command::Session(args) => session::session(&args, &sources),
         Command::Xrpc(args) => xrpc::run(&args),
         Command::Repo(args) => repo::run(&args, &sources),
         Command::Backfill(args) => backfill::run(&args, &sources),

@@ -53,6 +53,7 @@ pub use fit::{fit, fit_authors, is_marked};
 pub use ground::Ground;
 pub use kept::{Cursor, List};
 pub use records::fit_records;
+pub use saved::replace;
 
 /// Bytes that lists take at most of what is given to all of this, and at most which part of it.
 const LISTS: (u64, u64) = (2 << 20, 4);

@@ -65,7 +65,7 @@ pub(super) fn save(survey: &Survey, file: &Path) -> io::Result<()> {
 }
 
 /// Writes a file under another name first, so that a crash leaves the old one or the new one.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = file.with_extension("part");
     fs::write(&part, bytes)?;
     fs::rename(&part, file)

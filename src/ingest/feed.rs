@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
 use super::cursor_of;
@@ -38,6 +38,34 @@ pub(crate) struct Feed {
     pub(crate) alone: bool,
     /// Commits of it say which root was before them.
     tells_roots: AtomicBool,
+    /// Whether it is to be connected to anew.
+    pub(crate) anew: Anew,
+}
+
+/// That somebody wants another connection.
+#[derive(Debug, Default)]
+pub(crate) struct Anew {
+    wanted: AtomicBool,
+    told: Notify,
+}
+
+impl Anew {
+    pub(crate) fn ask(&self) {
+        self.wanted.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// Whether it was asked for since this last said so.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Acquire)
+    }
+
+    /// Waits until it is asked for. Safe to cancel.
+    pub(crate) async fn asked(&self) {
+        while !self.is_asked() {
+            self.told.notified().await;
+        }
+    }
 }
 
 /// How a feed begins.
@@ -68,6 +96,7 @@ impl Feed {
             status: FeedStatus::new(setup.cursor, setup.clock.clone()),
             alone: setup.alone,
             tells_roots: AtomicBool::new(false),
+            anew: Anew::default(),
         };
         (Arc::new(feed), receiver)
     }

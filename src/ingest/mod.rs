@@ -301,6 +301,13 @@ impl Ingest {
         self.checks.pending()
     }
 
+    /// Ends the connection to the upstream with this URL and makes another at once; `false` if there is no such.
+    #[must_use]
+    pub fn reconnect(&self, url: &str) -> bool {
+        let feed = self.feeds.iter().find(|feed| feed.url == url);
+        feed.map(|feed| feed.anew.ask()).is_some()
+    }
+
     /// Looks at the document and the handle of an account again soon: they changed, or are old.
     pub fn check_handle(&self, did: &Did) {
         self.checks.check_handle(did, directory::Freshness::Recent);

@@ -98,6 +98,33 @@ async fn a_full_queue_stops_the_reading() {
 }
 
 #[tokio::test]
+async fn another_connection_is_made_when_it_is_asked_for_and_nothing_is_lost() {
+    let mut account = Account::new("did:plc:a");
+    let frames: Vec<Bytes> = (1..=9).map(|seq| account.commit(seq, 0)).collect();
+    // Each connection has three frames, and then nothing.
+    let relay = Relay::start(move |_, cursor| {
+        let from = usize::try_from(cursor.unwrap_or(0)).unwrap();
+        frames.iter().skip(from).take(3).cloned().map(Step::Send).collect()
+    })
+    .await;
+    let (directory, sink) = (Documents::of([&account]), Collected::new());
+    let (_dir, store) = store();
+    let mut options = options(&relay);
+    options.timing.stall = Duration::from_secs(600);
+    let url = options.upstreams[0].clone();
+    let ingest = start(options, &store, &directory, &sink);
+    until("the first connection", || sink.seq() == Some(3)).await;
+    assert!(!ingest.reconnect("wss://other.example"));
+    assert!(ingest.reconnect(&url));
+    until("the second", || sink.seq() == Some(6)).await;
+    assert!(ingest.reconnect(&url));
+    until("the third", || sink.seq() == Some(9)).await;
+    assert_eq!(revs(&sink.events(), &account).len(), 9);
+    assert_eq!(ingest.status()[0].reconnects, 2);
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn a_dropped_or_stalled_connection_goes_on_behind_what_was_read() {
     let mut account = Account::new("did:plc:a");
     let frames: Vec<Bytes> = (1..=9).map(|seq| account.commit(seq, 0)).collect();

@@ -79,6 +79,8 @@ enum End {
     ClockLeapt,
     #[error(transparent)]
     Leap(#[from] Leap),
+    #[error("the operator wants another connection")]
+    Asked,
     #[error("{MAX_GARBAGE} frames in a row could not be read")]
     Garbage,
 }
@@ -90,7 +92,7 @@ impl End {
             Self::Leap(_) | Self::Garbage | Self::Net(NetError::Misbehaves(_)) => true,
             Self::Refused(..) => !good,
             Self::Net(_) | Self::Closed(..) | Self::Silent(_) | Self::Restart => false,
-            Self::Clock(_) | Self::ClockLeapt => false,
+            Self::Clock(_) | Self::ClockLeapt | Self::Asked => false,
         }
     }
 }
@@ -167,7 +169,12 @@ impl Reader {
             } else if good || (quiet && state.garbage == 0) {
                 retries.worked();
             }
-            sleep(retries.failed()).await;
+            if !matches!(end, End::Asked) {
+                tokio::select! {
+                    () = sleep(retries.failed()) => {}
+                    () = self.feed.anew.asked() => {}
+                }
+            }
         }
     }
 
@@ -185,6 +192,9 @@ impl Reader {
         let mut watch = Heartbeat::new(self.timing);
         let (mut frames, mut emptied) = (state.frames, Instant::now());
         loop {
+            if self.feed.anew.is_asked() {
+                return End::Asked;
+            }
             let message = match socket.next().now_or_never() {
                 Some(message) => message,
                 None => {
@@ -198,6 +208,7 @@ impl Reader {
                     let held = state.ahead.until();
                     tokio::select! {
                         message = socket.next() => message,
+                        () = self.feed.anew.asked() => return End::Asked,
                         () = sleep_until(held.unwrap_or_else(|| watch.next())), if held.is_some() => {
                             let now = self.feed.status.clock.now_ms();
                             let verdict = state.ahead.decide(now, self.is_confirmed(now));

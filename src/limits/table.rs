@@ -37,6 +37,10 @@ pub enum Limit {
     Lookups,
     /// Of these, such as came to nothing.
     VainLookups,
+    /// WebSockets.
+    Sockets,
+    /// What comes in through them, pings included.
+    Messages,
 }
 
 /// Smaller answers are the matter of the connection alone.
@@ -131,6 +135,10 @@ pub(super) const TABLE: &[Rule] = &[
         spares_own: false,
         ..BASE
     },
+    // A browser has one for each tab that shows something live.
+    Rule { limit: Limit::Sockets, name: "sockets", at_once: Some(20), ..BASE },
+    // A client asks for something once and then listens.
+    Rule { limit: Limit::Messages, name: "messages", rate: rate(300, 60), ..BASE },
 ];
 
 #[cfg(test)]

@@ -191,6 +191,8 @@ pub struct PushStatus {
 pub struct StoreStatus {
     /// About how many rows each keyspace has.
     pub rows: BTreeMap<&'static str, usize>,
+    /// Bytes on disk of each keyspace; the journals have the rest.
+    pub bytes: BTreeMap<&'static str, u64>,
     /// Batches committed.
     pub commits: u64,
     /// Mean time of a commit in microseconds.
@@ -210,6 +212,7 @@ impl StoreStatus {
         let commits = writer.commits.load(Ordering::Relaxed);
         Self {
             rows: store.approximate_rows().into_iter().map(|(ks, n)| (ks.name(), n)).collect(),
+            bytes: store.tables().into_iter().map(|(ks, bytes)| (ks.name(), bytes)).collect(),
             commits,
             commit_mean_us: writer
                 .commit_us

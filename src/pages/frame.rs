@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 /// Written as it is, so it must not hold `</style`.
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The one thing that a page may run, by its hash (CSP Level 3, section 2.3.1).
 static STYLE_HASH: LazyLock<String> =

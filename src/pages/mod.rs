@@ -11,7 +11,7 @@
 //! # Invariants
 //! - Every text that comes from outside is escaped: nothing but the style sheet is written as it is (`tests`).
 //! - No page runs or loads anything but its own style and pictures of this server's picture host
-//!   ([`content_security_policy`]).
+//!   ([`content_security_policy`]); those of operators run one script of ours besides ([`operator`]).
 //! - A link that leads away has a scheme of the web, and says that this server does not vouch for it.
 
 mod byline;
@@ -19,6 +19,7 @@ mod embed;
 mod frame;
 mod labels;
 mod links;
+pub mod operator;
 mod post;
 mod profile;
 mod rss;

@@ -1,9 +1,10 @@
 //! What a change of private state means to other parts: to the index, which keeps sets of accounts in memory and what
-//! was collected of them, and to the set of what is taken down. They are told inside the batch of the change, each time it
+//! was collected of them, to the set of what is taken down, and to the door that knows who is in. They are told inside the batch of the change, each time it
 //! is applied, so they do the same twice over.
 
 use std::sync::Arc;
 
+use super::access::{Access, Hash};
 use super::change::Afterwards;
 use crate::schema::{ActorId, PostId, Target};
 use crate::store::{StoreError, Tx};
@@ -62,6 +63,12 @@ pub trait Effects: Send + Sync {
 
     /// The takedown of an account or record was lifted.
     fn reinstated(&self, tx: &mut Tx<'_>, target: Target) {}
+
+    /// Something lets somebody in from now on, or has changed.
+    fn let_in(&self, tx: &mut Tx<'_>, access: &Access) {}
+
+    /// Something lets nobody in any more.
+    fn shut_out(&self, tx: &mut Tx<'_>, hash: &Hash) {}
 }
 
 /// Nothing follows.
@@ -115,5 +122,13 @@ impl Effects for Together {
 
     fn reinstated(&self, tx: &mut Tx<'_>, target: Target) {
         self.0.iter().for_each(|one| one.reinstated(tx, target));
+    }
+
+    fn let_in(&self, tx: &mut Tx<'_>, access: &Access) {
+        self.0.iter().for_each(|one| one.let_in(tx, access));
+    }
+
+    fn shut_out(&self, tx: &mut Tx<'_>, hash: &Hash) {
+        self.0.iter().for_each(|one| one.shut_out(tx, hash));
     }
 }

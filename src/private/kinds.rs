@@ -7,7 +7,7 @@ use super::change::Change;
 use super::effects::Effects;
 use super::names::{About, Of, Owned};
 use super::{
-    bookmarks, community, drafts, members, mutes, names, opt_outs, preferences, priority,
+    access, bookmarks, community, drafts, members, mutes, names, opt_outs, preferences, priority,
     registrations, seen, subscriptions, takedowns,
 };
 use crate::schema::{ActorId, Key};
@@ -211,6 +211,8 @@ kinds! {
     OptOut(opt_outs::OptOut, opt_outs::OptOutKey),
     /// A blob that the operator or the moderation service took down.
     BlobTakedown(takedowns::BlobTakenDown, takedowns::BlobTakenDownKey),
+    /// A session of a browser, or a link that opens one.
+    Access(access::Access, access::AccessKey),
 }
 
 fn tables() -> impl Iterator<Item = &'static Table> {

@@ -12,6 +12,7 @@
 //! - Nothing but [`apply`], [`withdraw`] and [`forget`] changes a row of this keyspace: the functions that write are
 //!   visible in this folder only.
 
+pub mod access;
 mod apply;
 pub mod bookmarks;
 mod change;
@@ -37,6 +38,7 @@ pub mod takeout;
 pub(crate) mod testing;
 mod timed;
 
+pub use access::{Access, Hash, Lets, Role, accesses};
 pub use apply::{Private, apply, forget, keeps_settings, withdraw};
 pub use change::{Afterwards, Change, Moderated, Plan, nothing};
 pub use counts::{Counted, count, has};

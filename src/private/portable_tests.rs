@@ -7,8 +7,8 @@ use super::super::registrations::{self, MAX_PER_ACCOUNT, Platform, Registration}
 use super::super::subscriptions::{self, Subscription};
 use super::super::testing::{self, Bench, DID as ME, OTHER, a_draft};
 use super::super::{
-    Kind, Mute, Plan, Takedown, bookmarks, community, drafts, members, mutes, opt_outs,
-    preferences, priority, seen, tags_of_account, takedowns,
+    Access, Kind, Lets, Mute, Plan, Role, Takedown, access, bookmarks, community, drafts, members,
+    mutes, opt_outs, preferences, priority, seen, tags_of_account, takedowns,
 };
 use super::*;
 use crate::repo::dag_cbor;
@@ -55,6 +55,12 @@ fn post() -> community::NewPost {
     community::NewPost::read(&dag_cbor::from_json(&post)).unwrap()
 }
 
+fn session() -> Access {
+    let (lets, role) = (Lets::Session, Role::Admin);
+    let [at, seen, until] = [16, 17, 18].map(Time);
+    Access { hash: [7; 32], lets, role, name: "password".into(), at, seen, until }
+}
+
 fn down() -> Takedown {
     Takedown { at: 10, reference: "r".into() }
 }
@@ -79,6 +85,7 @@ fn everything(r: &Tx<'_>) -> Plan {
     all.extend(takedowns::moderate(OTHER, Some(down()))?.0);
     all.extend(takedowns::moderate(LIST, Some(down()))?.0);
     all.push(takedowns::moderate_blob(OTHER, "blob", Some(down())));
+    all.extend(access::open(r, session(), 16)?.0);
     all.extend(opt_outs::opt_out(r, OTHER, 14)?.0);
     Ok((all, ()))
 }
@@ -94,6 +101,7 @@ fn nothing_of_it(r: &Tx<'_>) -> Plan {
         registrations::unregister(ME, &device().id()),
         takedowns::moderate_blob(OTHER, "blob", None),
     ];
+    all.extend(access::close(r, &[session().hash])?.0);
     all.extend(subscriptions::subscribe(r, ME, OTHER, Subscription::default())?.0);
     all.extend(priority::set(r, ME, priority::Notifying::Everyone, 0)?.0);
     all.extend(takedowns::moderate(OTHER, None)?.0);
@@ -152,6 +160,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
         r#"{"kind":"takedown","subject":"did:plc:you","at":"1970-01-01T00:00:00.010Z","reference":"r"}"#,
         r#"{"kind":"opt-out","did":"did:plc:you","at":"1970-01-01T00:00:00.014Z"}"#,
         r#"{"kind":"blob-takedown","did":"did:plc:you","cid":"blob","at":"1970-01-01T00:00:00.010Z","reference":"r"}"#,
+        r#"{"kind":"access","hash":"0707070707070707070707070707070707070707070707070707070707070707","lets":"session","role":"admin","name":"password","at":"1970-01-01T00:00:00.016Z","seen":"1970-01-01T00:00:00.017Z","until":"1970-01-01T00:00:00.018Z"}"#,
     ];
     for line in expected {
         assert!(lines.iter().any(|l| l == line), "{line} in {lines:#?}");
@@ -161,7 +170,7 @@ async fn every_kind_of_row_goes_into_another_store_once() {
     other_numbers(&to).await;
     let done = to.import(&lines).await;
     let elsewhere = done.iter().filter(|r| **r == Restored::Joins).count();
-    assert_eq!((done.len(), elsewhere), (16, 1));
+    assert_eq!((done.len(), elsewhere), (17, 1));
     assert!(done.iter().all(|r| matches!(r, Restored::Written | Restored::Joins)));
     let mut here = from.sorted();
     here.retain(|line| !line.contains(r#""kind":"member""#));
@@ -200,8 +209,8 @@ async fn a_change_means_the_same_in_any_store_once_or_twice() {
             assert_eq!(once.sorted(), planned.sorted());
         }
     }
-    // The twelve kinds of an account, and what is said about one.
-    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    // The twelve kinds of an account, what is said about one, and what lets somebody in.
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
     let kind =
         |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].clone();
     let left: Vec<_> = once.lines().iter().map(kind).collect();
@@ -263,7 +272,7 @@ async fn who_goes_is_given_nothing_more() {
         b.apply(&changes).await;
         let lines = b.lines();
         let others = lines.iter().filter(about_others).count();
-        assert_eq!((others, lines.len() - others), (4, left), "{purge:?}");
+        assert_eq!((others, lines.len() - others), (5, left), "{purge:?}");
     }
 }
 

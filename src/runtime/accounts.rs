@@ -74,8 +74,15 @@ impl IndexAccounts {
 }
 
 /// Private state over a writer, whose changes `index` and `takedowns` follow.
-pub(super) fn followed(writer: Writer, index: &Arc<Index>, takedowns: &Takedowns) -> Private {
-    let effects: Vec<Arc<dyn Effects>> = vec![Arc::clone(index) as _, Arc::new(takedowns.clone())];
+pub(super) fn followed(
+    writer: Writer,
+    index: &Arc<Index>,
+    takedowns: &Takedowns,
+    others: Vec<Arc<dyn Effects>>,
+) -> Private {
+    let mut effects: Vec<Arc<dyn Effects>> =
+        vec![Arc::clone(index) as _, Arc::new(takedowns.clone())];
+    effects.extend(others);
     Private::new(writer, Arc::new(Together(effects)))
 }
 

@@ -8,9 +8,11 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::desk::{Desk, SamplesPart};
 use super::discovery::DiscoveryPart;
 use super::flags::Flags;
 use super::followers::{self, FollowersPart};
@@ -39,20 +41,22 @@ use super::wire::{
     hydration_settings, labelers_of, limits, media_settings, push_settings, search, trends,
 };
 use super::{ServeError, signing_key};
-use crate::admin::{Commands, PrivateState, Socket};
+use crate::admin::{self, Commands, Dashboard, PrivateState, Socket};
 use crate::changes::Log;
 use crate::config::{self, Config};
 use crate::hydrate::Shared;
 use crate::identity::Identity;
 use crate::index::{Index, Requests};
 use crate::ingest::directory::Network;
+use crate::login::{Door, Login};
 use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
-use crate::ops::{METRICS_TYPE, metrics};
+use crate::ops::{METRICS_TYPE, Samples, metrics};
 use crate::push::{self, NetTransport, Push};
 use crate::schema::migrations;
 use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
+use crate::telemetry::callers::Callers;
 use crate::threads::Clock;
 use crate::upkeep::{
     self, Alerts, ClockSetup, ClockState, ClockWatch, Counts, DiskSetup, DiskState, DiskWatch,
@@ -60,7 +64,7 @@ use crate::upkeep::{
 };
 use crate::xrpc::{
     self, App, AppCtx, Authenticator, NetFeedGenerators, ParsedLabelers, Quotas, Reports,
-    ServerIdentity,
+    ServerIdentity, Sockets,
 };
 
 /// All parts, made and not yet started.
@@ -69,9 +73,15 @@ pub(super) struct House {
     /// Ends the parts that stop first.
     pub(super) stop: CancellationToken,
     pub(super) board: Arc<StatusSources>,
+    /// Somebody wants the configuration read again.
+    pub(super) reload_wanted: Arc<Notify>,
+    desk: Desk,
     #[cfg(test)]
     ctx: Arc<AppCtx>,
 }
+
+/// Sockets at a time: a quarter of the connections that there may be.
+const SOCKETS: usize = 1024;
 
 /// What a reload takes over without a part.
 const WITHOUT_A_PART: [&str; 1] = ["log.level"];
@@ -82,6 +92,9 @@ impl House {
         let forgotten = self.reload_and_compare(new);
         if !forgotten.is_empty() {
             tracing::error!(keys = ?forgotten, "reload: nobody takes these over before the next start");
+        }
+        if let Some(dashboard) = self.desk.0.get() {
+            dashboard.reload(new);
         }
     }
 
@@ -221,7 +234,13 @@ impl House {
             budget: config.network.on_read_budget,
             clock: clock.clone(),
         });
-        let private = followed(writer.clone(), &index, &hydration.takedowns);
+        let door = Door::load(&store.snapshot())?;
+        let private = {
+            let door = Arc::new(door.clone()) as _;
+            followed(writer.clone(), &index, &hydration.takedowns, vec![door])
+        };
+        let login = Login::new(door, private.clone(), clock.clone());
+        let (desk, callers) = (Desk::default(), Arc::<Callers>::default());
         let accounts = Arc::new(IndexAccounts {
             index: Arc::clone(&index),
             store: store.clone(),
@@ -309,6 +328,10 @@ impl House {
             quotas: Quotas::default(),
             reads: xrpc::read_threads(threads)?,
             outflow: Arc::clone(&memory.answers),
+            sockets: Sockets::new(SOCKETS, memory.sockets.clone()),
+            login: login.clone(),
+            dashboard: Arc::new(desk.clone()),
+            callers: Arc::clone(&callers),
             members: Arc::clone(&accounts) as _,
             rights: Arc::clone(&accounts) as _,
             feeds: Arc::new(NetFeedGenerators {
@@ -392,6 +415,7 @@ impl House {
         watch.look(config).await;
         sources.begin()?;
 
+        let reload_wanted = Arc::<Notify>::default();
         let operators_status = Arc::clone(&board);
         let commands = Commands {
             store: store.clone(),
@@ -409,8 +433,33 @@ impl House {
             relay: config.network.upstreams.first().cloned(),
             configured: config.scope.members.clone(),
             clock: clock.clone(),
+            login,
+            public_url: config.server.public_url.clone(),
+            reload: {
+                let wanted = Arc::clone(&reload_wanted);
+                Box::new(move || wanted.notify_one())
+            },
         };
         let commands = commands.handler();
+        let samples = Arc::<Samples>::default();
+        samples.recall(&config.store.path);
+        let shown = admin::Sources {
+            status: {
+                let board = Arc::clone(&board);
+                Box::new(move || board.read())
+            },
+            samples: Arc::clone(&samples),
+            callers,
+            clock: clock.clone(),
+            url: config.server.public_url.clone(),
+        };
+        let _ = desk.0.set(Dashboard::new(shown, Arc::clone(&commands), config));
+        let samples = SamplesPart {
+            samples,
+            sources: Arc::clone(&sources),
+            store: store.clone(),
+            clock: clock.clone(),
+        };
         let purge = Purge {
             store: store.clone(),
             writer: writer.clone(),
@@ -456,6 +505,7 @@ impl House {
             Arc::new(purge),
             Arc::new(PushPart { push, requests: push_requests }),
             Arc::new(MediaPart(media)),
+            Arc::new(samples),
             Arc::new(surveys),
             Arc::new(of_trends),
             Arc::new(FollowersPart { log: changes, writer: writer.clone(), clock: believed }),
@@ -481,6 +531,8 @@ impl House {
             parts,
             stop,
             board,
+            reload_wanted,
+            desk,
             #[cfg(test)]
             ctx,
         })

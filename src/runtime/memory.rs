@@ -19,6 +19,7 @@ pub(super) struct Memory {
     pub(super) pictures: Budget,
     pub(super) files: Budget,
     pub(super) answers: Arc<Outflow>,
+    pub(super) sockets: Budget,
 }
 
 impl Memory {
@@ -31,6 +32,7 @@ impl Memory {
             pictures: bytes(Share::Pictures),
             files: bytes(Share::Files),
             answers: Arc::new(Outflow::new(Share::Answers.of(budget))),
+            sockets: bytes(Share::Sockets),
         }
     }
 
@@ -43,6 +45,7 @@ impl Memory {
             Share::Pictures => Some(self.pictures.held()),
             Share::Files => Some(self.files.held()),
             Share::Answers => Some(self.answers.bytes()),
+            Share::Sockets => Some(self.sockets.held()),
             Share::Intake => Some(queued(upstreams)),
             share => of_store.iter().find(|(of, _)| *of == share).map(|(_, bytes)| *bytes),
         };

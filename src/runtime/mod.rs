@@ -6,6 +6,7 @@
 //! out; then the writer ends after its last fsync.
 
 mod accounts;
+mod desk;
 mod error;
 mod discovery;
 mod flags;

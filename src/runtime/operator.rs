@@ -28,7 +28,7 @@ pub fn private_state(store: Store, writer: Writer) -> Result<PrivateState, Store
     let index = Arc::new(Index::new(&store)?.0);
     let takedowns = Takedowns::load(&store.snapshot())?;
     takedowns.log_to(index.log());
-    let private = followed(writer, &index, &takedowns);
+    let private = followed(writer, &index, &takedowns, Vec::new());
     let (of, to) = (store.clone(), private.clone());
     let door = Door::Open;
     let accounts = IndexAccounts { index, store: of, private: to, clock: Clock::system(), door };
@@ -38,6 +38,14 @@ pub fn private_state(store: Store, writer: Writer) -> Result<PrivateState, Store
 impl Intake for Sources {
     fn repos(&self) -> Option<Arc<dyn Repos>> {
         self.sync().map(|sync| Arc::new(FetchedRepos(sync)) as _)
+    }
+
+    fn pause(&self, paused: bool) {
+        self.pause(paused);
+    }
+
+    fn reconnect(&self, url: &str) -> bool {
+        self.reconnect(url)
     }
 
     fn plc_export(&self) -> Option<(PlcExport, CancellationToken)> {

@@ -54,6 +54,9 @@ async fn serve(
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => reload(&config, &mut in_force, &sources, &log, &house),
+            () = house.reload_wanted.notified() => {
+                reload(&config, &mut in_force, &sources, &log, &house);
+            }
             ended = supervisor.ended() => break Err(ended.into()),
         }
     };

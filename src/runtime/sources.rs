@@ -63,6 +63,7 @@ struct Shut {
     by_disk: bool,
     /// The reason.
     by_clock: Option<String>,
+    by_operator: bool,
 }
 
 impl Gate {
@@ -74,14 +75,15 @@ impl Gate {
     fn why(&self) -> Option<String> {
         let shut = self.shut.lock();
         let disk = shut.by_disk.then(|| "the disk is nearly full".to_owned());
-        disk.or_else(|| shut.by_clock.clone())
+        let paused = || shut.by_operator.then(|| "paused by the operator".to_owned());
+        disk.or_else(|| shut.by_clock.clone()).or_else(paused)
     }
 
     /// Opens it if nobody keeps it shut; whether it was opened by this.
     fn set(&self, change: impl FnOnce(&mut Shut)) -> bool {
         let mut shut = self.shut.lock();
         change(&mut shut);
-        let open = !shut.by_disk && shut.by_clock.is_none();
+        let open = !shut.by_disk && shut.by_clock.is_none() && !shut.by_operator;
         let changed = self.open.send_if_modified(|token| {
             if token.is_some() == open {
                 return false;
@@ -172,7 +174,7 @@ impl sync::Held for FromIndex {
 impl Sources {
     /// With the gate closed.
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let shut = Mutex::new(Shut { by_disk: true, by_clock: None });
+        let shut = Mutex::new(Shut { by_disk: true, by_clock: None, by_operator: false });
         let gate = Gate { shut, open: watch::Sender::new(None), stop: parts.stop.clone() };
         let following = Mutex::new(parts.config.labels.labelers.clone());
         let (ingest, labelers, resync, held) = Default::default();
@@ -192,6 +194,21 @@ impl Sources {
     /// Whether new data is taken in, or why not, in words.
     pub(super) fn standing(&self) -> String {
         self.gate.why().map_or_else(|| "running".to_owned(), |why| format!("stopped: {why}"))
+    }
+
+    /// The operator wants nothing new taken in, or does again. Forgotten with the process.
+    pub(super) fn pause(&self, paused: bool) {
+        self.gate.set(|shut| shut.by_operator = paused);
+    }
+
+    /// Connects anew to the upstream with this URL; `false` if there is none, or nothing is taken in.
+    pub(super) fn reconnect(&self, url: &str) -> bool {
+        self.ingest.lock().as_ref().is_some_and(|ingest| ingest.reconnect(url))
+    }
+
+    /// Each upstream, while they are followed.
+    pub(super) fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.ingest.lock().as_ref().map_or_else(Vec::new, Ingest::status)
     }
 
     /// What fetches repos, while it runs.
@@ -435,12 +452,6 @@ impl Source for ResyncSource<'_> {
 /// Firehoses and Jetstreams: readers, verify lanes, sequencers, checks of identities.
 pub(super) struct IngestPart(pub(super) Arc<Sources>);
 
-impl IngestPart {
-    fn upstreams(&self) -> Vec<UpstreamStatus> {
-        self.0.ingest.lock().as_ref().map_or_else(Vec::new, Ingest::status)
-    }
-}
-
 impl Part for IngestPart {
     fn rule(&self) -> &'static Rule {
         &INGEST
@@ -454,7 +465,7 @@ impl Part for IngestPart {
     fn status(&self) -> Value {
         let parts = &self.0.parts;
         let snapshot = parts.store.snapshot();
-        let upstreams = self.upstreams().into_iter().map(|u| {
+        let upstreams = self.0.upstreams().into_iter().map(|u| {
             let of = match u.kind {
                 UpstreamKind::Jetstream => CursorOf::Jetstream(u.url.clone()),
                 _ => CursorOf::Upstream(u.url.clone()),
@@ -474,7 +485,7 @@ impl Part for IngestPart {
     }
 
     fn ready(&self) -> Result<(), String> {
-        for upstream in self.upstreams() {
+        for upstream in self.0.upstreams() {
             let Some(trouble) = upstream.trouble else { continue };
             let why = upstream.last_error.map_or_else(String::new, |error| format!(" ({error})"));
             return Err(format!("{}: {trouble}{why}", upstream.url));

@@ -167,9 +167,7 @@ impl Store {
     /// Bytes on disk by keyspace, and of the journals. The engine leaves filters and block indexes out, up to a fifteenth
     /// where rows are small.
     pub fn disk(&self) -> Result<(Vec<(Ks, u64)>, u64), StoreError> {
-        let by_keyspace =
-            Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect();
-        Ok((by_keyspace, self.0.db.journal_disk_space()?))
+        Ok((self.tables(), self.0.db.journal_disk_space()?))
     }
 
     /// The same, to the byte: what is in the folders, with tables that were merged away but are not yet deleted.
@@ -180,6 +178,12 @@ impl Store {
         };
         let by_keyspace = Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, tables(k)));
         Ok((by_keyspace.collect(), self.0.db.journal_disk_space()?))
+    }
+
+    /// Bytes on disk by keyspace, as [`Self::disk`], without asking the journals, which a commit may hold. Does not wait.
+    #[must_use]
+    pub fn tables(&self) -> Vec<(Ks, u64)> {
+        Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.disk_space())).collect()
     }
 
     /// About how many rows each keyspace has; shadowed versions and deletes count too.

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::os::linux::fs::MetadataExt;
 
+use super::recent;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -58,7 +59,7 @@ pub fn init(options: &LogOptions<'_>) -> Result<LogControl, LogError> {
         (false, true) => Box::new(lines.without_time()),
         (false, false) => Box::new(lines),
     };
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(recent::Keep);
     subscriber.try_init().map_err(|_| LogError::Twice)?;
     Ok(LogControl(handle))
 }

@@ -208,6 +208,25 @@ impl Authenticator {
         Ok(self.role(headers, client)? == Role::Admin)
     }
 
+    /// Whether this is the operator's password, typed into a form.
+    ///
+    /// # Errors
+    /// 429 after too many wrong ones from there.
+    pub fn is_password(
+        &self,
+        user: &str,
+        password: &str,
+        client: Client,
+    ) -> Result<bool, XrpcError> {
+        let given = password::Given::new(user, password);
+        Ok(self.role_of(Some(given), client)? == Role::Admin)
+    }
+
+    /// Whether anybody can sign in with a password.
+    pub fn has_password(&self) -> bool {
+        !self.config.admin_passwords.is_empty()
+    }
+
     /// Finds out who makes a call, which `client` sent.
     ///
     /// # Errors
@@ -247,7 +266,11 @@ impl Authenticator {
     }
 
     fn role(&self, headers: &HeaderMap, client: Client) -> Result<Role, XrpcError> {
-        let Some(given) = password::given(authorization(headers)) else { return Ok(Role::Missing) };
+        self.role_of(password::given(authorization(headers)), client)
+    }
+
+    fn role_of(&self, given: Option<password::Given>, client: Client) -> Result<Role, XrpcError> {
+        let Some(given) = given else { return Ok(Role::Missing) };
         // Asked before the password is looked at: afterwards a right one would be told from a wrong one.
         let refused = |refused| XrpcError::limited(refused, self.clock.now_ms());
         self.limits.look(Limit::Logins, client).map_err(refused)?;

@@ -14,18 +14,21 @@ use super::error::XrpcError;
 use super::fetch_requests::{FetchRequest, FetchRequests};
 use super::labelers::ParsedLabelers;
 use super::outflow::Outflow;
-use super::ports::{FeedGenerators, Members, OnRead, Rights};
+use super::ports::{Dashboard, FeedGenerators, Members, OnRead, Rights};
 use super::quotas::Quotas;
+use super::socket::Sockets;
 use crate::config::Limits;
 use crate::discovery::Discovery;
 use crate::discovery::trends::Trends;
 use crate::hydrate::Shared;
 use crate::limits::{Client, Limit, Limits as Limiter, Refused, Shed, Standing};
+use crate::login::Login;
 use crate::media::Media;
 use crate::private::Private;
 use crate::search::index::Search;
 use crate::store::Store;
 use crate::syntax::Did;
+use crate::telemetry::callers::Callers;
 use crate::threads::{Clock, Pool, PoolError, Priority, Threads, Turn};
 
 /// How long an answer waits for what the store lacks.
@@ -153,6 +156,14 @@ pub struct AppCtx {
     pub reads: Pool<Client>,
     /// What answers take on their way out.
     pub outflow: Arc<Outflow>,
+    /// Room for sockets.
+    pub sockets: Sockets,
+    /// Who of the operators is signed in.
+    pub login: Login,
+    /// What they see and do.
+    pub dashboard: Arc<dyn Dashboard>,
+    /// How many different callers there are.
+    pub callers: Arc<Callers>,
     /// What we say about ourselves.
     pub identity: ServerIdentity,
     /// What is read.

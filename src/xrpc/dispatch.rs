@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::Method as Verb;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 
 use super::app::App;
 use super::auth::Wanted;
@@ -80,6 +80,9 @@ impl Counted<'_> {
                 ctx.take(limit, self.client)?;
             }
         }
+        let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let now = ctx.clock.now_ms();
+        ctx.callers.note(&self.client, agent.unwrap_or_default(), method.nsid, now);
         let input = body::input(schema, &request.headers, &request.body)?;
         let headers = request.headers;
         let to_fetch = FetchRequests::default();

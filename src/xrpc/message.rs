@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+use super::socket::Upgrade;
 use crate::limits::{Client, Rate, Standing};
 
 /// Tells the client which labelers were applied.
@@ -92,6 +93,8 @@ pub struct Response {
     pub rest: Option<Rest>,
     /// The name of the error that it tells, for who counts them.
     pub error: Option<&'static str>,
+    /// What the connection becomes once this is out.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// What a header takes on the wire, in the form of HTTP/1.1: with its colon, a space and the end of the line.
@@ -113,6 +116,11 @@ impl Request {
 }
 
 impl Response {
+    /// One that is all there.
+    pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+        Self { status, headers, body: body.into(), rest: None, error: None, upgrade: None }
+    }
+
     /// About how many bytes it takes, without the rest.
     pub(super) fn wire_size(&self) -> u64 {
         wire_size(&self.headers) + self.body.len() as u64

@@ -4,6 +4,8 @@
 //! socket -> server (hyper) -> app: route -> parameters -> auth -> input -> handler -> encode -> socket
 //!                                 \-> paths -> site: health, did.json, docs page, admin status
 //!                                           \-> images: /img/, /blob/
+//!                                           \-> operator: signing in, the dashboard
+//!                                           \-> socket: WebSockets, carried by the server
 //!                                           \-> html: pages for people
 //! ```
 //!
@@ -37,6 +39,7 @@ mod listing;
 mod message;
 mod measures;
 mod method;
+mod operator;
 mod outflow;
 mod fetch_requests;
 mod ports;
@@ -48,6 +51,7 @@ mod router;
 mod server;
 mod session;
 mod site;
+mod socket;
 mod token_cache;
 
 #[cfg(test)]
@@ -71,8 +75,9 @@ pub use message::{Body, Request, Response, Rest};
 pub use method::{AsyncFn, Handler, METHODS, Method, ReadFn, ReplyFuture};
 pub use outflow::Outflow;
 pub use password::AdminPassword;
-pub use ports::{FeedGenerators, Members, NetFeedGenerators, OnRead, Rights};
+pub use ports::{Dashboard, FeedGenerators, Form, Members, NetFeedGenerators, OnRead, Rights};
 pub use quotas::Quotas;
 pub use reply::Reply;
 pub use router::{Router, TableError};
 pub use server::{ServerLimits, serve};
+pub use socket::{Close, Message, Socket, Sockets, Talk, TooSlow, Upgrade};

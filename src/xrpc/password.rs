@@ -44,6 +44,11 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// As they were typed.
+    pub(super) fn new(user: &str, password: &str) -> Self {
+        Self { user: user.to_owned(), password: password.to_owned() }
+    }
+
     /// Whose they are; the only user is `admin`.
     pub(super) fn role(&self, passwords: &[AdminPassword]) -> Role {
         // Every password is compared, so that the time does not tell which one was close.

@@ -17,12 +17,20 @@ use super::error::XrpcError;
 use super::html;
 use super::images::{self, Asked};
 use super::message::{Request, Response};
+use super::operator::{self, Desk};
 use super::reply::Reply;
 use super::site::{self, Site};
+use super::socket::{self, SocketRow};
 use crate::limits::{Limit, Standing};
+use crate::pages;
 
 /// The verbs of what is only read.
 const READ: &[&str] = &["GET", "HEAD"];
+/// Those of a socket.
+const GET: &[&str] = &["GET"];
+/// Those of what is changed, and of what is read first.
+const POST: &[&str] = &["POST"];
+const READ_OR_POST: &[&str] = &["GET", "HEAD", "POST"];
 
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,10 @@ enum Answers {
     File(FileFn),
     /// A page for people.
     Html(&'static html::Page),
+    /// A page or an action for operators.
+    Desk(&'static Desk),
+    /// A socket, which the server carries.
+    Socket(&'static SocketRow),
 }
 
 /// A row. Of two with the same path the first that is there answers.
@@ -85,6 +97,16 @@ impl Path {
         Self { path, verbs: READ, who: Who::Anyone, on, limit, answers }
     }
 
+    const fn desk(path: &'static str, verbs: &'static [&'static str], desk: &'static Desk) -> Self {
+        let (limit, answers) = (Some(Limit::Requests), Answers::Desk(desk));
+        Self { path, verbs, who: Who::Anyone, on: On::Always, limit, answers }
+    }
+
+    const fn socket(path: &'static str, row: &'static SocketRow) -> Self {
+        let (limit, answers) = (Some(Limit::Requests), Answers::Socket(row));
+        Self { path, verbs: GET, who: Who::Anyone, on: On::Always, limit, answers }
+    }
+
     const fn file(path: &'static str, file: FileFn) -> Self {
         let (limit, answers) = (Some(Limit::Pictures), Answers::File(file));
         Self { path, verbs: READ, who: Who::Anyone, on: On::Always, limit, answers }
@@ -110,6 +132,12 @@ const PATHS: &[Path] = &[
     Path { on: On::If(Site::has_document), ..Path::page("/.well-known/did.json", Site::document) },
     Path { who: Who::Admin, limit: None, ..Path::page("/admin/status", Site::status) },
     Path { who: Who::Admin, limit: None, ..Path::page("/metrics", Site::metrics) },
+    Path::desk("/login", READ_OR_POST, &operator::SIGN_IN),
+    Path::desk("/login/{key}", READ_OR_POST, &operator::LINK),
+    Path::desk("/logout", POST, &operator::SIGN_OUT),
+    Path::desk("/admin", READ, &operator::DASHBOARD),
+    Path::desk("/admin/do/{action}", POST, &operator::ACT),
+    Path::socket("/admin/live", &operator::LIVE),
     Path::file("/img/*", images::image),
     Path::file("/blob/{did}/{cid}", images::blob),
     // Named like a method, but no lexicon has it.
@@ -149,9 +177,8 @@ pub(super) async fn answer(
         Err(error) => {
             return Some(match row.answers {
                 Answers::Html(_) => html::failure(&app.ctx, row.path, error),
-                Answers::Page(_) | Answers::Asker(_) | Answers::File(_) => {
-                    encode::failure(row.path, error)
-                }
+                Answers::Desk(_) => operator::failure(site(app), row.path, error),
+                _ => encode::failure(row.path, error),
             });
         }
     };
@@ -164,8 +191,17 @@ pub(super) async fn answer(
             file(&app.ctx, asked).await
         }
         Answers::Html(page) => html::answer(&app.ctx, page, &parts, request, accept).await,
+        Answers::Desk(desk) => operator::answer(&app.ctx, desk, &parts, request, &accept).await,
+        Answers::Socket(row) => match socket::answer(app, row, request) {
+            Ok(response) => return Some(response),
+            Err(error) => encode::failure(row.name, error),
+        },
     };
     Some(response.with_standing(standing, app.ctx.clock.now_ms()))
+}
+
+fn site(app: &App) -> pages::Site<'_> {
+    pages::Site { url: &app.ctx.identity.public_url }
 }
 
 /// The answer for a path that nothing has.

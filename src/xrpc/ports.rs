@@ -1,5 +1,6 @@
 //! What handlers need from the rest of the process and from other servers, as traits so that tests can stand in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -7,6 +8,7 @@ use http::HeaderMap;
 
 use super::fetch_requests::FetchRequest;
 use crate::identity::{Freshness, Identity, IdentityError};
+use crate::login::Visitor;
 use crate::net::{HttpClient, Limits, NetError, Response};
 use crate::store::StoreError;
 use crate::syntax::Did;
@@ -28,6 +30,25 @@ pub trait Rights: Send + Sync {
 
     /// Everything that is held of it goes, and with `opt_out` nothing is collected afterwards.
     fn erase<'a>(&'a self, did: &'a Did, opt_out: bool) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// What an operator asks for, as a form in the browser has it: names and values.
+pub type Form = [(String, String)];
+
+/// What operators see and do in the browser, here by whoever knows the parts.
+pub trait Dashboard: Send + Sync {
+    /// The whole page, for this visitor.
+    fn page<'a>(&'a self, visitor: &'a Visitor) -> BoxFuture<'a, String>;
+
+    /// The parts of the page that change, by the names of their places, made once for all who ask at about the same time.
+    fn now(&self) -> BoxFuture<'_, Arc<Vec<(&'static str, String)>>>;
+
+    /// Carries an action out and says what came of it; `Err` if it cannot be, and `None` if there is no such action.
+    fn act<'a>(
+        &'a self,
+        action: &'a str,
+        form: &'a Form,
+    ) -> BoxFuture<'a, Option<Result<String, String>>>;
 }
 
 /// Brings what the store lacks and a caller asks for.

@@ -5,8 +5,8 @@
 //!   connection that has been idle for longest goes; if none is, the kernel's backlog holds what exceeds the cap.
 //! - What answers take on their way out is bounded for each connection, each address and in all. Whoever takes nothing
 //!   of an answer for a while loses its connection.
-//! - After the shutdown signal no connection is accepted, requests under way get their answer up to the deadline,
-//!   and `serve` returns.
+//! - After the shutdown signal no connection is accepted, requests under way get their answer up to the deadline, sockets
+//!   are told that it stops, and `serve` returns.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderValue, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +33,7 @@ use super::body::MAX_BODY;
 use super::encode;
 use super::error::XrpcError;
 use super::message::{Body, Request, Response};
+use super::socket::Upgrade;
 use crate::limits::{ANSWER_COUNTS, Client, Elapsed, Hold, Limit};
 
 /// Longer than the idle time of the clients that matter, so that it is they who close.
@@ -51,9 +53,11 @@ const MAX_DISCARD: usize = 1024 * 1024;
 
 mod answer;
 mod connections;
+mod sockets;
 
 use answer::{Answer, Outgoing};
 use connections::{Connections, Running, Verdict};
+use sockets::Ground;
 
 /// What a client may use up.
 #[derive(Debug, Clone, Copy)]
@@ -105,10 +109,7 @@ pub async fn serve(
         };
         let Accepted { stream, peer, held } = accepted?;
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            connection(&shared, stream, peer).await;
-            drop(held);
-        });
+        tokio::spawn(async move { connection(&shared, stream, peer, &Arc::new(held)).await });
     }
     drop(listener);
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
@@ -194,16 +195,19 @@ async fn slot(
     }
 }
 
-async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
+/// What a connection holds, and a socket that it becomes: its slot, and its place among those of its address.
+type Place = Arc<(OwnedSemaphorePermit, Hold)>;
+
+async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr, place: &Place) {
     // Latency over packet count; a failure costs speed only.
     let _ = stream.set_nodelay(true);
     let opened = shared.connections.open();
     let this = &opened.0;
     let service = service_fn(|request| {
-        let (shared, running) = (Arc::clone(shared), this.begin());
-        async move { Ok::<_, Infallible>(answer(&shared, request, peer, running).await) }
+        let (shared, place, running) = (Arc::clone(shared), Arc::clone(place), this.begin());
+        async move { Ok::<_, Infallible>(answer(&shared, request, peer, &place, running).await) }
     });
-    let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
+    let connection = shared.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let mut closing = false;
     let look_every = LOOK_EVERY.min(shared.limits.header_time);
@@ -239,8 +243,9 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
 
 async fn answer(
     shared: &Shared,
-    request: http::Request<Incoming>,
+    mut request: http::Request<Incoming>,
     peer: IpAddr,
+    place: &Place,
     running: Running,
 ) -> http::Response<Outgoing> {
     // What one client leaves unread on the connection of a proxy must not be in the way of others.
@@ -257,6 +262,8 @@ async fn answer(
         }
         return write(shared, response, client, running).await;
     }
+    let upgrade = request.headers().contains_key(UPGRADE) && !has_streams;
+    let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (mut response, whole) = match read(shared, request, client, peer).await {
         Ok((request, whole)) => (shared.app.handle(request).await, whole),
         Err(error) => (encode::failure("", error), false),
@@ -265,7 +272,28 @@ async fn answer(
         // hyper closes the connection, and whoever sent too much must not put another request on it.
         response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(granted) = response.upgrade.take() {
+        // Only a request with such a header is granted one.
+        if let Some(upgrade) = upgrade {
+            open(shared, (upgrade, granted), client, place);
+        }
+    }
     write(shared, response, client, running).await
+}
+
+/// Lets a socket begin once its answer is out. It keeps the place of its connection.
+fn open(shared: &Shared, (request, granted): (OnUpgrade, Upgrade), client: Client, place: &Place) {
+    let ground = Ground {
+        ctx: Arc::clone(&shared.app.ctx),
+        client,
+        stop: shared.drain.clone(),
+        cut: shared.cut.clone(),
+    };
+    let place = Arc::clone(place);
+    tokio::spawn(async move {
+        sockets::carry(ground, request, granted).await;
+        drop(place);
+    });
 }
 
 /// RFC 9112 section 3.2: a request of HTTP/1.1 has one `Host`. That of HTTP/2 may have none, but none that differs from

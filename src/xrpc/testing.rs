@@ -21,12 +21,13 @@ use crate::hydrate::{HydrationSettings, Shared};
 use crate::identity::{Freshness, HeldKey};
 use crate::index::Index;
 use crate::limits::{Client, Elapsed, Limits, Proxies};
+use crate::login::{Door, Login, Visitor};
 use crate::private::{Effects, Private, Together};
 use crate::schema::Edit;
 use crate::search::index::Search;
 use crate::store::{Store, StoreError, Writer};
 use crate::syntax::Did;
-use crate::threads::Clock;
+use crate::threads::{Budget, Clock};
 
 pub(super) const OWN: &str = "did:web:appview.example";
 pub(super) const ALICE: &str = "did:plc:alice";
@@ -36,6 +37,38 @@ pub(super) const NOW: u64 = 1_700_000_000;
 
 pub(super) fn did(text: &str) -> Did {
     Did::parse(text).unwrap()
+}
+
+/// Says who looks and what was done.
+#[derive(Default)]
+pub(super) struct FakeDashboard;
+
+impl Dashboard for FakeDashboard {
+    fn page<'a>(&'a self, visitor: &'a Visitor) -> BoxFuture<'a, String> {
+        Box::pin(
+            async move { format!("{} {} {}", visitor.name, visitor.role.name(), visitor.token) },
+        )
+    }
+
+    fn now(&self) -> BoxFuture<'_, Arc<Vec<(&'static str, String)>>> {
+        Box::pin(async { Arc::new(vec![("now", "<p>x</p>".to_owned())]) })
+    }
+
+    fn act<'a>(
+        &'a self,
+        action: &'a str,
+        form: &'a Form,
+    ) -> BoxFuture<'a, Option<Result<String, String>>> {
+        Box::pin(async move {
+            let sent = form.iter().filter(|(name, _)| name != "token");
+            let sent: Vec<String> = sent.map(|(name, value)| format!("{name}={value}")).collect();
+            match action {
+                "good" => Some(Ok(format!("did {sent:?}"))),
+                "bad" => Some(Err("could not".to_owned())),
+                _ => None,
+            }
+        })
+    }
 }
 
 /// Everybody is a member already.
@@ -358,7 +391,11 @@ pub(super) fn context_with(
     let (community, index) = community.unzip();
     let mut effects: Vec<Arc<dyn Effects>> = vec![Arc::new(takedowns.clone())];
     effects.extend(index.map(|index| index as Arc<dyn Effects>));
+    let door = Door::load(&store.snapshot()).unwrap();
+    effects.push(Arc::new(door.clone()));
     let private = Private::new(writer.clone(), Arc::new(Together(effects)));
+    let clock = Clock::stopped_at(i64::try_from(NOW * 1000).unwrap());
+    let login = Login::new(door, private.clone(), clock);
     let rights = Arc::new(Flags { writer, deleting: Mutex::default() });
     let limiter = limits();
     let media = crate::media::testing::media(&store, takedowns, Arc::default());
@@ -389,6 +426,10 @@ pub(super) fn context_with(
         quotas: Default::default(),
         reads: read_threads(2).unwrap(),
         outflow: Arc::new(Outflow::new(64 << 20)),
+        sockets: Sockets::new(8, Budget::new(4 << 20)),
+        login,
+        dashboard: Arc::new(FakeDashboard),
+        callers: Arc::default(),
         identity: ServerIdentity {
             did: did(OWN),
             public_url: "https://appview.example".to_owned(),

@@ -93,6 +93,14 @@ export async function startChromium() {
         const all = `Promise.allSettled([...document.images].map((image) => ((image.loading = 'eager'), image.decode())))`
         await ask('Runtime.evaluate', { expression: all, awaitPromise: true })
       }
+      /** Presses a key. */
+      const press = async (name) => {
+        const keys = {
+          Tab: { key: 'Tab', code: 'Tab', windowsVirtualKeyCode: 9 },
+          Enter: { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13, text: '\r' },
+        }
+        for (const type of ['keyDown', 'keyUp']) await ask('Input.dispatchKeyEvent', { type, ...keys[name] })
+      }
       return {
         requests,
         complaints,
@@ -103,13 +111,22 @@ export async function startChromium() {
         async type(selector, text) {
           await read(`document.querySelector(${JSON.stringify(selector)}).select()`)
           await ask('Input.insertText', { text })
-          await leading(`what ${text} leads to`, async () => {
-            const key = { key: 'Enter', code: 'Enter', windowsVirtualKeyCode: 13, text: '\r' }
-            await ask('Input.dispatchKeyEvent', { type: 'keyDown', ...key })
-            await ask('Input.dispatchKeyEvent', { type: 'keyUp', ...key })
-          })
+          await leading(`what ${text} leads to`, () => press('Enter'))
         },
         pictures,
+        press,
+        leading,
+        cookies: () => ask('Network.getCookies'),
+        clearCookies: () => ask('Network.clearBrowserCookies'),
+        /** From now on pages run no script of theirs. */
+        withoutScript: () => ask('Emulation.setScriptExecutionDisabled', { value: true }),
+        /** Waits until an expression is true. */
+        async until(what, expression) {
+          for (const end = Date.now() + PATIENCE_MS; Date.now() < end; ) {
+            if (await read(expression)) return
+          }
+          throw new Error(`not within ${PATIENCE_MS} ms: ${what}`)
+        },
         async shoot(file) {
           await pictures()
           const { data } = await ask('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true })

@@ -1,7 +1,9 @@
 //! Carries the operator's commands out: from a request to an answer or a sentence. One file for each kind of command.
 
+mod access;
 mod backfill;
 mod identity;
+mod intake;
 mod members;
 mod names;
 mod private;
@@ -17,13 +19,15 @@ use serde_json::Value;
 use super::ports::{self, Accounts, Intake, Said};
 use super::protocol::{
     AccountDelete, AccountExport, AccountOptIn, AccountOptOut, AccountOptOuts, AccountStatus,
-    BackfillPause, BackfillResume, BackfillStart, BackfillStop, IdentityImport, MemberAdd,
-    MemberList, MemberRemove, Operation, PrivateExport, PrivateImport, RepoAdd, RepoImport,
-    RepoRemove, RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun, SearchQuery,
-    SearchRebuild,
+    AdminLogin, BackfillPause, BackfillResume, BackfillStart, BackfillStop, ConfigReload,
+    IdentityImport, IngestPause, IngestReconnect, IngestResume, MemberAdd, MemberList,
+    MemberRemove, Operation, PrivateExport, PrivateImport, RepoAdd, RepoImport, RepoRemove,
+    RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun, SearchQuery, SearchRebuild,
+    SessionList, SessionRevoke,
 };
 use super::socket::Handler;
 use crate::identity::Identity;
+use crate::login::Login;
 use crate::store::{Store, StoreError};
 use crate::syntax::Did;
 use crate::threads::Clock;
@@ -50,6 +54,12 @@ pub struct Commands {
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
     /// The first of `network.upstreams`: what `--network` asks.
     pub relay: Option<String>,
+    /// Signs operators in.
+    pub login: Login,
+    /// Where this server is, without a slash at the end.
+    pub public_url: String,
+    /// Has the configuration read again.
+    pub reload: Box<dyn Fn() + Send + Sync>,
     /// `scope.members`.
     pub configured: Vec<Did>,
     /// What time it is.
@@ -105,6 +115,13 @@ impl Commands {
             Request::SearchQuery(of) => say::<SearchQuery>(self.search(of).await),
             Request::PrivateExport(of) => say::<PrivateExport>(self.private.export(of).await),
             Request::PrivateImport(of) => say::<PrivateImport>(self.private.put(of).await),
+            Request::IngestPause(_) => say::<IngestPause>(self.pause(true)),
+            Request::IngestResume(_) => say::<IngestResume>(self.pause(false)),
+            Request::IngestReconnect(of) => say::<IngestReconnect>(self.reconnect(&of.url)),
+            Request::ConfigReload(_) => say::<ConfigReload>(self.reload()),
+            Request::AdminLogin(of) => say::<AdminLogin>(self.login_link(of.role).await),
+            Request::SessionList(_) => say::<SessionList>(self.sessions()),
+            Request::SessionRevoke(of) => say::<SessionRevoke>(self.revoke(&of).await),
         }
     }
 
