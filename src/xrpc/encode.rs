@@ -77,13 +77,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         let etag = etag(&reply.body);
         if accept.has(&etag) {
             headers.insert(ETAG, etag);
-            return Response {
-                status: StatusCode::NOT_MODIFIED,
-                headers,
-                body: Bytes::new(),
-                rest: None,
-                error: None,
-            };
+            return Response::whole(StatusCode::NOT_MODIFIED, headers, Bytes::new());
         }
         headers.insert(ETAG, etag);
     }
@@ -95,7 +89,7 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
         body = compressed;
     }
-    Response { status: reply.status, headers, body: body.into(), rest: reply.rest, error: None }
+    Response { rest: reply.rest, ..Response::whole(reply.status, headers, body) }
 }
 
 pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
@@ -107,7 +101,7 @@ pub(super) fn failure(nsid: &str, error: XrpcError) -> Response {
     for (name, value) in extra {
         headers.insert(name, value);
     }
-    Response { status, headers, body: body.into(), rest: None, error: Some(name) }
+    Response { error: Some(name), ..Response::whole(status, headers, body) }
 }
 
 /// Logs what went wrong inside, if something did.
@@ -136,8 +130,7 @@ pub(super) fn preflight(request: &HeaderMap) -> Response {
     if let Some(wanted) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    let body = Bytes::new();
-    Response { status: StatusCode::NO_CONTENT, headers, body, rest: None, error: None }
+    Response::whole(StatusCode::NO_CONTENT, headers, Bytes::new())
 }
 
 pub(super) fn base_headers() -> HeaderMap {

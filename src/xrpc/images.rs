@@ -72,7 +72,7 @@ async fn resized(ctx: &AppCtx, path: &str, asked: &Asked<'_>) -> Result<Response
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let cache = if image.cached { "hit" } else { "miss" };
     headers.insert(X_CACHE, HeaderValue::from_static(cache));
-    Ok(Response { status: StatusCode::OK, headers, body: image.bytes, rest: None, error: None })
+    Ok(Response::whole(StatusCode::OK, headers, image.bytes))
 }
 
 async fn original(
@@ -112,13 +112,12 @@ async fn original(
     }
     let rest =
         rest.map(|rest| Rest(rest.map(|piece| piece.map_err(std::io::Error::other)).boxed()));
-    Ok(Response { status: StatusCode::OK, headers, body: first, rest, error: None })
+    Ok(Response { rest, ..Response::whole(StatusCode::OK, headers, first) })
 }
 
 fn not_modified(mut headers: HeaderMap) -> Response {
     headers.remove(CONTENT_TYPE);
-    let body = bytes::Bytes::new();
-    Response { status: StatusCode::NOT_MODIFIED, headers, body, rest: None, error: None }
+    Response::whole(StatusCode::NOT_MODIFIED, headers, bytes::Bytes::new())
 }
 
 fn bad_path(error: crate::media::BadPath) -> XrpcError {

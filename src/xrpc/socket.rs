@@ -136,13 +136,8 @@ pub(super) fn answer(
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(XrpcError::internal)?;
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     let upgrade = Upgrade { row, talk, held: (place, hold) };
-    Ok(Response {
-        status: StatusCode::SWITCHING_PROTOCOLS,
-        headers,
-        body: Bytes::new(),
-        rest: None,
-        upgrade: Some(upgrade),
-    })
+    let response = Response::whole(StatusCode::SWITCHING_PROTOCOLS, headers, Bytes::new());
+    Ok(Response { upgrade: Some(upgrade), ..response })
 }
 
 /// The key of an opening handshake (RFC 6455 section 4.2.1); 426 says what is wanted of one that is none.
