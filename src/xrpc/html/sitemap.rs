@@ -57,8 +57,9 @@ fn users(app: &AppCtx, visit: &Visit) -> Result<Reply, XrpcError> {
     let number = visit.part(1).strip_suffix(ENDING).ok_or_else(missing)?;
     let bad = |message| XrpcError::bad_path(message);
     let day = parse_strict(&format!("{}T00:00:00.000Z", visit.part(0)))
-        .filter(|_| visit.part(0).len() == "2025-01-01".len())
         .map(Day::of)
+        // One way to write a day, and no 30th of February.
+        .filter(|day| date(*day) == visit.part(0))
         .ok_or_else(|| bad("A date is written YYYY-MM-DD."))?;
     let number = number.parse::<u32>().ok().filter(|number| *number > 0);
     let number = number.ok_or_else(|| bad("Pages of a day are numbered from 1 on."))?;
