@@ -91,6 +91,7 @@
 //! | sort | `createdAt`, but not later than when it came: the order of lists |
 //! | target | what an edge, a label or a counter is about: an account, a post, another record |
 //! | touch | saying that what caches made of an account is stale after this batch |
+//! | vacated | said of the place of a deleted reply in which the author went on with a thread |
 //! | watermark | the time before which no work is due: scans begin there, behind the tombstones |
 //! | window | the scope that keeps some days of everything |
 

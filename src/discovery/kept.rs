@@ -93,9 +93,18 @@ impl<T: Copy> List<T> {
             at += next.len();
             page.extend(fit(next)?);
         }
-        let place = u32::try_from(at).unwrap_or(u32::MAX);
         let more = at < self.items.len();
-        Ok((page, more.then_some(Cursor { list: self.number, place })))
+        Ok((page, more.then(|| self.at(at))))
+    }
+
+    /// Behind the last item.
+    #[must_use]
+    pub fn end(&self) -> Cursor {
+        self.at(self.items.len())
+    }
+
+    fn at(&self, place: usize) -> Cursor {
+        Cursor { list: self.number, place: u32::try_from(place).unwrap_or(u32::MAX) }
     }
 }
 

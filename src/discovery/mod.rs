@@ -213,7 +213,11 @@ impl Discovery {
                     out.extend(records::feeds(&h, &survey.feeds, &follows)?);
                     out
                 }
-                Records::PopularFeeds => records::most_liked(&h, &survey.feeds)?,
+                Records::PopularFeeds => {
+                    let mut out = named(&h, &settings.feeds, c::GENERATOR)?;
+                    out.extend(records::most_liked(&h, &survey.feeds)?);
+                    out
+                }
                 Records::Packs => {
                     let mut out = named(&h, &settings.starter_packs, c::STARTERPACK)?;
                     let mut near = follows;

@@ -30,6 +30,7 @@ mod list_membership;
 mod mute_set;
 pub mod notification;
 mod opt_outs;
+mod op_thread;
 mod own_edges;
 pub mod page;
 mod post;
@@ -56,6 +57,8 @@ mod viewer;
 pub(crate) mod testing;
 #[cfg(test)]
 mod feed_tests;
+#[cfg(test)]
+mod op_thread_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! Threads: the posts above and below one, and the line of its author's own replies.
+//! Threads: the posts above and below one.
 //!
 //! # Invariants
 //! - However large a thread is, a bounded number of posts is read, those nearest to the anchor first; cycles, which
@@ -10,14 +10,10 @@ use super::own_edges::OwnEdges;
 use super::post_state::{KnownLikers, PostState};
 use super::{Hydrator, Result};
 use crate::schema::rows::{Counter, EdgeKind};
-use crate::schema::{ActorId, PostId, Rows, Target, each_reply, replies};
+use crate::schema::{PostId, Rows, Target, each_reply, replies};
 
 /// Posts below an anchor.
 const MAX_BELOW: usize = 4_000;
-/// Replies to one post that are looked through for the author's own.
-const MAX_REPLIES: usize = 20_000;
-/// Posts in the line of the author's own replies.
-const MAX_OP_THREAD: usize = 1_000;
 /// Among so many of the latest likers those whom the viewer follows are looked for, and so many of these are shown.
 const KNOWN_LIKERS: (usize, usize) = (500, 3);
 
@@ -117,65 +113,6 @@ impl Hydrator<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The unbroken line of a thread's author's replies to themselves, root first, whichever post is the anchor. `None`
-    /// if there is only the root.
-    pub fn op_thread(&self, state: &mut PostState, anchor: PostId) -> Result<Option<Vec<PostId>>> {
-        self.load_posts(state, [anchor])?;
-        let root = match state.post(anchor) {
-            Some(post) => post.root(),
-            None => Some(anchor),
-        };
-        let Some(root) = root else { return Ok(None) };
-        let root_uri = self.snapshot.post_uri(root)?;
-        let mut line = vec![root];
-        while let Some(&last) = line.last() {
-            let mut next: Option<(String, PostId)> = None;
-            for id in self.replies_by(state, last, root.author)? {
-                self.load_posts(state, [id])?;
-                let Some(post) = state.post(id) else { continue };
-                if **post.root_uri() != *root_uri {
-                    continue;
-                }
-                let uri = post.record.uri.to_string();
-                if next.as_ref().is_none_or(|(first, _)| uri < *first) {
-                    next = Some((uri, id));
-                }
-            }
-            match next {
-                None => break,
-                // References by URI allow posts that reply to one another in a circle: that is no line.
-                Some((_, id)) if line.contains(&id) => return Ok(None),
-                Some((_, id)) => line.push(id),
-            }
-            if line.len() >= MAX_OP_THREAD {
-                break;
-            }
-        }
-        Ok((line.len() > 1).then_some(line))
-    }
-
-    fn replies_by(
-        &self,
-        state: &mut PostState,
-        parent: PostId,
-        author: ActorId,
-    ) -> Result<Vec<PostId>> {
-        if !self.post_agg(state, parent)?.has_replies() {
-            return Ok(Vec::new());
-        }
-        if let Some(mut replies) = replies(self.snapshot, parent)? {
-            replies.retain(|post| post.author == author);
-            return Ok(replies);
-        }
-        let (mut out, mut read) = (Vec::new(), 0);
-        each_reply(self.snapshot, parent, true, &mut |post| {
-            out.extend(Some(post).filter(|post| post.author == author));
-            read += 1;
-            read < MAX_REPLIES
-        })?;
-        Ok(out)
     }
 
     /// Who of the latest likers of a post the viewer follows.

@@ -41,6 +41,7 @@ mod on_read_cache;
 pub mod check;
 mod community;
 mod context;
+mod days;
 mod effects;
 mod reverse_edges;
 mod on_read;
@@ -62,6 +63,7 @@ mod subscribed;
 pub mod retention;
 pub mod kept;
 pub mod scope;
+mod vacated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
@@ -115,6 +117,7 @@ pub struct Index {
     log: log::ToLog,
     questions: Arc<Questions>,
     unseen: account::Unseen,
+    days: days::Days,
 }
 
 /// Where the index says what has to be done outside of it. All of it is durable in the store too.
@@ -155,6 +158,7 @@ impl Index {
                 Arc::new(questions)
             },
             unseen: account::Unseen::default(),
+            days: days::Days::load(&store.snapshot())?,
         };
         let requests = Requests {
             resync: resync_requests,
@@ -198,6 +202,7 @@ impl Index {
         begin: impl Fn(&mut Tx<'_>),
     ) -> Result<(), StoreError> {
         for event in events {
+            self.days.begin(tx, event.received)?;
             begin(tx);
             self.log.begins(event);
             let applied = catch_unwind(AssertUnwindSafe(|| self.apply_one(tx, event)));

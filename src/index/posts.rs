@@ -200,10 +200,11 @@ fn forget_shared_cid(
     Ok(())
 }
 
-/// If another version follows, it brings its notifications anew: its time may be another.
-pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(), StoreError> {
+/// If another version follows, it brings its notifications anew: its time may be another. Says whether it was one that may
+/// have begun a thread.
+pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<bool, StoreError> {
     let post = post_id(id);
-    let Some(row) = tx.post(post)? else { return Ok(()) };
+    let Some(row) = tx.post(post)? else { return Ok(false) };
     let value = tx.unpack(&row.packed)?;
     let refs = refs(tx, &value)?;
     let sort = row.sort_ms(id.rkey);
@@ -225,7 +226,8 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<(),
     records::keep_subject_cid(tx, Target::Post(post), row.cid, &row.packed)?;
     index.subject_cids.forget(Target::Post(post));
     tx.touch(post.author);
-    notify::gone(index, tx, id)
+    notify::gone(index, tx, id)?;
+    Ok(!refs.is_reply)
 }
 
 /// The flags that depend on the thread a reply stands in.

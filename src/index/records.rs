@@ -6,7 +6,7 @@ use super::gates::Gate;
 use super::names::Names;
 use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
-use super::{Index, notify, posts};
+use super::{Index, notify, posts, vacated};
 use crate::event::{Op, Record};
 use crate::private;
 use crate::repo::fields;
@@ -90,9 +90,11 @@ impl Index {
         let id = RecordId { actor, coll, rkey };
         match record {
             None => {
-                // The content goes with its stub.
-                if let Some(post) = PostId::of(id).filter(|post| post.is_community()) {
-                    private::withdraw(self, tx, post)?;
+                match PostId::of(id) {
+                    // The content goes with its stub.
+                    Some(post) if post.is_community() => drop(private::withdraw(self, tx, post)?),
+                    Some(post) => vacated::leave(tx, post, time)?,
+                    None => {}
                 }
                 self.delete(tx, id, time)
             }
@@ -165,6 +167,9 @@ impl Index {
             if id.coll == c::PROFILE && id.rkey == Rkey::SELF {
                 notify::gone(self, tx, id)?;
             }
+            if taken.thread {
+                vacated::clear(tx, posts::post_id(id))?;
+            }
             self.log.delete(tx, id, taken.target);
         }
         Ok(())
@@ -175,14 +180,14 @@ impl Index {
         self.not_cached(tx, id)?;
         self.lost(id);
         if id.coll == c::POST && tx.has(Ks::Post, &posts::key(id))? {
-            posts::delete(self, tx, id)?;
-            return Ok(Some(Taken { target: None }));
+            let thread = posts::delete(self, tx, id)?;
+            return Ok(Some(Taken { target: None, thread }));
         }
         if let Some(kind) = EdgeKind::compact(id.coll)
             && let Some(edge) = tx.edge(kind, id.actor, id.rkey)?
         {
             self.delete_edge(tx, kind, id, &edge)?;
-            return Ok(Some(Taken { target: Some(edge.target) }));
+            return Ok(Some(Taken { target: Some(edge.target), thread: false }));
         }
         let Some(row) = tx.record(id)? else { return Ok(None) };
         tx.del(Ks::Record, &id.to_bytes());
@@ -193,7 +198,7 @@ impl Index {
         }
         keep_subject_cid(tx, Target::of(id), row.cid, &row.packed)?;
         self.subject_cids.forget(Target::of(id));
-        Ok(Some(Taken { target: None }))
+        Ok(Some(Taken { target: None, thread: false }))
     }
 
     fn insert_edge(
@@ -445,6 +450,8 @@ impl Index {
 struct Taken {
     /// What it pointed at, if it was an edge.
     target: Option<Target>,
+    /// Whether it was a post that may have begun a thread.
+    thread: bool,
 }
 
 /// The CID of the record that an edge is.

@@ -39,6 +39,11 @@ pub(super) fn tag(tag: &str) -> String {
     format!("/hashtag/{}", part(tag))
 }
 
+/// A page of the sitemap.
+pub(super) fn sitemap(date: &str, number: u32) -> String {
+    format!("/external/sitemap/users/{}/{number}.xml.gz", part(date))
+}
+
 /// A path with parameters.
 pub(super) fn with(path: &str, parameters: &[(&str, &str)]) -> String {
     let given = parameters.iter().filter(|(_, value)| !value.is_empty());

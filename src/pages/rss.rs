@@ -23,8 +23,8 @@ use crate::view::post::PostView;
 pub fn rss(site: Site<'_>, profile: &ProfileView, state: &PostState, items: &[FeedItem]) -> String {
     let home = format!("{}{}", site.url, links::account(links::name(profile)));
     let own = format!("{}{}/rss", site.url, links::account(&profile.did));
-    let mut out = Xml(String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"));
-    out.0.push_str(
+    let mut out = Xml::new();
+    out.text.push_str(
         "<rss version=\"2.0\" xmlns:media=\"http://search.yahoo.com/mrss/\" \
          xmlns:atom=\"http://www.w3.org/2005/Atom\">\n<channel>\n",
     );
@@ -45,8 +45,8 @@ pub fn rss(site: Site<'_>, profile: &ProfileView, state: &PostState, items: &[Fe
             post(&mut out, site, state, &view);
         }
     }
-    out.0.push_str("</channel>\n</rss>\n");
-    out.0
+    out.text.push_str("</channel>\n</rss>\n");
+    out.text
 }
 
 fn did(uri: &str) -> &str {
@@ -61,19 +61,19 @@ fn post(out: &mut Xml, site: Site<'_>, state: &PostState, view: &PostView<'_>) {
         return;
     }
     let text = PostText::of(view.record);
-    out.0.push_str("<item>\n");
+    out.text.push_str("<item>\n");
     out.element("link", &format!("{}{}", site.url, links::post(&author, view.uri)));
     out.element("description", &said(&text, view));
     if let Some(date) = text.created_at.as_deref().and_then(date) {
         out.element("pubDate", &date);
     }
     out.open("guid", &[("isPermaLink", "false")]);
-    out.text(view.uri);
-    out.0.push_str("</guid>\n");
+    out.escaped(view.uri);
+    out.text.push_str("</guid>\n");
     if heeded.no_media.is_none() {
         media(out, view);
     }
-    out.0.push_str("</item>\n");
+    out.text.push_str("</item>\n");
 }
 
 /// The text with what readers of feeds would not see otherwise.
@@ -165,7 +165,7 @@ fn media(out: &mut Xml, view: &PostView<'_>) {
         MediaView::External { .. } => return,
     };
     let many = shown.len() > 1;
-    out.0.push_str(if many { "<media:group>\n" } else { "" });
+    out.text.push_str(if many { "<media:group>\n" } else { "" });
     for (url, alt, blob) in shown {
         let Some(Blob { mime_type, size }) = blob else { continue };
         let size = size.to_string();
@@ -173,52 +173,62 @@ fn media(out: &mut Xml, view: &PostView<'_>) {
         if !alt.is_empty() {
             out.element("media:title", alt);
         }
-        out.0.push_str("</media:content>\n");
+        out.text.push_str("</media:content>\n");
     }
-    out.0.push_str(if many { "</media:group>\n" } else { "" });
+    out.text.push_str(if many { "</media:group>\n" } else { "" });
 }
 
 /// XML 1.0 as it grows.
-struct Xml(String);
+pub(super) struct Xml {
+    pub(super) text: String,
+}
 
 impl Xml {
-    fn open(&mut self, name: &str, attributes: &[(&str, &str)]) {
+    pub(super) fn new() -> Self {
+        Self { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
+    }
+
+    pub(super) fn open(&mut self, name: &str, attributes: &[(&str, &str)]) {
         self.start(name, attributes);
-        self.0.push('>');
+        self.text.push('>');
+    }
+
+    pub(super) fn close(&mut self, name: &str) {
+        let _ = writeln!(self.text, "</{name}>");
     }
 
     fn tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
         self.start(name, attributes);
-        self.0.push_str("/>\n");
+        self.text.push_str("/>\n");
     }
 
     fn start(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        self.0.push('<');
-        self.0.push_str(name);
+        self.text.push('<');
+        self.text.push_str(name);
         for (key, value) in attributes {
-            let _ = write!(self.0, " {key}=\"");
-            self.text(value);
-            self.0.push('"');
+            let _ = write!(self.text, " {key}=\"");
+            self.escaped(value);
+            self.text.push('"');
         }
     }
 
-    fn element(&mut self, name: &str, text: &str) {
+    pub(super) fn element(&mut self, name: &str, text: &str) {
         self.open(name, &[]);
-        self.text(text);
-        let _ = writeln!(self.0, "</{name}>");
+        self.escaped(text);
+        self.close(name);
     }
 
     /// What XML 1.0 has no character for (section 2.2) becomes the one that stands for what cannot be shown.
-    fn text(&mut self, text: &str) {
+    fn escaped(&mut self, text: &str) {
         for x in text.chars() {
             match x {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\n' | '\t' => self.0.push(x),
-                '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => self.0.push('\u{fffd}'),
-                x => self.0.push(x),
+                '&' => self.text.push_str("&amp;"),
+                '<' => self.text.push_str("&lt;"),
+                '>' => self.text.push_str("&gt;"),
+                '"' => self.text.push_str("&quot;"),
+                '\n' | '\t' => self.text.push(x),
+                '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => self.text.push('\u{fffd}'),
+                x => self.text.push(x),
             }
         }
     }
@@ -230,10 +240,10 @@ mod xml_tests {
 
     #[test]
     fn texts_are_xml_whatever_they_hold() {
-        let mut xml = Xml(String::new());
+        let mut xml = Xml { text: String::new() };
         xml.element("a", "<b> & \"c\" \u{0}\u{b}\u{ffff}\n]]> é");
         assert_eq!(
-            xml.0,
+            xml.text,
             "<a>&lt;b&gt; &amp; &quot;c&quot; \u{fffd}\u{fffd}\u{fffd}\n]]&gt; é</a>\n"
         );
     }

@@ -44,6 +44,13 @@ impl Rkey {
         if self.is_tid() { i64::try_from((self.0 >> 10) / 1000).unwrap_or(0) } else { 0 }
     }
 
+    /// Whether it is a TID whose time comes after `ms`, by its microseconds.
+    #[must_use]
+    pub fn is_after(self, ms: i64) -> bool {
+        let micros = i64::try_from(self.0 >> 10).unwrap_or(i64::MAX);
+        self.is_tid() && micros > ms.saturating_mul(1000)
+    }
+
     /// Whether it is that of a record of the community, in an index.
     fn is_community(self) -> bool {
         self.0 >= COMMUNITY | COMMUNITY_FROM

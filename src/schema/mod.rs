@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod collections;
 pub mod counted;
 pub mod cursors;
+pub mod days;
 mod edit;
 mod encoded;
 pub mod graph;

@@ -18,7 +18,7 @@ pub use edges::{EdgeRow, FanRow, SubjectCid};
 pub use feeds::{FeedRow, feed_prefix};
 pub use labels::LabelRow;
 pub use notifications::{NotifRow, Reason, notif_prefix, traces_prefix};
-pub use records::{PostRow, RecordRow, post_flags};
+pub use records::{PostRow, RecordRow, VacatedRow, post_flags};
 
 /// The kinds of edges: records that say little more than "this account, that subject".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -358,6 +358,8 @@ pub enum Order {
     Via = 0x45,
     /// Notifications that a record caused, by the record; member: recipient, reason.
     Notices = 0x46,
+    /// Deleted replies of the author of a thread to themselves, by the root; member: record key, value: [`VacatedRow`].
+    Vacated = 0x47,
 }
 
 /// All members of such a list.
@@ -385,6 +387,11 @@ pub fn order_via_key(repost: Target, sort: i64, kind: EdgeKind, actor: ActorId, 
 pub fn via_prefix(actor: ActorId) -> Key {
     // The tag of a record target, then its owner.
     Key::tag(Order::Via as u8).u8(3).actor(actor)
+}
+/// A deleted reply of the author of a thread to themselves.
+#[must_use]
+pub fn vacated_key(root: PostId, rkey: Rkey) -> Key {
+    order_prefix(Order::Vacated, Target::Post(root)).rkey(rkey)
 }
 /// An account that joined through a starter pack, by `sortAt` of its profile.
 #[must_use]
@@ -480,6 +487,8 @@ mod tests {
             subject: Some(target),
         };
         assert_eq!(NotifRow::decode(&n.key(ActorId(1)), &n.encode()), Some((ActorId(1), n)));
+        let v = VacatedRow { parent: Rkey(5), deleted: 1_800_000_000_000 };
+        assert_eq!(VacatedRow::decode(&v.encode()), Some(v));
         let f = FeedRow {
             sort: 9,
             rkey: Rkey(3),

@@ -8,9 +8,9 @@
 use super::bytes::ByteReader;
 use super::rows::{
     ActorRow, AggRow, EdgeKind, EdgeRow, FanRow, FeedRow, IdentityRow, LabelRow, NotifRow, Order,
-    PostRow, RecordRow, RepoRow,
+    PostRow, RecordRow, RepoRow, VacatedRow,
 };
-use super::{CollId, RecordId, collections as c, cursors, names, plc};
+use super::{CollId, RecordId, collections as c, cursors, days, names, plc};
 use crate::store::{Ks, migrate};
 
 /// What rows are there for.
@@ -291,6 +291,7 @@ pub static TABLES: &[Table] = &[
     table!("jetstream cursors", "schema", Meta b"j", &[Rest], cursor, OTHER),
     table!("labeler cursors", "schema", Meta b"l", &[Rest], cursor, OTHER),
     table!("gaps", "schema", Meta b"g", &[Rest], cursor, OTHER),
+    table!("days of accounts", "schema", Meta & [days::TAG], &[Number], days::decodes, ACCOUNT),
     table!("directory cursors", "schema", Meta b"e", &[Rest], |k, v| plc::meta_decodes(k, v) == Some(true), OTHER),
     table!("DIDs", "schema", Names b"d", &[Rest], name, ACCOUNT),
     table!("DIDs by number", "schema", Names b"D", &[Actor], name, ACCOUNT, counted),
@@ -359,6 +360,14 @@ pub static TABLES: &[Table] = &[
         &[Record, NewestFirst, Actor, Byte],
         |k, _| NotifRow::from_trace(k).is_some(),
         All(Kind::Notification)
+    ),
+    table!(
+        "deleted replies to oneself",
+        "schema",
+        Order & [Order::Vacated as u8],
+        &[Target, Rkey],
+        |_, v| VacatedRow::decode(v).is_some(),
+        All(Kind::Post)
     ),
     table!(
         "likes by time",

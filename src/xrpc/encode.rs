@@ -6,8 +6,10 @@
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::io::{self, Write};
 
 use bytes::Bytes;
+use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -69,7 +71,9 @@ pub(super) fn success(reply: Reply, accept: &Accept) -> Response {
         headers.insert(name, value);
     }
     let whole = reply.rest.is_none();
-    let varies = reply.body.len() >= COMPRESS_FROM && whole;
+    // What is a compressed file by its name is not compressed again.
+    let varies =
+        reply.body.len() >= COMPRESS_FROM && whole && !headers.contains_key(CONTENT_ENCODING);
     if varies {
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
@@ -271,6 +275,13 @@ fn gzip(body: &[u8], out: &mut Vec<u8>) -> Option<()> {
     // The length is modulo 2^32 by definition.
     out.extend_from_slice(&(body.len() as u32).to_le_bytes());
     Some(())
+}
+
+/// A file that is kept compressed.
+pub(super) fn gzip_file(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut file = GzEncoder::new(Vec::new(), Compression::fast());
+    file.write_all(body)?;
+    file.finish()
 }
 
 /// One zstd frame (RFC 8878), with the same condition. Its window is far below what clients have to take (RFC 9659).

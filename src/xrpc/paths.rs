@@ -123,6 +123,8 @@ const PATHS: &[Path] = &[
     Path::html("/profile/{actor}", &html::PROFILE),
     Path::html("/profile/{actor}/rss", &html::RSS),
     Path::html("/profile/{actor}/post/{rkey}", &html::POST),
+    Path::html("/external/sitemap/users.xml.gz", &html::SITEMAP),
+    Path::html("/external/sitemap/users/{date}/{file}", &html::SITEMAP_USERS),
     Path::page("/robots.txt", Site::robots),
     Path::page("/favicon.ico", Site::icon),
     Path { limit: None, ..Path::page("/livez", Site::live) },

@@ -173,6 +173,31 @@ test('thread v2: a flat list around an anchor', async () => {
   )
 })
 
+test('a thread that its author goes on with keeps its numbers when a post of it is deleted', async () => {
+  const say = async (text, root, parent) => {
+    const { uri, cid } = await kim.agent.post({ text, ...(root && { reply: { root, parent } }) })
+    return { uri, cid }
+  }
+  const root = await say('one')
+  const second = await say('two', root, root)
+  const third = await say('three', root, second)
+  const numbers = async (anchor) => {
+    await aerie.caughtUp()
+    const { data } = await bsky(alice).unspecced.getPostThreadV2({ anchor: anchor.uri })
+    const shown = data.thread.filter(({ value }) => value.post)
+    return shown.map(({ value }) => [value.post.record.text, value.opThreadPostIndex, value.opThreadPostCount])
+  }
+  assert.deepEqual(await numbers(root), [['one', 1, 3], ['two', 2, 3], ['three', 3, 3]])
+  await kim.agent.deletePost(second.uri)
+  const beside = await say('beside', root, root)
+  assert.deepEqual(await numbers(root), [['one', 1, 3], ['beside', undefined, undefined]])
+  assert.deepEqual(await numbers(third), [['three', 3, 3]])
+  await kim.agent.deletePost(third.uri)
+  assert.deepEqual(await numbers(root), [['one', 1, 2], ['beside', 2, 2]], 'written after the second was deleted')
+  for (const { uri } of [beside, root]) await kim.agent.deletePost(uri)
+  await aerie.caughtUp()
+})
+
 test('likes, reposts and quotes of a post', async () => {
   const uri = refs.hello.uri
   assert.deepEqual(
@@ -539,6 +564,119 @@ test('notification preferences and devices', async () => {
 test('what clients ask for when they start', async () => {
   const { data } = await bsky(alice).unspecced.getConfig()
   assert.deepEqual(data.liveNow, [{ did: alice.did, domains: ['twitch.example'] }])
+})
+
+test('every method that the web app was seen to call is answered as the app calls it, but for contacts', async () => {
+  const list = await greta.list('to start with', 'referencelist', [dan, alice, bob])
+  const pack = await greta.create('app.bsky.graph.starterpack', { name: 'Welcome', list: list.uri, feeds: [{ uri: refs.feed.uri }] })
+  await aerie.caughtUp()
+  const [uri, actor, category] = [refs.hello.uri, bob.did, 'Science']
+  const filters = { sort: 'recent', hashtags: ['rust'], authors: [bob.did], limit: 25 }
+  const queries = [
+    ['actor.getProfile', { actor }],
+    ['actor.getProfile', { actor: 'bob.test' }],
+    ['actor.getProfiles', { actors: [alice.did, bob.did] }],
+    ['actor.searchActors', { q: 'ali', limit: 25 }],
+    ['actor.searchActors', { q: '*', limit: 25 }],
+    ['actor.searchActorsTypeahead', { q: 'a', limit: 8 }],
+    ['actor.searchActorsTypeahead', { q: 'ali', limit: 12 }],
+    ['ageassurance.getConfig', {}],
+    ['ageassurance.getState', { countryCode: 'GB', regionCode: 'ENG' }],
+    ['bookmark.getBookmarks', { limit: 100 }],
+    ['draft.getDrafts', { limit: 100 }],
+    ['feed.getActorFeeds', { actor: alice.did, limit: 50 }],
+    ['feed.getActorLikes', { actor: alice.did, limit: 30 }],
+    ...['posts_with_replies', 'posts_no_replies', 'posts_with_media', 'posts_with_video', 'posts_and_author_threads'].map(
+      (filter) => ['feed.getAuthorFeed', { actor, filter, limit: 30, includePins: true }],
+    ),
+    ['feed.getFeed', { feed: refs.feed.uri, limit: 30 }],
+    ['feed.getFeedGenerator', { feed: refs.feed.uri }],
+    ['feed.getFeedGenerators', { feeds: [refs.feed.uri] }],
+    ['feed.getLikes', { uri, limit: 30 }],
+    ['feed.getListFeed', { list: refs.curatelist.uri, limit: 30 }],
+    ['feed.getPosts', { uris: [uri, refs.rich.uri] }],
+    ['feed.getQuotes', { uri, limit: 30 }],
+    ['feed.getRepostedBy', { uri, limit: 30 }],
+    ['feed.getTimeline', { limit: 30 }],
+    ['feed.searchPostsV2', { query: 'hello', sort: 'top', limit: 25 }],
+    ['feed.searchPostsV2', { query: '', ...filters }],
+    ['feed.searchPostsV2', { query: '(cats OR dogs) from:me replies:none media:images', sort: 'allTime', limit: 25 }],
+    ['graph.getActorStarterPacks', { actor: greta.did, limit: 10 }],
+    ['graph.getBlocks', { limit: 30 }],
+    ['graph.getFollowers', { actor, limit: 30, sort: 'latest' }],
+    ['graph.getFollows', { actor, limit: 30 }],
+    ['graph.getKnownFollowers', { actor, limit: 50 }],
+    ['graph.getList', { list: refs.curatelist.uri, limit: 30 }],
+    ['graph.getListBlocks', { limit: 30 }],
+    ['graph.getListMutes', { limit: 30 }],
+    ['graph.getLists', { actor: greta.did, limit: 50 }],
+    ['graph.getListsWithMembership', { actor, limit: 50 }],
+    ['graph.getMutes', { limit: 30 }],
+    ['graph.getStarterPack', { starterPack: pack.uri }],
+    ['graph.getStarterPacksWithMembership', { actor, limit: 10 }],
+    ['graph.getSuggestedFollowsByActor', { actor }],
+    ['graph.searchStarterPacksV2', { q: 'welcome', limit: 25 }],
+    ['labeler.getServices', { dids: [net.labeler.did], detailed: true }],
+    ['notification.getPreferences', {}],
+    ['notification.listActivitySubscriptions', { limit: 100 }],
+    ['notification.listNotifications', { limit: 40 }],
+    ['notification.listNotifications', { limit: 40, reasons: ['mention', 'reply', 'quote'] }],
+    ['unspecced.getConfig', {}],
+    ['unspecced.getOnboardingSuggestedStarterPacks', { limit: 6 }],
+    ['unspecced.getPopularFeedGenerators', { limit: 10 }],
+    ['unspecced.getPopularFeedGenerators', { limit: 15, query: 'pick' }],
+    ['unspecced.getPostThreadOtherV2', { anchor: uri }],
+    ['unspecced.getPostThreadV2', { anchor: uri, branchingFactor: 10, below: 10, sort: 'top' }],
+    ['unspecced.getSuggestedFeeds', { limit: 15 }],
+    ['unspecced.getSuggestedOnboardingUsers', { limit: 10, category }],
+    ['unspecced.getSuggestedStarterPacks', { limit: 10 }],
+    ['unspecced.getSuggestedUsersForDiscover', { limit: 10 }],
+    ['unspecced.getSuggestedUsersForExplore', { limit: 10, category }],
+    ['unspecced.getSuggestedUsersForSeeMore', { limit: 50, category }],
+    ['unspecced.getTrends', { limit: 5 }],
+  ]
+  const { id } = (await bsky(alice).draft.createDraft({ draft: { posts: [{ text: 'one' }] } }, { encoding: 'application/json' })).data
+  const subscription = (post) => ({ subject: bob.did, activitySubscription: { post, reply: false } })
+  const procedures = [
+    ['bookmark.createBookmark', refs.hello],
+    ['bookmark.deleteBookmark', { uri }],
+    ['draft.updateDraft', { draft: { id, draft: { posts: [{ text: 'two' }] } } }],
+    ['draft.deleteDraft', { id }],
+    ['graph.muteActor', { actor }],
+    ['graph.unmuteActor', { actor }],
+    ['graph.muteActorList', { list: refs.modlist.uri }],
+    ['graph.unmuteActorList', { list: refs.modlist.uri }],
+    ['graph.muteThread', { root: refs.root.uri }],
+    ['graph.unmuteThread', { root: refs.root.uri }],
+    ['notification.putActivitySubscription', subscription(true)],
+    ['notification.putActivitySubscription', subscription(false)],
+    ['notification.updateSeen', { seenAt: new Date().toISOString() }],
+  ]
+  const topics = { 'x-bsky-topics': 'science,art', 'accept-language': 'en,ja' }
+  const answer = async (name, params, body) => {
+    const sent = body && { encoding: 'application/json' }
+    return alice.agent.call(`app.bsky.${name}`, params, body, { ...sent, headers: topics }).then(
+      () => undefined,
+      (e) => `${name} ${JSON.stringify(params ?? body)}: ${e.status} ${e.error} ${e.message}`,
+    )
+  }
+  const refused = []
+  for (const [name, params] of queries) refused.push(await answer(name, params))
+  for (const [name, body] of procedures) refused.push(await answer(name, undefined, body))
+  assert.deepEqual(refused.filter((why) => why), [])
+  await fails(alice.agent.call('app.bsky.contact.getSyncStatus'), 501, 'MethodNotImplemented')
+
+  // Without the PDS: at sign-in, and what it asks for by itself.
+  const direct = async (nsid, params) => (await fetch(`${aerie.url}/xrpc/${nsid}?${new URLSearchParams(params)}`)).status
+  const rkey = uri.split('/').at(-1)
+  const record = { repo: alice.did, collection: 'app.bsky.feed.post', rkey }
+  assert.deepEqual(
+    [await direct('com.atproto.identity.resolveHandle', { handle: 'bob.test' }), await direct('com.atproto.repo.getRecord', record), await direct('_health')],
+    [200, 200, 200],
+  )
+  await greta.delete(pack)
+  await greta.delete(list)
+  await aerie.caughtUp()
 })
 
 test('drafts, and private state out of the running server and back', async () => {

@@ -27,6 +27,7 @@ enum Entry {
     Joined(Target, i64, ActorId),
     Via(i64, EdgeKind, ActorId, Rkey),
     Notice(ActorId, NotifRow),
+    Vacated(Target),
 }
 
 impl Check<'_> {
@@ -82,6 +83,18 @@ impl Check<'_> {
                         held,
                         "trace-without-notification",
                         |t| t.record_name(row.record()),
+                        takes(Ks::Order, k),
+                    )?;
+                }
+                Some(Entry::Vacated(root)) => {
+                    let held = match root {
+                        Target::Post(root) => this.s.has(Ks::Post, &root.to_bytes())?,
+                        Target::Actor(_) | Target::Record(_) => false,
+                    };
+                    this.mended(
+                        held,
+                        "vacated-place-without-root",
+                        |t| t.name(root),
                         takes(Ks::Order, k),
                     )?;
                 }
@@ -248,7 +261,12 @@ fn entry(k: &[u8]) -> Option<Entry> {
     if tag == Order::Notices as u8 {
         return NotifRow::from_trace(k).map(|(to, row)| Entry::Notice(to, row));
     }
-    let (target, sort) = (r.target()?, r.newest_first()?);
+    let target = r.target()?;
+    if tag == Order::Vacated as u8 {
+        let rkey = r.rkey().filter(|_| r.is_empty());
+        return rkey.map(|_| Entry::Vacated(target));
+    }
+    let sort = r.newest_first()?;
     let orders =
         [Order::Replies, Order::Quotes, Order::Mentions, Order::Items, Order::Joined, Order::Via];
     let order = orders.into_iter().find(|o| *o as u8 == tag);

@@ -84,6 +84,33 @@ impl PostRow {
     }
 }
 
+/// What is kept of a reply that the author of a thread wrote to themselves and deleted: where it stood, which counts as
+/// long as replies below it are there, and since when it does not stand there. The record itself is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VacatedRow {
+    /// The post that it replied to, of the same author.
+    pub parent: Rkey,
+    /// When the deletion came, in milliseconds since the epoch.
+    pub deleted: i64,
+}
+
+impl VacatedRow {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let mut out = self.parent.0.to_be_bytes().to_vec();
+        push_zigzag(&mut out, self.deleted);
+        out
+    }
+    /// Reads the bytes.
+    #[must_use]
+    pub fn decode(b: &[u8]) -> Option<Self> {
+        let mut r = ByteReader::new(b);
+        let row = Self { parent: r.rkey()?, deleted: r.zigzag()? };
+        r.is_empty().then_some(row)
+    }
+}
+
 /// A record that has no keyspace of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordRow {

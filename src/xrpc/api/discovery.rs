@@ -12,7 +12,7 @@ use crate::view::actor::{ProfileView, profile, profile_basic, profile_known_foll
 use crate::view::feedgen::{GeneratorView, generator};
 use crate::view::graph::{StarterPackView, starter_pack};
 use crate::xrpc::call::TOPICS;
-use crate::xrpc::session::Session;
+use crate::xrpc::session::{Identified, Session};
 use crate::xrpc::{AppCtx, Call, Reply, XrpcError};
 
 /// Accounts like one that are shown: there are no pages of them.
@@ -66,6 +66,9 @@ pub(crate) fn get_suggestions(app: &AppCtx, call: &Call) -> Result<Reply, XrpcEr
         return session.reply(&Actors { actors: Vec::new(), cursor: None });
     };
     let (ids, cursor) = page(&h, &list, from, limit(call))?;
+    // As in the reference a page that is full leads on, even if there is nobody behind it.
+    let is_full = ids.len() == limit(call);
+    let cursor = cursor.or_else(|| is_full.then(|| list.end().to_string()));
     session.reply(&Actors { actors: with_known_followers(&h, &ids)?, cursor })
 }
 
@@ -102,8 +105,11 @@ pub(crate) fn get_suggested_follows_by_actor(
 ) -> Result<Reply, XrpcError> {
     let session = Session::open(app, call)?;
     let h = session.hydrator();
-    let actor = session.actor(call.params.str("actor").unwrap_or_default())?;
-    let actor = actor.ok_or_else(|| XrpcError::invalid_request("Actor not found"))?;
+    let actor = match session.identify(call.params.str("actor").unwrap_or_default())? {
+        Identified::Known(actor) => actor,
+        Identified::UnknownDid => return session.reply(&Suggestions { suggestions: Vec::new() }),
+        Identified::UnknownHandle => return Err(XrpcError::invalid_request("Actor not found")),
+    };
     let list = app.discovery.accounts_like(&h, actor)?;
     let (ids, _) = page(&h, &list, None, LIKE_ONE)?;
     session.reply(&Suggestions { suggestions: with_known_followers(&h, &ids)? })

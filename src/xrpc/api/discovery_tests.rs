@@ -128,6 +128,21 @@ fn pages_are_of_one_list_whatever_changes() {
     let mut all = seen.clone();
     all.sort_unstable();
     assert_eq!(all, liked);
+    // A page that is full leads on, even to an empty one; who got fewer than they asked for is at the end.
+    let (s, viewer, _) = world(&["a", "b", "c"]);
+    let page = |query: &str| s.get(SUGGESTIONS, query, Some(viewer)).unwrap();
+    assert_eq!(page("limit=4").get("cursor"), None);
+    let full = page("limit=3");
+    assert_eq!(names(&full, "actors").len(), 3);
+    let behind = page(&format!("limit=3&cursor={}", full["cursor"].as_str().unwrap()));
+    assert_eq!((names(&behind, "actors").len(), behind.get("cursor")), (0, None));
+}
+
+#[test]
+fn a_cursor_of_another_list_leads_nowhere() {
+    let (s, viewer, _) = world(&["a", "b", "c"]);
+    let page = s.get(SUGGESTIONS, "limit=1", Some(viewer)).unwrap();
+    let cursor = format!("&cursor={}", page["cursor"].as_str().unwrap());
     // Somebody else's list, one of another life, and no cursor at all.
     let other = s.fixture.account("other");
     for foreign in [&cursor, "&cursor=zzzz.3"] {
@@ -153,6 +168,8 @@ fn accounts_like_one_are_those_whom_its_followers_follow() {
     );
     let error = s.get(BY_ACTOR, "actor=nobody.test", Some(viewer)).unwrap_err();
     assert_eq!(error.status().as_u16(), 400);
+    let never_seen = s.get(BY_ACTOR, "actor=did:web:never.example", Some(viewer)).unwrap();
+    assert_eq!(never_seen["suggestions"], json!([]));
 }
 
 #[test]
@@ -349,7 +366,7 @@ fn feeds_by_likes_and_by_those_of_whom_one_follows() {
     let settings = Settings { feeds: vec![uri.clone(), uri], ..Settings::default() };
     s.ctx.discovery.reload(settings);
     assert_eq!(feed_names(&get(FEEDS[0], "", None)), ["Known cats", "Many", "Few"]);
-    assert_eq!(feed_names(&get(POPULAR, "", None)), ["Many", "Known cats", "Few"]);
+    assert_eq!(feed_names(&get(POPULAR, "", None)), ["Known cats", "Many", "Few"]);
 }
 
 #[test]

@@ -11,8 +11,11 @@
 mod account;
 mod found;
 mod post;
+mod sitemap;
 mod topics;
 
+#[cfg(test)]
+mod sitemap_tests;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +41,7 @@ use crate::pages::{self, Site};
 pub(super) use account::{PROFILE, RSS};
 pub(super) use found::{HASHTAG, SEARCH};
 pub(super) use post::POST;
+pub(super) use sitemap::{SITEMAP, SITEMAP_USERS};
 pub(super) use topics::{HOME, TRENDING};
 
 /// Bytes of a query, as of a call.

@@ -22,13 +22,13 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*
 const BLOB: &str = "bafkreicb24vbd4glfh5nrqb5m6ufohzyzxz4rqvvyfsrmzyxgzx3pkzwqi";
 
 /// A browser, over a store that a test fills.
-struct Browser {
+pub(super) struct Browser {
     server: Server,
     app: App,
 }
 
 impl Browser {
-    fn new(fixture: Fixture) -> Self {
+    pub(super) fn new(fixture: Fixture) -> Self {
         Self::over(Server::new(fixture))
     }
 
@@ -41,7 +41,12 @@ impl Browser {
         &self.server.fixture
     }
 
-    fn send(&self, verb: Verb, target: &str, headers: &[(HeaderName, &str)]) -> Response {
+    pub(super) fn send(
+        &self,
+        verb: Verb,
+        target: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> Response {
         let mut request = request(verb, target);
         for (name, value) in headers {
             request.headers.insert(name, HeaderValue::from_str(value).unwrap());
@@ -49,7 +54,7 @@ impl Browser {
         self.f().wait(self.app.handle(request))
     }
 
-    fn get(&self, target: &str) -> Response {
+    pub(super) fn get(&self, target: &str) -> Response {
         self.send(Verb::GET, target, &[(ACCEPT, BROWSER)])
     }
 
@@ -73,7 +78,7 @@ fn text(response: &Response) -> String {
     String::from_utf8(response.body.to_vec()).unwrap()
 }
 
-fn header<'r>(response: &'r Response, name: &HeaderName) -> &'r str {
+pub(super) fn header<'r>(response: &'r Response, name: &HeaderName) -> &'r str {
     response.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
 }
 
@@ -82,7 +87,7 @@ fn picture() -> Value {
         "image": { "$type": "blob", "mimeType": "image/png", "size": 3, "ref": { "$link": BLOB } } }] })
 }
 
-fn wants_no_strangers(f: &Fixture, name: &str) -> ActorId {
+pub(super) fn wants_no_strangers(f: &Fixture, name: &str) -> ActorId {
     let id = f.account(name);
     let labels = json!({ "$type": "com.atproto.label.defs#selfLabels", "values": [{ "val": "!no-unauthenticated" }] });
     let profile = json!({ "$type": "app.bsky.actor.profile", "displayName": "Secret Name", "labels": labels });
