@@ -37,6 +37,7 @@
 //! | who follows what was committed | [`changes`] |
 //! | what is checked in a store at rest | `index/check` |
 //! | what opens a damaged store again | `store/salvage`, `cli/db/repair`, [`work::refetch`] |
+//! | what a backup is, how it is made and put back | [`backup`], `store/pin` |
 //! | whether the clock is believed | `upkeep/clock`, `ingest/ahead` |
 //!
 //! | to add | touch |
@@ -76,6 +77,7 @@
 //! | on read | fetched because somebody wants to see it; a cache with a budget |
 //! | outbox | what is to be sent to somebody outside, written in the batch of its cause |
 //! | part | something that goes on for as long as the process does, with a name and a rule for its end |
+//! | pin | the files of the store as of one instant, which stay for as long as somebody copies them |
 //! | purge | taking away, step by step, what is held of an account |
 //! | resync | fetching a whole repo and comparing it with what is held |
 //! | rev, data | the number of a commit; the hash of the tree after it |
@@ -105,6 +107,7 @@
 cfg_if::cfg_if! {
     if #[cfg(feature = "testing")] {
         pub mod admin;
+        pub mod backup;
         pub mod changes;
         pub mod cli;
         pub mod config;
@@ -139,6 +142,7 @@ cfg_if::cfg_if! {
         pub mod xrpc;
     } else {
         mod admin;
+        mod backup;
         mod changes;
         pub mod cli;
         mod config;

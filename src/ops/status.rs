@@ -56,6 +56,8 @@ pub struct Status {
     pub clock: Value,
     /// The daily export of private state.
     pub exports: Value,
+    /// Backups: the last good one of each kind, and the next.
+    pub backup: Value,
     /// Memory, and what it is for.
     pub memory: Memory,
     /// Counters by family and cause.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::memory::Memory;
-use super::parts::{CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::parts::{BACKUP, CLOCK, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::search::SearchSeq;
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
@@ -60,6 +60,7 @@ impl StatusSources {
             disk: parts.of(&DISK),
             clock: parts.of(&CLOCK),
             exports: parts.of(&EXPORTS),
+            backup: parts.of(&BACKUP),
             memory: ops::Memory { shares, ..Default::default() },
             counters: Default::default(),
         };
