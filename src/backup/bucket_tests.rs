@@ -50,9 +50,11 @@ impl Fake {
             *answer.status_mut() = status;
             answer
         };
-        let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-        if !signed.is_some_and(|s| s.starts_with("AWS4-HMAC-SHA256 Credential=name/")) {
-            return status(StatusCode::FORBIDDEN, "unsigned");
+        if !is_signed(&head, &body) {
+            return status(
+                StatusCode::FORBIDDEN,
+                "<Error><Code>SignatureDoesNotMatch</Code></Error>",
+            );
         }
         let mood = *self.mood.lock();
         match mood {
@@ -125,6 +127,45 @@ impl Fake {
     }
 }
 
+/// Whether a request is signed with the key, as Signature Version 4 has it.
+fn is_signed(head: &http::request::Parts, body: &[u8]) -> bool {
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let sha256 = |bytes: &[u8]| hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    let hmac = |key: &[u8], text: &str| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+        ring::hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
+    };
+    let header = |name: &str| head.headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+    let Some(given) = header("authorization") else { return false };
+    let field = |name: &str| {
+        let (_, rest) = given.split_once(&format!("{name}=")).unwrap();
+        rest.split(',').next().unwrap().to_owned()
+    };
+    let (scope, names) = (field("Credential"), field("SignedHeaders"));
+    let Some(scope) = scope.strip_prefix("name/") else { return false };
+    let query = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let valued = |pair: &str| pair.to_owned() + if pair.contains('=') { "" } else { "=" };
+    let mut query: Vec<String> = query.map(valued).collect();
+    query.sort_unstable();
+    let headers: String =
+        names.split(';').map(|name| format!("{name}:{}\n", header(name).unwrap().trim())).collect();
+    let of_body = header("x-amz-content-sha256").unwrap();
+    let canonical = format!(
+        "{}\n{}\n{}\n{headers}\n{names}\n{of_body}",
+        head.method,
+        head.uri.path(),
+        query.join("&")
+    );
+    let date = header("x-amz-date").unwrap();
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
+    let first = b"AWS4key".to_vec();
+    let key = scope.split('/').fold(first, |key, part| hmac(&key, part));
+    let whole = of_body == sha256(body) || of_body == "UNSIGNED-PAYLOAD";
+    whole
+        && names.split(';').any(|name| name == "host")
+        && field("Signature") == hex(&hmac(&key, &text))
+}
+
 /// Two at a time.
 fn listing(held: &BTreeMap<String, Bytes>, query: &BTreeMap<String, String>) -> String {
     let prefix = query.get("prefix").map(String::as_str).unwrap_or_default();
@@ -176,11 +217,15 @@ async fn serve() -> (Arc<Fake>, String) {
 }
 
 fn bucket(url: &str) -> Bucket {
+    with_key(url, "key")
+}
+
+fn with_key(url: &str, key: &str) -> Bucket {
     let config = config::Backup {
         endpoint: Some(url.to_owned()),
         region: "us-east-1".to_owned(),
         access_key: Some("name".to_owned()),
-        secret_key: Some(config::Secret::new("key".to_owned())),
+        secret_key: Some(config::Secret::new(key.to_owned())),
         ..config::Backup::default()
     };
     let dialer = Dialer::new(false).unwrap().unguarded();
@@ -228,6 +273,17 @@ async fn objects_of_any_length_go_there_and_back() {
     })
     .await;
     assert!(fake.held.lock().keys().all(|key| key.starts_with("of/mine/objects/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_is_refused_and_never_said() {
+    let (fake, url) = serve().await;
+    let wrong = with_key(&url, "a-secret");
+    let error = blocking(move || wrong.put("a", &mut b"b".as_slice()).unwrap_err()).await;
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    let words = error.to_string();
+    assert!(words.contains("SignatureDoesNotMatch") && !words.contains("a-secret"), "{words}");
+    assert!(fake.held.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

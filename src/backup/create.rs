@@ -12,7 +12,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::BackupError;
-use super::manifest::{Entry, Head, Id, Kind, Manifest, hex};
+use super::id::{Id, Kind};
+use super::manifest::{Entry, Head, Manifest, hex};
 use super::repository::{PENDING, RENEW_EVERY, Repository};
 use crate::private::lines::{export, last_change};
 use crate::store::{Pinned, Store};

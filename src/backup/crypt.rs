@@ -9,7 +9,8 @@ use age::x25519::{Identity, Recipient};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Id, hex};
+use super::id::Id;
+use super::manifest::hex;
 use super::{BackupError, manifest};
 
 /// To whom objects are encrypted.

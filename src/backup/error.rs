@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::manifest::Id;
+use super::id::Id;
 use crate::private::lines::ExportError;
 use crate::store::StoreError;
 

@@ -9,92 +9,19 @@
 //! Its name has the beginning of its own SHA-256, so that one that is not what it was is found out.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::BackupError;
-use crate::syntax::datetime::format_ms;
+use super::id::{Id, Kind};
 
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 /// Bytes of a line, and files of a backup, that are believed.
 const MAX_LINE: u64 = 64 << 10;
 const MAX_FILES: usize = 4_000_000;
-/// Where manifests are, and how their names end.
-pub(super) const UNDER: &str = "backups";
-const END: &str = ".json";
-/// Digits of the hash in a name.
-const HASH: usize = 16;
-
-/// What there is a backup of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The store.
-    Whole,
-    /// Private state alone.
-    Private,
-}
-
-impl Kind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Whole, Self::Private];
-
-    /// In names and for people.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Private => "private",
-        }
-    }
-}
-
-/// The name of a backup: when it was made, of what, and the hash of its manifest. Later ones sort behind.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Id(String);
-
-impl Id {
-    /// Of the object that has this name.
-    pub(super) fn of_key(key: &str) -> Option<Self> {
-        let name = key.strip_prefix(UNDER)?.strip_prefix('/')?.strip_suffix(END)?;
-        let mut parts = name.split('-');
-        let (made, kind, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        let known = Kind::ALL.iter().any(|of| of.name() == kind);
-        let fits = parts.next().is_none() && made.ends_with('Z') && hash.len() == HASH;
-        (known && fits && name.is_ascii()).then(|| Self(name.to_owned()))
-    }
-
-    /// The name of its manifest.
-    pub(super) fn key(&self) -> String {
-        format!("{UNDER}/{}{END}", self.0)
-    }
-
-    /// Of what it is.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self.0.split('-').nth(1) {
-            Some("private") => Kind::Private,
-            _ => Kind::Whole,
-        }
-    }
-
-    /// As it is shown.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a backup has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,10 +136,7 @@ impl Manifest {
         self.files.iter().try_for_each(|file| line(&Line::File(file.clone())))?;
         line(&Line::End { files: self.files.len() as u64, bytes: self.bytes() })?;
         let hash = hex(&Sha256::digest(&out));
-        let hash = hash.get(..HASH).unwrap_or_default();
-        // Dashes would part it, and colons are not everywhere allowed in names.
-        let made = format_ms(self.head.made).replace(['-', ':'], "");
-        Ok((Id(format!("{made}-{}-{hash}", self.head.of.name())), out))
+        Ok((Id::new(self.head.made, self.head.of, &hash), out))
     }
 
     /// Reads one, whose name is known.
@@ -246,7 +170,7 @@ impl Manifest {
                 Ok(Line::File(file)) => files.push(file),
                 Ok(Line::End { files: count, .. }) => {
                     let whole = count == files.len() as u64;
-                    let named = id.0.rsplit('-').next() == hex(&hash.finalize()).get(..HASH);
+                    let named = id.is_of(&hex(&hash.finalize()));
                     let Some(head) = head.filter(|_| whole && named) else { return Err(cut()) };
                     return Ok(Self { head, files });
                 }

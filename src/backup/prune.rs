@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::BackupError;
-use super::manifest::{Id, Kind, Manifest};
+use super::id::{Id, Kind};
+use super::manifest::Manifest;
 use super::repository::Repository;
 
 /// What stays of each kind: the newest so many, and all that are younger. The last good one of a kind always stays.

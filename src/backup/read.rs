@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::BackupError;
 use super::create::Progress;
 use super::crypt::opened;
-use super::manifest::{Entry, Head, Id, hex};
+use super::id::Id;
+use super::manifest::{Entry, Head, hex};
 use super::repository::Repository;
 
 const PIECE: usize = 256 << 10;

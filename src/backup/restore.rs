@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use super::BackupError;
 use super::create::{PRIVATE, Progress};
-use super::manifest::{Entry, Id, Kind, Manifest};
+use super::id::{Id, Kind};
+use super::manifest::{Entry, Manifest};
 use super::repository::Repository;
 use crate::store::{FORMAT, Store, free_space};
 

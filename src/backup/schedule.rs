@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::BackupError;
 use super::create::{Made, Progress};
-use super::manifest::Kind;
+use super::id::Kind;
 use super::prune::Keep;
 use super::repository::Repository;
 use crate::config;
@@ -37,6 +37,9 @@ const SERVER_STOPS: &str = "the server stops";
 /// How nice a backup is (`nice`): ingest and readers come first.
 const NICE: i32 = 10;
 
+/// Takes a sentence about backups of a kind.
+pub type Tell = dyn Fn(Kind, &str) + Send + Sync;
+
 /// What the schedule needs of the server.
 pub struct Server {
     /// What is backed up.
@@ -52,7 +55,7 @@ pub struct Server {
     /// The server's own keys, by their names.
     pub keys: Vec<(&'static str, PathBuf)>,
     /// Tells the operator.
-    pub tell: Box<dyn Fn(Kind, &str) + Send + Sync>,
+    pub tell: Box<Tell>,
 }
 
 /// Backups of a running server.

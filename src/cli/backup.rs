@@ -125,7 +125,9 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
                 false => None,
             };
             let mut said = serde_json::to_value(&verified).map_err(std::io::Error::from)?;
-            said["rows"] = json!(opened);
+            if let Some(said) = said.as_object_mut() {
+                said.insert("rows".to_owned(), json!(opened));
+            }
             print(&said, as_json, |_| verified_text(&verified, opened.as_ref()))?;
             match good {
                 true => Ok(()),

@@ -134,3 +134,73 @@ fn before_migration(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::backup::restore_whole;
+    use crate::config;
+    use crate::net::Dialer;
+
+    /// A store of format 3, and a configuration with this place for backups.
+    fn older(dir: &Path, place: &str) -> Config {
+        let data = dir.join("data");
+        std::fs::create_dir(&data).unwrap();
+        let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v3.tar.gz");
+        let out = Command::new("tar").arg("-xzf").arg(saved).arg("-C").arg(&data).status();
+        assert!(out.unwrap().success());
+        let file = dir.join("config.toml");
+        let text = format!("[store]\npath = {data:?}\nmemory_budget = \"64MB\"\n{place}");
+        std::fs::write(&file, text).unwrap();
+        config::load(&config::Sources { file: Some(file), env: Vec::new() }).unwrap()
+    }
+
+    fn made(config: &Config) -> Option<Repository> {
+        let http = HttpClient::new(&Dialer::new(false).unwrap(), "https://a.example");
+        repository(config, &http).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_store_is_backed_up_before_it_becomes_one_of_this_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("backups");
+        let config = older(dir.path(), &format!("[backup]\nwhere = {place:?}\n"));
+        let (store, repository) = open_store(&config, made(&config)).await.unwrap();
+        drop(store);
+        let repository = repository.unwrap();
+        let ids = repository.ids().unwrap();
+        assert_eq!(ids.len(), 1);
+        let (to, mut before) = (dir.path().join("back"), None);
+        let mut open = |path: &Path| {
+            before = std::fs::read_to_string(path.join("format")).ok();
+            Ok(drop(migrations::open(path, 64 << 20, &mut |_| {})?))
+        };
+        let done = Progress::default();
+        restore_whole(&repository, &ids[0], &to, &|_| None, &mut open, &done).unwrap();
+        assert_eq!(before.as_deref(), Some("3\n"), "it is what it was");
+        // Once it is of this version, nothing is to be done before.
+        drop(open_store(&config, Some(repository)).await.unwrap());
+        assert_eq!(made(&config).unwrap().ids().unwrap(), ids);
+    }
+
+    #[tokio::test]
+    async fn without_a_place_private_state_is_exported_and_without_a_backup_nothing_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = older(dir.path(), "");
+        drop(open_store(&config, made(&config)).await.unwrap());
+        let file = dir.path().join(format!("data/exports/private-before-format-{FORMAT}.jsonl"));
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.lines().count() > 2 && text.contains("\"end\""), "{text}");
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("backups");
+        std::fs::write(&place, "a file").unwrap();
+        let config = older(dir.path(), &format!("[backup]\nwhere = {place:?}\n"));
+        let error = open_store(&config, made(&config)).await.err().unwrap().to_string();
+        assert!(error.contains("Nothing was changed") && error.contains("backups"), "{error}");
+        let format = std::fs::read_to_string(dir.path().join("data/format")).unwrap();
+        assert_eq!(format, "3\n");
+    }
+}

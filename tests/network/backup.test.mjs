@@ -1,4 +1,4 @@
-// Backups in a bucket of a server that looks at signatures: made by a server at work, listed, read, put back, taken away.
+// Backups in a bucket of a server that asks for signed requests (of version 4): made by a server at work, listed, read, put back, taken away.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,18 +13,21 @@ const dir = temporaryDir()
 const config = path.join(dir, 'aerie.toml')
 let bucket, port, server
 
-const write = (secret, more = '', data = 'data', place = 's3://mine/of/aerie') =>
+const write = (key, more = '', data = 'data', place = 's3://mine/of/aerie') =>
   fs.writeFileSync(
     config,
     `[server]\nlisten = "127.0.0.1:0"\nsigning_key_file = "${dir}/signing_key"\n` +
       `[store]\npath = "${dir}/${data}"\nmemory_budget = "64MB"\n` +
       `[network]\nupstreams = []\nplc_url = "http://127.0.0.1:9"\nallow_private_addresses = true\n` +
       `[backup]\nwhere = "${place}"\nevery = "0s"\nprivate = "0s"\n` +
-      `endpoint = "http://127.0.0.1:${port}"\naccess_key = "S3RVER"\nsecret_key = "${secret}"\n${more}`,
+      `endpoint = "http://127.0.0.1:${port}"\naccess_key = "${key}"\nsecret_key = "S3RVER"\n${more}`,
   )
 
 const ran = async (...args) => {
-  const { code, output } = await command(config, ...args, '--json')
+  const child = spawn(BINARY, [...args, '--json', '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.on('data', (data) => (output += data))
+  const [code] = await once(child, 'close')
   assert.equal(code, 0, output)
   return JSON.parse(output)
 }
@@ -83,8 +86,8 @@ test('a wrong key and a bucket that is not there are sentences', async () => {
   write('wrong')
   const refused = await command(config, 'backup', 'list')
   assert.equal(refused.code, 1)
-  assert.match(refused.output, /s3:\/\/mine\/of\/aerie: list backups: .*(SignatureDoesNotMatch|403)/s)
-  assert.doesNotMatch(refused.output, /wrong/)
+  assert.match(refused.output, /s3:\/\/mine\/of\/aerie: list backups: .*InvalidAccessKeyId/s)
+  assert.doesNotMatch(refused.output, /S3RVER/)
   write('S3RVER', '', 'data', 's3://nobodys/of/aerie')
   const absent = await command(config, 'backup', 'list')
   assert.equal(absent.code, 1)
