@@ -53,7 +53,7 @@ impl World {
 
     fn restore(&self, repository: &Repository, id: &Id) -> Result<Store, BackupError> {
         let to = self.at("restored");
-        let mut open = |path: &Path| Ok(drop(Store::open(path, BUDGET)?));
+        let mut open = |path: &Path| Ok(Store::open(path, BUDGET).map(drop)?);
         restore_whole(repository, id, &to, &|_| None, &mut open, &Progress::default())?;
         Ok(Store::open(&to, BUDGET)?)
     }
@@ -211,7 +211,7 @@ async fn only_who_has_the_identity_reads_it() {
     assert!(right.verify(&made.id, &Progress::default()).unwrap().contents);
     let back = w.at("back");
     let to_keys = |name: &str| (name == "signing_key").then(|| back.clone());
-    let mut open = |path: &Path| Ok(drop(Store::open(path, BUDGET)?));
+    let mut open = |path: &Path| Ok(Store::open(path, BUDGET).map(drop)?);
     let restored = w.at("restored");
     restore_whole(&right, &made.id, &restored, &to_keys, &mut open, &Progress::default()).unwrap();
     assert!(has(&Store::open(&restored, BUDGET).unwrap(), 49));

@@ -176,7 +176,7 @@ mod tests {
         let (to, mut before) = (dir.path().join("back"), None);
         let mut open = |path: &Path| {
             before = std::fs::read_to_string(path.join("format")).ok();
-            Ok(drop(migrations::open(path, 64 << 20, &mut |_| {})?))
+            Ok(migrations::open(path, 64 << 20, &mut |_| {}).map(drop)?)
         };
         let done = Progress::default();
         restore_whole(&repository, &ids[0], &to, &|_| None, &mut open, &done).unwrap();
