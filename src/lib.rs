@@ -40,6 +40,7 @@
 //! | what is checked in a store at rest | `index/check` |
 //! | what opens a damaged store again | `store/salvage`, `cli/db/repair`, [`work::refetch`] |
 //! | what is looked at to say what is the matter with an installation | [`doctor`] |
+//! | what a backup is, how it is made and put back | [`backup`], `store/pin` |
 //! | whether the clock is believed | `upkeep/clock`, `ingest/ahead` |
 //!
 //! | to add | touch |
@@ -82,6 +83,7 @@
 //! | on read | fetched because somebody wants to see it; a cache with a budget |
 //! | outbox | what is to be sent to somebody outside, written in the batch of its cause |
 //! | part | something that goes on for as long as the process does, with a name and a rule for its end |
+//! | pin | the files of the store as of one instant, which stay for as long as somebody copies them |
 //! | purge | taking away, step by step, what is held of an account |
 //! | resync | fetching a whole repo and comparing it with what is held |
 //! | rev, data | the number of a commit; the hash of the tree after it |
@@ -112,6 +114,7 @@
 cfg_if::cfg_if! {
     if #[cfg(feature = "testing")] {
         pub mod admin;
+        pub mod backup;
         pub mod changes;
         pub mod cli;
         pub mod config;
@@ -149,6 +152,7 @@ cfg_if::cfg_if! {
         pub mod xrpc;
     } else {
         mod admin;
+        mod backup;
         mod changes;
         pub mod cli;
         mod config;

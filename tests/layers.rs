@@ -53,6 +53,7 @@ const TABLE: &[(u8, &str, Uses)] = &[
     (6, "discovery", Uses::RanksAnd(&[0, 1, 2, 3], &["hydrate"])),
     (7, "xrpc", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (7, "push", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
+    (7, "backup", Uses::Ranks(&[0, 1, 2, 3])),
     (7, "ops", Uses::Ranks(&[0, 1, 2, 3, 5, 6])),
     (8, "upkeep", Uses::RanksAnd(&[0, 1, 2, 3, 4, 5], &["ops"])),
     (8, "admin", Uses::RanksAnd(&[0, 1, 2, 3, 5, 6], &["ops"])),
@@ -63,8 +64,14 @@ const TABLE: &[(u8, &str, Uses)] = &[
 ];
 
 /// Crates that stay behind one folder, so that they can be replaced there.
-const ENGINES: &[(&str, &str)] =
-    &[("fjall", "store"), ("lsm_tree", "store"), ("sfa", "store"), ("tantivy", "search")];
+const ENGINES: &[(&str, &str)] = &[
+    ("fjall", "store"),
+    ("lsm_tree", "store"),
+    ("sfa", "store"),
+    ("tantivy", "search"),
+    ("object_store", "backup"),
+    ("age", "backup"),
+];
 
 /// Names that only those say who know what bytes a row has.
 const ROW_NAMES: &[&str] = &["Ks", "ByteReader"];

@@ -144,6 +144,15 @@ pub trait Search: Send + Sync {
     fn explained(&self, parameters: &str, viewer: Option<Did>) -> Said<Value>;
 }
 
+/// What makes backups.
+pub trait Backups: Send + Sync {
+    /// Begins one of the store, or of private state alone; its number.
+    fn begin(&self, private: bool) -> Said<u64>;
+
+    /// How they are.
+    fn status(&self) -> Value;
+}
+
 /// What takes old records away.
 pub trait Retention: Send + Sync {
     /// Begins now.

@@ -81,6 +81,8 @@ operations! {
     "search.rebuild" SearchRebuild -> Done;
     "search.status" SearchStatus -> Value;
     "search.query" SearchQuery -> Value;
+    "backup.create" BackupCreate -> BackupBegun;
+    "backup.status" BackupState -> Value;
     "private.export" PrivateExport -> portable::Page;
     "private.import" PrivateImport -> PrivateImported;
     "ingest.pause" IngestPause -> Done;
@@ -105,6 +107,26 @@ pub struct SearchRebuild {}
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchStatus {}
+
+/// Begins a backup.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupCreate {
+    /// Of private state alone.
+    pub private: bool,
+}
+
+/// A backup that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupBegun {
+    /// Its number: the status says when it has ended.
+    pub run: u64,
+}
+
+/// How backups are.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupState {}
 
 /// Searches posts.
 #[derive(Debug, Clone, Serialize, Deserialize)]

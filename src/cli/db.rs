@@ -1,6 +1,7 @@
 //! `aerie db`: looks after the store while the server is stopped.
 
 mod check;
+mod compact;
 mod repair;
 mod stats;
 
@@ -26,6 +27,11 @@ enum Action {
     /// Exit code 0 when everything fits, 1 when something differs or the store cannot be read. Progress goes to
     /// standard error.
     Check(check::Args),
+    /// Rewrite the store into its smallest form
+    ///
+    /// Takes minutes to hours, and as much free disk as the largest keyspace has. The server merges files by itself as it goes;
+    /// this is for after a migration, or after much was taken away.
+    Compact(compact::Args),
     /// Make a store open again whose files are damaged, and say what was lost
     ///
     /// Reads every file of it. What is damaged is set aside in the store's folder, never removed; what can be read of it
@@ -57,6 +63,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), CliError> {
     };
     match &args.action {
         Action::Check(args) => check::run(args, open()?),
+        Action::Compact(args) => compact::run(args, path, open),
         Action::Repair(args) => repair::run(args, &config),
         Action::Stats(args) => stats::run(args, open),
     }

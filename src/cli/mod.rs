@@ -9,6 +9,7 @@
 
 mod account;
 mod backfill;
+mod backup;
 mod config;
 mod db;
 mod doctor;
@@ -26,6 +27,7 @@ mod setup;
 mod shell;
 mod session;
 mod status;
+mod upgrade;
 mod xrpc;
 
 use std::io::{BufRead, IsTerminal as _, Write as _};
@@ -126,7 +128,14 @@ enum Command {
     /// The only data that the network cannot give back, as JSON lines. The server may run: then it is asked through
     /// the Unix socket in the store's folder, so run it as the same user.
     Private(private::Args),
-    /// Check, measure or repair the store while the server is stopped
+    /// Make, list, check, put back and prune backups
+    ///
+    /// In the folder or bucket that backup.where names. With that, the server makes them by itself too, as backup.every and
+    /// backup.private say.
+    Backup(backup::Args),
+    /// Say what this version would do to the store
+    Upgrade(upgrade::Args),
+    /// Check, compact, measure or repair the store while the server is stopped
     Db(db::Args),
     /// Print what completes commands in a shell
     Completions(shell::Completions),
@@ -188,6 +197,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),
+        Command::Backup(args) => backup::run(&args, &sources),
+        Command::Upgrade(args) => upgrade::run(&args, &sources),
         Command::Db(args) => db::run(&args, &sources),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::pages(&args),

@@ -96,6 +96,7 @@ fn page(s: &Value) -> String {
         lines.push(format!("fetched on read: {records} records, {size}, {limit}"));
     }
     lines.extend(s.get("search").filter(|search| search.is_object()).map(super::search::line));
+    lines.extend(s.get("backup").and_then(super::backup::line));
     lines.extend(s.get("disk").map(disk));
     if let Some(memory) = s.get("memory") {
         lines.push(format!(

@@ -265,6 +265,17 @@ impl Loader {
             self.secret("admin.password_file", admin.password, admin.password_file);
         let push = self.config.push.clone();
         self.config.push.secret = self.secret("push.secret_file", push.secret, push.secret_file);
+        let backup = self.config.backup.clone();
+        self.config.backup.secret_key =
+            self.secret("backup.secret_key_file", backup.secret_key, backup.secret_key_file);
+        let backup = &self.config.backup;
+        let is_bucket = backup.place.as_ref().is_some_and(|place| place.starts_with("s3://"));
+        if is_bucket && (backup.access_key.is_none() || backup.secret_key.is_none()) {
+            let message =
+                "a bucket needs backup.access_key, and backup.secret_key or secret_key_file";
+            let key = "backup.where";
+            self.error(self.origin(key), Some(key.to_owned()), message.to_owned());
+        }
         if self.config.push.endpoint.is_some() && self.config.push.secret.is_none() {
             let message = "needs push.secret or push.secret_file too".to_owned();
             self.error(self.origin("push.endpoint"), Some("push.endpoint".to_owned()), message);

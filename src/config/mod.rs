@@ -71,6 +71,8 @@ pub struct Config {
     pub community: Community,
     /// Notifications to devices.
     pub push: Push,
+    /// Copies.
+    pub backup: Backup,
     /// Whom to tell when something needs the operator.
     pub alerts: Alerts,
     /// Logging.
@@ -394,6 +396,37 @@ pub struct Push {
     pub vapid_key_file: PathBuf,
 }
 
+/// `[backup]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backup {
+    /// A folder, or `s3://bucket/prefix`; none without backups.
+    pub place: Option<String>,
+    /// Between two of the whole store; zero for never.
+    pub every: Duration,
+    /// Between two of private state; zero for never.
+    pub private: Duration,
+    /// Of each kind that stay.
+    pub keep: u32,
+    /// Younger ones stay too.
+    pub keep_for: Duration,
+    /// Recipients of age.
+    pub encrypt_to: Vec<String>,
+    /// Has identities of age.
+    pub identity_file: Option<PathBuf>,
+    /// Bytes that are read in a second; 0 for no limit.
+    pub rate: u64,
+    /// URL of the service that has the bucket.
+    pub endpoint: Option<String>,
+    /// Of the bucket.
+    pub region: String,
+    /// Name of its key.
+    pub access_key: Option<String>,
+    /// From `secret_key` or from the first line of `secret_key_file`.
+    pub secret_key: Option<Secret>,
+    /// Where that is.
+    pub secret_key_file: Option<PathBuf>,
+}
+
 /// `[alerts]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Alerts {
@@ -477,6 +510,7 @@ impl Config {
             limits: Limits::default(),
             community: Community::default(),
             push: Push::default(),
+            backup: Backup::default(),
             alerts: Alerts::default(),
             log: Log::default(),
             settings: settings::Settings::default(),

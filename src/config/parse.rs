@@ -19,7 +19,7 @@ pub(crate) struct Fault {
 /// All faults of one value.
 pub(crate) type Parsed<T> = Result<T, Vec<Fault>>;
 
-fn fault<T>(value: &Value, message: impl Into<String>) -> Parsed<T> {
+pub(crate) fn fault<T>(value: &Value, message: impl Into<String>) -> Parsed<T> {
     Err(vec![Fault { line: value.line, message: message.into() }])
 }
 

@@ -27,6 +27,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "Posts whose content is kept on this server, for members only. Off unless list or hook is set.",
     ),
     ("push", "Notifications to devices."),
+    ("backup", "Copies of the store, and of private state alone."),
     ("alerts", "Whom to tell when the server needs its operator."),
     ("log", "What is written to standard error."),
 ];

@@ -433,3 +433,19 @@ fn an_endpoint_for_push_needs_a_secret() {
         assert!(try_load("", &[("AERIE_PUSH__DELAY", bad)]).is_err() != bad.is_empty(), "{bad}");
     }
 }
+
+#[test]
+fn a_bucket_needs_a_key_and_private_state_some_minutes() {
+    let bucket = ("AERIE_BACKUP__WHERE", "s3://bucket/prefix");
+    let name = ("AERIE_BACKUP__ACCESS_KEY", "name");
+    let error = try_load("", &[bucket, name]).unwrap_err();
+    assert!(error.contains("backup.where: a bucket needs"), "{error}");
+    let key = ("AERIE_BACKUP__SECRET_KEY", "hunter2");
+    let config = try_load("[backup]\nkeep = 3", &[bucket, name, key]).unwrap();
+    assert!(config.backup.keep == 3 && !format!("{config:?}").contains("hunter2"));
+    assert!(try_load("", &[("AERIE_BACKUP__WHERE", "/var/backups")]).is_ok());
+    for (private, is_fine) in [("5m", true), ("0s", true), ("4m", false), ("1s", false)] {
+        let given = [("AERIE_BACKUP__PRIVATE", private)];
+        assert_eq!(try_load("", &given).is_ok(), is_fine, "{private}");
+    }
+}

@@ -233,24 +233,26 @@ impl HttpClient {
         let response = timeout(limits.header_timeout, followed)
             .await
             .map_err(|_| NetError::Timeout("header"))??;
-        let (parts, body) = response.into_parts();
-        if content_length(&parts.headers).is_some_and(|length| length > limits.max_bytes) {
-            return Err(NetError::TooBig("body"));
-        }
-        let (idle, left) = (limits.idle_timeout, limits.max_bytes);
-        let stream = try_unfold((body, left), move |(mut body, left)| async move {
-            let until = deadline.min(Instant::now() + idle);
-            Ok(match next_piece(&mut body, until).await? {
-                Some(piece) => {
-                    let left = left.checked_sub(piece.len() as u64);
-                    let left = left.ok_or(NetError::TooBig("body"))?;
-                    Some((piece, (body, left)))
-                }
-                None => None,
-            })
-        });
-        let body = BodyStream(Box::pin(stream));
-        Ok(StreamResponse { status: parts.status, headers: parts.headers, body })
+        in_pieces(response, limits, deadline)
+    }
+
+    /// Any request, its answer read piece by piece. A redirect is an answer like any other, whatever the limits say.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get_stream`].
+    pub async fn exchange(
+        &self,
+        request: http::Request<Bytes>,
+        limits: &StreamLimits,
+    ) -> Result<StreamResponse, NetError> {
+        let deadline = Instant::now() + limits.timeout;
+        let (parts, body) = request.into_parts();
+        let url = self.checked(&parts.uri.to_string())?;
+        let sent = self.send(parts.method, &url, &parts.headers, None, body);
+        let response = timeout(limits.header_timeout, sent)
+            .await
+            .map_err(|_| NetError::Timeout("header"))??;
+        in_pieces(response, limits, deadline)
     }
 
     async fn follow(
@@ -355,6 +357,32 @@ impl HttpClient {
             _ => Err(NetError::Url(url.to_string())),
         }
     }
+}
+
+/// An answer whose body is read within the limits.
+fn in_pieces(
+    response: http::Response<Counted>,
+    limits: &StreamLimits,
+    deadline: Instant,
+) -> Result<StreamResponse, NetError> {
+    let (parts, body) = response.into_parts();
+    if content_length(&parts.headers).is_some_and(|length| length > limits.max_bytes) {
+        return Err(NetError::TooBig("body"));
+    }
+    let (idle, left) = (limits.idle_timeout, limits.max_bytes);
+    let stream = try_unfold((body, left), move |(mut body, left)| async move {
+        let until = deadline.min(Instant::now() + idle);
+        Ok(match next_piece(&mut body, until).await? {
+            Some(piece) => {
+                let left = left.checked_sub(piece.len() as u64);
+                let left = left.ok_or(NetError::TooBig("body"))?;
+                Some((piece, (body, left)))
+            }
+            None => None,
+        })
+    });
+    let body = BodyStream(Box::pin(stream));
+    Ok(StreamResponse { status: parts.status, headers: parts.headers, body })
 }
 
 /// `aerie/VERSION (+URL)`, so that an operator who sees it in a log knows whom to ask.

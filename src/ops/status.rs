@@ -66,6 +66,8 @@ pub struct Status {
     pub exports: Value,
     /// What halved within a day without a reason.
     pub counts: Value,
+    /// Backups: the last good one of each kind, and the next.
+    pub backup: Value,
     /// Memory, and what it is for.
     pub memory: Memory,
     /// What is asked, by method or path.

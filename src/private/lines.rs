@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::portable::{Frame, Page, Time, VERSION, page};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Ks, Snapshot, Store, StoreError};
 
 /// Writes the lines: the first at its making, then pages, then the last.
 pub struct Lines<W> {
@@ -124,6 +124,12 @@ pub enum ExportError {
     /// The file cannot be written.
     #[error("{0}: {1}")]
     File(PathBuf, #[source] io::Error),
+}
+
+/// A number that is another one when private state was changed; 0 of a store without any.
+#[must_use]
+pub fn last_change(store: &Store) -> u64 {
+    store.last_change(Ks::Private).unwrap_or(0)
 }
 
 /// Writes all private state into a file, as of now. Without any, no file. Blocks.

@@ -46,6 +46,9 @@ pub enum ServeError {
     /// A part ended that nothing goes without.
     #[error(transparent)]
     Part(#[from] PartEnded),
+    /// Backups cannot be made as the configuration says.
+    #[error("{0}")]
+    Backup(String),
     /// The writer thread panicked while something was taken in.
     #[error("the store's writer stopped")]
     WriterGone,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{IndexAccounts, followed};
+use super::backup::{self, BackedUp, backups};
 use super::desk::{Desk, SamplesPart};
 use super::discovery::DiscoveryPart;
 use super::flags::Flags;
@@ -22,11 +23,11 @@ use super::members::{self, CommunityFromHandlers};
 use super::memory::Memory;
 use super::notify::Manager;
 use super::on_read::{Cache, FromPds};
-use super::operator::RetentionRuns;
+use super::operator::{MadeBackups, RetentionRuns};
 use super::part::Part;
 use super::parts::{
-    AdminPart, AlertsPart, ClockPart, CountsPart, DiskPart, ExportsPart, MediaPart, MembersPart,
-    OnReadPart, PushPart, READS, ReadsPart, RetentionPart, WriterPart, XrpcPart,
+    AdminPart, AlertsPart, BackupPart, ClockPart, CountsPart, DiskPart, ExportsPart, MediaPart,
+    MembersPart, OnReadPart, PushPart, READS, ReadsPart, RetentionPart, WriterPart, XrpcPart,
 };
 use super::purge::Purge;
 use super::search::{HeldSearch, OperatorSearch, SearchSeq};
@@ -53,7 +54,6 @@ use crate::media::{Media, NetOrigin};
 use crate::net::{Dialer, HttpClient};
 use crate::ops::{METRICS_TYPE, Samples, metrics};
 use crate::push::{self, NetTransport, Push};
-use crate::schema::migrations;
 use crate::store::{StoreError, Writer};
 use crate::sync::on_read::OnRead;
 use crate::telemetry::callers::Callers;
@@ -117,14 +117,18 @@ impl House {
         upkeep::make_way(config);
         let key = signing_key::load_or_make(&config.server.signing_key_file)?;
         let vapid_key = Arc::new(signing_key::load_or_make_vapid(&config.push.vapid_key_file)?);
-        // The log says how it goes if that takes long.
-        let (path, budget) = (&config.store.path, config.store.memory_budget);
-        let store = migrations::open(path, budget, &mut |_| {})?;
+        let dialer = Dialer::new(config.network.allow_private_addresses)?;
+        let public_url = config.server.public_url.clone();
+        let for_operator =
+            HttpClient::new(&dialer.unguarded(), &public_url).counted_for("operator");
+        let repository = backup::repository(config, &for_operator)?;
+        let (store, repository) = backup::open_store(config, repository).await?;
         flags.mark.leave();
         let (writer, writer_thread) = Writer::start(store.clone())?;
         writer.room().set_floor(store.headroom());
         let stop = CancellationToken::new();
         let view = Arc::<DiskState>::default();
+        let backup_disk = Arc::clone(&view);
         let clock = Clock::system().watched();
         let believed = ClockState::new(clock.clone());
         let slot = PartsSlot::default();
@@ -146,16 +150,12 @@ impl House {
         let changes = Log::start(&store, &writer, followers::all(&trends, &search)).await?;
         let index = index.pushing(config.push.endpoint.is_some(), delay);
         let index = Arc::new(index.logging(Arc::clone(&changes)));
-        let dialer = Dialer::new(config.network.allow_private_addresses)?;
-        let public_url = config.server.public_url.clone();
         let memory = Memory::new(config.store.memory_budget);
         let entries = cached_identities(config.store.memory_budget);
         let identity = Identity::new(&config.network, &dialer, &public_url, entries);
         identity.look_into(store.clone());
         let for_readers = identity.for_readers();
         let http = HttpClient::new(&dialer, &public_url);
-        let for_operator =
-            HttpClient::new(&dialer.unguarded(), &public_url).counted_for("operator");
 
         let sources_slot: Arc<OnceLock<Weak<Sources>>> = Arc::default();
         let export = identities::export(config, &store, &writer, &identity, {
@@ -416,6 +416,16 @@ impl House {
         sources.begin()?;
 
         let reload_wanted = Arc::<Notify>::default();
+        let backups = backups(BackedUp {
+            config,
+            repository,
+            store: &store,
+            writer: &writer,
+            disk: &backup_disk,
+            clock: &clock,
+            believed: &believed,
+            alerts: &alerts,
+        });
         let operators_status = Arc::clone(&board);
         let commands = Commands {
             store: store.clone(),
@@ -423,6 +433,7 @@ impl House {
             intake: Arc::clone(&sources) as _,
             accounts: Arc::clone(&accounts) as _,
             retention: Arc::new(RetentionRuns(Arc::clone(&retention))),
+            backups: Arc::new(MadeBackups(Arc::clone(&backups))),
             search: Arc::new(OperatorSearch { search: Arc::clone(&ctx.search), handlers }),
             private: PrivateState {
                 store: store.clone(),
@@ -460,6 +471,7 @@ impl House {
             store: store.clone(),
             clock: clock.clone(),
         };
+        let backups = BackupPart(backups);
         let purge = Purge {
             store: store.clone(),
             writer: writer.clone(),
@@ -490,11 +502,12 @@ impl House {
             config.server.did.as_str().to_owned(),
         ));
         let configured = config.scope.members.clone();
-        let rest: [Arc<dyn Part>; 22] = [
+        let rest: [Arc<dyn Part>; 24] = [
             Arc::new(disk),
             Arc::new(doubts),
             Arc::new(ExportsPart(exports)),
             Arc::new(CountsPart(counts)),
+            Arc::new(backups),
             Arc::new(reads),
             Arc::new(IngestPart(Arc::clone(&sources))),
             Arc::new(LabelersPart(Arc::clone(&sources))),

@@ -48,7 +48,7 @@ async fn parts_have_names_of_their_own_and_all_are_in_the_status() {
     let parts = status["parts"].as_array().unwrap();
     let names: Vec<&str> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
     let once: BTreeSet<&str> = names.iter().copied().collect();
-    assert!(names.len() == 23 && once.len() == 23, "{names:?}");
+    assert!(names.len() == 25 && once.len() == 25, "{names:?}");
     assert!(parts.iter().all(|part| part["state"] == "running" && part["restarts"] == 0));
     assert_eq!(house.parts.ready(), Ok(()), "there is nothing to follow");
     stop(&house).await;

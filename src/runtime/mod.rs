@@ -6,6 +6,7 @@
 //! out; then the writer ends after its last fsync.
 
 mod accounts;
+mod backup;
 mod desk;
 mod error;
 mod discovery;
@@ -35,6 +36,7 @@ mod trends;
 mod watchdog;
 mod wire;
 
+pub use backup::keys as backup_keys;
 pub use error::ServeError;
 pub use flags::Flags;
 pub use identities::import as import_identities;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::accounts::{IndexAccounts, followed};
 use super::sources::Sources;
 use crate::admin::PrivateState;
-use crate::admin::ports::{Backfill, Fetch, Intake, Repos, Retention, Said};
+use crate::admin::ports::{Backfill, Backups, Fetch, Intake, Repos, Retention, Said};
 use crate::admin::protocol::{BackfillStopped, RepoImported, ReposAdded};
+use crate::backup::{Kind, Schedule};
 use crate::config::ScopeMode;
 use crate::identity::plc::PlcExport;
 use crate::index::{Door, Index};
@@ -99,6 +100,19 @@ impl Repos for FetchedRepos {
 
     fn forget(&self, actor: ActorId) {
         self.0.forget(actor);
+    }
+}
+
+/// What makes backups.
+pub(super) struct MadeBackups(pub(super) Arc<Schedule>);
+
+impl Backups for MadeBackups {
+    fn begin(&self, private: bool) -> Said<u64> {
+        self.0.begin(if private { Kind::Private } else { Kind::Whole })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.0.status()).unwrap_or_default()
     }
 }
 

@@ -18,6 +18,7 @@ use super::part::{AtEnd, Part, PartError, Rule, Stops, Without};
 use super::sources::Sources;
 use super::wire;
 use crate::admin::{Handler, Socket};
+use crate::backup::Schedule;
 use crate::config::Config;
 use crate::limits::Shed;
 use crate::media::{Media, MediaError};
@@ -71,11 +72,15 @@ pub(super) static MEDIA: Rule = restart("media");
 pub(super) static MEMBERS: Rule = restart("members");
 pub(super) static EXPORTS: Rule = restart("exports");
 pub(super) static COUNTS: Rule = restart("counts");
+/// It ends what it brings to a bucket.
+pub(super) static BACKUP: Rule = Rule { patience: Duration::from_secs(10), ..restart("backup") };
 pub(super) static ALERTS: Rule = restart("alerts");
 pub(super) static WATCHDOG: Rule = restart("watchdog");
 
 /// How often the image cache and the disk it is on are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a backup has ended that was told to.
+const ENDS_EVERY: Duration = Duration::from_millis(20);
 /// How often it is tried whether the store can be read.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
@@ -539,6 +544,37 @@ impl Part for CountsPart {
                 let counts = Arc::clone(&self.0);
                 let looked = tokio::task::spawn_blocking(move || counts.look());
                 looked.await.map_err(PartError::new)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn status(&self) -> Value {
+        serde_json::to_value(self.0.status()).unwrap_or_default()
+    }
+}
+
+/// Makes backups by the clock.
+pub(super) struct BackupPart(pub(super) Arc<Schedule>);
+
+impl Part for BackupPart {
+    fn rule(&self) -> &'static Rule {
+        &BACKUP
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> Running {
+        Box::pin(async move {
+            loop {
+                let schedule = Arc::clone(&self.0);
+                let looked = tokio::task::spawn_blocking(move || schedule.look()).await;
+                let wait = looked.map_err(PartError::new)?;
+                if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                    break;
+                }
+            }
+            self.0.stop();
+            while self.0.is_running() {
+                sleep(ENDS_EVERY).await;
             }
             Ok(())
         })

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::memory::Memory;
-use super::parts::{CLOCK, COUNTS, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
+use super::parts::{BACKUP, CLOCK, COUNTS, DISK, EXPORTS, MEDIA, ON_READ, PUSH, RETENTION, XRPC};
 use super::search::SearchSeq;
 use super::sources::{INGEST, LABELERS, PLC, RESYNC, Sources};
 use super::supervisor::PartsSlot;
@@ -72,6 +72,7 @@ impl StatusSources {
             clock: parts.of(&CLOCK),
             exports: parts.of(&EXPORTS),
             counts: parts.of(&COUNTS),
+            backup: parts.of(&BACKUP),
             memory: ops::Memory { shares, ..Default::default() },
             calls: Default::default(),
             times: Default::default(),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Rows as _;
 use super::bytes::{ByteReader, push_varint};
-use crate::store::{Ks, Migrated, Progress, Rewrite, Snapshot, Step, Store, StoreError};
+use crate::store::{Ks, Migrated, Plan, Progress, Rewrite, Snapshot, Step, Store, StoreError};
 
 /// The way to each format from the one before it.
 const STEPS: &[Step] = &[
@@ -32,6 +32,21 @@ pub fn open(
     told: &mut dyn FnMut(&Progress),
 ) -> Result<Store, StoreError> {
     Store::open_with(path, memory_budget, STEPS, told)
+}
+
+/// The same; of a store that has an older format `before` is told first, with the format. If it fails, nothing is changed.
+pub fn open_after(
+    path: &Path,
+    memory_budget: u64,
+    before: &mut dyn FnMut(&Store, u32) -> Result<(), StoreError>,
+    told: &mut dyn FnMut(&Progress),
+) -> Result<Store, StoreError> {
+    Store::open_after(path, memory_budget, STEPS, before, told)
+}
+
+/// What [`open`] would change of a store.
+pub fn plan(path: &Path) -> Result<Plan, StoreError> {
+    crate::store::plan(path, STEPS)
 }
 
 /// 2 to 3: the last byte of an account's row, a bit for each of eight kinds that it may have records of, becomes a number

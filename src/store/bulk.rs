@@ -100,6 +100,16 @@ pub(super) fn recover<'k>(
     }
 }
 
+/// Refuses a store of which a big batch is not in whole: it is not what its tables say.
+pub(super) fn refuse_begun(folder: &Path) -> Result<(), StoreError> {
+    let file = folder.join(NAME);
+    if !file.exists() {
+        return Ok(());
+    }
+    let why = "a big batch is not in whole: start the server, or what began it, once";
+    Err(StoreError::Folder(file, std::io::Error::other(why)))
+}
+
 /// Under another name first, so that one that is cut short is none.
 fn write(folder: &Path, rows: &[OfKeyspace]) -> std::io::Result<()> {
     let part = folder.join(format!("{NAME}.part"));

@@ -165,8 +165,15 @@ fn listed(bytes: &[u8]) -> Option<Vec<Listed>> {
     Some(out)
 }
 
+/// The number of the list of tables that counts.
+pub(super) fn current_version(folder: &Path) -> io::Result<u64> {
+    let bytes = fs::read(folder.join("current"))?;
+    let id = bytes.first_chunk::<8>().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok(u64::from_le_bytes(*id))
+}
+
 /// What the engine says of its own format, in a file.
-const VERSION: &[u8] = b"FJL\x03";
+pub(super) const VERSION: &[u8] = b"FJL\x03";
 
 /// Writes that file again.
 pub(super) fn write_version(db: &Path) -> io::Result<()> {

@@ -73,7 +73,18 @@ impl Store {
         steps: &[migrate::Step],
         told: &mut dyn FnMut(&migrate::Progress),
     ) -> Result<Self, StoreError> {
-        let opened = Self::opened(path, memory_budget, steps, told);
+        Self::open_after(path, memory_budget, steps, &mut |_, _| Ok(()), told)
+    }
+
+    /// The same; `before` is told first of a store of an older format that no step was begun with.
+    pub(crate) fn open_after(
+        path: &Path,
+        memory_budget: u64,
+        steps: &[migrate::Step],
+        before: &mut dyn FnMut(&Self, u32) -> Result<(), StoreError>,
+        told: &mut dyn FnMut(&migrate::Progress),
+    ) -> Result<Self, StoreError> {
+        let opened = Self::opened(path, memory_budget, steps, before, told);
         opened.map_err(|error| damage::explained(path, error))
     }
 
@@ -81,6 +92,7 @@ impl Store {
         path: &Path,
         memory_budget: u64,
         steps: &[migrate::Step],
+        before: &mut dyn FnMut(&Self, u32) -> Result<(), StoreError>,
         told: &mut dyn FnMut(&migrate::Progress),
     ) -> Result<Self, StoreError> {
         migrate::refuse_newer(path)?;
@@ -125,6 +137,10 @@ impl Store {
         let store = Self(Arc::new(inner));
         // What it puts in is in the format that the store had when it was written.
         bulk::recover(path, |ks| store.keyspace(ks))?;
+        if let Some(format) = migrate::untouched(&store)?.filter(|format| *format < migrate::FORMAT)
+        {
+            before(&store, format)?;
+        }
         migrate::run(&store, steps, told)?;
         Ok(store)
     }
@@ -190,6 +206,12 @@ impl Store {
     #[must_use]
     pub fn approximate_rows(&self) -> Vec<(Ks, usize)> {
         Ks::ALL.iter().zip(&self.0.keyspaces).map(|(ks, k)| (*ks, k.approximate_len())).collect()
+    }
+
+    /// The number of the newest change of a keyspace; none if there was none.
+    #[must_use]
+    pub fn last_change(&self, ks: Ks) -> Option<u64> {
+        self.keyspace(ks).ok()?.tree.get_highest_seqno()
     }
 
     /// Rewrites every keyspace into its smallest form. Minutes to hours on a big store.

@@ -6,9 +6,10 @@
 //! follow. It can hold numbers that later batches use, so it is not left out: its items stay as they are, but for those
 //! that cannot be made out, and get a new checksum.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// What stands at the end of each batch.
@@ -78,6 +79,87 @@ pub(super) fn parse(bytes: &[u8]) -> Journal {
         at = next;
     }
     out
+}
+
+/// The whole batches of a journal that may grow meanwhile, one after the other, without having all of it in memory.
+pub(super) struct Batches {
+    file: File,
+    /// Where in the file the bytes end that were read.
+    read_to: u64,
+    bytes: Vec<u8>,
+    /// Where in these the next batch begins.
+    at: usize,
+}
+
+/// Bytes read at once, and the longest batch that is believed.
+const PIECE: usize = 1 << 20;
+const LONGEST: usize = 1 << 30;
+
+impl Batches {
+    pub(super) fn of(file: File) -> Self {
+        Self { file, read_to: 0, bytes: Vec::new(), at: 0 }
+    }
+
+    /// The next one; nothing at the end of what was written.
+    pub(super) fn next(&mut self) -> io::Result<Option<Batch<'_>>> {
+        let end = loop {
+            // What is behind the last one is room for more.
+            if self.bytes.get(self.at).is_some_and(|first| *first != START) {
+                return Ok(None);
+            }
+            if let Some(end) = whole(&self.bytes, self.at) {
+                break end;
+            }
+            self.bytes.drain(..self.at);
+            self.at = 0;
+            if self.bytes.len() >= LONGEST || self.read_on()? == 0 {
+                return Ok(None);
+            }
+        };
+        let from = std::mem::replace(&mut self.at, end);
+        Ok(self.bytes.get(from..end).map(Batch))
+    }
+
+    /// Reads more, twice as much as there is so that a long batch is not looked at again and again; how much it was.
+    fn read_on(&mut self) -> io::Result<usize> {
+        let begin = self.bytes.len();
+        self.bytes.resize(begin + begin.max(PIECE), 0);
+        let read = self.file.read_at(self.bytes.get_mut(begin..).unwrap_or_default(), self.read_to);
+        let read = read.inspect_err(|_| self.bytes.truncate(begin))?;
+        self.bytes.truncate(begin + read);
+        self.read_to += read as u64;
+        Ok(read)
+    }
+}
+
+/// A whole batch.
+pub(super) struct Batch<'a>(&'a [u8]);
+
+impl Batch<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0
+    }
+
+    /// The engine counts batches.
+    pub(super) fn number(&self) -> u64 {
+        number_of(self.0).unwrap_or(u64::MAX)
+    }
+
+    /// Whether that is so of the keyspaces of all its rows.
+    pub(super) fn all_of(&self, so: impl Fn(u64) -> bool) -> bool {
+        let mut rest = Rest { bytes: self.0, at: START_LEN };
+        while self.0.get(rest.at).is_some_and(|kind| *kind != END) {
+            let mut head = Rest { bytes: self.0, at: rest.at };
+            let keyspace = match head.u8() {
+                Some(ITEM) => head.take(2).and_then(|_| head.u64()),
+                _ => None,
+            };
+            if !keyspace.is_some_and(&so) || rest.item().is_none() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// Where the batch at `at` ends, if it is whole.

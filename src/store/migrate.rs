@@ -165,7 +165,7 @@ fn held(meta: &fjall::Keyspace) -> Result<(Option<u32>, Option<Place>), StoreErr
 
 fn version(path: &Path, found: u32) -> StoreError {
     let advice = if found > FORMAT {
-        "start the newer version again; nothing was changed"
+        "start the newer version again, or put a backup of before back (`aerie backup restore`); nothing was changed"
     } else {
         "there is no migration from it; nothing was changed"
     };
@@ -190,6 +190,12 @@ pub(super) fn refuse(db: &fjall::Database, path: &Path, steps: &[Step]) -> Resul
     let from = place.map_or(format, |place| place.from);
     let reached = (from..FORMAT).all(|from| steps.iter().any(|step| step.from == from));
     if format > FORMAT || !reached { Err(version(path, format)) } else { Ok(()) }
+}
+
+/// The format of a store in which nothing is half changed; none of one that is new.
+pub(super) fn untouched(store: &Store) -> Result<Option<u32>, StoreError> {
+    let (format, place) = held(store.keyspace(Ks::Meta)?)?;
+    Ok(format.filter(|_| place.is_none()))
 }
 
 /// Brings the store to [`FORMAT`]; `told` hears of every chunk, and the log now and then.

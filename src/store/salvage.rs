@@ -92,6 +92,20 @@ pub fn salvage(
     Ok(out)
 }
 
+/// What each keyspace is, by its number, as far as the engine's own one says it.
+pub(super) fn names(own: &Keyspace) -> Result<Vec<(u64, Ks)>, StoreError> {
+    let mut names = Vec::new();
+    // Nothing of ours is in it, so what it lost is not named.
+    Rows::of(own, Ks::Meta).merge(|key, value| {
+        let id = key.split_first().filter(|(tag, _)| **tag == b'n').map(|(_, id)| id);
+        let id = id.and_then(|id| Some(u64::from_be_bytes(id.try_into().ok()?)));
+        let ks = Ks::ALL.iter().find(|ks| ks.name().as_bytes() == value);
+        names.extend(id.zip(ks.copied()));
+        Ok(())
+    })?;
+    Ok(names)
+}
+
 /// Moves the engine's folder away, so that the next start makes a new store; gives where it is.
 ///
 /// # Errors
@@ -143,16 +157,8 @@ impl Work<'_> {
         let failed = |e| StoreError::Folder(self.db.to_owned(), e);
         let keyspaces = damage::keyspaces(self.db).map_err(failed)?;
         let found = keyspaces.iter().find(|keyspace| keyspace.id == 0);
-        // Nothing of ours is in it, so what it lost is not named.
-        let mut rows = found.map_or_else(Rows::default, |keyspace| Rows::of(keyspace, Ks::Meta));
         let whole = found.is_some_and(|keyspace| keyspace.damages(true).is_empty());
-        rows.merge(|key, value| {
-            let id = key.split_first().filter(|(tag, _)| **tag == b'n').map(|(_, id)| id);
-            let id = id.and_then(|id| Some(u64::from_be_bytes(id.try_into().ok()?)));
-            let ks = Ks::ALL.iter().find(|ks| ks.name().as_bytes() == value);
-            self.names.extend(id.zip(ks.copied()));
-            Ok(())
-        })?;
+        self.names = found.map_or_else(|| Ok(Vec::new()), names)?;
         if whole {
             return Ok(());
         }

@@ -19,11 +19,11 @@ use serde_json::Value;
 use super::ports::{self, Accounts, Intake, Said};
 use super::protocol::{
     AccountDelete, AccountExport, AccountOptIn, AccountOptOut, AccountOptOuts, AccountStatus,
-    AdminLogin, BackfillPause, BackfillResume, BackfillStart, BackfillStop, ConfigReload,
-    IdentityImport, IngestPause, IngestReconnect, IngestResume, MemberAdd, MemberList,
-    MemberRemove, Operation, PrivateExport, PrivateImport, RepoAdd, RepoImport, RepoRemove,
-    RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun, SearchQuery, SearchRebuild,
-    SessionList, SessionRevoke,
+    AdminLogin, BackfillPause, BackfillResume, BackfillStart, BackfillStop, BackupBegun,
+    BackupCreate, ConfigReload, IdentityImport, IngestPause, IngestReconnect, IngestResume,
+    MemberAdd, MemberList, MemberRemove, Operation, PrivateExport, PrivateImport, RepoAdd,
+    RepoImport, RepoRemove, RepoResync, RepoStatus, Request, RetentionPlan, RetentionRun,
+    SearchQuery, SearchRebuild, SessionList, SessionRevoke,
 };
 use super::socket::Handler;
 use crate::identity::Identity;
@@ -48,6 +48,8 @@ pub struct Commands {
     pub retention: Arc<dyn ports::Retention>,
     /// What is searched.
     pub search: Arc<dyn ports::Search>,
+    /// What makes backups.
+    pub backups: Arc<dyn ports::Backups>,
     /// What exists only here.
     pub private: PrivateState,
     /// The status document.
@@ -113,6 +115,11 @@ impl Commands {
             Request::SearchRebuild(_) => say::<SearchRebuild>(self.rebuild_search()),
             Request::SearchStatus(_) => Ok(self.search.status()),
             Request::SearchQuery(of) => say::<SearchQuery>(self.search(of).await),
+            Request::BackupCreate(of) => {
+                let begun = self.backups.begin(of.private);
+                say::<BackupCreate>(begun.map(|run| BackupBegun { run }))
+            }
+            Request::BackupState(_) => Ok(self.backups.status()),
             Request::PrivateExport(of) => say::<PrivateExport>(self.private.export(of).await),
             Request::PrivateImport(of) => say::<PrivateImport>(self.private.put(of).await),
             Request::IngestPause(_) => say::<IngestPause>(self.pause(true)),

@@ -1,6 +1,7 @@
 //! The option table: every key, once. Parsing, defaults, the environment, the example file, `config show` and
 //! `config check` are all made from it.
 
+mod backup;
 mod moderation;
 mod network;
 mod operation;
@@ -83,6 +84,7 @@ const TABLE: &[&[Opt]] = &[
     server::LIMITS,
     moderation::COMMUNITY,
     operation::PUSH,
+    backup::BACKUP,
     operation::ALERTS,
     operation::LOG,
 ];

@@ -56,8 +56,8 @@ pub(super) const PUSH: &[Opt] = &[
 pub(super) const ALERTS: &[Opt] = &[Opt {
     key: "alerts.webhook",
     example: Example::OffWith("\"https://alerts.example/hook\""),
-    doc: "HTTPS URL to which events that need you are posted as JSON, each step of the disk ladder so far: {\"event\": \
-              \"disk\", \"service\", \"at\", \"step\", \"was\", \"message\", \"free\", \"days_left\"}.",
+    doc: "HTTPS URL to which events that need you are posted as JSON, each with \"event\", \"service\", \"at\" and \
+              \"message\": steps of the disk ladder (\"disk\"), failed or old backups (\"backup\"), and others.",
     apply: |c, v| set(&mut c.alerts.webhook, parse::url(v, HTTP).map(Some)),
     ..BASE
 }];
