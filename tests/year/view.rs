@@ -330,6 +330,24 @@ impl KeySource for Keys {
 /// Who joins is the network's to say; nobody asks for any rights.
 struct Nobody;
 
+impl xrpc::Dashboard for Nobody {
+    fn page<'a>(&'a self, _: &'a aerie::login::Visitor) -> BoxFuture<'a, String> {
+        Box::pin(async { String::new() })
+    }
+
+    fn now(&self) -> BoxFuture<'_, Arc<Vec<(&'static str, String)>>> {
+        Box::pin(async { Arc::default() })
+    }
+
+    fn act<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a xrpc::Form,
+    ) -> BoxFuture<'a, Option<Result<String, String>>> {
+        Box::pin(async { None })
+    }
+}
+
 impl Members for Nobody {
     fn ensure<'a>(&'a self, _viewer: &'a Did) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async { Ok(true) })
@@ -401,6 +419,14 @@ impl Reading {
             quotas: Default::default(),
             reads: read_threads(2).unwrap(),
             outflow: Arc::new(xrpc::Outflow::new(64 << 20)),
+            sockets: xrpc::Sockets::new(1, Budget::new(1 << 20)),
+            login: aerie::login::Login::new(
+                Default::default(),
+                view.private.clone(),
+                clock.clone(),
+            ),
+            dashboard: Arc::new(Nobody),
+            callers: Arc::default(),
             members: Arc::new(Nobody),
             rights: Arc::new(Nobody),
             feeds: Arc::new(NetFeedGenerators { identity, http }),
