@@ -11,15 +11,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::post_state::PostState;
 use super::{Hydrator, Result};
-use crate::schema::relations::vacated;
+use crate::schema::vacated::{self, vacated};
 use crate::schema::{PostId, Rkey, Rows, each_reply, replies};
 
 /// Replies to one post that are looked through for the author's own.
 const MAX_REPLIES: usize = 20_000;
 /// Posts that are looked at for the line, which is no longer than that.
 const MAX_OP_THREAD: usize = 1_000;
-/// Deleted replies whose places count; the index keeps no more.
-const MAX_VACATED: usize = 500;
 
 /// A reply of the author to themselves.
 struct Own {
@@ -94,7 +92,7 @@ impl Hydrator<'_> {
 
     fn thread_of(&self, root: PostId) -> Result<Thread> {
         let mut by_parent: FxHashMap<Rkey, Vec<Own>> = FxHashMap::default();
-        for (post, row) in vacated(self.snapshot, root, MAX_VACATED)? {
+        for (post, row) in vacated(self.snapshot, root, vacated::MOST)? {
             by_parent.entry(row.parent).or_default().push(Own { post, deleted: Some(row.deleted) });
         }
         Ok(Thread { root, root_uri: self.snapshot.post_uri(root)?, vacated: by_parent })

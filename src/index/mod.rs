@@ -63,7 +63,6 @@ mod subscribed;
 pub mod retention;
 pub mod kept;
 pub mod scope;
-mod vacated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
@@ -474,6 +473,8 @@ mod rights_tests;
 mod saved_tests;
 #[cfg(test)]
 mod scope_tests;
+#[cfg(test)]
+mod vacated_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -9,8 +9,9 @@ use crate::event::Record;
 use crate::repo::fields;
 use crate::schema::bytes::ByteReader;
 use crate::schema::rows::{
-    Counter, FeedRow, Order, PostRow, order_post_key, order_prefix, post_flags as f,
+    Counter, FeedRow, Order, PostRow, VacatedRow, order_post_key, order_prefix, post_flags as f,
 };
+use crate::schema::vacated;
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, StoreError, Tx};
 
@@ -228,6 +229,19 @@ pub(super) fn delete(index: &Index, tx: &mut Tx<'_>, id: RecordId) -> Result<boo
     tx.touch(post.author);
     notify::gone(index, tx, id)?;
     Ok(!refs.is_reply)
+}
+
+/// A post is about to be deleted because its author wants it, which retention does not: if it stands in the line of its
+/// author's replies to themselves, the place is kept.
+pub(super) fn vacate(tx: &mut Tx<'_>, post: PostId, time: i64) -> Result<(), StoreError> {
+    let Some(row) = tx.post(post)?.filter(|row| row.has(f::REPLY)) else { return Ok(()) };
+    let value = tx.unpack(&row.packed)?;
+    let refs = refs(tx, &value)?;
+    let Some((root, parent)) = refs.root.zip(refs.parent) else { return Ok(()) };
+    if [root.author, parent.author].iter().any(|author| *author != post.author) {
+        return Ok(());
+    }
+    vacated::keep(tx, root, post, VacatedRow { parent: parent.rkey, deleted: time })
 }
 
 /// The flags that depend on the thread a reply stands in.

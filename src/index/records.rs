@@ -6,7 +6,7 @@ use super::gates::Gate;
 use super::names::Names;
 use super::notify::Turn;
 use super::reverse_edges::{Linked, Unlinked, link, unlink};
-use super::{Index, notify, posts, vacated};
+use super::{Index, notify, posts};
 use crate::event::{Op, Record};
 use crate::private;
 use crate::repo::fields;
@@ -15,6 +15,7 @@ use crate::schema::rows::{
     Counter, EdgeKind, EdgeRow, FeedRow, RecordRow, SubjectCid, fwd_key, order_item_key,
     order_joined_key, order_via_key,
 };
+use crate::schema::vacated;
 use crate::schema::{ActorId, Edit, PostId, RecordId, Rkey, Rows, Target, collections as c};
 use crate::store::{Ks, Reader, StoreError, Tx};
 use crate::syntax::{AtUriRef, cid, datetime, is_did};
@@ -93,7 +94,7 @@ impl Index {
                 match PostId::of(id) {
                     // The content goes with its stub.
                     Some(post) if post.is_community() => drop(private::withdraw(self, tx, post)?),
-                    Some(post) => vacated::leave(tx, post, time)?,
+                    Some(post) => posts::vacate(tx, post, time)?,
                     None => {}
                 }
                 self.delete(tx, id, time)

@@ -24,6 +24,7 @@ pub mod relations;
 pub mod rows;
 pub mod stats;
 pub mod tables;
+pub mod vacated;
 
 pub use collections::CollId;
 pub use edit::Edit;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 
 use super::bytes::ByteReader;
 use super::read::each_reply;
-use super::rows::{EdgeKind, EdgeRow, Order, VacatedRow, fwd_prefix, order_prefix};
+use super::rows::{EdgeKind, EdgeRow, Order, fwd_prefix, order_prefix};
 use super::{ActorId, PostId, Target, whole};
 use crate::store::{Ks, Reader, Snapshot, StoreError, prefix_end};
 
@@ -42,23 +42,6 @@ pub fn newest_quotes(
     s.scan_prefix(Ks::Order, &prefix, &mut |key, _| {
         let mut rest = ByteReader::new(key.get(prefix.len()..).unwrap_or_default());
         out.extend(rest.newest_first().and_then(|_| rest.post()));
-        out.len() < most
-    })?;
-    Ok(out)
-}
-
-/// Replies that the author of a thread wrote to themselves and deleted, at most `most`.
-pub fn vacated(
-    s: &Snapshot,
-    root: PostId,
-    most: usize,
-) -> Result<Vec<(PostId, VacatedRow)>, StoreError> {
-    let mut out = Vec::new();
-    let prefix = order_prefix(Order::Vacated, Target::Post(root));
-    s.scan_prefix(Ks::Order, &prefix, &mut |key, value| {
-        let rkey = ByteReader::new(key.get(prefix.len()..).unwrap_or_default()).rkey();
-        let row = whole(Ks::Order, key, rkey.zip(VacatedRow::decode(value)));
-        out.extend(row.map(|(rkey, row)| (PostId { rkey, ..root }, row)));
         out.len() < most
     })?;
     Ok(out)
