@@ -2,7 +2,7 @@
 //!
 //! Private state is left out if nothing of it was changed since its last backup. After a failure the next try comes in a
 //! quarter of an hour. The operator is told once of each failure that follows on a success, and once that the last good
-//! one has become too old.
+//! one has become too old while no better one can be made.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -200,7 +200,7 @@ impl Schedule {
         if let (Some(why), Some(running)) = (held, &self.state.lock().running) {
             running.progress.stop(why);
         }
-        self.every_kind().for_each(|kind| self.tell_old(kind, now));
+        self.every_kind().for_each(|kind| self.tell_old(kind, now, held.is_some()));
         let due = self.every_kind().find(|kind| self.is_due(*kind, now));
         if let Some(kind) = due.filter(|_| held.is_none() && self.state.lock().running.is_none())
             && let Err(error) = self.begin(kind)
@@ -255,12 +255,14 @@ impl Schedule {
         !lately && of.last.as_ref().is_none_or(is_old) && !unchanged
     }
 
-    fn tell_old(&self, kind: Kind, now: i64) {
+    /// Tells of a last good one that is too old, if no better one can be made.
+    fn tell_old(&self, kind: Kind, now: i64, held: bool) {
         let mut state = self.state.lock();
         let Some(of) = state.kinds.get_mut(&kind) else { return };
         let unchanged = self.is_unchanged(kind, of);
         let age = of.last.as_ref().map(|last| now - last.made);
-        let old = age.is_some_and(|age| age > 2 * self.every(kind)) && !unchanged;
+        let hindered = held || of.failed.is_some();
+        let old = age.is_some_and(|age| age > 2 * self.every(kind)) && hindered && !unchanged;
         if old && !of.told_old {
             let hours = age.unwrap_or(0) / 3_600_000;
             let message = format!("the last good backup ({}) is {hours} hours old", kind.name());

@@ -291,7 +291,7 @@ fn the_example_file_is_current_and_valid() {
     assert!(on_disk.lines().filter(active).count() <= 20);
     try_load(&on_disk, &[]).unwrap();
     // Every key is there, and valid when it is uncommented; files that are read with it do not exist here.
-    let aside = [" ", "password", "secret_file", "rules_file"];
+    let aside = [" ", "password", "secret_file", "secret_key_file", "rules_file"];
     let uncommented = |line: &str| match line.strip_prefix('#') {
         Some(key) if !aside.iter().any(|a| key.starts_with(a)) => format!(
             "{key}
