@@ -568,6 +568,7 @@ const KNOTS: &[(&str, &[&str])] = &[
     (
         "private",
         &[
+            "access",
             "bookmarks",
             "change",
             "community",
