@@ -577,6 +577,7 @@ const KNOTS: &[(&str, &[&str])] = &[
     (
         "private",
         &[
+            "access",
             "bookmarks",
             "change",
             "community",

@@ -29,6 +29,7 @@ mod context;
 mod dispatch;
 mod encode;
 mod error;
+mod handshake;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
 mod html;

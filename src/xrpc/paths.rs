@@ -14,13 +14,13 @@ use super::app::App;
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::handshake::{self, SocketRow};
 use super::html;
 use super::images::{self, Asked};
 use super::message::{Request, Response};
 use super::operator::{self, Desk};
 use super::reply::Reply;
 use super::site::{self, Site};
-use super::socket::{self, SocketRow};
 use crate::limits::{Limit, Standing};
 use crate::pages;
 
@@ -194,9 +194,9 @@ pub(super) async fn answer(
         }
         Answers::Html(page) => html::answer(&app.ctx, page, &parts, request, accept).await,
         Answers::Desk(desk) => operator::answer(&app.ctx, desk, &parts, request, &accept).await,
-        Answers::Socket(row) => match socket::answer(app, row, request) {
+        Answers::Socket(row) => match handshake::answer(&app.ctx, row, request) {
             Ok(response) => return Some(response),
-            Err(error) => encode::failure(row.name, error),
+            Err(error) => encode::failure(row.bounds.name, error),
         },
     };
     Some(response.with_standing(standing, app.ctx.clock.now_ms()))

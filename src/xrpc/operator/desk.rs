@@ -1,5 +1,6 @@
 //! `/admin`, its actions and its socket
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -12,9 +13,9 @@ use crate::login::Visitor;
 use crate::pages::operator;
 use crate::private::Role;
 use crate::telemetry::recent::OPERATOR;
-use crate::xrpc::app::App;
+use crate::xrpc::handshake::{SocketRow, is_own_origin};
 use crate::xrpc::message::Request;
-use crate::xrpc::socket::{Close, Message, Socket, SocketRow, Talk, is_own_origin};
+use crate::xrpc::socket::{Bounds, Close, Message, Socket, Talk};
 use crate::xrpc::{AppCtx, Reply, XrpcError};
 
 /// `/admin`
@@ -25,7 +26,7 @@ pub(in crate::xrpc) const ACT: Desk =
     Desk { name: "/admin/do", make: |asked| -> Made<'_> { Box::pin(act(asked)) } };
 /// `/admin/live`: what has changed on the page, every two seconds.
 pub(in crate::xrpc) static LIVE: SocketRow =
-    SocketRow { name: "/admin/live", largest: 1024, waiting: 512 << 10, open };
+    SocketRow { bounds: Bounds { name: "/admin/live", largest: 1024, waiting: 512 << 10 }, open };
 
 const EVERY: Duration = Duration::from_secs(2);
 const SIGNED_OUT: Close = Close::policy("you are signed out");
@@ -55,13 +56,12 @@ async fn act(asked: &Asked<'_>) -> Result<Reply, XrpcError> {
     Ok(page(operator::done(asked.site(), &text, well)).with_status(status))
 }
 
-fn open(app: &App, request: &Request) -> Result<Talk, XrpcError> {
-    let ctx = &app.ctx;
+fn open(ctx: &Arc<AppCtx>, request: &Request) -> Result<Talk, XrpcError> {
     if !is_own_origin(&request.headers, &ctx.identity.public_url) {
         return Err(forbidden("This was not opened by a page of this server."));
     }
     let visitor = visitor(ctx, request).ok_or_else(|| XrpcError::auth_required(""))?;
-    let ctx = std::sync::Arc::clone(ctx);
+    let ctx = Arc::clone(ctx);
     Ok(Box::new(move |socket| Box::pin(async move { show(&ctx, &visitor, socket).await })))
 }
 

@@ -26,9 +26,9 @@ use url::form_urlencoded;
 use super::context::AppCtx;
 use super::encode::{self, Accept};
 use super::error::XrpcError;
+use super::handshake::is_own_origin;
 use super::message::{Body, Request, Response};
 use super::reply::Reply;
-use super::socket::is_own_origin;
 use crate::login::{Cookie, Visitor};
 use crate::pages::{Site, operator};
 

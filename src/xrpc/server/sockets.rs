@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message as WsMessage};
 use tokio_util::sync::CancellationToken;
 
 use super::super::context::AppCtx;
-use super::super::socket::{Close, Message, Outbox, Socket, SocketRow, Talk, Upgrade, weight};
+use super::super::socket::{Bounds, Close, Message, Outbox, Socket, Talk, Upgrade, weight};
 use super::connections::STALL;
 use crate::limits::{Client, Limit};
 use crate::telemetry::counters::Counters;
@@ -109,16 +109,16 @@ pub(super) struct Ground {
 
 /// Carries a socket from the granted handshake to its end.
 pub(super) async fn carry(ground: Ground, request: OnUpgrade, upgrade: Upgrade) {
-    let Upgrade { row, talk, held } = upgrade;
+    let Upgrade { bounds, talk, held } = upgrade;
     // The client may have gone meanwhile.
     let Ok(Ok(upgraded)) = timeout(OPENING, request).await else { return };
     let end = ground
         .cut
-        .run_until_cancelled(pump(&ground, TokioIo::new(upgraded), (row, TIMES), talk))
+        .run_until_cancelled(pump(&ground, TokioIo::new(upgraded), (bounds, TIMES), talk))
         .await;
     if let Some(end) = end {
         ENDED.inc(end.cause());
-        tracing::debug!(socket = row.name, client = %ground.client, end = end.cause(), "socket ended");
+        tracing::debug!(socket = bounds.name, client = %ground.client, end = end.cause(), "socket ended");
     }
     drop(held);
 }
@@ -126,18 +126,18 @@ pub(super) async fn carry(ground: Ground, request: OnUpgrade, upgrade: Upgrade) 
 async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
     ground: &Ground,
     stream: S,
-    (row, times): (&SocketRow, Times),
+    (bounds, times): (Bounds, Times),
     talk: Talk,
 ) -> End {
     let config = WebSocketConfig::default()
-        .max_message_size(Some(row.largest))
-        .max_frame_size(Some(row.largest))
+        .max_message_size(Some(bounds.largest))
+        .max_frame_size(Some(bounds.largest))
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        .max_write_buffer_size(usize::try_from(row.waiting).unwrap_or(usize::MAX).max(UNREAD));
+        .max_write_buffer_size(usize::try_from(bounds.waiting).unwrap_or(usize::MAX).max(UNREAD));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let out = Outbox::new(row.waiting, ground.ctx.sockets.bytes.clone());
+    let out = Outbox::new(bounds.waiting, ground.ctx.sockets.bytes.clone());
     let (socket, inbox) = Socket::new(out.clone());
 
     let reading = async {

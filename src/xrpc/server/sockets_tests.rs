@@ -8,17 +8,11 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::limits::{Limits, Proxies};
-use crate::xrpc::XrpcError;
 use crate::xrpc::testing::{Keys, context};
 
 const DONE: Close = Close { code: 1000, reason: "" };
 
-static ROW: SocketRow = SocketRow {
-    name: "/test",
-    largest: 1000,
-    waiting: 8000,
-    open: |_, _| Err(XrpcError::overloaded()),
-};
+const BOUNDS: Bounds = Bounds { name: "/test", largest: 1000, waiting: 8000 };
 
 /// The end of a socket, and its peer.
 struct Pair {
@@ -47,7 +41,7 @@ async fn pair_within(limits: Limits, times: Times, talk: Talk) -> Pair {
     };
     let (tell, ended) = oneshot::channel();
     tokio::spawn(async move {
-        let end = pump(&ground, ours, (&ROW, times), talk).await;
+        let end = pump(&ground, ours, (BOUNDS, times), talk).await;
         let _ = tell.send(end);
     });
     let peer = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
