@@ -41,7 +41,7 @@ pub use prune::{Keep, Pruned};
 pub use read::Verified;
 pub use repository::{Listed, Repository};
 pub use restore::{restore_private, restore_whole};
-pub use schedule::{BackupStatus, Schedule, Server};
+pub use schedule::{BackupStatus, Schedule, Server, Tell};
 
 #[cfg(test)]
 mod tests;
