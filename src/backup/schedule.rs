@@ -38,7 +38,7 @@ const SERVER_STOPS: &str = "the server stops";
 const NICE: i32 = 10;
 
 /// Takes a sentence about backups of a kind.
-pub(super) type Tell = dyn Fn(Kind, &str) + Send + Sync;
+pub type Tell = dyn Fn(Kind, &str) + Send + Sync;
 
 /// What the schedule needs of the server.
 pub struct Server {
