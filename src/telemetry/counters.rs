@@ -32,6 +32,12 @@ struct Slot {
     count: AtomicU64,
 }
 
+impl<const N: usize> Default for Causes<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Causes<N> {
     /// None yet.
     pub const fn new() -> Self {
