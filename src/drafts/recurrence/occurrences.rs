@@ -126,12 +126,6 @@ impl Occurrences {
         all
     }
 
-    /// The first one later than an instant.
-    #[must_use]
-    pub fn after(&self, at: Timestamp) -> Option<Occurrence> {
-        self.behind((at, Date::MAX))
-    }
-
     /// All that are later than an instant, in order.
     pub fn all_after(&self, at: Timestamp) -> impl Iterator<Item = Occurrence> {
         let mut place = (at, Date::MAX);
