@@ -59,7 +59,7 @@ mod tests {
         // Nobody is new on the second day; a clock that was put back begins none.
         hear("b", NOW + day_ms).await;
         hear("c", NOW + 2 * day_ms).await;
-        hear("d", NOW).await;
+        hear("d", NOW + day_ms).await;
         assert_eq!(days(), [of(NOW, 1, 3), of(NOW + 2 * day_ms, 3, 5)]);
     }
 
