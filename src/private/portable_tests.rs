@@ -6,11 +6,11 @@ use super::super::change::{Afterwards, Change};
 use super::super::registrations::{self, MAX_PER_ACCOUNT, Platform, Registration};
 use super::super::subscriptions::{self, Subscription};
 use super::super::testing::{self, Bench, DID as ME, OTHER, a_draft};
-use super::super::{
+use super::*;
+use crate::private::{
     Access, Kind, Lets, Mute, Plan, Role, Takedown, access, bookmarks, community, drafts, members,
     mutes, opt_outs, preferences, priority, seen, tags_of_account, takedowns,
 };
-use super::*;
 use crate::repo::dag_cbor;
 use crate::schema::rows::{AccountStatus, ActorRow, actor_key};
 use crate::schema::{Edit, Target};

@@ -423,10 +423,10 @@ mod day {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Date>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| read(&text)).transpose()
+        Option::<String>::deserialize(from)?.map(|text| day_of(&text)).transpose()
     }
 
-    pub(super) fn read<E: de::Error>(text: &str) -> Result<Date, E> {
+    pub(super) fn day_of<E: de::Error>(text: &str) -> Result<Date, E> {
         let has_form = text.len() == 10 && text.bytes().filter(|byte| *byte == b'-').count() == 2;
         let date = has_form.then(|| text.parse().ok()).flatten();
         date.ok_or_else(|| {
@@ -449,7 +449,7 @@ mod day {
         pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
             from: D,
         ) -> Result<Date, D::Error> {
-            super::read(&String::deserialize(from)?)
+            super::day_of(&String::deserialize(from)?)
         }
     }
 }
