@@ -34,7 +34,7 @@ use End::{Fatal, Restart};
 
 /// What is killed, which part that is, and what its end means. Of parts with threads and tasks inside, these are killed as
 /// well.
-const KILLED: [(&str, &str, End); 26] = [
+const KILLED: [(&str, &str, End); 29] = [
     ("writer", "writer", Fatal),
     ("xrpc", "xrpc", Fatal),
     ("reads", "reads", Restart),
@@ -42,6 +42,9 @@ const KILLED: [(&str, &str, End); 26] = [
     ("disk", "disk", Restart),
     ("clock", "clock", Restart),
     ("exports", "exports", Restart),
+    ("counts", "counts", Restart),
+    ("backup", "backup", Restart),
+    ("samples", "samples", Restart),
     ("retention", "retention", Restart),
     ("purge", "purge", Restart),
     ("on_read", "on_read", Restart),
