@@ -177,6 +177,7 @@ pub fn main() -> ExitCode {
     // What this makes is for its user only: the store, what is in it, exports.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
+    let named = cli.config.clone();
     let sources = Sources::from_process(config_file(cli.config));
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args, &sources),
@@ -193,7 +194,7 @@ pub fn main() -> ExitCode {
         Command::Scope(args) => retention::plan(&args, &sources),
         Command::Retention(args) => retention::run(&args, &sources),
         Command::Search(args) => search::run(&args, &sources),
-        Command::Setup(args) => setup::run(&args),
+        Command::Setup(args) => setup::run(&args, named.as_deref()),
         Command::Doctor(args) => doctor::run(&args, &sources),
         Command::Config(args) => config::run(&args, &sources),
         Command::Private(args) => private::run(&args, &sources),

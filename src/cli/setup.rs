@@ -8,7 +8,7 @@ mod files;
 pub(super) mod proxy;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
@@ -46,7 +46,8 @@ pub(super) struct Args {
     /// The proxy in front, whose lines are printed
     #[arg(long, value_enum, default_value = "caddy")]
     proxy: Proxy,
-    /// Folder of the configuration, secrets and keys [default: /etc/aerie for root, else the working directory]
+    /// Folder of the configuration, secrets and keys [default: that of --config, else /etc/aerie for root, else the
+    /// working directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Folder of the store [default: /var/lib/aerie/data for root, else ./data]
@@ -91,8 +92,9 @@ enum Join {
     Listed,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let place = files::Place::of(args);
+/// `named` is the file that `--config` names.
+pub(super) fn run(args: &Args, named: Option<&Path>) -> Result<(), CliError> {
+    let place = files::Place::of(args, named);
     let replaces = place.may_write(args)?;
     let answers = Answers::gather(args, &place.data)?;
     let config = place.write(&answers, replaces)?;

@@ -32,11 +32,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(args: &Args) -> Self {
+    /// Where things go; `named` is the file that `--config` names.
+    pub(super) fn of(args: &Args, named: Option<&Path>) -> Self {
         let root = rustix::process::geteuid().is_root();
-        let here = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        let dir = match &args.dir {
-            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let here = |path: &str| whole(Path::new(path));
+        let named = named.map(whole);
+        let beside = || named.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let dir = match args.dir.as_deref().map(whole).or_else(beside) {
+            Some(dir) => dir,
             None => {
                 if root {
                     SYSTEM.into()
@@ -46,7 +50,7 @@ impl Place {
             }
         };
         let data = match &args.data {
-            Some(data) => std::path::absolute(data).unwrap_or_else(|_| data.clone()),
+            Some(data) => whole(data),
             None => {
                 if root {
                     SYSTEM_DATA.into()
@@ -55,7 +59,8 @@ impl Place {
                 }
             }
         };
-        let (config, password) = (dir.join("config.toml"), dir.join("admin_password"));
+        let config = named.unwrap_or_else(|| dir.join("config.toml"));
+        let password = dir.join("admin_password");
         let kept = config.exists().then(|| free_name(&config));
         let group = root.then(|| group_of(&args.user)).flatten();
         Self { is_system: dir == Path::new(SYSTEM), config, password, data, kept, dir, group }
@@ -204,7 +209,7 @@ mod tests {
         let args = ["setup", "--yes", "--user", "nobody-of-this-name", "--dir"].into_iter();
         let args = args.chain([etc.to_str().unwrap(), "--data", data.to_str().unwrap()]);
         let args = Line::parse_from(args.chain(more.iter().copied())).args;
-        let place = Place::of(&args);
+        let place = Place::of(&args, None);
         let replaces = place.may_write(&args)?;
         place.write(&Answers::gather(&args, &place.data)?, replaces)
     }
@@ -249,6 +254,21 @@ mod tests {
         assert!(secret("config.toml").contains("https://b.example"));
         assert!(secret("config.toml.old1").contains("https://a.example"));
         assert_eq!((secret("admin_password"), secret("signing_key")), (password, key));
+    }
+
+    #[test]
+    fn a_file_that_is_named_is_the_one_that_is_written() {
+        let of = |more: &[&str], named: Option<&str>| {
+            let line = Line::parse_from(["setup"].iter().chain(more));
+            let place = Place::of(&line.args, named.map(Path::new));
+            [place.config, place.password].map(|path| path.to_str().unwrap().to_owned())
+        };
+        let [config, password] = of(&[], Some("/srv/a/other.toml"));
+        assert_eq!([&*config, &*password], ["/srv/a/other.toml", "/srv/a/admin_password"]);
+        let [config, password] = of(&["--dir", "/srv/b"], Some("/srv/a/other.toml"));
+        assert_eq!([&*config, &*password], ["/srv/a/other.toml", "/srv/b/admin_password"]);
+        let [config, _] = of(&["--dir", "/srv/b"], None);
+        assert_eq!(config, "/srv/b/config.toml");
     }
 
     #[test]
