@@ -429,7 +429,8 @@ struct Counted {
 }
 
 /// What a header takes in the form of HTTP/1.1: each line has a colon, a space and an end.
-fn wire_size(headers: &HeaderMap) -> u64 {
+#[must_use]
+pub fn wire_size(headers: &HeaderMap) -> u64 {
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     lines.sum::<usize>() as u64
 }

@@ -18,7 +18,9 @@ mod throttle;
 mod websocket;
 
 pub use address::is_public;
-pub use client::{BodyStream, HttpClient, Idle, Limits, Response, StreamLimits, StreamResponse};
+pub use client::{
+    BodyStream, HttpClient, Idle, Limits, Response, StreamLimits, StreamResponse, wire_size,
+};
 pub use dialer::Dialer;
 pub use error::NetError;
 pub use throttle::{HostPermit, HostThrottle, pace, pause, retry_after};

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::socket::Upgrade;
 use crate::limits::{Client, Rate, Standing};
+use crate::net::wire_size;
 
 /// Tells the client which labelers were applied.
 pub(crate) const CONTENT_LABELERS: HeaderName = HeaderName::from_static("atproto-content-labelers");
@@ -95,12 +96,6 @@ pub struct Response {
     pub error: Option<&'static str>,
     /// What the connection becomes once this is out.
     pub upgrade: Option<Upgrade>,
-}
-
-/// What a header takes on the wire, in the form of HTTP/1.1: with its colon, a space and the end of the line.
-fn wire_size(headers: &HeaderMap) -> u64 {
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    lines.sum::<usize>() as u64
 }
 
 impl Request {
